@@ -1,0 +1,64 @@
+"""Blinding: personal identifiers become lookup keys under a key that the directory never holds.
+
+`lookup key = BLAKE2b-192(key, namespace ‖ kind ‖ normalised value)` (RFC 7693 keyed mode), each part prefixed with its length so
+that no two triples share an encoding. A keyring holds the live keys; the first is used for new claims, all are claimed and asked.
+"""
+
+import base64
+import hashlib
+
+import msgspec
+
+from foundation.mute import Secret
+from foundation.words import LookupKey
+
+KEY_BYTES = 32
+_DIGEST_BYTES = 24
+
+LOGIN = "login"
+"""Kind of an issuer + sub pair; the namespace is the issuer."""
+EMAIL = "email"
+"""Kind of an e-mail alias; the namespace is the product."""
+
+
+class BlindingKey(msgspec.Struct, frozen=True):
+    kid: str
+    key: Secret[bytes]
+
+
+class Blinder:
+    """Turns identifiers into lookup keys under every live blinding key, newest first. Pure."""
+
+    def __init__(self, keys: tuple[BlindingKey, ...]) -> None:
+        if not keys:
+            raise ValueError("a blinder needs at least one key")
+        for key in keys:
+            if len(key.key.reveal()) != KEY_BYTES:
+                raise ValueError(f"blinding key {key.kid} is not {KEY_BYTES} bytes long")
+        self._keys = tuple(key.key.reveal() for key in keys)
+
+    def blind(self, namespace: str, kind: str, value: str) -> tuple[LookupKey, ...]:
+        """One lookup key per live blinding key, newest first. `value` is normalised by the caller."""
+        message = b"".join(_prefixed(part) for part in (namespace, kind, value))
+        return tuple(_mac(key, message) for key in self._keys)
+
+    def login(self, issuer: str, sub: str) -> tuple[LookupKey, ...]:
+        return self.blind(issuer, LOGIN, sub)
+
+    def email(self, address: str) -> tuple[LookupKey, ...]:
+        return self.blind("product", EMAIL, normalise_email(address))
+
+
+def normalise_email(address: str) -> str:
+    """Trimmed and case-folded. Providers that fold dots or tags are left alone: two addresses that may differ, differ."""
+    return address.strip().casefold()
+
+
+def _prefixed(part: str) -> bytes:
+    encoded = part.encode()
+    return len(encoded).to_bytes(4, "big") + encoded
+
+
+def _mac(key: bytes, message: bytes) -> LookupKey:
+    digest = hashlib.blake2b(message, key=key, digest_size=_DIGEST_BYTES).digest()
+    return LookupKey(base64.urlsafe_b64encode(digest).decode("ascii"))

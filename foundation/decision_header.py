@@ -1,0 +1,183 @@
+"""`Domicile-Decision`: what a gateway decided, in a form that only the decided service and its cell can check.
+
+`v1.<kid>.<payload>.<mac-service>.<mac-cell>`; payload is base64url JSON (`Decision`), the MACs are HMAC-SHA-256 (RFC 2104) over
+`v1.<kid>.<payload>`, base64url without padding. Keys: region root → cell root → one key per service and one for the cell itself, each
+step `HMAC(parent, label)`. A service holds only its own key, so it could forge only to itself; the cell's key lies with the gateways
+of the region and the cell service.
+
+Rules that `ServiceVerifier` and `CellVerifier` enforce, in this order: shape, known kid, MAC, audience, expiry. Each raises
+`DecisionRefused`; there is no result to ignore.
+"""
+
+import base64
+import binascii
+import hmac
+import secrets
+
+import msgspec
+
+from foundation.clock import SKEW_S_MAX
+from foundation.mute import Secret
+from foundation.words import ActorId, CellId, Country, Epoch, LookupKey, RulesDigest, ServiceId, SubjectId, Verb
+
+HEADER = "domicile-decision"
+LIFETIME_S_MAX = 30.0
+HEADER_BYTES_MAX = 4096
+_VERSION = "v1"
+
+
+class Decision(msgspec.Struct, frozen=True, kw_only=True):
+    """What was decided for one request. Sent inside the deciding region only; holds no personal data.
+
+    `subject` is None on sign-up, and then `keys` are the lookup keys that the token proves (login first, then verified aliases)
+    and `residence` is the declared one. `expires` is unix seconds. `id` is unique, for the record; a decision is not single-use.
+    """
+
+    cell: CellId
+    service: ServiceId
+    subject: SubjectId | None
+    actor: ActorId | None
+    epoch: Epoch | None
+    verb: Verb
+    purpose: str
+    rules: RulesDigest
+    expires: float
+    id: str
+    keys: tuple[LookupKey, ...] = ()
+    residence: Country | None = None
+
+
+class DecisionRefused(Exception):
+    """The header does not hold. `reason` is one of: shape, kid, mac, audience, expired."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"decision refused: {reason}")
+        self.reason = reason
+
+
+class RootKey(msgspec.Struct, frozen=True):
+    """A parent key of one generation: the region's (gateways) or a cell's (cell service)."""
+
+    kid: str
+    key: Secret[bytes]
+
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(Decision)
+
+
+def derive(parent: bytes, label: str) -> bytes:
+    """One step down the key tree: HMAC-SHA-256(parent, label)."""
+    return hmac.digest(parent, label.encode(), "sha256")
+
+
+def cell_root(region_root: bytes, cell: CellId) -> bytes:
+    return derive(region_root, f"domicile/cell-root/{cell}")
+
+
+def service_key(cell_root_key: bytes, service: ServiceId) -> bytes:
+    return derive(cell_root_key, f"domicile/service/{service}")
+
+
+def cell_key(cell_root_key: bytes) -> bytes:
+    return derive(cell_root_key, "domicile/cell")
+
+
+def new_decision_id() -> str:
+    return secrets.token_urlsafe(12)
+
+
+class Minter:
+    """Signs decisions for the services of one cell. Held by gateways (from the region root) and the cell service."""
+
+    def __init__(self, cell: CellId, root: RootKey) -> None:
+        """`root` is the cell's root key (`cell_root(region_root, cell)`)."""
+        self._cell = cell
+        self._kid = root.kid
+        self._root = root.key.reveal()
+        self._cell_key = cell_key(self._root)
+        self._service_keys: dict[ServiceId, bytes] = {}
+
+    def mint(self, decision: Decision) -> str:
+        """The header's value, ASCII, a few hundred bytes."""
+        if decision.cell != self._cell:
+            raise ValueError(f"this minter signs for cell {self._cell} only")
+        key = self._service_keys.get(decision.service)
+        if key is None:
+            key = self._service_keys[decision.service] = service_key(self._root, decision.service)
+        signed = f"{_VERSION}.{self._kid}.".encode() + _b64(_encoder.encode(decision))
+        mac_service = _b64(hmac.digest(key, signed, "sha256"))
+        mac_cell = _b64(hmac.digest(self._cell_key, signed, "sha256"))
+        return b".".join((signed, mac_service, mac_cell)).decode("ascii")
+
+
+class ServiceVerifier:
+    """What a guard holds: this service's key in each live generation, by kid."""
+
+    def __init__(self, cell: CellId, service: ServiceId, keys: dict[str, Secret[bytes]]) -> None:
+        self._cell = cell
+        self._service = service
+        self._keys = {kid: key.reveal() for kid, key in keys.items()}
+
+    def verify(self, header: str, now_unix_s: float) -> Decision:
+        """The decision if it was made for this service and has not run out. Raises DecisionRefused."""
+        signed, kid, payload, mac_service, _ = _split(header)
+        key = self._keys.get(kid)
+        if key is None:
+            raise DecisionRefused("kid")
+        _check_mac(key, signed, mac_service)
+        decision = _decode(payload)
+        if decision.cell != self._cell or decision.service != self._service:
+            raise DecisionRefused("audience")
+        return _check_expiry(decision, now_unix_s)
+
+
+class CellVerifier:
+    """What the cell service holds: the cell's key in each live generation, by kid. Checks the second MAC."""
+
+    def __init__(self, cell: CellId, roots: tuple[RootKey, ...]) -> None:
+        """`roots` are the cell's root keys."""
+        self._cell = cell
+        self._keys = {root.kid: cell_key(root.key.reveal()) for root in roots}
+
+    def verify(self, header: str, now_unix_s: float, *, service: ServiceId) -> Decision:
+        """The decision if its audience is `service` of this cell: the service whose credential makes the call. Raises DecisionRefused."""
+        signed, kid, payload, _, mac_cell = _split(header)
+        key = self._keys.get(kid)
+        if key is None:
+            raise DecisionRefused("kid")
+        _check_mac(key, signed, mac_cell)
+        decision = _decode(payload)
+        if decision.cell != self._cell or decision.service != service:
+            raise DecisionRefused("audience")
+        return _check_expiry(decision, now_unix_s)
+
+
+def _split(header: str) -> tuple[bytes, str, str, str, str]:
+    parts = header.split(".")
+    if len(header) > HEADER_BYTES_MAX or len(parts) != 5 or parts[0] != _VERSION or not header.isascii():
+        raise DecisionRefused("shape")
+    _, kid, payload, mac_service, mac_cell = parts
+    return f"{_VERSION}.{kid}.{payload}".encode(), kid, payload, mac_service, mac_cell
+
+
+def _check_mac(key: bytes, signed: bytes, mac: str) -> None:
+    if not hmac.compare_digest(_b64(hmac.digest(key, signed, "sha256")), mac.encode()):
+        raise DecisionRefused("mac")
+
+
+def _decode(payload: str) -> Decision:
+    try:
+        return _decoder.decode(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    except (msgspec.MsgspecError, binascii.Error, UnicodeDecodeError) as exc:
+        raise DecisionRefused("shape") from exc
+
+
+def _check_expiry(decision: Decision, now_unix_s: float) -> Decision:
+    if not now_unix_s < decision.expires <= now_unix_s + LIFETIME_S_MAX + SKEW_S_MAX:
+        raise DecisionRefused("expired")
+    return decision
+
+
+def _b64(raw: bytes) -> bytes:
+    return base64.urlsafe_b64encode(raw).rstrip(b"=")

@@ -1,0 +1,262 @@
+"""HTTP shells: an application with health, metrics and problem documents; JSON in and out; service callers; a bounded client."""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, TypeAlias, TypeVar
+
+import httpx
+import msgspec
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from foundation import logs, metrics, trace
+from foundation.clock import Clock, SystemClock
+from foundation.problems import Code, Problem, ProblemError, refuse
+from foundation.tokens import (
+    FetchJwks,
+    Issuer,
+    Jwks,
+    JwksUnavailable,
+    TokenFile,
+    TokenRefused,
+    TokenVerifier,
+    fetch_jwks_file,
+)
+
+log = logs.get(__name__)
+
+S = TypeVar("S")
+HttpClient: TypeAlias = httpx.AsyncClient  # noqa: TID251 - the name by which others type what `client` yields
+BODY_BYTES_MAX = 1 << 20
+Ready = Callable[[], Problem | None]
+"""None when the process would take traffic, else why not."""
+
+
+# --- serving -----------------------------------------------------------------------------------------------------------------
+
+
+def application(routes: Sequence[BaseRoute], *, ready: Ready) -> ASGIApp:
+    """A Starlette application with `/healthz`, `/readyz`, `/metrics`, problem documents, trace context and request metrics."""
+
+    async def healthz(request: Request) -> Response:
+        return json_response({"status": "alive"})
+
+    async def readyz(request: Request) -> Response:
+        problem = ready()
+        metrics.READY.set(0 if problem else 1)
+        return problem_response(problem) if problem else json_response({"status": "ready"})
+
+    async def exposition(request: Request) -> Response:
+        body, content_type = metrics.exposition()
+        return Response(body, media_type=content_type)
+
+    app = Starlette(
+        routes=[Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", exposition), *routes],
+        exception_handlers={ProblemError: _on_problem, HTTPException: _on_http_exception, Exception: _on_fault},
+    )
+    return Observed(app)
+
+
+class Observed:
+    """ASGI middleware: continues the caller's trace, counts and times requests by route pattern."""
+
+    def __init__(self, app: ASGIApp, clock: Clock | None = None) -> None:
+        self._app = app
+        self._clock = clock or SystemClock()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = self._clock.monotonic_s()
+        incoming = next((v for k, v in scope["headers"] if k == b"traceparent"), b"")
+        scope["trace"] = trace.continue_or_start(incoming.decode("latin-1"))
+        status = 500
+
+        async def watched_send(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watched_send)
+        finally:
+            route = getattr(scope.get("route"), "path", "unmatched")
+            metrics.REQUESTS.labels(route, scope["method"], status).inc()
+            metrics.LATENCY.labels(route).observe(self._clock.monotonic_s() - started)
+
+
+def trace_of(request: Request) -> trace.Trace:
+    found = request.scope.get("trace")
+    return found if isinstance(found, trace.Trace) else trace.start()
+
+
+def json_response(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """Encodes structs and plain values with msgspec."""
+    return Response(msgspec.json.encode(value), status_code=status, headers=headers, media_type="application/json")
+
+
+def problem_response(problem: Problem) -> Response:
+    metrics.REFUSALS.labels(problem.code.value).inc()
+    return Response(problem.encode(), status_code=problem.status, headers=problem.headers())
+
+
+async def _on_problem(request: Request, exc: Exception) -> Response:
+    if not isinstance(exc, ProblemError):
+        raise exc
+    return problem_response(exc.problem)
+
+
+_HTTP_CODES = {404: Code.NOT_FOUND, 405: Code.METHOD_NOT_ALLOWED, 413: Code.TOO_LARGE}
+
+
+async def _on_http_exception(request: Request, exc: Exception) -> Response:
+    if not isinstance(exc, HTTPException):
+        raise exc
+    code = _HTTP_CODES.get(exc.status_code, Code.BAD_REQUEST)
+    return problem_response(Problem(code=code, detail=f"{request.method} on this path: {exc.detail}"))
+
+
+async def _on_fault(request: Request, exc: Exception) -> Response:
+    log.fault("request_fault", exc, trace_id=trace_of(request).trace_id)
+    return problem_response(Problem(code=Code.INTERNAL, detail=f"trace {trace_of(request).trace_id}"))
+
+
+async def body_bytes(request: Request, *, bytes_max: int = BODY_BYTES_MAX) -> bytes:
+    """The whole body, bounded. Raises ProblemError(TOO_LARGE)."""
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > bytes_max:
+            raise refuse(Code.TOO_LARGE, f"the body may be {bytes_max} bytes long", bytes_max=bytes_max)
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+async def body_json(request: Request, shape: type[S], *, bytes_max: int = BODY_BYTES_MAX) -> S:
+    """The body as `shape` (declare structs with forbid_unknown_fields). Raises ProblemError."""
+    raw = await body_bytes(request, bytes_max=bytes_max)
+    try:
+        return msgspec.json.decode(raw, type=shape)
+    except msgspec.MsgspecError as exc:
+        raise refuse(Code.BAD_REQUEST, f"the JSON body is not as expected: {exc}") from exc
+
+
+def query_int(request: Request, name: str, default: int, *, low: int, high: int) -> int:
+    """A whole number from the query string within bounds. Raises ProblemError."""
+    text = request.query_params.get(name)
+    if text is None:
+        return default
+    if not text.isascii() or not text.isdigit() or not low <= int(text) <= high:
+        raise refuse(Code.BAD_REQUEST, f"query parameter {name} is a whole number from {low} to {high}")
+    return int(text)
+
+
+# --- service callers ---------------------------------------------------------------------------------------------------------
+
+
+class Caller(msgspec.Struct, frozen=True):
+    """An authenticated service: its actor id (`gateway:eu`, `service:orders`, `operator:cli`) and roles."""
+
+    actor: str
+    roles: frozenset[str]
+
+    def require(self, *roles: str) -> None:
+        """Raises ProblemError(FORBIDDEN) unless the caller holds one of `roles`."""
+        if not self.roles.intersection(roles):
+            raise refuse(Code.FORBIDDEN, f"needs one of the roles: {', '.join(roles)}")
+
+
+class ServiceAuth:
+    """Authenticates service tokens: `Authorization: Bearer` with `sub` (the actor) and `roles` (a list)."""
+
+    def __init__(self, verifier: TokenVerifier) -> None:
+        self._verifier = verifier
+
+    async def caller(self, request: Request) -> Caller:
+        """Raises ProblemError (UNAUTHENTICATED, or NOT_READY where the keys cannot be had)."""
+        token = bearer(request.headers.get("authorization"))
+        if token is None:
+            raise refuse(Code.UNAUTHENTICATED, "send Authorization: Bearer with a service token")
+        try:
+            claims = await self._verifier.verify(token)
+        except TokenRefused as exc:
+            raise refuse(Code.UNAUTHENTICATED, f"the service token is refused: {exc.reason}") from exc
+        except JwksUnavailable as exc:
+            raise refuse(Code.NOT_READY, "the service issuer's keys cannot be fetched", retry_after_s=1) from exc
+        roles = claims.get("roles")
+        if not isinstance(roles, list) or not all(isinstance(role, str) for role in roles):
+            raise refuse(Code.FORBIDDEN, "the service token states no roles")
+        return Caller(actor=claims["sub"], roles=frozenset(roles))
+
+
+def bearer(header: str | None) -> str | None:
+    """The token of an `Authorization: Bearer` header (RFC 6750 section 2.1), or None."""
+    scheme, _, token = (header or "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" and token.strip() else None
+
+
+# --- calling -----------------------------------------------------------------------------------------------------------------
+
+
+class _TokenAuth(httpx.Auth):
+    def __init__(self, source: TokenFile) -> None:
+        self._source = source
+
+    def auth_flow(self, request: httpx.Request) -> Any:
+        request.headers["authorization"] = f"Bearer {self._source.token().reveal()}"
+        yield request
+
+
+@asynccontextmanager
+async def client(
+    base_url: str = "",
+    *,
+    token: TokenFile | None = None,
+    total_s: float = 5.0,
+    connect_s: float = 1.0,
+    connections_max: int = 32,
+) -> AsyncIterator[HttpClient]:
+    """An httpx client for control traffic: every wait bounded, no proxies from the environment, no redirects."""
+    async with httpx.AsyncClient(  # noqa: TID251 - this is the place
+        base_url=base_url,
+        auth=_TokenAuth(token) if token else None,
+        timeout=httpx.Timeout(total_s, connect=connect_s),
+        limits=httpx.Limits(max_connections=connections_max, max_keepalive_connections=connections_max),
+        trust_env=False,
+    ) as created:
+        yield created
+
+
+JWKS_BYTES_MAX = 1 << 18
+
+
+def fetch_jwks_url(http: HttpClient, url: str) -> FetchJwks:
+    """A key set behind a URL."""
+
+    async def fetch() -> bytes:
+        try:
+            response = await http.get(url)
+        except httpx.HTTPError as exc:
+            raise JwksUnavailable(type(exc).__name__) from exc
+        if response.status_code != 200 or len(response.content) > JWKS_BYTES_MAX:
+            raise JwksUnavailable(f"status {response.status_code}")
+        return response.content
+
+    return fetch
+
+
+def token_verifier(issuers: Sequence[Issuer], http: HttpClient, clock: Clock) -> TokenVerifier:
+    """A verifier over configured issuers; `jwks` is a URL or a file path."""
+    sources: dict[str, tuple[str, Jwks]] = {}
+    for issuer in issuers:
+        fetch = fetch_jwks_url(http, issuer.jwks) if "://" in issuer.jwks else fetch_jwks_file(Path(issuer.jwks))
+        sources[issuer.issuer] = (issuer.audience, Jwks(fetch, clock))
+    return TokenVerifier(sources, clock)

@@ -1,0 +1,43 @@
+"""The record-keeping port: `append` an event in the same transaction as the change it records.
+
+Back ends: an outbox table (`foundation.ledger.outbox`), a list in memory (`MemoryRecord`). The tamper-evident log drains the outbox.
+Events hold pseudonymous ids and metadata only, never personal data.
+"""
+
+import enum
+from typing import Any, Protocol, TypeVar
+
+import msgspec
+
+Tx_contra = TypeVar("Tx_contra", contravariant=True)
+
+
+class Kind(enum.StrEnum):
+    """What is recorded."""
+
+    PLACEMENT = "placement"
+    RULES = "rules"
+    REGISTRY = "registry"
+    FENCE = "fence"
+    CROSSING = "crossing"
+    REFUSAL = "refusal"
+    ACCESS = "access"
+    SIGNUP = "signup"
+    JOB_DECISION = "job_decision"
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing to remember. `id` is unique (appending the same id twice records it once); `at` is unix seconds at the source."""
+
+    id: str
+    at: float
+    kind: Kind
+    actor: str
+    subject_id: str | None = None
+    details: dict[str, Any] = {}
+
+
+class Record(Protocol[Tx_contra]):
+    """`append` is durable when the transaction that it was given commits, and gone when that rolls back."""
+
+    async def append(self, tx: Tx_contra, event: Event) -> None: ...

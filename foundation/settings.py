@@ -1,0 +1,125 @@
+"""Configuration: one frozen value, read once at the root of a process.
+
+A settings file is TOML; its shape is a frozen `msgspec.Struct`. An unknown key is an error that names the nearest key, a missing or
+wrong one is an error that names its place. Secrets are never in the settings: they name files (mode 0600) or environment variables.
+"""
+
+import base64
+import difflib
+import os
+import stat
+import tomllib
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+import msgspec
+
+from foundation.mute import Secret
+
+S = TypeVar("S", bound=msgspec.Struct)
+
+
+class SettingsError(Exception):
+    """The configuration cannot be used; the message says where and what to do."""
+
+
+def load(path: Path, shape: type[S]) -> S:
+    """Reads `path` into `shape`. Raises SettingsError."""
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as exc:
+        raise SettingsError(f"{path}: cannot be read ({exc.strerror})") from exc
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+        raise SettingsError(f"{path}: not TOML: {exc}") from exc
+    return convert(document, shape, where=str(path))
+
+
+def convert(document: Any, shape: type[S], *, where: str) -> S:
+    """Strictly turns parsed TOML, YAML or JSON into `shape`. Raises SettingsError naming `where` and the key."""
+    unknown = _unknown_key(document, shape, "")
+    if unknown is not None:
+        raise SettingsError(f"{where}: {unknown}")
+    try:
+        return msgspec.convert(document, shape, strict=True)
+    except msgspec.ValidationError as exc:
+        raise SettingsError(f"{where}: {exc}") from exc
+
+
+def _unknown_key(document: Any, shape: Any, at: str) -> str | None:
+    """The first key that `shape` does not have, in words, or None. Looks into nested structs, lists and maps of structs."""
+    if isinstance(document, dict) and isinstance(shape, type) and issubclass(shape, msgspec.Struct):
+        fields = {field.encode_name: field.type for field in msgspec.structs.fields(shape)}
+        for key, value in document.items():
+            if key not in fields:
+                return f"unknown key {at}{key!s}{_nearest(str(key), list(fields))}"
+            found = _unknown_key(value, fields[key], f"{at}{key}.")
+            if found is not None:
+                return found
+        return None
+    members = get_args(shape)
+    if isinstance(document, dict) and members:
+        for key, value in document.items():
+            found = _first(value, members, f"{at}{key}.")
+            if found is not None:
+                return found
+    elif isinstance(document, list) and members:
+        for index, value in enumerate(document):
+            found = _first(value, members, f"{at}[{index}].")
+            if found is not None:
+                return found
+    return None
+
+
+def _first(value: Any, members: tuple[Any, ...], at: str) -> str | None:
+    found = None
+    for member in members:
+        found = found or _unknown_key(value, member, at)
+    return found
+
+
+def _nearest(key: str, names: list[str]) -> str:
+    close = difflib.get_close_matches(key, names, n=1, cutoff=0.5)
+    return f"; did you mean {close[0]}?" if close else f"; the keys here are {', '.join(sorted(names))}"
+
+
+def read_secret(path: Path) -> Secret[bytes]:
+    """The bytes of a secret file. Raises SettingsError if it is missing, or readable by group or others."""
+    try:
+        mode = path.stat().st_mode
+        content = path.read_bytes()
+    except OSError as exc:
+        raise SettingsError(f"secret file {path}: cannot be read ({exc.strerror})") from exc
+    if stat.S_IMODE(mode) & 0o077:
+        raise SettingsError(f"secret file {path} is open to others; run chmod 600 on it")
+    return Secret(content)
+
+
+def secret_from_env(name: str) -> Secret[str]:
+    """A secret out of the environment. Raises SettingsError when it is not set."""
+    value = os.environ.get(name)
+    if not value:
+        raise SettingsError(f"environment variable {name} is not set")
+    return Secret(value)
+
+
+class KeyringFile(msgspec.Struct, frozen=True, kw_only=True):
+    """A secrets file of one kind of key, JSON: generations by kid (base64url), and which one signs."""
+
+    current: str
+    keys: dict[str, str]
+
+
+def read_keyring(path: Path) -> tuple[tuple[str, Secret[bytes]], ...]:
+    """(kid, key) pairs of a keyring file, the current one first. Raises SettingsError."""
+    try:
+        ring = msgspec.json.decode(read_secret(path).reveal(), type=KeyringFile)
+        keys = {kid: Secret(_unbase64(text)) for kid, text in ring.keys.items()}
+    except (msgspec.MsgspecError, ValueError) as exc:
+        raise SettingsError(f"secret file {path} is not a keyring") from exc
+    if ring.current not in keys:
+        raise SettingsError(f"secret file {path}: current kid {ring.current!r} is not among its keys")
+    return ((ring.current, keys[ring.current]), *((kid, key) for kid, key in keys.items() if kid != ring.current))
+
+
+def _unbase64(text: str) -> bytes:
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))

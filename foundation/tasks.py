@@ -1,0 +1,77 @@
+"""Tasks with an owner: background workers and the server run as children of one group, and the first to die ends the process."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+
+from foundation import logs
+
+log = logs.get(__name__)
+
+Worker = Callable[[], Coroutine[Any, Any, None]]
+
+
+class WorkerDied(Exception):
+    """A background worker returned or raised; the process must end, since what it kept true is true no longer."""
+
+
+async def run_together(workers: dict[str, Worker], until: Callable[[], Awaitable[None]]) -> None:
+    """Runs named workers until `until` returns, then cancels them. Raises WorkerDied (from the cause) if a worker ends first."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(_watched(name, worker), name=name) for name, worker in workers.items()]
+        await until()
+        for task in tasks:
+            task.cancel()
+
+
+async def _watched(name: str, worker: Worker) -> None:
+    try:
+        await worker()
+    except asyncio.CancelledError:
+        raise
+    except Exception as exc:
+        log.fault("worker_died", exc, worker=name)
+        raise WorkerDied(name) from exc
+    log.error("worker_died", worker=name, reason="returned")
+    raise WorkerDied(name)
+
+
+class Backoff:
+    """Bounded exponential waits, without chance: `next_s()` doubles from `first_s` to `max_s`, `reset()` starts over."""
+
+    def __init__(self, *, first_s: float = 0.05, max_s: float = 2.0) -> None:
+        self._first_s = first_s
+        self._max_s = max_s
+        self._next_s = first_s
+
+    def next_s(self) -> float:
+        wait, self._next_s = self._next_s, min(self._next_s * 2, self._max_s)
+        return wait
+
+    def reset(self) -> None:
+        self._next_s = self._first_s
+
+
+class SingleFlight:
+    """Many callers of one key share one running call. The call outlives a cancelled caller and is owned by this object."""
+
+    def __init__(self) -> None:
+        self._running: dict[Any, asyncio.Task[Any]] = {}
+
+    async def run(self, key: Any, call: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+        task = self._running.get(key)
+        if task is None:
+            task = asyncio.get_running_loop().create_task(call(), name=f"single-flight {type(key).__name__}")
+            self._running[key] = task
+            task.add_done_callback(lambda _: self._running.pop(key, None))
+        return await asyncio.shield(task)
+
+    def busy(self, key: Any) -> bool:
+        return key in self._running
+
+    async def aclose(self) -> None:
+        """Cancels what still runs."""
+        tasks = list(self._running.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
