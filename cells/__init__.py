@@ -1,0 +1,1 @@
+"""One region: the only place where personal data lives."""

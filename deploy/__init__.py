@@ -1,0 +1,1 @@
+"""Ways to run domicile; `local` is the embedded stack of `domicile up`."""

@@ -1,0 +1,1 @@
+"""The edge in front of product services, and the operator's surfaces."""

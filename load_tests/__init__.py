@@ -1,0 +1,1 @@
+"""The load-testing harness and benchmarks against peers."""

@@ -1,0 +1,120 @@
+"""Real servers for tests: one Postgres and one Valkey a session, on free ports; a fresh database a test."""
+
+import contextlib
+import secrets
+import socket
+import subprocess
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import anyio
+import pytest
+
+from deploy.local import postgres, valkey
+from deploy.local.account import data_folder, unprivileged
+from foundation.mute import Secret
+from foundation.postgres import connect
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_for(check: Callable[[], bool], *, s_max: float = 30.0) -> None:
+    """Polls a level (not an edge) until it holds."""
+    deadline = time.monotonic() + s_max  # noqa: TID251
+    while not check():
+        if time.monotonic() > deadline:  # noqa: TID251
+            raise TimeoutError("the condition did not come true in time")
+        time.sleep(0.02)
+
+
+async def eventually(check: Callable[[], object], *, s_max: float = 10.0) -> None:
+    """The same for coroutines' tests: `check` returns truth or an awaitable of it."""
+    with anyio.fail_after(s_max):
+        while True:
+            result = check()
+            if hasattr(result, "__await__"):
+                result = await result
+            if result:
+                return
+            await anyio.sleep(0.02)
+
+
+def listens(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=0.5):
+        return True
+    return False
+
+
+@contextlib.contextmanager
+def running(command: list[str], **popen: object) -> Iterator[subprocess.Popen[bytes]]:
+    child = subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **popen
+    )  # type: ignore[call-overload]
+    try:
+        yield child
+    finally:
+        child.send_signal(2)
+        try:
+            child.wait(20)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[postgres.PostgresServer]:
+    """A real PostgreSQL 18, started once."""
+    account = unprivileged()
+    state = tmp_path_factory.mktemp("pg", numbered=True)
+    server = postgres.PostgresServer(
+        bin=postgres.bin_folder(state, account),
+        data=data_folder(state, account) / f"pg-{secrets.token_hex(4)}" / "data",
+        port=free_port(),
+        password=Secret(secrets.token_urlsafe(16)),
+        account=account,
+    )
+    postgres.prepare(server)
+    # Durability is not what tests measure; everything else is as in the stack.
+    with (server.data / "domicile.conf").open("a") as conf:
+        conf.write("fsync = off\nsynchronous_commit = off\nfull_page_writes = off\n")
+    with running(server.command(), cwd="/", **server.popen_identity()):
+        wait_for(lambda: postgres.answers(server))
+        yield server
+
+
+@pytest.fixture
+async def database(postgres_server: postgres.PostgresServer) -> AsyncIterator[Secret[str]]:
+    """DSN (superuser) of an empty database of its own."""
+    name = f"t_{secrets.token_hex(8)}"
+    async with connect(postgres_server.dsn()) as admin:
+        await admin.execute(f"CREATE DATABASE {name}")
+    yield postgres_server.dsn(name)
+    async with connect(postgres_server.dsn()) as admin:
+        await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="session")
+def valkey_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[valkey.ValkeyServer]:
+    """A real Valkey 9, started once."""
+    server = valkey.ValkeyServer(
+        folder=tmp_path_factory.mktemp("valkey"), port=free_port(), password=Secret(secrets.token_urlsafe(16))
+    )
+    server.prepare()
+    with running(server.command()):
+        wait_for(lambda: listens(server.port))
+        yield server
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path
