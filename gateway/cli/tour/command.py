@@ -1,0 +1,61 @@
+"""The command: options in, scenes in order, exit status out."""
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from foundation.clock import SystemClock
+from foundation.settings import SettingsError
+from gateway.cli.tour import outages, people, scenes
+from gateway.cli.tour.report import Report
+from gateway.cli.tour.stage import Stage, opened
+
+TOUR_S_MAX = 300
+
+
+@click.command()
+@click.option(
+    "--state", type=click.Path(path_type=Path), default=Path(".domicile"), show_default=True, help="The stack's folder."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON instead of tables.")
+def tour(state: Path, as_json: bool) -> None:
+    """Play the product end to end on a running stack; exit status 0 if every promise was kept."""
+    console = Console(stderr=as_json, highlight=False)
+    report = Report(console)
+    clock = SystemClock()
+    started = clock.monotonic_s()
+    try:
+        asyncio.run(asyncio.wait_for(_play(state, report), TOUR_S_MAX))
+    except SettingsError as exc:
+        raise click.ClickException(str(exc)) from exc
+    except TimeoutError as exc:
+        raise click.ClickException(f"the tour did not end within {TOUR_S_MAX} s; scene: {report.scene}") from exc
+    report.figures()
+    console.print(f"[dim]{clock.monotonic_s() - started:.1f} s. Grounds are summaries of law, not legal advice.[/]")
+    if as_json:
+        click.echo(json.dumps(report.document(), ensure_ascii=False, indent=2))
+    sys.exit(1 if report.broken else 0)
+
+
+async def _play(state: Path, report: Report) -> None:
+    async with opened(state, report) as stage:
+        await _scenes(stage, report)
+
+
+async def _scenes(stage: Stage, report: Report) -> None:
+    report.begin(1, "Sixty people of twelve countries sign up, residence first")
+    residents = await scenes.sign_up_everybody(stage, people.everybody())
+    report.begin(2, "They read and write, from home and from elsewhere")
+    await scenes.read_and_write(stage, residents)
+    report.begin(3, "Every row is at home, and nowhere else")
+    await scenes.rows_are_at_home(stage, residents)
+    report.begin(4, "Valkey stops and comes back")
+    await outages.valkey_stops(stage, residents)
+    report.begin(5, "The directory stops and comes back")
+    await outages.directory_stops(stage, residents)
+    report.begin(6, "An epoch changes under load")
+    await outages.epoch_changes_under_load(stage, residents[0])
