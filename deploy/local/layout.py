@@ -1,0 +1,182 @@
+"""The embedded stack as values: regions, cells, processes, ports and paths. Pure."""
+
+import difflib
+import fnmatch
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NewType
+
+import msgspec
+
+ProcessName = NewType("ProcessName", str)
+"""What `domicile stack stop` takes, log files are called, and stack.json lists: `gateway-eu`, `postgres-directory` …"""
+
+PORT_BASE = 7400
+AUDIENCE = "domicile-demo"
+"""`aud` of people's tokens from the development issuers."""
+SERVICE_ISSUER = "urn:domicile:local:services"
+SERVICE_AUDIENCE = "domicile"
+CONTROL = ProcessName("control")
+SHARDS = ("s1", "s2")
+SAMPLE_SERVICE = "orders"
+
+
+class Region(msgspec.Struct, frozen=True):
+    """A place of the demonstration, with the cell it holds."""
+
+    id: str
+    country: str
+    city: str
+    cell: str
+
+
+REGIONS = (
+    Region("eu", "DE", "Frankfurt", "eu-de"),
+    Region("us", "US", "Virginia", "us-va"),
+    Region("in", "IN", "Mumbai", "in-mum"),
+)
+
+# Distances from the port base, in the order of REGIONS where there is one a region or cell.
+_OFFSETS: dict[str, int] = {"control": 0, "postgres-directory": 5, "directory": 10}
+_PER_REGION = {"issuer": 20, "valkey": 25, "gateway": 30}
+_PER_CELL = {"postgres": 6, "cell": 40, SAMPLE_SERVICE: 50}
+
+
+def process_names() -> tuple[ProcessName, ...]:
+    """Every process of the stack, in the order people read them: servers, issuers, directory, cells, services, gateways."""
+    regions = [region.id for region in REGIONS]
+    cells = [region.cell for region in REGIONS]
+    names = [
+        "postgres-directory",
+        *(f"postgres-{cell}" for cell in cells),
+        *(f"valkey-{region}" for region in regions),
+        *(f"issuer-{region}" for region in regions),
+        "directory",
+        *(f"cell-{cell}" for cell in cells),
+        *(f"{SAMPLE_SERVICE}-{cell}" for cell in cells),
+        *(f"gateway-{region}" for region in regions),
+    ]
+    return tuple(ProcessName(name) for name in names)
+
+
+def fixed_ports(base: int) -> dict[ProcessName, int]:
+    """The port of every process and of the control channel for one base."""
+    ports = {ProcessName(name): base + offset for name, offset in _OFFSETS.items()}
+    for index, region in enumerate(REGIONS):
+        ports |= {ProcessName(f"{kind}-{region.id}"): base + offset + index for kind, offset in _PER_REGION.items()}
+        ports |= {ProcessName(f"{kind}-{region.cell}"): base + offset + index for kind, offset in _PER_CELL.items()}
+    return ports
+
+
+def matching(pattern: str) -> tuple[ProcessName, ...]:
+    """Processes that `pattern` names: one by its name, several with `*`. Raises ValueError naming the nearest."""
+    names = process_names()
+    found = tuple(name for name in names if fnmatch.fnmatchcase(name, pattern))
+    if found:
+        return found
+    close = difflib.get_close_matches(pattern, names, n=1, cutoff=0.4)
+    hint = f"; did you mean {close[0]}?" if close else f"; the processes are {', '.join(names)}"
+    raise ValueError(f"no process is called {pattern}{hint}")
+
+
+def env_prefix(cell: str, shard: str) -> str:
+    """Policy's `dsn_env` of a shard: `EU_DE_S1`."""
+    return f"{cell}_{shard}".replace("-", "_").upper()
+
+
+def database_name(cell: str, shard: str) -> str:
+    return f"{cell}_{shard}".replace("-", "_")
+
+
+class Paths(msgspec.Struct, frozen=True):
+    """Where things lie in the state folder."""
+
+    state: Path
+
+    @property
+    def stack(self) -> Path:
+        return self.state / "stack.json"
+
+    @property
+    def policy(self) -> Path:
+        return self.state / "policy.toml"
+
+    @property
+    def ports(self) -> Path:
+        return self.state / "ports.json"
+
+    @property
+    def lock(self) -> Path:
+        return self.state / "lock"
+
+    @property
+    def secrets(self) -> Path:
+        return self.state / "secrets"
+
+    @property
+    def dsns(self) -> Path:
+        return self.secrets / "dsns.json"
+
+    @property
+    def control_token(self) -> Path:
+        return self.secrets / "control.token"
+
+    @property
+    def operator_token(self) -> Path:
+        return self.secrets / "operator.jwt"
+
+    @property
+    def service_issuer_key(self) -> Path:
+        return self.secrets / "service-issuer.json"
+
+    @property
+    def service_jwks(self) -> Path:
+        return self.state / "service-jwks.json"
+
+    @property
+    def logs(self) -> Path:
+        return self.state / "logs"
+
+    def settings(self, name: str) -> Path:
+        return self.state / "settings" / f"{name}.toml"
+
+    def log(self, name: str) -> Path:
+        return self.logs / f"{name}.log"
+
+    def token(self, name: str) -> Path:
+        return self.secrets / f"{name}.jwt"
+
+    def keyring(self, name: str) -> Path:
+        return self.secrets / f"{name}.json"
+
+
+class Layout(msgspec.Struct, frozen=True):
+    """One stack: where its state lies and which ports it uses."""
+
+    paths: Paths
+    ports: Mapping[ProcessName, int]
+
+    def port(self, name: str) -> int:
+        return self.ports[ProcessName(name)]
+
+    def address(self, name: str) -> str:
+        return f"127.0.0.1:{self.port(name)}"
+
+    def url(self, name: str) -> str:
+        return f"http://{self.address(name)}"
+
+
+def dependencies(name: ProcessName) -> tuple[ProcessName, ...]:
+    """What must answer before `name` is first started; everything else waits for its neighbours by itself."""
+    kind, _, rest = name.partition("-")
+    if name == "directory":
+        return (ProcessName("postgres-directory"),)
+    if kind == "cell":
+        return (ProcessName(f"postgres-{rest}"),)
+    return ()
+
+
+def stop_waves() -> tuple[tuple[ProcessName, ...], ...]:
+    """The order of leaving: who is called leaves after who calls, so that nobody drains a caller that is still there."""
+    kinds = (("gateway", SAMPLE_SERVICE), ("cell",), ("directory", "issuer"), ("postgres", "valkey"))
+    return tuple(tuple(name for name in process_names() if name.partition("-")[0] in wave) for wave in kinds)
