@@ -1,0 +1,98 @@
+"""Policy: the operator's half of the rules, as `policy.toml` states it. What every key means stands in docs/policy.md."""
+
+from typing import Literal
+
+import msgspec
+
+from foundation.words import CellId, Country, JurisdictionId, RegionId, ServiceId, ShardId, Verb
+
+DECISION_S_MAX = 30.0
+"""Upper bound of `decision_s`: a decision header lives no longer (`foundation.decision_header`)."""
+STALE_S_MAX = 86_400.0
+"""Upper bound of `stale_s_max`: nobody serves from knowledge older than a day."""
+WEIGHT_MAX = 1e6
+POLICY_BYTES_MAX = 1 << 20
+
+Profile = Literal["cautious", "common"]
+
+
+class Product(msgspec.Struct, frozen=True, kw_only=True):
+    """`placement_key`: what of a token leads to a subject. `stale_s_max`: seconds a cut-off process serves from what it knows.
+    `decision_s`: seconds a decision header lives."""
+
+    placement_key: str = "iss+sub"
+    profile: Profile = "cautious"
+    stale_s_max: float = 600.0
+    decision_s: float = 15.0
+
+
+class Region(msgspec.Struct, frozen=True, kw_only=True):
+    """A place with gateways. `origin` is their public URL without a path."""
+
+    country: Country
+    origin: str
+
+
+class Shard(msgspec.Struct, frozen=True, kw_only=True):
+    """One Postgres database. `dsn_env` is the stem of the environment variables that hold its DSNs; `weight` its share of subjects."""
+
+    dsn_env: str
+    country: Country
+    weight: float = 1.0
+
+
+class Cell(msgspec.Struct, frozen=True, kw_only=True):
+    """All that serves some subjects inside one jurisdiction. `serves`: the regimes whose subjects the operator may keep here."""
+
+    region: RegionId
+    jurisdiction: JurisdictionId
+    serves: tuple[JurisdictionId, ...]
+    shards: dict[ShardId, Shard]
+    weight: float = 1.0
+
+
+class Jobs(msgspec.Struct, frozen=True, kw_only=True):
+    """What background jobs of a service may get decisions for."""
+
+    verbs: tuple[Verb, ...]
+    purpose: str
+
+
+class Service(msgspec.Struct, frozen=True, kw_only=True):
+    """A product service behind the gateways. `hosts` states for each cell its addresses (`host:port`); none means: not in that cell.
+
+    `anonymous` and `signup` are exact paths that start with `/<service>/`.
+    """
+
+    purpose: str
+    tags: tuple[str, ...] = ()
+    anonymous: tuple[str, ...] = ()
+    signup: tuple[str, ...] = ()
+    hosts: dict[CellId, tuple[str, ...]]
+    jobs: Jobs | None = None
+
+
+class Directory(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the directory runs: its rows are personal data too, pseudonymous."""
+
+    country: Country
+
+
+class Operator(msgspec.Struct, frozen=True, kw_only=True):
+    """Facts about the operator that some laws ask for. A fact that is not stated is unknown."""
+
+    country: Country | None = None
+    sectors: tuple[str, ...] | None = None
+    recipient_classes: tuple[str, ...] | None = None
+    counts: dict[str, int] | None = None
+
+
+class Policy(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole of policy.toml, checked (`routing_rules.rules.load`)."""
+
+    product: Product
+    regions: dict[RegionId, Region]
+    directory: Directory
+    cells: dict[CellId, Cell]
+    services: dict[ServiceId, Service]
+    operator: Operator | None = None
