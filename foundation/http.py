@@ -1,6 +1,6 @@
 """HTTP shells: an application with health, metrics and problem documents; JSON in and out; service callers; a bounded client."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
@@ -40,8 +40,16 @@ Ready = Callable[[], Problem | None]
 # --- serving -----------------------------------------------------------------------------------------------------------------
 
 
-def application(routes: Sequence[BaseRoute], *, ready: Ready) -> ASGIApp:
-    """A Starlette application with `/healthz`, `/readyz`, `/metrics`, problem documents, trace context and request metrics."""
+def application(
+    routes: Sequence[BaseRoute],
+    *,
+    ready: Ready,
+    exception_handlers: Mapping[Any, Callable[[Request, Exception], Any]] | None = None,
+) -> ASGIApp:
+    """A Starlette application with `/healthz`, `/readyz`, `/metrics`, problem documents, trace context and request metrics.
+
+    `exception_handlers` are the service's own, beside those for problems and faults.
+    """
 
     async def healthz(request: Request) -> Response:
         return json_response({"status": "alive"})
@@ -57,7 +65,12 @@ def application(routes: Sequence[BaseRoute], *, ready: Ready) -> ASGIApp:
 
     app = Starlette(
         routes=[Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", exposition), *routes],
-        exception_handlers={ProblemError: _on_problem, HTTPException: _on_http_exception, Exception: _on_fault},
+        exception_handlers={
+            **(exception_handlers or {}),
+            ProblemError: _on_problem,
+            HTTPException: _on_http_exception,
+            Exception: _on_fault,
+        },
     )
     return Observed(app)
 
