@@ -1,0 +1,95 @@
+"""The rules that hold here: verdicts remembered by their few facts, decision headers signed for the region's cells."""
+
+import datetime
+
+from foundation.clock import Clock
+from foundation.decision_header import Decision, Minter, RootKey, cell_root, new_decision_id
+from foundation.mute import Secret
+from foundation.words import ActorId, CellId, Country, FeedSeq, RegionId, ServiceId
+from gateway.edge.core import Admitted
+from routing_rules.decide import RequestFacts, Verdict, decide
+from routing_rules.place import Allowed, NoCell, PlaceFacts, place
+from routing_rules.policy import Policy
+from routing_rules.rules import Rules
+
+VERDICTS_MAX = 16_384
+_SECONDS_A_DAY = 86_400
+_EPOCH_DAY = datetime.date(1970, 1, 1).toordinal()
+
+
+class Book:
+    """One set of rules, in force from feed position `seq`. A new set is a new book, so nothing remembered outlives its rules."""
+
+    def __init__(
+        self, rules: Rules, seq: FeedSeq, *, region: RegionId, root: tuple[str, Secret[bytes]], clock: Clock
+    ) -> None:
+        """`root`: (kid, key) of the region's current root key."""
+        self.rules = rules
+        self.seq = seq
+        self._clock = clock
+        self._day = 0
+        self._date = datetime.date(1970, 1, 1)
+        self._verdicts: dict[RequestFacts, Verdict] = {}
+        self._placings: dict[PlaceFacts, Allowed | NoCell] = {}
+        kid, key = root
+        self._minters = {
+            cell: Minter(cell, RootKey(kid, Secret(cell_root(key.reveal(), cell))))
+            for cell, stated in rules.policy.cells.items()
+            if stated.region == region
+        }
+
+    @property
+    def policy(self) -> Policy:
+        return self.rules.policy
+
+    def decide(self, facts: RequestFacts) -> Verdict:
+        """`routing_rules.decide` as of today (UTC); remembered until the day ends, which covers every `valid_until`."""
+        self._turn()
+        verdict = self._verdicts.get(facts)
+        if verdict is None:
+            verdict = decide(facts, self.rules, self._date)
+            if len(self._verdicts) >= VERDICTS_MAX:
+                self._verdicts.clear()
+            self._verdicts[facts] = verdict
+        return verdict
+
+    def place(self, residence: Country, service: ServiceId) -> Allowed | NoCell:
+        self._turn()
+        facts = PlaceFacts(residence=residence, services=(service,))
+        answer = self._placings.get(facts)
+        if answer is None:
+            answer = place(facts, self.rules, self._date)
+            if len(self._placings) >= VERDICTS_MAX:
+                self._placings.clear()
+            self._placings[facts] = answer
+        return answer
+
+    def _turn(self) -> None:
+        day = int(self._clock.unix_s()) // _SECONDS_A_DAY
+        if day != self._day:
+            self._day = day
+            self._date = datetime.date.fromordinal(_EPOCH_DAY + day)
+            self._verdicts.clear()
+            self._placings.clear()
+
+    def mints_for(self, cell: CellId) -> bool:
+        return cell in self._minters
+
+    def mint(self, admitted: Admitted) -> str:
+        """The `Domicile-Decision` header of an admission that has a digest. Raises KeyError for a cell of another region."""
+        return self._minters[admitted.cell].mint(
+            Decision(
+                cell=admitted.cell,
+                service=admitted.service,
+                subject=admitted.subject,
+                actor=None if admitted.subject is None else ActorId(admitted.subject),
+                epoch=admitted.epoch,
+                verb=admitted.verb,
+                purpose=admitted.purpose,
+                rules=admitted.digest or self.rules.digest,
+                expires=self._clock.unix_s() + self.policy.product.decision_s,
+                id=new_decision_id(),
+                keys=admitted.keys,
+                residence=admitted.residence,
+            )
+        )

@@ -1,0 +1,168 @@
+"""Header hygiene, both ways. Pure.
+
+Dropped: hop-by-hop fields and those that `Connection` names (RFC 9110 section 7.6.1), `Authorization`, everything that could pass for
+a `Domicile-*` header, forwarding headers of others (rewritten). The body is framed anew, so no second reading of its length exists.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from foundation.problems import Code, Problem
+
+Pairs = Sequence[tuple[bytes, bytes]]
+
+_HOP_BY_HOP = frozenset(
+    {b"connection", b"keep-alive", b"proxy-connection", b"proxy-authenticate", b"proxy-authorization", b"te", b"trailer",
+     b"transfer-encoding", b"upgrade"}
+)  # fmt: skip
+_SPECIAL_REQUEST = _HOP_BY_HOP | {
+    b"authorization",
+    b"content-length",
+    b"expect",
+    b"forwarded",
+    b"host",
+    b"traceparent",
+    b"via",
+    b"x-forwarded-for",
+    b"x-forwarded-host",
+    b"x-forwarded-proto",
+    b"x-real-ip",
+}
+_SPECIAL_RESPONSE = _HOP_BY_HOP | {b"date", b"content-length"}
+_TOKENS_MAX = 32
+_LENGTH_DIGITS_MAX = 15
+
+
+class RequestFields:
+    """A request's header fields, sorted: `kept` go on as they are (rendered lines), the rest is what the edge reads itself."""
+
+    __slots__ = (
+        "acts_for",
+        "authorization",
+        "chunked",
+        "content_length",
+        "forwarded_for",
+        "forwarded_host",
+        "forwarded_proto",
+        "host",
+        "kept",
+        "traceparent",
+        "via",
+    )
+
+    def __init__(self) -> None:
+        self.kept: list[bytes] = []
+        self.authorization: bytes | None = None
+        self.content_length: int | None = None
+        self.chunked = False
+        self.host = b""
+        self.traceparent: bytes | None = None
+        self.via: list[bytes] = []
+        self.forwarded_for: list[bytes] = []
+        self.forwarded_host: bytes | None = None
+        self.forwarded_proto: bytes | None = None
+        self.acts_for = False
+
+    @property
+    def has_body(self) -> bool:
+        return self.chunked or bool(self.content_length)
+
+
+def read_request(headers: Iterable[tuple[bytes, bytes]]) -> RequestFields | Problem:
+    """Sorts the fields of a request; names are lower case already. A Problem where the framing or a credential is ambiguous."""
+    fields = RequestFields()
+    kept = fields.kept
+    connection: list[bytes] = []
+    for name, value in headers:
+        if name in _SPECIAL_REQUEST:
+            problem = _read_special(fields, connection, name, value)
+            if problem is not None:
+                return problem
+        elif name[:8] == b"domicile":
+            # `Domicile_For` too: some servers fold underscores into hyphens.
+            fields.acts_for = fields.acts_for or name[9:] == b"for"
+        else:
+            kept.append(b"%b: %b\r\n" % (name, value))
+    if fields.chunked and fields.content_length is not None:
+        return _bad("a body has a length or chunks, not both")
+    if connection:
+        named = _named(connection)
+        if named is None:
+            return _bad("too many connection options")
+        if named:
+            fields.kept = [line for line in kept if line.partition(b":")[0] not in named]
+    return fields
+
+
+def _read_special(fields: RequestFields, connection: list[bytes], name: bytes, value: bytes) -> Problem | None:
+    match name:
+        case b"host":
+            fields.host = value
+        case b"authorization":
+            if fields.authorization is not None:
+                return Problem(code=Code.MALFORMED_TOKEN, detail="send one Authorization header")
+            fields.authorization = value
+        case b"content-length":
+            if fields.content_length is not None or not value.isdigit() or len(value) > _LENGTH_DIGITS_MAX:
+                return _bad("Content-Length is one whole number")
+            fields.content_length = int(value)
+        case b"transfer-encoding":
+            if fields.chunked or value.strip().lower() != b"chunked":
+                return _bad("the only transfer coding taken is chunked")
+            fields.chunked = True
+        case b"connection":
+            connection.append(value)
+        case _:
+            _read_forwarding(fields, name, value)
+    return None
+
+
+def _read_forwarding(fields: RequestFields, name: bytes, value: bytes) -> None:
+    match name:
+        case b"traceparent":
+            fields.traceparent = value
+        case b"via":
+            fields.via.append(value)
+        case b"x-forwarded-for":
+            fields.forwarded_for.append(value)
+        case b"x-forwarded-host":
+            fields.forwarded_host = value
+        case b"x-forwarded-proto":
+            fields.forwarded_proto = value
+        case _:
+            pass  # hop-by-hop, Forwarded, X-Real-IP, Expect: end here
+
+
+def read_response(headers: Pairs, *, status: int, head_only: bool) -> list[tuple[bytes, bytes]]:
+    """The fields of an upstream's answer that the client gets. `Content-Length` stays where a body of that length follows, or where
+    HEAD says what GET would have had (RFC 9110 section 9.3.2)."""
+    kept: list[tuple[bytes, bytes]] = []
+    connection: list[bytes] = []
+    for pair in headers:
+        name = pair[0]
+        if name in _SPECIAL_RESPONSE:
+            if name == b"connection":
+                connection.append(pair[1])
+            elif name == b"content-length" and (head_only or status not in (204, 304)):
+                kept.append(pair)
+        elif name[:8] != b"domicile":
+            kept.append(pair)
+    if connection:
+        named = _named(connection)
+        if named:
+            kept = [pair for pair in kept if pair[0] not in named]
+    return kept
+
+
+_NEVER_NAMED = frozenset({b"close", b"keep-alive", b"", b"content-length", b"host"})
+
+
+def _named(connection: list[bytes]) -> frozenset[bytes] | None:
+    """The fields that `Connection` names for this hop, or None when there are absurdly many."""
+    tokens = [token.strip().lower() for value in connection for token in value.split(b",")]
+    if len(tokens) > _TOKENS_MAX:
+        return None
+    return frozenset(tokens) - _NEVER_NAMED
+
+
+def _bad(detail: str) -> Problem:
+    return Problem(code=Code.BAD_REQUEST, detail=detail)

@@ -1,0 +1,20 @@
+"""Metrics of the edge. Labels are closed sets: codes, and the cells and services of policy."""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+from foundation.metrics import LATENCY_BUCKETS
+
+VERDICTS = Counter("domicile_gateway_verdicts_total", "Verdicts on requests", ["code"])
+SERVED = Histogram(
+    "domicile_gateway_upstream_seconds",
+    "From the verdict to the end of the answer",
+    ["cell", "service"],
+    buckets=LATENCY_BUCKETS,
+)
+FAULTS = Counter("domicile_gateway_upstream_faults_total", "Exchanges that broke", ["fault"])
+RETRIES = Counter("domicile_gateway_retries_total", "Requests tried once more", ["reason"])
+CONNECTIONS = Gauge("domicile_gateway_connections", "Connections to services", ["upstream", "state"])
+CACHED = Counter("domicile_gateway_cache_total", "Look-ups without waiting", ["cache", "outcome"])
+RECORDS_PENDING = Gauge("domicile_gateway_records_pending", "Events that wait for the cell service")
+IDENTITIES = Gauge("domicile_gateway_identities", "Verified tokens remembered")
+RULES_AT = Gauge("domicile_gateway_rules_seq", "Feed position of the rules that hold here")

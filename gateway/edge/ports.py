@@ -1,0 +1,47 @@
+"""What the edge asks of others: homes from the directory's client, verdicts from the rules, a place for records."""
+
+import enum
+from typing import Protocol
+
+from directory.placement.core import Placement
+from foundation.words import Country, Epoch, LookupKey, ServiceId
+from routing_rules.decide import RequestFacts, Verdict
+from routing_rules.place import Allowed, NoCell
+from routing_rules.policy import Policy
+
+
+class Homeless(enum.Enum):
+    """Two cases that must never be taken for each other."""
+
+    NONE = "none"
+    """It is known that there is no home."""
+    UNKNOWN = "unknown"
+    """Nobody can be asked, or what is known is too old."""
+
+
+Home = Placement | Homeless
+
+
+class Homes(Protocol):
+    """The directory's client, as the edge uses it."""
+
+    def lookup(self, key: LookupKey) -> Home | None:
+        """What is known here without waiting; None means: ask `resolve`."""
+        ...
+
+    async def resolve(self, key: LookupKey) -> Home: ...
+
+    async def refresh(self, key: LookupKey, *, newer_than: Epoch) -> Home:
+        """Asks the directory itself, past every cache."""
+        ...
+
+
+class Ruling(Protocol):
+    """The rules that hold now."""
+
+    @property
+    def policy(self) -> Policy: ...
+
+    def decide(self, facts: RequestFacts) -> Verdict: ...
+
+    def place(self, residence: Country, service: ServiceId) -> Allowed | NoCell: ...

@@ -1,0 +1,67 @@
+"""What a request line asks for: which service, on which kind of route. Pure.
+
+The service is the first segment of the raw path, byte for byte: nothing is decoded before it is matched, so an encoded slash cannot
+name another service. A path that an upstream might normalise upwards (dot segments, also encoded) is refused.
+"""
+
+import enum
+import re
+from urllib.parse import unquote_to_bytes
+
+import msgspec
+
+from foundation.problems import Code, Problem
+from foundation.words import ServiceId
+from routing_rules.policy import Service
+
+_DOT_SEGMENT = re.compile(rb"(?:^|[/\\])\.{1,2}(?:[;/\\]|$)")
+_SUSPECT = re.compile(rb"[%\\]|/\.")
+_BAD_PATH = Problem(code=Code.BAD_REQUEST, detail="the path may hold no dot segments, encoded or not")
+
+
+class Route(enum.Enum):
+    """How a route is treated; policy says which paths are not ordinary."""
+
+    ORDINARY = "ordinary"
+    ANONYMOUS = "anonymous"
+    SIGNUP = "signup"
+
+
+class Target(msgspec.Struct, frozen=True):
+    service: ServiceId
+    route: Route
+
+
+def target_of(method: str, raw_path: bytes, services: dict[ServiceId, Service]) -> Target | Problem:
+    """The service and route of a raw path (without query), or 404 `unknown_service`, or 400 for a path that may climb."""
+    if raw_path[:1] != b"/":
+        return Problem(code=Code.BAD_REQUEST, detail="the request target is a path")
+    if _SUSPECT.search(raw_path) is not None and climbs(raw_path):
+        return _BAD_PATH
+    name = ServiceId(raw_path[1:].partition(b"/")[0].decode("latin-1"))
+    service = services.get(name)
+    if service is None:
+        return Problem(code=Code.UNKNOWN_SERVICE, detail="the path begins with the name of a service")
+    if service.anonymous or service.signup:
+        path = raw_path.decode("latin-1")
+        if path in service.anonymous:
+            return Target(name, Route.ANONYMOUS)
+        if method == "POST" and path in service.signup:
+            return Target(name, Route.SIGNUP)
+    return Target(name, Route.ORDINARY)
+
+
+def climbs(raw_path: bytes) -> bool:
+    """Whether a `.` or `..` segment stands in the path, as sent or after decoding once or twice (RFC 3986 section 5.2.4)."""
+    once = unquote_to_bytes(raw_path)
+    twice = unquote_to_bytes(once)
+    return any(_DOT_SEGMENT.search(path) is not None for path in {raw_path, once, twice})
+
+
+def query_value(query: bytes, name: bytes) -> str | None:
+    """The first value of a query parameter, percent-decoded, or None."""
+    for pair in query.split(b"&"):
+        key, _, value = pair.partition(b"=")
+        if key == name:
+            return unquote_to_bytes(value).decode("latin-1")
+    return None

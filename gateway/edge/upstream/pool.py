@@ -1,0 +1,186 @@
+"""Keep-alive connections by address: bounded, fair to waiters, swept for overdue exchanges and idle connections."""
+
+import asyncio
+from collections import deque
+
+from foundation import logs
+from gateway.edge.upstream.connection import Connection, Fault, UpstreamFailed
+from gateway.settings import Upstream
+
+log = logs.get(__name__)
+
+SWEEP_S = 0.25
+
+
+class AddressPool:
+    """The connections to one address."""
+
+    def __init__(self, address: str, limits: Upstream, loop: asyncio.AbstractEventLoop) -> None:
+        self.address = address
+        self._host, _, port = address.rpartition(":")
+        self._host = self._host.strip("[]")
+        self._port = int(port)
+        self._limits = limits
+        self._loop = loop
+        self._open: set[Connection] = set()
+        self._idle: list[Connection] = []
+        self._reserved = 0
+        """Slots of connections that are being made."""
+        self._waiters: deque[asyncio.Future[Connection | None]] = deque()
+
+    @property
+    def open(self) -> int:
+        return len(self._open)
+
+    @property
+    def idle(self) -> int:
+        return len(self._idle)
+
+    @property
+    def waiting(self) -> int:
+        return len(self._waiters)
+
+    def acquire_now(self) -> Connection | None:
+        """An idle connection, the one used last, or None."""
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.usable:
+                return connection
+        return None
+
+    async def acquire(self, *, fresh: bool = False) -> Connection:
+        """An idle connection (unless `fresh`), a new one, or the next that comes free. Raises UpstreamFailed (BUSY, CONNECT)."""
+        connection = None if fresh else self.acquire_now()
+        if connection is not None:
+            return connection
+        if len(self._open) + self._reserved < self._limits.connections_max:
+            self._reserved += 1
+            return await self._connect()
+        if fresh and self._idle:
+            self._idle.pop(0).close()
+        return await self._queue(fresh=fresh)
+
+    async def _queue(self, *, fresh: bool) -> Connection:
+        if len(self._waiters) >= self._limits.waiters_max:
+            raise UpstreamFailed(Fault.BUSY)
+        waiter: asyncio.Future[Connection | None] = self._loop.create_future()
+        self._waiters.append(waiter)
+        try:
+            async with asyncio.timeout(self._limits.wait_s):
+                connection = await waiter
+        except TimeoutError as exc:
+            self._give_back(waiter)
+            raise UpstreamFailed(Fault.BUSY) from exc
+        except asyncio.CancelledError:
+            self._give_back(waiter)
+            raise
+        if connection is not None and connection.usable and not fresh:
+            return connection
+        if connection is not None:
+            connection.close()
+            self._reserved += 1
+        return await self._connect()
+
+    def _give_back(self, waiter: asyncio.Future[Connection | None]) -> None:
+        """A waiter that leaves hands on what it was just given."""
+        if waiter in self._waiters:
+            self._waiters.remove(waiter)
+        elif waiter.done() and not waiter.cancelled():
+            connection = waiter.result()
+            if connection is not None:
+                self._offer(connection)
+            else:
+                self._reserved -= 1
+                self._free_slot()
+
+    async def _connect(self) -> Connection:
+        """Makes a connection in the slot that the caller has reserved."""
+        made: Connection | None = None
+        try:
+            async with asyncio.timeout(self._limits.connect_s):
+                _, made = await self._loop.create_connection(
+                    lambda: Connection(self._limits, self._forget, self._loop), self._host, self._port
+                )
+        except (OSError, TimeoutError) as exc:
+            raise UpstreamFailed(Fault.CONNECT) from exc
+        finally:
+            self._reserved -= 1
+            if made is None:
+                self._free_slot()
+            else:
+                self._open.add(made)
+        return made
+
+    def release(self, connection: Connection) -> None:
+        """Takes a connection back after its exchange, whole or broken."""
+        if connection.end():
+            self._offer(connection)
+
+    def _offer(self, connection: Connection) -> None:
+        while self._waiters:
+            waiter = self._waiters.popleft()
+            if not waiter.done():
+                waiter.set_result(connection)
+                return
+        self._idle.append(connection)
+
+    def _forget(self, connection: Connection) -> None:
+        self._open.discard(connection)
+        if connection in self._idle:
+            self._idle.remove(connection)
+        self._free_slot()
+
+    def _free_slot(self) -> None:
+        """Reserves a slot that came free for the first waiter, who then makes a connection of its own."""
+        while self._waiters and len(self._open) + self._reserved < self._limits.connections_max:
+            waiter = self._waiters.popleft()
+            if not waiter.done():
+                self._reserved += 1
+                waiter.set_result(None)
+
+    def sweep(self, now: float) -> None:
+        """Fails overdue exchanges, closes connections idle too long."""
+        for connection in tuple(self._open):
+            if connection.busy and connection.overdue(now):
+                connection.fail(Fault.TIMEOUT)
+        for connection in tuple(self._idle):
+            if now - connection.quiet_since > self._limits.keep_alive_s:
+                self._idle.remove(connection)
+                connection.close()
+
+    def close(self) -> None:
+        for connection in tuple(self._open):
+            connection.close()
+
+
+class Pools:
+    """Pools by address; `sweep` is a worker of the process."""
+
+    def __init__(self, limits: Upstream) -> None:
+        self._limits = limits
+        self._pools: dict[str, AddressPool] = {}
+
+    def of(self, address: str) -> AddressPool:
+        """Addresses come from policy, so there are few."""
+        pool = self._pools.get(address)
+        if pool is None:
+            pool = self._pools[address] = AddressPool(address, self._limits, asyncio.get_running_loop())
+        return pool
+
+    async def sweep(self) -> None:
+        """Holds the bounds on time; runs until cancelled."""
+        loop = asyncio.get_running_loop()
+        try:
+            while True:
+                await asyncio.sleep(SWEEP_S)
+                for pool in self._pools.values():
+                    pool.sweep(loop.time())
+        finally:
+            self.close()
+
+    def all(self) -> tuple[AddressPool, ...]:
+        return tuple(self._pools.values())
+
+    def close(self) -> None:
+        for pool in self._pools.values():
+            pool.close()

@@ -1,0 +1,45 @@
+"""The gateway's settings file (docs/architecture.md): one frozen value, read once."""
+
+from pathlib import Path
+
+import msgspec
+
+from foundation.tokens import Issuer
+from foundation.words import RegionId
+
+
+class Upstream(msgspec.Struct, frozen=True, kw_only=True):
+    """Bounds towards the services of the region's cells; seconds, per address where it says so."""
+
+    connections_max: int = 128
+    """Open connections per address."""
+    waiters_max: int = 1024
+    """Requests that wait for a connection, per address."""
+    wait_s: float = 1.0
+    connect_s: float = 1.0
+    first_byte_s: float = 30.0
+    """From the last byte sent to the head of the answer."""
+    stall_s: float = 30.0
+    """Longest silence on either side inside a request or answer."""
+    total_s: float = 900.0
+    keep_alive_s: float = 20.0
+    """How long an unused connection is kept; below the services' own."""
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Secrets are named here as files or environment variables, never held."""
+
+    region: RegionId
+    host: str
+    port: int
+    directory: str
+    token_file: Path
+    issuers: tuple[Issuer, ...]
+    region_root_keyring: Path
+    blinding_keyring: Path
+    valkey_url_env: str
+    cache_mac_keyring: Path
+    trusted_proxies: tuple[str, ...] = ()
+    country_database: str = ""
+    drain_s: float = 0.0
+    upstream: Upstream = Upstream()
