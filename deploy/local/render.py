@@ -14,6 +14,7 @@ from deploy.local.layout import (
     SERVICE_ISSUER,
     SHARDS,
     Layout,
+    ProcessName,
     Region,
     database_name,
     env_prefix,
@@ -217,7 +218,7 @@ class ProcessView(msgspec.Struct, frozen=True, kw_only=True):
     restarts: int = 0
 
 
-def stack(layout: Layout, status: str, supervisor: int | None, processes: Mapping[str, ProcessView]) -> bytes:
+def stack(layout: Layout, status: str, supervisor: int | None, processes: Mapping[ProcessName, ProcessView]) -> bytes:
     """stack.json (docs/architecture.md): addresses, ids and pids, no secrets. `status`: starting, ready, stopping, stopped."""
     document = {
         "state": str(layout.paths.state),

@@ -30,9 +30,17 @@ class ValkeyServer(msgspec.Struct, frozen=True, kw_only=True):
         path.touch(mode=0o600)
         path.write_text(
             f"bind 127.0.0.1\nport {self.port}\nrequirepass {self.password.reveal()}\n"
-            f'save ""\nappendonly no\nmaxmemory {self.bytes_max}\nmaxmemory-policy allkeys-lru\ndir {self.folder}\n',
+            f'save ""\nappendonly no\nmaxmemory {self.bytes_max}\nmaxmemory-policy allkeys-lru\n'
+            # The title stays the command line, by which a later start knows a leftover of this folder.
+            f"set-proc-title no\ndir {_quoted(str(self.folder))}\n",
             encoding="utf-8",
         )
+
+
+def _quoted(text: str) -> str:
+    """A configuration word that may hold spaces (sds.c, sdssplitargs)."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
 
 
 def binary() -> Path:
