@@ -9,7 +9,7 @@ later, however late the answer came. Only answers about changes renew it, since 
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import assert_never
 
 import msgspec
@@ -21,6 +21,8 @@ from foundation.words import Epoch, SubjectId, Verb, verb_of_method
 
 ENTRIES_MAX = 100_000
 LEASE_MS_MAX = 30_000
+CHANGES_PAGE = 1_000
+"""An answer about changes holds at most so many; one that is full may not be the last, so it renews no lease."""
 
 
 class Known(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,6 +97,8 @@ def verdict(
         problem = Problem(code=Code.STALE_EPOCH, detail="the home changed since the decision; resolve again")
         return Refusal(problem=problem, epoch=known.epoch)
     code = refusal(known.state, decision.verb)
+    if code is Code.CELL_BEHIND and not asked:
+        return Ask(decision.subject)
     return Pass() if code is None else _refusal(code, f"the home is {known.state.value}", retry_after_s=1)
 
 
@@ -173,8 +177,11 @@ class EpochBook:
         newest = max((one for one in (held, seen, answer) if one is not None), key=lambda one: one.change)
         self._put(question.subject, newest)
 
-    def heard(self, changes: Iterable[Change], *, upto: int, reset: bool, sent_s: float, lease_ms: int) -> None:
-        """Takes in every change after `position` up to `upto`, and renews the lease from `sent_s`, when the question was sent."""
+    def heard(self, changes: Sequence[Change], *, upto: int, reset: bool, sent_s: float, lease_ms: int) -> None:
+        """Takes in every change after `position` up to `upto`.
+
+        Renews the lease from `sent_s`, when the question was sent, unless there may be more changes than these.
+        """
         if reset or upto < self.position:
             self._forget()
         for change in changes:
@@ -186,7 +193,8 @@ class EpochBook:
             if held is not None and held.change <= upto:
                 self._entries[change.subject_id] = known
         self.position = upto
-        self.lease = Lease(until_s=sent_s + min(lease_ms, LEASE_MS_MAX) / 1000)
+        if len(changes) < CHANGES_PAGE:
+            self.lease = Lease(until_s=sent_s + min(lease_ms, LEASE_MS_MAX) / 1000)
 
     def _forget(self) -> None:
         self._entries.clear()
