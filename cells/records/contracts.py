@@ -1,0 +1,155 @@
+"""Contracts: what the columns of a product's table are and who may touch them. Parsed strictly from YAML. Pure but for `read_folder`.
+
+A contract is the only source of identifiers: a table or column that no contract names does not exist for the records API.
+"""
+
+import enum
+import re
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+import yaml
+
+from foundation.settings import SettingsError, convert
+from foundation.words import ServiceId
+
+IDENTIFIER = re.compile(r"[a-z][a-z0-9_]{0,62}\Z")
+RESERVED = frozenset({"select", "order", "limit", "offset", "columns", "on_conflict", "and", "or", "not"})
+"""Query parameters of the dialect; a column of such a name could not be filtered."""
+CONTRACT_BYTES_MAX = 1 << 18
+COLUMNS_MAX = 500
+
+TYPES = {
+    "uuid": "uuid", "text": "text", "boolean": "boolean", "bool": "boolean",
+    "smallint": "smallint", "int": "integer", "integer": "integer", "bigint": "bigint",
+    "numeric": "numeric", "real": "real", "double precision": "double precision",
+    "date": "date", "time": "time without time zone",
+    "timestamp": "timestamp without time zone", "timestamptz": "timestamp with time zone",
+    "json": "json", "jsonb": "jsonb", "text[]": "text[]", "uuid[]": "uuid[]",
+}  # fmt: skip
+"""A contract's type → Postgres's own name of it (format_type). A closed list: it is written into statements as casts."""
+
+
+class Class(enum.StrEnum):
+    """How a column's values relate to a person."""
+
+    NONE = "none"
+    PSEUDONYMOUS = "pseudonymous"
+    QUASI = "quasi"
+    DIRECT = "direct"
+    FREE_TEXT = "free_text"
+    SPECIAL = "special"
+
+
+class Column(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One column. Without a class it is unclassified: never returned, written, filtered or ordered by.
+
+    `purposes`: the only ones it may be used for; none stated = any. `sealed`: no filter or order, ever. `leaving`: treatment at egress.
+    """
+
+    type: str
+    klass: Class | None = msgspec.field(name="class", default=None)
+    purposes: tuple[str, ...] | None = None
+    retention_days: int | None = None
+    leaving: dict[str, str] = {}
+    sealed: bool = False
+    subject_ref: bool = False
+
+
+class Columns(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Columns that one kind of caller may read and write; nothing stated = nothing allowed, "*" = every classified one."""
+
+    read: Literal["*"] | tuple[str, ...] = ()
+    write: Literal["*"] | tuple[str, ...] = ()
+
+
+class Access(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`person`: the subject through the gateway. `services`: product services by id, with decisions made for them."""
+
+    person: Columns = Columns()
+    services: dict[ServiceId, Columns] = {}
+
+
+class Contract(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One table's contract. `placed_by` holds the subject id, `owner` the person a row is about; `rows: owner` binds rows to them."""
+
+    table: str
+    placed_by: str
+    owner: str
+    rows: Literal["owner", "all_of_subject"] = "owner"
+    access: Access = Access()
+    columns: dict[str, Column]
+
+    @property
+    def classified(self) -> tuple[str, ...]:
+        return tuple(name for name, column in self.columns.items() if column.klass is not None)
+
+
+def parse(text: str, *, where: str) -> Contract:
+    """One contract. Raises SettingsError that names the place and, for an unknown key, the nearest one."""
+    try:
+        document = yaml.safe_load(text)
+    except yaml.YAMLError as exc:
+        raise SettingsError(f"{where}: not YAML: {exc}") from exc
+    if not isinstance(document, dict):
+        raise SettingsError(f"{where}: a contract is a mapping with table, placed_by, owner, columns")
+    contract = convert(document, Contract, where=where)
+    mistake = _mistake(contract)
+    if mistake is not None:
+        raise SettingsError(f"{where}: {mistake}")
+    return contract
+
+
+def read_folder(folder: Path) -> dict[str, Contract]:
+    """Every contract of a folder (*.yaml) by table. Raises SettingsError."""
+    if not folder.is_dir():
+        raise SettingsError(f"contracts folder {folder} is not there")
+    contracts: dict[str, Contract] = {}
+    for path in sorted(folder.glob("*.yaml")):
+        if path.stat().st_size > CONTRACT_BYTES_MAX:
+            raise SettingsError(f"{path}: a contract is at most {CONTRACT_BYTES_MAX} bytes long")
+        contract = parse(path.read_text(encoding="utf-8"), where=str(path))
+        if contract.table in contracts:
+            raise SettingsError(f"{path}: table {contract.table} has a contract already")
+        contracts[contract.table] = contract
+    return contracts
+
+
+def _mistake(contract: Contract) -> str | None:
+    """The first thing that shapes alone do not tell, or None."""
+    if len(contract.columns) > COLUMNS_MAX:
+        return f"a contract names at most {COLUMNS_MAX} columns"
+    for name in (contract.table, *contract.columns):
+        if not IDENTIFIER.match(name):
+            return f"{name!r} is no identifier: lower-case letters, digits and underscores, at most 63"
+    for name, column in contract.columns.items():
+        if name in RESERVED:
+            return f"column {name!r} has the name of a query parameter of the dialect"
+        if column.type not in TYPES:
+            return f"columns.{name}.type: {column.type!r} is not one of {', '.join(TYPES)}"
+    return _mistake_in_keys(contract) or _mistake_in_access(contract)
+
+
+def _mistake_in_keys(contract: Contract) -> str | None:
+    for role, name in (("placed_by", contract.placed_by), ("owner", contract.owner)):
+        column = contract.columns.get(name)
+        if column is None:
+            return f"{role}: {name!r} is not among the columns"
+        if column.type != "uuid" or column.klass is None or column.sealed:
+            return f"{role}: column {name} is a classified, unsealed uuid"
+    key = contract.columns.get("id")
+    if key is None or key.type != "uuid" or key.klass is None or key.sealed:
+        return "columns: a classified, unsealed uuid column id is needed; the primary key is (placed_by, id)"
+    return None
+
+
+def _mistake_in_access(contract: Contract) -> str | None:
+    callers = {"access.person": contract.access.person}
+    callers |= {f"access.services.{service}": columns for service, columns in contract.access.services.items()}
+    for where, columns in callers.items():
+        for verb, names in (("read", columns.read), ("write", columns.write)):
+            for name in () if names == "*" else names:
+                if name not in contract.columns:
+                    return f"{where}.{verb}: column {name!r} is not in this contract"
+    return None

@@ -1,0 +1,175 @@
+"""One shard of a cell: brought up (migrations, live views, pools, fence rows), in service, lost, and brought up again.
+
+A shard that is down refuses its own subjects only. What may be asked of one that is up stands in `Open`.
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import msgspec
+
+from cells.records.contracts import Contract
+from cells.shards import live, store
+from cells.shards.core import Home
+from cells.shards.homes import Homes
+from foundation import logs
+from foundation.clock import Clock
+from foundation.ledger.port import Event, Kind
+from foundation.mute import Secret
+from foundation.postgres import Pool, connect, migrate, migrations_in, pool
+from foundation.problems import Code, refuse
+from foundation.words import CellId, FeedSeq, ShardId, SubjectId
+
+log = logs.get(__name__)
+
+MIGRATIONS = migrations_in(Path(__file__).parent / "migrations")
+CELL_CONNECTIONS_MAX = 8
+RECORDS_CONNECTIONS_MAX = 16
+ACQUIRE_S_MAX = 2.0
+CUT_MS_MAX = 5_000
+STATEMENT_MS_MAX = 3_000
+
+LOST = (
+    OSError,
+    asyncpg.InterfaceError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+)
+"""What a shard that cannot be reached, or goes down, shows itself as. QueryCanceledError is among them: look for it first."""
+FAULTS = (*LOST, asyncpg.PostgresError, store.WrongShard)
+"""What may go wrong while a shard is brought up; each is logged and tried again."""
+
+
+class Dsns(msgspec.Struct, frozen=True):
+    """A shard's three ways in, by role."""
+
+    owner: Secret[str]
+    cell: Secret[str]
+    records: Secret[str]
+
+
+class Open:
+    """A shard in service."""
+
+    def __init__(self, *, cell: Pool, records: Pool, refused: Mapping[str, str], position: FeedSeq) -> None:
+        self.cell = cell
+        self.records = records
+        self.refused = refused
+        """Tables that do not fit their contracts → why."""
+        self.position = position
+        """How far this shard has followed the feed."""
+
+
+class Shard:
+    """A shard by its settings; `up` is None while it cannot be reached."""
+
+    def __init__(
+        self, *, cell: CellId, shard: ShardId, dsns: Dsns, contracts: Mapping[str, Contract], homes: Homes, clock: Clock
+    ) -> None:
+        self.cell = cell
+        self.id = shard
+        self.up: Open | None = None
+        self.tried = False
+        self._dsns = dsns
+        self._contracts = contracts
+        self._homes = homes
+        self._clock = clock
+
+    def require(self) -> Open:
+        """The shard in service. Raises ProblemError(NOT_READY)."""
+        if self.up is None:
+            raise unreachable(self.id)
+        return self.up
+
+    @asynccontextmanager
+    async def opened(self) -> AsyncIterator[Open]:
+        """Brings the shard up: idempotent steps, safe for two starters. Raises FAULTS, MigrationError."""
+        try:
+            await migrate(self._dsns.owner, MIGRATIONS, track="shard")
+            async with connect(self._dsns.owner) as owner:
+                refused = await live.regenerate(owner, self._contracts)
+            async with self._pools() as (cell, records):
+                async with cell.acquire() as connection:
+                    position = await store.claim(connection, self.cell, self.id)
+                    left = await store.unfinished(connection, self.id)
+                for subject, home in left:
+                    await store.raise_fence(cell, subject, home, self._event(subject, home))
+                await self._load(cell)
+                self.up = Open(cell=cell, records=records, refused=refused, position=position)
+                self.tried = True
+                log.info("shard_open", shard=self.id, count=len(self._homes), seq=position)
+                yield self.up
+        finally:
+            self.up = None
+            self.tried = True
+
+    @asynccontextmanager
+    async def _pools(self) -> AsyncIterator[tuple[Pool, Pool]]:
+        settings = {"search_path": "pg_catalog", "default_transaction_isolation": "read committed"}
+        async with (
+            pool(
+                self._dsns.cell, size_max=CELL_CONNECTIONS_MAX, server_settings=settings, statement_ms_max=CUT_MS_MAX
+            ) as cell,
+            pool(
+                self._dsns.records,
+                size_max=RECORDS_CONNECTIONS_MAX,
+                server_settings=settings,
+                statement_ms_max=STATEMENT_MS_MAX,
+            ) as records,
+        ):
+            yield cell, records
+
+    async def _load(self, cell: Pool) -> None:
+        async with cell.acquire() as connection:
+            async for subject, home in store.homes(connection, self.id):
+                self._homes.put(subject, home)
+
+    async def raise_fence(self, subject: SubjectId, home: Home) -> bool:
+        """The cut. True when the fence went up; after the return nothing decided before can write. Raises ProblemError, LOST errors."""
+        raised = await store.raise_fence(self.require().cell, subject, home, self._event(subject, home))
+        self._homes.put(subject, home)
+        return raised
+
+    async def record(self, events: Sequence[Event]) -> None:
+        """Records events durably. Raises ProblemError when the shard cannot be reached."""
+        try:
+            await store.record(self.require().cell, list(events))
+        except LOST as exc:
+            raise unreachable(self.id) from exc
+
+    async def fence(self, subject: SubjectId) -> tuple[Home | None, bool]:
+        """The subject's fence row as it stands in the database, and whether a cut is in progress. Raises ProblemError."""
+        try:
+            async with self.require().records.acquire(timeout=ACQUIRE_S_MAX) as connection:
+                return await store.home(connection, self.id, subject)
+        except LOST as exc:
+            raise unreachable(self.id) from exc
+
+    async def fetch(self, sql: str, arguments: Sequence[Any]) -> list[asyncpg.Record]:
+        """Runs one statement as the records role. Raises ProblemError when the shard cannot be reached, asyncpg.PostgresError else."""
+        try:
+            async with self.require().records.acquire(timeout=ACQUIRE_S_MAX) as connection:
+                return list(await connection.fetch(sql, *arguments))
+        except asyncpg.QueryCanceledError:
+            raise
+        except LOST as exc:
+            log.warning("shard_lost", shard=self.id, error=type(exc).__name__)
+            raise unreachable(self.id) from exc
+
+    def _event(self, subject: SubjectId, home: Home) -> Event:
+        return Event(
+            id=f"fence:{self.cell}:{self.id}:{subject}:{home.epoch}:{home.state.value}",
+            at=self._clock.unix_s(),
+            kind=Kind.FENCE,
+            actor=f"cell:{self.cell}",
+            subject_id=subject,
+            details={"epoch": home.epoch, "state": home.state.value},
+        )
+
+
+def unreachable(shard: ShardId) -> Exception:
+    return refuse(Code.NOT_READY, f"shard {shard} cannot be reached just now", retry_after_s=1)

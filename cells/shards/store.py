@@ -1,0 +1,139 @@
+"""SQL on a shard's own schema `domicile`: fence rows, cuts in progress, identity and feed position. Role domicile_cell.
+
+The cut: a row in `closing` is committed first, so that new writers stand aside; then the fence goes up, waiting for the share locks
+of writers already inside, and the closing row goes with it.
+"""
+
+from collections.abc import AsyncIterator
+
+import asyncpg
+
+from cells.shards.core import Home
+from directory.placement.core import State
+from foundation.ledger.outbox import PostgresOutbox
+from foundation.ledger.port import Event
+from foundation.postgres import Connection, Pool
+from foundation.words import CellId, Epoch, FeedSeq, ServiceId, ShardId, SubjectId
+
+HOMES_PAGE = 10_000
+
+# purpose: say whose database this is; the first to come writes it down
+CLAIM = """
+INSERT INTO domicile.shard (cell, shard) VALUES ($1, $2) ON CONFLICT (only_row) DO NOTHING
+"""
+
+# purpose: whose database this is and how far it has followed
+IDENTITY = """
+SELECT cell, shard, position FROM domicile.shard
+"""
+
+# purpose: remember how far this shard has followed the feed; never backwards
+SAVE_POSITION = """
+UPDATE domicile.shard SET position = $1 WHERE position < $1
+"""
+
+# purpose: every fence row, page by page in key order
+HOMES_AFTER = """
+SELECT subject_id::text AS subject_id, epoch, state, services
+FROM domicile.home WHERE subject_id > $1::uuid ORDER BY subject_id LIMIT $2
+"""
+
+# purpose: one fence row, and whether it is being raised just now
+HOME = """
+SELECT epoch, state, services, EXISTS (SELECT 1 FROM domicile.closing AS c WHERE c.subject_id = $1::uuid) AS closing
+FROM domicile.home WHERE subject_id = $1::uuid
+"""
+
+# purpose: hold new writers off before a fence that exists is raised
+MARK_CLOSING = """
+INSERT INTO domicile.closing AS c (subject_id, epoch, state, services)
+SELECT f.subject_id, $2, $3, $4 FROM domicile.home AS f WHERE f.subject_id = $1::uuid AND f.epoch < $2
+ON CONFLICT (subject_id) DO UPDATE SET epoch = excluded.epoch, state = excluded.state, services = excluded.services
+WHERE c.epoch < excluded.epoch
+"""
+
+# purpose: raise a fence, or settle it under the epoch it has; waits for share locks. No row: it already stands there or higher
+RAISE = """
+INSERT INTO domicile.home AS f (subject_id, epoch, state, services) VALUES ($1::uuid, $2, $3, $4)
+ON CONFLICT (subject_id) DO UPDATE SET epoch = excluded.epoch, state = excluded.state, services = excluded.services
+WHERE f.epoch < excluded.epoch
+   OR (f.epoch = excluded.epoch AND f.state IN ('reserved', 'moving_in')
+       AND excluded.state NOT IN ('reserved', 'moving_in', 'moved'))
+RETURNING f.epoch
+"""
+
+# purpose: let writers in again under the raised fence
+UNMARK_CLOSING = """
+DELETE FROM domicile.closing WHERE subject_id = $1::uuid AND epoch <= $2
+"""
+
+# purpose: cuts that an earlier process left half done
+UNFINISHED = """
+SELECT subject_id::text AS subject_id, epoch, state, services FROM domicile.closing ORDER BY since LIMIT 10000
+"""
+
+OUTBOX = PostgresOutbox("domicile")
+
+
+class WrongShard(Exception):
+    """The database belongs to another shard than the settings say."""
+
+
+async def claim(connection: Connection, cell: CellId, shard: ShardId) -> FeedSeq:
+    """The feed position of this shard. Raises WrongShard when the database is another shard's."""
+    await connection.execute(CLAIM, cell, shard)
+    row = await connection.fetchrow(IDENTITY)
+    if row is None or (row["cell"], row["shard"]) != (cell, shard):
+        raise WrongShard(f"the database named for {cell}/{shard} belongs to another shard")
+    return FeedSeq(row["position"])
+
+
+async def save_position(pool: Pool, position: FeedSeq) -> None:
+    await pool.execute(SAVE_POSITION, position)
+
+
+async def homes(connection: Connection, shard: ShardId) -> AsyncIterator[tuple[SubjectId, Home]]:
+    """Every fence row of the shard."""
+    after = "00000000-0000-0000-0000-000000000000"
+    while rows := await connection.fetch(HOMES_AFTER, after, HOMES_PAGE):
+        for row in rows:
+            yield SubjectId(row["subject_id"]), _home(shard, row)
+        after = rows[-1]["subject_id"]
+
+
+async def home(connection: Connection, shard: ShardId, subject: SubjectId) -> tuple[Home | None, bool]:
+    """The subject's fence row (None: there is none), and whether a cut is in progress."""
+    row = await connection.fetchrow(HOME, subject)
+    return (None, False) if row is None else (_home(shard, row), row["closing"])
+
+
+async def raise_fence(pool: Pool, subject: SubjectId, home: Home, event: Event) -> bool:
+    """Puts the fence to `home`; after the return no statement under an older epoch can commit a write any more.
+
+    False when it stands there or higher already. Idempotent. `event` is recorded with the change, in its transaction. Raises asyncpg
+    errors, QueryCanceledError among them when a writer holds the fence longer than the statement timeout: call again.
+    """
+    services = list(home.services)
+    async with pool.acquire() as connection:
+        await connection.execute(MARK_CLOSING, subject, home.epoch, home.state.value, services)
+        async with connection.transaction():
+            raised = await connection.fetchval(RAISE, subject, home.epoch, home.state.value, services)
+            await connection.execute(UNMARK_CLOSING, subject, home.epoch)
+            if raised is not None:
+                await OUTBOX.append(connection, event)
+    return raised is not None
+
+
+async def unfinished(connection: Connection, shard: ShardId) -> list[tuple[SubjectId, Home]]:
+    """Cuts that were begun and not finished."""
+    return [(SubjectId(row["subject_id"]), _home(shard, row)) for row in await connection.fetch(UNFINISHED)]
+
+
+async def record(pool: Pool, events: list[Event]) -> None:
+    """Records events in one transaction; one that is known already stays once."""
+    async with pool.acquire() as connection, connection.transaction():
+        await OUTBOX.append_many(connection, events)
+
+
+def _home(shard: ShardId, row: asyncpg.Record) -> Home:
+    return Home(shard, Epoch(row["epoch"]), State(row["state"]), tuple(ServiceId(name) for name in row["services"]))
