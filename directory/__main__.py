@@ -1,0 +1,37 @@
+"""`python -m directory --settings FILE`: the directory service as a process."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from directory.app import opened
+from directory.settings import Settings
+from foundation.server import Drain, run, serve
+from foundation.settings import load, secret_from_env
+
+
+async def main(path: Path) -> None:
+    """Serves until told to stop. Raises SettingsError."""
+    settings = load(path, Settings)
+    drain = Drain()
+    async with opened(
+        secret_from_env(settings.dsn_env),
+        settings.service_issuers,
+        drain=drain,
+        pool_size_max=settings.pool_size_max,
+        start_s_max=settings.start_s_max,
+    ) as directory:
+        await serve(
+            directory.app,
+            host=settings.host,
+            port=settings.port,
+            workers=directory.workers,
+            drain=drain,
+            drain_s=settings.drain_s,
+        )
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="python -m directory", description="The directory service.")
+    parser.add_argument("--settings", type=Path, required=True, help="TOML file, see docs/architecture.md")
+    sys.exit(run("directory", main(parser.parse_args().settings)))

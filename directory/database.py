@@ -1,0 +1,55 @@
+"""Sessions on the directory's database: a bounded wait for a connection, and one name for "not to be had just now"."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import asyncpg
+
+from foundation.postgres import Connection, Pool
+
+ACQUIRE_S_MAX = 2.0
+
+_LOST = (
+    OSError,  # also TimeoutError: a connect, acquire or command that took too long
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,  # shutdown, starting up, statement timeout
+    asyncpg.InsufficientResourcesError,
+    asyncpg.TransactionRollbackError,  # deadlock, serialisation: the same call may succeed when repeated
+    asyncpg.ReadOnlySQLTransactionError,  # a standby answered
+)
+
+
+class DatabaseUnavailable(Exception):
+    """The database did not answer, or took back what was begun; nothing was committed unless the commit's own answer was lost."""
+
+
+@asynccontextmanager
+async def translated() -> AsyncIterator[None]:
+    """Turns the database's absence into DatabaseUnavailable; errors of this program stay what they are."""
+    try:
+        yield
+    except _LOST as exc:
+        raise DatabaseUnavailable(type(exc).__name__) from exc
+
+
+@asynccontextmanager
+async def session(pool: Pool) -> AsyncIterator[Connection]:
+    """One connection, each statement its own transaction. Raises DatabaseUnavailable."""
+    async with translated():
+        connection = await pool.acquire(timeout=ACQUIRE_S_MAX)
+        try:
+            yield connection
+        except asyncpg.InterfaceError as exc:
+            # asyncpg says "interface error" both for a connection that broke under us and for a wrong argument of ours.
+            if connection.is_closed():
+                raise DatabaseUnavailable("connection closed") from exc
+            raise
+        finally:
+            await pool.release(connection)
+
+
+@asynccontextmanager
+async def transaction(pool: Pool) -> AsyncIterator[Connection]:
+    """One READ COMMITTED transaction: commits at the end, rolls back on any exception. Raises DatabaseUnavailable."""
+    async with session(pool) as connection, connection.transaction():
+        yield connection

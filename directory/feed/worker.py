@@ -1,0 +1,71 @@
+"""Hears other processes' commits: one LISTEN connection, reconnecting, with a poll as a fallback. Also tells whether the database lives."""
+
+import asyncio
+from contextlib import suppress
+from typing import Any
+
+from directory.database import DatabaseUnavailable, translated
+from directory.feed import store
+from directory.feed.commits import Commits
+from directory.metrics import FEED_HEAD
+from foundation import logs
+from foundation.mute import Secret
+from foundation.postgres import Connection, connect
+from foundation.tasks import Backoff
+from foundation.words import FeedSeq, SubjectId
+
+log = logs.get(__name__)
+
+POLL_S = 1.0
+ANSWER_S_MAX = 2.0
+
+
+async def listen(dsn: Secret[str], commits: Commits) -> None:
+    """Runs for the process's life. The database's absence is waited out; anything else raises, which ends the process."""
+    backoff = Backoff(first_s=0.05, max_s=1.0)
+    while True:
+        try:
+            await _hear(dsn, commits, backoff)
+        except DatabaseUnavailable as exc:
+            log.warning("feed_listener_lost", error=str(exc))
+        finally:
+            commits.hearing(False)
+        await asyncio.sleep(backoff.next_s())
+
+
+async def _hear(dsn: Secret[str], commits: Commits, backoff: Backoff) -> None:
+    """Until the connection breaks. Raises DatabaseUnavailable."""
+    async with translated(), connect(dsn, application_name="domicile-feed") as connection:
+        poke = asyncio.Event()
+
+        def heard(_: Any, pid: int, channel: str, payload: object) -> None:
+            seq, subject_id = parse(str(payload))
+            commits.committed(seq, subject_id)
+
+        def closed(_: Any) -> None:
+            poke.set()
+
+        connection.add_termination_listener(closed)
+        await connection.add_listener(store.CHANNEL, heard)
+        while True:
+            await _poll(connection, commits)
+            commits.hearing(True)
+            backoff.reset()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(POLL_S):
+                    await poke.wait()
+            if connection.is_closed():
+                raise DatabaseUnavailable("connection closed")
+
+
+async def _poll(connection: Connection, commits: Commits) -> None:
+    async with asyncio.timeout(ANSWER_S_MAX):
+        head = await store.head(connection)
+    FEED_HEAD.set(head)
+    commits.committed(head)
+
+
+def parse(payload: str) -> tuple[FeedSeq, SubjectId | None]:
+    """`<seq> <subject id or nothing>`, as the append wrote it."""
+    seq, _, subject_id = payload.partition(" ")
+    return FeedSeq(int(seq)), SubjectId(subject_id) if subject_id else None

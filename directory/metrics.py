@@ -1,0 +1,8 @@
+"""The directory's own metrics; labels are closed sets."""
+
+from prometheus_client import Counter, Gauge
+
+FEED_HEAD = Gauge("domicile_directory_feed_head", "Newest committed feed number that this process has seen")
+FEED_WAITERS = Gauge("domicile_directory_feed_waiters", "Feed long-polls waiting")
+CHANGES = Counter("domicile_directory_changes_total", "Committed changes of placements", ["action"])
+REPLAYS = Counter("domicile_directory_idempotent_replays_total", "Placements answered from an earlier Idempotency-Key")

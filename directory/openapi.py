@@ -1,0 +1,93 @@
+"""The OpenAPI 3.1 document (https://spec.openapis.org/oas/v3.1.0), made from the declared operations and their msgspec shapes. Pure."""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from directory.operations import Operation
+from foundation.problems import Code, status_of, title_of
+
+_EVERYWHERE = (Code.BAD_REQUEST, Code.UNAUTHENTICATED, Code.FORBIDDEN, Code.NOT_READY, Code.INTERNAL)
+_PATH_PARAMETER = re.compile(r"\{(\w+)\}")
+_REF = "#/components/schemas/{name}"
+
+
+class Problem(msgspec.Struct, kw_only=True):
+    """A refusal (RFC 9457). `code` is stable; further members depend on it."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+
+
+def document(operations: Sequence[Operation], *, version: str) -> dict[str, Any]:
+    shapes: list[Any] = [Problem]
+    for one in operations:
+        shapes += [*one.answers.values(), *one.alternatives, *([one.body] if one.body else [])]
+    schemas, components = msgspec.json.schema_components(list(dict.fromkeys(shapes)), ref_template=_REF)
+    refs = dict(zip(dict.fromkeys(shapes), schemas, strict=True))
+    paths: dict[str, dict[str, Any]] = {}
+    for one in operations:
+        paths.setdefault(one.path, {})[one.method.lower()] = _operation(one, refs)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "domicile directory",
+            "version": version,
+            "description": "Knows where, never what: lookup keys and subject ids only. Every answer carries the feed number it is as of.",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "security": [{"service": []}],
+        "paths": paths,
+        "components": {
+            "schemas": components,
+            "securitySchemes": {"service": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
+        },
+    }
+
+
+def _operation(one: Operation, refs: dict[Any, dict[str, Any]]) -> dict[str, Any]:
+    described: dict[str, Any] = {
+        "operationId": one.name,
+        "summary": one.summary,
+        "description": f"Roles: {', '.join(one.roles)}.",
+        "parameters": [*_path_parameters(one.path), *_parameters(one)],
+        "responses": _responses(one, refs),
+    }
+    if one.body is not None:
+        described["requestBody"] = {"required": True, "content": {"application/json": {"schema": refs[one.body]}}}
+    return described
+
+
+def _path_parameters(path: str) -> list[dict[str, Any]]:
+    return [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+        for name in _PATH_PARAMETER.findall(path)
+    ]
+
+
+def _parameters(one: Operation) -> list[dict[str, Any]]:
+    return [
+        {"name": p.name, "in": p.place, "required": False, "schema": p.schema, "description": p.description}
+        for p in one.parameters
+    ]
+
+
+def _responses(one: Operation, refs: dict[Any, dict[str, Any]]) -> dict[str, Any]:
+    responses: dict[str, Any] = {}
+    for status, shape in one.answers.items():
+        schemas = [refs[shape], *(refs[other] for other in one.alternatives)]
+        schema = schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
+        responses[str(status)] = {"description": "done", "content": {"application/json": {"schema": schema}}}
+    for code in (*_EVERYWHERE, *one.refusals):
+        refusal = responses.setdefault(
+            str(status_of(code)),
+            {"description": "", "content": {"application/problem+json": {"schema": refs[Problem]}}},
+        )
+        told = f"`{code.value}`: {title_of(code)}"
+        refusal["description"] = f"{refusal['description']}; {told}" if refusal["description"] else told
+    return responses

@@ -1,0 +1,315 @@
+"""Writes of placements: each change is one transaction over subject, lookup keys, history, outbox and, last, the feed.
+
+Locks are taken in one order (idempotency row, subject, keys sorted, feed counter), so writers queue and do not deadlock.
+"""
+
+from collections.abc import Sequence
+from typing import NoReturn
+
+import msgspec
+
+from directory.database import session, transaction
+from directory.feed import store as feed
+from directory.placement import store
+from directory.placement.answers import ClaimedKey
+from directory.placement.core import RESERVATION_S, Facts, Placement, State
+from directory.placement.store import PLACEMENT_COLUMNS, placement_of
+from directory.placement.transitions import Action, Request, Step, Unchanged, outcome
+from foundation.clock import Clock
+from foundation.ledger.outbox import PostgresOutbox
+from foundation.ledger.port import Event, Kind
+from foundation.postgres import Connection, Pool
+from foundation.problems import Problem
+from foundation.words import CellId, Epoch, FeedSeq, LookupKey, RulesDigest, ServiceId, ShardId, SubjectId
+
+EXPIRY_ACTOR = "service:directory"
+
+# purpose: the id of a set of facts, where it is stored
+_FACTS_FIND = """
+SELECT facts_id FROM directory.facts
+WHERE regimes = $1 AND residence = $2 AND tags = $3 AND terms IS NOT DISTINCT FROM $4
+"""
+
+# purpose: store a set of facts unless somebody else just did
+_FACTS_ADD = """
+INSERT INTO directory.facts (regimes, residence, tags, terms) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING
+"""
+
+# purpose: take an idempotency key; waits for a concurrent taker, no row = it is taken
+_IDEMPOTENCY = """
+INSERT INTO directory.idempotency (actor, key, body, subject_id) VALUES ($1, $2, $3, $4)
+ON CONFLICT DO NOTHING RETURNING true
+"""
+
+# purpose: a reservation under a new epoch and its first history entry
+_RESERVE = """
+WITH s AS (
+    INSERT INTO directory.subject (subject_id, cell, shard, epoch, state, services, facts_id, changes, expires_at)
+    VALUES ($1, $2, $3, nextval('directory.epoch_seq'), 'reserved', $4, $5, 1, clock_timestamp() + make_interval(secs => $6))
+    RETURNING subject_id, epoch
+)
+INSERT INTO directory.history (subject_id, number, at, actor, reason, from_state, to_state, epoch)
+SELECT subject_id, 1, clock_timestamp(), $7, $8, NULL, 'reserved', epoch FROM s
+RETURNING epoch
+"""
+
+# purpose: claim lookup keys in sorted order; waits for concurrent claimers, returns the ones that were free
+_CLAIM = """
+INSERT INTO directory.lookup_key (key, kind, subject_id)
+SELECT key, kind, $3 FROM unnest($1::text[], $2::text[]) AS asked(key, kind) ORDER BY key COLLATE "C"
+ON CONFLICT DO NOTHING RETURNING key
+"""
+
+# purpose: a subject, locked for a change
+_LOCK = f"""
+SELECT {PLACEMENT_COLUMNS} FROM directory.subject s JOIN directory.facts f ON f.facts_id = s.facts_id
+WHERE s.subject_id = $1 FOR NO KEY UPDATE OF s
+"""  # noqa: S608 - constants
+
+# purpose: the reservation that expired first and that no other process is at, locked
+_LOCK_EXPIRED = f"""
+SELECT {PLACEMENT_COLUMNS} FROM directory.subject s JOIN directory.facts f ON f.facts_id = s.facts_id
+WHERE s.state = 'reserved' AND s.expires_at <= clock_timestamp()
+ORDER BY s.expires_at LIMIT 1 FOR NO KEY UPDATE OF s SKIP LOCKED
+"""  # noqa: S608
+
+# purpose: a new state, under a new epoch or the same ($3), and its history entry; only if the subject is still under the epoch read
+_STEP = """
+WITH s AS (
+    UPDATE directory.subject SET
+        state = $4, changes = changes + 1, expires_at = NULL,
+        epoch = CASE WHEN $3 THEN nextval('directory.epoch_seq') ELSE epoch END
+    WHERE subject_id = $1 AND epoch = $2
+    RETURNING subject_id, epoch, changes
+)
+INSERT INTO directory.history (subject_id, number, at, actor, reason, from_state, to_state, epoch)
+SELECT subject_id, changes, clock_timestamp(), $5, $6, $7, $4, epoch FROM s
+RETURNING epoch, number
+"""
+
+# purpose: give all lookup keys of a subject back
+_FREE = "DELETE FROM directory.lookup_key WHERE subject_id = $1 RETURNING key"
+
+# purpose: forget idempotency keys that are older than anybody repeats
+_FORGET = """
+DELETE FROM directory.idempotency
+WHERE (actor, key) IN (
+    SELECT actor, key FROM directory.idempotency
+    WHERE created_at < clock_timestamp() - make_interval(secs => $1) ORDER BY created_at LIMIT 1000
+)
+"""
+
+
+class Repeat(msgspec.Struct, frozen=True):
+    """The caller's idempotency key and the digest (SHA-256) of what it asked for."""
+
+    key: str
+    body: bytes
+
+
+class NewSubject(msgspec.Struct, frozen=True, kw_only=True):
+    """A placement decided under `under`, not yet stored; `facts.facts_id` is not looked at."""
+
+    subject_id: SubjectId
+    cell: CellId
+    shard: ShardId
+    services: tuple[ServiceId, ...]
+    facts: Facts
+    keys: tuple[ClaimedKey, ...]
+    under: RulesDigest
+    actor: str
+    reason: str
+
+
+class Done(msgspec.Struct, frozen=True):
+    """Committed as feed event `seq`, or found to hold already as of `seq`."""
+
+    seq: FeedSeq
+    placement: Placement
+
+
+class Taken(msgspec.Struct, frozen=True):
+    """Keys of these kinds belong to another subject; nothing was stored."""
+
+    kinds: tuple[str, ...]
+
+
+class Repeated(msgspec.Struct, frozen=True):
+    """The idempotency key has done its work before: for this subject, for a request with this digest."""
+
+    subject_id: SubjectId
+    body: bytes
+
+
+class RulesMoved(msgspec.Struct, frozen=True):
+    """Other rules hold by now; decide again. Nothing was stored."""
+
+
+class _RollBack(Exception):
+    """Leaves a transaction without its effects, with the result to return."""
+
+    def __init__(self, result: Taken | Repeated | RulesMoved) -> None:
+        super().__init__(type(result).__name__)
+        self.result = result
+
+
+class Changes:
+    """The directory's writer. `reservation_s` is how long a reservation waits for its cell's acknowledgement."""
+
+    def __init__(self, pool: Pool, clock: Clock, *, reservation_s: float = RESERVATION_S) -> None:
+        self._pool = pool
+        self._clock = clock
+        self._reservation_s = reservation_s
+        self._outbox = PostgresOutbox("directory")
+
+    async def place(self, new: NewSubject, repeat: Repeat | None) -> Done | Taken | Repeated | RulesMoved:
+        """Reserves a subject with all its keys, or does nothing. Raises DatabaseUnavailable."""
+        facts_id = await self._facts_id(new.facts)
+        try:
+            async with transaction(self._pool) as tx:
+                return await self._place(tx, new, facts_id, repeat)
+        except _RollBack as stop:
+            return stop.result
+
+    async def earlier(self, actor: str, repeat: Repeat) -> Repeated | None:
+        """What this idempotency key did already, if anything. Raises DatabaseUnavailable."""
+        async with session(self._pool) as connection:
+            found = await store.replay(connection, actor, repeat.key)
+        return None if found is None else Repeated(*found)
+
+    async def _place(self, tx: Connection, new: NewSubject, facts_id: int, repeat: Repeat | None) -> Done:
+        if repeat is not None:
+            await self._take_idempotency_key(tx, new, repeat)
+        epoch = await tx.fetchval(
+            _RESERVE,
+            new.subject_id,
+            new.cell,
+            new.shard,
+            list(new.services),
+            facts_id,
+            self._reservation_s,
+            new.actor,
+            new.reason,
+        )
+        await _claim(tx, new.subject_id, new.keys)
+        placement = Placement(
+            subject_id=new.subject_id,
+            cell=new.cell,
+            shard=new.shard,
+            epoch=Epoch(epoch),
+            state=State.RESERVED,
+            services=new.services,
+            facts=msgspec.structs.replace(new.facts, facts_id=facts_id),
+        )
+        await self._record(tx, placement, 1, actor=new.actor, reason=new.reason, before=None)
+        keys = tuple(LookupKey(one.key) for one in new.keys)
+        seq = await feed.append_placement(tx, placement, keys_added=keys, under=new.under)
+        if seq is None:
+            raise _RollBack(RulesMoved())
+        return Done(seq, placement)
+
+    async def _take_idempotency_key(self, tx: Connection, new: NewSubject, repeat: Repeat) -> None:
+        if await tx.fetchval(_IDEMPOTENCY, new.actor, repeat.key, repeat.body, new.subject_id):
+            return
+        earlier = await store.replay(tx, new.actor, repeat.key)
+        if earlier is None:  # pruned between the two statements: as good as other rules, try again
+            raise _RollBack(RulesMoved())
+        raise _RollBack(Repeated(*earlier))
+
+    async def change(self, subject_id: SubjectId, request: Request, *, actor: str, reason: str) -> Done | Problem:
+        """One step of one subject, as `transitions.outcome` decides. Raises DatabaseUnavailable."""
+        async with transaction(self._pool) as tx:
+            row = await tx.fetchrow(_LOCK, subject_id)
+            current = None if row is None else placement_of(row)
+            decided = outcome(current, request)
+            if isinstance(decided, Problem):
+                return decided
+            if current is None:
+                _impossible()
+            if isinstance(decided, Unchanged):
+                return Done(await feed.head(tx), current)
+            return await self._step(tx, current, decided, actor=actor, reason=reason)
+
+    async def expire_one(self) -> Done | None:
+        """Erases the reservation that expired first, by the database's clock; None when none has. Raises DatabaseUnavailable."""
+        async with transaction(self._pool) as tx:
+            row = await tx.fetchrow(_LOCK_EXPIRED)
+            if row is None:
+                return None
+            current = placement_of(row)
+            decided = outcome(current, Request(action=Action.EXPIRE, epoch=current.epoch))
+            if not isinstance(decided, Step):
+                _impossible()
+            return await self._step(
+                tx, current, decided, actor=EXPIRY_ACTOR, reason="not acknowledged by its cell in time"
+            )
+
+    async def _step(self, tx: Connection, current: Placement, step: Step, *, actor: str, reason: str) -> Done:
+        row = await tx.fetchrow(
+            _STEP,
+            current.subject_id,
+            current.epoch,
+            step.new_epoch,
+            step.state.value,
+            actor,
+            reason,
+            current.state.value,
+        )
+        if row is None:
+            _impossible()
+        freed = await tx.fetch(_FREE, current.subject_id) if step.frees_keys else []
+        placement = msgspec.structs.replace(current, state=step.state, epoch=Epoch(row["epoch"]))
+        await self._record(tx, placement, row["number"], actor=actor, reason=reason, before=current.state)
+        keys = tuple(LookupKey(one["key"]) for one in freed)
+        seq = await feed.append_placement(tx, placement, keys_removed=keys)
+        if seq is None:
+            _impossible()
+        return Done(seq, placement)
+
+    async def forget_idempotency_keys(self, older_than_s: float) -> None:
+        """Raises DatabaseUnavailable."""
+        async with session(self._pool) as connection:
+            await connection.execute(_FORGET, older_than_s)
+
+    async def _facts_id(self, facts: Facts) -> int:
+        """Outside the placing transaction: writers of the same facts do not wait for each other's commits."""
+        values = (list(facts.regimes), facts.residence, list(facts.tags), facts.terms)
+        async with session(self._pool) as connection:
+            found = await connection.fetchval(_FACTS_FIND, *values)
+            if found is None:
+                await connection.execute(_FACTS_ADD, *values)
+                found = await connection.fetchval(_FACTS_FIND, *values)
+        return int(found)
+
+    async def _record(
+        self, tx: Connection, placement: Placement, number: int, *, actor: str, reason: str, before: State | None
+    ) -> None:
+        details = {
+            "cell": placement.cell,
+            "shard": placement.shard,
+            "epoch": placement.epoch,
+            "from": before.value if before else None,
+            "to": placement.state.value,
+            "reason": reason,
+        }
+        event = Event(
+            id=f"placement/{placement.subject_id}/{number}",
+            at=self._clock.unix_s(),
+            kind=Kind.PLACEMENT,
+            actor=actor,
+            subject_id=placement.subject_id,
+            details=details,
+        )
+        await self._outbox.append(tx, event)
+
+
+async def _claim(tx: Connection, subject_id: SubjectId, keys: Sequence[ClaimedKey]) -> None:
+    rows = await tx.fetch(_CLAIM, [one.key for one in keys], [one.kind for one in keys], subject_id)
+    free = {row["key"] for row in rows}
+    taken = tuple(sorted({one.kind for one in keys if one.key not in free}))
+    if taken:
+        raise _RollBack(Taken(taken))
+
+
+def _impossible() -> NoReturn:
+    raise RuntimeError("a locked subject changed under its lock")

@@ -1,0 +1,190 @@
+"""Placing a new subject: rules → decision → reservation → the cell's acknowledgement."""
+
+import asyncio
+import datetime
+import hashlib
+from contextlib import suppress
+from typing import assert_never
+
+import msgspec
+
+from directory.metrics import CHANGES, REPLAYS
+from directory.placement import store
+from directory.placement.answers import PlacementAnswer, PlaceRequest
+from directory.placement.changes import Done, NewSubject, Repeat, Repeated, RulesMoved, Taken
+from directory.placement.core import Facts, State
+from directory.services import Services
+from foundation.problems import Code, Problem
+from foundation.words import CellId, Country, ServiceId, SubjectId, mint_subject_id
+from routing_rules.place import NoCell, PlaceFacts, choose, place
+from routing_rules.rules import Rules
+
+RULES_TRIES_MAX = 3
+RECHECK_S = 0.5
+"""A waiter asks the database this often even when no hint came."""
+
+
+class Choice(msgspec.Struct, frozen=True, kw_only=True):
+    """What a caller asked for, in canonical form. `among` is None for callers who may place anywhere that rules allow."""
+
+    facts: PlaceFacts
+    among: frozenset[CellId] | None
+
+
+def canonical(asked: PlaceRequest, among: frozenset[CellId] | None) -> Choice:
+    """Services and tags sorted, without repeats: the same facts get the same `facts_id`."""
+    facts = PlaceFacts(
+        residence=Country(asked.residence),
+        services=tuple(sorted({ServiceId(one) for one in asked.services})),
+        tags=tuple(sorted(set(asked.tags))),
+        terms=asked.terms,
+    )
+    return Choice(facts=facts, among=among)
+
+
+def decide(
+    choice: Choice, subject_id: SubjectId, rules: Rules, at: datetime.date, asked: PlaceRequest, actor: str
+) -> NewSubject | Problem:
+    """Cell and shard for a new subject by the rules alone, or the refusal. Pure."""
+    allowed = place(choice.facts, rules, at)
+    if isinstance(allowed, NoCell):
+        return Problem(code=allowed.code, detail=allowed.detail, extra={"ground": allowed.ground})
+    home = choose(subject_id, allowed, rules, among=choice.among)
+    if home is None:
+        elsewhere = choose(subject_id, allowed, rules)
+        origin = rules.policy.regions[rules.policy.cells[elsewhere[0]].region].origin if elsewhere else None
+        return Problem(
+            code=Code.HOME_ELSEWHERE,
+            detail="this cell is not among those that may hold this person",
+            extra={"ground": allowed.ground} | ({"home": origin} if origin else {}),
+        )
+    cell, shard = home
+    facts = Facts(
+        facts_id=0,
+        regimes=allowed.regimes,
+        residence=choice.facts.residence,
+        tags=choice.facts.tags,
+        terms=choice.facts.terms,
+    )
+    return NewSubject(
+        subject_id=subject_id,
+        cell=cell,
+        shard=shard,
+        services=choice.facts.services,
+        facts=facts,
+        keys=asked.keys,
+        under=rules.digest,
+        actor=actor,
+        reason=asked.reason,
+    )
+
+
+class Placed(msgspec.Struct, frozen=True):
+    """`replayed`: an earlier request with the same Idempotency-Key did it."""
+
+    answer: PlacementAnswer
+    replayed: bool
+
+
+class Placing:
+    """The use case. Everything it decides comes from `decide`; everything it stores goes through `Changes.place`."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    async def place(
+        self,
+        asked: PlaceRequest,
+        *,
+        actor: str,
+        among: frozenset[CellId] | None,
+        idempotency_key: str | None,
+        wait_s: float,
+    ) -> Placed | Problem:
+        """Raises DatabaseUnavailable; then a repeat with the same idempotency key tells what became of it."""
+        repeat = Repeat(idempotency_key, _digest(asked)) if idempotency_key else None
+        if repeat is not None:
+            earlier = await self._services.changes.earlier(actor, repeat)
+            if earlier is not None:
+                return await self._replayed(earlier, repeat, wait_s)
+        choice = canonical(asked, among)
+        for _ in range(RULES_TRIES_MAX):
+            rules = await self._services.rules.current()
+            if isinstance(rules, Problem):
+                return rules
+            today = datetime.datetime.fromtimestamp(self._services.clock.unix_s(), datetime.UTC).date()
+            new = decide(choice, mint_subject_id(), rules, today, asked, actor)
+            if isinstance(new, Problem):
+                return new
+            stored = await self._stored(new, repeat, wait_s)
+            if not isinstance(stored, RulesMoved):
+                return stored
+        return Problem(code=Code.NOT_READY, detail="the rules change just now; repeat the request", retry_after_s=1)
+
+    async def _stored(self, new: NewSubject, repeat: Repeat | None, wait_s: float) -> Placed | Problem | RulesMoved:
+        services = self._services
+        # Watched from before the commit on: an acknowledgement may come at once.
+        with services.commits.watch(new.subject_id) as changed:
+            stored = await services.changes.place(new, repeat)
+            match stored:
+                case Done():
+                    CHANGES.labels("place").inc()
+                    services.commits.committed(stored.seq)
+                    known = PlacementAnswer(as_of=stored.seq, placement=stored.placement)
+                    return _told(await self._acknowledged(known, changed, wait_s), replayed=False)
+                case Taken():
+                    return Problem(
+                        code=Code.KEY_TAKEN,
+                        detail="a lookup key of this request belongs to another subject",
+                        extra={"kinds": list(stored.kinds)},
+                    )
+                case Repeated():
+                    return await self._replayed(stored, repeat, wait_s)
+                case RulesMoved():
+                    return stored
+                case _:
+                    assert_never(stored)
+
+    async def _replayed(self, earlier: Repeated, repeat: Repeat | None, wait_s: float) -> Placed | Problem:
+        """The effect is the earlier one; the answer is the placement as it stands by now."""
+        if repeat is None or earlier.body != repeat.body:
+            return Problem(
+                code=Code.IDEMPOTENCY_MISMATCH,
+                detail="this Idempotency-Key was used for another request; take a new one for a new request",
+            )
+        REPLAYS.inc()
+        with self._services.commits.watch(earlier.subject_id) as changed:
+            known = await store.subject(self._services.pool, earlier.subject_id)
+            if known is None:
+                raise RuntimeError("an idempotency key leads to no subject")
+            answer = await self._acknowledged(known, changed, wait_s)
+        return _told(answer, replayed=True)
+
+    async def _acknowledged(self, known: PlacementAnswer, changed: asyncio.Event, wait_s: float) -> PlacementAnswer:
+        """Waits until the reservation is one no more, at most `wait_s`; what is known then."""
+        services = self._services
+        deadline = services.clock.monotonic_s() + wait_s
+        while known.placement.state is State.RESERVED and not services.drain.begun:
+            left = deadline - services.clock.monotonic_s()
+            if left <= 0:
+                break
+            with suppress(TimeoutError):
+                async with asyncio.timeout(min(left, RECHECK_S)):
+                    await changed.wait()
+            changed.clear()
+            known = await store.subject(services.pool, known.placement.subject_id) or known
+        return known
+
+
+def _told(answer: PlacementAnswer, *, replayed: bool) -> Placed | Problem:
+    if answer.placement.state is State.ERASED:
+        return Problem(
+            code=Code.CONFLICT,
+            detail="what this request placed is erased by now; place anew, under a new Idempotency-Key",
+            extra={"state": State.ERASED.value},
+        )
+    return Placed(answer, replayed=replayed)
+
+
+def _digest(asked: PlaceRequest) -> bytes:
+    return hashlib.sha256(msgspec.json.encode(asked)).digest()

@@ -1,0 +1,148 @@
+"""Reads of placements: SQL and rows to values. Every answer carries the feed number of its own snapshot (one statement each)."""
+
+from collections.abc import Sequence
+
+import asyncpg
+
+from directory.database import session
+from directory.placement.answers import HistoryEntry, PlacementAnswer
+from directory.placement.core import Facts, Placement, Resolved, ResolvedSubjects, State
+from foundation.postgres import Connection, Pool
+from foundation.words import (
+    CellId,
+    Country,
+    Epoch,
+    FeedSeq,
+    JurisdictionId,
+    LookupKey,
+    ServiceId,
+    ShardId,
+    SubjectId,
+)
+
+PLACEMENT_COLUMNS = """
+    s.subject_id::text AS subject_id, s.cell, s.shard, s.epoch, s.state, s.services,
+    s.facts_id, f.regimes, f.residence, f.tags, f.terms
+"""
+
+# purpose: where lookup keys lead, as of the head in the same snapshot; a row per key asked for
+_RESOLVE_KEYS = f"""
+SELECT h.seq AS as_of, asked.key, {PLACEMENT_COLUMNS}
+FROM directory.feed_head h
+CROSS JOIN unnest($1::text[]) AS asked(key)
+LEFT JOIN directory.lookup_key k ON k.key = asked.key
+LEFT JOIN directory.subject s ON s.subject_id = k.subject_id
+LEFT JOIN directory.facts f ON f.facts_id = s.facts_id
+"""  # noqa: S608 - constants
+
+# purpose: the same for subject ids
+_RESOLVE_SUBJECTS = f"""
+SELECT h.seq AS as_of, asked.id::text AS key, {PLACEMENT_COLUMNS}
+FROM directory.feed_head h
+CROSS JOIN unnest($1::uuid[]) AS asked(id)
+LEFT JOIN directory.subject s ON s.subject_id = asked.id
+LEFT JOIN directory.facts f ON f.facts_id = s.facts_id
+"""  # noqa: S608
+
+# purpose: a page of subjects in the order of their ids, which never changes under inserts
+_LIST = f"""
+SELECT {PLACEMENT_COLUMNS}
+FROM directory.subject s
+JOIN directory.facts f ON f.facts_id = s.facts_id
+WHERE ($1::text IS NULL OR s.cell = $1) AND ($2::text IS NULL OR s.state = $2) AND ($3::uuid IS NULL OR s.subject_id > $3)
+ORDER BY s.subject_id
+LIMIT $4
+"""  # noqa: S608
+
+# purpose: a page of one subject's history, oldest first
+_HISTORY = """
+SELECT number, extract(epoch FROM at)::float8 AS at, actor, reason, from_state, to_state, epoch
+FROM directory.history
+WHERE subject_id = $1 AND number > $2
+ORDER BY number
+LIMIT $3
+"""
+
+# purpose: what an idempotency key did
+_REPLAY = "SELECT subject_id::text AS subject_id, body FROM directory.idempotency WHERE actor = $1 AND key = $2"
+
+
+def placement_of(row: asyncpg.Record) -> Placement:
+    """A row of PLACEMENT_COLUMNS."""
+    return Placement(
+        subject_id=SubjectId(row["subject_id"]),
+        cell=CellId(row["cell"]),
+        shard=ShardId(row["shard"]),
+        epoch=Epoch(row["epoch"]),
+        state=State(row["state"]),
+        services=tuple(ServiceId(one) for one in row["services"]),
+        facts=Facts(
+            facts_id=row["facts_id"],
+            regimes=tuple(JurisdictionId(one) for one in row["regimes"]),
+            residence=Country(row["residence"]),
+            tags=tuple(row["tags"]),
+            terms=row["terms"],
+        ),
+    )
+
+
+async def resolve_keys(pool: Pool, keys: Sequence[LookupKey]) -> Resolved:
+    """Keys are distinct, at least one. Raises DatabaseUnavailable."""
+    async with session(pool) as connection:
+        rows = await connection.fetch(_RESOLVE_KEYS, keys)
+    return Resolved(
+        as_of=FeedSeq(rows[0]["as_of"]),
+        found={LookupKey(row["key"]): placement_of(row) for row in rows if row["subject_id"] is not None},
+        absent=tuple(LookupKey(row["key"]) for row in rows if row["subject_id"] is None),
+    )
+
+
+async def resolve_subjects(pool: Pool, subjects: Sequence[SubjectId]) -> ResolvedSubjects:
+    """Ids are distinct, at least one. Raises DatabaseUnavailable."""
+    async with session(pool) as connection:
+        rows = await connection.fetch(_RESOLVE_SUBJECTS, subjects)
+    return ResolvedSubjects(
+        as_of=FeedSeq(rows[0]["as_of"]),
+        found={SubjectId(row["key"]): placement_of(row) for row in rows if row["subject_id"] is not None},
+        absent=tuple(SubjectId(row["key"]) for row in rows if row["subject_id"] is None),
+    )
+
+
+async def subject(pool: Pool, subject_id: SubjectId) -> PlacementAnswer | None:
+    """One subject, or None when no such id was ever placed. Raises DatabaseUnavailable."""
+    resolved = await resolve_subjects(pool, [subject_id])
+    found = resolved.found.get(subject_id)
+    return None if found is None else PlacementAnswer(as_of=resolved.as_of, placement=found)
+
+
+async def subjects(
+    pool: Pool, *, cell: CellId | None, state: State | None, after: SubjectId | None, limit: int
+) -> tuple[Placement, ...]:
+    """Raises DatabaseUnavailable."""
+    async with session(pool) as connection:
+        rows = await connection.fetch(_LIST, cell, state.value if state else None, after, limit)
+    return tuple(placement_of(row) for row in rows)
+
+
+async def history(pool: Pool, subject_id: SubjectId, *, after: int, limit: int) -> tuple[HistoryEntry, ...]:
+    """Raises DatabaseUnavailable."""
+    async with session(pool) as connection:
+        rows = await connection.fetch(_HISTORY, subject_id, after, limit)
+    return tuple(
+        HistoryEntry(
+            number=row["number"],
+            at=row["at"],
+            actor=row["actor"],
+            reason=row["reason"],
+            from_state=State(row["from_state"]) if row["from_state"] else None,
+            to_state=State(row["to_state"]),
+            epoch=Epoch(row["epoch"]),
+        )
+        for row in rows
+    )
+
+
+async def replay(connection: Connection, actor: str, key: str) -> tuple[SubjectId, bytes] | None:
+    """(subject, digest of the body) of an earlier placement under this idempotency key."""
+    row = await connection.fetchrow(_REPLAY, actor, key)
+    return None if row is None else (SubjectId(row["subject_id"]), row["body"])

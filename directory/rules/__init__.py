@@ -1,0 +1,1 @@
+"""Published rules: checked at the door, kept by digest, announced through the feed."""

@@ -1,0 +1,20 @@
+"""What the directory's routes stand on, as one value made at the root."""
+
+from dataclasses import dataclass
+
+from directory.feed.commits import Commits
+from directory.placement.changes import Changes
+from directory.rules.live import LiveRules
+from foundation.clock import Clock
+from foundation.postgres import Pool
+from foundation.server import Drain
+
+
+@dataclass(frozen=True, kw_only=True)
+class Services:
+    pool: Pool
+    clock: Clock
+    commits: Commits
+    changes: Changes
+    rules: LiveRules
+    drain: Drain
