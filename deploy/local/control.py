@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from deploy.local import lock
 from deploy.local.layout import Paths
 from foundation.mute import Secret
 from foundation.settings import SettingsError
@@ -78,6 +79,8 @@ class NoSupervisor(SettingsError):
 
 def ask(paths: Paths, op: Literal["status", "start", "stop", "down"], name: str = "") -> Any:
     """Sends one command to the running supervisor and returns its value. Raises NoSupervisor, SettingsError."""
+    if not lock.is_held(paths.lock):  # else whoever has the port now would be shown the token
+        raise NoSupervisor(f"no stack runs in {paths.state}; start it with `domicile up`")
     try:
         token = paths.control_token.read_text(encoding="ascii").strip()
         port = int(msgspec.json.decode(paths.stack.read_bytes())["control"]["port"])
