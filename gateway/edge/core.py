@@ -23,7 +23,7 @@ from gateway.edge.ports import Home, Homeless, Ruling
 from gateway.edge.target import Route, Target
 from gateway.identity.tokens import Identity, Unidentified
 from routing_rules.decide import Elsewhere, Refuse, RequestFacts, Serve
-from routing_rules.place import NoCell
+from routing_rules.place import Allowed, NoCell
 
 RETRY_AFTER_S = 1
 
@@ -109,22 +109,8 @@ def _placed(facts: Gathered, placement: Placement, ruling: Ruling, region: Regio
         )
     )
     match verdict:
-        case Elsewhere():
-            return Refused(
-                problem=_elsewhere(verdict.home, verdict.region, verdict.ground),
-                recorded=True,
-                subject=placement.subject_id,
-                digest=verdict.digest,
-                ground=verdict.ground,
-            )
-        case Refuse():
-            return Refused(
-                problem=Problem(code=verdict.code, detail=verdict.detail, extra={"ground": verdict.ground}),
-                recorded=True,
-                subject=placement.subject_id,
-                digest=verdict.digest,
-                ground=verdict.ground,
-            )
+        case Elsewhere() | Refuse():
+            return _denied(verdict, placement.subject_id)
         case Serve():
             return _serve(facts, placement, verdict, verb, ruling, region)
         case _:
@@ -189,16 +175,7 @@ def _sign_up(facts: Gathered, who: Identity, ruling: Ruling, region: RegionId) -
     service = policy.services[facts.target.service]
     for cell in answer.cells:
         if policy.cells[cell].region == region and service.hosts.get(cell):
-            return Admitted(
-                cell=cell,
-                service=facts.target.service,
-                hosts=service.hosts[cell],
-                verb=Verb.SIGNUP,
-                purpose=service.purpose,
-                digest=answer.digest,
-                keys=who.login + who.email,
-                residence=residence,
-            )
+            return _into(cell, answer, facts, who, residence, ruling, region)
     home = policy.cells[answer.cells[0]].region
     return Refused(
         problem=_elsewhere(policy.regions[home].origin, home, answer.ground),
@@ -206,6 +183,51 @@ def _sign_up(facts: Gathered, who: Identity, ruling: Ruling, region: RegionId) -
         digest=answer.digest,
         ground=answer.ground,
     )
+
+
+def _into(
+    cell: CellId,
+    allowed: Allowed,
+    facts: Gathered,
+    who: Identity,
+    residence: Country,
+    ruling: Ruling,
+    region: RegionId,
+) -> Outcome:
+    """The sign-up's verdict once a cell of this region is found: the same rules as for any request."""
+    service = facts.target.service
+    verdict = ruling.decide(
+        RequestFacts(
+            service=service,
+            verb=Verb.SIGNUP,
+            ingress=region,
+            cell=cell,
+            regimes=allowed.regimes,
+            tags=(),
+            services=(service,),
+            terms=None,
+        )
+    )
+    if isinstance(verdict, Serve):
+        return Admitted(
+            cell=cell,
+            service=service,
+            hosts=ruling.policy.services[service].hosts[cell],
+            verb=Verb.SIGNUP,
+            purpose=verdict.purpose,
+            digest=verdict.digest,
+            keys=who.login + who.email,
+            residence=residence,
+        )
+    return _denied(verdict, subject=None)
+
+
+def _denied(verdict: Elsewhere | Refuse, subject: SubjectId | None) -> Refused:
+    if isinstance(verdict, Elsewhere):
+        problem = _elsewhere(verdict.home, verdict.region, verdict.ground)
+    else:
+        problem = Problem(code=verdict.code, detail=verdict.detail, extra={"ground": verdict.ground})
+    return Refused(problem=problem, recorded=True, subject=subject, digest=verdict.digest, ground=verdict.ground)
 
 
 def residence_of(text: str | None) -> Country | Problem:

@@ -40,6 +40,7 @@ class RequestFields:
         "authorization",
         "chunked",
         "content_length",
+        "expects",
         "forwarded_for",
         "forwarded_host",
         "forwarded_proto",
@@ -54,6 +55,7 @@ class RequestFields:
         self.authorization: bytes | None = None
         self.content_length: int | None = None
         self.chunked = False
+        self.expects = False
         self.host = b""
         self.traceparent: bytes | None = None
         self.via: list[bytes] = []
@@ -128,8 +130,10 @@ def _read_forwarding(fields: RequestFields, name: bytes, value: bytes) -> None:
             fields.forwarded_host = value
         case b"x-forwarded-proto":
             fields.forwarded_proto = value
+        case b"expect":
+            fields.expects = True
         case _:
-            pass  # hop-by-hop, Forwarded, X-Real-IP, Expect: end here
+            pass  # hop-by-hop, Forwarded, X-Real-IP: end here
 
 
 def read_response(headers: Pairs, *, status: int, head_only: bool) -> list[tuple[bytes, bytes]]:

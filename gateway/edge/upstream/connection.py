@@ -131,14 +131,11 @@ class Connection(asyncio.Protocol):
             await self._wait()
         return self._head
 
-    async def more(self) -> bytes:
-        """What has arrived of the body since the last call; empty at the end (`complete`). Raises UpstreamFailed."""
-        while not self._body:
-            if self._complete:
-                return b""
+    async def arrived(self) -> None:
+        """Waits until there is something to `take` or the answer is `complete`. Raises UpstreamFailed."""
+        while not self._body and not self._complete:
             self._raise_failure()
             await self._wait()
-        return self.take()
 
     def take(self) -> bytes:
         """What is buffered of the body, without waiting."""
@@ -257,6 +254,8 @@ class Connection(asyncio.Protocol):
             if self._interims > INTERIM_MAX or status == 101:
                 raise ValueError("too many interim answers, or an upgrade nobody asked for")
             return
+        if status > 599:
+            raise ValueError("no status of HTTP (RFC 9110 section 15)")
         framed = False
         for name, value in self._headers:
             if name == b"transfer-encoding":

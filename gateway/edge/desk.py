@@ -1,0 +1,131 @@
+"""Gathers the facts of a request, without waiting where everything is known, and asks the core for the verdict."""
+
+from directory.placement.core import Placement
+from foundation import trace
+from foundation.problems import Code, Problem
+from foundation.words import RegionId, Verb, verb_of_method
+from gateway.edge.book import Book
+from gateway.edge.core import Gathered, Outcome, judge
+from gateway.edge.headers import RequestFields
+from gateway.edge.observed import CACHED
+from gateway.edge.ports import Home, Homeless, Homes
+from gateway.edge.target import Route, Target, query_value
+from gateway.identity.tokens import Identities, Identity, Unidentified
+
+_NO_RULES = Problem(code=Code.NOT_READY, detail="no rules have been received yet", retry_after_s=1)
+_IDENTITY_HIT = CACHED.labels("identity", "hit")
+_IDENTITY_MISS = CACHED.labels("identity", "miss")
+_HOME_HIT = CACHED.labels("home", "hit")
+_HOME_MISS = CACHED.labels("home", "miss")
+
+
+class Request:
+    """The head of a request, as the edge sees it."""
+
+    __slots__ = ("fields", "method", "peer", "query", "raw_path", "scheme", "target", "trace", "verb")
+
+    def __init__(
+        self,
+        *,
+        method: str,
+        raw_path: bytes,
+        query: bytes,
+        fields: RequestFields,
+        target: Target,
+        peer: str,
+        scheme: str,
+    ) -> None:
+        self.method = method
+        self.raw_path = raw_path
+        self.query = query
+        self.fields = fields
+        self.target = target
+        self.peer = peer
+        self.scheme = scheme
+        self.verb: Verb = verb_of_method(method)
+        traceparent = fields.traceparent
+        self.trace = trace.continue_or_start(None if traceparent is None else traceparent.decode("latin-1"))
+
+
+class Desk:
+    """One per gateway. `book` is the rules that hold; `closed` says why nothing is decided just now."""
+
+    def __init__(self, region: RegionId, identities: Identities, homes: Homes) -> None:
+        self.region = region
+        self.homes = homes
+        self.identities = identities
+        self.book: Book | None = None
+        self.closed: Problem | None = None
+
+    def open_book(self) -> Book | Problem:
+        """The rules to decide by, or why there are none."""
+        if self.closed is not None:
+            return self.closed
+        return _NO_RULES if self.book is None else self.book
+
+    def gather_now(self, request: Request) -> Gathered | None:
+        """The facts if all are known here, else None. Never waits: callable from a protocol's callback."""
+        if request.target.route is Route.ANONYMOUS:
+            return self._gathered(request, Unidentified.NO_TOKEN, None)
+        who = self.identities.known(request.fields.authorization)
+        if who is None:
+            return None
+        _IDENTITY_HIT.inc()
+        if isinstance(who, Unidentified):
+            return self._gathered(request, who, None)
+        homes = [self.homes.lookup(key) for key in who.login]
+        if None in homes:
+            return None
+        _HOME_HIT.inc()
+        return self._gathered(request, who, _agreed(homes))
+
+    async def gather(self, request: Request) -> Gathered:
+        """The facts, asking issuers and the directory where needed; every wait is bounded by those clients."""
+        authorization = request.fields.authorization
+        who = self.identities.known(authorization)
+        if who is None and authorization is not None:
+            _IDENTITY_MISS.inc()
+            who = await self.identities.establish(authorization)
+        if not isinstance(who, Identity):
+            return self._gathered(request, who or Unidentified.NO_TOKEN, None)
+        homes: list[Home | None] = []
+        for key in who.login:
+            home = self.homes.lookup(key)
+            if home is None:
+                _HOME_MISS.inc()
+                home = await self.homes.resolve(key)
+            homes.append(home)
+        return self._gathered(request, who, _agreed(homes))
+
+    async def gather_anew(self, request: Request, gathered: Gathered) -> Gathered:
+        """The same facts with the home asked of the directory itself, newer than the one they hold."""
+        who, home = gathered.who, gathered.home
+        if not isinstance(who, Identity) or not isinstance(home, Placement):
+            return gathered
+        homes: list[Home | None] = [await self.homes.refresh(key, newer_than=home.epoch) for key in who.login]
+        return self._gathered(request, who, _agreed(homes))
+
+    def judge(self, gathered: Gathered, book: Book) -> Outcome:
+        return judge(gathered, book, self.region)
+
+    def _gathered(self, request: Request, who: Identity | Unidentified, home: Home | None) -> Gathered:
+        signup = request.target.route is Route.SIGNUP
+        return Gathered(
+            target=request.target,
+            verb=request.verb,
+            acts_for=request.fields.acts_for,
+            who=who,
+            home=home,
+            residence=query_value(request.query, b"residence") if signup else None,
+        )
+
+
+def _agreed(homes: list[Home | None]) -> Home:
+    """One home from the answers for every live lookup key of a person. Two homes contradict each other: unknown."""
+    placed = [home for home in homes if isinstance(home, Placement)]
+    if placed:
+        same = all(home.subject_id == placed[0].subject_id for home in placed[1:])
+        return max(placed, key=lambda home: home.epoch) if same else Homeless.UNKNOWN
+    if homes and all(home is Homeless.NONE for home in homes):
+        return Homeless.NONE
+    return Homeless.UNKNOWN

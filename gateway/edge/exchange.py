@@ -1,0 +1,269 @@
+"""Carries an admitted request to its service and the answer back; tries once more where that is safe.
+
+A service's `Domicile-Refusal: stale_epoch` leads to a new look at the directory and a second try, `cell_behind` to a short wait and a
+second try, both only while the whole body is still here. A broken answer breaks off towards the client too: never a forged end.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from starlette.types import Send
+
+from foundation import logs
+from foundation.problems import Code, Problem
+from gateway.edge.body import Body
+from gateway.edge.book import Book
+from gateway.edge.core import RETRY_AFTER_S, Admitted
+from gateway.edge.desk import Desk, Request
+from gateway.edge.headers import read_response
+from gateway.edge.observed import FAULTS, RETRIES, SERVED
+from gateway.edge.upstream.connection import Fault, ResponseHead, UpstreamFailed
+from gateway.edge.upstream.forwarder import Exchange, Forwarder, may_repeat
+from gateway.identity.address import Network, trusted
+
+log = logs.get(__name__)
+
+CELL_BEHIND_WAIT_S = 0.1
+WATCH_AFTER_S = 0.05
+"""A client's leaving is watched for once an answer takes longer than this; a watcher per request costs more than most answers."""
+_REFUSAL = b"domicile-refusal"
+_RETRYABLE = {b"stale_epoch": "stale_epoch", b"cell_behind": "cell_behind"}
+_VIA = b"1.1 domicile"
+
+Again = Callable[[], Awaitable[Admitted | Problem]]
+
+
+class ClientLeft(Exception):
+    """The client closed its connection; there is nobody to answer."""
+
+
+class AnswerBroken(Exception):
+    """The service broke off inside its answer; the server closes the client's connection, so the end is not mistaken for one."""
+
+
+class Answerer:
+    """Forwards admitted requests. Holds what is the same for all of them."""
+
+    def __init__(self, forwarder: Forwarder, proxies: tuple[Network, ...], *, stall_s: float) -> None:
+        self._forwarder = forwarder
+        self._proxies = proxies
+        self._stall_s = stall_s
+        self._trusted: dict[str, bool] = {}
+
+    async def answer(
+        self, request: Request, admitted: Admitted, body: Body, desk: Desk, again: Again, send: Send
+    ) -> Problem | None:
+        """Sends the service's answer, or returns the problem to answer with. Raises ClientLeft, AnswerBroken."""
+        if not body.read and not body.streams and not await body.read_whole(stall_s=self._stall_s):
+            if body.gone:
+                raise ClientLeft
+            return Problem(code=Code.BAD_REQUEST, detail="the body did not arrive in time")
+        repeated: str | None = None
+        while True:
+            book = desk.book
+            if book is None:
+                return Problem(code=Code.NOT_READY, detail="the rules are gone", retry_after_s=RETRY_AFTER_S)
+            try:
+                reason = await self._try(request, admitted, body, book, send, repeated)
+            except UpstreamFailed as exc:
+                FAULTS.labels(exc.fault.value).inc()
+                if repeated is None and may_repeat(exc, method=request.method, whole=body.whole is not None):
+                    repeated = "reset"
+                    RETRIES.labels(repeated).inc()
+                    continue
+                return self._problem_of(exc, admitted, request)
+            if reason is None:
+                return None
+            if repeated in _RETRYABLE.values() or body.whole is None:
+                return _behind(reason)
+            repeated = reason
+            RETRIES.labels(reason).inc()
+            if reason == "cell_behind":
+                await asyncio.sleep(CELL_BEHIND_WAIT_S)
+            else:
+                renewed = await again()
+                if isinstance(renewed, Problem):
+                    return renewed
+                admitted = renewed
+
+    async def _try(
+        self, request: Request, admitted: Admitted, body: Body, book: Book, send: Send, repeated: str | None
+    ) -> str | None:
+        """One exchange. None when the answer was sent, else the service's reason for a second try."""
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        exchange = await self._forwarder.open(
+            admitted.hosts,
+            _request_line(request),
+            self._rest(request, admitted, body, book),
+            head_only=request.method == "HEAD",
+            done=body.whole is not None,
+            fresh=repeated == "reset",
+        )
+        helper = Helper(loop, body, exchange)
+        try:
+            head = await exchange.connection.head()
+            refusal = _refusal_of(head)
+            if refusal is not None:
+                return refusal
+            await self._relay(request, admitted, head, exchange, body, helper, send)
+        except UpstreamFailed as exc:
+            if exc.fault is Fault.CLIENT_GONE:
+                raise ClientLeft from exc
+            raise
+        finally:
+            helper.end()
+            exchange.end()
+        SERVED.labels(admitted.cell, admitted.service).observe(loop.time() - started)
+        return None
+
+    async def _relay(
+        self,
+        request: Request,
+        admitted: Admitted,
+        head: ResponseHead,
+        exchange: Exchange,
+        body: Body,
+        helper: "Helper",
+        send: Send,
+    ) -> None:
+        connection = exchange.connection
+        headers = read_response(head.headers, status=head.status, head_only=request.method == "HEAD")
+        headers.append((b"domicile-cell", admitted.cell.encode("ascii")))
+        headers.append((b"domicile-verdict", b"serve"))
+        if admitted.epoch is not None:
+            headers.append((b"domicile-epoch", b"%d" % admitted.epoch))
+        early = not connection.request_done
+        if early and head.status >= 300:
+            # Refused before the body was read: no more of it is sent, and the connection ends with the answer.
+            helper.end()
+            headers.append((b"connection", b"close"))
+        await send({"type": "http.response.start", "status": head.status, "headers": headers})
+        while True:
+            data = connection.take()
+            done = connection.complete
+            if done and early and not body.read:
+                await send({"type": "http.response.body", "body": data, "more_body": True})
+                helper.end()
+                await body.linger()
+                data = b""
+            if data or done:
+                await send({"type": "http.response.body", "body": data, "more_body": not done})
+            if done:
+                return
+            try:
+                await connection.arrived()
+            except UpstreamFailed as exc:
+                if exc.fault is Fault.CLIENT_GONE:
+                    raise
+                FAULTS.labels(exc.fault.value).inc()
+                log.warning(
+                    "answer_broken", reason=exc.fault.value, cell=admitted.cell, service=admitted.service,
+                    trace_id=request.trace.trace_id,
+                )  # fmt: skip
+                raise AnswerBroken from exc
+
+    def _rest(self, request: Request, admitted: Admitted, body: Body, book: Book) -> bytes:
+        """The fields that go to the service, the empty line, and the body if it is whole."""
+        fields = request.fields
+        parts = list(fields.kept)
+        if admitted.digest is not None:
+            parts.append(b"domicile-decision: %b\r\n" % book.mint(admitted).encode("ascii"))
+        peer = request.peer.encode("ascii")
+        host, scheme = fields.host, request.scheme.encode("ascii")
+        if self._is_trusted(request.peer):
+            if fields.forwarded_for:
+                peer = b"%b, %b" % (b", ".join(fields.forwarded_for), peer)
+            host = fields.forwarded_host or host
+            scheme = fields.forwarded_proto or scheme
+        via = b", ".join((*fields.via, _VIA))
+        parts.append(
+            b"traceparent: %b\r\nx-forwarded-for: %b\r\nx-forwarded-host: %b\r\nx-forwarded-proto: %b\r\nvia: %b\r\n"
+            % (request.trace.header().encode("ascii"), peer, host, scheme, via)
+        )
+        if fields.chunked:
+            # a body that was kept whole has a length by now
+            framing = (
+                b"transfer-encoding: chunked\r\n" if body.whole is None else b"content-length: %d\r\n" % len(body.whole)
+            )
+            parts.append(framing)
+        elif fields.content_length is not None:
+            parts.append(b"content-length: %d\r\n" % fields.content_length)
+        parts.append(b"\r\n")
+        if body.whole:
+            parts.append(body.whole)
+        return b"".join(parts)
+
+    def _is_trusted(self, peer: str) -> bool:
+        known = self._trusted.get(peer)
+        if known is None:
+            if len(self._trusted) > 4096:
+                self._trusted.clear()
+            known = self._trusted[peer] = trusted(peer, self._proxies)
+        return known
+
+    def _problem_of(self, failed: UpstreamFailed, admitted: Admitted, request: Request) -> Problem:
+        log.warning(
+            "exchange_failed",
+            reason=failed.fault.value,
+            cell=admitted.cell,
+            service=admitted.service,
+            trace_id=request.trace.trace_id,
+        )
+        match failed.fault:
+            case Fault.TIMEOUT:
+                return Problem(code=Code.UPSTREAM_TIMEOUT, detail=f"service {admitted.service}")
+            case Fault.CONNECT | Fault.BUSY:
+                return Problem(
+                    code=Code.CELL_UNREACHABLE, detail=f"service {admitted.service}", retry_after_s=RETRY_AFTER_S
+                )
+            case Fault.RESET | Fault.PROTOCOL | Fault.CLIENT_GONE:
+                return Problem(code=Code.UPSTREAM_BROKEN, detail=f"service {admitted.service}")
+
+
+class Helper:
+    """The second task of an exchange, where it needs one: it sends a streamed body, or watches for the client's leaving."""
+
+    __slots__ = ("_body", "_exchange", "_loop", "_task", "_timer")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, body: Body, exchange: Exchange) -> None:
+        self._loop = loop
+        self._body = body
+        self._exchange = exchange
+        self._task: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        if exchange.connection.request_done:
+            self._timer = loop.call_later(WATCH_AFTER_S, self._watch)
+        else:
+            self._task = loop.create_task(body.pump(exchange.connection), name="edge body")
+
+    def _watch(self) -> None:
+        self._timer = None
+        self._task = self._loop.create_task(self._body.watch(self._exchange.connection), name="edge watch")
+
+    def end(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+
+
+def _request_line(request: Request) -> bytes:
+    target = b"%b?%b" % (request.raw_path, request.query) if request.query else request.raw_path
+    return b"%b %b HTTP/1.1\r\n" % (request.method.encode("ascii"), target)
+
+
+def _refusal_of(head: ResponseHead) -> str | None:
+    """The service's refusal that a second try may cure, or None. Only refusals carry it: never a success."""
+    if head.status < 400:
+        return None
+    for name, value in head.headers:
+        if name == _REFUSAL:
+            return _RETRYABLE.get(value)
+    return None
+
+
+def _behind(reason: str) -> Problem:
+    return Problem(code=Code.CELL_BEHIND, detail=f"the cell answered {reason}; try again", retry_after_s=RETRY_AFTER_S)

@@ -1,0 +1,73 @@
+"""Opens exchanges: renders the head of a request for a service and puts it on a connection to one of its addresses."""
+
+from collections.abc import Sequence
+
+from gateway.edge.upstream.connection import Connection, Fault, UpstreamFailed
+from gateway.edge.upstream.pool import AddressPool, Pools
+
+ADDRESSES_TRIED_MAX = 3
+IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"})
+"""RFC 9110 section 9.2.2: these alone may be sent again when nobody knows whether they were acted on."""
+
+
+class Exchange:
+    """One request on one connection. Ended exactly once, whatever happened."""
+
+    __slots__ = ("_pool", "connection")
+
+    def __init__(self, pool: AddressPool, connection: Connection) -> None:
+        self._pool = pool
+        self.connection = connection
+
+    def end(self) -> None:
+        self._pool.release(self.connection)
+
+
+class Forwarder:
+    """Takes addresses in turn; passes by one that refuses connections."""
+
+    def __init__(self, pools: Pools) -> None:
+        self.pools = pools
+        self._turn = 0
+
+    async def open(
+        self, hosts: Sequence[str], line: bytes, rest: bytes, *, head_only: bool, done: bool, fresh: bool = False
+    ) -> Exchange:
+        """Sends `line`, a Host field for the address, and `rest` (fields, empty line, and the body if `done`).
+
+        Raises UpstreamFailed (BUSY; CONNECT after ADDRESSES_TRIED_MAX addresses).
+        """
+        self._turn += 1
+        count = len(hosts)
+        for attempt in range(min(count, ADDRESSES_TRIED_MAX)):
+            pool = self.pools.of(hosts[(self._turn + attempt) % count])
+            connection = None if fresh else pool.acquire_now()
+            if connection is None:
+                try:
+                    connection = await pool.acquire(fresh=fresh)
+                except UpstreamFailed as exc:
+                    if exc.fault is Fault.CONNECT and attempt + 1 < min(count, ADDRESSES_TRIED_MAX):
+                        continue
+                    raise
+            connection.begin(
+                b"%bhost: %b\r\n%b" % (line, pool.address.encode("ascii"), rest), head_only=head_only, done=done
+            )
+            return Exchange(pool, connection)
+        raise UpstreamFailed(Fault.CONNECT)
+
+
+def may_repeat(failed: UpstreamFailed, *, method: str, whole: bool) -> bool:
+    """Whether a broken exchange may be tried once more: nothing came back, the method is idempotent and the body is still here."""
+    return failed.fault is Fault.RESET and not failed.answered and method in IDEMPOTENT and whole
+
+
+async def send_chunk(connection: Connection, data: bytes, *, chunked: bool) -> None:
+    """One piece of a request's body, framed; waits for room."""
+    if not data:
+        return
+    connection.write(b"%x\r\n%b\r\n" % (len(data), data) if chunked else data)
+    await connection.drain()
+
+
+def send_end(connection: Connection, *, chunked: bool) -> None:
+    connection.write(b"0\r\n\r\n" if chunked else b"", done=True)
