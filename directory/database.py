@@ -33,17 +33,25 @@ async def translated() -> AsyncIterator[None]:
 
 
 @asynccontextmanager
+async def alive(connection: Connection) -> AsyncIterator[None]:
+    """`translated` for work on one connection: asyncpg says "interface error" both for one that broke and for a mistake of ours."""
+    async with translated():
+        try:
+            yield
+        except asyncpg.InterfaceError as exc:
+            if connection.is_closed():
+                raise DatabaseUnavailable("connection closed") from exc
+            raise
+
+
+@asynccontextmanager
 async def session(pool: Pool) -> AsyncIterator[Connection]:
     """One connection, each statement its own transaction. Raises DatabaseUnavailable."""
     async with translated():
         connection = await pool.acquire(timeout=ACQUIRE_S_MAX)
+    async with alive(connection):
         try:
             yield connection
-        except asyncpg.InterfaceError as exc:
-            # asyncpg says "interface error" both for a connection that broke under us and for a wrong argument of ours.
-            if connection.is_closed():
-                raise DatabaseUnavailable("connection closed") from exc
-            raise
         finally:
             await pool.release(connection)
 

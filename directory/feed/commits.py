@@ -43,7 +43,12 @@ class Commits:
         for event in self._watchers.get(subject_id, ()) if subject_id else ():
             event.set()
         if seq > self.head:
-            self.head = seq
+            self.confirmed(seq)
+
+    def confirmed(self, head: FeedSeq) -> None:
+        """The database's own word. It may be lower than what was heard, when the database was restored from an older backup."""
+        moved, self.head = head > self.head, head
+        if moved:
             self._moved.set()
             self._moved = asyncio.Event()
 

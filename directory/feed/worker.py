@@ -4,7 +4,7 @@ import asyncio
 from contextlib import suppress
 from typing import Any
 
-from directory.database import DatabaseUnavailable, translated
+from directory.database import DatabaseUnavailable, alive, translated
 from directory.feed import store
 from directory.feed.commits import Commits
 from directory.metrics import FEED_HEAD
@@ -35,15 +35,15 @@ async def listen(dsn: Secret[str], commits: Commits) -> None:
 
 async def _hear(dsn: Secret[str], commits: Commits, backoff: Backoff) -> None:
     """Until the connection breaks. Raises DatabaseUnavailable."""
-    async with translated(), connect(dsn, application_name="domicile-feed") as connection:
-        poke = asyncio.Event()
+    async with translated(), connect(dsn, application_name="domicile-feed") as connection, alive(connection):
+        lost = asyncio.Event()
 
         def heard(_: Any, pid: int, channel: str, payload: object) -> None:
             seq, subject_id = parse(str(payload))
             commits.committed(seq, subject_id)
 
         def closed(_: Any) -> None:
-            poke.set()
+            lost.set()
 
         connection.add_termination_listener(closed)
         await connection.add_listener(store.CHANNEL, heard)
@@ -53,7 +53,7 @@ async def _hear(dsn: Secret[str], commits: Commits, backoff: Backoff) -> None:
             backoff.reset()
             with suppress(TimeoutError):
                 async with asyncio.timeout(POLL_S):
-                    await poke.wait()
+                    await lost.wait()
             if connection.is_closed():
                 raise DatabaseUnavailable("connection closed")
 
@@ -62,7 +62,7 @@ async def _poll(connection: Connection, commits: Commits) -> None:
     async with asyncio.timeout(ANSWER_S_MAX):
         head = await store.head(connection)
     FEED_HEAD.set(head)
-    commits.committed(head)
+    commits.confirmed(head)
 
 
 def parse(payload: str) -> tuple[FeedSeq, SubjectId | None]:
