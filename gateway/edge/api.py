@@ -1,0 +1,42 @@
+"""What the edge answers itself: the preview of a home before sign-up."""
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from foundation.http import json_response
+from foundation.problems import Code, Problem, ProblemError, refuse
+from foundation.words import ServiceId
+from gateway.edge.core import residence_of
+from gateway.edge.desk import Desk
+from routing_rules.place import NoCell
+
+
+def routes(desk: Desk) -> list[Route]:
+    """`GET /.well-known/domicile/preview?residence=DE&service=orders`: where a sign-up would go, without any personal data."""
+
+    async def preview(request: Request) -> Response:
+        book = desk.open_book()
+        if isinstance(book, Problem):
+            raise ProblemError(book)
+        residence = residence_of(request.query_params.get("residence"))
+        if isinstance(residence, Problem):
+            raise ProblemError(residence)
+        service = ServiceId(request.query_params.get("service", ""))
+        if service not in book.policy.services:
+            raise refuse(Code.UNKNOWN_SERVICE, "state a service of this product: ?service=orders")
+        answer = book.place(residence, service)
+        if isinstance(answer, NoCell):
+            raise refuse(answer.code, answer.detail, ground=answer.ground)
+        regions = [book.policy.cells[cell].region for cell in answer.cells]
+        region = desk.region if desk.region in regions else regions[0]
+        return json_response(
+            {
+                "jurisdiction": answer.regimes[0],
+                "region": region,
+                "home": book.policy.regions[region].origin,
+                "ground": answer.ground,
+            }
+        )
+
+    return [Route("/.well-known/domicile/preview", preview, methods=["GET"])]

@@ -1,0 +1,52 @@
+"""Puts the edge together from its parts; opens nothing."""
+
+from foundation.clock import Clock
+from foundation.http import Ready, application
+from foundation.problems import Problem
+from gateway.edge import api
+from gateway.edge.desk import Desk
+from gateway.edge.events import Recorder
+from gateway.edge.exchange import Answerer
+from gateway.edge.lane import Lane
+from gateway.edge.observed import CONNECTIONS, IDENTITIES
+from gateway.edge.upstream.forwarder import Forwarder
+from gateway.edge.upstream.pool import Pools
+from gateway.identity.address import Network
+from gateway.identity.country import Countries
+from gateway.settings import Upstream
+
+
+def lane(
+    *,
+    desk: Desk,
+    pools: Pools,
+    limits: Upstream,
+    recorder: Recorder,
+    countries: Countries,
+    proxies: tuple[Network, ...],
+    clock: Clock,
+    ready: Ready,
+) -> Lane:
+    """The gateway's ASGI callable."""
+
+    def observed_ready() -> Problem | None:
+        _observe(desk, pools)
+        return ready()
+
+    return Lane(
+        desk=desk,
+        answerer=Answerer(Forwarder(pools), proxies, stall_s=limits.stall_s),
+        recorder=recorder,
+        countries=countries,
+        proxies=proxies,
+        clock=clock,
+        control=application(api.routes(desk), ready=observed_ready),
+    )
+
+
+def _observe(desk: Desk, pools: Pools) -> None:
+    IDENTITIES.set(desk.identities.size)
+    for pool in pools.all():
+        CONNECTIONS.labels(pool.address, "open").set(pool.open)
+        CONNECTIONS.labels(pool.address, "idle").set(pool.idle)
+        CONNECTIONS.labels(pool.address, "waiting").set(pool.waiting)

@@ -1,0 +1,277 @@
+"""A gateway's edge for tests: real uvicorn servers on loopback, a directory in memory, people's tokens of a key of our own."""
+
+import asyncio
+import base64
+import contextlib
+import json
+import secrets
+import socket
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jwt
+import uvicorn
+from cryptography.hazmat.primitives.asymmetric import ec
+from starlette.types import ASGIApp
+
+from directory.placement.core import Facts, Placement, State
+from foundation.blinding import Blinder, BlindingKey
+from foundation.clock import SystemClock
+from foundation.decision_header import CellVerifier, RootKey, ServiceVerifier, cell_root, service_key
+from foundation.mute import Secret
+from foundation.tokens import Jwks, TokenVerifier, fetch_jwks_file
+from foundation.words import (
+    CellId,
+    Country,
+    Epoch,
+    FeedSeq,
+    JurisdictionId,
+    LookupKey,
+    RegionId,
+    ServiceId,
+    ShardId,
+    SubjectId,
+    mint_subject_id,
+)
+from gateway.edge.assembly import lane
+from gateway.edge.book import Book
+from gateway.edge.desk import Desk
+from gateway.edge.events import Recorder
+from gateway.edge.ports import Home, Homeless
+from gateway.edge.upstream.pool import Pools
+from gateway.identity.address import networks
+from gateway.identity.tokens import Identities
+from gateway.settings import Upstream
+from routing_rules.rules import load
+
+ISSUER = "https://issuer.example"
+AUDIENCE = "shop"
+REGION_ROOT = b"r" * 32
+CLOCK = SystemClock()
+
+
+def policy_text(orders: dict[str, str], records: dict[str, str]) -> str:
+    """A policy of two regions; `orders` and `records` are addresses by cell."""
+
+    def hosts(addresses: dict[str, str]) -> str:
+        return ", ".join(f'{cell} = ["{address}"]' for cell, address in addresses.items())
+
+    return f"""
+[product]
+[directory]
+country = "DE"
+[regions.eu]
+country = "DE"
+origin = "https://eu.example.com"
+[regions.us]
+country = "US"
+origin = "https://us.example.com"
+[cells.eu-de]
+region = "eu"
+jurisdiction = "eu"
+serves = ["eu"]
+shards = {{ s1 = {{ dsn_env = "EU_DE_S1", country = "DE" }} }}
+[cells.us-va]
+region = "us"
+jurisdiction = "us"
+serves = ["us"]
+shards = {{ s1 = {{ dsn_env = "US_VA_S1", country = "US" }} }}
+[services.orders]
+purpose = "service"
+anonymous = ["/orders/health"]
+signup = ["/orders/sign-up"]
+hosts = {{ {hosts(orders)} }}
+[services.records]
+purpose = "service"
+hosts = {{ {hosts(records)} }}
+"""
+
+
+class People:
+    """An issuer of people's tokens with an ES256 key and a JWKS file."""
+
+    def __init__(self, folder: Path, issuer: str = ISSUER, audience: str = AUDIENCE) -> None:
+        self.issuer, self.audience = issuer, audience
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        numbers = self._key.public_key().public_numbers()
+        self.jwks = folder / f"people-{secrets.token_hex(4)}.json"
+        x, y = (base64.urlsafe_b64encode(n.to_bytes(32, "big")).rstrip(b"=").decode() for n in (numbers.x, numbers.y))
+        key = {"kty": "EC", "crv": "P-256", "kid": "p1", "use": "sig", "alg": "ES256", "x": x, "y": y}
+        self.jwks.write_text(json.dumps({"keys": [key]}))
+
+    def token(self, sub: str, *, ttl_s: float = 600, **claims: Any) -> str:
+        now = time.time()  # noqa: TID251
+        body = {"iss": self.issuer, "aud": self.audience, "sub": sub, "iat": now, "exp": now + ttl_s, **claims}
+        return jwt.encode(body, self._key, algorithm="ES256", headers={"kid": "p1"})
+
+    def verifier(self) -> TokenVerifier:
+        return TokenVerifier({self.issuer: (self.audience, Jwks(fetch_jwks_file(self.jwks), CLOCK))}, CLOCK)
+
+
+@dataclass
+class MemoryHomes:
+    """The port `gateway.edge.ports.Homes` in memory: `cached` is what a gateway knows, `truth` what the directory would say."""
+
+    truth: dict[LookupKey, Placement] = field(default_factory=dict)
+    cached: dict[LookupKey, Placement] = field(default_factory=dict)
+    dark: bool = False
+    refreshed: int = 0
+    resolved: int = 0
+
+    def lookup(self, key: LookupKey) -> Home | None:
+        return self.cached.get(key)
+
+    async def resolve(self, key: LookupKey) -> Home:
+        self.resolved += 1
+        return self._ask(key)
+
+    async def refresh(self, key: LookupKey, *, newer_than: Epoch) -> Home:
+        self.refreshed += 1
+        return self._ask(key)
+
+    def _ask(self, key: LookupKey) -> Home:
+        if self.dark:
+            return Homeless.UNKNOWN
+        found = self.truth.get(key)
+        if found is None:
+            return Homeless.NONE
+        self.cached[key] = found
+        return found
+
+
+def placement(
+    cell: str = "eu-de", *, epoch: int = 1, state: State = State.ACTIVE, services: tuple[str, ...] = ("orders",)
+) -> Placement:
+    regime = {"eu-de": "eu", "us-va": "us"}[cell]
+    residence = {"eu-de": "DE", "us-va": "US"}[cell]
+    return Placement(
+        subject_id=mint_subject_id(),
+        cell=CellId(cell),
+        shard=ShardId("s1"),
+        epoch=Epoch(epoch),
+        state=state,
+        services=tuple(ServiceId(s) for s in services),
+        facts=Facts(facts_id=0, regimes=(JurisdictionId(regime),), residence=Country(residence)),
+    )
+
+
+def service_verifier(cell: str, service: str) -> ServiceVerifier:
+    key = service_key(cell_root(REGION_ROOT, CellId(cell)), ServiceId(service))
+    return ServiceVerifier(CellId(cell), ServiceId(service), {"r1": Secret(key)})
+
+
+def cell_verifier(cell: str) -> CellVerifier:
+    return CellVerifier(CellId(cell), (RootKey("r1", Secret(cell_root(REGION_ROOT, CellId(cell)))),))
+
+
+class _NoCountries:
+    def of(self, address: object) -> Country | None:
+        return Country("FR")
+
+
+@dataclass
+class Stand:
+    """A running edge: `url` for clients, and its parts for the test to turn."""
+
+    url: str
+    port: int
+    people: People
+    homes: MemoryHomes
+    desk: Desk
+    pools: Pools
+    recorder: Recorder
+    blinder: Blinder
+
+    def settle(self, sub: str, home: Placement, *, cached: bool = True) -> SubjectId:
+        key = self.blinder.login(self.people.issuer, sub)[0]
+        self.homes.truth[key] = home
+        if cached:
+            self.homes.cached[key] = home
+        return home.subject_id
+
+    def bearer(self, sub: str, **claims: Any) -> dict[str, str]:
+        return {"authorization": f"Bearer {self.people.token(sub, **claims)}"}
+
+
+@asynccontextmanager
+async def serving(app: ASGIApp) -> AsyncIterator[int]:
+    """A real uvicorn server on a free port of loopback; yields the port."""
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    config = uvicorn.Config(
+        app, http="httptools", ws="none", lifespan="off", log_config=None, access_log=False, timeout_graceful_shutdown=1
+    )
+    server = uvicorn.Server(config)
+    server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign]
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(server.serve(sockets=[listener]))
+        while not server.started:  # noqa: ASYNC110 - uvicorn offers no event
+            await asyncio.sleep(0.005)
+        yield listener.getsockname()[1]
+        server.should_exit = True
+        await task
+    listener.close()
+
+
+@asynccontextmanager
+async def tcp(handler: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Any]) -> AsyncIterator[int]:
+    """A raw TCP server, for upstreams that misbehave; yields the port."""
+    writers: set[asyncio.StreamWriter] = set()
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.add(writer)
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+            await handler(reader, writer)
+        writer.close()
+
+    server = await asyncio.start_server(handle, "127.0.0.1", 0)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+        for writer in writers:
+            writer.transport.abort()
+
+
+@asynccontextmanager
+async def edge(
+    folder: Path,
+    orders_port: int,
+    *,
+    records_port: int = 9,
+    region: str = "eu",
+    limits: Upstream | None = None,
+    proxies: tuple[str, ...] = (),
+    pending_max: int = 100,
+) -> AsyncIterator[Stand]:
+    """A gateway of `region` in front of one orders service (of its own cell); the other cell's address leads nowhere."""
+    people, homes = People(folder), MemoryHomes()
+    blinder = Blinder((BlindingKey("b1", Secret(b"b" * 32)),))
+    limits = limits or Upstream(connect_s=1.0, first_byte_s=2.0, stall_s=2.0, total_s=20.0)
+    own = {"eu": "eu-de", "us": "us-va"}[region]
+    cells = {cell: f"127.0.0.1:{orders_port if cell == own else 9}" for cell in ("eu-de", "us-va")}
+    records = {cell: f"127.0.0.1:{records_port if cell == own else 9}" for cell in ("eu-de", "us-va")}
+    rules = load(policy_text(cells, records))
+    desk = Desk(RegionId(region), Identities(people.verifier(), blinder, CLOCK), homes)
+    desk.book = Book(rules, FeedSeq(1), region=RegionId(region), root=("r1", Secret(REGION_ROOT)), clock=CLOCK)
+    pools = Pools(limits)
+    recorder = Recorder(lambda: [records[own]], pending_max=pending_max)
+    app = lane(
+        desk=desk,
+        pools=pools,
+        limits=limits,
+        recorder=recorder,
+        countries=_NoCountries(),
+        proxies=networks(proxies),
+        clock=CLOCK,
+        ready=recorder.problem,
+    )
+    async with asyncio.TaskGroup() as group:
+        sweeper = group.create_task(pools.sweep())
+        async with serving(app) as port:
+            yield Stand(f"http://127.0.0.1:{port}", port, people, homes, desk, pools, recorder, blinder)
+        sweeper.cancel()
