@@ -129,7 +129,8 @@ def digest(policy_file: Path, as_json: bool) -> None:
 def _load(policy_file: Path) -> Rules:
     """The rules, or a message with every mistake and exit status 1."""
     try:
-        return load(policy_file.read_text(encoding="utf-8"))
+        # Bytes, not text mode: the digest is over the text as it stands, line ends included.
+        return load(policy_file.read_bytes().decode())
     except FileNotFoundError as exc:
         raise click.ClickException(
             f"{policy_file} does not exist; `domicile up` writes one, or name yours by --policy"
