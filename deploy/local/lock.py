@@ -21,16 +21,26 @@ def held(path: Path) -> Iterator[None]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as exc:
-            owner = holder(path)
-            raise AlreadyRunning(
-                f"a stack runs in {path.parent} already{f' (pid {owner})' if owner else ''}: "
-                f"see `domicile status`, or end it with `domicile down`"
-            ) from exc
+            raise AlreadyRunning(_message(path)) from exc
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         yield
     finally:
         os.close(descriptor)
+
+
+def _message(path: Path) -> str:
+    owner = holder(path)
+    return (
+        f"a stack runs in {path.parent} already{f' (pid {owner})' if owner else ''}: "
+        f"see `domicile status`, or end it with `domicile down`"
+    )
+
+
+def refuse_if_held(path: Path) -> None:
+    """Raises AlreadyRunning; for a starter that leaves holding the lock to a process of its own."""
+    if is_held(path):
+        raise AlreadyRunning(_message(path))
 
 
 def is_held(path: Path) -> bool:

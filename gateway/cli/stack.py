@@ -108,6 +108,7 @@ def _detach(state: Path, port_base: int | None, only: tuple[str, ...]) -> dict[s
     from deploy.local.up import make_state
 
     paths = make_state(state)
+    lock.refuse_if_held(paths.lock)
     command = [sys.executable, "-P", "-m", "deploy.local.up", "--state", str(paths.state)]
     command += ["--port-base", str(port_base)] if port_base is not None else []
     command += [word for pattern in only for word in ("--only", pattern)]
@@ -195,13 +196,14 @@ def _signal_supervisor(paths: Paths) -> None:
 @state_option
 @json_option
 def status(state: Path, as_json: bool) -> None:
-    """Show processes and addresses; exit status 0 when the stack is ready, 1 when it is not."""
+    """Show processes and addresses; exit status 0 when the stack is ready and every process runs, else 1."""
     paths = Paths(state.absolute())
     document = _live_document(paths)
     if document is None:
         raise SettingsError(f"there is no stack in {state}; start one with `domicile up`")
     print_json(document) if as_json else _print_status(document)
-    sys.exit(0 if document["status"] == "ready" else 1)
+    well = document["status"] == "ready" and all(each["state"] == "running" for each in document["processes"].values())
+    sys.exit(0 if well else 1)
 
 
 def _live_document(paths: Paths) -> dict[str, Any] | None:

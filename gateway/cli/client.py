@@ -1,0 +1,97 @@
+"""How commands reach a running stack's APIs: addresses from stack.json, an operator's token, one bounded call at a time."""
+
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+
+from deploy.local.keys import OPERATOR, ServiceIssuer
+from deploy.local.layout import Paths
+from foundation.blinding import Blinder, BlindingKey
+from foundation.clock import SystemClock
+from foundation.settings import SettingsError, read_keyring
+
+CALL_S_MAX = 10.0
+
+
+class StackAddresses(msgspec.Struct, frozen=True):
+    """The part of stack.json that commands need."""
+
+    directory: dict[str, str]
+    regions: dict[str, dict[str, str]]
+
+
+def addresses(state: Path) -> StackAddresses:
+    """Raises SettingsError where no stack was ever started."""
+    try:
+        return msgspec.json.decode(Paths(state.absolute()).stack.read_bytes(), type=StackAddresses)
+    except OSError as exc:
+        raise SettingsError(f"there is no stack in {state}; start one with `domicile up`") from exc
+    except msgspec.MsgspecError as exc:
+        raise SettingsError(f"{state}/stack.json is not a stack file: {exc}") from exc
+
+
+def call(
+    method: str,
+    url: str,
+    *,
+    token: str | None = None,
+    body: Any = None,
+    params: Any = None,
+    headers: dict[str, str] | None = None,
+) -> Any:
+    """The answer's JSON. Raises SettingsError with the refusal's own words, or that nobody answers."""
+    try:
+        response = httpx.request(
+            method,
+            url,
+            json=body,
+            params=params,
+            headers={**(headers or {}), **({"authorization": f"Bearer {token}"} if token else {})},
+            timeout=CALL_S_MAX,
+            trust_env=False,
+        )
+    except httpx.InvalidURL as exc:
+        raise SettingsError(f"{url} is no address: {exc}") from exc
+    except httpx.HTTPError as exc:
+        raise SettingsError(f"{httpx.URL(url).netloc.decode()} does not answer ({type(exc).__name__})") from exc
+    try:
+        document = response.json() if response.content else None
+    except ValueError as exc:
+        raise SettingsError(f"{url} answers {response.status_code} without JSON") from exc
+    if response.status_code >= 400:
+        raise SettingsError(refusal(response.status_code, document))
+    return document
+
+
+def refusal(status: int, document: Any) -> str:
+    """A problem document in one line. Pure."""
+    if not isinstance(document, dict):
+        return f"refused with status {status}"
+    line = f"{status} {document.get('code', '')}: {document.get('detail') or document.get('title', '')}"
+    return f"{line} (home: {document['home']})" if "home" in document else line
+
+
+class Directory:
+    """The directory's API as the operator of this machine's stack."""
+
+    def __init__(self, state: Path) -> None:
+        """Raises SettingsError."""
+        self._paths = Paths(state.absolute())
+        self._url = addresses(state).directory["url"]
+        # Minted here rather than read: the file may be older than its token's life where the supervisor was suspended.
+        issuer = ServiceIssuer.read(self._paths.service_issuer_key)
+        self._token = issuer.mint(*OPERATOR, SystemClock().unix_s(), ttl_s=60)
+
+    def get(self, path: str, **params: Any) -> Any:
+        given = {name: value for name, value in params.items() if value is not None}
+        return call("GET", f"{self._url}/v1{path}", token=self._token.reveal(), params=given)
+
+    def post(self, path: str, body: Any) -> Any:
+        return call("POST", f"{self._url}/v1{path}", token=self._token.reveal(), body=body)
+
+    def blinder(self) -> Blinder:
+        """The directory takes lookup keys only, so identifiers are blinded here. Raises SettingsError."""
+        ring = read_keyring(self._paths.keyring("blinding"))
+        return Blinder(tuple(BlindingKey(kid, key) for kid, key in ring))
