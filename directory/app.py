@@ -67,7 +67,7 @@ async def opened(
     """Migrates the database and opens everything on it. Raises SettingsError when the database does not answer within `start_s_max`."""
     used, leaving = clock or SystemClock(), drain or Drain()
     await migrated(dsn, start_s_max=start_s_max, clock=used)
-    async with pool(dsn, size_max=pool_size_max) as connections, client() as http:
+    async with pool(dsn, size_max=pool_size_max, clean=True) as connections, client() as http:
         rules = LiveRules(connections)
         services = Services(
             pool=connections,
@@ -77,7 +77,7 @@ async def opened(
             rules=rules,
             drain=leaving,
         )
-        auth = ServiceAuth(token_verifier(issuers, http, used))
+        auth = ServiceAuth(token_verifier(issuers, http, used), used)
         workers: dict[str, Worker] = {
             "feed-listener": lambda: listen(dsn, services.commits),
             "reservation-expiry": lambda: keep(services, check_s=expiry_check_s),

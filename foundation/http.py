@@ -1,5 +1,6 @@
 """HTTP shells: an application with health, metrics and problem documents; JSON in and out; service callers; a bounded client."""
 
+import hashlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -187,17 +188,38 @@ class Caller(msgspec.Struct, frozen=True):
             raise refuse(Code.FORBIDDEN, f"needs one of the roles: {', '.join(roles)}")
 
 
-class ServiceAuth:
-    """Authenticates service tokens: `Authorization: Bearer` with `sub` (the actor) and `roles` (a list)."""
+AUTH_CACHE_MAX = 1_024
+AUTH_CACHE_S = 30.0
 
-    def __init__(self, verifier: TokenVerifier) -> None:
+
+class ServiceAuth:
+    """Authenticates service tokens: `Authorization: Bearer` with `sub` (the actor) and `roles` (a list).
+
+    A verified token is known again, by its digest, for AUTH_CACHE_S and never beyond its own `exp`: services show one token many times.
+    """
+
+    def __init__(self, verifier: TokenVerifier, clock: Clock | None = None) -> None:
         self._verifier = verifier
+        self._clock = clock or SystemClock()
+        self._known: dict[bytes, tuple[Caller, float]] = {}
 
     async def caller(self, request: Request) -> Caller:
         """Raises ProblemError (UNAUTHENTICATED, or NOT_READY where the keys cannot be had)."""
         token = bearer(request.headers.get("authorization"))
         if token is None:
             raise refuse(Code.UNAUTHENTICATED, "send Authorization: Bearer with a service token")
+        digest, now = hashlib.sha256(token.encode()).digest(), self._clock.unix_s()
+        known = self._known.get(digest)
+        if known is not None and now < known[1]:
+            return known[0]
+        caller, expires = await self._verified(token)
+        while len(self._known) >= AUTH_CACHE_MAX:
+            self._known.pop(next(iter(self._known)))
+        self._known[digest] = caller, min(expires, now + AUTH_CACHE_S)
+        return caller
+
+    async def _verified(self, token: str) -> tuple[Caller, float]:
+        """The caller and the token's `exp`. Raises ProblemError."""
         try:
             claims = await self._verifier.verify(token)
         except TokenRefused as exc:
@@ -207,7 +229,7 @@ class ServiceAuth:
         roles = claims.get("roles")
         if not isinstance(roles, list) or not all(isinstance(role, str) for role in roles):
             raise refuse(Code.FORBIDDEN, "the service token states no roles")
-        return Caller(actor=claims["sub"], roles=frozenset(roles))
+        return Caller(actor=claims["sub"], roles=frozenset(roles)), float(claims["exp"])
 
 
 def bearer(header: str | None) -> str | None:
