@@ -1,0 +1,60 @@
+# Everything runs from .venv, which is made from the locks. `make help` lists what there is.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.PHONY: help run tour test check bench clean
+
+VENV := .venv
+BIN := $(VENV)/bin
+# Which locks the virtual environment was made from: rebuilt when one changes.
+READY := $(VENV)/.ready
+READY_DEV := $(VENV)/.ready-dev
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+run: $(READY) ## Install, start the whole stack, play the tour, serve until Ctrl-C
+	@$(BIN)/domicile up --tour
+
+tour: $(READY) ## Install, start the stack, play the tour, end; exits with the tour's status
+	@$(BIN)/domicile up --tour-and-exit
+
+test: $(READY_DEV) ## Run the tests on real Postgres and Valkey
+	@$(BIN)/python -m pytest -m "not bench"
+
+check: $(READY_DEV) ## Style, types, layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(READY_DEV) ## Print the figures of docs/benchmarks (takes minutes; asserts nothing)
+	@$(BIN)/python -m pytest -m bench -s
+
+clean: ## Remove the virtual environment, caches and the stack's state
+	@if [ -d .domicile ] && [ -x $(BIN)/domicile ]; then $(BIN)/domicile reset --yes; fi
+	rm -rf $(VENV) .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage dist
+
+# The first Python of 3.11 to 3.14 on PATH; PYTHON=/path/to/python chooses another.
+define FIND_PYTHON
+for candidate in $(PYTHON) python3.13 python3.12 python3.11 python3.14 python3 python; do \
+	if "$$candidate" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' 2>/dev/null; then \
+		found="$$candidate"; break; fi; done; \
+if [ -z "$$found" ]; then \
+	echo "domicile needs Python 3.11, 3.12, 3.13 or 3.14; none is on PATH (PYTHON=/path/to/python names one)" >&2; exit 1; fi; \
+if ! "$$found" -c 'import ensurepip, venv' 2>/dev/null; then \
+	echo "$$found has no venv module; on Debian and Ubuntu it is in the package python3-venv" >&2; exit 1; fi
+endef
+
+$(READY): requirements.lock pyproject.toml
+	@found=; $(FIND_PYTHON); \
+	if ! $(BIN)/python -c '' 2>/dev/null; then echo "making $(VENV) with $$found"; rm -rf $(VENV); "$$found" -m venv $(VENV); fi
+	@echo "installing what requirements.lock names"
+	@$(PIP) install --require-hashes -r requirements.lock
+	@$(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(READY_DEV): requirements-dev.lock $(READY)
+	@echo "installing what requirements-dev.lock names"
+	@$(PIP) install --require-hashes -r requirements-dev.lock
+	@touch $@
