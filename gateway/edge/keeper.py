@@ -94,15 +94,16 @@ class Keeper:
                 await asyncio.sleep(backoff.next_s())
 
     async def _fetch(self, wanted: RulesEvent | None) -> bool:
+        asked = None if wanted is None else wanted.digest
         try:
-            document = await self._source.rules(None if wanted is None else wanted.digest)
+            document = await self._source.rules(asked)
             # off the loop: a policy may take a quarter of a second to check
-            rules = await asyncio.to_thread(verified, document, None if wanted is None else wanted.digest)
+            rules = await asyncio.to_thread(verified, document, asked)
         except DirectoryUnavailable as exc:
             log.warning("rules_not_had", reason=exc.reason)
             return False
         except RulesRefused as exc:
-            log.error("rules_refused", reason=exc.reason, digest=document.digest)  # noqa: TRY400 - texts of exceptions stay out of logs
+            log.error("rules_refused", reason=exc.reason, digest=asked)  # noqa: TRY400 - texts of exceptions stay out of logs
             return False
         seq = document.seq if wanted is None else wanted.seq
         self._desk.book = Book(rules, seq, region=self._region, root=self._root, clock=self._clock)
