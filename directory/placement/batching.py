@@ -1,0 +1,90 @@
+"""Many callers, few questions: callers of one id share an answer, different ids asked for at the same time share a request."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVar
+
+Id = TypeVar("Id")
+Answer = TypeVar("Answer")
+
+
+class TooManyWaiting(Exception):
+    """The queue is full; whoever asks is refused instead of waiting."""
+
+
+class Batcher(Generic[Id, Answer]):
+    """Calls `answer` with up to `batch_max` ids, at most `batches_max` calls at a time; ids gather while those run.
+
+    An id that is waiting or under way is not asked for again. Calls outlive cancelled callers and are owned by this object.
+    """
+
+    def __init__(
+        self,
+        answer: Callable[[list[Id]], Awaitable[dict[Id, Answer]]],
+        *,
+        batch_max: int = 1000,
+        batches_max: int = 4,
+        waiting_max: int = 20_000,
+    ) -> None:
+        self._answer = answer
+        self._batch_max = batch_max
+        self._batches_max = batches_max
+        self._waiting_max = waiting_max
+        self._futures: dict[Id, asyncio.Future[Answer]] = {}
+        self._waiting: list[Id] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._scheduled = False
+
+    async def ask(self, id_: Id) -> Answer:
+        """The answer for one id; an exception of `answer` reaches everyone who waits. Raises TooManyWaiting."""
+        future = self._futures.get(id_)
+        if future is None:
+            if len(self._waiting) >= self._waiting_max:
+                raise TooManyWaiting
+            loop = asyncio.get_running_loop()
+            future = self._futures[id_] = loop.create_future()
+            self._waiting.append(id_)
+            if not self._scheduled:
+                # At the end of this turn of the loop, so that everyone who is ready now joins.
+                self._scheduled = True
+                loop.call_soon(self._start)
+        return await asyncio.shield(future)
+
+    def _start(self) -> None:
+        self._scheduled = False
+        while self._waiting and len(self._tasks) < self._batches_max:
+            batch, self._waiting = self._waiting[: self._batch_max], self._waiting[self._batch_max :]
+            task = asyncio.get_running_loop().create_task(self._run(batch), name="directory batch")
+            self._tasks.add(task)
+            task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            self._start()
+
+    async def _run(self, batch: list[Id]) -> None:
+        try:
+            answers = await self._answer(batch)
+        except asyncio.CancelledError:
+            for id_ in batch:
+                self._futures.pop(id_).cancel()
+            raise
+        except Exception as exc:  # noqa: BLE001 - handed to those who wait
+            for id_ in batch:
+                future = self._futures.pop(id_)
+                future.set_exception(exc)
+                future.exception()  # a waiter may have gone
+            return
+        for id_ in batch:
+            self._futures.pop(id_).set_result(answers[id_])
+
+    async def aclose(self) -> None:
+        """Cancels what runs and what waits."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for id_ in self._waiting:
+            self._futures.pop(id_).cancel()
+        self._waiting.clear()
