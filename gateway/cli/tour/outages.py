@@ -103,7 +103,6 @@ async def epoch_changes_under_load(stage: Stage, resident: Resident) -> None:
     """Writers keep writing for one subject while its epoch changes; every acknowledged write is there, none under an old epoch."""
     shard = await _shard_of(stage, resident)
     env = stage.owner_env(resident.cell, shard)
-    cell = stage.stack.cells[resident.cell]
     old_epoch = await _epoch(stage, resident)
     stale_before = await _stale(stage, resident)
     answers: list[Answer] = []
@@ -152,7 +151,6 @@ async def epoch_changes_under_load(stage: Stage, resident: Resident) -> None:
         f"late requests refused with stale_epoch inside cell {resident.cell}, and tried again by the gateway: {stale:.0f}"
     )
     await _late_writer(stage, env, resident, old_epoch)
-    _ = cell
 
 
 async def _shard_of(stage: Stage, resident: Resident) -> str:
@@ -174,19 +172,13 @@ async def _stale(stage: Stage, resident: Resident) -> float:
 
 
 async def _late_writer(stage: Stage, env: str, resident: Resident, old_epoch: int) -> None:
-    """A product transaction under the epoch of before, straight on the shard: the fence raises."""
-    query = "SELECT domicile.fence($1::uuid, $2::bigint)"
-    try:
-        await stage.sql(env, query, resident.subject_id, old_epoch)
-    except Exception as exc:  # noqa: BLE001 - whatever the database raised is what the late writer got
-        said = str(exc).split("\n", 1)[0]
-        stage.report.check("a late writer on the shard itself is refused by the fence", "sqlstate" in dir(exc), said)
-    else:
-        stage.report.check(
-            "a late writer on the shard itself is refused by the fence", False, "the fence let it through"
-        )
-    current = await _epoch(stage, resident)
-    await stage.sql(env, query, resident.subject_id, current)
+    """A product's transaction under the epoch of before, straight on the shard: the fence raises."""
+    late = await stage.fenced(env, resident.subject_id, old_epoch)
     stage.report.check(
-        "and one under the current epoch passes", True, f"epoch {old_epoch} refused, epoch {current} passed"
+        "a late writer on the shard itself is refused by the fence", late is not None, late or "it was let through"
+    )
+    current = await _epoch(stage, resident)
+    timely = await stage.fenced(env, resident.subject_id, current)
+    stage.report.check(
+        "and one under the current epoch passes", timely is None, timely or f"epoch {old_epoch} late, {current} passes"
     )

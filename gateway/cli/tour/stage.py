@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import httpx
 import msgspec
 
@@ -127,6 +128,16 @@ class Stage:
         """Rows as the owner of that database sees them."""
         async with connect(self._dsns[dsn_env], application_name="domicile-tour") as connection:
             return list(await connection.fetch(query, *parameters))
+
+    async def fenced(self, dsn_env: str, subject_id: str, epoch: int) -> str | None:
+        """What a product's transaction on a shard hears from the fence: None when it may go on, else the fence's words."""
+        async with connect(self._dsns[dsn_env], application_name="domicile-tour") as connection:
+            await connection.execute("SET transaction_timeout = '1s'")
+            try:
+                await connection.execute("SELECT domicile.fence($1::uuid, $2::bigint)", subject_id, epoch)
+            except asyncpg.PostgresError as exc:
+                return f"{exc.sqlstate}: {exc.args[0]}"
+        return None
 
     def owner_env(self, cell: str, shard: str) -> str:
         return f"{self.stack.cells[cell].shards[shard]}_OWNER"
