@@ -148,7 +148,9 @@ def _unmet_by_policy(facts: RequestFacts, policy: Policy) -> _Why | None:
         ground = f"policy: services.{facts.service} has no signup route"
         return _Why(Code.RESIDENCY_REFUSED, "This service signs nobody up", ground)
     if not placed_for(facts):
-        ground = f"the placement was made for {', '.join(shown(one) for one in sorted(facts.services)[:10]) or 'no service'}"
+        ground = (
+            f"the placement was made for {', '.join(shown(one) for one in sorted(facts.services)[:10]) or 'no service'}"
+        )
         return _Why(Code.NOT_PLACED_FOR_SERVICE, "Add the service to the placement first", ground)
     if not service.hosts.get(facts.cell):
         ground = f"policy: services.{facts.service}.hosts has no address in cell {facts.cell}"

@@ -35,6 +35,11 @@ def test_a_placement_is_explained_by_the_row_its_source_and_the_cells() -> None:
     assert explained.notice == NOT_LEGAL_ADVICE
 
 
+def test_a_law_that_does_not_count_yet_is_not_followed_to_cells() -> None:
+    explained = explain_place(person("CL"), rules(), TODAY)
+    assert [step.row for step in explained.steps] == ["cl"]
+
+
 def test_an_unknown_country_is_explained_by_what_is_missing() -> None:
     explained = explain_place(person("XX"), rules(), TODAY)
     assert (explained.outcome, explained.steps[0].row) == ("no_cell", None)

@@ -97,6 +97,7 @@ CASES = [
     ((EU_ORIGIN, 'origin = "https://me@eu.example.com"'), "regions.eu.origin"),
     ((EU_ORIGIN, 'origin = "https://eu.example.com:99999"'), "regions.eu.origin"),
     ((EU_ORIGIN, 'origin = "https://[::1"'), "regions.eu.origin"),
+    ((EU_ORIGIN, 'origin = "https://eu.example.com:0"'), "regions.eu.origin"),
     ((EU_ORIGIN, 'origin = "http://127.0.0.1:7101"'), "regions.us.origin: is the origin of regions.eu too"),
     # databases
     (("EU_DE_S2", "EU_DE_S1"), "EU_DE_S1 belongs to cells.eu-de.shards.s1 already"),
@@ -231,6 +232,8 @@ def test_jurisdictions_are_those_of_the_pack_that_is_given() -> None:
 def test_the_same_text_and_pack_have_the_same_digest_and_another_pack_another() -> None:
     assert rules().digest == rules().digest
     assert load(POLICY, small_pack()).digest != rules().digest
+    assert load(POLICY + "\n").digest != rules().digest
+    assert load(f" {POLICY}").digest != rules().digest
     assert rules().digest.startswith("sha256:")
     assert len(rules().digest) == 71
 

@@ -111,6 +111,8 @@ def test_every_service_of_the_placement_must_run_in_the_cell() -> None:
 def test_tags_and_terms_that_no_rule_reads_have_no_cell() -> None:
     assert "'payments'" in no_cell("IN", tags=("payments",)).ground
     assert "terms 'gold'" in no_cell("IN", terms="gold").ground
+    tagged = load(policy_with(('purpose = "service"\nanonymous', 'purpose = "service"\ntags = ["health"]\nanonymous')))
+    assert "'health'" in no_cell("DE", tagged).ground
 
 
 EU_FR = """[cells.eu-fr]
