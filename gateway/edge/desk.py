@@ -63,6 +63,10 @@ class Desk:
             return self.closed
         return _NO_RULES if self.book is None else self.book
 
+    def close(self, why: Problem | None) -> None:
+        """Decides nothing until it is opened again by None."""
+        self.closed = why
+
     def gather_now(self, request: Request) -> Gathered | None:
         """The facts if all are known here, else None. Never waits: callable from a protocol's callback."""
         if request.target.route is Route.ANONYMOUS:

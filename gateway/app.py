@@ -1,0 +1,145 @@
+"""The gateway of one region, put together: clients, workers, the edge; `opened` owns every resource."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import msgspec
+from starlette.types import ASGIApp
+
+from directory.feed.client import FeedFollower
+from directory.placement.client import ClientLimits, DirectoryClient, SecondLevelSettings
+from directory.placement.remote import HttpDirectory
+from directory.placement.sealed import Seal
+from directory.placement.valkey import valkey_store
+from foundation import http
+from foundation.blinding import Blinder, BlindingKey
+from foundation.clock import Clock, SystemClock
+from foundation.problems import Code, Problem
+from foundation.server import Drain
+from foundation.settings import SettingsError, read_keyring, secret_from_env
+from foundation.tasks import Worker
+from foundation.tokens import TokenFile
+from foundation.words import RECORDS
+from gateway.edge.assembly import lane
+from gateway.edge.desk import Desk
+from gateway.edge.events import Recorder
+from gateway.edge.homes import DirectoryHomes
+from gateway.edge.keeper import Keeper
+from gateway.edge.upstream.pool import Pools
+from gateway.identity.address import networks
+from gateway.identity.country import CountryDatabase
+from gateway.identity.tokens import Identities
+from gateway.settings import Settings
+from gateway.skew import Skew
+from routing_rules.policy import STALE_S_MAX
+
+
+class Gateway(msgspec.Struct, frozen=True):
+    """What the process serves, and the workers that keep it true."""
+
+    app: ASGIApp
+    workers: dict[str, Worker]
+
+
+@asynccontextmanager
+async def opened(settings: Settings, *, drain: Drain, clock: Clock | None = None) -> AsyncIterator[Gateway]:
+    """A gateway whose workers are yet to be run. Raises SettingsError."""
+    clock = clock or SystemClock()
+    blinder = _blinder(settings)
+    proxies = networks(settings.trusted_proxies)
+    root = read_keyring(settings.region_root_keyring)[0]
+    token = TokenFile(settings.token_file)
+    async with AsyncExitStack() as stack:
+        countries = stack.enter_context(CountryDatabase(settings.country_database))
+        to_directory = await stack.enter_async_context(http.client(settings.directory, token=token))
+        to_issuers = await stack.enter_async_context(http.client(total_s=2.0))
+        to_cells = await stack.enter_async_context(http.client(token=token))
+        store = await stack.enter_async_context(valkey_store(secret_from_env(settings.valkey_url_env)))
+
+        directory = HttpDirectory(to_directory)
+        follower = FeedFollower(directory, clock)
+        client = DirectoryClient(
+            directory,
+            follower,
+            clock,
+            # Policy's own bound, which is tighter and may change, is held by DirectoryHomes.
+            limits=ClientLimits(stale_s_max=STALE_S_MAX),
+            second_level=SecondLevelSettings(store=store, seal=_seal(settings)),
+        )
+        stack.push_async_callback(client.aclose)
+        homes = DirectoryHomes(client, follower, lambda: keeper.stale_s_max)
+        identities = Identities(http.token_verifier(settings.issuers, to_issuers, clock), blinder, clock)
+        desk = Desk(settings.region, identities, homes)
+        keeper = Keeper(directory, desk, region=settings.region, root=root, clock=clock)
+        follower.listeners.append(keeper.hear)
+        follower.on_round.append(lambda: desk.close(keeper.problem()))
+        recorder = Recorder(lambda: _cell_services(desk))
+        skew = Skew(clock)
+        pools = Pools(settings.upstream)
+
+        def ready() -> Problem | None:
+            return (
+                drain.problem()
+                or keeper.problem()
+                or _feed_problem(follower, keeper)
+                or client.problem()
+                or skew.problem()
+                or recorder.problem()
+            )
+
+        app = lane(
+            desk=desk,
+            pools=pools,
+            limits=settings.upstream,
+            recorder=recorder,
+            countries=countries,
+            proxies=proxies,
+            clock=clock,
+            ready=ready,
+        )
+        yield Gateway(
+            app=app,
+            workers={
+                "feed": follower.run,
+                "second level": client.run,
+                "rules": keeper.run,
+                "records": lambda: recorder.deliver(to_cells),
+                "skew": lambda: skew.watch(to_directory),
+                "upstream": pools.sweep,
+            },
+        )
+
+
+def _blinder(settings: Settings) -> Blinder:
+    try:
+        return Blinder(tuple(BlindingKey(kid, key) for kid, key in read_keyring(settings.blinding_keyring)))
+    except ValueError as exc:
+        raise SettingsError(f"blinding_keyring {settings.blinding_keyring}: {exc}") from exc
+
+
+def _seal(settings: Settings) -> Seal:
+    try:
+        return Seal(read_keyring(settings.cache_mac_keyring))
+    except ValueError as exc:
+        raise SettingsError(f"cache_mac_keyring {settings.cache_mac_keyring}: {exc}") from exc
+
+
+def _feed_problem(follower: FeedFollower, keeper: Keeper) -> Problem | None:
+    if follower.age_s() <= keeper.stale_s_max:
+        return None
+    return Problem(code=Code.NOT_READY, detail="the directory's feed has not been heard in time", retry_after_s=1)
+
+
+def _cell_services(desk: Desk) -> list[str]:
+    """Addresses of this region's cell services: where policy says that `records` runs."""
+    if desk.book is None:
+        return []
+    policy = desk.book.policy
+    records = policy.services.get(RECORDS)
+    hosts = {} if records is None else records.hosts
+    return [
+        address
+        for cell in sorted(hosts)
+        if cell in policy.cells and policy.cells[cell].region == desk.region
+        for address in hosts[cell]
+    ]

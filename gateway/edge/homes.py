@@ -1,0 +1,47 @@
+"""The directory's client as the edge's port: its answers in the edge's words, and nothing served beyond policy's staleness bound."""
+
+from collections.abc import Callable
+from typing import assert_never
+
+from directory.feed.client import FeedFollower
+from directory.placement.client import Answer, DirectoryClient, Known, Unknown
+from directory.placement.table import ABSENT, Absent
+from foundation.words import Epoch, LookupKey
+from gateway.edge.ports import Home, Homeless
+
+
+class DirectoryHomes:
+    """Implements `gateway.edge.ports.Homes`. `stale_s_max` is asked each time, since policy may change it."""
+
+    def __init__(self, client: DirectoryClient, follower: FeedFollower, stale_s_max: Callable[[], float]) -> None:
+        self._client = client
+        self._follower = follower
+        self._stale_s_max = stale_s_max
+
+    @property
+    def _stale(self) -> bool:
+        return self._follower.age_s() > self._stale_s_max()
+
+    def lookup(self, key: LookupKey) -> Home | None:
+        if self._stale:
+            return Homeless.UNKNOWN
+        found = self._client.lookup(key)
+        return Homeless.NONE if found is ABSENT else found
+
+    async def resolve(self, key: LookupKey) -> Home:
+        return Homeless.UNKNOWN if self._stale else _home(await self._client.resolve(key))
+
+    async def refresh(self, key: LookupKey, *, newer_than: Epoch) -> Home:
+        return Homeless.UNKNOWN if self._stale else _home(await self._client.refresh_key(key, newer_than=newer_than))
+
+
+def _home(answer: Answer) -> Home:
+    match answer:
+        case Known():
+            return answer.placement
+        case Absent.ABSENT:
+            return Homeless.NONE
+        case Unknown():
+            return Homeless.UNKNOWN
+        case _:
+            assert_never(answer)
