@@ -16,7 +16,10 @@ class WorkerDied(Exception):
 
 
 async def run_together(workers: dict[str, Worker], until: Callable[[], Awaitable[None]]) -> None:
-    """Runs named workers until `until` returns, then cancels them. Raises WorkerDied (from the cause) if a worker ends first."""
+    """Runs named workers until `until` returns, then cancels them.
+
+    If a worker ends first, cancels `until` and raises an exception group that holds its WorkerDied (from the cause).
+    """
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(_watched(name, worker), name=name) for name, worker in workers.items()]
         await until()
@@ -59,12 +62,16 @@ class SingleFlight:
         self._running: dict[Any, asyncio.Task[Any]] = {}
 
     async def run(self, key: Any, call: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+        return await asyncio.shield(self.start(key, call))
+
+    def start(self, key: Any, call: Callable[[], Coroutine[Any, Any, Any]]) -> asyncio.Task[Any]:
+        """The running call of `key`, begun now if there is none; for a caller who does not wait for it."""
         task = self._running.get(key)
         if task is None:
             task = asyncio.get_running_loop().create_task(call(), name=f"single-flight {type(key).__name__}")
             self._running[key] = task
             task.add_done_callback(lambda _: self._running.pop(key, None))
-        return await asyncio.shield(task)
+        return task
 
     def busy(self, key: Any) -> bool:
         return key in self._running

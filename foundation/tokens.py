@@ -6,6 +6,7 @@ and, like `nbf` and `iat`, holds within the skew bound. Each failure raises `Tok
 """
 
 import json
+import math
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,8 @@ class Issuer(msgspec.Struct, frozen=True, kw_only=True):
 class Jwks:
     """The key set of one issuer: refreshed when old or when an unknown kid appears, at most once per `cooldown_s` whoever asks.
 
-    A refresh that fails keeps the keys it had. Concurrent askers share one fetch.
+    A refresh that fails keeps the keys it had, and while the source stays dark nobody who shows a known kid waits for the next try.
+    Concurrent askers share one fetch.
     """
 
     def __init__(self, fetch: FetchJwks, clock: Clock, *, cooldown_s: float = 5.0, age_s_max: float = 300.0) -> None:
@@ -59,6 +61,7 @@ class Jwks:
         self._keys: dict[str, jwt.PyJWK] = {}
         self._tried_at: float | None = None
         self._fresh_at: float | None = None
+        self._dark = False
         self._flight = SingleFlight()
 
     async def key(self, kid: str) -> jwt.PyJWK:
@@ -66,7 +69,10 @@ class Jwks:
         now = self._clock.monotonic_s()
         old = self._fresh_at is None or now - self._fresh_at > self._age_s_max
         if (old or kid not in self._keys) and self._may_try(now):
-            await self._flight.run("refresh", self._refresh)
+            if self._dark and kid in self._keys:
+                self._flight.start("refresh", self._refresh)
+            else:
+                await self._flight.run("refresh", self._refresh)
         key = self._keys.get(kid)
         if key is not None:
             return key
@@ -82,7 +88,9 @@ class Jwks:
         try:
             keys = parse_jwks(await self._fetch())
         except (OSError, JwksUnavailable, ValueError):
+            self._dark = True
             return
+        self._dark = False
         self._keys = keys
         self._fresh_at = self._clock.monotonic_s()
 
@@ -150,7 +158,7 @@ class TokenVerifier:
     def _check_times(self, claims: dict[str, Any]) -> None:
         now = self._clock.unix_s()
         times = {name: claims.get(name) for name in ("exp", "nbf", "iat")}
-        if any(value is not None and not isinstance(value, int | float) for value in times.values()):
+        if any(value is not None and not _is_time(value) for value in times.values()):
             raise TokenRefused("claims")
         expires, not_before, issued = times["exp"], times["nbf"], times["iat"]
         if expires is None:
@@ -161,6 +169,13 @@ class TokenVerifier:
             raise TokenRefused("not_yet")
 
 
+def _is_time(value: Any) -> bool:
+    """A NumericDate (RFC 7519 section 2). JSON as Python reads it also has NaN, which is before no moment and after none."""
+    return (isinstance(value, int) and not isinstance(value, bool)) or (
+        isinstance(value, float) and math.isfinite(value)
+    )
+
+
 def _peek(token: str) -> tuple[dict[str, Any], str]:
     """Unverified header and issuer: enough to choose the key, trusted for nothing else."""
     if len(token) > TOKEN_BYTES_MAX or token.count(".") != 2:
@@ -168,9 +183,10 @@ def _peek(token: str) -> tuple[dict[str, Any], str]:
     try:
         header = jwt.get_unverified_header(token)
         claims = jwt.decode(token, options={"verify_signature": False})
-    except (jwt.PyJWTError, ValueError) as exc:
+    except (jwt.PyJWTError, ValueError, TypeError, RecursionError) as exc:
         raise TokenRefused("shape") from exc
-    if header.get("alg") not in ALGORITHMS:
+    algorithm = header.get("alg")
+    if not isinstance(algorithm, str) or algorithm not in ALGORITHMS:
         raise TokenRefused("algorithm")
     issuer = claims.get("iss")
     if not isinstance(issuer, str):
