@@ -55,6 +55,9 @@ def bind(host: str, port: int) -> socket.socket:
                 f"port {port} on {host} is taken by another process; stop it or choose another port"
             ) from exc
         raise SettingsError(f"cannot listen on {host}:{port}: {exc.strerror}") from exc
+    except OverflowError as exc:
+        listener.close()
+        raise SettingsError(f"cannot listen on {host}:{port}: a port is a number from 0 to 65535") from exc
     listener.listen(1024)
     listener.setblocking(False)
     return listener
@@ -72,7 +75,7 @@ async def serve(
 ) -> None:
     """Serves until SIGTERM or SIGINT; then not ready for `drain_s`, then no new connections, then at most DRAIN_S_MAX for the rest.
 
-    Raises WorkerDied when a worker ends first: the server ends with it.
+    Raises an exception group with WorkerDied when a worker ends first: the server ends with it.
     """
     listener = bind(host, port)
     config = uvicorn.Config(
@@ -83,6 +86,8 @@ async def serve(
         loop="none",
         log_config=None,
         access_log=False,
+        # uvicorn would take X-Forwarded-For from any peer on loopback; only the gateway's own settings say whom to believe
+        proxy_headers=False,
         server_header=False,
         date_header=True,
         timeout_graceful_shutdown=DRAIN_S_MAX,
