@@ -52,14 +52,14 @@ def resolve(
     asked = _parsed_keys(keys)
     if (issuer is None) != (sub is None):
         raise click.UsageError("--issuer and --sub go together")
+    if not (asked or sub or email):
+        raise click.UsageError("say whom: --issuer and --sub, --email, or --key")
     reached = Directory(state)
     if issuer is not None and sub is not None:
         region = addresses(state).regions.get(issuer)
         asked += reached.blinder().login(region["issuer"] if region else issuer, sub)
     if email is not None:
         asked += reached.blinder().email(email)
-    if not asked:
-        raise click.UsageError("say whom: --issuer and --sub, --email, or --key")
     found = reached.post("/resolve", {"keys": asked})
     if as_json:
         print_json(found)
@@ -83,7 +83,8 @@ def _parsed_keys(keys: tuple[str, ...]) -> list[str]:
 @json_option
 def show(subject: str, state: Path, as_json: bool) -> None:
     """Show SUBJECT's placement."""
-    found = Directory(state).get(f"/subjects/{_subject(subject)}")
+    path = f"/subjects/{_subject(subject)}"
+    found = Directory(state).get(path)
     if as_json:
         print_json(found)
     else:
@@ -120,7 +121,8 @@ def _say_next(found: dict[str, Any]) -> None:
 @json_option
 def history(subject: str, limit: int, cursor: str | None, state: Path, as_json: bool) -> None:
     """Show what happened to SUBJECT's placement: who did it, and why."""
-    found = Directory(state).get(f"/subjects/{_subject(subject)}/history", limit=limit, cursor=cursor)
+    path = f"/subjects/{_subject(subject)}/history"
+    found = Directory(state).get(path, limit=limit, cursor=cursor)
     if as_json:
         print_json(found)
         return
@@ -152,7 +154,8 @@ def _end(value: Any) -> str:
 @json_option
 def services(subject: str, state: Path, as_json: bool) -> None:
     """Show for which services SUBJECT was placed; another service is refused with not_placed_for_service."""
-    placement = Directory(state).get(f"/subjects/{_subject(subject)}")["placement"]
+    path = f"/subjects/{_subject(subject)}"
+    placement = Directory(state).get(path)["placement"]
     if as_json:
         print_json({"subject_id": placement["subject_id"], "services": placement["services"]})
     else:
@@ -161,8 +164,8 @@ def services(subject: str, state: Path, as_json: bool) -> None:
 
 def _change(action: str, subject: str, reason: str, epoch: int | None, state: Path, as_json: bool) -> None:
     """A compare-and-set by the epoch that is held, or by the one given."""
-    reached = Directory(state)
     path = f"/subjects/{_subject(subject)}"
+    reached = Directory(state)
     held = reached.get(path)["placement"]["epoch"] if epoch is None else epoch
     changed = reached.post(f"{path}/{action}", {"epoch": held, "reason": reason})
     placement = changed.get("placement") if isinstance(changed, dict) else None
