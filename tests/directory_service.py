@@ -14,7 +14,7 @@ from foundation.blinding import Blinder, BlindingKey
 from foundation.http import HttpClient
 from foundation.mute import Secret
 from foundation.words import LookupKey
-from tests.conftest import eventually
+from tests.conftest import eventually, free_port
 from tests.service_tokens import ServiceIssuer
 
 _BLINDER = Blinder((BlindingKey("k1", Secret(b"k" * 32)),))
@@ -62,10 +62,10 @@ class Caller:
         self._headers = headers
 
     async def get(self, path: str, **params: Any) -> httpx.Response:
-        return await self._http.get(path, headers=self._headers, params=params)
+        return await self._http.get(path, headers=self._headers, params=params or None)
 
     async def post(self, path: str, body: Any, headers: dict[str, str] | None = None, **params: Any) -> httpx.Response:
-        return await self._http.post(path, headers=self._headers | (headers or {}), json=body, params=params)
+        return await self._http.post(path, headers=self._headers | (headers or {}), json=body, params=params or None)
 
     async def publish(self, policy: str = POLICY) -> httpx.Response:
         return await self.post("/v1/rules", {"policy": policy, "reason": "test"})
@@ -137,3 +137,46 @@ async def running_directory(
             yield Running(directory, callers)
         for task in tasks:
             task.cancel()
+
+
+class Wire:
+    """A TCP relay in front of a server that can be cut and mended: what its clients see of an outage."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._target = (host, port)
+        self._server: asyncio.Server | None = None
+        self._open: set[asyncio.StreamWriter] = set()
+        self.port = free_port()
+
+    async def mend(self) -> None:
+        self._server = await asyncio.start_server(self._relay, "127.0.0.1", self.port)
+
+    async def cut(self) -> None:
+        """Nobody listens any more, and every open connection breaks."""
+        if self._server is not None:
+            self._server.close()
+        for writer in list(self._open):
+            writer.transport.abort()
+
+    async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._open.add(writer)
+        try:
+            there, away = await asyncio.open_connection(*self._target)
+            self._open.add(away)
+            async with asyncio.TaskGroup() as group:
+                group.create_task(_copy(reader, away))
+                group.create_task(_copy(there, writer))
+            self._open.discard(away)
+        except* OSError:
+            pass
+        finally:
+            self._open.discard(writer)
+
+
+async def _copy(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+    try:
+        while chunk := await source.read(65536):
+            sink.write(chunk)
+            await sink.drain()
+    finally:
+        sink.transport.abort()

@@ -1,0 +1,59 @@
+"""The OpenAPI document: made from the same declarations as the routes, and whole."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from foundation.mute import Secret
+from tests.directory_service import running_directory
+from tests.service_tokens import ServiceIssuer
+
+pytestmark = pytest.mark.anyio
+
+CALLS = {
+    ("post", "/v1/resolve"),
+    ("get", "/v1/subjects"),
+    ("post", "/v1/subjects"),
+    ("get", "/v1/subjects/{subject_id}"),
+    ("post", "/v1/subjects/{subject_id}/ack"),
+    ("post", "/v1/subjects/{subject_id}/epoch"),
+    ("post", "/v1/subjects/{subject_id}/freeze"),
+    ("post", "/v1/subjects/{subject_id}/unfreeze"),
+    ("get", "/v1/subjects/{subject_id}/history"),
+    ("get", "/v1/feed"),
+    ("post", "/v1/rules"),
+    ("get", "/v1/rules/current"),
+    ("get", "/v1/rules/{digest}"),
+}
+
+
+def references(value: Any) -> set[str]:
+    if isinstance(value, dict):
+        found = {value["$ref"]} if isinstance(value.get("$ref"), str) else set()
+        return found.union(*(references(one) for one in value.values()))
+    if isinstance(value, list):
+        return set().union(*(references(one) for one in value))
+    return set()
+
+
+async def test_the_document_describes_every_call_and_refers_to_nothing_missing(
+    database: Secret[str], tmp_path: Path
+) -> None:
+    async with running_directory(database, ServiceIssuer(tmp_path), workers=False) as one:
+        answer = await one.callers.http.get("/openapi.json")
+    document = answer.json()
+    assert document["openapi"] == "3.1.0"
+    described = {(method, path): call for path, calls in document["paths"].items() for method, call in calls.items()}
+    assert set(described) == CALLS
+    schemas = {f"#/components/schemas/{name}" for name in document["components"]["schemas"]}
+    assert references(document) <= schemas
+    assert len({call["operationId"] for call in described.values()}) == len(CALLS)
+    for call in described.values():
+        assert {"400", "401", "403", "503"} <= set(call["responses"])
+        assert any(status.startswith("2") for status in call["responses"])
+    place = described["post", "/v1/subjects"]
+    assert {"201", "202", "409", "421", "422", "451"} <= set(place["responses"])
+    assert {one["name"] for one in place["parameters"]} == {"Idempotency-Key", "wait_ms"}
+    events = document["components"]["schemas"]["FeedPage"]["properties"]["events"]["items"]
+    assert references(events) == {"#/components/schemas/PlacementEvent", "#/components/schemas/RulesEvent"}

@@ -1,0 +1,125 @@
+"""Publishing rules: checked, kept by digest, announced, and binding for placements at the moment they commit."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from directory.placement.answers import ClaimedKey
+from directory.placement.changes import NewSubject, RulesMoved
+from directory.placement.core import Facts, RulesEvent
+from foundation.mute import Secret
+from foundation.postgres import connect
+from foundation.words import (
+    CellId,
+    Country,
+    JurisdictionId,
+    RulesDigest,
+    ServiceId,
+    ShardId,
+    mint_subject_id,
+)
+from tests.directory_service import POLICY, Running, lookup_key, running_directory
+from tests.service_tokens import ServiceIssuer
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def running(database: Secret[str], tmp_path: Path) -> AsyncIterator[Running]:
+    async with running_directory(database, ServiceIssuer(tmp_path), workers=False) as one:
+        yield one
+
+
+async def test_published_rules_are_read_by_digest_and_announced(running: Running) -> None:
+    calls = running.callers
+    assert (await calls.resolver.get("/v1/rules/current")).status_code == 404
+    published = await calls.publisher.publish()
+    assert published.status_code == 201
+    document = published.json()
+    assert document["policy"] == POLICY
+    assert document["actor"] == "operator:rules"
+    for path in ("/v1/rules/current", f"/v1/rules/{document['digest']}"):
+        assert (await calls.resolver.get(path)).json() == document
+    (event,) = (await calls.resolver.feed(0)).events
+    assert isinstance(event, RulesEvent)
+    assert (event.seq, event.digest) == (document["seq"], document["digest"])
+    assert (await calls.resolver.get(f"/v1/rules/sha256:{'0' * 64}")).status_code == 404
+    assert (await calls.resolver.get("/v1/rules/md5:1")).status_code == 400
+
+
+async def test_publishing_what_holds_changes_nothing_however_often(running: Running) -> None:
+    answers = await asyncio.gather(*(running.callers.publisher.publish() for _ in range(6)))
+    assert sorted(answer.status_code for answer in answers) == [200] * 5 + [201]
+    assert len({answer.content for answer in answers}) == 1
+    assert (await running.callers.resolver.feed(0)).head == 1
+
+
+async def test_earlier_rules_can_be_published_again(running: Running) -> None:
+    calls = running.callers
+    first = (await calls.publisher.publish()).json()
+    second = (await calls.publisher.publish(POLICY + "\n# changed\n")).json()
+    again = await calls.publisher.publish()
+    assert again.status_code == 201
+    assert first["digest"] == again.json()["digest"] != second["digest"]
+    assert again.json()["seq"] == 3
+    assert (await calls.resolver.get(f"/v1/rules/{first['digest']}")).json()["seq"] == 3
+
+
+async def test_a_policy_with_mistakes_is_refused_with_all_of_them(running: Running) -> None:
+    wrong = POLICY.replace('country = "DE"', 'country = "XX"').replace("[regions.us]", "[regoins.us]")
+    refused = await running.callers.publisher.publish(wrong)
+    assert (refused.status_code, refused.json()["code"]) == (422, "unprocessable")
+    assert len(refused.json()["mistakes"]) > 1
+    assert (await running.callers.resolver.feed(0)).head == 0
+
+
+async def test_placing_follows_new_rules_at_once(running: Running) -> None:
+    calls = running.callers
+    await calls.publisher.publish()
+    assert (await calls.operator.place("ada", residence="GB")).status_code == 451
+    await calls.publisher.publish(POLICY.replace('serves = ["eu"]', 'serves = ["eu", "uk"]'))
+    assert (await calls.operator.place("ada", residence="GB")).json()["placement"]["cell"] == "eu-de"
+
+
+async def test_a_placement_decided_under_rules_that_no_longer_hold_does_not_commit(
+    running: Running, database: Secret[str]
+) -> None:
+    await running.callers.publisher.publish()
+    new = NewSubject(
+        subject_id=mint_subject_id(),
+        cell=CellId("eu-de"),
+        shard=ShardId("s1"),
+        services=(ServiceId("orders"),),
+        facts=Facts(facts_id=0, regimes=(JurisdictionId("eu"),), residence=Country("DE")),
+        keys=(ClaimedKey(kind="login", key=lookup_key("ada")),),
+        under=RulesDigest(f"sha256:{'0' * 64}"),
+        actor="operator:ops",
+        reason="test",
+    )
+    assert isinstance(await running.directory.services.changes.place(new, None), RulesMoved)
+    async with connect(database) as db:
+        assert await db.fetchval("SELECT count(*) FROM directory.subject") == 0
+        assert await db.fetchval("SELECT count(*) FROM directory.lookup_key") == 0
+    assert (await running.callers.resolver.feed(0)).head == 1
+
+
+async def test_rules_of_another_release_are_not_placed_by(running: Running, database: Secret[str]) -> None:
+    await running.callers.publisher.publish()
+    other = f"sha256:{'1' * 64}"
+    async with connect(database) as db:
+        await db.execute("INSERT INTO directory.rules (digest, policy) VALUES ($1, $2)", other, POLICY)
+        await db.execute(
+            'INSERT INTO directory.feed (seq, at, body) VALUES (2, now(), \'{"kind":"rules","digest":"\' || $1 || \'"}\')',
+            other,
+        )
+        await db.execute(
+            "INSERT INTO directory.rules_published (seq, digest, at, actor, reason) VALUES (2, $1, now(), 'x', 'x')",
+            other,
+        )
+        await db.execute("UPDATE directory.feed_head SET seq = 2, rules_digest = $1", other)
+    refused = await running.callers.operator.place("ada")
+    assert (refused.status_code, refused.json()["code"]) == (503, "not_ready")
+    assert (await running.callers.publisher.publish()).status_code == 201
+    assert (await running.callers.operator.place("ada")).status_code == 202
