@@ -9,8 +9,10 @@ import difflib
 import os
 import stat
 import tomllib
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from types import UnionType
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 import msgspec
 
@@ -46,35 +48,51 @@ def convert(document: Any, shape: type[S], *, where: str) -> S:
 
 
 def _unknown_key(document: Any, shape: Any, at: str) -> str | None:
-    """The first key that `shape` does not have, in words, or None. Looks into nested structs, lists and maps of structs."""
-    if isinstance(document, dict) and isinstance(shape, type) and issubclass(shape, msgspec.Struct):
-        fields = {field.encode_name: field.type for field in msgspec.structs.fields(shape)}
-        for key, value in document.items():
-            if key not in fields:
-                return f"unknown key {at}{key!s}{_nearest(str(key), list(fields))}"
-            found = _unknown_key(value, fields[key], f"{at}{key}.")
-            if found is not None:
-                return found
-        return None
-    members = get_args(shape)
-    if isinstance(document, dict) and members:
-        for key, value in document.items():
-            found = _first(value, members, f"{at}{key}.")
-            if found is not None:
-                return found
-    elif isinstance(document, list) and members:
-        for index, value in enumerate(document):
-            found = _first(value, members, f"{at}[{index}].")
-            if found is not None:
-                return found
+    """The first key that `shape` does not have, in words, or None. Looks into nested structs, unions, lists and maps of structs."""
+    origin = get_origin(shape)
+    if origin is Annotated:
+        return _unknown_key(document, get_args(shape)[0], at)
+    if origin in (Union, UnionType):
+        return _unknown_to_all(document, get_args(shape), at)
+    if isinstance(document, dict):
+        if isinstance(shape, type) and issubclass(shape, msgspec.Struct):
+            return _unknown_in_struct(document, shape, at)
+        if isinstance(origin, type) and issubclass(origin, Mapping):
+            return _first((value, get_args(shape)[1], f"{at}{key}.") for key, value in document.items())
+    if isinstance(document, list) and isinstance(origin, type):
+        members = [member for member in get_args(shape) if member is not Ellipsis]
+        fixed = origin is tuple and Ellipsis not in get_args(shape)
+        pairs = zip(document, members if fixed else members[:1] * len(document), strict=False)
+        return _first((value, member, f"{at.rstrip('.')}[{index}].") for index, (value, member) in enumerate(pairs))
     return None
 
 
-def _first(value: Any, members: tuple[Any, ...], at: str) -> str | None:
-    found = None
-    for member in members:
-        found = found or _unknown_key(value, member, at)
-    return found
+def _unknown_in_struct(document: dict[Any, Any], shape: type[msgspec.Struct], at: str) -> str | None:
+    fields: dict[str, Any] = {field.encode_name: field.type for field in msgspec.structs.fields(shape)}
+    tag = shape.__struct_config__.tag_field
+    for key in document:
+        if key not in fields and (tag is None or key != tag):
+            return f"unknown key {at}{key!s}{_nearest(str(key), list(fields))}"
+    return _first((value, fields.get(key), f"{at}{key}.") for key, value in document.items())
+
+
+def _unknown_to_all(document: Any, members: tuple[Any, ...], at: str) -> str | None:
+    """Of a union: None as soon as one member that can hold such a document has all its keys."""
+    found = [_unknown_key(document, member, at) for member in members if _can_hold(member, document)]
+    return found[0] if found and all(found) else None
+
+
+def _can_hold(shape: Any, document: Any) -> bool:
+    plain = get_origin(shape) or shape
+    if isinstance(document, dict):
+        return isinstance(plain, type) and issubclass(plain, msgspec.Struct | Mapping)
+    if isinstance(document, list):
+        return isinstance(plain, type) and issubclass(plain, list | tuple | set | frozenset)
+    return False
+
+
+def _first(places: Iterable[tuple[Any, Any, str]]) -> str | None:
+    return next((found for found in (_unknown_key(*place) for place in places) if found is not None), None)
 
 
 def _nearest(key: str, names: list[str]) -> str:
