@@ -26,6 +26,8 @@ FIELDS = frozenset(
     }
 )  # fmt: skip
 
+_LIBRARY_CHARS_MAX = 120
+
 Scalar = str | int | float | bool | None
 
 
@@ -55,7 +57,7 @@ class Log:
     def fault(self, event: str, exc: BaseException, **fields: Scalar) -> None:
         """A fault with the exception's type and place, not its text: texts of exceptions quote data."""
         frame = traceback.extract_tb(exc.__traceback__)[-1:] if exc.__traceback__ else []
-        where = f"{frame[0].filename.rsplit('/', 2)[-1]}:{frame[0].lineno}" if frame else ""
+        where = f"{'/'.join(frame[0].filename.split('/')[-2:])}:{frame[0].lineno}" if frame else ""
         self._emit(logging.ERROR, event, fields | {"error": type(exc).__name__, "file": where})
 
     def _emit(self, level: int, event: str, fields: dict[str, Scalar]) -> None:
@@ -91,15 +93,23 @@ class _JsonFormatter(logging.Formatter):
         }
         fields = getattr(record, "fields", None)
         if fields is None:
-            # A library's own line: its text may quote data, so only its format string is kept, never the arguments.
             line["event"] = "library"
-            line["reason"] = str(record.msg) if not record.args else str(record.msg).split("%", maxsplit=1)[0]
+            line["reason"] = _constant_part(record)
             if record.exc_info and record.exc_info[0]:
                 line["error"] = record.exc_info[0].__name__
         else:
             line["event"] = record.msg
             line |= fields
         return json.dumps(line, separators=(",", ":"), default=str)
+
+
+def _constant_part(record: logging.LogRecord) -> str:
+    """What a library's line says without what it quotes: never the arguments, and of a finished text only the first line's start.
+
+    asyncio, for one, puts the representation of a failed task's exception on the second line.
+    """
+    text = str(record.msg).split("%", maxsplit=1)[0] if record.args else str(record.msg)
+    return text.partition("\n")[0].partition(":")[0][:_LIBRARY_CHARS_MAX]
 
 
 def configure(process: str, level: str = "INFO", stream: TextIO | None = None) -> None:
