@@ -169,7 +169,7 @@ def _check_mac(key: bytes, signed: bytes, mac: str) -> None:
 def _decode(payload: str) -> Decision:
     try:
         return _decoder.decode(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-    except (msgspec.MsgspecError, binascii.Error, UnicodeDecodeError) as exc:
+    except (msgspec.MsgspecError, binascii.Error, UnicodeDecodeError, RecursionError) as exc:
         raise DecisionRefused("shape") from exc
 
 

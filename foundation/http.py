@@ -134,7 +134,10 @@ async def _on_http_exception(request: Request, exc: Exception) -> Response:
     if not isinstance(exc, HTTPException):
         raise exc
     code = _HTTP_CODES.get(exc.status_code, Code.BAD_REQUEST)
-    return problem_response(Problem(code=code, detail=f"{request.method} on this path: {exc.detail}"))
+    response = problem_response(Problem(code=code, detail=f"{request.method} on this path: {exc.detail}"))
+    # Allow of a 405 (RFC 9110 section 15.5.6) comes this way.
+    response.headers.update(exc.headers or {})
+    return response
 
 
 async def _on_fault(request: Request, exc: Exception) -> Response:
@@ -161,6 +164,12 @@ async def body_json(request: Request, shape: type[S], *, bytes_max: int = BODY_B
         return msgspec.json.decode(raw, type=shape)
     except msgspec.MsgspecError as exc:
         raise refuse(Code.BAD_REQUEST, f"the JSON body is not as expected: {exc}") from exc
+    except RecursionError as exc:
+        raise refuse(Code.BAD_REQUEST, "the JSON body is nested too deeply") from exc
+
+
+_DIGITS_MAX = 19
+"""Digits of 2^63; longer numbers are refused unread (Python itself raises on thousands of digits)."""
 
 
 def query_int(request: Request, name: str, default: int, *, low: int, high: int) -> int:
@@ -168,7 +177,7 @@ def query_int(request: Request, name: str, default: int, *, low: int, high: int)
     text = request.query_params.get(name)
     if text is None:
         return default
-    if not text.isascii() or not text.isdigit() or not low <= int(text) <= high:
+    if len(text) > _DIGITS_MAX or not text.isascii() or not text.isdigit() or not low <= int(text) <= high:
         raise refuse(Code.BAD_REQUEST, f"query parameter {name} is a whole number from {low} to {high}")
     return int(text)
 
