@@ -55,7 +55,8 @@ def normalise_email(address: str) -> str:
 
 
 def _prefixed(part: str) -> bytes:
-    encoded = part.encode()
+    # A JSON string may hold half a surrogate pair; such a value is blinded like any other instead of being a fault.
+    encoded = part.encode("utf-8", "surrogatepass")
     return len(encoded).to_bytes(4, "big") + encoded
 
 
