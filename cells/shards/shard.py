@@ -112,13 +112,18 @@ class Shard:
         settings = {"search_path": "pg_catalog", "default_transaction_isolation": "read committed"}
         async with (
             pool(
-                self._dsns.cell, size_max=CELL_CONNECTIONS_MAX, server_settings=settings, statement_ms_max=CUT_MS_MAX
+                self._dsns.cell,
+                size_max=CELL_CONNECTIONS_MAX,
+                server_settings=settings,
+                statement_ms_max=CUT_MS_MAX,
+                clean=True,
             ) as cell,
             pool(
                 self._dsns.records,
                 size_max=RECORDS_CONNECTIONS_MAX,
                 server_settings=settings,
                 statement_ms_max=STATEMENT_MS_MAX,
+                clean=True,
             ) as records,
         ):
             yield cell, records
@@ -127,6 +132,12 @@ class Shard:
         async with cell.acquire() as connection:
             async for subject, home in store.homes(connection, self.id):
                 self._homes.put(subject, home)
+
+    async def recheck(self) -> None:
+        """Looks again whether tables fit their contracts. Raises LOST errors, asyncpg.PostgresError."""
+        opened = self.require()
+        async with connect(self._dsns.owner) as owner:
+            opened.refused = await live.regenerate(owner, self._contracts)
 
     async def raise_fence(self, subject: SubjectId, home: Home) -> bool:
         """The cut. True when the fence went up; after the return nothing decided before can write. Raises ProblemError, LOST errors."""

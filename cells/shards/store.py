@@ -44,6 +44,11 @@ SELECT epoch, state, services, EXISTS (SELECT 1 FROM domicile.closing AS c WHERE
 FROM domicile.home WHERE subject_id = $1::uuid
 """
 
+# purpose: which of these subjects have a fence row here
+HELD = """
+SELECT subject_id::text AS subject_id FROM domicile.home WHERE subject_id = ANY($1::uuid[])
+"""
+
 # purpose: hold new writers off before a fence that exists is raised
 MARK_CLOSING = """
 INSERT INTO domicile.closing AS c (subject_id, epoch, state, services)
@@ -105,6 +110,11 @@ async def home(connection: Connection, shard: ShardId, subject: SubjectId) -> tu
     """The subject's fence row (None: there is none), and whether a cut is in progress."""
     row = await connection.fetchrow(HOME, subject)
     return (None, False) if row is None else (_home(shard, row), row["closing"])
+
+
+async def held(pool: Pool, subjects: list[SubjectId]) -> set[SubjectId]:
+    """Those of `subjects` that have a fence row on this shard."""
+    return {SubjectId(row["subject_id"]) for row in await pool.fetch(HELD, subjects)}
 
 
 async def raise_fence(pool: Pool, subject: SubjectId, home: Home, event: Event) -> bool:

@@ -1,0 +1,146 @@
+"""The cell service put together: rules, shards, routes, and the workers that keep them true."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from starlette.types import ASGIApp
+
+from cells.records import api as records_api
+from cells.records.contracts import Contract, read_folder
+from cells.service import api as cell_api
+from cells.service.context import Context
+from cells.service.directory import CellDirectory
+from cells.service.rules import HeldRules, RulesKeeper
+from cells.service.worker import ShardWorker
+from cells.settings import CellSettings
+from cells.shards.homes import Homes
+from cells.shards.shard import Shard
+from foundation import logs
+from foundation.clock import Clock, SystemClock
+from foundation.decision_header import CellVerifier, Minter
+from foundation.http import ServiceAuth, application, client, token_verifier
+from foundation.problems import Code, Problem
+from foundation.server import Drain
+from foundation.settings import SettingsError
+from foundation.tasks import Worker
+from foundation.tokens import TokenFile
+from foundation.words import ShardId
+
+log = logs.get(__name__)
+
+
+@dataclass(kw_only=True)
+class Cell:
+    """What a process serves: the application, and the workers that keep it true (run them beside it)."""
+
+    context: Context
+    contracts: Mapping[str, Contract]
+    settings: CellSettings
+    keeper: RulesKeeper
+    drain: Drain
+    app: ASGIApp = field(init=False)
+    shards: dict[ShardId, ShardWorker] = field(default_factory=dict)
+    mistakes: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        routes = [
+            *cell_api.routes(self.context),
+            *records_api.routes(self.context, self.contracts, self.settings.rows_max),
+        ]
+        self.app = application(routes, ready=self.ready)
+
+    @property
+    def workers(self) -> dict[str, Worker]:
+        return {"rules": self.keeper.follow, "shards": self.run_shards}
+
+    def ready(self) -> Problem | None:
+        """None once rules, feed and shards have been heard; a shard that is down refuses its own subjects only."""
+        leaving = self.drain.problem()
+        if leaving is not None:
+            return leaving
+        detail = self._missing()
+        return None if detail is None else Problem(code=Code.NOT_READY, detail=detail, retry_after_s=1)
+
+    def _missing(self) -> str | None:
+        if self.context.rules.current is None:
+            return "no rules are known yet"
+        if self.mistakes:
+            return "; ".join(self.mistakes)
+        if self.keeper.follower.went_back or any(worker.follower.went_back for worker in self.shards.values()):
+            return "the directory was restored from an older state"
+        if not self.shards or not all(worker.shard.tried for worker in self.shards.values()):
+            return "shards are being opened"
+        if not any(worker.shard.up is not None and worker.current for worker in self.shards.values()):
+            return "no shard is up and has caught up with the directory"
+        return None
+
+    async def run_shards(self) -> None:
+        """Waits for the first rules, then runs each shard that they declare. Policy that adds shards asks for a new start."""
+        await self.keeper.first.wait()
+        self._declare()
+        async with asyncio.TaskGroup() as group:
+            for name, worker in self.shards.items():
+                group.create_task(worker.run(), name=f"shard {name}")
+            # Without any shard there is nothing to run, and the process says so on /readyz.
+            await asyncio.Event().wait()
+
+    def _declare(self) -> None:
+        context, policy = self.context, self.context.rules.require().policy
+        declared = policy.cells.get(context.cell)
+        if declared is None:
+            self.mistakes.append(f"policy declares no cell {context.cell}")
+            log.error("cell_not_declared", cell=context.cell)
+            return
+        for name, stated in declared.shards.items():
+            try:
+                dsns = self.settings.dsns(stated.dsn_env)
+            except SettingsError as exc:
+                self.mistakes.append(f"shard {name}: {exc}")
+                log.fault("shard_not_configured", exc, shard=name, reason=str(exc))
+                continue
+            shard = Shard(
+                cell=context.cell,
+                shard=name,
+                dsns=dsns,
+                contracts=self.contracts,
+                homes=context.homes,
+                clock=context.clock,
+            )
+            context.shards[name] = shard
+            self.shards[name] = ShardWorker(shard, context.homes, context.directory)
+
+
+@asynccontextmanager
+async def opened(
+    settings: CellSettings, *, clock: Clock | None = None, drain: Drain | None = None
+) -> AsyncIterator[Cell]:
+    """A cell service by its settings. Raises SettingsError."""
+    used = clock or SystemClock()
+    roots = settings.checked().roots()
+    contracts = read_folder(Path(settings.contracts))
+    token = TokenFile(Path(settings.token_file))
+    async with client() as http, client(settings.directory, token=token, connections_max=64) as calls:
+        directory = CellDirectory(calls)
+        held = HeldRules()
+        context = Context(
+            cell=settings.cell,
+            clock=used,
+            auth=ServiceAuth(token_verifier(settings.service_issuers, http, used), used),
+            verifier=CellVerifier(settings.cell, roots),
+            minter=Minter(settings.cell, roots[0]),
+            rules=held,
+            homes=Homes(started_unix_s=used.unix_s()),
+            directory=directory,
+            shards={},
+            blinding_keys=settings.blinding_keys(),
+        )
+        yield Cell(
+            context=context,
+            contracts=contracts,
+            settings=settings,
+            keeper=RulesKeeper(directory, held, used),
+            drain=drain or Drain(),
+        )

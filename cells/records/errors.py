@@ -1,0 +1,72 @@
+"""Refusals of the records API: each carries PostgREST's members (`code`, `message`, `details`, `hint`) and those of a problem document.
+
+Refusals of the house keep their stable `code`; those of the dialect and of Postgres carry PostgREST's or the SQLSTATE.
+"""
+
+import asyncpg
+from starlette.responses import Response
+
+from cells.shards.core import Refused
+from foundation import metrics
+from foundation.problems import Code, Problem, ProblemError
+
+REFUSAL_HEADER = "domicile-refusal"
+EPOCH_HEADER = "domicile-epoch"
+
+QUERY = "PGRST100"
+BODY = "PGRST102"
+NO_COLUMN_IN_BODY = "PGRST204"
+NO_TABLE = "PGRST205"
+MEDIA = "PGRST107"
+SINGULAR = "PGRST116"
+PREFERENCE = "PGRST122"
+NO_COLUMN = "42703"
+NO_RIGHT = "42501"
+
+
+def dialect(
+    pg_code: str, message: str, *, code: Code = Code.BAD_REQUEST, hint: str | None = None, details: str | None = None
+) -> ProblemError:
+    """A refusal in PostgREST's words."""
+    extra = {"code": pg_code, "message": message, "details": details, "hint": hint}
+    return ProblemError(Problem(code=code, detail=message, extra=extra))
+
+
+def fenced(refused: Refused) -> ProblemError:
+    """A refusal of the fence."""
+    extra = {} if refused.epoch is None else {"epoch": refused.epoch}
+    retry = 1 if Problem(code=refused.code, detail="").status == 503 else None
+    return ProblemError(Problem(code=refused.code, detail=refused.detail, extra=extra, retry_after_s=retry))
+
+
+_RETRIED = frozenset(
+    {Code.STALE_EPOCH, Code.CELL_BEHIND, Code.SUBJECT_FROZEN, Code.SUBJECT_MOVING, Code.SUBJECT_GONE, Code.NOT_READY}
+)
+"""Refusals that the gateway must know as the cell's own (docs/architecture.md, "Between gateway and cell")."""
+
+
+def response(problem: Problem) -> Response:
+    """The problem as an answer in both shapes."""
+    members = {"message": problem.detail, "details": None, "hint": None, **problem.extra}
+    whole = Problem(code=problem.code, detail=problem.detail, extra=members, retry_after_s=problem.retry_after_s)
+    headers = whole.headers()
+    if problem.code in _RETRIED:
+        headers[REFUSAL_HEADER] = problem.code.value
+    if problem.code is Code.STALE_EPOCH and "epoch" in problem.extra:
+        headers[EPOCH_HEADER] = str(problem.extra["epoch"])
+    metrics.REFUSALS.labels(problem.code.value).inc()
+    return Response(whole.encode(), status_code=whole.status, headers=headers)
+
+
+_STATES = {
+    "23505": Code.CONFLICT, "23503": Code.CONFLICT, "42501": Code.FORBIDDEN,
+    "57014": Code.UPSTREAM_TIMEOUT, "55P03": Code.UPSTREAM_TIMEOUT, "40001": Code.CONFLICT, "40P01": Code.CONFLICT,
+    "42883": Code.BAD_REQUEST, "42804": Code.BAD_REQUEST, "P0001": Code.BAD_REQUEST,
+}  # fmt: skip
+
+
+def of_postgres(error: asyncpg.PostgresError) -> ProblemError | None:
+    """What Postgres refused about the caller's own values; None for a fault of ours. Its DETAIL is left out: it quotes whole rows."""
+    state = error.sqlstate or ""
+    code = _STATES.get(state) or (Code.BAD_REQUEST if state[:2] in ("22", "23") else None)
+    return None if code is None else dialect(state, str(error.args[0]) if error.args else "refused", code=code)

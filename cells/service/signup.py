@@ -1,0 +1,116 @@
+"""Sign-up: a product service asks its cell to claim, place and confirm; the answer is the new subject's first decision."""
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+from starlette.requests import Request
+from starlette.responses import Response
+
+from cells.service.context import Context
+from cells.service.core import first_decision, signup_problem
+from directory.placement.answers import ClaimedKey, PlaceRequest, Slug
+from directory.placement.core import Placement, State
+from directory.placement.remote import DirectoryUnavailable
+from foundation import logs
+from foundation.blinding import EMAIL, LOGIN
+from foundation.decision_header import Decision, new_decision_id
+from foundation.http import body_json, json_response
+from foundation.ledger.port import Event, Kind
+from foundation.problems import Code, Problem, ProblemError, refuse
+from foundation.words import LookupKey, ServiceId, SubjectId
+
+log = logs.get(__name__)
+
+ACTIVE_S_MAX = 5.0
+SERVICES_MAX = 32
+
+
+class SignUpRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`services`: which to place for; none stated = the calling service alone."""
+
+    services: Annotated[tuple[Slug, ...], Meta(max_length=SERVICES_MAX)] = ()
+
+
+class SignUp:
+    """The handler over one cell's context."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    async def signup(self, request: Request) -> Response:
+        context = self._context
+        service = await context.product_service(request)
+        decision = context.decision(request, service)
+        asked = await body_json(request, SignUpRequest)
+        services = tuple(dict.fromkeys(ServiceId(name) for name in asked.services)) or (service,)
+        policy = context.rules.require().policy
+        refused = signup_problem(decision, policy, services)
+        if refused is not None:
+            raise ProblemError(refused)
+        placement = await self._place(decision, services)
+        await self._until_active(placement)
+        await self._record(decision, placement)
+        rules = context.rules.require()
+        first = first_decision(
+            decision,
+            placement.subject_id,
+            placement.epoch,
+            purpose=rules.policy.services[service].purpose,
+            rules=rules.digest,
+            expires=context.clock.unix_s() + rules.policy.product.decision_s,
+            decision_id=new_decision_id(),
+        )
+        answer = {"subject_id": placement.subject_id, "epoch": placement.epoch, "decision": context.minter.mint(first)}
+        return json_response(answer, 201)
+
+    async def _place(self, decision: Decision, services: tuple[ServiceId, ...]) -> Placement:
+        asked = PlaceRequest(
+            residence=str(decision.residence),
+            services=services,
+            keys=tuple(claimed(decision.keys, self._context.blinding_keys)),
+            reason=f"sign-up for {decision.service}",
+        )
+        try:
+            placed = await self._context.directory.place(asked, idempotency_key=f"signup-{decision.id}")
+        except DirectoryUnavailable as exc:
+            raise refuse(Code.HOME_UNKNOWN, "the directory cannot be asked just now", retry_after_s=1) from exc
+        if isinstance(placed, Problem):
+            raise ProblemError(placed)
+        if placed.cell != self._context.cell:
+            log.error("signup_placed_elsewhere", cell=placed.cell, subject_id=placed.subject_id)
+            raise refuse(Code.INTERNAL, "the directory placed the subject in another cell")
+        return placed
+
+    async def _until_active(self, placement: Placement) -> None:
+        """Waits until this cell's own fence lets the new subject in. Raises ProblemError."""
+        homes = self._context.homes
+
+        def settled() -> bool:
+            home = homes.get(placement.subject_id)
+            return home is not None and home.epoch >= placement.epoch and home.state is not State.RESERVED
+
+        await homes.wait_until(settled, wait_s=ACTIVE_S_MAX)
+        home = homes.get(placement.subject_id)
+        if home is None or home.epoch != placement.epoch or home.state is not State.ACTIVE:
+            raise refuse(Code.CELL_BEHIND, "the new home is not confirmed yet; try again", retry_after_s=1)
+
+    async def _record(self, decision: Decision, placement: Placement) -> None:
+        subject: SubjectId = placement.subject_id
+        home = self._context.homes.get(subject)
+        if home is None:
+            raise refuse(Code.CELL_BEHIND, "the new home is not confirmed yet; try again", retry_after_s=1)
+        event = Event(
+            id=f"signup:{decision.id}",
+            at=self._context.clock.unix_s(),
+            kind=Kind.SIGNUP,
+            actor=f"service:{decision.service}",
+            subject_id=subject,
+            details={"epoch": placement.epoch, "rules": decision.rules, "services": list(placement.services)},
+        )
+        await self._context.shard_of(home).record([event])
+
+
+def claimed(keys: tuple[LookupKey, ...], blinding_keys: int) -> list[ClaimedKey]:
+    """Keys of a decision as the directory takes them: first the login under each live blinding key, then verified aliases."""
+    return [ClaimedKey(kind=LOGIN if index < blinding_keys else EMAIL, key=key) for index, key in enumerate(keys)]

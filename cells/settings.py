@@ -1,0 +1,64 @@
+"""Settings of a cell service (docs/architecture.md, "Settings")."""
+
+from pathlib import Path
+
+import msgspec
+
+from cells.shards.shard import Dsns
+from foundation.decision_header import RootKey
+from foundation.settings import SettingsError, read_keyring, secret_from_env
+from foundation.tokens import Issuer
+from foundation.words import CellId, MalformedWord, parse_slug
+
+
+class Suffixes(msgspec.Struct, frozen=True, kw_only=True):
+    """What is appended to policy's `dsn_env` for each database role."""
+
+    owner: str = "_OWNER"
+    cell: str = "_CELL"
+    records: str = "_RECORDS"
+
+
+class CellSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """One cell service. Paths name secrets of mode 0600; `blinding_keyring` is kept for the cell's own alias claims."""
+
+    cell: CellId
+    host: str
+    port: int
+    directory: str
+    token_file: str
+    service_issuers: tuple[Issuer, ...]
+    cell_root_keyring: str
+    contracts: str
+    blinding_keyring: str = ""
+    shard_env_suffixes: Suffixes = Suffixes()
+    rows_max: int = 1000
+
+    def checked(self) -> "CellSettings":
+        """Itself. Raises SettingsError for what shapes alone do not tell."""
+        try:
+            parse_slug(self.cell, "cell")
+        except MalformedWord as exc:
+            raise SettingsError(f"cell: {exc}") from exc
+        if not 0 < self.port < 65536:
+            raise SettingsError("port is a number from 1 to 65535")
+        if not 1 <= self.rows_max <= 10_000:
+            raise SettingsError("rows_max is a number from 1 to 10000")
+        return self
+
+    def roots(self) -> tuple[RootKey, ...]:
+        """Generations of the cell's root key, the signing one first. Raises SettingsError."""
+        return tuple(RootKey(kid, key) for kid, key in read_keyring(Path(self.cell_root_keyring)))
+
+    def blinding_keys(self) -> int:
+        """How many blinding keys are live. Raises SettingsError."""
+        return len(read_keyring(Path(self.blinding_keyring))) if self.blinding_keyring else 1
+
+    def dsns(self, dsn_env: str) -> Dsns:
+        """A shard's DSNs by role, out of the environment. Raises SettingsError."""
+        suffixes = self.shard_env_suffixes
+        return Dsns(
+            owner=secret_from_env(dsn_env + suffixes.owner),
+            cell=secret_from_env(dsn_env + suffixes.cell),
+            records=secret_from_env(dsn_env + suffixes.records),
+        )

@@ -1,0 +1,239 @@
+"""A whole cell for tests: the real directory and cell service over HTTP, two shard databases on real Postgres, callers in their roles."""
+
+import asyncio
+import base64
+import json
+import secrets
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+import uvicorn
+from starlette.types import ASGIApp
+
+from cells.app import Cell, opened
+from cells.settings import CellSettings
+from deploy.local.postgres import PostgresServer
+from directory.app import opened as opened_directory
+from foundation.clock import SystemClock
+from foundation.decision_header import Decision, Minter, RootKey, new_decision_id
+from foundation.http import HttpClient
+from foundation.mute import Secret
+from foundation.postgres import connect
+from foundation.words import (
+    RECORDS,
+    ActorId,
+    CellId,
+    Country,
+    Epoch,
+    LookupKey,
+    RulesDigest,
+    ServiceId,
+    SubjectId,
+    Verb,
+)
+from tests.cells_support import CELL, NOTES, Dsns, drop_database, folder_of, make_shard_database
+from tests.conftest import eventually
+from tests.directory_service import Callers, lookup_key
+from tests.service_tokens import ServiceIssuer
+
+ORDERS = ServiceId("orders")
+ROOT = RootKey("k1", Secret(b"c" * 32))
+POLICY = """
+[product]
+decision_s = 12
+[directory]
+country = "DE"
+[regions.eu]
+country = "DE"
+origin = "https://eu.example.com"
+[cells.eu-de]
+region = "eu"
+jurisdiction = "eu"
+serves = ["eu"]
+shards = { s1 = { dsn_env = "EU_DE_S1", country = "DE" }, s2 = { dsn_env = "EU_DE_S2", country = "DE" } }
+[services.records]
+purpose = "service"
+hosts = { eu-de = ["127.0.0.1:7101"] }
+[services.orders]
+purpose = "service"
+signup = ["/orders/sign-up"]
+jobs = { verbs = ["read"], purpose = "service" }
+hosts = { eu-de = ["127.0.0.1:7201"] }
+[services.analytics]
+purpose = "analytics"
+hosts = { eu-de = ["127.0.0.1:7301"] }
+"""
+
+
+@asynccontextmanager
+async def listening(app: ASGIApp) -> AsyncIterator[str]:
+    """Serves `app` on a free port of loopback; its URL."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    listener.setblocking(False)
+    config = uvicorn.Config(
+        app, ws="none", lifespan="off", log_config=None, access_log=False, timeout_graceful_shutdown=1
+    )
+    server = uvicorn.Server(config)
+    server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(server._serve(sockets=[listener]))
+        await eventually(lambda: server.started)
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            server.should_exit = server.force_exit = True
+            await task
+
+
+class Stand:
+    """A running cell and its directory."""
+
+    def __init__(self, *, folder: Path, tokens: ServiceIssuer, directory_url: str, dsns: dict[str, Dsns]) -> None:
+        self.folder = folder
+        self.tokens = tokens
+        self.directory_url = directory_url
+        self.dsns = dsns
+        self.minter = Minter(CELL, ROOT)
+        self.directory: Callers
+        self.cell: Cell
+        self.http: HttpClient
+
+    def settings(self, contracts: str = NOTES) -> CellSettings:
+        ring = self.folder / "root.json"
+        keys = {ROOT.kid: base64.urlsafe_b64encode(ROOT.key.reveal()).decode().rstrip("=")}
+        ring.touch(mode=0o600)
+        ring.write_text(json.dumps({"current": ROOT.kid, "keys": keys}))
+        token = self.folder / "cell.jwt"
+        self.tokens.token_file(token, f"cell:{CELL}", ["resolver", f"cell:{CELL}", f"signup:{CELL}"])
+        return CellSettings(
+            cell=CELL,
+            host="127.0.0.1",
+            port=1,
+            directory=self.directory_url,
+            token_file=str(token),
+            service_issuers=(self.tokens.issuer,),
+            cell_root_keyring=str(ring),
+            contracts=str(folder_of(self.folder / "contracts", contracts)),
+        )
+
+    def service(self, service: str = "orders") -> dict[str, str]:
+        return self.tokens.headers(f"service:{service}", [f"service:{service}@{CELL}"])
+
+    def decision(
+        self,
+        subject: SubjectId | None,
+        epoch: int | None,
+        *,
+        service: str = RECORDS,
+        verb: Verb = Verb.WRITE,
+        actor: str | None = None,
+        purpose: str = "service",
+        rules: str | None = None,
+        keys: tuple[LookupKey, ...] = (),
+        residence: str | None = None,
+        minter: Minter | None = None,
+        cell: CellId = CELL,
+    ) -> dict[str, str]:
+        """The Domicile-Decision header of a request."""
+        current = self.cell.context.rules.current
+        decision = Decision(
+            cell=cell,
+            service=ServiceId(service),
+            subject=subject,
+            actor=ActorId(actor) if actor else (ActorId(subject) if subject else None),
+            epoch=None if epoch is None else Epoch(epoch),
+            verb=verb,
+            purpose=purpose,
+            rules=RulesDigest(rules) if rules else (current.digest if current else RulesDigest("sha256:" + "0" * 64)),
+            expires=SystemClock().unix_s() + 15,
+            id=new_decision_id(),
+            keys=keys,
+            residence=Country(residence) if residence else None,
+        )
+        return {"domicile-decision": (minter or self.minter).mint(decision)}
+
+    def signing_up(self, name: str, residence: str = "DE", service: str = "orders") -> dict[str, str]:
+        header = self.decision(
+            None, None, service=service, verb=Verb.SIGNUP, keys=(lookup_key(name),), residence=residence
+        )
+        return header | self.service(service)
+
+    async def place(self, name: str | None = None, services: tuple[str, ...] = ("orders",)) -> tuple[SubjectId, int]:
+        """An active subject of this cell."""
+        answer = await self.directory.operator.place(
+            name or secrets.token_hex(8), services=list(services), wait_ms=2000
+        )
+        assert answer.status_code == 201, answer.text
+        placement = answer.json()["placement"]
+        subject, epoch = SubjectId(placement["subject_id"]), placement["epoch"]
+        await eventually(lambda: self.stands(subject, epoch, "active"))
+        return subject, epoch
+
+    def stands(self, subject: SubjectId, epoch: int, state: str) -> bool:
+        home = self.cell.context.homes.get(subject)
+        return home is not None and home.epoch == epoch and home.state.value == state
+
+    async def call(self, method: str, path: str, headers: dict[str, str], **more: Any) -> httpx.Response:
+        return await self.http.request(method, path, headers=headers | more.pop("extra", {}), **more)
+
+    @asynccontextmanager
+    async def running(self, contracts: str = NOTES) -> AsyncIterator[Cell]:
+        """A cell service process's inside: application and workers; ready when entered."""
+        async with opened(self.settings(contracts)) as cell, asyncio.TaskGroup() as group:
+            tasks = [group.create_task(worker()) for worker in cell.workers.values()]
+            self.cell = cell
+            transport = httpx.ASGITransport(app=cell.app)
+            async with HttpClient(transport=transport, base_url="http://cell") as self.http:
+                await eventually(lambda: cell.ready() is None)
+                yield cell
+            for task in tasks:
+                task.cancel()
+
+
+@asynccontextmanager
+async def stand(
+    server: PostgresServer, folder: Path, monkeypatch: pytest.MonkeyPatch, *, policy: str | None = POLICY
+) -> AsyncIterator[Stand]:
+    """Directory and shard databases, rules published; the cell service is started by `running`."""
+    names: list[str] = []
+    dsns: dict[str, Dsns] = {}
+    for shard in ("s1", "s2"):
+        name, dsns[shard] = await make_shard_database(server)
+        names.append(name)
+        for suffix, dsn in (("OWNER", dsns[shard].owner), ("CELL", dsns[shard].cell), ("RECORDS", dsns[shard].records)):
+            monkeypatch.setenv(f"EU_DE_{shard.upper()}_{suffix}", dsn.reveal())
+    directory_name = f"dir_{secrets.token_hex(6)}"
+    async with connect(server.dsn()) as admin:
+        await admin.execute(f"CREATE DATABASE {directory_name}")
+    names.append(directory_name)
+    tokens = ServiceIssuer(folder)
+    try:
+        async with (
+            opened_directory(server.dsn(directory_name), [tokens.issuer]) as directory,
+            asyncio.TaskGroup() as group,
+        ):
+            tasks = [group.create_task(worker()) for worker in directory.workers.values()]
+            async with listening(directory.app) as url, HttpClient(base_url=url, trust_env=False) as http:
+                built = Stand(folder=folder, tokens=tokens, directory_url=url, dsns=dsns)
+                built.directory = Callers(http, tokens)
+                if policy is not None:
+                    published = await built.directory.publisher.publish(policy)
+                    assert published.status_code == 201, published.text
+                yield built
+            for task in tasks:
+                task.cancel()
+    finally:
+        for name in names:
+            await drop_database(server, name)
+
+
+def decided(response: httpx.Response) -> Decision:
+    """The decision inside an answer, unverified."""
+    payload = response.json()["decision"].split(".")[2]
+    return msgspec.json.decode(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)), type=Decision)
