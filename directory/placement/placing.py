@@ -14,10 +14,13 @@ from directory.placement.answers import PlacementAnswer, PlaceRequest
 from directory.placement.changes import Done, NewSubject, Repeat, Repeated, RulesMoved, Taken
 from directory.placement.core import Facts, State
 from directory.services import Services
+from foundation import logs
 from foundation.problems import Code, Problem
 from foundation.words import CellId, Country, ServiceId, SubjectId, mint_subject_id
 from routing_rules.place import NoCell, PlaceFacts, choose, place
 from routing_rules.rules import Rules
+
+log = logs.get(__name__)
 
 RULES_TRIES_MAX = 3
 RECHECK_S = 0.5
@@ -130,6 +133,7 @@ class Placing:
                 case Done():
                     CHANGES.labels("place").inc()
                     services.commits.committed(stored.seq)
+                    log.info("subject_placed", cell=new.cell, shard=new.shard, seq=stored.seq, actor=new.actor)
                     known = PlacementAnswer(as_of=stored.seq, placement=stored.placement)
                     return _told(await self._acknowledged(known, changed, wait_s), replayed=False)
                 case Taken():

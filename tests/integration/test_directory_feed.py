@@ -153,12 +153,11 @@ async def test_an_event_is_invisible_until_every_earlier_one_is_committed(
             async with transaction(pool) as tx:
                 return await feed_store.append_rules(tx, digest)
 
-        async with asyncio.timeout(10), asyncio.TaskGroup() as group:
-            async with transaction(pool) as first:
-                assert await feed_store.append_rules(first, digest) == 1
-                later = group.create_task(second())
-                await eventually(lambda: waits_for_a_lock(database))
-                assert (await one.callers.resolver.feed(0)).head == 0
+        async with asyncio.timeout(10), asyncio.TaskGroup() as group, transaction(pool) as first:
+            assert await feed_store.append_rules(first, digest) == 1
+            later = group.create_task(second())
+            await eventually(lambda: waits_for_a_lock(database))
+            assert (await one.callers.resolver.feed(0)).head == 0
         assert later.result() == 2
         assert [event.seq for event in (await one.callers.resolver.feed(0)).events] == [1, 2]
 
@@ -167,10 +166,14 @@ async def test_a_rollback_leaves_no_gap(database: Secret[str], tmp_path: Path) -
     digest = RulesDigest(f"sha256:{'0' * 64}")
     async with running_directory(database, ServiceIssuer(tmp_path), workers=False) as one:
         pool = one.directory.services.pool
-        with pytest.raises(LookupError):
+
+        async def broken_off() -> None:
             async with transaction(pool) as tx:
                 assert await feed_store.append_rules(tx, digest) == 1
                 raise LookupError
+
+        with pytest.raises(LookupError):
+            await broken_off()
         async with transaction(pool) as tx:
             assert await feed_store.append_rules(tx, digest) == 1
 
