@@ -42,9 +42,16 @@ def convert(document: Any, shape: type[S], *, where: str) -> S:
     if unknown is not None:
         raise SettingsError(f"{where}: {unknown}")
     try:
-        return msgspec.convert(document, shape, strict=True)
+        return msgspec.convert(document, shape, strict=True, dec_hook=_from_text)
     except msgspec.ValidationError as exc:
         raise SettingsError(f"{where}: {exc}") from exc
+
+
+def _from_text(shape: type[Any], value: Any) -> Any:
+    """Values that msgspec does not know: paths are written as text."""
+    if shape is Path and isinstance(value, str):
+        return Path(value)
+    raise TypeError(f"expected {shape.__name__}, got {type(value).__name__}")
 
 
 def _unknown_key(document: Any, shape: Any, at: str) -> str | None:
