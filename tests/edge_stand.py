@@ -200,8 +200,6 @@ class Stand:
 @asynccontextmanager
 async def serving(app: ASGIApp) -> AsyncIterator[int]:
     """A real uvicorn server on a free port of loopback; yields the port."""
-    listener = socket.socket()
-    listener.bind(("127.0.0.1", 0))
     config = uvicorn.Config(
         app,
         proxy_headers=False,
@@ -215,14 +213,15 @@ async def serving(app: ASGIApp) -> AsyncIterator[int]:
     )
     server = uvicorn.Server(config)
     server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign]
-    async with asyncio.TaskGroup() as group:
-        task = group.create_task(server.serve(sockets=[listener]))
-        while not server.started:  # noqa: ASYNC110 - uvicorn offers no event
-            await asyncio.sleep(0.005)
-        yield listener.getsockname()[1]
-        server.should_exit = True
-        await task
-    listener.close()
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(server.serve(sockets=[listener]))
+            while not server.started:  # noqa: ASYNC110 - uvicorn offers no event
+                await asyncio.sleep(0.005)
+            yield listener.getsockname()[1]
+            server.should_exit = True
+            await task
 
 
 @asynccontextmanager

@@ -21,6 +21,12 @@ from tests.edge_stand import CLOCK, Stand, cell_verifier, edge, placement, servi
 pytestmark = pytest.mark.anyio
 
 
+@pytest.fixture(scope="module")
+def anyio_backend() -> tuple[str, dict[str, bool]]:
+    """The loop that the product runs on: transports differ."""
+    return "asyncio", {"use_uvloop": True}
+
+
 async def body_of(receive: Receive) -> bytes:
     body = b""
     while True:

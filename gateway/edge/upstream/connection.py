@@ -7,6 +7,7 @@ oversized head, bytes nobody asked for: each breaks the exchange, and the connec
 import asyncio
 import enum
 from collections.abc import Callable
+from typing import cast
 
 import httptools
 
@@ -191,9 +192,7 @@ class Connection(asyncio.Protocol):
     # --- asyncio.Protocol ----------------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        if not isinstance(transport, asyncio.Transport):
-            raise TypeError("a stream transport is needed")
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is one in all but its ancestry
 
     def data_received(self, data: bytes) -> None:
         if not self.busy:
