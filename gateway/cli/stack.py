@@ -166,12 +166,13 @@ def end_stack(paths: Paths, clock: Clock) -> bool:
     """True when there was something to end. Raises SettingsError when it would not go."""
     if not lock.is_held(paths.lock):
         return paths.state.is_dir() and _end_leftovers(paths) > 0
+    supervisor = leftovers.process(lock.holder(paths.lock))
     try:
         control.ask(paths, "down")
     except control.NoSupervisor:
         _signal_supervisor(paths)
     deadline = clock.monotonic_s() + DOWN_S_MAX
-    while lock.is_held(paths.lock):
+    while lock.is_held(paths.lock) or (supervisor is not None and leftovers.runs(supervisor)):
         if clock.monotonic_s() > deadline:
             raise SettingsError(f"the supervisor (pid {lock.holder(paths.lock)}) did not end in {DOWN_S_MAX:.0f} s")
         time.sleep(_POLL_S)
