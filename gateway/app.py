@@ -72,7 +72,7 @@ async def opened(settings: Settings, *, drain: Drain, clock: Clock | None = None
         desk = Desk(settings.region, identities, homes)
         keeper = Keeper(directory, desk, region=settings.region, root=root, clock=clock)
         follower.listeners.append(keeper.hear)
-        follower.on_round.append(lambda: desk.close(keeper.problem()))
+        desk.trouble = keeper.problem
         recorder = Recorder(lambda: _cell_services(desk))
         skew = Skew(clock)
         pools = Pools(settings.upstream)

@@ -1,5 +1,7 @@
 """Gathers the facts of a request, without waiting where everything is known, and asks the core for the verdict."""
 
+from collections.abc import Callable
+
 from directory.placement.core import Placement
 from foundation import trace
 from foundation.problems import Code, Problem
@@ -48,24 +50,20 @@ class Request:
 
 
 class Desk:
-    """One per gateway. `book` is the rules that hold; `closed` says why nothing is decided just now."""
+    """One per gateway. `book` is the rules that hold; `trouble` says why those may not be decided by, if so."""
 
     def __init__(self, region: RegionId, identities: Identities, homes: Homes) -> None:
         self.region = region
         self.homes = homes
         self.identities = identities
         self.book: Book | None = None
-        self.closed: Problem | None = None
+        self.trouble: Callable[[], Problem | None] = lambda: None
 
     def open_book(self) -> Book | Problem:
         """The rules to decide by, or why there are none."""
-        if self.closed is not None:
-            return self.closed
-        return _NO_RULES if self.book is None else self.book
-
-    def close(self, why: Problem | None) -> None:
-        """Decides nothing until it is opened again by None."""
-        self.closed = why
+        if self.book is None:
+            return _NO_RULES
+        return self.trouble() or self.book
 
     def gather_now(self, request: Request) -> Gathered | None:
         """The facts if all are known here, else None. Never waits: callable from a protocol's callback."""

@@ -1,0 +1,240 @@
+"""`python -m gateway` as a process, with the real directory, real Valkey and a service behind it."""
+
+import asyncio
+import base64
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from starlette.types import Receive, Scope, Send
+
+from deploy.local.valkey import ValkeyServer
+from foundation.blinding import Blinder, BlindingKey
+from foundation.http import HttpClient
+from foundation.mute import Secret
+from tests.conftest import eventually, free_port
+from tests.directory_service import Caller, running_directory
+from tests.edge_stand import CLOCK, REGION_ROOT, People, policy_text, service_verifier, serving
+from tests.service_tokens import ServiceIssuer
+
+pytestmark = pytest.mark.anyio
+
+BLINDING = b"b" * 32
+BLINDER = Blinder((BlindingKey("b1", Secret(BLINDING)),))
+
+
+def secret(path: Path, content: str) -> Path:
+    path.touch(mode=0o600)
+    path.write_text(content)
+    return path
+
+
+def keyring(path: Path, kid: str, key: bytes) -> Path:
+    return secret(path, json.dumps({"current": kid, "keys": {kid: base64.urlsafe_b64encode(key).decode()}}))
+
+
+def settings_of(folder: Path, *, port: int, directory: int, people: People, tokens: ServiceIssuer) -> Path:
+    token = secret(folder / "gateway.jwt", tokens.token("gateway:eu", ["resolver", "gateway:eu"]))
+    path = folder / "gateway-eu.toml"
+    path.write_text(f"""
+region = "eu"
+host = "127.0.0.1"
+port = {port}
+directory = "http://127.0.0.1:{directory}"
+token_file = "{token}"
+issuers = [{{ issuer = "{people.issuer}", audience = "{people.audience}", jwks = "{people.jwks}" }}]
+region_root_keyring = "{keyring(folder / "region.json", "r1", REGION_ROOT)}"
+blinding_keyring = "{keyring(folder / "blinding.json", "b1", BLINDING)}"
+valkey_url_env = "TEST_GATEWAY_VALKEY"
+cache_mac_keyring = "{keyring(folder / "cache.json", "c1", b"c" * 32)}"
+trusted_proxies = ["127.0.0.1/32"]
+country_database = ""
+""")
+    return path
+
+
+@asynccontextmanager
+async def gateway(settings: Path, valkey: ValkeyServer) -> AsyncIterator[asyncio.subprocess.Process]:
+    url = f"redis://:{valkey.password.reveal()}@127.0.0.1:{valkey.port}/0"
+    with (settings.parent / "gateway.log").open("wb") as log:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "gateway", "--settings", str(settings),
+            env=os.environ | {"TEST_GATEWAY_VALKEY": url}, stderr=log,
+        )  # fmt: skip
+        try:
+            yield process
+        finally:
+            if process.returncode is None:
+                process.kill()
+            await process.wait()
+
+
+async def place(operator: Caller, cell: Caller, people: People, sub: str, residence: str) -> dict[str, Any]:
+    """Places a person whose login key is what the gateway will make of the token."""
+    body = {
+        "residence": residence,
+        "services": ["orders", "records"],
+        "keys": [{"kind": "login", "key": BLINDER.login(people.issuer, sub)[0]}],
+        "reason": "test",
+    }
+    placed = (await operator.post("/v1/subjects", body, wait_ms=0)).json()["placement"]
+    answer = await cell.post(f"/v1/subjects/{placed['subject_id']}/ack", {"epoch": placed["epoch"]})
+    assert answer.status_code == 200, answer.text
+    placement: dict[str, Any] = answer.json()["placement"]
+    return placement
+
+
+class Service:
+    """Answers with the decision it was given; `/orders/slow` waits for `release`."""
+
+    def __init__(self) -> None:
+        self.release = asyncio.Event()
+        self.waiting = asyncio.Event()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] == "/orders/slow":
+            self.waiting.set()
+            await self.release.wait()
+        header = dict(scope["headers"]).get(b"domicile-decision", b"").decode()
+        decision = service_verifier("eu-de", "orders").verify(header, CLOCK.unix_s())
+        body = json.dumps({"subject": decision.subject, "epoch": decision.epoch, "verb": decision.verb}).encode()
+        headers = [(b"content-length", str(len(body)).encode())]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+
+async def test_a_gateway_from_its_start_to_its_drain(
+    folder: Path, database: Secret[str], valkey_server: ValkeyServer
+) -> None:
+    tokens, people, service, port = ServiceIssuer(folder), People(folder), Service(), free_port()
+    url = f"http://127.0.0.1:{port}"
+
+    def bearer(sub: str) -> dict[str, str]:
+        return {"authorization": f"Bearer {people.token(sub)}"}
+
+    async with HttpClient(base_url=url, timeout=10) as http, serving(service) as orders:
+        addresses = {"eu-de": f"127.0.0.1:{orders}", "us-va": "127.0.0.1:9"}
+
+        async def ready() -> bool:
+            try:
+                return (await http.get("/readyz")).status_code == 200
+            except httpx.HTTPError:
+                return False
+
+        async with running_directory(database, tokens) as running:
+            callers = running.callers
+            async with serving(running.directory.app) as directory:
+                settings = settings_of(folder, port=port, directory=directory, people=people, tokens=tokens)
+                async with gateway(settings, valkey_server) as process:
+                    await _alive(http)
+                    assert (await http.get("/readyz")).status_code == 503  # no rules yet
+                    assert (await http.get("/orders/1", headers=bearer("ann"))).status_code == 503
+                    assert (await callers.publisher.publish(policy_text(addresses, addresses))).status_code == 201
+                    await eventually(ready)
+
+                    assert (await http.get("/orders/1", headers=bearer("ann"))).json()["code"] == "no_home"
+                    home = await place(callers.operator, callers.cell, people, "ann", "DE")
+                    away = await place(callers.operator, callers.cell_us, people, "bob", "US")
+
+                    async def served() -> bool:
+                        return (await http.get("/orders/1", headers=bearer("ann"))).status_code == 200
+
+                    await eventually(served)  # the absence was cached; the feed replaces it
+                    response = await http.get("/orders/1", headers=bearer("ann"))
+                    assert response.json() == {"subject": home["subject_id"], "epoch": home["epoch"], "verb": "read"}
+                    elsewhere = await http.get("/orders/1", headers=bearer("bob"))
+                    assert (elsewhere.status_code, elsewhere.json()["home"]) == (421, "https://us.example.com")
+                    assert away["cell"] == "us-va"
+
+                    body = {"epoch": home["epoch"], "reason": "test"}
+                    path = f"/v1/subjects/{home['subject_id']}/freeze"
+                    assert (await callers.operator.post(path, body)).status_code == 200
+
+                    async def frozen() -> bool:
+                        answer = await http.post("/orders/1", headers=bearer("ann"))
+                        return answer.status_code == 503 and answer.json()["code"] == "subject_frozen"
+
+                    await eventually(frozen)
+                    await _drains(http, service, bearer("ann"), process, url)
+                    assert "ann" not in (folder / "gateway.log").read_text()
+
+
+async def test_the_known_are_served_when_the_directory_is_gone(
+    folder: Path, database: Secret[str], valkey_server: ValkeyServer
+) -> None:
+    tokens, people, service, port = ServiceIssuer(folder), People(folder), Service(), free_port()
+    async with HttpClient(base_url=f"http://127.0.0.1:{port}", timeout=10) as http, serving(service) as orders:
+        addresses = {"eu-de": f"127.0.0.1:{orders}", "us-va": "127.0.0.1:9"}
+        async with running_directory(database, tokens) as running:
+            await running.callers.publisher.publish(policy_text(addresses, addresses))
+            await place(running.callers.operator, running.callers.cell, people, "ann", "DE")
+            listener = serving(running.directory.app)
+            directory = await listener.__aenter__()
+            settings = settings_of(folder, port=port, directory=directory, people=people, tokens=tokens)
+            async with gateway(settings, valkey_server):
+                token = {"authorization": f"Bearer {people.token('ann')}"}
+                stranger = {"authorization": f"Bearer {people.token('bob')}"}
+                await _alive(http)
+
+                async def served() -> bool:
+                    return (await http.get("/orders/1", headers=token)).status_code == 200
+
+                await eventually(served)
+                await listener.__aexit__(None, None, None)
+                for _ in range(5):
+                    assert await served()
+                refused = await http.get("/orders/1", headers=stranger)
+                assert (refused.status_code, refused.json()["code"]) == (503, "home_unknown")
+                assert (await http.get("/readyz")).status_code == 200
+
+
+async def test_a_setting_that_does_not_hold_is_said_in_one_line(folder: Path) -> None:
+    path = folder / "gateway.toml"
+    path.write_text('region = "eu"\nhosst = "x"\n')
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "gateway", "--settings", str(path), stderr=asyncio.subprocess.PIPE
+    )
+    _, said = await process.communicate()
+    assert process.returncode == 2
+    assert b"did you mean host?" in said
+    assert len(said.splitlines()) == 1
+
+
+async def _alive(http: HttpClient) -> None:
+    async def alive() -> bool:
+        try:
+            return (await http.get("/healthz")).status_code == 200
+        except httpx.HTTPError:
+            return False
+
+    await eventually(alive, s_max=20)
+
+
+async def _drains(
+    http: HttpClient, service: Service, headers: dict[str, str], process: asyncio.subprocess.Process, url: str
+) -> None:
+    """A request under way is finished after SIGTERM, and the process ends well."""
+    async with asyncio.TaskGroup() as group:
+        slow = group.create_task(http.get("/orders/slow", headers=headers))
+        await service.waiting.wait()
+        process.send_signal(signal.SIGTERM)
+
+        async def closed() -> bool:
+            try:
+                async with HttpClient(base_url=url) as late:
+                    await late.get("/healthz")
+            except httpx.HTTPError:
+                return True
+            return False
+
+        await eventually(closed)
+        service.release.set()
+    assert slow.result().status_code == 200
+    assert await process.wait() == 0
