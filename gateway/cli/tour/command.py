@@ -10,11 +10,13 @@ from rich.console import Console
 
 from foundation.clock import SystemClock
 from foundation.settings import SettingsError
-from gateway.cli.tour import outages, people, scenes
+from gateway.cli.tour import at_home, outages, people, scenes
 from gateway.cli.tour.report import Report
 from gateway.cli.tour.stage import Stage, opened
 
 TOUR_S_MAX = 300
+PLAIN_COLUMNS = 130
+"""Width of tables where the output is no terminal."""
 
 
 @click.command()
@@ -24,7 +26,7 @@ TOUR_S_MAX = 300
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON instead of tables.")
 def tour(state: Path, as_json: bool) -> None:
     """Play the product end to end on a running stack; exit status 0 if every promise was kept."""
-    console = Console(stderr=as_json, highlight=False)
+    console = Console(stderr=as_json, highlight=False, width=None if sys.stdout.isatty() else PLAIN_COLUMNS)
     report = Report(console)
     clock = SystemClock()
     started = clock.monotonic_s()
@@ -52,10 +54,12 @@ async def _scenes(stage: Stage, report: Report) -> None:
     report.begin(2, "They read and write, from home and from elsewhere")
     await scenes.read_and_write(stage, residents)
     report.begin(3, "Every row is at home, and nowhere else")
-    await scenes.rows_are_at_home(stage, residents)
+    await at_home.rows_are_at_home(stage, residents)
     report.begin(4, "Valkey stops and comes back")
     await outages.valkey_stops(stage, residents)
     report.begin(5, "The directory stops and comes back")
     await outages.directory_stops(stage, residents)
     report.begin(6, "An epoch changes under load")
     await outages.epoch_changes_under_load(stage, residents[0])
+    report.begin(7, "What was recorded")
+    await at_home.what_was_recorded(stage, residents)
