@@ -118,6 +118,9 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
         headers = {"content-type": "application/problem+json", "cache-control": "no-store"}
         if self.retry_after_s is not None:
             headers["retry-after"] = str(self.retry_after_s)
+        if self.status == 413:
+            # The rest of the body will not be read (RFC 9110 section 15.5.14).
+            headers["connection"] = "close"
         if self.status == 401:
             headers["www-authenticate"] = "Bearer"
         return headers
