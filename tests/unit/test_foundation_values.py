@@ -23,7 +23,7 @@ from foundation.settings import SettingsError, convert, load, read_keyring, read
 @pytest.mark.parametrize("kind", [Mute, Secret, Personal])
 @pytest.mark.parametrize(
     "speak",
-    [str, "{}".format, lambda v: f"{v}", lambda v: f"{v:>9}", "%s".__mod__, lambda v: " ".join([v]),
+    [str, "{}".format, lambda v: f"{v}", lambda v: f"{v:>9}", "%s".__mod__, sorted,
      pickle.dumps, copy.copy, copy.deepcopy, json.dumps, msgspec.json.encode, hash],
 )  # fmt: skip
 def test_a_mute_value_does_not_leave_by_accident(kind: type[Mute[str]], speak: Any) -> None:
