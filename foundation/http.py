@@ -162,7 +162,10 @@ async def body_json(request: Request, shape: type[S], *, bytes_max: int = BODY_B
     raw = await body_bytes(request, bytes_max=bytes_max)
     try:
         return msgspec.json.decode(raw, type=shape)
-    except msgspec.MsgspecError as exc:
+    except (
+        msgspec.MsgspecError,
+        UnicodeDecodeError,
+    ) as exc:  # the second for bytes that are no UTF-8 where text is expected
         raise refuse(Code.BAD_REQUEST, f"the JSON body is not as expected: {exc}") from exc
     except RecursionError as exc:
         raise refuse(Code.BAD_REQUEST, "the JSON body is nested too deeply") from exc
