@@ -67,6 +67,12 @@ class Caller:
     async def post(self, path: str, body: Any, headers: dict[str, str] | None = None, **params: Any) -> httpx.Response:
         return await self._http.post(path, headers=self._headers | (headers or {}), json=body, params=params or None)
 
+    async def raw(
+        self, method: str, path: str, content: bytes, headers: dict[str, Any] | None = None
+    ) -> httpx.Response:
+        """A body as it is."""
+        return await self._http.request(method, path, headers=self._headers | (headers or {}), content=content)
+
     async def publish(self, policy: str = POLICY) -> httpx.Response:
         return await self.post("/v1/rules", {"policy": policy, "reason": "test"})
 

@@ -14,12 +14,17 @@ KEYS_MAX = 32
 SERVICES_MAX = 32
 TAGS_MAX = 32
 
-Slug = Annotated[str, Meta(pattern="^[a-z][a-z0-9]*(-[a-z0-9]+)*$", max_length=40)]
-KeyText = Annotated[str, Meta(pattern="^[A-Za-z0-9_-]{32}$", max_length=32)]
+# `$` of Python also matches before a last newline; the look-ahead makes it the end, there and in the dialect of JSON Schema.
+_END = "$(?!\\n)"
+
+Slug = Annotated[str, Meta(pattern="^[a-z][a-z0-9]*(-[a-z0-9]+)*" + _END, max_length=40)]
+KeyText = Annotated[str, Meta(pattern="^[A-Za-z0-9_-]{32}" + _END)]
 SubjectText = Annotated[str, Meta(min_length=36, max_length=36)]
 EpochNumber = Annotated[int, Meta(ge=1)]
-Tag = Annotated[str, Meta(pattern="^[a-z0-9][a-z0-9_.:-]*$", max_length=64)]
-Reason = Annotated[str, Meta(min_length=1, max_length=500)]
+Tag = Annotated[str, Meta(pattern="^[a-z0-9][a-z0-9_.:-]*" + _END, max_length=64)]
+Terms = Annotated[str, Meta(pattern="^[A-Za-z0-9][A-Za-z0-9_.:/-]*" + _END, max_length=64)]
+Reason = Annotated[str, Meta(pattern="^[^\\u0000-\\u001f\\u007f]+" + _END, max_length=500)]
+"""One line for the history, without control characters."""
 
 
 class ResolveRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -39,12 +44,12 @@ class ClaimedKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 class PlaceRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A new subject. The directory chooses cell and shard from the rules; no caller names them."""
 
-    residence: Annotated[str, Meta(pattern="^[A-Z]{2}$", max_length=2)]
+    residence: Annotated[str, Meta(pattern="^[A-Z]{2}" + _END)]
     services: Annotated[tuple[Slug, ...], Meta(min_length=1, max_length=SERVICES_MAX)]
     keys: Annotated[tuple[ClaimedKey, ...], Meta(min_length=1, max_length=KEYS_MAX)]
     reason: Reason
     tags: Annotated[tuple[Tag, ...], Meta(max_length=TAGS_MAX)] = ()
-    terms: Annotated[str, Meta(min_length=1, max_length=64)] | None = None
+    terms: Terms | None = None
 
 
 class AckRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
