@@ -41,6 +41,7 @@ class Lines:
         self._started = clock.monotonic_s()
         self._status = ""
         self._states: dict[str, str] = {}
+        self._paused = False
 
     def __enter__(self) -> Self:
         return self
@@ -50,7 +51,8 @@ class Lines:
 
     def show(self, view: StackView) -> None:
         for name, process in view.processes.items():
-            if self._states.get(name) != process.state and process.state not in ("waiting", "starting"):
+            quiet = self._paused or process.state in ("waiting", "starting")
+            if self._states.get(name) != process.state and not quiet:
                 detail = view.details.get(name, "")
                 self._say(f"{name:20} {process.state}{f': {detail}' if detail else ''}")
             self._states[name] = process.state
@@ -65,10 +67,10 @@ class Lines:
         sys.stdout.flush()
 
     def pause(self) -> None:
-        return None
+        self._paused = True
 
     def resume(self) -> None:
-        return None
+        self._paused = False
 
 
 class LiveTable:
