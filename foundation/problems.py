@@ -92,7 +92,10 @@ def title_of(code: Code) -> str:
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True):
-    """One refusal. `detail` says what to do and holds no personal data; `extra` becomes members of the document."""
+    """One refusal. `detail` says what to do and holds no personal data; `extra` becomes members of the document.
+
+    The records API puts a dialect's own `code` there (PostgREST's, an SQLSTATE), which then stands instead of the house's.
+    """
 
     code: Code
     detail: str
@@ -105,14 +108,14 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
 
     def document(self) -> dict[str, Any]:
         """RFC 9457 section 3.1 members, with `code` and the extra members of section 3.2."""
-        members = {
+        return {
             "type": f"urn:domicile:problem:{self.code.value}",
             "title": title_of(self.code),
             "status": self.status,
             "detail": self.detail,
             "code": self.code.value,
+            **self.extra,
         }
-        return members | {name: value for name, value in self.extra.items() if name not in members}
 
     def headers(self) -> dict[str, str]:
         headers = {"content-type": "application/problem+json", "cache-control": "no-store"}

@@ -231,9 +231,13 @@ def test_a_refusal_carries_its_problem() -> None:
     assert raised.problem.headers()["retry-after"] == "2"
 
 
-def test_members_of_a_refusal_never_replace_its_code_or_status() -> None:
-    document = Problem(code=Code.FORBIDDEN, detail="d", extra={"status": 200, "code": "ok", "cell": "x"}).document()
-    assert (document["status"], document["code"], document["cell"]) == (403, "forbidden", "x")
+def test_a_dialects_own_code_stands_instead_and_the_status_stays() -> None:
+    problem = Problem(code=Code.CONFLICT, detail="d", extra={"code": "23505", "hint": None})
+    assert (problem.document()["status"], problem.document()["code"], problem.document()["hint"]) == (
+        409,
+        "23505",
+        None,
+    )
 
 
 # --- trace context -----------------------------------------------------------------------------------------------------------
