@@ -44,6 +44,7 @@ def operations(services: Services) -> list[Operation]:
             actor=caller.actor,
             reason=asked.reason,
         )
+        services.rules.parsed(rules)
         if published.changed:
             services.commits.committed(published.document.seq)
             log.info("rules_published", digest=rules.digest, seq=published.document.seq, actor=caller.actor)

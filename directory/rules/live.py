@@ -21,6 +21,10 @@ class LiveRules:
         self._parsed: Rules | None = None
         self._flight = SingleFlight()
 
+    def parsed(self, rules: Rules) -> None:
+        """Spares the next placement the parsing of what this process has just published."""
+        self._parsed = rules
+
     async def current(self) -> Rules | Problem:
         """The rules that hold now, or why there are none to place by. Raises DatabaseUnavailable."""
         digest = await store.current_digest(self._pool)

@@ -1,8 +1,10 @@
 """The feed under concurrent writers and readers, and several directory processes over one database."""
 
 import asyncio
+import secrets
 from collections import Counter
 from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 
@@ -176,6 +178,18 @@ async def test_a_rollback_leaves_no_gap(database: Secret[str], tmp_path: Path) -
             await broken_off()
         async with transaction(pool) as tx:
             assert await feed_store.append_rules(tx, digest) == 1
+
+
+async def test_an_owner_that_is_no_superuser_is_enough(database: Secret[str], tmp_path: Path) -> None:
+    parts = urlsplit(database.reveal())
+    role = f"owner_{secrets.token_hex(4)}"
+    async with connect(database) as db:
+        await db.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'word'")
+        await db.execute(f"ALTER DATABASE {parts.path[1:]} OWNER TO {role}")
+    dsn = Secret(urlunsplit(parts._replace(netloc=f"{role}:word@{parts.hostname}:{parts.port}")))
+    async with running_directory(dsn, ServiceIssuer(tmp_path)) as one:
+        await one.callers.publisher.publish()
+        assert (await one.callers.active("ada"))["state"] == "active"
 
 
 async def waits_for_a_lock(database: Secret[str]) -> bool:

@@ -125,6 +125,16 @@ async def test_a_repeat_without_idempotency_key_finds_the_key_taken(running: Run
     assert (again.status_code, again.json()["code"]) == (409, "key_taken")
 
 
+async def test_an_idempotency_key_is_forgotten_after_its_time(running: Running) -> None:
+    changes = running.directory.services.changes
+    assert (await running.callers.operator.place("ada", idempotency_key="k")).status_code == 202
+    await changes.forget_idempotency_keys(3600)
+    assert (await running.callers.operator.place("ada", idempotency_key="k")).status_code == 202
+    await changes.forget_idempotency_keys(0)
+    again = await running.callers.operator.place("ada", idempotency_key="k")
+    assert (again.status_code, again.json()["code"]) == (409, "key_taken")
+
+
 async def test_rules_place_and_no_caller_names_a_cell(running: Running) -> None:
     calls = running.callers
     us = await calls.operator.place("ada", residence="US")
