@@ -193,12 +193,11 @@ class SecondLevel:
 
     async def fill_some(self) -> None:
         """One batch: lease the names, then learn how far the feed may have been carried, then fill what is still true by then."""
-        batch = {
-            fill.id: fill for fill in (self._fills.popleft() for _ in range(min(len(self._fills), FILL_BATCH_MAX)))
-        }
         generation = self._generation
-        if generation is None or not batch:
+        if generation is None or not self._fills:
             return
+        taken = [self._fills.popleft() for _ in range(min(len(self._fills), FILL_BATCH_MAX))]
+        batch = {fill.id: fill for fill in taken}
         lease = LEASE + secrets.token_hex(8).encode()
         fills = [(self._name(generation, fill.id), fill) for fill in batch.values()]
         granted, raw = await self._store.claim([name for name, _ in fills], lease, LEASE_MS, self._position_name)

@@ -147,7 +147,9 @@ async def valkey_store(url: Secret[str]) -> AsyncIterator[ValkeyStore]:
     """A store at `redis[s]://…`; connects when first used, and never retries by itself (the circuit decides that)."""
     client = redis.asyncio.from_url(
         url.reveal(),
-        socket_timeout=CALL_S_MAX,
+        # No timeout of redis-py's own: it would use asyncio.wait_for, which swallows a cancellation that comes as the inner call ends
+        # (cpython issue 86296, until 3.12). `_bounded` bounds every call.
+        socket_timeout=None,
         socket_connect_timeout=CONNECT_S_MAX,
         max_connections=CONNECTIONS_MAX,
         retry=Retry(NoBackoff(), 0),
