@@ -4,6 +4,7 @@ Refusals of the house keep their stable `code`; those of the dialect and of Post
 """
 
 import asyncpg
+import msgspec
 from starlette.responses import Response
 
 from cells.shards.core import Refused
@@ -23,12 +24,15 @@ PREFERENCE = "PGRST122"
 NO_COLUMN = "42703"
 NO_RIGHT = "42501"
 
+_PG_CODE = "pg_code"
+"""Member in which a refusal of the dialect carries its code until it is answered."""
+
 
 def dialect(
     pg_code: str, message: str, *, code: Code = Code.BAD_REQUEST, hint: str | None = None, details: str | None = None
 ) -> ProblemError:
     """A refusal in PostgREST's words."""
-    extra = {"code": pg_code, "message": message, "details": details, "hint": hint}
+    extra = {_PG_CODE: pg_code, "message": message, "details": details, "hint": hint}
     return ProblemError(Problem(code=code, detail=message, extra=extra))
 
 
@@ -47,15 +51,15 @@ _RETRIED = frozenset(
 
 def response(problem: Problem) -> Response:
     """The problem as an answer in both shapes."""
-    members = {"message": problem.detail, "details": None, "hint": None, **problem.extra}
-    whole = Problem(code=problem.code, detail=problem.detail, extra=members, retry_after_s=problem.retry_after_s)
-    headers = whole.headers()
+    document = {"message": problem.detail, "details": None, "hint": None, **problem.document()}
+    document["code"] = document.pop(_PG_CODE, problem.code.value)
+    headers = problem.headers()
     if problem.code in _RETRIED:
         headers[REFUSAL_HEADER] = problem.code.value
     if problem.code is Code.STALE_EPOCH and "epoch" in problem.extra:
         headers[EPOCH_HEADER] = str(problem.extra["epoch"])
     metrics.REFUSALS.labels(problem.code.value).inc()
-    return Response(whole.encode(), status_code=whole.status, headers=headers)
+    return Response(msgspec.json.encode(document), status_code=problem.status, headers=headers)
 
 
 _STATES = {
