@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from cells.guard.client import CellService
+from cells.guard.mount import Guarding
 from cells.guard.worker import EpochKeeper
 from deploy.local.orders.app import orders_app
 from deploy.local.postgres import PostgresServer
@@ -90,9 +91,8 @@ async def product(
                 keeper = EpochKeeper(service, clock)
                 following = group.create_task(keeper.follow())
                 await eventually(lambda: keeper.ready() is None)
-                app = orders_app(
-                    ORDERS, cell=service, verifier=verifier, keeper=keeper, clock=clock, ready=keeper.ready
-                )
+                guarded = Guarding(cell=service, keeper=keeper, verifier=verifier, clock=clock)
+                app = orders_app(ORDERS, guarded, ready=keeper.ready)
                 async with HttpClient(transport=httpx.ASGITransport(app=app), base_url="http://orders") as http:
                     yield Product(built, http, keeper)
                 following.cancel()

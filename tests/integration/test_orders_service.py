@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from cells.guard.client import CellService
+from cells.guard.mount import Guarding
 from cells.guard.worker import EpochKeeper
 from deploy.local.orders.app import orders_app
 from deploy.local.orders.settings import read
@@ -82,7 +83,8 @@ async def product(tmp_path: Path) -> AsyncIterator[Product]:
         calls = CellService(http, verifier, CLOCK)
         keeper = EpochKeeper(calls, CLOCK)
         await keeper._poll()
-        app = orders_app(SERVICE, cell=calls, verifier=verifier, keeper=keeper, clock=CLOCK, ready=keeper.ready)
+        guarded = Guarding(cell=calls, keeper=keeper, verifier=verifier, clock=CLOCK)
+        app = orders_app(SERVICE, guarded, ready=keeper.ready)
         async with http_to(app) as asking:
             yield Product(cell, asking)
         await keeper.aclose()

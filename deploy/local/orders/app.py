@@ -12,11 +12,9 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cells.guard.client import CellRefused, CellService, Decided, Records, Row, pass_through
-from cells.guard.middleware import Guard, decided
-from cells.guard.worker import EpochKeeper
+from cells.guard.middleware import decided
+from cells.guard.mount import Guarding
 from deploy.local.orders.shapes import NewOrder, OrderChange, ProfileChange, SignUp, row_id, stated
-from foundation.clock import Clock
-from foundation.decision_header import ServiceVerifier
 from foundation.http import Ready, application, body_json, json_response, query_int, trace_of
 from foundation.problems import Code, refuse
 from foundation.words import ServiceId, Verb
@@ -173,16 +171,11 @@ def _key_taken(refused: CellRefused) -> bool:
     return refused.status == 409 and "domicile-refusal" not in refused.headers
 
 
-def orders_app(
-    service: ServiceId, *, cell: CellService, verifier: ServiceVerifier, keeper: EpochKeeper, clock: Clock, ready: Ready
-) -> ASGIApp:
+def orders_app(service: ServiceId, guarding: Guarding, *, ready: Ready) -> ASGIApp:
     """The sample product behind its guard."""
-    app = application(Orders(service, cell).routes(), ready=ready, exception_handlers={CellRefused: pass_through})
-    return Guard(
-        app,
-        verifier=verifier,
-        keeper=keeper,
-        clock=clock,
+    routes = Orders(service, guarding.cell).routes()
+    return guarding.guard(
+        application(routes, ready=ready, exception_handlers={CellRefused: pass_through}),
         anonymous=["/healthz", "/readyz", "/metrics", f"/{service}/health"],
         signup=[f"/{service}/sign-up"],
     )
