@@ -1,6 +1,7 @@
 """Publishing rules: checked, kept by digest, announced, and binding for placements at the moment they commit."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from foundation.words import (
     ShardId,
     mint_subject_id,
 )
+from tests.conftest import eventually
 from tests.directory_service import POLICY, Running, lookup_key, running_directory
 from tests.service_tokens import ServiceIssuer
 
@@ -103,6 +105,46 @@ async def test_a_placement_decided_under_rules_that_no_longer_hold_does_not_comm
         assert await db.fetchval("SELECT count(*) FROM directory.subject") == 0
         assert await db.fetchval("SELECT count(*) FROM directory.lookup_key") == 0
     assert (await running.callers.resolver.feed(0)).head == 1
+
+
+async def test_no_placement_commits_under_rules_that_forbid_it_while_rules_change(
+    database: Secret[str], tmp_path: Path
+) -> None:
+    """Two processes: one flips the rules, one places people whom only one of the two policies allows."""
+    allowing = POLICY.replace('serves = ["eu"]', 'serves = ["eu", "uk"]')
+    tokens, answers = ServiceIssuer(tmp_path), Counter[int]()
+    async with (
+        running_directory(database, tokens, workers=False) as one,
+        running_directory(database, tokens, workers=False) as two,
+    ):
+        forbidden = RulesDigest((await one.callers.publisher.publish()).json()["digest"])
+
+        async def flip() -> None:
+            for n in range(16):
+                await one.callers.publisher.publish(POLICY if n % 2 else allowing)
+                enough = answers.total() + 6
+                await eventually(lambda enough=enough: answers.total() >= enough)
+
+        async def place(number: int) -> None:
+            count = 0
+            while not flipping.done():
+                answer = await two.callers.operator.place(f"p{number}-{count}", residence="GB")
+                assert answer.status_code in (202, 451, 503), answer.text
+                answers[answer.status_code] += 1
+                count += 1
+
+        async with asyncio.TaskGroup() as group:
+            flipping = group.create_task(flip())
+            for number in range(4):
+                group.create_task(place(number))
+        digest = None
+        for event in (await one.callers.resolver.feed(0)).events:
+            if isinstance(event, RulesEvent):
+                digest = event.digest
+            else:
+                assert digest != forbidden, f"event {event.seq} was placed under rules that forbid it"
+    assert answers[202] > 5
+    assert answers[451] > 5
 
 
 async def test_rules_of_another_release_are_not_placed_by(running: Running, database: Secret[str]) -> None:
