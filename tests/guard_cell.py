@@ -57,7 +57,10 @@ def decision(
 class FakeCell:
     """Homes, changes and rows in memory. `silent` makes it answer nothing, `gate` (an event) holds answers about epochs back."""
 
-    def __init__(self, *, first: int = 1000, lease_ms: int = LEASE_MS, now: Any = None) -> None:
+    def __init__(
+        self, *, first: int = 1000, lease_ms: int = LEASE_MS, now: Any = None, service: ServiceId = SERVICE
+    ) -> None:
+        self.service = service
         self.homes: dict[SubjectId, tuple[int, State]] = {}
         self.log: list[tuple[int, SubjectId, int, State]] = []
         self.first = self.newest = first
@@ -161,7 +164,7 @@ class FakeCell:
 
     def _decision(self, request: Request) -> Decision:
         self.seen_headers.append(dict(request.headers))
-        return self._cell_verifier.verify(request.headers[HEADER], self.now(), service=SERVICE)
+        return self._cell_verifier.verify(request.headers[HEADER], self.now(), service=self.service)
 
     async def _signup(self, request: Request) -> Response:
         made = self._decision(request)
@@ -175,7 +178,7 @@ class FakeCell:
         )
 
     def _mint(self, subject: SubjectId, verb: Verb) -> str:
-        return minter().mint(decision(subject, self.homes[subject][0], verb, now=self.now()))
+        return minter().mint(decision(subject, self.homes[subject][0], verb, now=self.now(), service=self.service))
 
     async def _job(self, request: Request) -> Response:
         body = msgspec.json.decode(await body_bytes(request))
