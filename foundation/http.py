@@ -10,7 +10,7 @@ import httpx
 import msgspec
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -70,6 +70,7 @@ def application(
             **(exception_handlers or {}),
             ProblemError: _on_problem,
             HTTPException: _on_http_exception,
+            ClientDisconnect: _on_disconnect,
             Exception: _on_fault,
         },
     )
@@ -138,6 +139,11 @@ async def _on_http_exception(request: Request, exc: Exception) -> Response:
     # Allow of a 405 (RFC 9110 section 15.5.6) comes this way.
     response.headers.update(exc.headers or {})
     return response
+
+
+async def _on_disconnect(request: Request, exc: Exception) -> Response:
+    """The caller left while its body was being read: nobody hears the answer, and nothing broke here."""
+    return Response(status_code=400)
 
 
 async def _on_fault(request: Request, exc: Exception) -> Response:

@@ -168,6 +168,25 @@ async def test_refusals_faults_and_misses_are_problem_documents(http: httpx.Asyn
     assert "anna" not in broken.text
 
 
+async def test_a_caller_that_leaves_half_way_is_no_fault(caplog: pytest.LogCaptureFixture) -> None:
+    begun, ended = asyncio.Event(), asyncio.Event()
+
+    async def reads(request: Request) -> Response:
+        begun.set()
+        try:
+            return json_response((await body_json(request, Body)).number)
+        finally:
+            ended.set()
+
+    async with served(application([Route("/", reads, methods=["POST"])], ready=lambda: None)) as port:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+        await asyncio.wait_for(begun.wait(), 5)
+        writer.close()
+        await asyncio.wait_for(ended.wait(), 5)
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
+
+
 async def test_a_service_may_handle_exceptions_of_its_own(http: httpx.AsyncClient) -> None:  # noqa: TID251
     assert (await http.get("/own")).status_code == 418
 
