@@ -1,7 +1,7 @@
 """Many callers, few questions: callers of one id share an answer, different ids asked for at the same time share a request."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Generic, TypeVar
 
 Id = TypeVar("Id")
@@ -15,12 +15,13 @@ class TooManyWaiting(Exception):
 class Batcher(Generic[Id, Answer]):
     """Calls `answer` with up to `batch_max` ids, at most `batches_max` calls at a time; ids gather while those run.
 
-    An id that is waiting or under way is not asked for again. Calls outlive cancelled callers and are owned by this object.
+    `answer` yields parts, and each part reaches its callers at once: who is known nearby does not wait for who is not. An id that is
+    waiting or under way is not asked for again. Calls outlive cancelled callers and are owned by this object.
     """
 
     def __init__(
         self,
-        answer: Callable[[list[Id]], Awaitable[dict[Id, Answer]]],
+        answer: Callable[[list[Id]], AsyncIterator[dict[Id, Answer]]],
         *,
         batch_max: int = 1000,
         batches_max: int = 4,
@@ -65,19 +66,28 @@ class Batcher(Generic[Id, Answer]):
 
     async def _run(self, batch: list[Id]) -> None:
         try:
-            answers = await self._answer(batch)
+            async for part in self._answer(batch):
+                for id_, answer in part.items():
+                    self._futures.pop(id_).set_result(answer)
+            if left := [id_ for id_ in batch if id_ in self._futures]:
+                raise RuntimeError(f"{len(left)} of {len(batch)} ids got no answer")
         except asyncio.CancelledError:
-            for id_ in batch:
-                self._futures.pop(id_).cancel()
+            self._end(batch, None)
             raise
         except Exception as exc:  # noqa: BLE001 - handed to those who wait
-            for id_ in batch:
-                future = self._futures.pop(id_)
+            self._end(batch, exc)
+
+    def _end(self, batch: list[Id], exc: Exception | None) -> None:
+        """Fails those of a batch that have no answer yet; None cancels them."""
+        for id_ in batch:
+            future = self._futures.pop(id_, None)
+            if future is None:
+                continue
+            if exc is None:
+                future.cancel()
+            else:
                 future.set_exception(exc)
                 future.exception()  # a waiter may have gone
-            return
-        for id_ in batch:
-            self._futures.pop(id_).set_result(answers[id_])
 
     async def aclose(self) -> None:
         """Cancels what runs and what waits."""

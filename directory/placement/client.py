@@ -2,8 +2,8 @@
 
 import asyncio
 import enum
-from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any, TypeAlias, TypeVar
 
 import msgspec
 
@@ -55,6 +55,10 @@ class Unknown(msgspec.Struct, frozen=True):
 
 Answer = Known | Absent | Unknown
 """`Absent` (the value `ABSENT`): it is known that there is no such placement (404 `no_home`)."""
+
+
+Parts: TypeAlias = AsyncIterator[dict[Id, Answer]]
+"""Answers of one batch, as they become known."""
 
 
 class ClientLimits(msgspec.Struct, frozen=True, kw_only=True):
@@ -193,23 +197,19 @@ class DirectoryClient:
 
     # --- answering in batches ------------------------------------------------------------------------------------------------
 
-    async def _answer_keys(self, keys: list[LookupKey]) -> dict[LookupKey, Answer]:
+    async def _answer_keys(self, keys: list[LookupKey]) -> Parts[LookupKey]:
         near = await self._second.keys(keys) if self._second and self._trusted() else {}
-        return await self._complete(keys, near, self._ask_keys)
+        yield _count("valkey", near)
+        async for part in self._ask_keys([key for key in keys if key not in near]):
+            yield part
 
-    async def _answer_subjects(self, subjects: list[SubjectId]) -> dict[SubjectId, Answer]:
+    async def _answer_subjects(self, subjects: list[SubjectId]) -> Parts[SubjectId]:
         near = await self._second.subjects(subjects) if self._second and self._trusted() else {}
-        return await self._complete(subjects, near, self._ask_subjects)
+        yield _count("valkey", near)
+        async for part in self._ask_subjects([one for one in subjects if one not in near]):
+            yield part
 
-    async def _complete(
-        self, ids: list[Id], near: dict[Id, Placement | Absent], ask: Callable[[list[Id]], Any]
-    ) -> dict[Id, Answer]:
-        _count("valkey", near.values())
-        answers: dict[Id, Answer] = {id_: _answer(found) for id_, found in near.items()}
-        missing = [id_ for id_ in ids if id_ not in answers]
-        return {**answers, **await ask(missing)} if missing else answers
-
-    async def _ask_keys(self, keys: list[LookupKey]) -> dict[LookupKey, Answer]:
+    def _ask_keys(self, keys: list[LookupKey]) -> Parts[LookupKey]:
         def learn(resolved: Resolved, key: LookupKey, generation: int, now_s: float) -> Placement | Absent | Overtaken:
             said = resolved.found.get(key, ABSENT)
             verdict = self.table.learn_key(key, said, as_of=resolved.as_of, generation=generation, now_s=now_s)
@@ -219,9 +219,9 @@ class DirectoryClient:
                     self._second.offer(said.subject_id, said, resolved.as_of)
             return verdict
 
-        return await self._ask(keys, self._directory.resolve, learn)
+        return self._ask(keys, self._directory.resolve, learn)
 
-    async def _ask_subjects(self, subjects: list[SubjectId]) -> dict[SubjectId, Answer]:
+    def _ask_subjects(self, subjects: list[SubjectId]) -> Parts[SubjectId]:
         def learn(
             resolved: ResolvedSubjects, id_: SubjectId, generation: int, now_s: float
         ) -> Placement | Absent | Overtaken:
@@ -231,19 +231,20 @@ class DirectoryClient:
                 self._second.offer(id_, said, resolved.as_of)
             return verdict
 
-        return await self._ask(subjects, self._directory.resolve_subjects, learn)
+        return self._ask(subjects, self._directory.resolve_subjects, learn)
 
     async def _ask(
         self,
         ids: list[Id],
         call: Callable[[list[Id]], Any],
         learn: Callable[[Any, Id, int, float], Placement | Absent | Overtaken],
-    ) -> dict[Id, Answer]:
+    ) -> Parts[Id]:
         """Asks the directory until each answer can be believed, or no more can be done."""
-        answers: dict[Id, Answer] = {}
         missing = list(ids)
         why = Why.OVERTAKEN
         for _ in range(ATTEMPTS_MAX):
+            if not missing:
+                return
             if self._follower.restored:
                 why = Why.FEED_RESTORED
                 break
@@ -255,14 +256,10 @@ class DirectoryClient:
             now_s = self._clock.monotonic_s()
             verdicts = {id_: learn(resolved, id_, generation, now_s) for id_ in missing}
             believed = {id_: verdict for id_, verdict in verdicts.items() if verdict is not OVERTAKEN}
-            _count("directory", believed.values())
-            answers.update({id_: _answer(verdict) for id_, verdict in believed.items()})
+            yield _count("directory", believed)
             missing = [id_ for id_ in missing if id_ not in believed]
-            if not missing:
-                return answers
             metrics.OVERTAKEN.inc(len(missing))
-        answers.update(dict.fromkeys(missing, Unknown(why)))
-        return answers
+        yield dict.fromkeys(missing, Unknown(why))
 
     async def _call(self, call: Callable[[list[Id]], Any], ids: list[Id]) -> Any:
         """The directory's answer, or None at once while it is known to be down."""
@@ -331,7 +328,8 @@ def _answer(found: Placement | Absent) -> Known | Absent:
     return found if found is ABSENT else Known(found)
 
 
-def _count(level: str, found: Any) -> None:
-    absent = sum(1 for one in found if one is ABSENT)
+def _count(level: str, found: dict[Id, Placement | Absent]) -> dict[Id, Answer]:
+    absent = sum(1 for one in found.values() if one is ABSENT)
     metrics.LOOKUPS.labels(level, "absent").inc(absent)
     metrics.LOOKUPS.labels(level, "found").inc(len(found) - absent)
+    return {id_: _answer(one) for id_, one in found.items()}

@@ -45,6 +45,7 @@ FILLS_MAX = 10_000
 FILL_BATCH_MAX = 200
 GAP_EVENTS_MAX = 10_000
 CARRY_BATCH_MAX = 500
+AT_ONCE = 0.0
 TAKE_OVER_S = 0.02
 PROBE_S = 0.1
 LOOK_AGAIN_S = 1.0
@@ -96,20 +97,24 @@ class SecondLevel:
     async def keys(self, keys: Sequence[LookupKey]) -> dict[LookupKey, Placement | Absent]:
         """What the second level knows of these keys and the table believes. Never raises for the store's sake: then it knows nothing."""
         generation, now_s = self._table.generation, self._clock.monotonic_s()
-        found: dict[LookupKey, Placement | Absent] = {}
         leads: dict[LookupKey, tuple[SubjectId, FeedSeq]] = {}
+        absences: dict[LookupKey, FeedSeq] = {}
         for key, (as_of, body) in (await self._read(keys)).items():
             try:
                 subject_id = decode_subject(body)
             except Undecodable:
                 self._count_bad("shape")
                 continue
-            if subject_id is not None:
+            if subject_id is None:
+                absences[key] = as_of
+            else:
                 leads[key] = subject_id, as_of
-                continue
+        placements = await self._placements(list({subject_id for subject_id, _ in leads.values()})) if leads else {}
+        # Nothing is awaited from here on: an event between learning and answering would make the answer old.
+        found: dict[LookupKey, Placement | Absent] = {}
+        for key, as_of in absences.items():
             verdict = self._table.learn_key(key, ABSENT, as_of=as_of, generation=generation, now_s=now_s)
             _keep(found, key, verdict)
-        placements = await self._placements(list({subject_id for subject_id, _ in leads.values()})) if leads else {}
         for key, (subject_id, as_of) in leads.items():
             if (held := placements.get(subject_id)) is not None:
                 placement, placement_as_of = held
@@ -233,11 +238,12 @@ class SecondLevel:
             group.create_task(self._repeat(self.carry, self._moved), name="second level: carry")
             group.create_task(self._repeat(self._fill_round, self._filled), name="second level: fill")
 
-    async def _repeat(self, step: Callable[[], Coroutine[Any, Any, bool]], wake: asyncio.Event) -> None:
+    async def _repeat(self, step: Callable[[], Coroutine[Any, Any, float | None]], wake: asyncio.Event) -> None:
+        """`step` gives the seconds after which it wants to go on, or None when it is done for now."""
         while True:
             wake.clear()
             now_s = self._clock.monotonic_s()
-            again = False
+            again: float | None = None
             if self._circuit.allows(now_s):
                 try:
                     again = await step()
@@ -246,33 +252,36 @@ class SecondLevel:
                     self._down(exc, now_s)
                 except DirectoryUnavailable as exc:
                     log.warning("second_level_gap", reason=exc.reason)
-            if not again:
+            if again is None:
                 await _wait(wake, PROBE_S if self._circuit.open else LOOK_AGAIN_S)
+            elif again > 0:
+                await asyncio.sleep(again)
 
-    async def _fill_round(self) -> bool:
+    async def _fill_round(self) -> float | None:
         await self.fill_some()
-        return bool(self._fills) and self._generation is not None
+        return AT_ONCE if self._fills and self._generation is not None else None
 
-    async def carry(self) -> bool:
-        """One step towards the follower's position. True when there is more to do now."""
+    async def carry(self) -> float | None:
+        """One step towards the follower's position. Seconds after which to go on, None when nothing is left."""
         if self._follower.position is None or self._follower.restored:
-            return False
+            return None
         target = self._table.position
         raw = (await self._store.read([self._position_name]))[0]
         position = self._open_position(raw)
         if position is None:
             return await self._begin(raw, target, "missing" if raw is None else "bad")
+        if self._generation is None and self._fills:
+            self._filled.set()
         self._generation = position.generation
         metrics.SECOND_LEVEL_POSITION.set(position.applied)
         if position.applied >= target:
-            return False
+            return None
         if target - position.applied > GAP_EVENTS_MAX:
             return await self._begin(raw, target, "gap")
         if position.applying > position.applied and raw != self._watched:
             # Another gateway is at it: look again, and take over only if nothing moved.
             self._watched = raw
-            await asyncio.sleep(TAKE_OVER_S)
-            return True
+            return TAKE_OVER_S
         events = await self._events_after(position.applied)
         upto = events[-1].seq
         begun = Position(
@@ -280,7 +289,7 @@ class SecondLevel:
         )
         begun_raw = self._sealed_position(begun)
         if not await self._store.swap(self._position_name, raw, begun_raw):
-            return True
+            return AT_ONCE
         rows = [
             row
             for event in events
@@ -291,7 +300,7 @@ class SecondLevel:
             await self._store.amend(rows[start : start + CARRY_BATCH_MAX])
         ended = Position(generation=begun.generation, applied=upto, applying=begun.applying)
         await self._store.swap(self._position_name, begun_raw, self._sealed_position(ended))
-        return True
+        return AT_ONCE
 
     def _rows(self, generation: str, event: PlacementEvent) -> list[tuple[str, bytes]]:
         placement = event.placement
@@ -313,14 +322,14 @@ class SecondLevel:
             raise DirectoryUnavailable("malformed")
         return list(page.events)
 
-    async def _begin(self, raw: bytes | None, target: FeedSeq, reason: str) -> bool:
+    async def _begin(self, raw: bytes | None, target: FeedSeq, reason: str) -> float:
         """A new generation of names, which is empty and so as new as can be."""
         fresh = Position(generation=secrets.token_hex(8), applied=target, applying=target)
         if await self._store.swap(self._position_name, raw, self._sealed_position(fresh)):
             self._generation = fresh.generation
             metrics.SECOND_LEVEL_RESETS.labels(reason).inc()
             log.info("second_level_begun", reason=reason, seq=target)
-        return True
+        return AT_ONCE
 
     # --- names and health ----------------------------------------------------------------------------------------------------
 
