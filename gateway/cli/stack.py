@@ -83,6 +83,7 @@ def _foreground(state: Path, port_base: int | None, only: tuple[str, ...], *, to
 
         options = Options(state=state, port_base=port_base, only=only)
         status = asyncio.run(supervise(options, shown.show, on_ready))
+    click.echo(f"the stack has ended; its state is in {state}")
     return INTERRUPTED if and_exit and not played else status
 
 
