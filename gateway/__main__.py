@@ -7,6 +7,7 @@ from pathlib import Path
 from foundation.server import Drain, run, serve
 from foundation.settings import load
 from gateway.app import opened
+from gateway.edge.door import Door
 from gateway.settings import Settings
 
 
@@ -22,6 +23,7 @@ async def main(path: Path) -> None:
             workers=gateway.workers,
             drain=drain,
             drain_s=settings.drain_s,
+            http=Door,
         )
 
 

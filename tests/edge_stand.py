@@ -40,6 +40,7 @@ from foundation.words import (
 from gateway.edge.assembly import lane
 from gateway.edge.book import Book
 from gateway.edge.desk import Desk
+from gateway.edge.door import Door
 from gateway.edge.events import Recorder
 from gateway.edge.ports import Home, Homeless
 from gateway.edge.upstream.pool import Pools
@@ -198,13 +199,13 @@ class Stand:
 
 
 @asynccontextmanager
-async def serving(app: ASGIApp) -> AsyncIterator[int]:
+async def serving(app: ASGIApp, *, http: Any = "httptools") -> AsyncIterator[int]:
     """A real uvicorn server on a free port of loopback; yields the port."""
     config = uvicorn.Config(
         app,
         proxy_headers=False,
         server_header=False,
-        http="httptools",
+        http=http,
         ws="none",
         lifespan="off",
         log_config=None,
@@ -279,6 +280,6 @@ async def edge(
     )
     async with asyncio.TaskGroup() as group:
         sweeper = group.create_task(pools.sweep())
-        async with serving(app) as port:
+        async with serving(app, http=Door) as port:
             yield Stand(f"http://127.0.0.1:{port}", port, people, homes, desk, pools, recorder, blinder)
         sweeper.cancel()

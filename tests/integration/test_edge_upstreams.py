@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import socket
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 
 from foundation.http import HttpClient
 from foundation.words import Verb
+from gateway.edge import door
 from gateway.settings import Upstream
 from tests.conftest import eventually
 from tests.edge_stand import CLOCK, Stand, cell_verifier, edge, placement, service_verifier, serving, tcp
@@ -429,4 +431,28 @@ async def test_ambiguous_requests_are_refused_at_the_door(folder: Path, smuggled
         writer.write(smuggled)
         with anyio.fail_after(5):
             assert (await reader.readline()).startswith(b"HTTP/1.1 400 ")
+        writer.close()
+
+
+async def test_the_head_of_a_request_is_bounded_in_size(folder: Path) -> None:
+    def endless(port: int) -> bytes:
+        with socket.create_connection(("127.0.0.1", port), timeout=5) as client:
+            with contextlib.suppress(ConnectionError):
+                client.sendall(b"GET /orders/1 HTTP/1.1\r\nHost: x\r\nX-Endless: " + b"x" * 100_000)
+            return client.recv(100)
+
+    async with edge(folder, 9) as stand:
+        assert (await anyio.to_thread.run_sync(endless, stand.port)).startswith(b"HTTP/1.1 400 ")
+
+
+@pytest.mark.parametrize("beginning", [b"", b"GET /orders/1 HTTP/1.1\r\nHost:"])
+async def test_the_head_of_a_request_is_bounded_in_time(
+    folder: Path, beginning: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(door, "HEAD_S_MAX", 0.2)
+    async with edge(folder, 9) as stand:
+        reader, writer = await asyncio.open_connection("127.0.0.1", stand.port)
+        writer.write(beginning)
+        with anyio.fail_after(5):
+            assert await reader.read() == b""
         writer.close()

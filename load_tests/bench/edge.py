@@ -1,0 +1,302 @@
+"""CPU time of a gateway process per proxied request: `python -m load_tests.bench.edge [--requests N] [--connections N]`.
+
+Three processes on loopback: a load generator (this one), the gateway's edge on uvloop and uvicorn as in production (verified token
+cached, placement in the process table, decision minted for each request), and a service that answers 360 bytes. What counts is user
+and system time of the gateway process, from /proc; docs/benchmarks/edge.md keeps the figures.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import json
+import multiprocessing
+import os
+import secrets
+import tempfile
+import time
+from collections.abc import Iterator
+from functools import partial
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import httptools
+import jwt
+import uvloop
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from directory.placement.core import Facts, Placement, State
+from directory.placement.table import ABSENT, PlacementTable
+from foundation.blinding import Blinder, BlindingKey
+from foundation.clock import SystemClock
+from foundation.mute import Secret
+from foundation.server import serve
+from foundation.tokens import Jwks, TokenVerifier, fetch_jwks_file
+from foundation.words import (
+    CellId,
+    Country,
+    Epoch,
+    FeedSeq,
+    JurisdictionId,
+    LookupKey,
+    RegionId,
+    ServiceId,
+    ShardId,
+    mint_subject_id,
+)
+from gateway.edge.assembly import lane
+from gateway.edge.book import Book
+from gateway.edge.desk import Desk
+from gateway.edge.door import Door
+from gateway.edge.events import Recorder
+from gateway.edge.ports import Home, Homeless
+from gateway.edge.upstream.pool import Pools
+from gateway.identity.country import CountryDatabase
+from gateway.identity.tokens import Identities
+from gateway.settings import Upstream
+from routing_rules.rules import load
+
+ANSWER = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 360\r\n\r\n" + b"x" * 360
+ISSUER, AUDIENCE = "https://issuer.example", "shop"
+CLOCK = SystemClock()
+BLINDER = Blinder((BlindingKey("b1", Secret(b"b" * 32)),))
+POLICY = """
+[product]
+[directory]
+country = "DE"
+[regions.eu]
+country = "DE"
+origin = "https://eu.example.com"
+[cells.eu-de]
+region = "eu"
+jurisdiction = "eu"
+serves = ["eu"]
+shards = {{ s1 = {{ dsn_env = "EU_DE_S1", country = "DE" }} }}
+[services.orders]
+purpose = "service"
+hosts = {{ eu-de = ["127.0.0.1:{port}"] }}
+[services.records]
+purpose = "service"
+hosts = {{ eu-de = ["127.0.0.1:{port}"] }}
+"""
+
+
+# --- the service -------------------------------------------------------------------------------------------------------------
+
+
+class Service(asyncio.Protocol):
+    """Answers every request with the same bytes."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport
+        self._parser = httptools.HttpRequestParser(self)
+
+    def data_received(self, data: bytes) -> None:
+        self._parser.feed_data(data)
+
+    def on_message_complete(self) -> None:
+        self._transport.write(ANSWER)  # type: ignore[attr-defined]
+
+
+def service_process(pipe: Connection) -> None:
+    async def main() -> None:
+        server = await asyncio.get_running_loop().create_server(Service, "127.0.0.1", 0)
+        pipe.send(server.sockets[0].getsockname()[1])
+        await server.serve_forever()
+
+    uvloop.run(main())
+
+
+# --- the gateway -------------------------------------------------------------------------------------------------------------
+
+
+class TableHomes:
+    """The process table alone: every home is known here."""
+
+    def __init__(self) -> None:
+        self.table = PlacementTable(entries_max=100_000)
+
+    def lookup(self, key: LookupKey) -> Home | None:
+        found = self.table.by_key(key, CLOCK.monotonic_s())
+        return Homeless.NONE if found is ABSENT else found
+
+    async def resolve(self, key: LookupKey) -> Home:  # noqa: ARG002 - the port's signature
+        return Homeless.UNKNOWN
+
+    async def refresh(self, key: LookupKey, *, newer_than: Epoch) -> Home:  # noqa: ARG002 - the port's signature
+        return Homeless.UNKNOWN
+
+
+def gateway_process(port: int, service: int, jwks: str, subs: list[str]) -> None:
+    async def main() -> None:
+        homes = TableHomes()
+        for sub in subs:
+            key = BLINDER.login(ISSUER, sub)[0]
+            homes.table.learn_key(key, _placement(), as_of=FeedSeq(0), generation=0, now_s=CLOCK.monotonic_s())
+        verifier = TokenVerifier({ISSUER: (AUDIENCE, Jwks(fetch_jwks_file(Path(jwks)), CLOCK))}, CLOCK)
+        desk = Desk(RegionId("eu"), Identities(verifier, BLINDER, CLOCK), homes)
+        rules = load(POLICY.format(port=service))
+        desk.book = Book(rules, FeedSeq(1), region=RegionId("eu"), root=("r1", Secret(b"r" * 32)), clock=CLOCK)
+        limits = Upstream()
+        pools = Pools(limits)
+        recorder = Recorder(list)
+        with CountryDatabase() as countries:
+            app = lane(
+                desk=desk,
+                pools=pools,
+                limits=limits,
+                recorder=recorder,
+                countries=countries,
+                proxies=(),
+                clock=CLOCK,
+                ready=recorder.problem,
+            )
+            await serve(app, host="127.0.0.1", port=port, workers={"upstream": pools.sweep}, http=Door)
+
+    uvloop.run(main())
+
+
+def _placement() -> Placement:
+    return Placement(
+        subject_id=mint_subject_id(),
+        cell=CellId("eu-de"),
+        shard=ShardId("s1"),
+        epoch=Epoch(1),
+        state=State.ACTIVE,
+        services=(ServiceId("orders"),),
+        facts=Facts(facts_id=1, regimes=(JurisdictionId("eu"),), residence=Country("DE")),
+    )
+
+
+# --- the load ----------------------------------------------------------------------------------------------------------------
+
+
+class Client(asyncio.Protocol):
+    """One keep-alive connection that sends the next request when the answer is there."""
+
+    def __init__(self, request: bytes, budget: list[int], done: asyncio.Future[None]) -> None:
+        self._request = request
+        self._budget = budget
+        self._done = done
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport
+        self._parser = httptools.HttpResponseParser(self)
+        self._next()
+
+    def data_received(self, data: bytes) -> None:
+        self._parser.feed_data(data)
+
+    def on_message_complete(self) -> None:
+        if self._parser.get_status_code() != 200:
+            raise SystemExit(f"status {self._parser.get_status_code()}")
+        self._next()
+
+    def _next(self) -> None:
+        if self._budget[0] > 0:
+            self._budget[0] -= 1
+            self._transport.write(self._request)  # type: ignore[attr-defined]
+        elif not self._done.done():
+            self._done.set_result(None)
+
+
+async def drive(port: int, requests: list[bytes], count: int) -> float:
+    """Sends `count` requests over as many connections as there are `requests`; seconds it took."""
+    loop = asyncio.get_running_loop()
+    budget = [count]
+    started = time.perf_counter()
+    finished = [loop.create_future() for _ in requests]
+    for request, done in zip(requests, finished, strict=True):
+        await loop.create_connection(partial(Client, request, budget, done), "127.0.0.1", port)
+    await asyncio.gather(*finished)
+    return time.perf_counter() - started
+
+
+def cpu_s(pid: int) -> tuple[float, float]:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    tick = os.sysconf("SC_CLK_TCK")
+    return int(fields[11]) / tick, int(fields[12]) / tick
+
+
+def people(folder: Path, count: int) -> tuple[Path, list[str], list[str]]:
+    """A JWKS file, subs and their tokens."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    public = jwt.algorithms.ECAlgorithm.to_jwk(key.public_key(), as_dict=True)
+    jwks = folder / "jwks.json"
+    jwks.write_text(json.dumps({"keys": [public | {"kid": "p1", "alg": "ES256", "use": "sig"}]}))
+    subs = [secrets.token_hex(8) for _ in range(count)]
+    now = int(CLOCK.unix_s())
+    claims = {"iss": ISSUER, "aud": AUDIENCE, "iat": now, "exp": now + 3600}
+    tokens = [jwt.encode(claims | {"sub": sub}, key, algorithm="ES256", headers={"kid": "p1"}) for sub in subs]
+    return jwks, subs, tokens
+
+
+@contextlib.contextmanager
+def running(processes: list[multiprocessing.process.BaseProcess]) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        for process in processes:
+            if process.pid is not None:
+                process.terminate()
+                process.join(10)
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--requests", type=int, default=30_000)
+    arguments.add_argument("--connections", type=int, default=32)
+    arguments.add_argument("--rounds", type=int, default=3)
+    arguments.add_argument("--hold", action="store_true", help="print the gateway's pid and go on until interrupted")
+    given = arguments.parse_args()
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    with tempfile.TemporaryDirectory() as folder:
+        jwks, subs, tokens = people(Path(folder), given.connections)
+        service = context.Process(target=service_process, args=(theirs,), daemon=True)
+        service.start()
+        port = _free_port()
+        gateway = context.Process(target=gateway_process, args=(port, ours.recv(), str(jwks), subs), daemon=True)
+        gateway.start()
+        with running([service, gateway]):
+            uvloop.run(_rounds(given, port, tokens, gateway.pid or 0))
+
+
+async def _rounds(given: argparse.Namespace, port: int, tokens: list[str], pid: int) -> None:
+    requests = [
+        f"GET /orders/1?page=2 HTTP/1.1\r\nHost: shop\r\nAccept: */*\r\nUser-Agent: bench\r\nAuthorization: Bearer {token}\r\n\r\n".encode()
+        for token in tokens
+    ]
+    await _listening(port)
+    await drive(port, requests, 2_000)
+    rounds = 10_000 if given.hold else given.rounds
+    print(f"gateway pid {pid}; {given.connections} connections, {given.requests} requests a round")
+    for _ in range(rounds):
+        user, system = cpu_s(pid)
+        took = await drive(port, requests, given.requests)
+        user_after, system_after = cpu_s(pid)
+        spent = (user_after - user + system_after - system) / given.requests * 1e6
+        print(
+            f"{spent:6.1f} µs CPU/request (user {(user_after - user) / given.requests * 1e6:.1f}); {given.requests / took:,.0f} requests/s"
+        )
+
+
+def _free_port() -> int:
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+async def _listening(port: int) -> None:
+    async with asyncio.timeout(20):
+        while True:
+            with contextlib.suppress(OSError):
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+                writer.close()
+                return
+            await asyncio.sleep(0.05)
+
+
+if __name__ == "__main__":
+    main()
