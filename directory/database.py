@@ -34,11 +34,12 @@ async def translated() -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def alive(connection: Connection) -> AsyncIterator[None]:
-    """`translated` for work on one connection: asyncpg says "interface error" both for one that broke and for a mistake of ours."""
+    """`translated` for work on one connection: asyncpg says "interface error" both for one that broke and for a mistake of
+    ours, and "internal client error" of one that was ended between two messages."""
     async with translated():
         try:
             yield
-        except asyncpg.InterfaceError as exc:
+        except (asyncpg.InterfaceError, asyncpg.InternalClientError) as exc:
             if connection.is_closed():
                 raise DatabaseUnavailable("connection closed") from exc
             raise
