@@ -203,16 +203,16 @@ class Child:
         return False
 
     async def stop(self, *, hasten: asyncio.Event | None = None) -> bool:
-        """Wants it to be gone; True once it is. Signals grow harsher; `hasten` skips the polite ones' waits."""
+        """Wants it to be gone; True once it is. Signals grow harsher; `hasten` cuts the wait after the first, polite one."""
         self._wanted.clear()
         self._poked.set()
         if not self._idle.is_set():
             self._now("stopping")
-        for number, wait_s in self.spec.stop:
+        for turn, (number, wait_s) in enumerate(self.spec.stop):
             if self._idle.is_set():
                 break
             self._signal(number)
-            await self._until_idle(wait_s, hasten)
+            await self._until_idle(wait_s, hasten if turn == 0 else None)
         if self._idle.is_set():
             self._now("stopped")
         return self._idle.is_set()

@@ -37,6 +37,12 @@ def choose(path: Path, base: int | None) -> dict[ProcessName, int]:
     return ports
 
 
+def issuers_moved(path: Path, ports: Mapping[ProcessName, int]) -> bool:
+    """Whether an issuer that once ran on this state will have another address: its people's logins then name somebody else."""
+    held = files.read_json(path, dict[str, int]) or {}
+    return any(held.get(name, port) != port for name, port in ports.items() if name.startswith("issuer-"))
+
+
 def _checked(base: int) -> int:
     if not 1024 <= base <= BASE_MAX:
         raise SettingsError(f"--port-base is 0 (free ports) or a number from 1024 to {BASE_MAX}")

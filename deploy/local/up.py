@@ -18,6 +18,11 @@ from deploy.local.supervisor import Observer, OnReady, Supervisor
 from foundation.clock import Clock, SystemClock
 from foundation.settings import SettingsError
 
+_MOVED = (
+    "note: the token issuers have other ports than last time; a login names its issuer's address, so people who signed up "
+    "before are strangers now (--port-base with the old base brings them back)"
+)
+
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
     """`port_base`: see `ports.choose`. `only`: patterns of the processes to start, all where empty."""
@@ -63,6 +68,8 @@ async def supervise(options: Options, observe: Observer, on_ready: OnReady) -> i
         with lock.held(paths.lock):
             await asyncio.to_thread(leftovers.end, parts.roots(paths))
             layout = Layout(paths, ports.choose(paths.ports, options.port_base))
+            if ports.issuers_moved(paths.ports, layout.ports):
+                sys.stderr.write(f"{_MOVED}\n")
             held = keys.ensure(paths)
             write_files(layout, held, clock)
             supervisor = Supervisor(layout, held, clock, only=options.only, observe=observe, on_ready=on_ready)

@@ -132,6 +132,27 @@ def test_ending_leaves_no_process(tmp_path: Path, number: signal.Signals) -> Non
         assert run.document()["status"] == "stopped"
 
 
+def test_a_child_that_hears_nothing_is_ended_all_the_same(tmp_path: Path) -> None:
+    with stack(tmp_path / "state", "issuer-eu") as run:
+        pid = run.child("issuer-eu")["pid"]
+        os.kill(pid, signal.SIGSTOP)
+        run.running.send_signal(signal.SIGINT)
+        wait_for(lambda: run.document()["status"] == "stopping")
+        assert run.end(signal.SIGINT) == 0
+        assert gone([pid])
+
+
+def test_other_ports_are_said_to_make_strangers_of_those_who_signed_up(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    with stack(state, "valkey-eu") as first:
+        first.end()
+        held = json.loads(first.paths.ports.read_text())
+        first.paths.ports.write_text(json.dumps(held | {"issuer-eu": held["control"]}))
+        with stack(state, "valkey-eu") as second:
+            second.running.send_signal(signal.SIGTERM)
+            assert "are strangers now" in second.words()
+
+
 def test_detached_it_runs_on_until_down(tmp_path: Path) -> None:
     state = tmp_path / "state"
     started = domicile("up", "--detach", "--port-base", "0", "--only", "valkey-eu", "--json", state=state)
@@ -220,8 +241,6 @@ def test_stale_files_of_a_crash_do_not_stop_a_start(tmp_path: Path) -> None:
 def _reached(moment: str, state: Path) -> bool:
     server = data_folder(state, unprivileged()) / "postgres" / "eu-de"
     match moment:
-        case "files written":
-            return (state / "ports.json").exists()
         case "initdb":
             return (server / "data.partial" / "base").exists()
         case "postgres starting":
@@ -231,7 +250,7 @@ def _reached(moment: str, state: Path) -> bool:
             return base.exists() and len(list(base.iterdir())) > 3
 
 
-@pytest.mark.parametrize("moment", ["files written", "initdb", "postgres starting", "provisioning"])
+@pytest.mark.parametrize("moment", ["initdb", "postgres starting", "provisioning"])
 async def test_a_start_killed_half_way_is_made_good_by_the_next(tmp_path: Path, moment: str) -> None:
     state = tmp_path / "state"
     with Run(state, "postgres-eu-de") as first:
