@@ -35,6 +35,7 @@ STATEMENT_MS_MAX = 3_000
 LOST = (
     OSError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # of a connection that was ended between two messages
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,
     asyncpg.InsufficientResourcesError,

@@ -12,8 +12,9 @@ from deploy.local.postgres import PostgresServer
 from directory.placement.core import State
 from foundation.decision_header import Minter, RootKey
 from foundation.mute import Secret
+from foundation.postgres import connect
 from foundation.words import RECORDS, Verb, mint_subject_id
-from tests.cells_support import NOTES, NOTES_DDL, home, notes, place, rows
+from tests.cells_support import NOTES, NOTES_DDL, database_of, home, notes, place, rows
 from tests.conftest import eventually
 from tests.records_stand import RecordsStand, records_stand
 
@@ -401,6 +402,34 @@ async def test_a_shard_that_goes_down_refuses_and_comes_back(live: RecordsStand)
     assert (await live.call("GET")).status_code == 200
 
 
+async def test_connections_that_are_ended_under_way_are_refusals_and_the_next_requests_are_served(
+    live: RecordsStand, postgres_server: PostgresServer
+) -> None:
+    end = (
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+        " WHERE usename = 'domicile_records' AND datname = $1"
+    )
+    codes: set[int] = set()
+    ended = 0
+    stop = asyncio.Event()
+
+    async def reader() -> None:
+        while not stop.is_set():
+            codes.add((await live.call("GET")).status_code)
+
+    async with connect(postgres_server.dsn()) as admin, asyncio.TaskGroup() as group:
+        for _ in range(12):
+            group.create_task(reader())
+        for _ in range(5):
+            await eventually(lambda: 200 in codes)
+            codes.discard(200)
+            ended += await admin.fetchval(end, database_of(live.dsns))
+        stop.set()
+    assert ended > 0
+    assert codes <= {200, 503}
+    assert (await live.call("GET")).status_code == 200
+
+
 async def test_many_writers_of_one_subject_do_not_hold_each_other_up(live: RecordsStand) -> None:
     answers = await asyncio.gather(*(live.call("POST", "", {"rank": number}) for number in range(60)))
     assert {answer.status_code for answer in answers} == {201}
@@ -491,8 +520,6 @@ async def test_where_tenants_are_placed_rows_are_bound_to_their_owner_too(
 
 async def test_rows_wait_for_nobody_but_the_cut(live: RecordsStand) -> None:
     """A reader is not held up by a cut that waits for a writer."""
-    from foundation.postgres import connect
-
     async with connect(live.dsns.records) as service, asyncio.TaskGroup() as group:
         async with service.transaction():
             await service.execute("SET LOCAL transaction_timeout = '1s'")
