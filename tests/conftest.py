@@ -2,6 +2,7 @@
 
 import contextlib
 import secrets
+import shutil
 import socket
 import subprocess
 import time
@@ -12,7 +13,7 @@ import anyio
 import pytest
 
 from deploy.local import postgres, valkey
-from deploy.local.account import data_folder, unprivileged
+from deploy.local.account import data_folder, outside, unprivileged
 from foundation.mute import Secret
 from foundation.postgres import connect
 
@@ -90,6 +91,7 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[postgr
     with running(server.command(), cwd="/", **server.popen_identity()):
         wait_for(lambda: postgres.answers(server))
         yield server
+    shutil.rmtree(outside(state), ignore_errors=True)
 
 
 @pytest.fixture

@@ -33,7 +33,9 @@ def test_the_tour_keeps_every_promise_and_leaves_no_process(tmp_path: Path) -> N
         assert len(findings["checks"]) >= 20
     finally:
         down = domicile("down", state=state)
+        reset = domicile("reset", "--yes", state=state)
     assert down.returncode == 0, down.stdout + down.stderr
+    assert reset.returncode == 0, reset.stdout + reset.stderr
     assert pids
     wait_for(lambda: not any(_is_ours(pid, state) for pid in pids))
 
