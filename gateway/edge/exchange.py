@@ -31,6 +31,7 @@ WATCH_AFTER_S = 0.05
 _REFUSAL = b"domicile-refusal"
 _RETRYABLE = {b"stale_epoch": "stale_epoch", b"cell_behind": "cell_behind"}
 _VIA = b"1.1 domicile"
+_STALLED = Problem(code=Code.BAD_REQUEST, detail="the body did not arrive in time")
 
 Again = Callable[[], Awaitable[Admitted | Problem]]
 
@@ -60,7 +61,7 @@ class Answerer:
         if not body.read and not body.streams and not await body.read_whole(stall_s=self._stall_s):
             if body.gone:
                 raise ClientLeft
-            return Problem(code=Code.BAD_REQUEST, detail="the body did not arrive in time")
+            return _STALLED
         repeated: str | None = None
         while True:
             book = desk.book
@@ -223,6 +224,8 @@ class Answerer:
         match failed.fault:
             case Fault.TIMEOUT:
                 return Problem(code=Code.UPSTREAM_TIMEOUT, detail=f"service {admitted.service}")
+            case Fault.CLIENT_STALLED:
+                return _STALLED
             case Fault.CONNECT | Fault.BUSY:
                 return Problem(
                     code=Code.CELL_UNREACHABLE, detail=f"service {admitted.service}", retry_after_s=RETRY_AFTER_S

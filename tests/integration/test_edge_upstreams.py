@@ -395,6 +395,22 @@ async def test_the_verdict_falls_before_the_body_is_read(folder: Path) -> None:
         writer.close()
 
 
+@pytest.mark.parametrize("length", [b"10", b"1000000"], ids=["kept", "streamed"])
+async def test_a_client_that_stalls_inside_its_body_is_told_so(folder: Path, length: bytes) -> None:
+    async def raw(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(-1)
+
+    async with before_raw(raw, folder, limits=Upstream(stall_s=0.2)) as (stand, _):
+        reader, writer = await asyncio.open_connection("127.0.0.1", stand.port)
+        token = stand.bearer("ann")["authorization"].encode()
+        writer.write(
+            b"POST /orders/1 HTTP/1.1\r\nHost: x\r\nAuthorization: %b\r\nContent-Length: %b\r\n\r\nx" % (token, length)
+        )
+        with anyio.fail_after(10):
+            assert (await reader.readline()).startswith(b"HTTP/1.1 400 ")
+        writer.close()
+
+
 async def test_an_echo_streams_both_ways_at_once(folder: Path) -> None:
     async def echo(scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})

@@ -28,6 +28,7 @@ class Fault(enum.Enum):
     PROTOCOL = "protocol"
     TIMEOUT = "timeout"
     CLIENT_GONE = "client_gone"
+    CLIENT_STALLED = "client_stalled"
 
 
 class UpstreamFailed(Exception):
@@ -188,6 +189,11 @@ class Connection(asyncio.Protocol):
             return True
         waiting_for_head = self._request_done and self._head is None
         return now - self.quiet_since > (self._limits.first_byte_s if waiting_for_head else self._limits.stall_s)
+
+    def blame(self) -> Fault:
+        """Who is late when the exchange is overdue: the client if its body is awaited and the service would take more."""
+        awaited = not self._request_done and not self._write_paused and self._head is None
+        return Fault.CLIENT_STALLED if awaited else Fault.TIMEOUT
 
     # --- asyncio.Protocol ----------------------------------------------------------------------------------------------------
 

@@ -142,7 +142,7 @@ class AddressPool:
         """Fails overdue exchanges, closes connections idle too long."""
         for connection in tuple(self._open):
             if connection.busy and connection.overdue(now):
-                connection.fail(Fault.TIMEOUT)
+                connection.fail(connection.blame())
         for connection in tuple(self._idle):
             if now - connection.quiet_since > self._limits.keep_alive_s:
                 self._idle.remove(connection)
