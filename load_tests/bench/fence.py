@@ -9,6 +9,7 @@ import argparse
 import asyncio
 import os
 import secrets
+import shutil
 import signal
 import socket
 import statistics
@@ -56,7 +57,7 @@ async def running_postgres() -> AsyncIterator[tuple[postgres.PostgresServer, Dsn
         state = Path(folder)
         server = postgres.PostgresServer(
             bin=postgres.bin_folder(state, account),
-            data=data_folder(state, account) / "pg" / "data",
+            data=data_folder(state, account) / f"pg-{secrets.token_hex(4)}" / "data",
             port=port,
             password=Secret(secrets.token_urlsafe(16)),
             account=account,
@@ -77,6 +78,7 @@ async def running_postgres() -> AsyncIterator[tuple[postgres.PostgresServer, Dsn
         finally:
             child.send_signal(signal.SIGINT)
             child.wait(20)
+            shutil.rmtree(server.data.parent, ignore_errors=True)
 
 
 async def hold(
