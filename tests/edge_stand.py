@@ -212,17 +212,16 @@ async def serving(app: ASGIApp, *, http: Any = "httptools") -> AsyncIterator[int
         access_log=False,
         timeout_graceful_shutdown=1,
     )
+    config.load()
     server = uvicorn.Server(config)
-    server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign]
+    server.lifespan = config.lifespan_class(config)
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
-        async with asyncio.TaskGroup() as group:
-            task = group.create_task(server.serve(sockets=[listener]))
-            while not server.started:  # noqa: ASYNC110 - uvicorn offers no event
-                await asyncio.sleep(0.005)
+        await server.startup(sockets=[listener])
+        try:
             yield listener.getsockname()[1]
-            server.should_exit = True
-            await task
+        finally:
+            await server.shutdown(sockets=[listener])
 
 
 @asynccontextmanager
