@@ -21,17 +21,19 @@ from tests.directory_service import lookup_key
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-async def live(
-    postgres_server: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[Stand]:
-    async with stand(postgres_server, tmp_path, monkeypatch) as built, built.running():
-        yield built
+@pytest.fixture(scope="module")
+async def live(postgres_server: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stand]:
+    """One running cell; each test has subjects of its own."""
+    folder = tmp_path_factory.mktemp("cell")
+    with pytest.MonkeyPatch.context() as patch:
+        async with stand(postgres_server, folder, patch) as built, built.running():
+            yield built
 
 
-async def everywhere(live: Stand, sql: str) -> list[asyncpg.Record]:
-    """The rows of every shard."""
-    return [row for dsns in live.dsns.values() for row in await rows(dsns, sql)]
+async def everywhere(live: Stand, sql: str, subject: str) -> list[asyncpg.Record]:
+    """A subject's rows of every shard."""
+    asked = f"{sql} subject_id = '{subject}'"
+    return [row for dsns in live.dsns.values() for row in await rows(dsns, asked)]
 
 
 async def test_a_placement_becomes_active_when_its_shards_fence_stands(live: Stand) -> None:
@@ -39,7 +41,7 @@ async def test_a_placement_becomes_active_when_its_shards_fence_stands(live: Sta
     answer = await live.call("GET", f"/cell/epochs/{subject}", live.service())
     told = answer.json()
     assert (told["epoch"], told["state"], told["lease_ms"]) == (epoch, "active", LEASE_MS)
-    found = await everywhere(live, "SELECT epoch, state, services FROM domicile.home")
+    found = await everywhere(live, "SELECT epoch, state, services FROM domicile.home WHERE", subject)
     assert [tuple(row) for row in found] == [(epoch, "active", ["orders"])]
 
 
@@ -107,7 +109,7 @@ async def test_a_sign_up_places_and_answers_with_the_first_decision(live: Stand)
     header = {"domicile-decision": answer.json()["decision"]}
     written = await live.call("POST", "/records/notes", live.service() | header, json={"body": "hello"})
     assert written.status_code == 201, written.text
-    kinds = await everywhere(live, "SELECT kind FROM domicile.outbox")
+    kinds = await everywhere(live, "SELECT kind FROM domicile.outbox WHERE", answer.json()["subject_id"])
     assert "signup" in {row["kind"] for row in kinds}
 
 
@@ -169,7 +171,7 @@ async def test_jobs_get_decisions_as_policy_allows_and_each_is_recorded(live: St
     assert (await live.call("GET", "/records/notes", live.service() | header)).status_code == 200
     refused = await live.call("POST", "/records/notes", live.service() | header, json={"body": "x"})
     assert refused.status_code == 403
-    recorded = await everywhere(live, "SELECT actor FROM domicile.outbox WHERE kind = 'job_decision'")
+    recorded = await everywhere(live, "SELECT actor FROM domicile.outbox WHERE kind = 'job_decision' AND", subject)
     assert [row["actor"] for row in recorded] == ["service:orders"]
     for change, service, expected in (
         ({"verb": "write"}, "orders", 403),

@@ -329,6 +329,13 @@ async def test_the_records_role_cannot_move_a_fence(postgres_server: PostgresSer
                 await opened.records.execute(sql)
 
 
+@pytest.fixture(scope="module")
+async def shelf(postgres_server: PostgresServer) -> AsyncIterator[tuple[Shard, Dsns]]:
+    """One shard for tests that bring their own subjects."""
+    async with open_shard(postgres_server) as (shard, _, dsns):
+        yield shard, dsns
+
+
 @pytest.mark.parametrize(
     ("state", "epoch", "timeout", "expected"),
     [
@@ -344,9 +351,10 @@ async def test_the_records_role_cannot_move_a_fence(postgres_server: PostgresSer
     ],
 )
 async def test_the_fence_function_raises_a_state_of_its_own_for_each_refusal(
-    postgres_server: PostgresServer, state: State, epoch: int, timeout: str, expected: str | None
+    shelf: tuple[Shard, Dsns], state: State, epoch: int, timeout: str, expected: str | None
 ) -> None:
-    async with open_shard(postgres_server) as (shard, _, dsns), connect(dsns.records) as service:
+    shard, dsns = shelf
+    async with connect(dsns.records) as service:
         subject = mint_subject_id()
         await place(shard, subject, 5, state)
         await service.execute(f"SET transaction_timeout = '{timeout}'")
