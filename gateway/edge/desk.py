@@ -5,7 +5,7 @@ from collections.abc import Callable
 from directory.placement.core import Placement
 from foundation import trace
 from foundation.problems import Code, Problem
-from foundation.words import RegionId, Verb, verb_of_method
+from foundation.words import Epoch, RegionId, Verb, verb_of_method
 from gateway.edge.book import Book
 from gateway.edge.core import Gathered, Outcome, judge
 from gateway.edge.headers import RequestFields
@@ -14,6 +14,8 @@ from gateway.edge.ports import Home, Homeless, Homes
 from gateway.edge.target import Route, Target, query_value
 from gateway.identity.tokens import Identities, Identity, Unidentified
 
+NO_EPOCH = Epoch(0)
+"""Below every epoch: what is held of a person who has no home."""
 _NO_RULES = Problem(code=Code.NOT_READY, detail="no rules have been received yet", retry_after_s=1)
 _IDENTITY_HIT = CACHED.labels("identity", "hit")
 _IDENTITY_MISS = CACHED.labels("identity", "miss")
@@ -102,9 +104,10 @@ class Desk:
     async def gather_anew(self, request: Request, gathered: Gathered) -> Gathered:
         """The same facts with the home asked of the directory itself, newer than the one they hold."""
         who, home = gathered.who, gathered.home
-        if not isinstance(who, Identity) or not isinstance(home, Placement):
+        if not isinstance(who, Identity):
             return gathered
-        homes: list[Home | None] = [await self.homes.refresh(key, newer_than=home.epoch) for key in who.login]
+        held = home.epoch if isinstance(home, Placement) else NO_EPOCH
+        homes: list[Home | None] = [await self.homes.refresh(key, newer_than=held) for key in who.login]
         return self._gathered(request, who, _agreed(homes))
 
     def judge(self, gathered: Gathered, book: Book) -> Outcome:

@@ -1,7 +1,8 @@
 """Carries an admitted request to its service and the answer back; tries once more where that is safe.
 
-A service's `Domicile-Refusal: stale_epoch` leads to a new look at the directory and a second try, `cell_behind` to a short wait and a
-second try, both only while the whole body is still here. A broken answer breaks off towards the client too: never a forged end.
+A service's `Domicile-Refusal: stale_epoch` leads to a new look at the directory and one more try, `cell_behind` to growing waits and
+further tries within a second, both only while the whole body is still here. A broken answer breaks off towards the client too: never
+a forged end.
 """
 
 import asyncio
@@ -19,17 +20,17 @@ from gateway.edge.core import RETRY_AFTER_S, Admitted
 from gateway.edge.desk import Desk, Request
 from gateway.edge.headers import read_response
 from gateway.edge.observed import FAULTS, RETRIES, SERVED
+from gateway.edge.tries import Tries
 from gateway.edge.upstream.connection import Fault, ResponseHead, UpstreamFailed
 from gateway.edge.upstream.forwarder import Exchange, Forwarder, may_repeat
 from gateway.identity.address import Network, trusted
 
 log = logs.get(__name__)
 
-CELL_BEHIND_WAIT_S = 0.1
 WATCH_AFTER_S = 0.05
 """A client's leaving is watched for once an answer takes longer than this; a watcher per request costs more than most answers."""
 _REFUSAL = b"domicile-refusal"
-_RETRYABLE = {b"stale_epoch": "stale_epoch", b"cell_behind": "cell_behind"}
+_CURABLE = {code.value.encode("ascii"): code for code in (Code.STALE_EPOCH, Code.CELL_BEHIND)}
 _VIA = b"1.1 domicile"
 _STALLED = Problem(code=Code.BAD_REQUEST, detail="the body did not arrive in time")
 
@@ -62,38 +63,37 @@ class Answerer:
             if body.gone:
                 raise ClientLeft
             return _STALLED
-        repeated: str | None = None
+        tries = Tries()
         while True:
             book = desk.book
             if book is None:
                 return Problem(code=Code.NOT_READY, detail="the rules are gone", retry_after_s=RETRY_AFTER_S)
             try:
-                reason = await self._try(request, admitted, body, book, send, repeated)
+                refusal = await self._try(request, admitted, body, book, send, fresh=tries.after_fault)
             except UpstreamFailed as exc:
                 FAULTS.labels(exc.fault.value).inc()
-                if repeated is None and may_repeat(exc, method=request.method, whole=body.whole is not None):
-                    repeated = "reset"
-                    RETRIES.labels(repeated).inc()
+                if may_repeat(exc, method=request.method, whole=body.whole is not None) and tries.again_after_fault():
+                    RETRIES.labels("reset").inc()
                     continue
                 return self._problem_of(exc, admitted, request)
-            if reason is None:
+            if refusal is None:
                 return None
-            if repeated in _RETRYABLE.values() or body.whole is None:
-                return _behind(reason)
-            repeated = reason
-            RETRIES.labels(reason).inc()
-            if reason == "cell_behind":
-                await asyncio.sleep(CELL_BEHIND_WAIT_S)
-            else:
+            wait_s = tries.again_after(refusal)
+            if wait_s is None or body.whole is None:
+                return _behind(refusal)
+            RETRIES.labels(refusal.value).inc()
+            await asyncio.sleep(wait_s)
+            if refusal is Code.STALE_EPOCH or admitted.epoch is None:
+                # Without an epoch it is a sign-up, which may have been placed meanwhile.
                 renewed = await again()
                 if isinstance(renewed, Problem):
                     return renewed
                 admitted = renewed
 
     async def _try(
-        self, request: Request, admitted: Admitted, body: Body, book: Book, send: Send, repeated: str | None
-    ) -> str | None:
-        """One exchange. None when the answer was sent, else the service's reason for a second try."""
+        self, request: Request, admitted: Admitted, body: Body, book: Book, send: Send, *, fresh: bool
+    ) -> Code | None:
+        """One exchange, on a connection just made if `fresh`. None when the answer was sent, else the refusal that another try may cure."""
         loop = asyncio.get_running_loop()
         started = loop.time()
         exchange = await self._forwarder.open(
@@ -102,7 +102,7 @@ class Answerer:
             self._rest(request, admitted, body, book),
             head_only=request.method == "HEAD",
             done=body.whole is not None,
-            fresh=repeated == "reset",
+            fresh=fresh,
         )
         helper = Helper(loop, body, exchange)
         try:
@@ -268,15 +268,16 @@ def _request_line(request: Request) -> bytes:
     return b"%b %b HTTP/1.1\r\n" % (request.method.encode("ascii"), target)
 
 
-def _refusal_of(head: ResponseHead) -> str | None:
-    """The service's refusal that a second try may cure, or None. Only refusals carry it: never a success."""
+def _refusal_of(head: ResponseHead) -> Code | None:
+    """The service's refusal that another try may cure, or None. Only refusals carry it: never a success."""
     if head.status < 400:
         return None
     for name, value in head.headers:
         if name == _REFUSAL:
-            return _RETRYABLE.get(value)
+            return _CURABLE.get(value)
     return None
 
 
-def _behind(reason: str) -> Problem:
-    return Problem(code=Code.CELL_BEHIND, detail=f"the cell answered {reason}; try again", retry_after_s=RETRY_AFTER_S)
+def _behind(refusal: Code) -> Problem:
+    detail = f"the cell answered {refusal.value}; try again"
+    return Problem(code=Code.CELL_BEHIND, detail=detail, retry_after_s=RETRY_AFTER_S)

@@ -20,6 +20,7 @@ from foundation.words import FeedSeq, RegionId, RulesDigest
 from gateway.edge.desk import Desk
 from gateway.edge.events import Recorder
 from gateway.edge.keeper import Keeper, RulesRefused, verified
+from gateway.edge.tries import BEHIND_WAITS_S
 from gateway.identity.tokens import Identities
 from routing_rules.rules import load
 from tests.conftest import eventually
@@ -107,8 +108,17 @@ async def test_a_chunked_body_is_kept_for_the_second_try_too(folder: Path) -> No
         assert service.bodies == [b"in pieces", b"in pieces"]
 
 
-async def test_a_cell_that_stays_behind_is_a_503_after_one_more_try(folder: Path) -> None:
-    service = Guarded(epoch=7, behind=5)
+async def test_a_cell_that_was_behind_when_the_epoch_changed_is_waited_for(folder: Path) -> None:
+    service = Guarded(epoch=7, behind=len(BEHIND_WAITS_S))
+    async with serving(service) as port, edge(folder, port) as stand:
+        stand.settle("ann", placement(epoch=7))
+        async with HttpClient(base_url=stand.url) as http:
+            response = await http.post("/orders/1", headers=stand.bearer("ann"), content=b"once")
+            assert (response.status_code, response.text) == (200, "served")
+
+
+async def test_a_cell_that_stays_behind_is_a_503_after_a_bounded_number_of_tries(folder: Path) -> None:
+    service = Guarded(epoch=7, behind=100)
     async with serving(service) as port, edge(folder, port) as stand:
         stand.settle("ann", placement(epoch=7))
         async with HttpClient(base_url=stand.url) as http:
@@ -116,7 +126,7 @@ async def test_a_cell_that_stays_behind_is_a_503_after_one_more_try(folder: Path
             assert (response.status_code, response.json()["code"]) == (503, "cell_behind")
             assert response.headers["retry-after"] == "1"
             assert "domicile-refusal" not in response.headers
-        assert len(service.bodies) == 2
+        assert len(service.bodies) == 1 + len(BEHIND_WAITS_S)
 
 
 async def test_a_body_too_large_to_keep_is_not_tried_again(folder: Path) -> None:
