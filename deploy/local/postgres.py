@@ -73,15 +73,17 @@ def bin_folder(state: Path, account: Account | None) -> Path:
 def prepare(server: PostgresServer) -> bool:
     """Makes the data folder if it is not there yet and writes the configuration; True when it was made.
 
-    A folder that an interrupted start left half made is thrown away: it becomes the real one by a rename only.
+    A folder becomes the real one by a rename only. What an interrupted start left half made is thrown away as far as it can be: an
+    initdb that outlived its starter may still write there, so each start makes a folder of another name.
     Raises SettingsError with initdb's own words.
     """
     fresh = not (server.data / "PG_VERSION").exists()
     if fresh:
-        partial = server.data.with_name(server.data.name + ".partial")
-        shutil.rmtree(partial, ignore_errors=True)
+        for left in server.data.parent.glob(f"{server.data.name}.*"):
+            _remove(left)
         shutil.rmtree(server.data, ignore_errors=True)
         owned_folder(server.data.parent, server.account)
+        partial = server.data.with_name(f"{server.data.name}.{secrets.token_hex(4)}.partial")
         _initdb(server, partial)
         partial.rename(server.data)
     for name, content in (("domicile.conf", _CONF), ("pg_hba.conf", _HBA)):
@@ -110,6 +112,13 @@ def _initdb(server: PostgresServer, folder: Path) -> None:
         pwfile.unlink(missing_ok=True)
     if done.returncode != 0:
         raise SettingsError(f"initdb failed: {done.stderr.strip()}")
+
+
+def _remove(left: Path) -> None:
+    if left.is_dir():
+        shutil.rmtree(left, ignore_errors=True)
+    else:
+        left.unlink(missing_ok=True)
 
 
 def _write(server: PostgresServer, path: Path, content: str) -> None:

@@ -231,18 +231,19 @@ def test_stale_files_of_a_crash_do_not_stop_a_start(tmp_path: Path) -> None:
         server = data_folder(state, unprivileged()) / "postgres" / "directory"
         # A pid file naming a process that lives (this one) but is no Postgres, a half made data folder, an old lock file.
         (server / "data" / "postmaster.pid").write_text(f"{os.getpid()}\n{server / 'data'}\n")
-        (server / "data.partial").mkdir()
+        (server / "data.0badc0de.partial" / "base").mkdir(parents=True)
         (state / "lock").write_text(f"{os.getpid()}\n")
         assert not lock.is_held(state / "lock")
         with stack(state, "postgres-directory") as second:
             assert second.child("postgres-directory")["state"] == "running"
+            assert not list(server.glob("data.*"))
 
 
 def _reached(moment: str, state: Path) -> bool:
     server = data_folder(state, unprivileged()) / "postgres" / "eu-de"
     match moment:
         case "initdb":
-            return (server / "data.partial" / "base").exists()
+            return any(server.glob("data.*.partial/base"))
         case "postgres starting":
             return (server / "data" / "postmaster.pid").exists()
         case _:
