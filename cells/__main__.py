@@ -6,6 +6,7 @@ from pathlib import Path
 
 from cells.app import opened
 from cells.settings import CellSettings
+from foundation import logs
 from foundation.server import Drain, run, serve
 from foundation.settings import load
 
@@ -13,6 +14,7 @@ from foundation.settings import load
 async def main(path: Path) -> None:
     """Serves until told to stop. Raises SettingsError."""
     settings = load(path, CellSettings)
+    logs.configure(f"cell-{settings.cell}")
     drain = Drain()
     async with opened(settings, drain=drain) as cell:
         await serve(cell.app, host=settings.host, port=settings.port, workers=cell.workers, drain=drain)

@@ -119,9 +119,12 @@ async def serve(
         listener.close()
 
 
-def run(process: str, main: Coroutine[Any, Any, None], *, level: str = "INFO") -> int:
-    """Runs a process's main coroutine on uvloop and returns its exit status; a setting that does not hold is said in one line."""
-    logs.configure(process, level)
+def run(process: str, main: Coroutine[Any, Any, None]) -> int:
+    """Runs a process's main coroutine on uvloop and returns its exit status; a setting that does not hold is said in one line.
+
+    `process` names it in logs until `main` has read whose gateway or cell service it is (`logs.configure`).
+    """
+    logs.configure(process)
     try:
         uvloop.run(main)
     except SettingsError as exc:

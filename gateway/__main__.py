@@ -4,6 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from foundation import logs
 from foundation.server import Drain, run, serve
 from foundation.settings import load
 from gateway.app import opened
@@ -14,6 +15,7 @@ from gateway.settings import Settings
 async def main(path: Path) -> None:
     """Serves until told to stop. Raises SettingsError."""
     settings = load(path, Settings)
+    logs.configure(f"gateway-{settings.region}")
     drain = Drain()
     async with opened(settings, drain=drain) as gateway:
         await serve(

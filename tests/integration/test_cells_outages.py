@@ -118,6 +118,7 @@ shard_env_suffixes = {{ owner = "_OWNER", cell = "_CELL", records = "_RECORDS" }
             _, errors = await child.communicate()
         log = errors.decode()
         assert '"event":"shard_open"' in log
+        assert all('"process":"cell-eu-de"' in line for line in log.splitlines())
         assert all(dsns.cell.reveal() not in log for dsns in built.dsns.values())
 
 

@@ -163,7 +163,9 @@ async def test_a_gateway_from_its_start_to_its_drain(
 
                     await eventually(frozen)
                     await _drains(http, service, bearer("ann"), process, url)
-                    assert "ann" not in (folder / "gateway.log").read_text()
+                    log = (folder / "gateway.log").read_text()
+                    assert "ann" not in log
+                    assert {json.loads(line)["process"] for line in log.splitlines()} == {"gateway-eu"}
 
 
 async def test_the_known_are_served_when_the_directory_is_gone(

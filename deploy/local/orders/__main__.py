@@ -7,6 +7,7 @@ from pathlib import Path
 from cells.guard.mount import guarding
 from deploy.local.orders.app import orders_app
 from deploy.local.orders.settings import read
+from foundation import logs
 from foundation.problems import Problem
 from foundation.server import Drain, run, serve
 
@@ -14,6 +15,7 @@ from foundation.server import Drain, run, serve
 async def orders(path: Path) -> None:
     """Serves until told to stop. Raises SettingsError."""
     settings = read(path)
+    logs.configure(f"{settings.service}-{settings.cell}")
     drain = Drain()
     async with guarding(
         cell=settings.cell_id,
