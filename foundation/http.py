@@ -78,14 +78,14 @@ def application(
 
 
 class Observed:
-    """ASGI middleware: continues the caller's trace, counts and times requests by route pattern."""
+    """ASGI middleware: continues the caller's trace, counts and times requests by route pattern. Under another one it does nothing."""
 
     def __init__(self, app: ASGIApp, clock: Clock | None = None) -> None:
         self._app = app
         self._clock = clock or SystemClock()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] != "http" or "trace" in scope:
             await self._app(scope, receive, send)
             return
         started = self._clock.monotonic_s()

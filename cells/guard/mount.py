@@ -11,7 +11,7 @@ from cells.guard.middleware import Guard
 from cells.guard.worker import EpochKeeper
 from foundation.clock import Clock, SystemClock
 from foundation.decision_header import ServiceVerifier
-from foundation.http import client
+from foundation.http import Observed, client
 from foundation.settings import read_keyring
 from foundation.tokens import TokenFile
 from foundation.words import CellId, ServiceId
@@ -29,9 +29,9 @@ class Guarding:
         self._verifier = verifier
         self._clock = clock
 
-    def guard(self, app: ASGIApp, *, anonymous: Iterable[str] = (), signup: Iterable[str] = ()) -> Guard:
-        """`app` behind a guard; both kinds of paths are exact."""
-        return Guard(
+    def guard(self, app: ASGIApp, *, anonymous: Iterable[str] = (), signup: Iterable[str] = ()) -> ASGIApp:
+        """`app` behind a guard; both kinds of paths are exact. What the guard refuses counts in the request metrics too."""
+        guard = Guard(
             app,
             verifier=self._verifier,
             keeper=self.keeper,
@@ -39,6 +39,7 @@ class Guarding:
             anonymous=anonymous,
             signup=signup,
         )
+        return Observed(guard)
 
 
 @asynccontextmanager

@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
+from prometheus_client import REGISTRY
 
 from cells.guard.client import CellService
 from cells.guard.mount import Guarding
@@ -189,6 +190,17 @@ async def test_an_id_that_is_none_leads_nowhere_and_asks_nobody(product: Product
     assert product.cell.seen_headers == []
 
 
+async def test_what_is_passed_and_what_the_guard_refuses_count_as_one_request_each(product: Product) -> None:
+    def counted(route: str, status: int) -> float:
+        labels = {"route": route, "method": "GET", "status": str(status)}
+        return REGISTRY.get_sample_value("domicile_requests_total", labels) or 0.0
+
+    refused, passed = counted("unmatched", 409), counted("/orders", 200)
+    assert (await product.ask("GET", "/orders", epoch=4)).status_code == 409
+    assert (await product.ask("GET", "/orders")).status_code == 200
+    assert (counted("unmatched", 409), counted("/orders", 200)) == (refused + 1, passed + 1)
+
+
 @pytest.mark.parametrize(
     ("code", "epoch", "status"),
     [(Code.STALE_EPOCH, 6, 409), (Code.CELL_BEHIND, None, 503), (Code.SUBJECT_FROZEN, None, 503)],
@@ -276,8 +288,9 @@ async def test_the_process_serves_when_its_cell_is_there_and_drains_on_sigterm(t
         finally:
             process.kill()
             process.wait()
-    events = [json.loads(line)["event"] for line in (tmp_path / "log").read_text().splitlines()]
-    assert {"serving", "cell_heard", "cell_silent", "served"} <= set(events)
+    lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+    assert {"serving", "cell_heard", "cell_silent", "served"} <= {line["event"] for line in lines}
+    assert {line["process"] for line in lines} == {"orders-eu-de"}
 
 
 def test_settings_that_do_not_hold_are_said_in_one_line(tmp_path: Path) -> None:
