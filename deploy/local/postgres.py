@@ -77,10 +77,10 @@ def prepare(server: PostgresServer) -> bool:
     initdb that outlived its starter may still write there, so each start makes a folder of another name.
     Raises SettingsError with initdb's own words.
     """
+    for left in server.data.parent.glob(f"{server.data.name}.*"):
+        _remove(left)
     fresh = not (server.data / "PG_VERSION").exists()
     if fresh:
-        for left in server.data.parent.glob(f"{server.data.name}.*"):
-            _remove(left)
         shutil.rmtree(server.data, ignore_errors=True)
         owned_folder(server.data.parent, server.account)
         partial = server.data.with_name(f"{server.data.name}.{secrets.token_hex(4)}.partial")
