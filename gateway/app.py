@@ -9,8 +9,8 @@ from starlette.types import ASGIApp
 from directory.feed.client import FeedFollower
 from directory.placement.client import ClientLimits, DirectoryClient, SecondLevelSettings
 from directory.placement.remote import HttpDirectory
-from directory.placement.sealed import Seal
-from directory.placement.valkey import valkey_store
+from directory.placement.second_level.sealed import Seal
+from directory.placement.second_level.valkey import valkey_store
 from foundation import http
 from foundation.blinding import Blinder, BlindingKey
 from foundation.clock import Clock, SystemClock

@@ -13,10 +13,10 @@ from directory.placement.batching import Batcher, TooManyWaiting
 from directory.placement.circuit import Circuit
 from directory.placement.core import FeedEvent, Placement, Resolved, ResolvedSubjects
 from directory.placement.remote import Directory, DirectoryUnavailable
-from directory.placement.sealed import Seal
-from directory.placement.second_level import SecondLevel
+from directory.placement.second_level.level import SecondLevel
+from directory.placement.second_level.sealed import Seal
+from directory.placement.second_level.valkey import SecondLevelStore
 from directory.placement.table import ABSENT, OVERTAKEN, Absent, Overtaken, PlacementTable
-from directory.placement.valkey import SecondLevelStore
 from foundation import logs
 from foundation.clock import Clock
 from foundation.problems import Code, Problem

@@ -7,8 +7,8 @@ import pytest
 import redis.asyncio
 
 from deploy.local.valkey import ValkeyServer
-from directory.placement.sealed import LEASE, Seal
-from directory.placement.valkey import SecondLevelStore, valkey_store
+from directory.placement.second_level.sealed import LEASE, Seal
+from directory.placement.second_level.valkey import SecondLevelStore, valkey_store
 from foundation.mute import Secret
 from foundation.words import FeedSeq
 from tests.conftest import eventually

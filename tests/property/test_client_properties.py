@@ -16,8 +16,16 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from directory.placement.core import Placement, RulesEvent, State
 from directory.placement.known import KnownPlacements
-from directory.placement.sealed import LEASE, VERSION, Seal, decode_placement, decode_position, decode_subject
-from directory.placement.second_level import SecondLevel
+from directory.placement.second_level.filling import Filler
+from directory.placement.second_level.level import SecondLevel
+from directory.placement.second_level.sealed import (
+    LEASE,
+    VERSION,
+    Seal,
+    decode_placement,
+    decode_position,
+    decode_subject,
+)
 from directory.placement.table import ABSENT, OVERTAKEN, PlacementTable
 from foundation.clock import ManualClock
 from foundation.mute import Secret
@@ -330,7 +338,7 @@ class Simulation:
         level = gateway.level
         kind = self.chance.choice(("fill", "carry", "keys"))
         if kind == "fill":
-            gateway.start(kind, level.fill_some())
+            gateway.start(kind, level.fill())
         elif kind == "carry":
             gateway.start(kind, level.carry())
         else:
@@ -417,7 +425,7 @@ async def _reading_the_position_last(self: PausingStore, names: Sequence[str]) -
 _read = PausingStore.read
 
 PLANTED = {
-    "a fill is not held against what was carried before its lease": (SecondLevel, "_may_fill", lambda *a: True),
+    "a fill is not held against what was carried before its lease": (Filler, "_may_fill", lambda *a: True),
     "a carried event leaves leases standing": (MemoryStore, "amend", _keeping_leases),
     "a carried event adds entries": (MemoryStore, "amend", _adding),
     "events are not carried": (MemoryStore, "amend", _carrying_nothing),

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.anyio
 
 def test_clients_of_the_directory_never_load_a_database_driver() -> None:
     code = (
-        "import sys, directory.placement.client, directory.feed.client, directory.placement.valkey\n"
+        "import sys, directory.placement.client, directory.feed.client, directory.placement.second_level.valkey\n"
         "sys.exit(any(name == 'asyncpg' or name.endswith('.store') for name in sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0

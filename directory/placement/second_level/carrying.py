@@ -1,0 +1,106 @@
+"""Carrying the feed over into the second level: whoever of the region's gateways comes first, one event once, in order."""
+
+import asyncio
+import secrets
+from collections import deque
+
+from directory.feed.client import FeedFollower, good_prefix
+from directory.placement import client_metrics as metrics
+from directory.placement.core import FEED_PAGE_MAX, FeedEvent, PlacementEvent
+from directory.placement.remote import Directory, DirectoryUnavailable
+from directory.placement.second_level.sealed import Position
+from directory.placement.second_level.shelf import Body, Shelf
+from directory.placement.table import AnyId, PlacementTable
+from foundation import logs
+from foundation.words import FeedSeq
+
+log = logs.get(__name__)
+
+GAP_EVENTS_MAX = 10_000
+CARRY_BATCH_MAX = 500
+AT_ONCE = 0.0
+TAKE_OVER_S = 0.02
+
+
+class Carrier:
+    """Brings the stored position to the follower's. `wake` is set when an event came."""
+
+    def __init__(self, shelf: Shelf, *, table: PlacementTable, follower: FeedFollower, directory: Directory) -> None:
+        """`follower` must feed `table` before this object."""
+        self._shelf = shelf
+        self._table = table
+        self._follower = follower
+        self._directory = directory
+        self._watched: bytes | None = None
+        self._recent: deque[FeedEvent] = deque(maxlen=GAP_EVENTS_MAX)
+        self.wake = asyncio.Event()
+        follower.listeners.append(self._on_event)
+
+    def _on_event(self, event: FeedEvent) -> None:
+        self._recent.append(event)
+        self.wake.set()
+
+    async def carry(self) -> float | None:
+        """One step. Seconds after which to go on, None when nothing is left."""
+        if self._follower.position is None or self._follower.restored:
+            return None
+        shelf, target = self._shelf, self._table.position
+        raw = (await shelf.store.read([shelf.position_name]))[0]
+        position = shelf.open_position(raw)
+        if position is None:
+            return await self._begin(raw, target, "missing" if raw is None else "bad")
+        shelf.generation = position.generation
+        metrics.SECOND_LEVEL_POSITION.set(position.applied)
+        if position.applied >= target:
+            return None
+        if target - position.applied > GAP_EVENTS_MAX:
+            return await self._begin(raw, target, "gap")
+        if position.applying > position.applied and raw != self._watched:
+            # Another gateway is at it: look again, and take over only if nothing moved.
+            self._watched = raw
+            return TAKE_OVER_S
+        await self._carry_on(raw, position)
+        return AT_ONCE
+
+    async def _carry_on(self, raw: bytes | None, position: Position) -> None:
+        """The next events after `position`; nothing when another gateway has moved it meanwhile."""
+        shelf, generation = self._shelf, position.generation
+        events = await self._events_after(position.applied)
+        upto = events[-1].seq
+        applying = max(position.applying, upto)
+        begun = await shelf.move(raw, Position(generation=generation, applied=position.applied, applying=applying))
+        if begun is None:
+            return
+        rows = [row for event in events if isinstance(event, PlacementEvent) for row in self._rows(generation, event)]
+        for start in range(0, len(rows), CARRY_BATCH_MAX):
+            await shelf.store.amend(rows[start : start + CARRY_BATCH_MAX])
+        await shelf.move(begun, Position(generation=generation, applied=upto, applying=applying))
+
+    def _rows(self, generation: str, event: PlacementEvent) -> list[tuple[str, bytes]]:
+        placement = event.placement
+        bodies: list[tuple[AnyId, Body]] = [
+            *((key, None) for key in event.keys_removed),
+            *((key, placement.subject_id) for key in event.keys_added),
+            (placement.subject_id, placement),
+        ]
+        named = ((self._shelf.name(generation, id_), body) for id_, body in bodies)
+        return [(name, self._shelf.seal(name, event.seq, body)) for name, body in named]
+
+    async def _events_after(self, applied: FeedSeq) -> list[FeedEvent]:
+        """The next events after `applied`: from memory where they are, else from the directory. Raises DirectoryUnavailable."""
+        if self._recent and self._recent[0].seq <= applied + 1:
+            start = applied + 1 - self._recent[0].seq
+            return [self._recent[index] for index in range(start, min(start + CARRY_BATCH_MAX, len(self._recent)))]
+        page = await self._directory.feed(applied, limit=min(CARRY_BATCH_MAX, FEED_PAGE_MAX), wait_ms=0)
+        if not page.events or len(good_prefix(page, applied)) < len(page.events):
+            raise DirectoryUnavailable("malformed")
+        return list(page.events)
+
+    async def _begin(self, raw: bytes | None, target: FeedSeq, reason: str) -> float:
+        """A new generation of names, which is empty and so as new as can be."""
+        fresh = Position(generation=secrets.token_hex(8), applied=target, applying=target)
+        if await self._shelf.move(raw, fresh) is not None:
+            self._shelf.generation = fresh.generation
+            metrics.SECOND_LEVEL_RESETS.labels(reason).inc()
+            log.info("second_level_begun", reason=reason, seq=target)
+        return AT_ONCE
