@@ -1,0 +1,79 @@
+"""Every bench, short: `python -m load_tests.bench [NAME …] [--full]` (`make bench`). Prints figures, asserts nothing.
+
+Each is a module beside this one and a process of its own; `python -m load_tests.bench.NAME --help` names its options. What needs a
+running stack is left out, and said so, where none runs.
+"""
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+
+ROOT = Path(__file__).parents[2]
+BENCH_S_MAX = 900
+
+
+class Bench(msgspec.Struct, frozen=True, kw_only=True):
+    """`short`: options that keep it under a minute. `stack`: it measures the stack that runs on `.domicile`."""
+
+    headline: str
+    short: tuple[str, ...] = ()
+    stack: bool = False
+
+
+BENCHES = {
+    "resolve": Bench(headline="Cached resolve: time and memory by entries (docs/benchmarks/resolve.md)"),
+    "edge": Bench(
+        headline="The edge: CPU time of the gateway for each proxied request (docs/benchmarks/edge.md)",
+        short=("--requests", "5000", "--rounds", "2"),
+    ),
+    "fence": Bench(
+        headline="The fence: cuts under load, statements beside plain ones (docs/benchmarks/fence.md)",
+        short=("--cuts", "5", "--statements", "1500"),
+    ),
+    "visibility": Bench(headline="The feed: how soon every gateway has taken in a change", stack=True),
+}
+
+
+def command(name: str, *, full: bool) -> list[str]:
+    """What runs one bench. Pure."""
+    short = () if full else BENCHES[name].short
+    return [sys.executable, "-P", "-m", f"load_tests.bench.{name}", *short]
+
+
+def stack_runs(state: Path) -> bool:
+    from deploy.local import lock
+    from deploy.local.layout import Paths
+
+    return lock.is_held(Paths(state.absolute()).lock)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit status 1 when a bench ended with an error; the others run all the same."""
+    parser = argparse.ArgumentParser(prog="python -m load_tests.bench", description=__doc__)
+    parser.add_argument("names", nargs="*", choices=[*BENCHES, []], metavar="NAME", help=", ".join(BENCHES))
+    parser.add_argument("--full", action="store_true", help="with the sizes that docs/benchmarks was measured with")
+    asked = parser.parse_args(arguments)
+    failed = []
+    for name in asked.names or BENCHES:
+        print(f"\n== {BENCHES[name].headline}", flush=True)
+        if BENCHES[name].stack and not stack_runs(ROOT / ".domicile"):
+            print("left out: it measures a running stack, and none runs on .domicile (`make run`)", flush=True)
+            continue
+        try:
+            ended = subprocess.run(command(name, full=asked.full), cwd=ROOT, check=False, timeout=BENCH_S_MAX)
+        except subprocess.TimeoutExpired:
+            print(f"gave up after {BENCH_S_MAX} s", flush=True)
+            failed.append(name)
+            continue
+        if ended.returncode != 0:
+            failed.append(name)
+    if failed:
+        print(f"\nended with an error: {', '.join(failed)}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
