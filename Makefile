@@ -1,7 +1,7 @@
 # Everything runs from .venv, which is made from the locks. `make help` lists what there is.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help run tour test check bench clean
+.PHONY: help run tour test check bench docs clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -20,7 +20,7 @@ tour: $(READY) ## Install, start the stack, play the tour, end; exits with the t
 	@$(BIN)/domicile up --tour-and-exit
 
 test: $(READY_DEV) ## Run the tests on real Postgres and Valkey
-	@$(BIN)/python -m pytest -m "not bench"
+	@$(BIN)/python -m pytest
 
 check: $(READY_DEV) ## Style, types, layers
 	$(BIN)/ruff check .
@@ -28,8 +28,11 @@ check: $(READY_DEV) ## Style, types, layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(READY_DEV) ## Print the figures of docs/benchmarks (takes minutes; asserts nothing)
-	@$(BIN)/python -m pytest -m bench -s
+bench: $(READY_DEV) ## Print the figures of docs/benchmarks in a short form (a minute or two; asserts nothing)
+	@$(BIN)/python -m load_tests.bench
+
+docs: $(READY) ## Write docs/api.md from the program
+	@$(BIN)/python -m deploy.docs
 
 clean: ## Remove the virtual environment, caches and the stack's state
 	@if [ -d .domicile ] && [ -x $(BIN)/domicile ]; then $(BIN)/domicile reset --yes; fi

@@ -1,0 +1,291 @@
+"""Writes docs/api.md: `python -m deploy.docs` (`make docs`). Every call, shape and code in it is taken from the program.
+
+The directory's part is its OpenAPI document in prose. Calls of the cell service and of the gateway are taken from their routes; one that
+nobody described here, or a description of none, is an error.
+"""
+
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import msgspec
+from starlette.routing import Route
+
+from cells.records import api as records_api
+from cells.service import api as cell_api
+from cells.service.signup import SignUpRequest
+from directory import app as directory_app
+from directory import openapi
+from foundation.problems import Code, status_of, title_of
+from gateway.edge import api as edge_api
+
+API = Path(__file__).parents[1] / "docs" / "api.md"
+_NO_LAST_NEWLINE = r"(?!\n)"
+"""What patterns end in besides `$`, for dialects in which that also matches before a last newline."""
+
+NOT_YET_GIVEN = frozenset({Code.ALREADY_PLACED, Code.RATE_LIMITED})
+"""Codes that are reserved and that nothing answers in this release."""
+
+CELL_CALLS = {
+    "POST /cell/signup": (
+        "a product service with its decision of verb `signup`",
+        "`SignUpRequest`; `services` empty = the caller's own",
+        '201 `{"subject_id", "epoch", "decision"}`: the first decision about the new person, verb `write`',
+    ),
+    "GET /cell/epochs/{subject_id}": (
+        "a product service",
+        "",
+        '200 `{"subject_id", "epoch", "state", "change", "lease_ms"}`; 404 `no_home`',
+    ),
+    "GET /cell/changes": (
+        "a product service",
+        f"`?after=N&wait_ms=` (waits at most {cell_api.WAIT_MS_MAX} ms)",
+        '200 `{"changes": [{"subject_id", "epoch", "state"}], "next", "reset", "lease_ms"}`',
+    ),
+    "POST /cell/jobs/decisions": (
+        "a product service",
+        "`JobRequest`",
+        '200 `{"decision"}`, as policy\'s `jobs` allows',
+    ),
+    "POST /cell/events": ("a gateway of the cell's region", "`EventsRequest`", "204, once the events are durable"),
+}
+RECORDS_CALLS = {
+    "GET /records/{table}": "rows that the contract lets the caller read",
+    "HEAD /records/{table}": "the same without a body",
+    "POST /records/{table}": "inserts one row or several",
+    "PATCH /records/{table}": "changes the rows that the filter names",
+    "DELETE /records/{table}": "deletes the rows that the filter names",
+}
+GATEWAY_CALLS = {
+    "GET /.well-known/domicile/preview": (
+        "`?residence=DE&service=orders`",
+        (
+            'where a sign-up would go: `{"jurisdiction", "region", "home", "ground"}`; 400 `residence_required`, '
+            "404 `unknown_service`, 451 `no_cell_allowed`"
+        ),
+    ),
+}
+
+_PREFACE = """\
+# API
+
+<!-- Written by `make docs` from the program; edit deploy/docs.py instead. -->
+
+Every process answers `/healthz` (alive), `/readyz` (would take traffic, else a problem document) and `/metrics` (Prometheus). How the calls
+hang together is in [architecture.md](architecture.md); the dialect of `/records` in [contracts.md](contracts.md).
+"""
+
+_GATEWAY = """\
+## Gateway
+
+What clients call, with `Authorization: Bearer <token of an issuer that the gateway's settings name>`:
+
+| path | goes to |
+| --- | --- |
+| `/{service}/…` | the service in the cell of the token's person; policy's `anonymous` and `signup` routes need no home |
+| `/{service}/…signup route…?residence=DE` | the service in a cell that may hold a person of that residence |
+| `/records/{table}` | the records API of the cell of the token's person |
+
+Dot segments, plain or encoded, and ambiguous framing are 400. Inbound `Domicile-*` fields are dropped, but a request with `Domicile-For` is
+403.
+
+Its own calls, without a token:
+
+"""
+
+_DIRECTORY = """\
+## Directory
+
+Its OpenAPI document is at `/openapi.json`. Every call needs a service token; any of the roles opens the door. Each may also answer
+400 `bad_request`, 401 `unauthenticated`, 403 `forbidden`, 500 `internal`, 503 `not_ready`.
+"""
+
+_HEADERS = """\
+## Response headers
+
+| field | on | says |
+| --- | --- | --- |
+| `Domicile-Verdict` | every answer of a gateway to a request for a service | `serve`; `redirect` with 421; else `refuse` |
+| `Domicile-Cell` | answers that came from a cell | which cell served |
+| `Domicile-Epoch` | the same, where a subject was decided about | the epoch of the decision |
+| | `stale_epoch` of a guard or the records API | the epoch that holds |
+| `Domicile-Refusal` | refusals of guards and of the records API, towards the gateway only | the code: not the service's own answer |
+| `ETag` | `GET /v1/subjects/{id}` and answers that changed one | the epoch, for `If-Match` |
+| | answers with rules | their digest |
+| `Idempotent-Replayed` | `POST /v1/subjects` | `true`: an earlier request with this key had the effect |
+| `Retry-After` | 503 that will pass | seconds |
+| `WWW-Authenticate` | 401 | `Bearer` |
+"""
+
+_PROBLEMS = """\
+## Problem codes
+
+Refusals are problem documents (RFC 9457, `application/problem+json`): `type` (`urn:domicile:problem:<code>`), `title`, `status`,
+`detail`, and `code`, which is stable. Further members: `home` (an origin) and `ground` with 421; `ground` with 451; `epoch` with
+`stale_epoch` and `precondition_failed`; `kinds` with `key_taken`; `state` with `conflict` of a state call. The records API adds
+PostgREST's `message`, `details`, `hint`; where the dialect or Postgres refuses, `code` is PostgREST's or the SQLSTATE.
+"""
+
+_ISSUER = """\
+## Development token issuer
+
+Part of the embedded stack only: it gives a token to whoever asks.
+
+| call | answer |
+| --- | --- |
+| `GET /.well-known/openid-configuration` | OIDC discovery |
+| `GET /jwks` | its public keys |
+| `POST /mint` `{"sub", "email", "email_verified", "claims", "ttl_s", "alg"}` | `{"access_token", "token_type", "expires_in"}` |
+| `POST /rotate` | new signing keys; the older ones stay in `/jwks` for a day |
+
+All members of a `/mint` but `sub` are optional.
+"""
+
+
+def document() -> str:
+    """The whole file. Pure but for reading the program's own declarations. Raises LookupError where route and description disagree."""
+    parts = [_PREFACE, *_gateway(), *_cell_service(), *_directory(), _ISSUER, _HEADERS, *_problems()]
+    return "\n".join(part.rstrip("\n") + "\n" for part in parts)
+
+
+def _calls(routes: Iterable[Any]) -> list[str]:
+    return [
+        f"{method} {route.path}"
+        for route in routes
+        if isinstance(route, Route)
+        for method in sorted(route.methods or ())
+        # Starlette adds HEAD to each GET.
+        if method != "HEAD" or "GET" not in (route.methods or ())
+    ]
+
+
+def agreed(routes: Sequence[str], described: Mapping[str, Any]) -> None:
+    """Raises LookupError unless both name the same calls."""
+    if set(routes) != set(described):
+        apart = ", ".join(sorted(set(routes) ^ set(described)))
+        raise LookupError(f"routes and their descriptions in deploy/docs.py differ: {apart}")
+
+
+def _gateway() -> list[str]:
+    # Handlers are not called, so what they work on may be absent; likewise below.
+    agreed(_calls(edge_api.routes(cast("Any", None))), GATEWAY_CALLS)
+    rows = [(f"`{call}` {asked}", answer) for call, (asked, answer) in GATEWAY_CALLS.items()]
+    return [_GATEWAY + _table(("call", "answer"), rows)]
+
+
+def _cell_service() -> list[str]:
+    nothing = cast("Any", None)
+    agreed(_calls(cell_api.routes(nothing)), CELL_CALLS)
+    records = records_api.routes(nothing, nothing, nothing)
+    methods = {f"{method} {route.path}" for route in records for method in (route.methods or ())}
+    agreed(sorted(methods), RECORDS_CALLS)
+    rows = [(f"`{call}`", who, asked, answer) for call, (who, asked, answer) in CELL_CALLS.items()]
+    schemas = msgspec.json.schema_components(
+        [SignUpRequest, cell_api.JobRequest, cell_api.EventsRequest], ref_template="{name}"
+    )[1]
+    return [
+        "## Cell service\n\nCalled by product services with their service token, and by gateways. `/records` is what people reach too.\n",
+        _table(("call", "caller", "asks", "answer"), rows),
+        _table(("call", "does"), [(f"`{call}`", does) for call, does in RECORDS_CALLS.items()]),
+        *_shapes(schemas),
+    ]
+
+
+def _directory() -> list[str]:
+    declared = directory_app.operations(cast("Any", None))
+    described = openapi.document(declared, version="")
+    parts = [_DIRECTORY]
+    for one in declared:
+        call = described["paths"][one.path][one.method.lower()]
+        parts.append(f"### `{one.method} {one.path}`\n\n{one.summary}.\n")
+        facts = [("roles", ", ".join(f"`{role}`" for role in one.roles))]
+        facts += [(f"{p.place} `{p.name}`", f"{p.description} ({_type(p.schema)})") for p in one.parameters]
+        if one.body is not None:
+            facts.append(("body", _type(call["requestBody"]["content"]["application/json"]["schema"])))
+        answers = {
+            status: response
+            for status, response in call["responses"].items()
+            if "application/json" in response["content"]
+        }
+        facts += [(status, _type(each["content"]["application/json"]["schema"])) for status, each in answers.items()]
+        facts += [(str(status_of(code)), f"`{code.value}`") for code in one.refusals]
+        parts.append(_table(("", ""), facts))
+    return [*parts, *_shapes(described["components"]["schemas"])]
+
+
+def _shapes(schemas: Mapping[str, Any]) -> list[str]:
+    parts = ["### Shapes\n"]
+    for name, schema in sorted(schemas.items()):
+        if "properties" not in schema:
+            parts.append(f"`{name}`: {_type(schema)}\n")
+            continue
+        told = " ".join(str(schema.get("description", "")).split())
+        required = schema.get("required", [])
+        rows = [
+            (f"`{field}`{'' if field in required else ' (optional)'}", _type(kind))
+            for field, kind in schema["properties"].items()
+        ]
+        parts.append(f"`{name}`{f': {told}' if told else ''}\n\n{_table(('member', 'is'), rows)}")
+    return parts
+
+
+def _type(schema: Mapping[str, Any]) -> str:
+    """A JSON Schema in words. Pure."""
+    if "$ref" in schema:
+        return f"`{schema['$ref'].rsplit('/', 1)[-1]}`"
+    if "anyOf" in schema:
+        return " or ".join(_type(one) for one in schema["anyOf"])
+    if "enum" in schema:
+        return ", ".join(f"`{value}`" for value in schema["enum"])
+    if "const" in schema:
+        return f"`{schema['const']}`"
+    kind = schema.get("type", "anything")
+    if kind == "array":
+        inner = schema.get("items")
+        return (
+            f"list{_bounds(schema)} of {_type(inner)}"
+            if isinstance(inner, dict) and inner
+            else f"list{_bounds(schema)}"
+        )
+    if kind == "object":
+        values = schema.get("additionalProperties")
+        return f"object of {_type(values)}" if isinstance(values, dict) and values else "object"
+    pattern = schema.get("pattern", "").removesuffix(_NO_LAST_NEWLINE)
+    return f"{kind}{_bounds(schema)}" + (f", like `{pattern}`" if pattern else "")
+
+
+def _bounds(schema: Mapping[str, Any]) -> str:
+    for low, high in (("minimum", "maximum"), ("minLength", "maxLength"), ("minItems", "maxItems")):
+        least, most = schema.get(low), schema.get(high)
+        unit = " characters" if low == "minLength" else ""
+        if least is not None and most is not None:
+            return f" ({least}{unit})" if least == most else f" ({least} to {most}{unit})"
+        if most is not None:
+            return f" (≤ {most}{unit})"
+        if least is not None:
+            return f" (≥ {least}{unit})"
+    return ""
+
+
+def _problems() -> list[str]:
+    rows = [
+        (str(status_of(code)), f"`{code.value}`", title_of(code) + (" (reserved)" if code in NOT_YET_GIVEN else ""))
+        for code in sorted(Code, key=lambda code: (status_of(code), code.value))
+    ]
+    return [_PROBLEMS, _table(("status", "code", "title"), rows)]
+
+
+def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [columns, ["---"] * len(columns), *rows]
+    escaped = [" | ".join(cell.replace("|", "\\|") for cell in line) for line in lines]
+    return "".join(f"| {line} |\n" for line in escaped)
+
+
+def main() -> int:
+    API.write_text(document(), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
