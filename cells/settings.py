@@ -20,7 +20,7 @@ class Suffixes(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CellSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """One cell service. Paths name secrets of mode 0600; `blinding_keyring` is kept for the cell's own alias claims."""
+    """One cell service. Paths name secrets of mode 0600."""
 
     cell: CellId
     host: str
@@ -30,7 +30,6 @@ class CellSettings(msgspec.Struct, frozen=True, kw_only=True):
     service_issuers: tuple[Issuer, ...]
     cell_root_keyring: str
     contracts: str
-    blinding_keyring: str = ""
     shard_env_suffixes: Suffixes = Suffixes()
     rows_max: int = 1000
 
@@ -49,10 +48,6 @@ class CellSettings(msgspec.Struct, frozen=True, kw_only=True):
     def roots(self) -> tuple[RootKey, ...]:
         """Generations of the cell's root key, the signing one first. Raises SettingsError."""
         return tuple(RootKey(kid, key) for kid, key in read_keyring(Path(self.cell_root_keyring)))
-
-    def blinding_keys(self) -> int:
-        """How many blinding keys are live. Raises SettingsError."""
-        return len(read_keyring(Path(self.blinding_keyring))) if self.blinding_keyring else 1
 
     def dsns(self, dsn_env: str) -> Dsns:
         """A shard's DSNs by role, out of the environment. Raises SettingsError."""

@@ -26,10 +26,17 @@ HEADER_BYTES_MAX = 4096
 _VERSION = "v1"
 
 
+class ProvenKey(msgspec.Struct, frozen=True):
+    """A lookup key that a person's token proves control of, and of which kind it is (`foundation.blinding.LOGIN`, `EMAIL`)."""
+
+    kind: str
+    key: LookupKey
+
+
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
     """What was decided for one request. Sent inside the deciding region only; holds no personal data.
 
-    `subject` is None on sign-up, and then `keys` are the lookup keys that the token proves (login first, then verified aliases)
+    `subject` is None on sign-up, and then `keys` are what the token proves (the login under each live blinding key, then verified aliases)
     and `residence` is the declared one. `expires` is unix seconds. `id` is unique, for the record; a decision is not single-use.
     """
 
@@ -43,7 +50,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     rules: RulesDigest
     expires: float
     id: str
-    keys: tuple[LookupKey, ...] = ()
+    keys: tuple[ProvenKey, ...] = ()
     residence: Country | None = None
 
 

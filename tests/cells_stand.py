@@ -20,8 +20,9 @@ from cells.app import Cell, opened
 from cells.settings import CellSettings
 from deploy.local.postgres import PostgresServer
 from directory.app import opened as opened_directory
+from foundation.blinding import LOGIN
 from foundation.clock import SystemClock
-from foundation.decision_header import Decision, Minter, RootKey, new_decision_id
+from foundation.decision_header import Decision, Minter, ProvenKey, RootKey, new_decision_id
 from foundation.http import HttpClient
 from foundation.mute import Secret
 from foundation.postgres import connect
@@ -31,7 +32,6 @@ from foundation.words import (
     CellId,
     Country,
     Epoch,
-    LookupKey,
     RulesDigest,
     ServiceId,
     SubjectId,
@@ -135,7 +135,7 @@ class Stand:
         actor: str | None = None,
         purpose: str = "service",
         rules: str | None = None,
-        keys: tuple[LookupKey, ...] = (),
+        keys: tuple[ProvenKey, ...] = (),
         residence: str | None = None,
         minter: Minter | None = None,
         cell: CellId = CELL,
@@ -160,7 +160,12 @@ class Stand:
 
     def signing_up(self, name: str, residence: str = "DE", service: str = "orders") -> dict[str, str]:
         header = self.decision(
-            None, None, service=service, verb=Verb.SIGNUP, keys=(lookup_key(name),), residence=residence
+            None,
+            None,
+            service=service,
+            verb=Verb.SIGNUP,
+            keys=(ProvenKey(LOGIN, lookup_key(name)),),
+            residence=residence,
         )
         return header | self.service(service)
 

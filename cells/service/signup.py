@@ -13,12 +13,11 @@ from directory.placement.answers import ClaimedKey, PlaceRequest, Slug
 from directory.placement.core import Placement, State
 from directory.placement.remote import DirectoryUnavailable
 from foundation import logs
-from foundation.blinding import EMAIL, LOGIN
 from foundation.decision_header import Decision, new_decision_id
 from foundation.http import body_json, json_response
 from foundation.ledger.port import Event, Kind
 from foundation.problems import Code, Problem, ProblemError, refuse
-from foundation.words import LookupKey, ServiceId, SubjectId
+from foundation.words import ServiceId, SubjectId
 
 log = logs.get(__name__)
 
@@ -68,7 +67,7 @@ class SignUp:
         asked = PlaceRequest(
             residence=str(decision.residence),
             services=services,
-            keys=tuple(claimed(decision.keys, self._context.blinding_keys)),
+            keys=tuple(ClaimedKey(kind=proven.kind, key=proven.key) for proven in decision.keys),
             reason=f"sign-up for {decision.service}",
         )
         try:
@@ -109,8 +108,3 @@ class SignUp:
             details={"epoch": placement.epoch, "rules": decision.rules, "services": list(placement.services)},
         )
         await self._context.shard_of(home).record([event])
-
-
-def claimed(keys: tuple[LookupKey, ...], blinding_keys: int) -> list[ClaimedKey]:
-    """Keys of a decision as the directory takes them: first the login under each live blinding key, then verified aliases."""
-    return [ClaimedKey(kind=LOGIN if index < blinding_keys else EMAIL, key=key) for index, key in enumerate(keys)]

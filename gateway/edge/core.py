@@ -5,12 +5,13 @@ from typing import assert_never
 import msgspec
 
 from directory.placement.core import Placement, State, refusal
+from foundation.blinding import EMAIL, LOGIN
+from foundation.decision_header import ProvenKey
 from foundation.problems import Code, Problem
 from foundation.words import (
     CellId,
     Country,
     Epoch,
-    LookupKey,
     MalformedWord,
     RegionId,
     RulesDigest,
@@ -50,7 +51,7 @@ class Admitted(msgspec.Struct, frozen=True, kw_only=True):
     subject: SubjectId | None = None
     epoch: Epoch | None = None
     digest: RulesDigest | None = None
-    keys: tuple[LookupKey, ...] = ()
+    keys: tuple[ProvenKey, ...] = ()
     residence: Country | None = None
 
 
@@ -216,10 +217,15 @@ def _into(
             verb=Verb.SIGNUP,
             purpose=verdict.purpose,
             digest=verdict.digest,
-            keys=who.login + who.email,
+            keys=_proven(who),
             residence=residence,
         )
     return _denied(verdict, subject=None)
+
+
+def _proven(who: Identity) -> tuple[ProvenKey, ...]:
+    logins = [ProvenKey(LOGIN, key) for key in who.login]
+    return (*logins, *(ProvenKey(EMAIL, key) for key in who.email))
 
 
 def _denied(verdict: Elsewhere | Refuse, subject: SubjectId | None) -> Refused:

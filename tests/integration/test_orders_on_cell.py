@@ -13,8 +13,9 @@ from cells.guard.mount import Guarding
 from cells.guard.worker import EpochKeeper
 from deploy.local.orders.app import orders_app
 from deploy.local.postgres import PostgresServer
+from foundation.blinding import LOGIN
 from foundation.clock import SystemClock
-from foundation.decision_header import ServiceVerifier, service_key
+from foundation.decision_header import ProvenKey, ServiceVerifier, service_key
 from foundation.http import HttpClient
 from foundation.mute import Secret
 from foundation.postgres import migrate, migrations_in
@@ -53,7 +54,7 @@ class Product:
 
     async def sign_up(self, name: str) -> httpx.Response:
         header = self.stand.decision(
-            None, None, service="orders", verb=Verb.SIGNUP, keys=(lookup_key(name),), residence="DE"
+            None, None, service="orders", verb=Verb.SIGNUP, keys=(ProvenKey(LOGIN, lookup_key(name)),), residence="DE"
         )
         body = {"name": name, "email": f"{name}@example.de", "birth_date": "1990-02-03", "locale": "de-DE"}
         return await self.http.post("/orders/sign-up", headers=header, json=body)

@@ -81,7 +81,7 @@ def test_the_verdict_is_total_and_admits_only_what_the_facts_allow(facts: Gather
     if outcome.verb is Verb.SIGNUP:
         assert facts.home is Homeless.NONE
         assert facts.target.route is Route.SIGNUP
-        assert outcome.keys == facts.who.login
+        assert tuple(proven.key for proven in outcome.keys) == facts.who.login
         return
     assert isinstance(facts.home, Placement)
     assert (outcome.subject, outcome.epoch, outcome.cell) == (

@@ -5,6 +5,8 @@ from typing import Any
 import pytest
 
 from directory.placement.core import Placement, State
+from foundation.blinding import EMAIL, LOGIN
+from foundation.decision_header import ProvenKey
 from foundation.mute import Secret
 from foundation.problems import Code
 from foundation.words import Epoch, FeedSeq, LookupKey, RegionId, ServiceId, Verb
@@ -113,7 +115,7 @@ def test_a_sign_up_carries_the_keys_that_the_token_proves() -> None:
     assert isinstance(found, Admitted)
     assert (found.verb, found.subject, found.epoch, found.residence) == (Verb.SIGNUP, None, None, "DE")
     decision = service_verifier("eu-de", "orders").verify(BOOK.mint(found), CLOCK.unix_s())
-    assert decision.keys == ("a" * 32, "e" * 32)
+    assert decision.keys == (ProvenKey(LOGIN, "a" * 32), ProvenKey(EMAIL, "e" * 32))
 
 
 def test_a_repeated_sign_up_is_an_ordinary_write() -> None:
