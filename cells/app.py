@@ -13,11 +13,12 @@ from cells.records.contracts import Contract, read_folder
 from cells.service import api as cell_api
 from cells.service.context import Context
 from cells.service.directory import CellDirectory
-from cells.service.rules import HeldRules, RulesKeeper
 from cells.service.worker import ShardWorker
 from cells.settings import CellSettings
 from cells.shards.homes import Homes
 from cells.shards.shard import Shard
+from directory.feed.client import FeedFollower
+from directory.rules.client import HeldRules, RulesFollower
 from foundation import logs
 from foundation.clock import Clock, SystemClock
 from foundation.decision_header import CellVerifier, Minter
@@ -39,7 +40,8 @@ class Cell:
     context: Context
     contracts: Mapping[str, Contract]
     settings: CellSettings
-    keeper: RulesKeeper
+    feed: FeedFollower
+    rules: RulesFollower
     drain: Drain
     app: ASGIApp = field(init=False)
     shards: dict[ShardId, ShardWorker] = field(default_factory=dict)
@@ -54,7 +56,7 @@ class Cell:
 
     @property
     def workers(self) -> dict[str, Worker]:
-        return {"rules": self.keeper.follow, "shards": self.run_shards}
+        return {"feed": self.feed.run, "rules": self.rules.run, "shards": self.run_shards}
 
     def ready(self) -> Problem | None:
         """None once rules, feed and shards have been heard; a shard that is down refuses its own subjects only."""
@@ -69,7 +71,7 @@ class Cell:
             return "no rules are known yet"
         if self.mistakes:
             return "; ".join(self.mistakes)
-        if self.keeper.follower.went_back or any(worker.follower.went_back for worker in self.shards.values()):
+        if self.feed.restored or any(worker.follower.went_back for worker in self.shards.values()):
             return "the directory was restored from an older state"
         if not self.shards or not all(worker.shard.tried for worker in self.shards.values()):
             return "shards are being opened"
@@ -79,7 +81,7 @@ class Cell:
 
     async def run_shards(self) -> None:
         """Waits for the first rules, then runs each shard that they declare. Policy that adds shards asks for a new start."""
-        await self.keeper.first.wait()
+        await self.rules.first.wait()
         self._declare()
         async with asyncio.TaskGroup() as group:
             for name, worker in self.shards.items():
@@ -125,6 +127,7 @@ async def opened(
     async with client() as http, client(settings.directory, token=token, connections_max=64) as calls:
         directory = CellDirectory(calls)
         held = HeldRules()
+        feed = FeedFollower(directory, used)
         context = Context(
             cell=settings.cell,
             clock=used,
@@ -135,12 +138,12 @@ async def opened(
             homes=Homes(started_unix_s=used.unix_s()),
             directory=directory,
             shards={},
-            blinding_keys=settings.blinding_keys(),
         )
         yield Cell(
             context=context,
             contracts=contracts,
             settings=settings,
-            keeper=RulesKeeper(directory, held, used),
+            feed=feed,
+            rules=RulesFollower(directory, feed, held, used),
             drain=drain or Drain(),
         )

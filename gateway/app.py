@@ -11,6 +11,7 @@ from directory.placement.client import ClientLimits, DirectoryClient, SecondLeve
 from directory.placement.remote import HttpDirectory
 from directory.placement.second_level.sealed import Seal
 from directory.placement.second_level.valkey import valkey_store
+from directory.rules.client import HeldRules, RulesFollower
 from foundation import http
 from foundation.blinding import Blinder, BlindingKey
 from foundation.clock import Clock, SystemClock
@@ -70,8 +71,8 @@ async def opened(settings: Settings, *, drain: Drain, clock: Clock | None = None
         homes = DirectoryHomes(client, follower, lambda: keeper.stale_s_max)
         identities = Identities(http.token_verifier(settings.issuers, to_issuers, clock), blinder, clock)
         desk = Desk(settings.region, identities, homes)
-        keeper = Keeper(directory, desk, region=settings.region, root=root, clock=clock)
-        follower.listeners.append(keeper.hear)
+        rules = RulesFollower(directory, follower, HeldRules(), clock)
+        keeper = Keeper(rules, desk, region=settings.region, root=root, clock=clock)
         desk.trouble = keeper.problem
         recorder = Recorder(lambda: _cell_services(desk))
         skew = Skew(clock)
@@ -102,7 +103,7 @@ async def opened(settings: Settings, *, drain: Drain, clock: Clock | None = None
             workers={
                 "feed": follower.run,
                 "second level": client.run,
-                "rules": keeper.run,
+                "rules": rules.run,
                 "records": lambda: recorder.deliver(to_cells),
                 "skew": lambda: skew.watch(to_directory),
                 "upstream": pools.sweep,

@@ -25,11 +25,25 @@ from directory.placement.core import (
     PlacementEvent,
     Resolved,
     ResolvedSubjects,
+    RulesDocument,
+    RulesEvent,
     State,
 )
 from directory.placement.remote import DirectoryUnavailable
 from foundation.server import bind
-from foundation.words import CellId, Country, Epoch, FeedSeq, JurisdictionId, LookupKey, ServiceId, ShardId, SubjectId
+from foundation.words import (
+    CellId,
+    Country,
+    Epoch,
+    FeedSeq,
+    JurisdictionId,
+    LookupKey,
+    RulesDigest,
+    ServiceId,
+    ShardId,
+    SubjectId,
+)
+from routing_rules.rules import load
 
 FACTS = Facts(facts_id=1, regimes=(JurisdictionId("eu"),), residence=Country("DE"))
 
@@ -61,6 +75,8 @@ class MemoryDirectory:
         self.events: list[FeedEvent] = []
         self.placements: dict[SubjectId, Placement] = {}
         self.keys: dict[LookupKey, SubjectId] = {}
+        self.current_rules: RulesDocument | None = None
+        self.documents: dict[RulesDigest, RulesDocument] = {}
         self.down: str | None = None
         self.questions: list[int] = []
         self.hold: asyncio.Event | None = None
@@ -91,10 +107,21 @@ class MemoryDirectory:
         event = PlacementEvent(
             seq=FeedSeq(len(self.events) + 1), at=0.0, placement=placement, keys_added=added, keys_removed=removed
         )
+        self._tell(event)
+        return placement
+
+    def publish(self, policy: str) -> RulesDocument:
+        """These rules from now on. Tests take documents away or change them."""
+        digest, seq = load(policy).digest, FeedSeq(len(self.events) + 1)
+        document = RulesDocument(digest=digest, policy=policy, seq=seq, published_at=0.0, actor="operator:test")
+        self.current_rules = self.documents[digest] = document
+        self._tell(RulesEvent(seq=seq, at=0.0, digest=digest))
+        return document
+
+    def _tell(self, event: FeedEvent) -> None:
         self.events.append(event)
         self._changed.set()
         self._changed = asyncio.Event()
-        return placement
 
     def resolve_now(self, keys: list[LookupKey]) -> Resolved:
         found = {key: self.placements[self.keys[key]] for key in keys if key in self.keys}
@@ -129,6 +156,13 @@ class MemoryDirectory:
                 pass
         self._check()
         return FeedPage(events=tuple(self.events[after : after + limit]), head=self.head)
+
+    async def rules(self, digest: RulesDigest | None = None) -> RulesDocument:
+        self._check()
+        found = self.current_rules if digest is None else self.documents.get(digest)
+        if found is None:
+            raise DirectoryUnavailable("status-404")
+        return found
 
     async def _asked(self, count: int) -> None:
         self._check()

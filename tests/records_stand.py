@@ -11,14 +11,14 @@ from cells.records import api
 from cells.records.contracts import Contract
 from cells.service.context import Context
 from cells.service.directory import CellDirectory
-from cells.service.rules import HeldRules
 from cells.shards.homes import Homes
 from cells.shards.shard import Shard
 from deploy.local.postgres import PostgresServer
+from directory.rules.client import HeldRules
 from foundation.clock import SystemClock
 from foundation.decision_header import CellVerifier, Decision, Minter, new_decision_id
 from foundation.http import HttpClient, ServiceAuth, application, client, token_verifier
-from foundation.words import RECORDS, ActorId, Epoch, ServiceId, SubjectId, Verb, mint_subject_id
+from foundation.words import RECORDS, ActorId, Epoch, FeedSeq, ServiceId, SubjectId, Verb, mint_subject_id
 from routing_rules.rules import load
 from tests.cells_stand import POLICY, ROOT
 from tests.cells_support import (
@@ -105,7 +105,7 @@ async def records_stand(
     name, dsns = await make_shard_database(server, ddl)
     tokens = ServiceIssuer(folder)
     rules = HeldRules()
-    rules.take(load(POLICY), 0.0)
+    rules.take(load(POLICY), FeedSeq(1), 0.0)
     homes = Homes(started_unix_s=CLOCK.unix_s())
     shard = Shard(cell=CELL, shard=S1, dsns=dsns, contracts=held, homes=homes, clock=CLOCK)
     try:

@@ -5,10 +5,10 @@ from starlette.requests import Request
 
 from cells.service.core import service_of
 from cells.service.directory import CellDirectory
-from cells.service.rules import HeldRules
 from cells.shards.core import Home
 from cells.shards.homes import Homes
 from cells.shards.shard import Shard, unreachable
+from directory.rules.client import HeldRules
 from foundation.clock import Clock
 from foundation.decision_header import HEADER, CellVerifier, Decision, DecisionRefused, Minter
 from foundation.http import ServiceAuth
@@ -17,7 +17,7 @@ from foundation.words import RECORDS, CellId, ServiceId, ShardId, SubjectId
 
 
 class Context(msgspec.Struct, kw_only=True):
-    """One cell service. `shards` fills when the first rules have come; `blinding_keys` is the number of live blinding keys."""
+    """One cell service. `shards` fills when the first rules have come."""
 
     cell: CellId
     clock: Clock
@@ -28,7 +28,6 @@ class Context(msgspec.Struct, kw_only=True):
     homes: Homes
     directory: CellDirectory
     shards: dict[ShardId, Shard]
-    blinding_keys: int = 1
 
     async def product_service(self, request: Request) -> ServiceId:
         """The product service whose token the request bears. Raises ProblemError."""

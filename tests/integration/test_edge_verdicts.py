@@ -10,19 +10,19 @@ import anyio
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from directory.placement.core import RulesDocument, RulesEvent
-from directory.placement.remote import DirectoryUnavailable
+from directory.feed.client import FeedFollower
+from directory.rules.client import HeldRules, RulesFollower
+from foundation.blinding import Blinder, BlindingKey
 from foundation.clock import ManualClock
 from foundation.http import HttpClient
 from foundation.ledger.port import Event, Kind
 from foundation.mute import Secret
-from foundation.words import FeedSeq, RegionId, RulesDigest
+from foundation.words import RegionId
 from gateway.edge.desk import Desk
 from gateway.edge.events import Recorder
-from gateway.edge.keeper import Keeper, RulesRefused, verified
+from gateway.edge.keeper import Keeper
 from gateway.edge.tries import BEHIND_WAITS_S
 from gateway.identity.tokens import Identities
-from routing_rules.rules import load
 from tests.conftest import eventually
 from tests.edge_stand import (
     CLOCK,
@@ -35,6 +35,7 @@ from tests.edge_stand import (
     service_verifier,
     serving,
 )
+from tests.memory_directory import MemoryDirectory
 
 pytestmark = pytest.mark.anyio
 
@@ -267,88 +268,39 @@ async def test_metrics_and_preview_are_the_gateways_own(folder: Path) -> None:
         ).json()
         assert (preview["jurisdiction"], preview["region"], preview["home"]) == ("us", "us", "https://us.example.com")
         assert (await http.get("/.well-known/domicile/preview")).json()["code"] == "residence_required"
+        twice = await http.get("/.well-known/domicile/preview?residence=DE&residence=US&service=orders")
+        assert twice.json()["code"] == "bad_request"
 
 
 # --- rules -------------------------------------------------------------------------------------------------------------------
 
 ADDRESSES = {"eu-de": "127.0.0.1:1", "us-va": "127.0.0.1:2"}
-TEXT = policy_text(ADDRESSES, ADDRESSES)
-NEWER = TEXT + "# newer\n"
 
 
-def document(text: str, seq: int, digest: RulesDigest | None = None) -> RulesDocument:
-    return RulesDocument(
-        digest=digest or load(text).digest, policy=text, seq=FeedSeq(seq), published_at=0.0, actor="operator:test"
-    )
-
-
-class Documents:
-    """The port `gateway.edge.keeper.RulesSource` over a table; what is missing cannot be had."""
-
-    def __init__(self) -> None:
-        self.current: RulesDocument | None = None
-        self.by_digest: dict[RulesDigest, RulesDocument] = {}
-
-    async def rules(self, digest: RulesDigest | None = None) -> RulesDocument:
-        found = self.current if digest is None else self.by_digest.get(digest)
-        if found is None:
-            raise DirectoryUnavailable("status-404")
-        return found
-
-
-def keeper_of(folder: Path, source: Documents, clock: ManualClock) -> tuple[Keeper, Desk]:
-    from tests.edge_stand import Blinder, BlindingKey
-
+async def test_the_desk_gets_a_book_of_each_rules_that_come_to_hold(folder: Path) -> None:
+    directory, clock = MemoryDirectory(), ManualClock()
     blinder = Blinder((BlindingKey("b1", Secret(b"b" * 32)),))
     desk = Desk(RegionId("eu"), Identities(People(folder).verifier(), blinder, clock), MemoryHomes())
-    return Keeper(source, desk, region=RegionId("eu"), root=("r1", Secret(REGION_ROOT)), clock=clock), desk
-
-
-async def test_rules_come_at_the_start_and_then_by_the_feed(folder: Path) -> None:
-    source = Documents()
-    keeper, desk = keeper_of(folder, source, ManualClock())
+    feed = FeedFollower(directory, clock)
+    rules = RulesFollower(directory, feed, HeldRules(), clock)
+    keeper = Keeper(rules, desk, region=RegionId("eu"), root=("r1", Secret(REGION_ROOT)), clock=clock)
     assert keeper.problem() is not None
+    text = policy_text(ADDRESSES, ADDRESSES)
     async with asyncio.TaskGroup() as group:
-        worker = group.create_task(keeper.run())
-        source.current = document(TEXT, 3)
+        workers = [group.create_task(feed.run()), group.create_task(rules.run())]
+        directory.publish(text)
         await eventually(lambda: desk.book is not None)
-        newer = document(NEWER, 5)
-        source.by_digest[newer.digest] = newer
-        keeper.hear(RulesEvent(seq=FeedSeq(2), at=0.0, digest=newer.digest))
-        keeper.hear(RulesEvent(seq=FeedSeq(5), at=0.0, digest=newer.digest))
-        await eventually(lambda: desk.book is not None and desk.book.seq == 5)
-        assert desk.book is not None
-        assert desk.book.rules.digest == newer.digest
-        worker.cancel()
-
-
-async def test_rules_that_lie_about_their_digest_never_hold(folder: Path) -> None:
-    source, clock = Documents(), ManualClock()
-    keeper, desk = keeper_of(folder, source, clock)
-    async with asyncio.TaskGroup() as group:
-        worker = group.create_task(keeper.run())
-        source.current = document(TEXT, 3)
-        await eventually(lambda: desk.book is not None)
-        wanted = load(NEWER).digest
-        source.by_digest[wanted] = document(TEXT + "# forged\n", 5, digest=wanted)
-        keeper.hear(RulesEvent(seq=FeedSeq(5), at=0.0, digest=wanted))
         assert keeper.problem() is None
+        wanted = directory.publish(text + "# newer\n")
+        del directory.documents[wanted.digest]
+        await eventually(lambda: feed.position == wanted.seq)
         clock.advance(keeper.stale_s_max + 1)
-        assert keeper.problem() is not None
-        source.by_digest[wanted] = document(NEWER, 5)
-        await eventually(lambda: desk.book is not None and desk.book.rules.digest == wanted)
+        assert keeper.problem() is not None, "newer rules are wanted for too long"
+        directory.documents[wanted.digest] = wanted
+        await eventually(lambda: desk.book is not None and desk.book.seq == wanted.seq)
         assert keeper.problem() is None
-        worker.cancel()
-
-
-def test_a_document_is_what_was_asked_for_or_refused() -> None:
-    digest = load(TEXT).digest
-    assert verified(document(TEXT, 1), digest).digest == digest
-    for wrong, asked in ((document(TEXT, 1), load(NEWER).digest), (document(TEXT, 1, load(NEWER).digest), None)):
-        with pytest.raises(RulesRefused, match="digest"):
-            verified(wrong, asked)
-    with pytest.raises(RulesRefused, match="policy"):
-        verified(document("nonsense", 1, digest), None)
+        for worker in workers:
+            worker.cancel()
 
 
 def test_the_recorders_buffer_is_bounded() -> None:

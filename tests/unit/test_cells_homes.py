@@ -4,14 +4,11 @@ import asyncio
 
 import pytest
 
-from cells.service.rules import PREVIOUS_S_MAX, HeldRules
 from cells.shards.core import Home, check, fence_for, latest_by_subject, supersedes
 from cells.shards.homes import Homes
 from directory.placement.core import Facts, Placement, PlacementEvent, State
 from foundation.problems import Code
 from foundation.words import CellId, Country, Epoch, FeedSeq, ShardId, Verb, mint_subject_id
-from routing_rules.rules import load
-from tests.cells_stand import POLICY
 from tests.cells_support import CELL, S1, home
 
 pytestmark = pytest.mark.anyio
@@ -111,17 +108,3 @@ def test_nothing_passes_but_under_the_current_epoch_in_a_state_that_allows_it(st
     unknown = check(None, Epoch(5), verb)
     assert unknown is not None
     assert unknown.code is Code.CELL_BEHIND
-
-
-def test_the_previous_rules_count_for_one_decisions_lifetime() -> None:
-    held = HeldRules()
-    one, two = load(POLICY), load(POLICY.replace("decision_s = 12", "decision_s = 13"))
-    assert not held.accepts(one.digest, 0.0)
-    assert held.take(one, 0.0)
-    assert not held.take(one, 1.0)
-    assert held.take(two, 10.0)
-    assert held.accepts(two.digest, 1e9)
-    assert held.accepts(one.digest, 10.0 + PREVIOUS_S_MAX - 0.1)
-    assert not held.accepts(one.digest, 10.0 + PREVIOUS_S_MAX)
-    assert held.take(one, 20.0)
-    assert held.accepts(one.digest, 1e9)
