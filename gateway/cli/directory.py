@@ -54,10 +54,11 @@ def resolve(
         raise click.UsageError("--issuer and --sub go together")
     if not (asked or sub or email):
         raise click.UsageError("say whom: --issuer and --sub, --email, or --key")
+    if email is not None and "@" not in email:
+        raise click.UsageError("--email takes an address such as a@example.org")
     reached = Directory(state)
     if issuer is not None and sub is not None:
-        region = addresses(state).regions.get(issuer)
-        asked += reached.blinder().login(region["issuer"] if region else issuer, sub)
+        asked += reached.blinder().login(_issuer(issuer, addresses(state).regions), sub)
     if email is not None:
         asked += reached.blinder().email(email)
     found = reached.post("/resolve", {"keys": asked})
@@ -65,9 +66,19 @@ def resolve(
         print_json(found)
         return
     rows = [(key, *_row(placement)) for key, placement in found["found"].items()]
-    print_table(("lookup key", *_COLUMNS), rows, title=f"as of event {found['as_of']}")
+    if rows:
+        print_table(("lookup key", *_COLUMNS), rows, title=f"as of event {found['as_of']}")
     for key in found["absent"]:
         click.echo(f"{key}: no home")
+
+
+def _issuer(named: str, regions: dict[str, dict[str, str]]) -> str:
+    """A region's issuer, or an issuer's own URL. Raises UsageError."""
+    if named in regions:
+        return regions[named]["issuer"]
+    if "://" not in named:
+        raise click.UsageError(f"--issuer takes a region ({', '.join(sorted(regions))}) or an issuer's URL")
+    return named
 
 
 def _parsed_keys(keys: tuple[str, ...]) -> list[str]:
@@ -165,6 +176,8 @@ def services(subject: str, state: Path, as_json: bool) -> None:
 def _change(action: str, subject: str, reason: str, epoch: int | None, state: Path, as_json: bool) -> None:
     """A compare-and-set by the epoch that is held, or by the one given."""
     path = f"/subjects/{_subject(subject)}"
+    if not reason.strip() or not reason.isprintable():
+        raise click.UsageError("--reason takes a line of text that says why")
     reached = Directory(state)
     held = reached.get(path)["placement"]["epoch"] if epoch is None else epoch
     changed = reached.post(f"{path}/{action}", {"epoch": held, "reason": reason})
@@ -181,7 +194,11 @@ def _changes(command: Any) -> Any:
     for decorate in (
         json_option,
         state_option,
-        click.option("--epoch", type=int, help="Only if this epoch holds still; default: the one that holds now."),
+        click.option(
+            "--epoch",
+            type=click.IntRange(min=1),
+            help="Only if this epoch holds still; default: the one that holds now.",
+        ),
         click.option("--reason", required=True, help="Why; it stands in the history."),
         click.argument("subject"),
     ):

@@ -12,12 +12,13 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from deploy.local.layout import REGIONS
+from deploy.local.layout import REGIONS, ProcessName
 from deploy.local.supervisor import StackView
 from foundation.clock import Clock
 
 _STYLES = {"running": "green", "starting": "yellow", "waiting": "dim", "stopped": "dim"}
-_DETAIL_CHARS_MAX = 70
+_TABLE_LINES = 4
+"""Lines of the table that are no process: a blank one, the heading, its rule, a blank one."""
 
 
 class Display(AbstractContextManager["Display"], Protocol):
@@ -109,17 +110,27 @@ class LiveTable:
     def _render(self) -> RenderableType:
         if self._view is None:
             return Text("preparing …", style="dim")
-        table = Table("process", "state", "pid", "port", "restarts", "", box=box.SIMPLE_HEAD, pad_edge=False)
-        for name, process in self._view.processes.items():
+        footer = self._footer(self._view)
+        listed, left_out = fitting(self._view, self._console.height - len(footer) - _TABLE_LINES)
+        if left_out:
+            footer.insert(0, f"{left_out} {'more ' if listed else ''}processes; `domicile status` lists all")
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+        for heading in ("process", "state", "pid", "port", "restarts"):
+            table.add_column(heading, no_wrap=True)
+        table.add_column("")
+        for name in listed:
+            process = self._view.processes[name]
             table.add_row(
                 name,
                 Text(process.state, style=_STYLES.get(process.state, "red")),
                 str(process.pid or ""),
                 str(process.port),
                 str(process.restarts or ""),
-                Text(self._view.details.get(name, "")[:_DETAIL_CHARS_MAX], style="dim"),
+                # One line a process, so that the height is known: the detail alone gives way.
+                Text(self._view.details.get(name, ""), style="dim", no_wrap=True, overflow="ellipsis"),
             )
-        return Group(table, Text("\n".join(self._footer(self._view))))
+        below = Text("\n".join(footer))
+        return Group(table, below) if listed else below
 
     def _footer(self, view: StackView) -> list[str]:
         if view.status == "ready":
@@ -127,11 +138,21 @@ class LiveTable:
         return [f"{view.status} … {self._clock.monotonic_s() - self._started:.1f} s"]
 
 
+def fitting(view: StackView, lines: int) -> tuple[list[ProcessName], int]:
+    """Which processes `lines` have room for, those that do not run first, and how many are left out. Pure."""
+    if len(view.processes) <= lines:
+        return list(view.processes), 0
+    unwell = [name for name, process in view.processes.items() if process.state != "running"]
+    # The line that counts those left out takes one.
+    listed = unwell[: max(0, lines - 1)]
+    return listed, len(view.processes) - len(listed)
+
+
 def _addresses(view: StackView) -> list[str]:
+    """Lines of at most 80 characters."""
     layout = view.layout
     return [
-        f"gateway {region.id:3} {region.city:10} {layout.url(f'gateway-{region.id}')}   "
-        f"tokens: POST {layout.url(f'issuer-{region.id}')}/mint"
+        f"gateway {region.id}  {layout.url(f'gateway-{region.id}')}  tokens: POST {layout.url(f'issuer-{region.id}')}/mint"
         for region in REGIONS
         if f"gateway-{region.id}" in view.processes
     ]

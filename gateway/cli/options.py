@@ -32,7 +32,10 @@ def print_json(value: Any) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, title: str | None = None) -> None:
-    """A table on standard output, plain and wide where that is no terminal."""
+    """A table on standard output, plain and wide where that is no terminal; `none` where there are no rows."""
+    if not rows:
+        click.echo(f"{title}: none" if title else "none")
+        return
     from rich import box
     from rich.console import Console
     from rich.table import Table

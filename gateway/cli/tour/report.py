@@ -4,6 +4,7 @@ import statistics
 from collections import Counter
 
 import msgspec
+from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -48,10 +49,13 @@ class Report:
         """Records a promise with what was seen."""
         self.checks.append(Check(promise, kept, str(seen)))
         mark = "[green]✓[/]" if kept else "[bold red]✗[/]"
-        self.console.print(f"   {mark} {escape(promise)} [dim]({escape(str(seen))})[/]")
+        # A grid, so that a long line goes on under its own beginning.
+        line = Table.grid(padding=(0, 1, 0, 0))
+        line.add_row("  ", mark, f"{escape(promise)} [dim]({escape(str(seen))})[/]")
+        self.console.print(line)
 
     def table(self, title: str, columns: list[str], rows: list[list[object]]) -> None:
-        table = Table(title=title, title_justify="left", title_style="italic", pad_edge=False)
+        table = Table(title=title, title_justify="left", title_style="italic", box=box.SIMPLE_HEAD, pad_edge=False)
         for column in columns:
             table.add_column(column, justify="right" if column[:1] in "#%" or column.endswith("ms") else "left")
         for row in rows:
