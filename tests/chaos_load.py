@@ -16,7 +16,7 @@ from foundation.clock import SystemClock
 from gateway.cli.tour.people import Person, everybody
 from gateway.cli.tour.report import Report
 from gateway.cli.tour.stage import Answer, Stage, opened
-from tests.conftest import eventually
+from tests.stands.waiting import eventually
 
 REGIONS = {"DE": "eu", "US": "us", "IN": "in"}
 """Where people of some countries have their homes; five of each are in the tour's cast."""

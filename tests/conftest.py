@@ -1,75 +1,23 @@
 """Real servers for tests: one Postgres and one Valkey a session, on free ports; a fresh database a test."""
 
-import contextlib
 import secrets
 import shutil
-import socket
-import subprocess
-import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
-import anyio
 import pytest
 
 from deploy.local import postgres, valkey
 from deploy.local.account import data_folder, outside, unprivileged
 from foundation.mute import Secret
 from foundation.postgres import connect
+from tests.stands.servers import free_port, listens, running
+from tests.stands.waiting import wait_for
 
 
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
     return "asyncio"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def wait_for(check: Callable[[], bool], *, s_max: float = 30.0) -> None:
-    """Polls a level (not an edge) until it holds."""
-    deadline = time.monotonic() + s_max  # noqa: TID251
-    while not check():
-        if time.monotonic() > deadline:  # noqa: TID251
-            raise TimeoutError("the condition did not come true in time")
-        time.sleep(0.02)
-
-
-async def eventually(check: Callable[[], object], *, s_max: float = 10.0) -> None:
-    """The same for coroutines' tests: `check` returns truth or an awaitable of it."""
-    with anyio.fail_after(s_max):
-        while True:
-            result = check()
-            if hasattr(result, "__await__"):
-                result = await result
-            if result:
-                return
-            await anyio.sleep(0.02)
-
-
-def listens(port: int) -> bool:
-    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=0.5):
-        return True
-    return False
-
-
-@contextlib.contextmanager
-def running(command: list[str], **popen: object) -> Iterator[subprocess.Popen[bytes]]:
-    child = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **popen
-    )  # type: ignore[call-overload]
-    try:
-        yield child
-    finally:
-        child.send_signal(2)
-        try:
-            child.wait(20)
-        except subprocess.TimeoutExpired:
-            child.kill()
-            child.wait()
 
 
 @pytest.fixture(scope="session")

@@ -12,8 +12,8 @@ import pytest
 
 from gateway.cli.tour.stage import Stage
 from tests.chaos_load import Load, signed_up, stage_of
-from tests.conftest import eventually
-from tests.stack_runs import Run, stack
+from tests.stands.stack import Run, stack
+from tests.stands.waiting import eventually
 
 pytestmark = pytest.mark.anyio
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.conftest import wait_for
+from tests.stands.waiting import wait_for
 
 
 def domicile(*words: str, state: Path, timeout_s: float = 240) -> subprocess.CompletedProcess[str]:

@@ -11,8 +11,8 @@ from directory.placement.second_level.sealed import LEASE, Seal
 from directory.placement.second_level.valkey import SecondLevelStore, valkey_store
 from foundation.mute import Secret
 from foundation.words import FeedSeq
-from tests.conftest import eventually
-from tests.memory_second_level import MemoryStore
+from tests.stands.memory_second_level import MemoryStore
+from tests.stands.waiting import eventually
 
 pytestmark = pytest.mark.anyio
 

@@ -17,10 +17,11 @@ from directory.placement.core import Facts, Placement, PlacementEvent, State
 from foundation.http import HttpClient
 from foundation.mute import Secret
 from foundation.words import CellId, Country, Epoch, FeedSeq, ShardId, mint_subject_id
-from tests.cells_stand import CELL, stand
-from tests.cells_support import S1, rows
-from tests.conftest import eventually, free_port
-from tests.directory_service import Wire
+from tests.stands.cell import CELL, stand
+from tests.stands.directory import Wire
+from tests.stands.servers import free_port
+from tests.stands.shard import S1, rows
+from tests.stands.waiting import eventually
 
 pytestmark = pytest.mark.anyio
 

@@ -9,7 +9,7 @@ from cells.shards.live import regenerate
 from cells.shards.shard import MIGRATIONS
 from deploy.local.postgres import PostgresServer
 from foundation.postgres import connect, migrate, migrations_in
-from tests.cells_support import drop_database, make_shard_database
+from tests.stands.shard import drop_database, make_shard_database
 
 pytestmark = pytest.mark.anyio
 

@@ -13,10 +13,10 @@ from foundation.clock import SystemClock
 from foundation.decision_header import ServiceVerifier, service_key
 from foundation.mute import Secret
 from foundation.words import SubjectId, Verb, mint_subject_id
-from tests.cells_stand import CELL, ORDERS, POLICY, ROOT, Stand, decided, stand
-from tests.cells_support import rows
-from tests.conftest import eventually
-from tests.directory_service import lookup_key
+from tests.stands.cell import CELL, ORDERS, POLICY, ROOT, Stand, decided, stand
+from tests.stands.directory import lookup_key
+from tests.stands.shard import rows
+from tests.stands.waiting import eventually
 
 pytestmark = pytest.mark.anyio
 

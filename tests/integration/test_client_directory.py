@@ -18,8 +18,9 @@ from directory.placement.table import ABSENT
 from foundation.clock import Clock, ManualClock, SystemClock
 from foundation.http import client as http_client
 from foundation.mute import Secret
-from tests.conftest import eventually, free_port, listens, running, wait_for
-from tests.memory_directory import MemoryDirectory, a_key, placed, serving
+from tests.stands.memory_directory import MemoryDirectory, a_key, placed, serving
+from tests.stands.servers import free_port, listens, running
+from tests.stands.waiting import eventually, wait_for
 
 pytestmark = pytest.mark.anyio
 

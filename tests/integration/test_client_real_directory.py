@@ -13,10 +13,10 @@ from directory.placement.table import ABSENT
 from foundation.clock import SystemClock
 from foundation.http import client as http_client
 from foundation.mute import Secret
-from tests.conftest import eventually
-from tests.directory_service import lookup_key, running_directory
-from tests.service_tokens import ServiceIssuer
-from tests.serving import served
+from tests.stands.directory import lookup_key, running_directory
+from tests.stands.servers import served
+from tests.stands.service_tokens import ServiceIssuer
+from tests.stands.waiting import eventually
 
 pytestmark = pytest.mark.anyio
 

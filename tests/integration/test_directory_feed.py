@@ -14,9 +14,9 @@ from directory.feed import store as feed_store
 from foundation.mute import Secret
 from foundation.postgres import connect, migrate, migrations_in
 from foundation.words import RulesDigest
-from tests.conftest import eventually
-from tests.directory_service import Callers, lookup_key, running_directory
-from tests.service_tokens import ServiceIssuer
+from tests.stands.directory import Callers, lookup_key, running_directory
+from tests.stands.service_tokens import ServiceIssuer
+from tests.stands.waiting import eventually
 
 pytestmark = pytest.mark.anyio
 

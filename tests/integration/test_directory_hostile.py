@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from foundation.mute import Secret
-from tests.directory_service import Running, lookup_key, running_directory
-from tests.service_tokens import ServiceIssuer
+from tests.stands.directory import Running, lookup_key, running_directory
+from tests.stands.service_tokens import ServiceIssuer
 
 pytestmark = pytest.mark.anyio
 

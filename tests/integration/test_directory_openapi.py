@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from foundation.mute import Secret
-from tests.directory_service import running_directory
-from tests.service_tokens import ServiceIssuer
+from tests.stands.directory import running_directory
+from tests.stands.service_tokens import ServiceIssuer
 
 pytestmark = pytest.mark.anyio
 

@@ -6,9 +6,9 @@ from urllib.parse import urlsplit, urlunsplit
 import pytest
 
 from foundation.mute import Secret
-from tests.conftest import eventually
-from tests.directory_service import Running, Wire, lookup_key, running_directory
-from tests.service_tokens import ServiceIssuer
+from tests.stands.directory import Running, Wire, lookup_key, running_directory
+from tests.stands.service_tokens import ServiceIssuer
+from tests.stands.waiting import eventually
 
 pytestmark = pytest.mark.anyio
 

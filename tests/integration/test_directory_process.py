@@ -15,9 +15,10 @@ import pytest
 from foundation.http import HttpClient, client
 from foundation.mute import Secret
 from foundation.postgres import connect
-from tests.conftest import eventually, free_port
-from tests.directory_service import Callers
-from tests.service_tokens import ServiceIssuer
+from tests.stands.directory import Callers
+from tests.stands.servers import free_port
+from tests.stands.service_tokens import ServiceIssuer
+from tests.stands.waiting import eventually
 
 pytestmark = pytest.mark.anyio
 

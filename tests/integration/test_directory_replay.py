@@ -12,8 +12,8 @@ from directory.placement.core import FeedEvent, Placement, PlacementEvent, Resol
 from foundation.mute import Secret
 from foundation.postgres import connect
 from foundation.words import FeedSeq, LookupKey, SubjectId
-from tests.directory_service import Callers, lookup_key, running_directory
-from tests.service_tokens import ServiceIssuer
+from tests.stands.directory import Callers, lookup_key, running_directory
+from tests.stands.service_tokens import ServiceIssuer
 
 pytestmark = pytest.mark.anyio
 

@@ -21,9 +21,9 @@ from foundation.words import (
     ShardId,
     mint_subject_id,
 )
-from tests.conftest import eventually
-from tests.directory_service import POLICY, Running, lookup_key, running_directory
-from tests.service_tokens import ServiceIssuer
+from tests.stands.directory import POLICY, Running, lookup_key, running_directory
+from tests.stands.service_tokens import ServiceIssuer
+from tests.stands.waiting import eventually
 
 pytestmark = pytest.mark.anyio
 

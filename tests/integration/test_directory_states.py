@@ -10,8 +10,8 @@ import pytest
 
 from foundation.mute import Secret
 from foundation.postgres import connect
-from tests.directory_service import Caller, Running, lookup_key, running_directory
-from tests.service_tokens import ServiceIssuer
+from tests.stands.directory import Caller, Running, lookup_key, running_directory
+from tests.stands.service_tokens import ServiceIssuer
 
 pytestmark = pytest.mark.anyio
 

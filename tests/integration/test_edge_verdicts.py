@@ -23,8 +23,7 @@ from gateway.edge.events import Recorder
 from gateway.edge.keeper import Keeper
 from gateway.edge.tries import BEHIND_WAITS_S
 from gateway.identity.tokens import Identities
-from tests.conftest import eventually
-from tests.edge_stand import (
+from tests.stands.edge import (
     CLOCK,
     REGION_ROOT,
     MemoryHomes,
@@ -35,7 +34,8 @@ from tests.edge_stand import (
     service_verifier,
     serving,
 )
-from tests.memory_directory import MemoryDirectory
+from tests.stands.memory_directory import MemoryDirectory
+from tests.stands.waiting import eventually
 
 pytestmark = pytest.mark.anyio
 

@@ -15,8 +15,8 @@ from deploy.local.postgres import PostgresServer
 from directory.placement.core import State
 from foundation.postgres import connect
 from foundation.words import SubjectId, mint_subject_id
-from tests.cells_support import database_of, drop_database, home, make_shard_database, open_shard, place, rows, shard_of
-from tests.conftest import eventually
+from tests.stands.shard import database_of, drop_database, home, make_shard_database, open_shard, place, rows, shard_of
+from tests.stands.waiting import eventually
 
 pytestmark = pytest.mark.anyio
 

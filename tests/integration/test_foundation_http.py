@@ -30,9 +30,9 @@ from foundation.http import (
 from foundation.problems import Code, Problem, refuse
 from foundation.server import Drain
 from foundation.tokens import JwksUnavailable
-from tests.guard_cell import http_to
-from tests.service_tokens import ServiceIssuer
-from tests.serving import served
+from tests.stands.fake_cell import http_to
+from tests.stands.servers import served
+from tests.stands.service_tokens import ServiceIssuer
 
 pytestmark = pytest.mark.anyio
 

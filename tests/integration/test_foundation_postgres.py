@@ -11,7 +11,7 @@ from foundation.ledger.outbox import TABLE_DDL, PostgresOutbox
 from foundation.ledger.port import Event, Kind
 from foundation.mute import Secret
 from foundation.postgres import MigrationError, connect, migrate, migrations_in, pool
-from tests.conftest import eventually
+from tests.stands.waiting import eventually
 
 pytestmark = pytest.mark.anyio
 

@@ -17,7 +17,8 @@ import pytest
 from foundation.http import client
 from foundation.server import bind
 from foundation.settings import SettingsError
-from tests.conftest import eventually, free_port, listens
+from tests.stands.servers import free_port, listens
+from tests.stands.waiting import eventually
 
 pytestmark = pytest.mark.anyio
 

@@ -19,10 +19,11 @@ from deploy.local.valkey import ValkeyServer
 from foundation.blinding import Blinder, BlindingKey
 from foundation.http import HttpClient
 from foundation.mute import Secret
-from tests.conftest import eventually, free_port
-from tests.directory_service import Caller, running_directory
-from tests.edge_stand import CLOCK, REGION_ROOT, People, policy_text, service_verifier, serving
-from tests.service_tokens import ServiceIssuer
+from tests.stands.directory import Caller, running_directory
+from tests.stands.edge import CLOCK, REGION_ROOT, People, policy_text, service_verifier, serving
+from tests.stands.servers import free_port
+from tests.stands.service_tokens import ServiceIssuer
+from tests.stands.waiting import eventually
 
 pytestmark = pytest.mark.anyio
 

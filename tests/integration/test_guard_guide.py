@@ -14,10 +14,10 @@ import pytest
 from foundation.clock import SystemClock
 from foundation.http import client
 from foundation.words import ServiceId, Verb
-from tests.conftest import eventually, free_port
-from tests.guard_cell import FakeCell, a_subject, decision, minter, service_keys
-from tests.service_tokens import ServiceIssuer
-from tests.serving import served
+from tests.stands.fake_cell import FakeCell, a_subject, decision, minter, service_keys
+from tests.stands.servers import free_port, served
+from tests.stands.service_tokens import ServiceIssuer
+from tests.stands.waiting import eventually
 
 pytestmark = pytest.mark.anyio
 

@@ -20,9 +20,9 @@ from foundation.decision_header import RootKey, ServiceVerifier
 from foundation.http import application, json_response
 from foundation.mute import Secret
 from foundation.words import CellId, ServiceId, Verb
-from tests.conftest import eventually
-from tests.guard_cell import CELL, SERVICE, FakeCell, a_subject, decision, http_to, minter, service_keys
-from tests.serving import served
+from tests.stands.fake_cell import CELL, SERVICE, FakeCell, a_subject, decision, http_to, minter, service_keys
+from tests.stands.servers import served
+from tests.stands.waiting import eventually
 
 pytestmark = pytest.mark.anyio
 

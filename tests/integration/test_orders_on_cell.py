@@ -20,10 +20,10 @@ from foundation.http import HttpClient
 from foundation.mute import Secret
 from foundation.postgres import migrate, migrations_in
 from foundation.words import SubjectId, Verb
-from tests.cells_stand import ORDERS, ROOT, Stand, stand
-from tests.cells_support import CELL, rows
-from tests.conftest import eventually
-from tests.directory_service import lookup_key
+from tests.stands.cell import ORDERS, ROOT, Stand, stand
+from tests.stands.directory import lookup_key
+from tests.stands.shard import CELL, rows
+from tests.stands.waiting import eventually
 
 pytestmark = pytest.mark.anyio
 

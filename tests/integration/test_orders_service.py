@@ -25,8 +25,7 @@ from foundation.http import client
 from foundation.problems import Code, Problem
 from foundation.settings import SettingsError
 from foundation.words import Verb
-from tests.conftest import eventually, free_port
-from tests.guard_cell import (
+from tests.stands.fake_cell import (
     CELL,
     SERVICE,
     FakeCell,
@@ -36,8 +35,9 @@ from tests.guard_cell import (
     minter,
     service_keys,
 )
-from tests.service_tokens import ServiceIssuer
-from tests.serving import served
+from tests.stands.servers import free_port, served
+from tests.stands.service_tokens import ServiceIssuer
+from tests.stands.waiting import eventually
 
 pytestmark = pytest.mark.anyio
 

@@ -14,9 +14,9 @@ from foundation.decision_header import Minter, RootKey
 from foundation.mute import Secret
 from foundation.postgres import connect
 from foundation.words import RECORDS, Verb, mint_subject_id
-from tests.cells_support import NOTES, NOTES_DDL, database_of, home, notes, place, rows
-from tests.conftest import eventually
-from tests.records_stand import RecordsStand, records_stand
+from tests.stands.records import RecordsStand, records_stand
+from tests.stands.shard import NOTES, NOTES_DDL, database_of, home, notes, place, rows
+from tests.stands.waiting import eventually
 
 pytestmark = pytest.mark.anyio
 

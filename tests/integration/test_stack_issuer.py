@@ -10,7 +10,7 @@ import pytest
 from foundation.clock import SystemClock
 from foundation.http import client, token_verifier
 from foundation.tokens import Issuer, TokenVerifier
-from tests.stack_runs import Run, stack
+from tests.stands.stack import Run, stack
 
 pytestmark = pytest.mark.anyio
 

@@ -19,8 +19,9 @@ from deploy.local.layout import fixed_ports
 from deploy.local.valkey import binary
 from foundation.mute import Secret
 from foundation.postgres import connect
-from tests.conftest import free_port, wait_for
-from tests.stack_runs import Run, stack
+from tests.stands.servers import free_port
+from tests.stands.stack import Run, stack
+from tests.stands.waiting import wait_for
 
 pytestmark = pytest.mark.anyio
 SMALL = ("valkey-eu", "issuer-eu")

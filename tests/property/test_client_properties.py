@@ -30,8 +30,8 @@ from directory.placement.table import ABSENT, OVERTAKEN, PlacementTable
 from foundation.clock import ManualClock
 from foundation.mute import Secret
 from foundation.words import FeedSeq, LookupKey, RulesDigest, SubjectId
-from tests.memory_directory import MemoryDirectory, placed
-from tests.memory_second_level import MemoryStore
+from tests.stands.memory_directory import MemoryDirectory, placed
+from tests.stands.memory_second_level import MemoryStore
 
 KEYS = [LookupKey(f"{name:_<32}") for name in ("login-a", "login-b", "mail-a", "mail-b")]
 SUBJECTS = [SubjectId(f"00000000-0000-0000-0000-{number:012}") for number in range(1, 5)]

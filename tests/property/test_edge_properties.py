@@ -27,7 +27,7 @@ from gateway.edge.target import Route, Target, target_of
 from gateway.identity.address import client_address, networks
 from gateway.identity.tokens import Identity, Unidentified
 from routing_rules.rules import load
-from tests.edge_stand import CLOCK, REGION_ROOT, policy_text
+from tests.stands.edge import CLOCK, REGION_ROOT, policy_text
 
 ADDRESSES = {"eu-de": "127.0.0.1:1", "us-va": "127.0.0.1:2"}
 EU = RegionId("eu")

@@ -12,7 +12,7 @@ from cells.guard.core import Ask, EpochBook, Known, Lease, Pass, Question, Refus
 from directory.placement.core import State, refusal
 from foundation.problems import Code
 from foundation.words import Epoch, SubjectId, Verb, verb_of_method
-from tests.guard_cell import LEASE_MS, FakeCell, a_subject, decision
+from tests.stands.fake_cell import LEASE_MS, FakeCell, a_subject, decision
 
 epochs = st.integers(1, 6)
 times = st.floats(-100, 100)

@@ -13,7 +13,7 @@ from cells.records.dialect import IS_VALUES, Operator, Returned, parse_preferenc
 from cells.records.statements import Builder, Statement
 from foundation.problems import ProblemError
 from foundation.words import ServiceId
-from tests.cells_support import notes
+from tests.stands.shard import notes
 from tests.unit.test_records_core import decision
 
 CONTRACT = notes()

@@ -18,7 +18,7 @@ from routing_rules.mistakes import Mistakes
 from routing_rules.pack import bundled, parse
 from routing_rules.place import Allowed, NoCell, PlaceFacts, choose, place
 from routing_rules.rules import PolicyError, Rules, _draft, digest_of, load
-from tests.rules_samples import EU, IN, POLICY, US, pack_text, rules, small_pack
+from tests.stands.rules import EU, IN, POLICY, US, pack_text, rules, small_pack
 
 RULES = rules()
 MOVING = load(

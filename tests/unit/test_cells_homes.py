@@ -9,7 +9,7 @@ from cells.shards.homes import Homes
 from directory.placement.core import Facts, Placement, PlacementEvent, State
 from foundation.problems import Code
 from foundation.words import CellId, Country, Epoch, FeedSeq, ShardId, Verb, mint_subject_id
-from tests.cells_support import CELL, S1, home
+from tests.stands.shard import CELL, S1, home
 
 pytestmark = pytest.mark.anyio
 

@@ -14,8 +14,8 @@ from directory.placement.core import FeedPage, PlacementEvent
 from directory.placement.remote import DirectoryUnavailable
 from foundation.clock import ManualClock, SystemClock
 from foundation.words import FeedSeq
-from tests.conftest import eventually
-from tests.memory_directory import MemoryDirectory, a_key, a_subject, placed
+from tests.stands.memory_directory import MemoryDirectory, a_key, a_subject, placed
+from tests.stands.waiting import eventually
 
 pytestmark = pytest.mark.anyio
 

@@ -13,9 +13,9 @@ from foundation.clock import ManualClock
 from foundation.problems import Code, ProblemError
 from foundation.words import FeedSeq, RulesDigest
 from routing_rules.rules import load
-from tests.conftest import eventually
-from tests.memory_directory import MemoryDirectory, a_key
-from tests.rules_samples import POLICY
+from tests.stands.memory_directory import MemoryDirectory, a_key
+from tests.stands.rules import POLICY
+from tests.stands.waiting import eventually
 
 pytestmark = pytest.mark.anyio
 

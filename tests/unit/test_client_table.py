@@ -3,7 +3,7 @@
 from directory.placement.core import PlacementEvent, RulesEvent, State
 from directory.placement.table import ABSENT, OVERTAKEN, PlacementTable
 from foundation.words import FeedSeq, RulesDigest
-from tests.memory_directory import MemoryDirectory, a_key, a_subject, placed
+from tests.stands.memory_directory import MemoryDirectory, a_key, a_subject, placed
 
 NOW = 1000.0
 

@@ -17,7 +17,7 @@ from gateway.edge.ports import Homeless
 from gateway.edge.target import Route, Target
 from gateway.identity.tokens import Identity, Unidentified
 from routing_rules.rules import load
-from tests.edge_stand import CLOCK, REGION_ROOT, placement, policy_text, service_verifier
+from tests.stands.edge import CLOCK, REGION_ROOT, placement, policy_text, service_verifier
 
 ADDRESSES = {"eu-de": "127.0.0.1:1", "us-va": "127.0.0.1:2"}
 BOOK = Book(

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from foundation.tasks import SingleFlight, WorkerDied, run_together
-from tests.conftest import eventually
+from tests.stands.waiting import eventually
 
 pytestmark = pytest.mark.anyio
 

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from foundation.clock import ManualClock
 from foundation.tokens import TOKEN_BYTES_MAX, Jwks, JwksUnavailable, TokenFile, TokenRefused, TokenVerifier, parse_jwks
-from tests.conftest import eventually
+from tests.stands.waiting import eventually
 
 pytestmark = pytest.mark.anyio
 

@@ -20,7 +20,7 @@ from directory.placement.core import State
 from foundation.decision_header import Decision
 from foundation.problems import Code
 from foundation.words import Epoch, SubjectId, Verb
-from tests.guard_cell import a_subject, decision
+from tests.stands.fake_cell import a_subject, decision
 
 ANNA = a_subject(1)
 GET = Request(method="GET", signup_route=False)

@@ -7,7 +7,7 @@ import pytest
 
 from foundation.settings import SettingsError
 from gateway.identity.country import CountryDatabase
-from tests.mmdb_file import write
+from tests.stands.country_file import write
 
 GERMANY = {"country": {"iso_code": "DE", "geoname_id": (6, 2921044), "names": {"en": "Germany"}}}
 INDIA = {"country": {"iso_code": "IN"}, "registered_country": {"iso_code": "US"}}

@@ -13,7 +13,7 @@ from foundation.decision_header import Decision
 from foundation.problems import Problem, ProblemError
 from foundation.settings import SettingsError
 from foundation.words import RECORDS, ActorId, CellId, Epoch, RulesDigest, ServiceId, SubjectId, Verb, mint_subject_id
-from tests.cells_support import NOTES, notes
+from tests.stands.shard import NOTES, notes
 
 ORDERS = ServiceId("orders")
 

@@ -9,7 +9,7 @@ from foundation.words import Verb
 from routing_rules.decide import Elsewhere, Refuse, RequestFacts, Serve, decide
 from routing_rules.pack import Pack
 from routing_rules.rules import load
-from tests.rules_samples import POLICY, TODAY, policy_with, request, rules, small_pack
+from tests.stands.rules import POLICY, TODAY, policy_with, request, rules, small_pack
 
 
 def verdict(

@@ -11,7 +11,7 @@ from foundation.words import Verb
 from gateway.cli.rules import rules as command
 from routing_rules.explain import NOT_LEGAL_ADVICE, explain_decide, explain_place
 from routing_rules.rules import load
-from tests.rules_samples import POLICY, TODAY, person, policy_with, request, rules
+from tests.stands.rules import POLICY, TODAY, person, policy_with, request, rules
 
 
 @pytest.fixture

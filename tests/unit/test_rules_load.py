@@ -5,7 +5,7 @@ import pytest
 from routing_rules.mistakes import nearest, shown
 from routing_rules.policy import POLICY_BYTES_MAX
 from routing_rules.rules import PolicyError, load
-from tests.rules_samples import POLICY, policy_with, rules, small_pack
+from tests.stands.rules import POLICY, policy_with, rules, small_pack
 
 
 def mistakes(text: str) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from importlib import resources
 import pytest
 
 from routing_rules.pack import Kind, PackError, bundled, parse
-from tests.rules_samples import EU, IN, US, pack_text
+from tests.stands.rules import EU, IN, US, pack_text
 
 
 def _bundled_texts() -> tuple[str, str]:

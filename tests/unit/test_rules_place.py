@@ -11,7 +11,7 @@ from foundation.problems import Code
 from foundation.words import CellId, SubjectId
 from routing_rules.place import Allowed, NoCell, choose, heaviest, place
 from routing_rules.rules import Rules, load
-from tests.rules_samples import POLICY, TODAY, person, policy_with, rules, small_pack
+from tests.stands.rules import POLICY, TODAY, person, policy_with, rules, small_pack
 
 
 def allowed(country: str, found: Rules | None = None) -> Allowed:

@@ -11,7 +11,7 @@ from deploy.local import keys, render
 from deploy.local.layout import Layout, Paths, ProcessName, fixed_ports
 from gateway.cli.client import refusal
 from gateway.cli.main import COMMANDS, cli
-from tests.conftest import free_port
+from tests.stands.servers import free_port
 
 
 def run(*arguments: str) -> Result:

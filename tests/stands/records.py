@@ -20,8 +20,9 @@ from foundation.decision_header import CellVerifier, Decision, Minter, new_decis
 from foundation.http import HttpClient, ServiceAuth, application, client, token_verifier
 from foundation.words import RECORDS, ActorId, Epoch, FeedSeq, ServiceId, SubjectId, Verb, mint_subject_id
 from routing_rules.rules import load
-from tests.cells_stand import POLICY, ROOT
-from tests.cells_support import (
+from tests.stands.cell import POLICY, ROOT
+from tests.stands.service_tokens import ServiceIssuer
+from tests.stands.shard import (
     CELL,
     NOTES_DDL,
     S1,
@@ -31,7 +32,6 @@ from tests.cells_support import (
     notes,
     place,
 )
-from tests.service_tokens import ServiceIssuer
 
 CLOCK = SystemClock()
 

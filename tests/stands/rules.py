@@ -13,7 +13,7 @@ from routing_rules.place import PlaceFacts
 from routing_rules.rules import Rules, load
 
 TODAY = datetime.date(2026, 11, 21)
-TEMPLATE = Path(__file__).parent.parent / "deploy" / "local" / "policy.template.toml"
+TEMPLATE = Path(__file__).parents[2] / "deploy" / "local" / "policy.template.toml"
 ADDRESSES = {
     f"{service}_{cell}": f"127.0.0.1:{7000 + 10 * one + two}"
     for one, service in enumerate(("orders", "records"))

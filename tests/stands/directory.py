@@ -14,8 +14,9 @@ from foundation.blinding import Blinder, BlindingKey
 from foundation.http import HttpClient
 from foundation.mute import Secret
 from foundation.words import LookupKey
-from tests.conftest import eventually, free_port
-from tests.service_tokens import ServiceIssuer
+from tests.stands.servers import free_port
+from tests.stands.service_tokens import ServiceIssuer
+from tests.stands.waiting import eventually
 
 _BLINDER = Blinder((BlindingKey("k1", Secret(b"k" * 32)),))
 

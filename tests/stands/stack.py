@@ -16,7 +16,7 @@ from deploy.local import leftovers, lock
 from deploy.local.account import outside
 from deploy.local.layout import Paths
 from deploy.local.parts import roots
-from tests.conftest import wait_for
+from tests.stands.waiting import wait_for
 
 READY_S_MAX = 60.0
 

@@ -37,10 +37,10 @@ from foundation.words import (
     SubjectId,
     Verb,
 )
-from tests.cells_support import CELL, NOTES, Dsns, drop_database, folder_of, make_shard_database
-from tests.conftest import eventually
-from tests.directory_service import Callers, lookup_key
-from tests.service_tokens import ServiceIssuer
+from tests.stands.directory import Callers, lookup_key
+from tests.stands.service_tokens import ServiceIssuer
+from tests.stands.shard import CELL, NOTES, Dsns, drop_database, folder_of, make_shard_database
+from tests.stands.waiting import eventually
 
 ORDERS = ServiceId("orders")
 ROOT = RootKey("k1", Secret(b"c" * 32))

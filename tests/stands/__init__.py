@@ -1,0 +1,1 @@
+"""What tests stand on: real servers and whole services for them, second implementations in memory, samples."""
