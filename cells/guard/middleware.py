@@ -145,7 +145,8 @@ async def _answer(refusal: Refusal, scope: Scope, receive: Receive, send: Send) 
     await send({"type": "http.response.body", "body": shown, "more_body": lingers})
     if lingers:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(_read_on(receive), LINGER_S_MAX)
+            async with asyncio.timeout(LINGER_S_MAX):
+                await _read_on(receive)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 

@@ -117,7 +117,8 @@ class Child:
         self._poked.clear()
         if self.broken is None:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._poked.wait(), self._backoff.next_s())
+                async with asyncio.timeout(self._backoff.next_s()):
+                    await self._poked.wait()
 
     async def _live(self) -> int:
         """From spawn to exit. Raises SettingsError, OSError."""
@@ -198,7 +199,8 @@ class Child:
         self._wanted.set()
         self._poked.set()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._ready.wait(), s_max)
+            async with asyncio.timeout(s_max):
+                await self._ready.wait()
             return True
         return False
 
@@ -221,7 +223,8 @@ class Child:
         waited = 0.0
         while waited < wait_s and not self._idle.is_set() and not (hasten and hasten.is_set()):
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._idle.wait(), 0.25)
+                async with asyncio.timeout(0.25):
+                    await self._idle.wait()
             waited += 0.25
 
     def _signal(self, number: signal.Signals) -> None:

@@ -49,7 +49,8 @@ async def listening(port: int, token: Secret[str], handle: Handler) -> AsyncIter
         try:
             answer = await _answer(reader, token, handle)
             writer.write(msgspec.json.encode(answer) + b"\n")
-            await asyncio.wait_for(writer.drain(), READ_S_MAX)
+            async with asyncio.timeout(READ_S_MAX):
+                await writer.drain()
         except (OSError, TimeoutError):
             pass  # the caller has gone; nobody is left to tell
         finally:
@@ -64,7 +65,8 @@ async def listening(port: int, token: Secret[str], handle: Handler) -> AsyncIter
 
 async def _answer(reader: asyncio.StreamReader, token: Secret[str], handle: Handler) -> Answer:
     try:
-        line = await asyncio.wait_for(reader.readline(), READ_S_MAX)
+        async with asyncio.timeout(READ_S_MAX):
+            line = await reader.readline()
         command = _decoder.decode(line)
     except (ValueError, msgspec.MsgspecError, TimeoutError):
         return Answer(error="the command is malformed")

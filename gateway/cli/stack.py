@@ -98,7 +98,8 @@ async def _play_tour(state: Path) -> int:
         if process.returncode is None:
             process.terminate()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(process.wait(), 5)
+                async with asyncio.timeout(5):
+                    await process.wait()
         if process.returncode is None:
             process.kill()
 

@@ -31,7 +31,7 @@ def tour(state: Path, as_json: bool) -> None:
     clock = SystemClock()
     started = clock.monotonic_s()
     try:
-        asyncio.run(asyncio.wait_for(_play(state, report), TOUR_S_MAX))
+        asyncio.run(_play(state, report))
     except SettingsError as exc:
         raise click.ClickException(str(exc)) from exc
     except TimeoutError as exc:
@@ -44,7 +44,7 @@ def tour(state: Path, as_json: bool) -> None:
 
 
 async def _play(state: Path, report: Report) -> None:
-    async with opened(state, report) as stage:
+    async with asyncio.timeout(TOUR_S_MAX), opened(state, report) as stage:
         await _scenes(stage, report)
 
 

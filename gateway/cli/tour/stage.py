@@ -148,7 +148,8 @@ class Stage:
             sys.executable, "-m", "gateway.cli.main", "stack", action, name, "--state", self.stack.state,
             stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
         )  # fmt: skip
-        output, _ = await asyncio.wait_for(child.communicate(), 60)
+        async with asyncio.timeout(60):
+            output, _ = await child.communicate()
         if child.returncode != 0:
             raise SettingsError(f"domicile stack {action} {name}: {output.decode().strip()}")
 
