@@ -174,7 +174,7 @@ class EpochBook:
         if answer is None or question.generation != self._generation:
             return
         held = self._entries.get(question.subject)
-        newest = max((one for one in (held, seen, answer) if one is not None), key=lambda one: one.change)
+        newest = max((one for one in (held, seen, answer) if one is not None), key=_order)
         self._put(question.subject, newest)
 
     def heard(self, changes: Sequence[Change], *, upto: int, reset: bool, sent_s: float, lease_ms: int) -> None:
@@ -190,7 +190,7 @@ class EpochBook:
                 self._under_way[change.subject_id] = known
             held = self._entries.get(change.subject_id)
             # Of a subject never asked about nothing is kept: it would push out those in use.
-            if held is not None and held.change <= upto:
+            if held is not None and _order(held) <= _order(known):
                 self._entries[change.subject_id] = known
         self.position = upto
         if len(changes) < CHANGES_PAGE:
@@ -206,3 +206,8 @@ class EpochBook:
         self._entries.move_to_end(subject)
         while len(self._entries) > self._entries_max:
             self._entries.popitem(last=False)
+
+
+def _order(known: Known) -> tuple[Epoch, int]:
+    """What is newer of one subject. Epochs first: two cell services behind one address number their changes each for itself."""
+    return known.epoch, known.change

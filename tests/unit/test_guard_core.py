@@ -225,3 +225,22 @@ def test_changes_of_subjects_never_asked_about_take_no_room() -> None:
     book = EpochBook()
     hear(book, *(change(5, a_subject(n)) for n in range(100)), upto=100)
     assert len(book) == 0
+
+
+def test_an_epoch_heard_from_one_cell_service_outranks_an_older_one_that_another_numbered_higher() -> None:
+    book = EpochBook()
+    hear(book, upto=10)
+    book.end(book.begin(ANNA), known(5, change=9_000))
+    hear(book, change(6, ANNA), upto=11)
+    held = book.known(ANNA)
+    assert held is not None
+    assert held.epoch == 6
+
+
+def test_an_answer_of_one_cell_service_outranks_an_older_one_that_another_numbered_higher() -> None:
+    book = EpochBook()
+    book.end(book.begin(ANNA), known(5, change=9_000))
+    book.end(book.begin(ANNA), known(6, change=12))
+    held = book.known(ANNA)
+    assert held is not None
+    assert held.epoch == 6
