@@ -55,7 +55,9 @@ def call(
     except httpx.InvalidURL as exc:
         raise SettingsError(f"{url} is no address: {exc}") from exc
     except httpx.HTTPError as exc:
-        raise SettingsError(f"{httpx.URL(url).netloc.decode()} does not answer ({type(exc).__name__})") from exc
+        raise SettingsError(
+            f"{httpx.URL(url).netloc.decode()} does not answer ({type(exc).__name__}); see `domicile status`"
+        ) from exc
     try:
         document = response.json() if response.content else None
     except ValueError as exc:

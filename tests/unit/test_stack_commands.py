@@ -85,6 +85,7 @@ def test_a_directory_that_is_down_is_said_in_one_line(tmp_path: Path) -> None:
     done = run("directory", "list", "--state", str(tmp_path))
     assert done.exit_code == 1
     assert "does not answer" in done.output
+    assert "domicile status" in done.output
 
 
 def test_reset_leaves_a_folder_alone_that_is_no_state_folder(tmp_path: Path) -> None:
