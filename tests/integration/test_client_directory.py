@@ -18,8 +18,8 @@ from directory.placement.table import ABSENT
 from foundation.clock import Clock, ManualClock, SystemClock
 from foundation.http import client as http_client
 from foundation.mute import Secret
-from tests.stands.memory_directory import MemoryDirectory, a_key, placed, serving
-from tests.stands.servers import free_port, listens, running
+from tests.stands.memory_directory import MemoryDirectory, a_key, placed
+from tests.stands.servers import free_port, listens, running, serving
 from tests.stands.waiting import eventually, wait_for
 
 pytestmark = pytest.mark.anyio
@@ -64,7 +64,7 @@ async def gateway(
 async def test_a_thousand_concurrent_misses_of_one_key_are_one_question() -> None:
     directory, port, key = MemoryDirectory(), free_port(), a_key()
     placement = directory.place(key)
-    async with serving(directory.app(), port), gateway(port) as here:
+    async with serving(directory.app(), port=port), gateway(port) as here:
         answers = await asyncio.gather(*(here.client.resolve(key) for _ in range(1000)))
         assert answers == [Known(placement)] * 1000
         assert directory.questions == [1]
@@ -76,7 +76,7 @@ async def test_a_thousand_different_keys_at_once_are_one_question() -> None:
     keys = [a_key() for _ in range(1000)]
     for key in keys[:500]:
         directory.place(key)
-    async with serving(directory.app(), port), gateway(port) as here:
+    async with serving(directory.app(), port=port), gateway(port) as here:
         answers = await asyncio.gather(*(here.client.resolve(key) for key in keys))
         assert [answer is ABSENT for answer in answers] == [False] * 500 + [True] * 500
         assert directory.questions == [1000]
@@ -86,7 +86,7 @@ async def test_a_thousand_different_keys_at_once_are_one_question() -> None:
 async def test_changes_reach_the_table_through_the_feed_alone() -> None:
     directory, port, key, stranger = MemoryDirectory(), free_port(), a_key(), a_key()
     placement = directory.place(key)
-    async with serving(directory.app(), port), gateway(port) as here:
+    async with serving(directory.app(), port=port), gateway(port) as here:
         await here.client.resolve(key)
         assert await here.client.resolve(stranger) is ABSENT
         asked = list(directory.questions)
@@ -101,7 +101,7 @@ async def test_changes_reach_the_table_through_the_feed_alone() -> None:
 async def test_an_answer_overtaken_on_its_way_is_asked_for_again() -> None:
     directory, port, key = MemoryDirectory(), free_port(), a_key()
     placement = directory.place(key)
-    async with serving(directory.app(), port), gateway(port) as here, asyncio.TaskGroup() as group:
+    async with serving(directory.app(), port=port), gateway(port) as here, asyncio.TaskGroup() as group:
         directory.hold = asyncio.Event()
         asking = group.create_task(here.client.resolve(key))
         await eventually(lambda: directory.questions == [1])
@@ -115,7 +115,7 @@ async def test_an_answer_overtaken_on_its_way_is_asked_for_again() -> None:
 async def test_a_refresh_asks_the_directory_until_the_epoch_is_newer() -> None:
     directory, port, key = MemoryDirectory(), free_port(), a_key()
     placement = directory.place(key)
-    async with serving(directory.app(), port), gateway(port) as here:
+    async with serving(directory.app(), port=port), gateway(port) as here:
         await here.client.resolve(key)
         same = await here.client.refresh(placement.subject_id, newer_than=placement.epoch)
         assert same == Known(placement)
@@ -134,7 +134,7 @@ async def test_while_the_directory_is_gone_the_known_is_served_and_the_unknown_r
     placement = directory.place(key)
     directory.place(stranger)
     clock = ManualClock()
-    async with serving(directory.app(), port):
+    async with serving(directory.app(), port=port):
         keeper = gateway(port, clock=clock)
         here = await keeper.__aenter__()
         await here.client.resolve(key)
@@ -151,7 +151,7 @@ async def test_while_the_directory_is_gone_the_known_is_served_and_the_unknown_r
         assert await here.client.resolve(key) == Unknown(Why.FEED_STALE)
         assert here.client.problem() is not None
         moved = directory.move(placement.subject_id, "us-va")
-        async with serving(directory.app(), port):
+        async with serving(directory.app(), port=port):
             clock.advance(5)  # past the circuit's wait
             await eventually(lambda: here.client.problem() is None)
             await here.caught_up(directory)
@@ -189,7 +189,7 @@ async def test_a_directory_that_went_back_is_trusted_by_nobody() -> None:
     for _ in range(3):
         directory.place(a_key())
     placement = directory.place(key)
-    async with serving(directory.app(), port), gateway(port) as here:
+    async with serving(directory.app(), port=port), gateway(port) as here:
         await here.client.resolve(key)
         directory.events = directory.events[:2]
         await eventually(lambda: here.follower.restored)
@@ -227,7 +227,7 @@ async def test_a_second_gateway_learns_from_valkey_what_the_first_asked(
     directory, port, key, stranger = MemoryDirectory(), free_port(), a_key(), a_key()
     placement, prefix = directory.place(key), folder.name
     async with (
-        serving(directory.app(), port),
+        serving(directory.app(), port=port),
         valkey_store(valkey_server.url()) as store,
         gateway(port, store=store, prefix=prefix) as first,
     ):
@@ -257,7 +257,11 @@ async def test_without_valkey_everything_is_slower_and_nothing_fails(folder: Pat
     keys = [a_key() for _ in range(6)]
     for key in keys:
         directory.place(key)
-    async with serving(directory.app(), port), valkey_store(server.url()) as store, gateway(port, store=store) as here:
+    async with (
+        serving(directory.app(), port=port),
+        valkey_store(server.url()) as store,
+        gateway(port, store=store) as here,
+    ):
         assert isinstance(await here.client.resolve(keys[0]), Known)  # it was never there
         with running(server.command()):
             wait_for(lambda: listens(server.port))
@@ -280,7 +284,7 @@ async def test_an_emptied_valkey_begins_a_new_generation(valkey_server: ValkeySe
     directory, port, key, prefix = MemoryDirectory(), free_port(), a_key(), folder.name
     placement = directory.place(key)
     async with (
-        serving(directory.app(), port),
+        serving(directory.app(), port=port),
         valkey_store(valkey_server.url()) as store,
         gateway(port, store=store, prefix=prefix) as here,
     ):

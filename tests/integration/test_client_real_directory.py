@@ -14,7 +14,7 @@ from foundation.clock import SystemClock
 from foundation.http import client as http_client
 from foundation.mute import Secret
 from tests.stands.directory import lookup_key, running_directory
-from tests.stands.servers import served
+from tests.stands.servers import serving
 from tests.stands.service_tokens import ServiceIssuer
 from tests.stands.waiting import eventually
 
@@ -27,7 +27,7 @@ async def test_placements_and_changes_of_the_real_directory_are_seen(database: S
     stranger = tokens.token_file(folder / "stranger.jwt", "cell:eu-de", ["cell:eu-de"])
     async with (
         running_directory(database, tokens) as running,
-        served(running.directory.app) as port,
+        serving(running.directory.app) as port,
         http_client(f"http://127.0.0.1:{port}", token=token) as http,
         http_client(f"http://127.0.0.1:{port}", token=stranger) as forbidden,
         asyncio.TaskGroup() as group,

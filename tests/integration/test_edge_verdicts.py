@@ -32,9 +32,9 @@ from tests.stands.edge import (
     placement,
     policy_text,
     service_verifier,
-    serving,
 )
 from tests.stands.memory_directory import MemoryDirectory
+from tests.stands.servers import serving
 from tests.stands.waiting import eventually
 
 pytestmark = pytest.mark.anyio

@@ -31,7 +31,7 @@ from foundation.problems import Code, Problem, refuse
 from foundation.server import Drain
 from foundation.tokens import JwksUnavailable
 from tests.stands.fake_cell import http_to
-from tests.stands.servers import served
+from tests.stands.servers import serving
 from tests.stands.service_tokens import ServiceIssuer
 
 pytestmark = pytest.mark.anyio
@@ -115,7 +115,7 @@ async def test_a_body_is_read_up_to_its_bound_and_no_further(http: httpx.AsyncCl
             read += 10_000
             yield b"x" * 10_000
 
-    async with served(app()) as port, client(f"http://127.0.0.1:{port}") as real:
+    async with serving(app()) as port, client(f"http://127.0.0.1:{port}") as real:
         try:
             answer = await real.post("/take", content=endless(), timeout=5)
             assert code(answer) == "too_large"
@@ -178,7 +178,7 @@ async def test_a_caller_that_leaves_half_way_is_no_fault(caplog: pytest.LogCaptu
         finally:
             ended.set()
 
-    async with served(application([Route("/", reads, methods=["POST"])], ready=lambda: None)) as port:
+    async with serving(application([Route("/", reads, methods=["POST"])], ready=lambda: None)) as port:
         _, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
         await asyncio.wait_for(begun.wait(), 5)
@@ -295,7 +295,7 @@ async def test_a_client_waits_no_longer_than_its_bound_and_follows_no_redirect()
         return Response(status_code=307, headers={"location": "/never"})
 
     silent = application([Route("/never", never), Route("/away", away)], ready=lambda: None)
-    async with served(silent) as port, client(f"http://127.0.0.1:{port}", total_s=0.2) as http:
+    async with serving(silent) as port, client(f"http://127.0.0.1:{port}", total_s=0.2) as http:
         assert (await http.get("/away")).status_code == 307
         with pytest.raises(httpx.ReadTimeout):
             await http.get("/never")
@@ -308,7 +308,7 @@ async def test_a_client_presents_the_token_that_its_file_holds_now(tmp_path: Pat
     issuer = ServiceIssuer(tmp_path)
     token = issuer.token_file(tmp_path / "token", "service:orders", [])
     async with (
-        served(application([Route("/", echo)], ready=lambda: None)) as port,
+        serving(application([Route("/", echo)], ready=lambda: None)) as port,
         client(f"http://127.0.0.1:{port}", token=token) as http,
     ):
         assert (await http.get("/")).json() == f"Bearer {(tmp_path / 'token').read_text()}"
@@ -321,7 +321,7 @@ async def test_a_key_set_that_is_missing_or_too_large_is_unavailable() -> None:
     async def large(request: Request) -> Response:
         return Response(b" " * (JWKS_BYTES_MAX + 1))
 
-    async with served(application([Route("/large", large)], ready=lambda: None)) as port, client() as http:
+    async with serving(application([Route("/large", large)], ready=lambda: None)) as port, client() as http:
         for path in ("large", "nowhere"):
             with pytest.raises(JwksUnavailable):
                 await fetch_jwks_url(http, f"http://127.0.0.1:{port}/{path}")()

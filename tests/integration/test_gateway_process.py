@@ -20,8 +20,8 @@ from foundation.blinding import Blinder, BlindingKey
 from foundation.http import HttpClient
 from foundation.mute import Secret
 from tests.stands.directory import Caller, running_directory
-from tests.stands.edge import CLOCK, REGION_ROOT, People, policy_text, service_verifier, serving
-from tests.stands.servers import free_port
+from tests.stands.edge import CLOCK, REGION_ROOT, People, policy_text, service_verifier
+from tests.stands.servers import free_port, serving
 from tests.stands.service_tokens import ServiceIssuer
 from tests.stands.waiting import eventually
 

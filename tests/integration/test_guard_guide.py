@@ -15,7 +15,7 @@ from foundation.clock import SystemClock
 from foundation.http import client
 from foundation.words import ServiceId, Verb
 from tests.stands.fake_cell import FakeCell, a_subject, decision, minter, service_keys
-from tests.stands.servers import free_port, served
+from tests.stands.servers import free_port, serving
 from tests.stands.service_tokens import ServiceIssuer
 from tests.stands.waiting import eventually
 
@@ -38,7 +38,7 @@ async def test_the_guides_program_serves_decided_requests_and_no_others(tmp_path
     (tmp_path / "wares.decision.json").chmod(0o600)
     ServiceIssuer(tmp_path).token_file(tmp_path / "wares.jwt", "service:wares", ["service:wares@eu-de"])
     port = free_port()
-    async with served(cell.app) as cell_port, client(f"http://127.0.0.1:{port}") as http:
+    async with serving(cell.app) as cell_port, client(f"http://127.0.0.1:{port}") as http:
         start = (
             f"\nimport asyncio\nasyncio.run(main(Path({str(tmp_path)!r}), {port}, 'http://127.0.0.1:{cell_port}'))\n"
         )

@@ -21,7 +21,7 @@ from foundation.http import application, json_response
 from foundation.mute import Secret
 from foundation.words import CellId, ServiceId, Verb
 from tests.stands.fake_cell import CELL, SERVICE, FakeCell, a_subject, decision, http_to, minter, service_keys
-from tests.stands.servers import served
+from tests.stands.servers import serving
 from tests.stands.waiting import eventually
 
 pytestmark = pytest.mark.anyio
@@ -348,7 +348,7 @@ async def _connection(port: int) -> AsyncIterator[tuple[asyncio.StreamReader, as
 
 async def test_a_large_upload_is_refused_at_its_head_and_the_refusal_arrives(setup: Setup) -> None:
     stale = setup.header(4, Verb.WRITE)["domicile-decision"]
-    async with served(setup.guard) as port, _connection(port) as (reader, writer):
+    async with serving(setup.guard) as port, _connection(port) as (reader, writer):
         writer.write(
             f"POST /orders HTTP/1.1\r\nHost: x\r\nDomicile-Decision: {stale}\r\nContent-Length: 900000\r\n\r\n".encode()
         )
@@ -364,7 +364,7 @@ async def test_a_large_upload_is_refused_at_its_head_and_the_refusal_arrives(set
 
 async def test_a_small_refused_body_leaves_the_connection_usable(setup: Setup) -> None:
     stale, good = (setup.header(epoch, Verb.WRITE)["domicile-decision"] for epoch in (4, 5))
-    async with served(setup.guard) as port, _connection(port) as (reader, writer):
+    async with serving(setup.guard) as port, _connection(port) as (reader, writer):
         for header, expected in ((stale, 409), (good, 200), (stale, 409)):
             writer.write(
                 f"POST /orders HTTP/1.1\r\nHost: x\r\nDomicile-Decision: {header}\r\nContent-Length: 5\r\n\r\nhello".encode()
@@ -377,7 +377,7 @@ async def test_a_small_refused_body_leaves_the_connection_usable(setup: Setup) -
 
 async def test_an_upload_that_never_ends_is_cut_off(setup: Setup) -> None:
     stale = setup.header(4, Verb.WRITE)["domicile-decision"]
-    async with served(setup.guard) as port, _connection(port) as (reader, writer):
+    async with serving(setup.guard) as port, _connection(port) as (reader, writer):
         writer.write(
             f"POST /orders HTTP/1.1\r\nHost: x\r\nDomicile-Decision: {stale}\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
         )

@@ -35,7 +35,7 @@ from tests.stands.fake_cell import (
     minter,
     service_keys,
 )
-from tests.stands.servers import free_port, served
+from tests.stands.servers import free_port, serving
 from tests.stands.service_tokens import ServiceIssuer
 from tests.stands.waiting import eventually
 
@@ -80,7 +80,7 @@ async def product(tmp_path: Path) -> AsyncIterator[Product]:
     cell.put(BERT, 5)
     token = ServiceIssuer(tmp_path).token_file(tmp_path / "token", "service:orders", ["service:orders@eu-de"])
     verifier = ServiceVerifier(CELL, SERVICE, service_keys())
-    async with served(cell.app) as port, client(f"http://127.0.0.1:{port}", token=token) as http:
+    async with serving(cell.app) as port, client(f"http://127.0.0.1:{port}", token=token) as http:
         calls = CellService(http, verifier, CLOCK)
         keeper = EpochKeeper(calls, CLOCK)
         await keeper._poll()
@@ -264,7 +264,7 @@ async def test_the_process_serves_when_its_cell_is_there_and_drains_on_sigterm(t
     cell = FakeCell(now=CLOCK.unix_s, lease_ms=1000)
     cell.put(ANNA, 5)
     port = free_port()
-    async with served(cell.app) as cell_port, client(f"http://127.0.0.1:{port}") as http:
+    async with serving(cell.app) as cell_port, client(f"http://127.0.0.1:{port}") as http:
         settings = _settings(tmp_path, port=port, cell_port=cell_port)
         command = [sys.executable, "-m", "deploy.local.orders", "--settings", str(settings)]
         with (tmp_path / "log").open("wb") as log:

@@ -4,7 +4,6 @@ import asyncio
 import base64
 import json
 import secrets
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,8 +12,6 @@ from typing import Any
 import httpx
 import msgspec
 import pytest
-import uvicorn
-from starlette.types import ASGIApp
 
 from cells.app import Cell, opened
 from cells.settings import CellSettings
@@ -38,6 +35,7 @@ from foundation.words import (
     Verb,
 )
 from tests.stands.directory import Callers, lookup_key
+from tests.stands.servers import serving
 from tests.stands.service_tokens import ServiceIssuer
 from tests.stands.shard import CELL, NOTES, Dsns, drop_database, folder_of, make_shard_database
 from tests.stands.waiting import eventually
@@ -69,26 +67,6 @@ hosts = { eu-de = ["127.0.0.1:7201"] }
 purpose = "analytics"
 hosts = { eu-de = ["127.0.0.1:7301"] }
 """
-
-
-@asynccontextmanager
-async def listening(app: ASGIApp) -> AsyncIterator[str]:
-    """Serves `app` on a free port of loopback; its URL."""
-    listener = socket.create_server(("127.0.0.1", 0))
-    listener.setblocking(False)
-    config = uvicorn.Config(
-        app, ws="none", lifespan="off", log_config=None, access_log=False, timeout_graceful_shutdown=1
-    )
-    server = uvicorn.Server(config)
-    server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
-    async with asyncio.TaskGroup() as group:
-        task = group.create_task(server._serve(sockets=[listener]))
-        await eventually(lambda: server.started)
-        try:
-            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        finally:
-            server.should_exit = server.force_exit = True
-            await task
 
 
 class Stand:
@@ -224,7 +202,11 @@ async def stand(
             asyncio.TaskGroup() as group,
         ):
             tasks = [group.create_task(worker()) for worker in directory.workers.values()]
-            async with listening(directory.app) as url, HttpClient(base_url=url, trust_env=False) as http:
+            async with (
+                serving(directory.app) as port,
+                HttpClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as http,
+            ):
+                url = f"http://127.0.0.1:{port}"
                 built = Stand(folder=folder, tokens=tokens, directory_url=url, dsns=dsns)
                 built.directory = Callers(http, tokens)
                 if policy is not None:

@@ -5,7 +5,6 @@ import base64
 import contextlib
 import json
 import secrets
-import socket
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -14,9 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import jwt
-import uvicorn
 from cryptography.hazmat.primitives.asymmetric import ec
-from starlette.types import ASGIApp
 
 from directory.placement.core import Facts, Placement, State
 from foundation.blinding import Blinder, BlindingKey
@@ -48,6 +45,7 @@ from gateway.identity.address import networks
 from gateway.identity.tokens import Identities
 from gateway.settings import Upstream
 from routing_rules.rules import load
+from tests.stands.servers import serving
 
 ISSUER = "https://issuer.example"
 AUDIENCE = "shop"
@@ -196,32 +194,6 @@ class Stand:
 
     def bearer(self, sub: str, **claims: Any) -> dict[str, str]:
         return {"authorization": f"Bearer {self.people.token(sub, **claims)}"}
-
-
-@asynccontextmanager
-async def serving(app: ASGIApp, *, http: Any = "httptools") -> AsyncIterator[int]:
-    """A real uvicorn server on a free port of loopback; yields the port."""
-    config = uvicorn.Config(
-        app,
-        proxy_headers=False,
-        server_header=False,
-        http=http,
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        timeout_graceful_shutdown=1,
-    )
-    config.load()
-    server = uvicorn.Server(config)
-    server.lifespan = config.lifespan_class(config)
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        await server.startup(sockets=[listener])
-        try:
-            yield listener.getsockname()[1]
-        finally:
-            await server.shutdown(sockets=[listener])
 
 
 @asynccontextmanager

@@ -7,11 +7,8 @@ import asyncio
 import itertools
 import secrets
 import uuid
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
 
 import msgspec
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
@@ -30,7 +27,6 @@ from directory.placement.core import (
     State,
 )
 from directory.placement.remote import DirectoryUnavailable
-from foundation.server import bind
 from foundation.words import (
     CellId,
     Country,
@@ -197,28 +193,3 @@ class MemoryDirectory:
 
 def _json(value: object) -> Response:
     return Response(msgspec.json.encode(value), media_type="application/json")
-
-
-class _QuietServer(uvicorn.Server):
-    """Without signal handlers: the test owns its end."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
-@asynccontextmanager
-async def serving(app: Starlette, port: int) -> AsyncIterator[None]:
-    """`app` on a real socket of loopback until the block ends; then nobody listens there any more."""
-
-    listener = bind("127.0.0.1", port)
-    server = _QuietServer(uvicorn.Config(app, log_config=None, lifespan="off", ws="none", timeout_graceful_shutdown=1))
-    async with asyncio.TaskGroup() as group:
-        task = group.create_task(server.serve(sockets=[listener]))
-        try:
-            yield
-        finally:
-            server.should_exit = True
-            server.force_exit = True
-            await task
-            listener.close()

@@ -1,6 +1,5 @@
 """Servers for tests: ports of loopback, programs that run while a block does, ASGI applications on a real server."""
 
-import asyncio
 import contextlib
 import socket
 import subprocess
@@ -8,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import uvicorn
+from starlette.types import ASGIApp
 
 
 def free_port() -> int:
@@ -39,26 +39,25 @@ def running(command: list[str], **popen: object) -> Iterator[subprocess.Popen[by
 
 
 @contextlib.asynccontextmanager
-async def served(app: Any) -> AsyncIterator[int]:
-    """Yields the port."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(64)
-        listener.setblocking(False)
-        config = uvicorn.Config(
-            app,
-            http="httptools",
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            timeout_graceful_shutdown=2,
-        )
-        server = uvicorn.Server(config)
-        server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]
-        async with asyncio.TaskGroup() as group:
-            group.create_task(server.serve(sockets=[listener]))
-            try:
-                yield int(listener.getsockname()[1])
-            finally:
-                server.should_exit = True
+async def serving(app: ASGIApp, *, port: int = 0, http: Any = "httptools") -> AsyncIterator[int]:
+    """`app` on a real server of loopback until the block ends; then nobody listens there any more. Yields the port."""
+    config = uvicorn.Config(
+        app,
+        proxy_headers=False,
+        server_header=False,
+        http=http,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=1,
+    )
+    config.load()
+    server = uvicorn.Server(config)
+    server.lifespan = config.lifespan_class(config)
+    with socket.create_server(("127.0.0.1", port)) as listener:
+        await server.startup(sockets=[listener])
+        try:
+            yield int(listener.getsockname()[1])
+        finally:
+            await server.shutdown(sockets=[listener])
