@@ -16,6 +16,7 @@ _LOST = (
     asyncpg.InsufficientResourcesError,
     asyncpg.TransactionRollbackError,  # deadlock, serialisation: the same call may succeed when repeated
     asyncpg.ReadOnlySQLTransactionError,  # a standby answered
+    asyncpg.InternalClientError,  # asyncpg's word for a connection that was ended between two messages, or while it was made
 )
 
 
@@ -34,15 +35,23 @@ async def translated() -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def alive(connection: Connection) -> AsyncIterator[None]:
-    """`translated` for work on one connection: asyncpg says "interface error" both for one that broke and for a mistake of
-    ours, and "internal client error" of one that was ended between two messages."""
+    """`translated` for work on one connection, while it is held: asyncpg says "interface error" both for one that broke and for a
+    mistake of ours."""
     async with translated():
         try:
             yield
-        except (asyncpg.InterfaceError, asyncpg.InternalClientError) as exc:
-            if connection.is_closed():
+        except asyncpg.InterfaceError as exc:
+            if is_closed(connection):
                 raise DatabaseUnavailable("connection closed") from exc
             raise
+
+
+def is_closed(connection: Connection) -> bool:
+    """Whether a connection that is held was ended. A pool's proxy lets go of one that was, and then can say nothing any more."""
+    try:
+        return connection.is_closed()
+    except asyncpg.InterfaceError:
+        return True
 
 
 @asynccontextmanager
@@ -50,9 +59,9 @@ async def session(pool: Pool) -> AsyncIterator[Connection]:
     """One connection, each statement its own transaction. Raises DatabaseUnavailable."""
     async with translated():
         connection = await pool.acquire(timeout=ACQUIRE_S_MAX)
-    async with alive(connection):
         try:
-            yield connection
+            async with alive(connection):
+                yield connection
         finally:
             await pool.release(connection)
 
