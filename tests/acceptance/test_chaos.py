@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from gateway.cli.tour.stage import Stage
-from tests.chaos_load import Load, signed_up, stage_of
+from tests.stands.load import Load, signed_up, stage_of
 from tests.stands.stack import Run, stack
 from tests.stands.waiting import eventually
 
