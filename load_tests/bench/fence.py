@@ -7,6 +7,7 @@ Statements: one connection, one after the other, the records API's statements be
 
 import argparse
 import asyncio
+import contextlib
 import os
 import secrets
 import shutil
@@ -32,7 +33,7 @@ from cells.shards.core import Home
 from cells.shards.homes import Homes
 from cells.shards.shard import Dsns, Shard
 from deploy.local import postgres, provision
-from deploy.local.account import data_folder, unprivileged
+from deploy.local.account import data_folder, outside, unprivileged
 from deploy.local.layout import database_name
 from directory.placement.core import State
 from foundation.clock import SystemClock
@@ -79,6 +80,8 @@ async def running_postgres() -> AsyncIterator[tuple[postgres.PostgresServer, Dsn
             child.send_signal(signal.SIGINT)
             child.wait(20)
             shutil.rmtree(server.data.parent, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                outside(state).rmdir()
 
 
 async def hold(
@@ -136,7 +139,8 @@ async def cuts(shard: Shard, dsns: Dsns, number: int) -> None:
                     epoch -= 1
                 await asyncio.sleep(0.5)
         given_up = f"{starved} of {starved + len(took)} given up after {STARVED_S:.0f} s"
-        print(f"the same without the closing row: {given_up}; others {spread(took, 1e3)} ms")
+        others = f"; others {spread(took, 1e3)} ms" if took else ""
+        print(f"the same without the closing row: {given_up}{others}")
         stop.set()
 
 
@@ -152,8 +156,6 @@ async def timed(call: Callable[[], Awaitable[object]]) -> float:
 
 
 def spread(seconds: list[float], scale: float) -> str:
-    if not seconds:
-        return "none"
     ordered = sorted(seconds)
     p99 = ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))]
     return f"p50 {statistics.median(ordered) * scale:.1f}, p99 {p99 * scale:.1f}, max {ordered[-1] * scale:.1f}"

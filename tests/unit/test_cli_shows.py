@@ -1,7 +1,9 @@
 """What the command shows fits the terminal that it is shown on, and it says so where there is nothing to show."""
 
+import asyncio
 import io
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from click.testing import CliRunner
@@ -14,6 +16,7 @@ from foundation.clock import ManualClock
 from gateway.cli.display import LiveTable, fitting
 from gateway.cli.main import cli
 from gateway.cli.options import print_table
+from gateway.cli.tour import command
 from gateway.cli.tour.report import Report
 
 LAYOUT = Layout(Paths(Path("/srv/.domicile")), fixed_ports(61000))
@@ -93,3 +96,18 @@ def test_what_the_directory_would_misunderstand_or_refuse_is_said_before_it_is_a
     done = CliRunner().invoke(cli, ("directory", *arguments, "--state", str(tmp_path)))
     assert done.exit_code == 2, done.output
     assert told in done.output
+
+
+def test_a_tour_on_which_nobody_finds_a_home_ends_with_what_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a stack of which little runs; further scenes need somebody."""
+    out = io.StringIO()
+    report = Report(Console(file=out, width=100, color_system=None))
+
+    async def nobody(*_: object) -> list[object]:
+        report.check("60 people have a home", False, 0)
+        return []
+
+    monkeypatch.setattr(command.scenes, "sign_up_everybody", nobody)
+    asyncio.run(command._scenes(cast("Any", None), report))
+    assert [check.promise for check in report.broken] == ["60 people have a home"]
+    assert "domicile status" in out.getvalue()

@@ -88,6 +88,15 @@ def test_a_directory_that_is_down_is_said_in_one_line(tmp_path: Path) -> None:
     assert "domicile status" in done.output
 
 
+def test_a_tour_of_a_stack_that_does_not_run_is_not_begun(tmp_path: Path) -> None:
+    paths = Paths(tmp_path)
+    keys.ensure(paths)
+    paths.stack.write_bytes(render.stack(Layout(paths, fixed_ports(7400)), "stopped", None, {}))
+    done = run("tour", "--state", str(tmp_path))
+    assert done.exit_code == 1
+    assert "does not run; start it with `domicile up" in done.output
+
+
 def test_reset_leaves_a_folder_alone_that_is_no_state_folder(tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     done = run("reset", "--yes", "--state", str(tmp_path))

@@ -8,6 +8,8 @@ from pathlib import Path
 import click
 from rich.console import Console
 
+from deploy.local import lock
+from deploy.local.layout import Paths
 from foundation.clock import SystemClock
 from foundation.settings import SettingsError
 from gateway.cli.tour import at_home, outages, people, scenes
@@ -44,6 +46,10 @@ def tour(state: Path, as_json: bool) -> None:
 
 
 async def _play(state: Path, report: Report) -> None:
+    """Raises SettingsError when no stack runs there, TimeoutError."""
+    paths = Paths(state.absolute())
+    if paths.stack.exists() and not lock.is_held(paths.lock):
+        raise SettingsError(f"the stack in {state} does not run; start it with `domicile up --detach`")
     async with asyncio.timeout(TOUR_S_MAX), opened(state, report) as stage:
         await _scenes(stage, report)
 
@@ -51,6 +57,9 @@ async def _play(state: Path, report: Report) -> None:
 async def _scenes(stage: Stage, report: Report) -> None:
     report.begin(1, "Sixty people of twelve countries sign up, residence first")
     residents = await scenes.sign_up_everybody(stage, people.everybody())
+    if not residents:
+        report.say("nobody has a home, so the rest cannot be played; `domicile status` shows what does not run")
+        return
     report.begin(2, "They read and write, from home and from elsewhere")
     await scenes.read_and_write(stage, residents)
     report.begin(3, "Every row is at home, and nowhere else")
