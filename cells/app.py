@@ -71,7 +71,7 @@ class Cell:
             return "no rules are known yet"
         if self.mistakes:
             return "; ".join(self.mistakes)
-        if self.feed.restored or any(worker.follower.went_back for worker in self.shards.values()):
+        if self.feed.restored or any(worker.feed.restored for worker in self.shards.values()):
             return "the directory was restored from an older state"
         if not self.shards or not all(worker.shard.tried for worker in self.shards.values()):
             return "shards are being opened"

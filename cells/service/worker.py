@@ -5,11 +5,11 @@ import asyncio
 import asyncpg
 
 from cells.service.directory import CellDirectory
-from cells.service.feed import Feed, Follower, Page
 from cells.shards import store
 from cells.shards.core import Home, fence_for, latest_by_subject
 from cells.shards.homes import Homes
 from cells.shards.shard import FAULTS, Open, Shard
+from directory.feed.client import Feed, FeedReader, Page
 from directory.placement.core import PlacementEvent, State
 from directory.placement.remote import DirectoryUnavailable
 from foundation import logs
@@ -23,6 +23,8 @@ FENCES_AT_ONCE = 6
 CUT_ATTEMPTS_MAX = 20
 SAVE_EVERY = 200
 RECHECK_S = 3.0
+WAIT_MS = 10_000
+"""One long-poll of the feed."""
 
 
 class ShardWorker:
@@ -30,7 +32,7 @@ class ShardWorker:
 
     def __init__(self, shard: Shard, homes: Homes, directory: CellDirectory, feed: Feed | None = None) -> None:
         self.shard = shard
-        self.follower = Follower(feed or directory)
+        self.feed = FeedReader(feed or directory)
         self.current = False
         """Whether the shard has reached the feed's head since it was opened."""
         self._homes = homes
@@ -65,7 +67,7 @@ class ShardWorker:
                 await self.shard.recheck()
 
     async def _follow(self, opened: Open) -> None:
-        async for page in self.follower.pages(opened.position):
+        async for page in self.feed.pages(opened.position, wait_ms=WAIT_MS):
             changed = await self._apply(opened, page)
             opened.position = page.position
             self._unsaved += len(page.events)
@@ -124,7 +126,7 @@ class ShardWorker:
                 return await self._directory.acknowledge(subject, home.epoch)
             except DirectoryUnavailable as exc:
                 log.warning("ack_unavailable", reason=exc.reason, shard=self.shard.id)
-            if self.follower.went_back:
+            if self.feed.restored:
                 return False
             await asyncio.sleep(backoff.next_s())
 

@@ -1,12 +1,16 @@
-"""Following the directory's feed: every event once, in order, and how long ago the feed was known to be current."""
+"""Following the directory's feed: every event once, in order, and how long ago the feed was known to be current.
+
+`FeedReader` judges pages, `FeedFollower` hands events on one by one and keeps the time.
+"""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import NamedTuple, Protocol
 
 from prometheus_client import Counter, Gauge
 
 from directory.placement.core import FEED_PAGE_MAX, FeedEvent, FeedPage
-from directory.placement.remote import Directory, DirectoryUnavailable
+from directory.placement.remote import DirectoryUnavailable
 from foundation import logs
 from foundation.clock import Clock
 from foundation.tasks import Backoff
@@ -23,7 +27,6 @@ WAIT_MS = 2000
 """One long-poll. A quiet feed is confirmed by the time a poll was sent, so its age stays below about two of these."""
 
 Listener = Callable[[FeedEvent], None]
-AsyncListener = Callable[[FeedEvent], Awaitable[None]]
 
 
 def good_prefix(page: FeedPage, after: FeedSeq) -> tuple[FeedEvent, ...]:
@@ -35,8 +38,82 @@ def good_prefix(page: FeedPage, after: FeedSeq) -> tuple[FeedEvent, ...]:
     return events
 
 
+class Feed(Protocol):
+    """Where pages come from: `directory.placement.remote.HttpDirectory`. Raises DirectoryUnavailable."""
+
+    async def feed(self, after: FeedSeq, *, limit: int, wait_ms: int) -> FeedPage: ...
+
+
+class FeedWentBack(Exception):
+    """The head was seen below the position: the directory was restored from an older backup."""
+
+
+class Page(NamedTuple):
+    """Events that follow the position asked for (none when the wait ran out). `position` is the new one, `current` whether it is the
+    head; `orderly` is False where the page went on with anything but the next event."""
+
+    events: tuple[FeedEvent, ...]
+    position: FeedSeq
+    current: bool
+    orderly: bool = True
+
+
+class FeedReader:
+    """Reads pages and hands on only what follows densely. `restored` stays true once the feed went back: nothing it says is
+    followed until the process starts anew."""
+
+    def __init__(self, feed: Feed, *, page_max: int = FEED_PAGE_MAX) -> None:
+        self._feed = feed
+        self._page_max = page_max
+        self.restored = False
+
+    async def head(self) -> FeedSeq:
+        """The newest committed number. Raises DirectoryUnavailable."""
+        return (await self._feed.feed(FeedSeq(0), limit=1, wait_ms=0)).head
+
+    async def after(self, position: FeedSeq, *, wait_ms: int) -> Page:
+        """One page. Raises DirectoryUnavailable, FeedWentBack."""
+        page = await self._feed.feed(position, limit=self._page_max, wait_ms=wait_ms)
+        if page.head < position or self.restored:
+            self._distrust(position, page.head)
+            raise FeedWentBack
+        events = good_prefix(page, position)
+        reached = events[-1].seq if events else position
+        orderly = len(events) == len(page.events) and (reached == page.head or (bool(events) and reached < page.head))
+        if not orderly:
+            log.warning("feed_disorder", seq=reached, count=len(page.events))
+        return Page(events, reached, current=orderly and reached == page.head, orderly=orderly)
+
+    async def pages(self, position: FeedSeq, *, wait_ms: int) -> AsyncIterator[Page]:
+        """Pages after `position`, for ever; the next is asked for when the one before has been dealt with."""
+        backoff = Backoff(first_s=0.05, max_s=1.0)
+        wait_next_ms = 0
+        while True:
+            try:
+                page = await self.after(position, wait_ms=wait_next_ms)
+            except DirectoryUnavailable as exc:
+                log.warning("feed_unavailable", reason=exc.reason, seq=position)
+            except FeedWentBack:
+                pass  # said once, when it was seen
+            else:
+                position = page.position
+                yield page
+                if page.orderly:
+                    backoff.reset()
+                    wait_next_ms = wait_ms
+                    continue
+            await asyncio.sleep(backoff.next_s())
+
+    def _distrust(self, position: FeedSeq, head: FeedSeq) -> None:
+        if not self.restored:
+            log.error(
+                "feed_went_back", seq=position, as_of=head, reason="directory restored from an older state; restart"
+            )
+        self.restored = True
+
+
 class FeedFollower:
-    """Hands each event in order to `listeners` (synchronous, cheap), then to `handlers` (awaited: they hold the feed back).
+    """Hands each event in order to `listeners` (synchronous, cheap).
 
     `start`: the position after which to begin; None = the head at the first answer. `position` is the last event that everyone
     took in. `confirmed_at` is the monotonic time at which the request was sent whose answer showed nothing beyond `position`;
@@ -46,33 +123,35 @@ class FeedFollower:
 
     def __init__(
         self,
-        directory: Directory,
+        feed: Feed,
         clock: Clock,
         *,
         start: FeedSeq | None = None,
         wait_ms: int = WAIT_MS,
         page_max: int = FEED_PAGE_MAX,
     ) -> None:
-        self._directory = directory
+        self._reader = FeedReader(feed, page_max=page_max)
         self._clock = clock
         self._wait_ms = wait_ms
-        self._page_max = page_max
         self._backoff = Backoff(first_s=0.05, max_s=1.0)
         self.position: FeedSeq | None = start
         self.confirmed_at = float("-inf")
-        self.restored = False
+        self._distrusted = False
         self.listeners: list[Listener] = []
-        self.handlers: list[AsyncListener] = []
         self.on_start: list[Callable[[FeedSeq], None]] = []
         self.on_restored: list[Callable[[], None]] = []
         self.on_round: list[Callable[[], None]] = []
+
+    @property
+    def restored(self) -> bool:
+        return self._reader.restored
 
     def age_s(self) -> float:
         """Seconds since the feed was last known to be current; infinite before the first time and after a restoration."""
         return self._clock.monotonic_s() - self.confirmed_at
 
     async def run(self) -> None:
-        """Follows until cancelled. A listener or handler that raises ends it: what it kept true is true no longer."""
+        """Follows until cancelled. A listener that raises ends it: what it kept true is true no longer."""
         started = False
         while True:
             if not started and self.position is not None:
@@ -93,44 +172,32 @@ class FeedFollower:
         sent_at = self._clock.monotonic_s()
         try:
             if position is None:
-                page = await self._directory.feed(FeedSeq(0), limit=1, wait_ms=0)
-                self.position = page.head
+                self.position = await self._reader.head()
                 return None
-            page = await self._directory.feed(position, limit=self._page_max, wait_ms=self._wait_ms)
+            page = await self._reader.after(position, wait_ms=self._wait_ms)
         except DirectoryUnavailable as exc:
             log.warning("feed_unavailable", reason=exc.reason, seq=position)
             return exc.reason if not exc.reason.startswith("status-") else "status"
+        except FeedWentBack:
+            self._distrust()
+            return "restored"
         finally:
             LAG.set(min(self.age_s(), 1e9))
-        if page.head < position or self.restored:
-            self._distrust(position, page.head)
-            return "restored"
-        return await self._take(page, position, sent_at)
-
-    async def _take(self, page: FeedPage, position: FeedSeq, sent_at: float) -> str | None:
-        events = good_prefix(page, position)
-        for event in events:
+        for event in page.events:
             for listener in self.listeners:
                 listener(event)
-            for handler in self.handlers:
-                await handler(event)
             self.position = event.seq
-        reached = events[-1].seq if events else position
-        POSITION.set(reached)
-        if len(events) < len(page.events) or reached > page.head or (reached < page.head and not events):
-            log.warning("feed_disorder", seq=reached, count=len(page.events))
-            return "disorder"
-        if reached == page.head:
+        POSITION.set(page.position)
+        if page.current:
             self.confirmed_at = sent_at
-        return None
+        return None if page.orderly else "disorder"
 
-    def _distrust(self, position: FeedSeq, head: FeedSeq) -> None:
-        if self.restored:
+    def _distrust(self) -> None:
+        if self._distrusted:
             return
-        self.restored = True
+        self._distrusted = True
         self.confirmed_at = float("-inf")
         STALE.set(1)
-        log.error("feed_went_back", seq=position, as_of=head, reason="directory restored from an older state; restart")
         for callback in self.on_restored:
             callback()
 

@@ -10,9 +10,9 @@ import httpx
 import msgspec
 import pytest
 
-from cells.service.feed import Page
 from cells.shards.core import Home
 from deploy.local.postgres import PostgresServer
+from directory.feed.client import Page
 from directory.placement.core import Facts, Placement, PlacementEvent, State
 from foundation.http import HttpClient
 from foundation.mute import Secret

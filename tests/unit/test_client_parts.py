@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from directory.feed.client import FeedFollower
+from directory.feed.client import FeedFollower, FeedReader
 from directory.placement.batching import Batcher, TooManyWaiting
 from directory.placement.circuit import Circuit
 from directory.placement.core import FeedPage, PlacementEvent
@@ -200,25 +200,37 @@ async def test_a_page_without_the_events_its_head_promises_does_not_confirm() ->
     assert follower.age_s() == float("inf")
 
 
-async def test_a_slow_handler_holds_the_feed_back_and_its_failure_ends_the_follower() -> None:
+async def test_a_listener_that_fails_ends_the_follower_at_the_event_before() -> None:
     directory = MemoryDirectory()
     for _ in range(3):
         directory.place(a_key())
     follower = FeedFollower(directory, ManualClock(), start=FeedSeq(0))
-    gate, handled = asyncio.Event(), []
+    heard = []
 
-    async def handler(event: PlacementEvent) -> None:
-        await gate.wait()
-        handled.append(event.seq)
+    def listener(event: PlacementEvent) -> None:
+        heard.append(event.seq)
         if event.seq == 3:
             raise ZeroDivisionError
 
-    follower.handlers.append(handler)
-    task = asyncio.get_running_loop().create_task(follower.run())
-    await asyncio.sleep(0)
-    assert follower.position == 0
-    gate.set()
+    follower.listeners.append(listener)
     with pytest.raises(ZeroDivisionError):
-        await task
-    assert handled == [1, 2, 3]
+        await follower.run()
+    assert heard == [1, 2, 3]
     assert follower.position == 2
+
+
+async def test_pages_go_on_where_the_last_good_event_was_and_end_when_the_feed_went_back() -> None:
+    script = Script(
+        page(1, 2, head=4), page(3, 5, head=5), "timeout", page(4, 5, head=5), page(head=2), page(6, head=6)
+    )
+    reader, taken = FeedReader(script), []
+
+    async def read() -> None:
+        async for one in reader.pages(FeedSeq(0), wait_ms=1000):
+            taken.append(([event.seq for event in one.events], one.position, one.current))  # noqa: PERF401 - it never ends
+
+    task = asyncio.get_running_loop().create_task(read())
+    await eventually(script.idle.is_set)
+    task.cancel()
+    assert taken == [([1, 2], 2, False), ([3], 3, False), ([4, 5], 5, True)]
+    assert reader.restored
