@@ -28,6 +28,9 @@ PLAIN_COLUMNS = 130
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON instead of tables.")
 def tour(state: Path, as_json: bool) -> None:
     """Play the product end to end on a running stack; exit status 0 if every promise was kept."""
+    paths = Paths(state.absolute())
+    if paths.stack.exists() and not lock.is_held(paths.lock):
+        raise click.ClickException(f"the stack in {state} does not run; start it with `domicile up --detach`")
     console = Console(stderr=as_json, highlight=False, width=None if sys.stdout.isatty() else PLAIN_COLUMNS)
     report = Report(console)
     clock = SystemClock()
@@ -46,10 +49,6 @@ def tour(state: Path, as_json: bool) -> None:
 
 
 async def _play(state: Path, report: Report) -> None:
-    """Raises SettingsError when no stack runs there, TimeoutError."""
-    paths = Paths(state.absolute())
-    if paths.stack.exists() and not lock.is_held(paths.lock):
-        raise SettingsError(f"the stack in {state} does not run; start it with `domicile up --detach`")
     async with asyncio.timeout(TOUR_S_MAX), opened(state, report) as stage:
         await _scenes(stage, report)
 
