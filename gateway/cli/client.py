@@ -6,6 +6,7 @@ from typing import Any
 import httpx
 import msgspec
 
+from deploy.local import lock
 from deploy.local.keys import OPERATOR, ServiceIssuer
 from deploy.local.layout import Paths
 from foundation.blinding import Blinder, BlindingKey
@@ -30,6 +31,13 @@ def addresses(state: Path) -> StackAddresses:
         raise SettingsError(f"there is no stack in {state}; start one with `domicile up`") from exc
     except msgspec.MsgspecError as exc:
         raise SettingsError(f"{state}/stack.json is not a stack file: {exc}") from exc
+
+
+def refuse_unless_running(state: Path) -> None:
+    """Raises SettingsError where a stack was started once and does not run now."""
+    paths = Paths(state.absolute())
+    if paths.stack.exists() and not lock.is_held(paths.lock):
+        raise SettingsError(f"the stack in {state} does not run; start it with `domicile up --detach`")
 
 
 def call(

@@ -8,10 +8,9 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from deploy.local import lock
-from deploy.local.layout import Paths
 from foundation.clock import SystemClock
 from foundation.settings import SettingsError
+from gateway.cli.client import refuse_unless_running
 from gateway.cli.tour import at_home, outages, people, scenes
 from gateway.cli.tour.report import Report
 from gateway.cli.tour.stage import Stage, opened
@@ -28,9 +27,7 @@ PLAIN_COLUMNS = 130
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON instead of tables.")
 def tour(state: Path, as_json: bool) -> None:
     """Play the product end to end on a running stack; exit status 0 if every promise was kept."""
-    paths = Paths(state.absolute())
-    if paths.stack.exists() and not lock.is_held(paths.lock):
-        raise click.ClickException(f"the stack in {state} does not run; start it with `domicile up --detach`")
+    refuse_unless_running(state)
     console = Console(stderr=as_json, highlight=False, width=None if sys.stdout.isatty() else PLAIN_COLUMNS)
     report = Report(console)
     clock = SystemClock()
