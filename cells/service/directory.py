@@ -1,12 +1,10 @@
 """What the cell service asks of the directory beside feed and rules: acknowledge a fence, place a new subject."""
 
-import httpx
 import msgspec
 
 from directory.placement.answers import AckRequest, PlacementAnswer, PlaceRequest
 from directory.placement.core import Placement
 from directory.placement.remote import DirectoryUnavailable, HttpDirectory
-from foundation.http import HttpClient
 from foundation.problems import Code, Problem
 from foundation.words import Epoch, SubjectId
 
@@ -17,13 +15,11 @@ ACK_S_MAX = 2.0
 class CellDirectory(HttpDirectory):
     """The directory over HTTP with the calls of a cell service."""
 
-    def __init__(self, http: HttpClient) -> None:
-        super().__init__(http)
-        self._calls = http
-
     async def acknowledge(self, subject: SubjectId, epoch: Epoch) -> bool:
         """True when the directory took it, False when that epoch is not the subject's any more. Raises DirectoryUnavailable."""
-        response = await self._post(f"/v1/subjects/{subject}/ack", AckRequest(epoch=epoch), {}, ACK_S_MAX)
+        response = await self.send(
+            "POST", f"/v1/subjects/{subject}/ack", timeout_s=ACK_S_MAX, body=AckRequest(epoch=epoch)
+        )
         if response.status_code == 200:
             return True
         if response.status_code in (404, 409):
@@ -32,7 +28,9 @@ class CellDirectory(HttpDirectory):
 
     async def place(self, asked: PlaceRequest, *, idempotency_key: str) -> Placement | Problem:
         """The new placement (active, or still reserved), or the directory's refusal. Raises DirectoryUnavailable."""
-        response = await self._post("/v1/subjects", asked, {"idempotency-key": idempotency_key}, PLACE_S_MAX)
+        response = await self.send(
+            "POST", "/v1/subjects", timeout_s=PLACE_S_MAX, body=asked, headers={"idempotency-key": idempotency_key}
+        )
         try:
             if response.status_code in (201, 202):
                 return msgspec.json.decode(response.content, type=PlacementAnswer).placement
@@ -41,19 +39,6 @@ class CellDirectory(HttpDirectory):
         except (msgspec.MsgspecError, ValueError) as exc:
             raise DirectoryUnavailable("malformed") from exc
         raise DirectoryUnavailable(f"status-{response.status_code}")
-
-    async def _post(self, path: str, body: msgspec.Struct, headers: dict[str, str], timeout_s: float) -> httpx.Response:
-        sent = {"content-type": "application/json", **headers}
-        try:
-            return await self._calls.post(path, content=msgspec.json.encode(body), headers=sent, timeout=timeout_s)
-        except httpx.ConnectError as exc:
-            raise DirectoryUnavailable("refused") from exc
-        except httpx.TimeoutException as exc:
-            raise DirectoryUnavailable("timeout") from exc
-        except httpx.HTTPError as exc:
-            raise DirectoryUnavailable("broken") from exc
-        except OSError as exc:  # the token file
-            raise DirectoryUnavailable("token") from exc
 
 
 _STANDARD = {"type", "title", "status", "detail", "code"}

@@ -49,10 +49,6 @@ class KnownPlacements:
     def __len__(self) -> int:
         return len(self._keys_of)
 
-    @property
-    def keys_held(self) -> int:
-        return len(self._row_by_key)
-
     # --- reading -------------------------------------------------------------------------------------------------------------
 
     def by_key(self, key: LookupKey) -> Placement | None:
@@ -104,9 +100,6 @@ class KnownPlacements:
         if held:
             self.put(placement)
         return held
-
-    def holds_key(self, key: LookupKey) -> bool:
-        return key in self._row_by_key
 
     def forget_key(self, key: LookupKey) -> bool:
         """Whether the key was held. The subject stays."""

@@ -66,12 +66,15 @@ class HttpDirectory:
         """The rules that hold now, or those of one digest. The caller verifies the digest."""
         return await self._ask("GET", f"/v1/rules/{digest or 'current'}", RulesDocument, timeout_s=FEED_SLACK_S)
 
-    async def _ask(self, method: str, path: str, shape: type[T], *, timeout_s: float, body: object = None) -> T:
+    async def send(
+        self, method: str, path: str, *, timeout_s: float, body: object = None, headers: dict[str, str] | None = None
+    ) -> httpx.Response:
+        """Whatever the directory answers within `timeout_s`. Raises DirectoryUnavailable when it does not."""
         content = None if body is None else msgspec.json.encode(body)
-        headers = {} if body is None else {"content-type": "application/json"}
+        sent = ({} if body is None else {"content-type": "application/json"}) | (headers or {})
         try:
             async with asyncio.timeout(timeout_s):
-                response = await self._http.request(method, path, content=content, headers=headers, timeout=timeout_s)
+                return await self._http.request(method, path, content=content, headers=sent, timeout=timeout_s)
         except httpx.ConnectError as exc:
             raise DirectoryUnavailable("refused") from exc
         except (httpx.TimeoutException, TimeoutError) as exc:
@@ -80,6 +83,9 @@ class HttpDirectory:
             raise DirectoryUnavailable("broken") from exc
         except OSError as exc:  # the token file
             raise DirectoryUnavailable("token") from exc
+
+    async def _ask(self, method: str, path: str, shape: type[T], *, timeout_s: float, body: object = None) -> T:
+        response = await self.send(method, path, timeout_s=timeout_s, body=body)
         if response.status_code != 200:
             raise DirectoryUnavailable(f"status-{response.status_code}")
         if len(response.content) > ANSWER_BYTES_MAX:

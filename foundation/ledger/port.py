@@ -1,6 +1,6 @@
 """The record-keeping port: `append` an event in the same transaction as the change it records.
 
-Back ends: an outbox table (`foundation.ledger.outbox`), a list in memory (`MemoryRecord`). The tamper-evident log drains the outbox.
+The back end is an outbox table (`foundation.ledger.outbox`), in tests a list in memory. The tamper-evident log drains the outbox.
 Events hold pseudonymous ids and metadata only, never personal data.
 """
 

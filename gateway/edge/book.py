@@ -5,7 +5,7 @@ import datetime
 from foundation.clock import Clock
 from foundation.decision_header import Decision, Minter, RootKey, cell_root, new_decision_id
 from foundation.mute import Secret
-from foundation.words import ActorId, CellId, Country, FeedSeq, RegionId, ServiceId
+from foundation.words import ActorId, Country, FeedSeq, RegionId, ServiceId
 from gateway.edge.core import Admitted
 from routing_rules.decide import RequestFacts, Verdict, decide
 from routing_rules.place import Allowed, NoCell, PlaceFacts, place
@@ -71,9 +71,6 @@ class Book:
             self._date = datetime.date.fromordinal(_EPOCH_DAY + day)
             self._verdicts.clear()
             self._placings.clear()
-
-    def mints_for(self, cell: CellId) -> bool:
-        return cell in self._minters
 
     def mint(self, admitted: Admitted) -> str:
         """The `Domicile-Decision` header of an admission that has a digest. Raises KeyError for a cell of another region."""

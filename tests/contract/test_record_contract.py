@@ -10,11 +10,11 @@ import anyio
 import asyncpg
 import pytest
 
-from foundation.ledger.memory import MemoryRecord
 from foundation.ledger.outbox import TABLE_DDL, PostgresOutbox
 from foundation.ledger.port import Event, Kind, Record
 from foundation.mute import Secret
 from foundation.postgres import Pool, pool
+from tests.stands.memory_record import MemoryRecord
 
 pytestmark = pytest.mark.anyio
 

@@ -10,15 +10,18 @@ import httpx
 import msgspec
 import pytest
 
+from cells.service.directory import CellDirectory
 from cells.shards.core import Home
 from deploy.local.postgres import PostgresServer
 from directory.feed.client import Page
 from directory.placement.core import Facts, Placement, PlacementEvent, State
-from foundation.http import HttpClient
+from directory.placement.remote import DirectoryUnavailable
+from foundation.http import HttpClient, client
 from foundation.mute import Secret
 from foundation.words import CellId, Country, Epoch, FeedSeq, ShardId, mint_subject_id
 from tests.stands.cell import CELL, stand
 from tests.stands.directory import Wire
+from tests.stands.edge import tcp
 from tests.stands.servers import free_port
 from tests.stands.shard import S1, rows
 from tests.stands.waiting import eventually
@@ -82,6 +85,22 @@ async def test_with_the_directory_down_known_fences_are_served(
             await eventually(lambda: built.stands(subject, raised.json()["placement"]["epoch"], "active"))
             assert (await built.call("POST", "/cell/signup", built.signing_up("late"), json={})).status_code == 201
         await wire.cut()
+
+
+async def test_a_directory_that_dribbles_its_answer_holds_an_acknowledgement_no_longer_than_its_bound(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def dribble(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n")
+        while True:
+            writer.write(b" ")
+            await writer.drain()
+            await asyncio.sleep(0.05)
+
+    monkeypatch.setattr("cells.service.directory.ACK_S_MAX", 0.3)
+    async with tcp(dribble) as port, client(f"http://127.0.0.1:{port}") as http, asyncio.timeout(5):
+        with pytest.raises(DirectoryUnavailable, match="timeout"):
+            await CellDirectory(http).acknowledge(mint_subject_id(), Epoch(1))
 
 
 async def test_the_process_starts_serves_and_leaves_on_sigterm(
