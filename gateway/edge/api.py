@@ -9,6 +9,7 @@ from foundation.problems import Code, Problem, ProblemError, refuse
 from foundation.words import ServiceId
 from gateway.edge.core import residence_of
 from gateway.edge.desk import Desk
+from gateway.edge.target import query_value
 from routing_rules.place import NoCell
 
 
@@ -19,7 +20,7 @@ def routes(desk: Desk) -> list[Route]:
         book = desk.open_book()
         if isinstance(book, Problem):
             raise ProblemError(book)
-        residence = residence_of(request.query_params.get("residence"))
+        residence = residence_of(query_value(request.scope["query_string"], b"residence"))
         if isinstance(residence, Problem):
             raise ProblemError(residence)
         service = ServiceId(request.query_params.get("service", ""))

@@ -174,7 +174,7 @@ class Answerer:
         if admitted.digest is not None:
             parts.append(b"domicile-decision: %b\r\n" % book.mint(admitted).encode("ascii"))
         peer = request.peer.encode("ascii")
-        host, scheme = fields.host, request.scheme.encode("ascii")
+        host, scheme = fields.host or b"", request.scheme.encode("ascii")
         if self._is_trusted(request.peer):
             if fields.forwarded_for:
                 peer = b"%b, %b" % (b", ".join(fields.forwarded_for), peer)

@@ -47,6 +47,7 @@ class RequestFields:
         "host",
         "kept",
         "traceparent",
+        "upgrades",
         "via",
     )
 
@@ -56,13 +57,14 @@ class RequestFields:
         self.content_length: int | None = None
         self.chunked = False
         self.expects = False
-        self.host = b""
+        self.host: bytes | None = None
         self.traceparent: bytes | None = None
         self.via: list[bytes] = []
         self.forwarded_for: list[bytes] = []
         self.forwarded_host: bytes | None = None
         self.forwarded_proto: bytes | None = None
         self.acts_for = False
+        self.upgrades = False
 
     @property
     def has_body(self) -> bool:
@@ -82,6 +84,8 @@ def read_request(headers: Iterable[tuple[bytes, bytes]]) -> RequestFields | Prob
         elif name[:8] == b"domicile":
             # `Domicile_For` too: some servers fold underscores into hyphens.
             fields.acts_for = fields.acts_for or name[9:] == b"for"
+        elif b"_" in name and name.replace(b"_", b"-") in _SPECIAL_REQUEST:
+            pass  # the same trick with a field that is the edge's own, such as `X_Forwarded_For`
         else:
             kept.append(b"%b: %b\r\n" % (name, value))
     if fields.chunked and fields.content_length is not None:
@@ -90,6 +94,9 @@ def read_request(headers: Iterable[tuple[bytes, bytes]]) -> RequestFields | Prob
         named = _named(connection)
         if named is None:
             return _bad("too many connection options")
+        if fields.upgrades and fields.has_body and b"upgrade" in named:
+            # llhttp ends such a message with its head, so the body would never be seen as one
+            return _bad("a request that asks for an upgrade has no body here; send it as plain HTTP/1.1")
         if named:
             fields.kept = [line for line in kept if line.partition(b":")[0] not in named]
     return fields
@@ -98,6 +105,8 @@ def read_request(headers: Iterable[tuple[bytes, bytes]]) -> RequestFields | Prob
 def _read_special(fields: RequestFields, connection: list[bytes], name: bytes, value: bytes) -> Problem | None:
     match name:
         case b"host":
+            if fields.host is not None:
+                return _bad("send one Host header")
             fields.host = value
         case b"authorization":
             if fields.authorization is not None:
@@ -113,6 +122,8 @@ def _read_special(fields: RequestFields, connection: list[bytes], name: bytes, v
             fields.chunked = True
         case b"connection":
             connection.append(value)
+        case b"upgrade":
+            fields.upgrades = True
         case _:
             _read_forwarding(fields, name, value)
     return None

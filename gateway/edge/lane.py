@@ -29,6 +29,8 @@ log = logs.get(__name__)
 
 CONTROL_PATHS = frozenset({b"/healthz", b"/readyz", b"/metrics"})
 CONTROL_PREFIX = b"/.well-known/domicile"
+ALLOWED = b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
+_NO_HOST = Problem(code=Code.BAD_REQUEST, detail="send one Host header")
 _SERVED = VERDICTS.labels("serve")
 
 
@@ -66,6 +68,9 @@ class Lane:
         if isinstance(fields, Problem):
             await send_problem(send, fields, close=True)
             return
+        if fields.host is None and scope["http_version"] == "1.1":  # RFC 9112 section 3.2
+            await send_problem(send, _NO_HOST, close=True)
+            return
         body = Body(receive, fields)
         book = self._desk.open_book()
         if isinstance(book, Problem):
@@ -73,7 +78,8 @@ class Lane:
             return
         target = target_of(scope["method"], raw_path, book.policy.services)
         if isinstance(target, Problem):
-            await self._refuse(send, target, body, fields)
+            allow = [(b"allow", ALLOWED)] if target.code is Code.METHOD_NOT_ALLOWED else None
+            await self._refuse(send, target, body, fields, allow)
             return
         client = scope["client"]
         request = Request(

@@ -17,6 +17,9 @@ from routing_rules.policy import Service
 _DOT_SEGMENT = re.compile(rb"(?:^|[/\\])\.{1,2}(?:[;/\\]|$)")
 _SUSPECT = re.compile(rb"[%\\]|/\.")
 _BAD_PATH = Problem(code=Code.BAD_REQUEST, detail="the path may hold no dot segments, encoded or not")
+METHODS_HELD_BACK = frozenset({"CONNECT", "TRACE"})
+"""CONNECT asks for a tunnel past every verdict; TRACE would show the client what was added for the service, its decision too."""
+_HELD_BACK = Problem(code=Code.METHOD_NOT_ALLOWED, detail="CONNECT and TRACE go no further than here")
 
 
 class Route(enum.Enum):
@@ -33,7 +36,9 @@ class Target(msgspec.Struct, frozen=True):
 
 
 def target_of(method: str, raw_path: bytes, services: dict[ServiceId, Service]) -> Target | Problem:
-    """The service and route of a raw path (without query), or 404 `unknown_service`, or 400 for a path that may climb."""
+    """The service and route of a raw path (without query), or 404 `unknown_service`, 400 for a path that may climb, 405."""
+    if method in METHODS_HELD_BACK:
+        return _HELD_BACK
     if raw_path[:1] != b"/":
         return Problem(code=Code.BAD_REQUEST, detail="the request target is a path")
     if _SUSPECT.search(raw_path) is not None and climbs(raw_path):
@@ -59,9 +64,11 @@ def climbs(raw_path: bytes) -> bool:
 
 
 def query_value(query: bytes, name: bytes) -> str | None:
-    """The first value of a query parameter, percent-decoded, or None."""
+    """The value of a query parameter, percent-decoded, or None. One that stands more than once is all its values in a row: no
+    reader further on may take another of them than the edge did."""
+    found: list[str] = []
     for pair in query.split(b"&"):
         key, _, value = pair.partition(b"=")
-        if key == name:
-            return unquote_to_bytes(value).decode("latin-1")
-    return None
+        if unquote_to_bytes(key) == name:
+            found.append(unquote_to_bytes(value).decode("latin-1"))
+    return ", ".join(found) if found else None

@@ -4,6 +4,7 @@ import pytest
 
 from foundation.problems import Code, Problem
 from foundation.words import CellId, ServiceId
+from gateway.edge.core import residence_of
 from gateway.edge.headers import read_request, read_response
 from gateway.edge.target import Route, Target, climbs, query_value, target_of
 from gateway.identity.address import client_address, networks
@@ -64,9 +65,19 @@ def test_policy_names_anonymous_and_sign_up_routes_exactly() -> None:
     assert target("POST", b"/orders/%73ign-up") == Target(ServiceId("orders"), Route.ORDINARY)
 
 
-def test_query_values_are_decoded_and_the_first_one_counts() -> None:
-    assert query_value(b"a=1&residence=D%45&residence=US", b"residence") == "DE"
+def test_query_values_are_decoded_and_none_is_chosen_among_several() -> None:
+    assert query_value(b"a=1&residence=D%45", b"residence") == "DE"
+    assert query_value(b"a=1&%72esidence=DE", b"residence") == "DE"
     assert query_value(b"xresidence=US", b"residence") is None
+    for both in (b"residence=DE&residence=US", b"residence=DE&%72esidence=US", b"residence=DE&residence=DE"):
+        assert isinstance(residence_of(query_value(both, b"residence")), Problem)
+
+
+@pytest.mark.parametrize("method", ["CONNECT", "TRACE"])
+def test_methods_that_tunnel_or_mirror_go_no_further(method: str) -> None:
+    found = target(method, b"/orders")
+    assert isinstance(found, Problem)
+    assert found.code is Code.METHOD_NOT_ALLOWED
 
 
 # --- headers -----------------------------------------------------------------------------------------------------------------
@@ -83,8 +94,10 @@ def test_hop_by_hop_credentials_and_house_headers_do_not_go_on() -> None:
         b"connection", b"keep-alive", b"te", b"trailer", b"upgrade", b"proxy-authorization", b"proxy-connection", b"authorization",
         b"domicile-decision", b"domicile_decision", b"domicile-cell", b"domicile-hop", b"forwarded", b"x-forwarded-for", b"x-real-ip",
         b"x-forwarded-proto", b"x-forwarded-host", b"via", b"expect", b"host", b"traceparent",
+        b"x_forwarded_for", b"x-forwarded_host", b"x_real_ip", b"transfer_encoding", b"content_length",
     ]  # fmt: skip
     assert kept([(name, b"x") for name in names] + [(b"accept", b"*/*")]) == {b"accept"}
+    assert kept([(b"x_plain", b"1")]) == {b"x_plain"}
 
 
 def test_fields_that_connection_names_do_not_go_on() -> None:
@@ -106,6 +119,9 @@ def test_fields_that_connection_names_do_not_go_on() -> None:
         [(b"transfer-encoding", b"chunked"), (b"transfer-encoding", b"chunked")],
         [(b"authorization", b"Bearer a"), (b"authorization", b"Bearer b")],
         [(b"connection", b",".join([b"a"] * 40))],
+        [(b"host", b"a"), (b"host", b"b")],
+        [(b"connection", b"Upgrade"), (b"upgrade", b"h2c"), (b"content-length", b"3")],
+        [(b"upgrade", b"h2c"), (b"connection", b"http2-settings, upgrade"), (b"transfer-encoding", b"chunked")],
     ],
 )
 def test_ambiguous_framing_or_credentials_are_refused(headers: list[tuple[bytes, bytes]]) -> None:

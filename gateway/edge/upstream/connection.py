@@ -259,7 +259,7 @@ class Connection(asyncio.Protocol):
             if self._interims > INTERIM_MAX or status == 101:
                 raise ValueError("too many interim answers, or an upgrade nobody asked for")
             return
-        if status > 599:
+        if not 100 <= status <= 599:
             raise ValueError("no status of HTTP (RFC 9110 section 15)")
         framed = False
         for name, value in self._headers:
