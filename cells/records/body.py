@@ -14,6 +14,8 @@ ROWS_MAX = 1_000
 
 _rows_decoder = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
 _row_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""Values are kept raw, so the decoder does not look at their bytes: those are decoded as UTF-8 beside it."""
 
 
 class Rows(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,8 +30,9 @@ def inserted(raw: bytes, contract: Contract, granted: Grant, bound: Bound) -> Ro
     """The rows of a POST: one object or an array of objects with the same keys. Raises ProblemError."""
     single = raw.lstrip()[:1] == b"{"
     try:
+        text = raw.decode()
         rows = [_row_decoder.decode(raw)] if single else _rows_decoder.decode(raw)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
+    except _UNREADABLE as exc:
         raise errors.dialect(errors.BODY, "the body is a JSON object or an array of them") from exc
     if not 1 <= len(rows) <= ROWS_MAX:
         raise errors.dialect(errors.BODY, f"from 1 to {ROWS_MAX} rows at a time")
@@ -40,21 +43,21 @@ def inserted(raw: bytes, contract: Contract, granted: Grant, bound: Bound) -> Ro
         raise errors.dialect(errors.NO_RIGHT, "this actor owns no rows and makes none", code=Code.FORBIDDEN)
     for row in rows:
         _check_bound(row, contract, bound)
-    text = raw.decode()
     return Rows(json=f"[{text}]" if single else text, columns=_columns(keys, contract, granted), count=len(rows))
 
 
 def changed(raw: bytes, contract: Contract, granted: Grant, bound: Bound) -> Rows:
     """The changes of a PATCH: one object. Raises ProblemError."""
     try:
+        text = raw.decode()
         row = _row_decoder.decode(raw)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
+    except _UNREADABLE as exc:
         raise errors.dialect(errors.BODY, "the body is a JSON object") from exc
     _check_bound(row, contract, bound)
     columns = _columns(row.keys(), contract, granted)
     if not columns:
         raise errors.dialect(errors.BODY, "the body changes no column")
-    return Rows(json=raw.decode(), columns=columns, count=1)
+    return Rows(json=text, columns=columns, count=1)
 
 
 def _columns(keys: Collection[str], contract: Contract, granted: Grant) -> tuple[str, ...]:

@@ -15,6 +15,8 @@ from cells.records import errors
 PARAMETERS_MAX = 60
 IN_MAX = 1_000
 NUMBER_MAX = 2**31 - 1
+NUMBER_DIGITS_MAX = 19
+"""Longer ones are refused unread: Python itself raises on thousands of digits."""
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,62}\Z")
 _UNSUPPORTED = {
     "on_conflict": "upserts", "columns": "columns=", "and": "logical groups (and=)", "or": "logical groups (or=)",
@@ -114,7 +116,7 @@ def parse_query(query: str) -> Query:
 
 
 def _number(name: str, text: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) > NUMBER_MAX:
+    if not text.isascii() or not text.isdigit() or len(text) > NUMBER_DIGITS_MAX or int(text) > NUMBER_MAX:
         raise errors.dialect(errors.QUERY, f"{name} is a whole number from 0 on")
     return int(text)
 
