@@ -170,10 +170,14 @@ class TokenVerifier:
 
 
 def _is_time(value: Any) -> bool:
-    """A NumericDate (RFC 7519 section 2). JSON as Python reads it also has NaN, which is before no moment and after none."""
-    return (isinstance(value, int) and not isinstance(value, bool)) or (
-        isinstance(value, float) and math.isfinite(value)
-    )
+    """A NumericDate (RFC 7519 section 2). JSON as Python reads it also has NaN, which is before no moment and after none, and whole
+    numbers that no float holds."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
 
 
 def _peek(token: str) -> tuple[dict[str, Any], str]:

@@ -90,7 +90,7 @@ def parse_epoch(number: int) -> Epoch:
 
 
 def parse_country(text: str) -> Country:
-    upper = text.upper()
+    upper = text.upper() if text.isascii() else ""  # upper() makes SS of a sharp s, FI of a ligature
     if not _COUNTRY.match(upper):
         raise MalformedWord("a country is two letters of ISO 3166-1, such as DE")
     return Country(upper)

@@ -1,4 +1,4 @@
-"""Promises of foundation's values: mute types, logs, settings, keyrings, problems, trace context."""
+"""Promises of foundation's values: mute types, logs, settings, keyrings, problems, trace context, words."""
 
 import copy
 import io
@@ -16,6 +16,7 @@ from foundation import logs, trace
 from foundation.mute import Mute, Personal, Secret
 from foundation.problems import Code, Problem, ProblemError, refuse, status_of, title_of
 from foundation.settings import SettingsError, convert, load, read_keyring, read_secret, secret_from_env
+from foundation.words import MalformedWord, parse_country
 
 # --- mute --------------------------------------------------------------------------------------------------------------------
 
@@ -268,3 +269,10 @@ def test_a_malformed_trace_starts_a_new_one(header: str | None) -> None:
     found = trace.continue_or_start(header)
     assert found.trace_id != ID
     assert trace.continue_or_start(found.header()).trace_id == found.trace_id
+
+
+@pytest.mark.parametrize("text", ["", "D", "DEU", "ß", "\ufb01", "D\u00c9", "DE\n", "1A", "DE, US"])
+def test_a_country_is_two_plain_letters_before_and_after_upper_case(text: str) -> None:
+    assert parse_country("de") == "DE"
+    with pytest.raises(MalformedWord):
+        parse_country(text)
