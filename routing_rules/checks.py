@@ -26,6 +26,7 @@ from routing_rules.pack import Kind, Pack
 from routing_rules.policy import (
     DECISION_S_MAX,
     STALE_S_MAX,
+    STALE_S_MIN,
     WEIGHT_MAX,
     Cell,
     Directory,
@@ -106,8 +107,9 @@ def _check_product(product: Product, mistakes: Mistakes) -> None:
         mistakes.add((*at, "placement_key"), f"is {shown(product.placement_key)}; this release places by iss+sub only")
     if not 0 < product.decision_s <= DECISION_S_MAX:
         mistakes.add((*at, "decision_s"), f"is {product.decision_s:g}; must be above 0 and at most {DECISION_S_MAX:g}")
-    if not 0 < product.stale_s_max <= STALE_S_MAX:
-        mistakes.add((*at, "stale_s_max"), f"is {product.stale_s_max:g}; must be above 0 and at most {STALE_S_MAX:g}")
+    if not STALE_S_MIN <= product.stale_s_max <= STALE_S_MAX:
+        bounds = f"must be at least {STALE_S_MIN:g} and at most {STALE_S_MAX:g}"
+        mistakes.add((*at, "stale_s_max"), f"is {product.stale_s_max:g}; {bounds}")
 
 
 def _check_operator(operator: Operator, pack: Pack, mistakes: Mistakes) -> None:

@@ -8,6 +8,9 @@ from foundation.words import CellId, Country, JurisdictionId, RegionId, ServiceI
 
 DECISION_S_MAX = 30.0
 """Upper bound of `decision_s`: a decision header lives no longer (`foundation.decision_header`)."""
+STALE_S_MIN = 5.0
+"""Lower bound of `stale_s_max`: a quiet feed is confirmed every two seconds, as of two seconds before; below this the known would be
+refused while the directory is well."""
 STALE_S_MAX = 86_400.0
 """Upper bound of `stale_s_max`: nobody serves from knowledge older than a day."""
 WEIGHT_MAX = 1e6

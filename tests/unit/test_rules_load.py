@@ -111,6 +111,7 @@ CASES = [
     (("decision_s = 15", "decision_s = 31"), "product.decision_s: is 31; must be above 0 and at most 30"),
     (("decision_s = 15", "decision_s = 0"), "product.decision_s: is 0"),
     (("stale_s_max = 600", "stale_s_max = 1e9"), "product.stale_s_max: is 1e+09"),
+    (("stale_s_max = 600", "stale_s_max = 4"), "product.stale_s_max: is 4; must be at least 5"),
     (('placement_key = "iss+sub"', 'placement_key = "claim:tenant"'), "this release places by iss+sub only"),
     # routes
     (('"/orders/health"', '"/health"'), "services.orders.anonymous: '/health' must start with /orders/"),
