@@ -17,7 +17,8 @@ from foundation.http import HttpClient
 from foundation.words import Verb
 from gateway.edge import door
 from gateway.settings import Upstream
-from tests.stands.edge import CLOCK, Stand, cell_verifier, edge, placement, service_verifier, serving, tcp
+from tests.stands.edge import CLOCK, Stand, cell_verifier, edge, placement, service_verifier, tcp
+from tests.stands.servers import serving
 from tests.stands.waiting import eventually
 
 pytestmark = pytest.mark.anyio
