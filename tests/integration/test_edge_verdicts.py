@@ -361,6 +361,7 @@ async def test_large_bodies_pass_both_ways_in_bounded_memory(folder: Path) -> No
     async with serving(app) as port:
         process = context.Process(target=_edge_process, args=(str(folder), port, theirs), daemon=True)
         process.start()
+        theirs.close()  # a child that dies early is an end of file here, not a wait for ever
         try:
             gateway_port, token = await anyio.to_thread.run_sync(ours.recv)
             headers = {"authorization": token}
