@@ -6,6 +6,7 @@ that no two triples share an encoding. A keyring holds the live keys; the first 
 
 import base64
 import hashlib
+import unicodedata
 
 import msgspec
 
@@ -50,8 +51,9 @@ class Blinder:
 
 
 def normalise_email(address: str) -> str:
-    """Trimmed and case-folded. Providers that fold dots or tags are left alone: two addresses that may differ, differ."""
-    return address.strip().casefold()
+    """Trimmed, composed (Unicode NFC) and in lower case. Two addresses that may be two mailboxes stay two: neither dots, tags nor
+    letters such as sharp s are folded."""
+    return unicodedata.normalize("NFC", address.strip().lower())
 
 
 def _prefixed(part: str) -> bytes:

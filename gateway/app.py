@@ -6,11 +6,11 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import msgspec
 from starlette.types import ASGIApp
 
+from directory.client.client import ClientLimits, DirectoryClient, SecondLevelSettings
+from directory.client.remote import HttpDirectory
+from directory.client.second_level.sealed import Seal
+from directory.client.second_level.valkey import valkey_store
 from directory.feed.client import FeedFollower
-from directory.placement.client import ClientLimits, DirectoryClient, SecondLevelSettings
-from directory.placement.remote import HttpDirectory
-from directory.placement.second_level.sealed import Seal
-from directory.placement.second_level.valkey import valkey_store
 from directory.rules.client import HeldRules, RulesFollower
 from foundation import http
 from foundation.blinding import Blinder, BlindingKey

@@ -2,9 +2,9 @@
 
 import msgspec
 
+from directory.client.remote import DirectoryUnavailable, HttpDirectory
 from directory.placement.answers import AckRequest, PlacementAnswer, PlaceRequest
 from directory.placement.core import Placement
-from directory.placement.remote import DirectoryUnavailable, HttpDirectory
 from foundation.problems import Code, Problem
 from foundation.words import Epoch, SubjectId
 

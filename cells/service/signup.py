@@ -9,9 +9,9 @@ from starlette.responses import Response
 
 from cells.service.context import Context
 from cells.service.core import first_decision, signup_problem
+from directory.client.remote import DirectoryUnavailable
 from directory.placement.answers import ClaimedKey, PlaceRequest, Slug
 from directory.placement.core import Placement, State
-from directory.placement.remote import DirectoryUnavailable
 from foundation import logs
 from foundation.decision_header import Decision, new_decision_id
 from foundation.http import body_json, json_response

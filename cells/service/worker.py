@@ -9,9 +9,9 @@ from cells.shards import store
 from cells.shards.core import Home, fence_for, latest_by_subject
 from cells.shards.homes import Homes
 from cells.shards.shard import FAULTS, Open, Shard
+from directory.client.remote import DirectoryUnavailable
 from directory.feed.client import Feed, FeedReader, Page
 from directory.placement.core import PlacementEvent, State
-from directory.placement.remote import DirectoryUnavailable
 from foundation import logs
 from foundation.postgres import MigrationError
 from foundation.tasks import Backoff

@@ -9,8 +9,8 @@ from typing import NamedTuple, Protocol
 
 from prometheus_client import Counter, Gauge
 
+from directory.client.remote import DirectoryUnavailable
 from directory.placement.core import FEED_PAGE_MAX, FeedEvent, FeedPage
-from directory.placement.remote import DirectoryUnavailable
 from foundation import logs
 from foundation.clock import Clock
 from foundation.tasks import Backoff
@@ -39,7 +39,7 @@ def good_prefix(page: FeedPage, after: FeedSeq) -> tuple[FeedEvent, ...]:
 
 
 class Feed(Protocol):
-    """Where pages come from: `directory.placement.remote.HttpDirectory`. Raises DirectoryUnavailable."""
+    """Where pages come from: `directory.client.remote.HttpDirectory`. Raises DirectoryUnavailable."""
 
     async def feed(self, after: FeedSeq, *, limit: int, wait_ms: int) -> FeedPage: ...
 

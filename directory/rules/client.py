@@ -7,9 +7,9 @@ import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
+from directory.client.remote import DirectoryUnavailable
 from directory.feed.client import FeedFollower
 from directory.placement.core import FeedEvent, RulesDocument, RulesEvent
-from directory.placement.remote import DirectoryUnavailable
 from foundation import logs
 from foundation.clock import SKEW_S_MAX, Clock
 from foundation.decision_header import LIFETIME_S_MAX
@@ -33,7 +33,7 @@ class RulesRefused(Exception):
 
 
 class RulesSource(Protocol):
-    """`directory.placement.remote.HttpDirectory`: the rules of a digest, or those that hold now. Raises DirectoryUnavailable."""
+    """`directory.client.remote.HttpDirectory`: the rules of a digest, or those that hold now. Raises DirectoryUnavailable."""
 
     async def rules(self, digest: RulesDigest | None = None) -> RulesDocument: ...
 

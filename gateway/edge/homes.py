@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from typing import assert_never
 
+from directory.client.client import Answer, DirectoryClient, Known, Unknown
+from directory.client.table import ABSENT, Absent
 from directory.feed.client import FeedFollower
-from directory.placement.client import Answer, DirectoryClient, Known, Unknown
-from directory.placement.table import ABSENT, Absent
 from foundation.words import Epoch, LookupKey
 from gateway.edge.ports import Home, Homeless
 

@@ -24,8 +24,8 @@ import jwt
 import uvloop
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from directory.client.table import ABSENT, PlacementTable
 from directory.placement.core import Facts, Placement, State
-from directory.placement.table import ABSENT, PlacementTable
 from foundation.blinding import Blinder, BlindingKey
 from foundation.clock import SystemClock
 from foundation.mute import Secret

@@ -10,11 +10,11 @@ import time
 import uuid
 from pathlib import Path
 
+from directory.client.client import ClientLimits, DirectoryClient
+from directory.client.remote import HttpDirectory
+from directory.client.table import ABSENT
 from directory.feed.client import FeedFollower
-from directory.placement.client import ClientLimits, DirectoryClient
 from directory.placement.core import Facts, Placement, State
-from directory.placement.remote import HttpDirectory
-from directory.placement.table import ABSENT
 from foundation.clock import SystemClock
 from foundation.http import HttpClient
 from foundation.words import CellId, Country, Epoch, FeedSeq, JurisdictionId, LookupKey, ServiceId, ShardId, SubjectId

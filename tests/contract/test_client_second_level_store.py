@@ -7,8 +7,8 @@ import pytest
 import redis.asyncio
 
 from deploy.local.valkey import ValkeyServer
-from directory.placement.second_level.sealed import LEASE, Seal
-from directory.placement.second_level.valkey import SecondLevelStore, valkey_store
+from directory.client.second_level.sealed import LEASE, Seal
+from directory.client.second_level.valkey import SecondLevelStore, valkey_store
 from foundation.mute import Secret
 from foundation.words import FeedSeq
 from tests.stands.memory_second_level import MemoryStore

@@ -8,8 +8,8 @@ from typing import Any, Protocol
 import pytest
 
 from deploy.local.postgres import PostgresServer
+from directory.client.remote import Directory, DirectoryUnavailable, HttpDirectory
 from directory.placement.core import Placement, PlacementEvent, RulesEvent, State
-from directory.placement.remote import Directory, DirectoryUnavailable, HttpDirectory
 from foundation.postgres import connect
 from foundation.words import FeedSeq, LookupKey, RulesDigest, SubjectId
 from routing_rules.rules import load

@@ -13,9 +13,9 @@ import pytest
 from cells.service.directory import CellDirectory
 from cells.shards.core import Home
 from deploy.local.postgres import PostgresServer
+from directory.client.remote import DirectoryUnavailable
 from directory.feed.client import Page
 from directory.placement.core import Facts, Placement, PlacementEvent, State
-from directory.placement.remote import DirectoryUnavailable
 from foundation.http import HttpClient, client
 from foundation.mute import Secret
 from foundation.words import CellId, Country, Epoch, FeedSeq, ShardId, mint_subject_id

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from deploy.local.valkey import ValkeyServer
+from directory.client.client import ClientLimits, DirectoryClient, Known, SecondLevelSettings, Unknown, Why
+from directory.client.remote import HttpDirectory
+from directory.client.second_level.sealed import Seal
+from directory.client.second_level.valkey import SecondLevelStore, valkey_store
+from directory.client.table import ABSENT
 from directory.feed.client import FeedFollower
-from directory.placement.client import ClientLimits, DirectoryClient, Known, SecondLevelSettings, Unknown, Why
 from directory.placement.core import State
-from directory.placement.remote import HttpDirectory
-from directory.placement.second_level.sealed import Seal
-from directory.placement.second_level.valkey import SecondLevelStore, valkey_store
-from directory.placement.table import ABSENT
 from foundation.clock import Clock, ManualClock, SystemClock
 from foundation.http import client as http_client
 from foundation.mute import Secret

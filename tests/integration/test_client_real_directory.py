@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from directory.client.client import ClientLimits, DirectoryClient, Known
+from directory.client.remote import DirectoryUnavailable, HttpDirectory
+from directory.client.table import ABSENT
 from directory.feed.client import FeedFollower
-from directory.placement.client import ClientLimits, DirectoryClient, Known
 from directory.placement.core import State
-from directory.placement.remote import DirectoryUnavailable, HttpDirectory
-from directory.placement.table import ABSENT
 from foundation.clock import SystemClock
 from foundation.http import client as http_client
 from foundation.mute import Secret

@@ -14,11 +14,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from directory.placement.core import Placement, RulesEvent, State
-from directory.placement.known import KnownPlacements
-from directory.placement.second_level.filling import Filler
-from directory.placement.second_level.level import SecondLevel
-from directory.placement.second_level.sealed import (
+from directory.client.known import KnownPlacements
+from directory.client.second_level.filling import Filler
+from directory.client.second_level.level import SecondLevel
+from directory.client.second_level.sealed import (
     LEASE,
     VERSION,
     Seal,
@@ -26,7 +25,8 @@ from directory.placement.second_level.sealed import (
     decode_position,
     decode_subject,
 )
-from directory.placement.table import ABSENT, OVERTAKEN, PlacementTable
+from directory.client.table import ABSENT, OVERTAKEN, PlacementTable
+from directory.placement.core import Placement, RulesEvent, State
 from foundation.clock import ManualClock
 from foundation.mute import Secret
 from foundation.words import FeedSeq, LookupKey, RulesDigest, SubjectId

@@ -52,6 +52,12 @@ def test_an_address_is_the_same_whatever_its_case_and_blanks(text: str, blank: s
     assert normalise_email(normalise_email(text)) == normalise_email(text).strip()
 
 
+def test_addresses_that_may_be_two_mailboxes_stay_two_and_one_written_two_ways_is_one() -> None:
+    assert normalise_email("stra\u00dfe@example.de") != normalise_email("strasse@example.de")
+    assert normalise_email("a.b+c@example.de") != normalise_email("ab@example.de")
+    assert normalise_email("Ren\u00e9@Example.FR") == normalise_email("rene\u0301@example.fr")
+
+
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),

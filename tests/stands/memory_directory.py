@@ -1,4 +1,4 @@
-"""A directory in memory: the second implementation of `directory.placement.remote.Directory`, and the same behind HTTP.
+"""A directory in memory: the second implementation of `directory.client.remote.Directory`, and the same behind HTTP.
 
 It can lose, delay and disorder what it says: tests hold its answers back and cut its feed.
 """
@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from directory.client.remote import DirectoryUnavailable
 from directory.placement.core import (
     Facts,
     FeedEvent,
@@ -26,7 +27,6 @@ from directory.placement.core import (
     RulesEvent,
     State,
 )
-from directory.placement.remote import DirectoryUnavailable
 from foundation.words import (
     CellId,
     Country,

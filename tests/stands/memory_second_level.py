@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from directory.placement.second_level.sealed import AS_OF_DIGITS, VERSION
-from directory.placement.second_level.valkey import SecondLevelDown
+from directory.client.second_level.sealed import AS_OF_DIGITS, VERSION
+from directory.client.second_level.valkey import SecondLevelDown
 
 _AGE = slice(len(VERSION), len(VERSION) + AS_OF_DIGITS)
 

@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from directory.client.batching import Batcher, TooManyWaiting
+from directory.client.circuit import Circuit
+from directory.client.remote import DirectoryUnavailable
 from directory.feed.client import FeedFollower, FeedReader
-from directory.placement.batching import Batcher, TooManyWaiting
-from directory.placement.circuit import Circuit
 from directory.placement.core import FeedPage, PlacementEvent
-from directory.placement.remote import DirectoryUnavailable
 from foundation.clock import ManualClock, SystemClock
 from foundation.words import FeedSeq
 from tests.stands.memory_directory import MemoryDirectory, a_key, a_subject, placed
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.anyio
 
 def test_clients_of_the_directory_never_load_a_database_driver() -> None:
     code = (
-        "import sys, directory.placement.client, directory.feed.client, directory.placement.second_level.valkey\n"
+        "import sys, directory.client.client, directory.feed.client, directory.client.second_level.valkey\n"
         "sys.exit(any(name == 'asyncpg' or name.endswith('.store') for name in sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0

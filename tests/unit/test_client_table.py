@@ -1,7 +1,7 @@
 """The in-process table believes what it may, and nothing older than its position."""
 
+from directory.client.table import ABSENT, OVERTAKEN, PlacementTable
 from directory.placement.core import PlacementEvent, RulesEvent, State
-from directory.placement.table import ABSENT, OVERTAKEN, PlacementTable
 from foundation.words import FeedSeq, RulesDigest
 from tests.stands.memory_directory import MemoryDirectory, a_key, a_subject, placed
 

@@ -1,11 +1,11 @@
 """What the gateways of a region share of their second level: names, seals, the stored position, and whether the store answers."""
 
-from directory.placement import client_metrics as metrics
-from directory.placement.circuit import Circuit
+from directory.client import metrics
+from directory.client.circuit import Circuit
+from directory.client.second_level.sealed import Entry, Position, Seal, decode_position, encode_body
+from directory.client.second_level.valkey import SecondLevelDown, SecondLevelStore
+from directory.client.table import AnyId
 from directory.placement.core import Placement
-from directory.placement.second_level.sealed import Entry, Position, Seal, decode_position, encode_body
-from directory.placement.second_level.valkey import SecondLevelDown, SecondLevelStore
-from directory.placement.table import AnyId
 from foundation import logs
 from foundation.words import FeedSeq, SubjectId
 

@@ -9,16 +9,16 @@ import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
+from directory.client import metrics
+from directory.client.remote import Directory, DirectoryUnavailable
+from directory.client.second_level.carrying import AT_ONCE, Carrier
+from directory.client.second_level.filling import Filler
+from directory.client.second_level.sealed import LEASE, Seal, Undecodable, decode_placement, decode_subject
+from directory.client.second_level.shelf import Body, Shelf
+from directory.client.second_level.valkey import SecondLevelDown, SecondLevelStore
+from directory.client.table import ABSENT, OVERTAKEN, Absent, AnyId, Overtaken, PlacementTable
 from directory.feed.client import FeedFollower
-from directory.placement import client_metrics as metrics
 from directory.placement.core import Placement
-from directory.placement.remote import Directory, DirectoryUnavailable
-from directory.placement.second_level.carrying import AT_ONCE, Carrier
-from directory.placement.second_level.filling import Filler
-from directory.placement.second_level.sealed import LEASE, Seal, Undecodable, decode_placement, decode_subject
-from directory.placement.second_level.shelf import Body, Shelf
-from directory.placement.second_level.valkey import SecondLevelDown, SecondLevelStore
-from directory.placement.table import ABSENT, OVERTAKEN, Absent, AnyId, Overtaken, PlacementTable
 from foundation import logs
 from foundation.clock import Clock
 from foundation.words import FeedSeq, LookupKey, SubjectId

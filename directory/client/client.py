@@ -7,16 +7,16 @@ from typing import Any, TypeAlias, TypeVar
 
 import msgspec
 
+from directory.client import metrics
+from directory.client.batching import Batcher, TooManyWaiting
+from directory.client.circuit import Circuit
+from directory.client.remote import Directory, DirectoryUnavailable
+from directory.client.second_level.level import SecondLevel
+from directory.client.second_level.sealed import Seal
+from directory.client.second_level.valkey import SecondLevelStore
+from directory.client.table import ABSENT, OVERTAKEN, Absent, Overtaken, PlacementTable
 from directory.feed.client import FeedFollower
-from directory.placement import client_metrics as metrics
-from directory.placement.batching import Batcher, TooManyWaiting
-from directory.placement.circuit import Circuit
 from directory.placement.core import FeedEvent, Placement, Resolved, ResolvedSubjects
-from directory.placement.remote import Directory, DirectoryUnavailable
-from directory.placement.second_level.level import SecondLevel
-from directory.placement.second_level.sealed import Seal
-from directory.placement.second_level.valkey import SecondLevelStore
-from directory.placement.table import ABSENT, OVERTAKEN, Absent, Overtaken, PlacementTable
 from foundation import logs
 from foundation.clock import Clock
 from foundation.problems import Code, Problem

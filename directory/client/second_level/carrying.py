@@ -4,13 +4,13 @@ import asyncio
 import secrets
 from collections import deque
 
+from directory.client import metrics
+from directory.client.remote import Directory, DirectoryUnavailable
+from directory.client.second_level.sealed import Position
+from directory.client.second_level.shelf import Body, Shelf
+from directory.client.table import AnyId, PlacementTable
 from directory.feed.client import FeedFollower, good_prefix
-from directory.placement import client_metrics as metrics
 from directory.placement.core import FEED_PAGE_MAX, FeedEvent, PlacementEvent
-from directory.placement.remote import Directory, DirectoryUnavailable
-from directory.placement.second_level.sealed import Position
-from directory.placement.second_level.shelf import Body, Shelf
-from directory.placement.table import AnyId, PlacementTable
 from foundation import logs
 from foundation.words import FeedSeq
 

@@ -11,7 +11,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.maint_notifications import MaintNotificationsConfig
 
-from directory.placement.second_level.sealed import AS_OF_DIGITS, VERSION
+from directory.client.second_level.sealed import AS_OF_DIGITS, VERSION
 from foundation.mute import Secret
 
 CALL_S_MAX = 0.1

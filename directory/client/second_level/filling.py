@@ -6,10 +6,10 @@ from collections import deque
 
 import msgspec
 
-from directory.placement import client_metrics as metrics
-from directory.placement.second_level.sealed import LEASE
-from directory.placement.second_level.shelf import Body, Shelf
-from directory.placement.table import AnyId, PlacementTable
+from directory.client import metrics
+from directory.client.second_level.sealed import LEASE
+from directory.client.second_level.shelf import Body, Shelf
+from directory.client.table import AnyId, PlacementTable
 from foundation.words import FeedSeq
 
 TTL_MS = 3_600_000

@@ -13,8 +13,8 @@ Rules that this class keeps, whatever the order in which answers arrive:
 import enum
 from collections import deque
 
+from directory.client.known import KnownPlacements
 from directory.placement.core import Placement, PlacementEvent, RulesEvent
-from directory.placement.known import KnownPlacements
 from foundation.words import FeedSeq, LookupKey, SubjectId
 
 RING_EVENTS_MAX = 65_536
