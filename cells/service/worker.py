@@ -60,9 +60,13 @@ class ShardWorker:
             await self._follow(opened)
 
     async def _recheck(self) -> None:
-        """Looks again at tables that did not fit their contracts: the product team may have mended them."""
+        """Looks again at tables that did not fit their contracts, which the product team may have mended, and at cuts left half done."""
         while True:
             await asyncio.sleep(RECHECK_S)
+            try:
+                await self.shard.finish_cuts()
+            except asyncpg.QueryCanceledError:
+                log.warning("cut_held_up", shard=self.shard.id)
             if self.shard.require().refused:
                 await self.shard.recheck()
 

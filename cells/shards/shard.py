@@ -30,6 +30,8 @@ CELL_CONNECTIONS_MAX = 8
 RECORDS_CONNECTIONS_MAX = 16
 ACQUIRE_S_MAX = 2.0
 CUT_MS_MAX = 5_000
+CUT_OVERDUE_S = 15.0
+"""A cut begun so long ago has probably lost its process; raising a fence twice does no harm if it has not."""
 STATEMENT_MS_MAX = 3_000
 
 LOST = (
@@ -94,11 +96,9 @@ class Shard:
             async with connect(self._dsns.owner) as owner:
                 refused = await live.regenerate(owner, self._contracts)
             async with self._pools() as (cell, records):
-                async with cell.acquire() as connection:
+                async with store.session(cell) as connection:
                     position = await store.claim(connection, self.cell, self.id)
-                    left = await store.unfinished(connection, self.id)
-                for subject, home in left:
-                    await store.raise_fence(cell, subject, home, self._event(subject, home))
+                await self._finish_cuts(cell, begun_s=0)
                 await self._load(cell)
                 self.up = Open(cell=cell, records=records, refused=refused, position=position)
                 self.tried = True
@@ -130,9 +130,18 @@ class Shard:
             yield cell, records
 
     async def _load(self, cell: Pool) -> None:
-        async with cell.acquire() as connection:
+        async with store.session(cell) as connection:
             async for subject, home in store.homes(connection, self.id):
                 self._homes.put(subject, home)
+
+    async def finish_cuts(self) -> None:
+        """Finishes cuts that a process beside this one left half done by its death. Raises ProblemError, LOST errors."""
+        await self._finish_cuts(self.require().cell, begun_s=CUT_OVERDUE_S)
+
+    async def _finish_cuts(self, cell: Pool, *, begun_s: float) -> None:
+        for subject, home in await store.unfinished(cell, self.id, begun_s=begun_s):
+            await store.raise_fence(cell, subject, home, self._event(subject, home))
+            self._homes.put(subject, home)
 
     async def recheck(self) -> None:
         """Looks again whether tables fit their contracts. Raises LOST errors, asyncpg.PostgresError."""

@@ -5,6 +5,7 @@ of writers already inside, and the closing row goes with it.
 """
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import asyncpg
 
@@ -16,6 +17,8 @@ from foundation.postgres import Connection, Pool
 from foundation.words import CellId, Epoch, FeedSeq, ServiceId, ShardId, SubjectId
 
 HOMES_PAGE = 10_000
+SESSION_S_MAX = 10.0
+"""Longest wait for a connection, and for giving it back: longer than a cut may take, so only a lost server reaches it."""
 
 # purpose: say whose database this is; the first to come writes it down
 CLAIM = """
@@ -72,9 +75,10 @@ UNMARK_CLOSING = """
 DELETE FROM domicile.closing WHERE subject_id = $1::uuid AND epoch <= $2
 """
 
-# purpose: cuts that an earlier process left half done
+# purpose: cuts begun so many seconds ago and still not finished: their process died
 UNFINISHED = """
-SELECT subject_id::text AS subject_id, epoch, state, services FROM domicile.closing ORDER BY since LIMIT 10000
+SELECT subject_id::text AS subject_id, epoch, state, services FROM domicile.closing
+WHERE since <= now() - make_interval(secs => $1) ORDER BY since LIMIT 10000
 """
 
 OUTBOX = PostgresOutbox("domicile")
@@ -82,6 +86,13 @@ OUTBOX = PostgresOutbox("domicile")
 
 class WrongShard(Exception):
     """The database belongs to another shard than the settings say."""
+
+
+@asynccontextmanager
+async def session(pool: Pool) -> AsyncIterator[Connection]:
+    """One connection, had and given back within SESSION_S_MAX. Raises TimeoutError, asyncpg errors."""
+    async with pool.acquire(timeout=SESSION_S_MAX) as connection:
+        yield connection
 
 
 async def claim(connection: Connection, cell: CellId, shard: ShardId) -> FeedSeq:
@@ -94,7 +105,8 @@ async def claim(connection: Connection, cell: CellId, shard: ShardId) -> FeedSeq
 
 
 async def save_position(pool: Pool, position: FeedSeq) -> None:
-    await pool.execute(SAVE_POSITION, position)
+    async with session(pool) as connection:
+        await connection.execute(SAVE_POSITION, position)
 
 
 async def homes(connection: Connection, shard: ShardId) -> AsyncIterator[tuple[SubjectId, Home]]:
@@ -114,7 +126,8 @@ async def home(connection: Connection, shard: ShardId, subject: SubjectId) -> tu
 
 async def held(pool: Pool, subjects: list[SubjectId]) -> set[SubjectId]:
     """Those of `subjects` that have a fence row on this shard."""
-    return {SubjectId(row["subject_id"]) for row in await pool.fetch(HELD, subjects)}
+    async with session(pool) as connection:
+        return {SubjectId(row["subject_id"]) for row in await connection.fetch(HELD, subjects)}
 
 
 async def raise_fence(pool: Pool, subject: SubjectId, home: Home, event: Event) -> bool:
@@ -124,7 +137,7 @@ async def raise_fence(pool: Pool, subject: SubjectId, home: Home, event: Event) 
     errors, QueryCanceledError among them when a writer holds the fence longer than the statement timeout: call again.
     """
     services = list(home.services)
-    async with pool.acquire() as connection:
+    async with session(pool) as connection:
         await connection.execute(MARK_CLOSING, subject, home.epoch, home.state.value, services)
         async with connection.transaction():
             raised = await connection.fetchval(RAISE, subject, home.epoch, home.state.value, services)
@@ -134,14 +147,16 @@ async def raise_fence(pool: Pool, subject: SubjectId, home: Home, event: Event) 
     return raised is not None
 
 
-async def unfinished(connection: Connection, shard: ShardId) -> list[tuple[SubjectId, Home]]:
-    """Cuts that were begun and not finished."""
-    return [(SubjectId(row["subject_id"]), _home(shard, row)) for row in await connection.fetch(UNFINISHED)]
+async def unfinished(pool: Pool, shard: ShardId, *, begun_s: float) -> list[tuple[SubjectId, Home]]:
+    """Cuts that were begun at least so many seconds ago and not finished."""
+    async with session(pool) as connection:
+        rows = await connection.fetch(UNFINISHED, begun_s)
+    return [(SubjectId(row["subject_id"]), _home(shard, row)) for row in rows]
 
 
 async def record(pool: Pool, events: list[Event]) -> None:
     """Records events in one transaction; one that is known already stays once."""
-    async with pool.acquire() as connection, connection.transaction():
+    async with session(pool) as connection, connection.transaction():
         await OUTBOX.append_many(connection, events)
 
 

@@ -314,6 +314,27 @@ async def test_a_cut_that_died_half_way_is_finished_when_the_shard_opens(postgre
         await drop_database(postgres_server, name)
 
 
+async def test_a_cut_left_by_a_process_that_died_beside_us_is_finished_once_it_is_overdue(
+    postgres_server: PostgresServer,
+) -> None:
+    name, dsns = await make_shard_database(postgres_server)
+    try:
+        overdue, young = mint_subject_id(), mint_subject_id()
+        shard = shard_of(dsns)
+        async with shard.opened():
+            for subject, age in ((overdue, "1 minute"), (young, "1 second")):
+                await rows(
+                    dsns, "INSERT INTO domicile.home (subject_id, epoch, state) VALUES ($1, 1, 'active')", subject
+                )
+                begun = f"INSERT INTO domicile.closing (subject_id, epoch, state, since) VALUES ($1, 2, 'frozen', now() - interval '{age}')"
+                await rows(dsns, begun, subject)
+            await shard.finish_cuts()
+            assert await shard.fence(overdue) == (home(2, State.FROZEN), False)
+            assert await shard.fence(young) == (home(1), True)
+    finally:
+        await drop_database(postgres_server, name)
+
+
 async def test_the_records_role_cannot_move_a_fence(postgres_server: PostgresServer) -> None:
     async with open_shard(postgres_server) as (shard, opened, _):
         subject = mint_subject_id()
