@@ -1,7 +1,8 @@
 """Header hygiene, both ways. Pure.
 
 Dropped: hop-by-hop fields and those that `Connection` names (RFC 9110 section 7.6.1), `Authorization`, everything that could pass for
-a `Domicile-*` header, forwarding headers of others (rewritten). The body is framed anew, so no second reading of its length exists.
+a `Domicile-*` header, forwarding headers of others (rewritten), and what would override the decided method or target. The body is
+framed anew, so no second reading of its length exists.
 """
 
 from collections.abc import Iterable, Sequence
@@ -14,19 +15,28 @@ _HOP_BY_HOP = frozenset(
     {b"connection", b"keep-alive", b"proxy-connection", b"proxy-authenticate", b"proxy-authorization", b"te", b"trailer",
      b"transfer-encoding", b"upgrade"}
 )  # fmt: skip
-_SPECIAL_REQUEST = _HOP_BY_HOP | {
-    b"authorization",
-    b"content-length",
-    b"expect",
-    b"forwarded",
-    b"host",
-    b"traceparent",
-    b"via",
-    b"x-forwarded-for",
-    b"x-forwarded-host",
-    b"x-forwarded-proto",
-    b"x-real-ip",
-}
+_UNDECIDED = frozenset(
+    {b"x-http-method", b"x-http-method-override", b"x-method-override", b"x-original-host", b"x-original-url", b"x-rewrite-url"}
+)  # fmt: skip
+"""Fields by which frameworks take another method, path or host than the one that was decided."""
+_SPECIAL_REQUEST = (
+    _HOP_BY_HOP
+    | _UNDECIDED
+    | {
+        b"authorization",
+        b"content-length",
+        b"expect",
+        b"forwarded",
+        b"host",
+        b"traceparent",
+        b"via",
+        b"x-forwarded-for",
+        b"x-forwarded-host",
+        b"x-forwarded-proto",
+        b"x-real-ip",
+    }
+)
+_FORWARDED_PREFIX = b"x-forwarded-"
 _SPECIAL_RESPONSE = _HOP_BY_HOP | {b"date", b"content-length"}
 _TOKENS_MAX = 32
 _LENGTH_DIGITS_MAX = 15
@@ -84,8 +94,10 @@ def read_request(headers: Iterable[tuple[bytes, bytes]]) -> RequestFields | Prob
         elif name[:8] == b"domicile":
             # `Domicile_For` too: some servers fold underscores into hyphens.
             fields.acts_for = fields.acts_for or name[9:] == b"for"
-        elif b"_" in name and name.replace(b"_", b"-") in _SPECIAL_REQUEST:
+        elif b"_" in name and _edges_own(name.replace(b"_", b"-")):
             pass  # the same trick with a field that is the edge's own, such as `X_Forwarded_For`
+        elif name[:12] == _FORWARDED_PREFIX:
+            pass  # X-Forwarded-Port, -Prefix, …: nobody here vouches for them
         else:
             kept.append(b"%b: %b\r\n" % (name, value))
     if fields.chunked and fields.content_length is not None:
@@ -100,6 +112,10 @@ def read_request(headers: Iterable[tuple[bytes, bytes]]) -> RequestFields | Prob
         if named:
             fields.kept = [line for line in kept if line.partition(b":")[0] not in named]
     return fields
+
+
+def _edges_own(name: bytes) -> bool:
+    return name in _SPECIAL_REQUEST or name[:12] == _FORWARDED_PREFIX
 
 
 def _read_special(fields: RequestFields, connection: list[bytes], name: bytes, value: bytes) -> Problem | None:
@@ -144,7 +160,7 @@ def _read_forwarding(fields: RequestFields, name: bytes, value: bytes) -> None:
         case b"expect":
             fields.expects = True
         case _:
-            pass  # hop-by-hop, Forwarded, X-Real-IP: end here
+            pass  # hop-by-hop, Forwarded, X-Real-IP, what would override the decided method or target: end here
 
 
 def read_response(headers: Pairs, *, status: int, head_only: bool) -> list[tuple[bytes, bytes]]:

@@ -95,6 +95,8 @@ def test_hop_by_hop_credentials_and_house_headers_do_not_go_on() -> None:
         b"domicile-decision", b"domicile_decision", b"domicile-cell", b"domicile-hop", b"forwarded", b"x-forwarded-for", b"x-real-ip",
         b"x-forwarded-proto", b"x-forwarded-host", b"via", b"expect", b"host", b"traceparent",
         b"x_forwarded_for", b"x-forwarded_host", b"x_real_ip", b"transfer_encoding", b"content_length",
+        b"x-forwarded-port", b"x-forwarded-prefix", b"x_forwarded_prefix", b"x-original-url", b"x-rewrite-url",
+        b"x-http-method-override", b"x_http_method_override", b"x-method-override",
     ]  # fmt: skip
     assert kept([(name, b"x") for name in names] + [(b"accept", b"*/*")]) == {b"accept"}
     assert kept([(b"x_plain", b"1")]) == {b"x_plain"}
