@@ -43,6 +43,11 @@ _WAIT_MS = Parameter(
 
 def operations(services: Services) -> list[Operation]:
     calls = PlacementCalls(services)
+    return [*_questions(calls), *_changes(calls)]
+
+
+def _questions(calls: PlacementCalls) -> list[Operation]:
+    """Calls that change nothing."""
     return [
         Operation(
             method="POST",
@@ -83,6 +88,23 @@ def operations(services: Services) -> list[Operation]:
             answers={200: SubjectPage},
         ),
         Operation(
+            method="GET",
+            path="/v1/subjects/{subject_id}/history",
+            name="history",
+            summary="What was done to a subject, by whom and why",
+            roles=("operator",),
+            handler=calls.history,
+            parameters=(_CURSOR, _LIMIT),
+            answers={200: HistoryPage},
+            refusals=(Code.NOT_FOUND,),
+        ),
+    ]
+
+
+def _changes(calls: PlacementCalls) -> list[Operation]:
+    """Calls that write a placement, its history and the feed."""
+    return [
+        Operation(
             method="POST",
             path="/v1/subjects",
             name="place",
@@ -112,17 +134,6 @@ def operations(services: Services) -> list[Operation]:
             refusals=(Code.NOT_FOUND, Code.STALE_EPOCH),
         ),
         *(_change(calls, *one) for one in _CHANGES),
-        Operation(
-            method="GET",
-            path="/v1/subjects/{subject_id}/history",
-            name="history",
-            summary="What was done to a subject, by whom and why",
-            roles=("operator",),
-            handler=calls.history,
-            parameters=(_CURSOR, _LIMIT),
-            answers={200: HistoryPage},
-            refusals=(Code.NOT_FOUND,),
-        ),
     ]
 
 
