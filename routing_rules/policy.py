@@ -1,5 +1,6 @@
 """Policy: the operator's half of the rules, as `policy.toml` states it. What every key means stands in docs/policy.md."""
 
+import datetime
 from typing import Literal
 
 import msgspec
@@ -21,19 +22,22 @@ Profile = Literal["cautious", "common"]
 
 class Product(msgspec.Struct, frozen=True, kw_only=True):
     """`placement_key`: what of a token leads to a subject. `stale_s_max`: seconds a cut-off process serves from what it knows.
-    `decision_s`: seconds a decision header lives."""
+    `decision_s`: seconds a decision header lives. `citizenship`: what holds of a person who declared none: unknown until asked, or that
+    of the country of residence."""
 
     placement_key: str = "iss+sub"
     profile: Profile = "cautious"
+    citizenship: Literal["asked", "residence"] = "asked"
     stale_s_max: float = 600.0
     decision_s: float = 15.0
 
 
 class Region(msgspec.Struct, frozen=True, kw_only=True):
-    """A place with gateways. `origin` is their public URL without a path."""
+    """A place with gateways. `origin` is their public URL without a path; `subdivision` the part of the country (ISO 3166-2, `US-VA`)."""
 
     country: Country
     origin: str
+    subdivision: str | None = None
 
 
 class Shard(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,17 +45,22 @@ class Shard(msgspec.Struct, frozen=True, kw_only=True):
 
     dsn_env: str
     country: Country
+    subdivision: str | None = None
     weight: float = 1.0
 
 
 class Cell(msgspec.Struct, frozen=True, kw_only=True):
-    """All that serves some subjects inside one jurisdiction. `serves`: the regimes whose subjects the operator may keep here."""
+    """All that serves some subjects inside one jurisdiction. `serves`: the regimes whose subjects the operator may keep here.
+
+    `copies`: countries where the operator itself keeps a full copy of these rows; some laws ask for one.
+    """
 
     region: RegionId
     jurisdiction: JurisdictionId
     serves: tuple[JurisdictionId, ...]
     shards: dict[ShardId, Shard]
     weight: float = 1.0
+    copies: tuple[Country, ...] = ()
 
 
 class Jobs(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,20 +91,69 @@ class Directory(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Operator(msgspec.Struct, frozen=True, kw_only=True):
-    """Facts about the operator that some laws ask for. A fact that is not stated is unknown."""
+    """Facts about the operator that some laws ask for. A fact that is not stated is unknown; an empty list says that there is none.
+
+    `sectors`: tags of kind sector, operator or volume that hold of all its data. `overlays`: jurisdictions of kind overlay that it is
+    registered in. `counts`: `<jurisdiction>/<tag>` -> persons or devices over the window that the pack's threshold names.
+    """
 
     country: Country | None = None
     sectors: tuple[str, ...] | None = None
     recipient_classes: tuple[str, ...] | None = None
-    counts: dict[str, int] | None = None
+    overlays: tuple[JurisdictionId, ...] | None = None
+    counts: dict[str, int] = {}
+
+
+class Instrument(msgspec.Struct, frozen=True, kw_only=True, rename={"origin": "from"}):
+    """The operator's recorded ground for a transfer: evidence for the requirement `gateway` of `from` towards `to` (an id or `*`).
+
+    It covers the data as such, and the sensitive data that `tags` names (`*`: all). `detail`: which kind of that gateway, where stated.
+    """
+
+    origin: JurisdictionId
+    to: str
+    gateway: str
+    ref: str
+    detail: str | None = None
+    tags: tuple[str, ...] = ()
+    since: datetime.date
+    until: datetime.date
+
+
+class Actor(msgspec.Struct, frozen=True, kw_only=True):
+    """A service that acts for subjects (`Domicile-For`): from where, through which services, for whose subjects, with which verbs."""
+
+    country: Country
+    subdivision: str | None = None
+    services: tuple[ServiceId, ...]
+    jurisdictions: tuple[JurisdictionId, ...]
+    verbs: tuple[Verb, ...]
+
+
+Travel = Literal["hairpin", "home", "refuse"]
+"""What becomes of a person away from home: carried home by the gateways, sent home, or refused."""
+
+
+class Terms(msgspec.Struct, frozen=True, kw_only=True):
+    """What a tenant's contract adds to the law: the cells where its subjects may live, and what becomes of them away from home."""
+
+    cells: tuple[CellId, ...]
+    travellers: Travel | None = None
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
-    """The whole of policy.toml, checked (`routing_rules.rules.load`)."""
+    """The whole of policy.toml, checked (`routing_rules.rules.load`).
+
+    `travellers`: `default`, a home jurisdiction, or `<home jurisdiction>-><ingress region>` -> what becomes of them; the last wins.
+    """
 
     product: Product
     regions: dict[RegionId, Region]
     directory: Directory
     cells: dict[CellId, Cell]
     services: dict[ServiceId, Service]
-    operator: Operator | None = None
+    operator: Operator = Operator()
+    actors: dict[ServiceId, Actor] = {}
+    instruments: tuple[Instrument, ...] = ()
+    travellers: dict[str, Travel] = {}
+    terms: dict[str, Terms] = {}

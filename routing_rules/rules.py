@@ -58,7 +58,7 @@ def load(policy_text: str, pack: Pack | None = None) -> Rules:
         directory=draft.directory,
         cells=dict(draft.cells),
         services=dict(draft.services),
-        operator=draft.operator,
+        operator=draft.operator or Operator(),
     )
     return Rules(policy=policy, pack=used, digest=digest_of(policy_text, used))
 
