@@ -6,27 +6,12 @@ from typing import TypeAlias
 import msgspec
 
 from foundation.problems import Code
-from foundation.words import RECORDS, CellId, JurisdictionId, RegionId, RulesDigest, ServiceId, Verb
+from foundation.words import RECORDS, CellId, RegionId, RulesDigest, Verb
+from routing_rules.facts import RequestFacts
 from routing_rules.mistakes import shown
 from routing_rules.policy import Policy
-from routing_rules.regimes import cited, covers, earliest, of_regime, open_questions
+from routing_rules.regimes import cited, covers, earliest, of_country, open_questions
 from routing_rules.rules import Rules
-
-
-class RequestFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """What a decision rests on; hashable and of few distinct values, so it is the cache's key (good until `valid_until`).
-
-    `cell`, `regimes`, `tags`, `services` and `terms` are the placement's; on sign-up those that `place` has just allowed.
-    """
-
-    service: ServiceId
-    verb: Verb
-    ingress: RegionId
-    cell: CellId
-    regimes: tuple[JurisdictionId, ...]
-    tags: tuple[str, ...]
-    services: tuple[ServiceId, ...]
-    terms: str | None
 
 
 class Serve(msgspec.Struct, frozen=True, kw_only=True):
@@ -113,12 +98,10 @@ def decide(facts: RequestFacts, rules: Rules, at: datetime.date) -> Verdict:
 def law_of(facts: RequestFacts, rules: Rules, at: datetime.date) -> Law:
     """Every regime of the subject must be known on that day and served by the cell, which policy declares (checked before)."""
     cell = rules.policy.cells[facts.cell]
-    standings = [of_regime(regime, rules, at) for regime in facts.regimes]
+    standings = [of_country(facts.subject.residence, rules, at)]
     changes = earliest(standing.changes for standing in standings)
-    tags = (*facts.tags, *rules.policy.services[facts.service].tags)
-    refusal = open_questions(tags, facts.terms)
-    if not standings:
-        refusal = "unknown: the placement names no regime"
+    tags = (*facts.subject.tags, *rules.policy.services[facts.service].tags)
+    refusal = open_questions(tags, facts.subject.terms)
     served: list[str] = []
     for standing in standings:
         if standing.unknown is not None or standing.row is None:

@@ -9,11 +9,12 @@ from typing import TypeAlias
 import msgspec
 
 from foundation.words import ServiceId
-from routing_rules.decide import Elsewhere, Refuse, RequestFacts, Serve, Verdict, decide, placed_for
+from routing_rules.decide import Elsewhere, Refuse, Serve, Verdict, decide, placed_for
+from routing_rules.facts import PlaceFacts, RequestFacts
 from routing_rules.mistakes import shown
 from routing_rules.pack import Row
-from routing_rules.place import Allowed, NoCell, PlaceFacts, hosting, place, serving
-from routing_rules.regimes import Standing, covers, of_country, of_regime, open_questions
+from routing_rules.place import Allowed, NoCell, hosting, place, serving
+from routing_rules.regimes import Standing, covers, of_country, open_questions
 from routing_rules.rules import Rules
 
 NOT_LEGAL_ADVICE = "Not legal advice: compiled from secondary sources and statutes; no lawyer has checked it."
@@ -46,9 +47,9 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def explain_place(facts: PlaceFacts, rules: Rules, at: datetime.date) -> Explanation:
-    standing = of_country(facts.residence, rules, at)
-    steps = [_row_step(f"Whose law is it in {shown(facts.residence)} on {at}?", standing, rules)]
-    steps += _open_step(facts.tags, facts.services, facts.terms, rules)
+    standing = of_country(facts.subject.residence, rules, at)
+    steps = [_row_step(f"Whose law is it in {shown(facts.subject.residence)} on {at}?", standing, rules)]
+    steps += _open_step(facts.subject.tags, facts.services, facts.subject.terms, rules)
     if standing.unknown is None and standing.row is not None:
         served = serving(standing.row, rules.policy)
         steps.append(
@@ -61,10 +62,13 @@ def explain_place(facts: PlaceFacts, rules: Rules, at: datetime.date) -> Explana
 
 def explain_decide(facts: RequestFacts, rules: Rules, at: datetime.date) -> Explanation:
     steps = [
-        _row_step(f"Does regime {shown(regime)} hold on {at}?", of_regime(regime, rules, at), rules)
-        for regime in facts.regimes
+        _row_step(
+            f"Whose law is it in {shown(facts.subject.residence)} on {at}?",
+            of_country(facts.subject.residence, rules, at),
+            rules,
+        )
     ]
-    steps += _open_step(facts.tags, (facts.service,), facts.terms, rules)
+    steps += _open_step(facts.subject.tags, (facts.service,), facts.subject.terms, rules)
     steps += _cell_steps(facts, rules, at)
     made_for = f"Is the placement made for service {shown(facts.service)}?"
     steps.append(Step(asked=made_for, answer="yes" if placed_for(facts) else "no"))
@@ -114,7 +118,7 @@ def _cell_steps(facts: RequestFacts, rules: Rules, at: datetime.date) -> list[St
     cell = rules.policy.cells.get(facts.cell)
     if cell is None:
         return [Step(asked=f"Where is cell {shown(facts.cell)}?", answer="unknown: policy declares no such cell")]
-    rows = [of_regime(regime, rules, at).row for regime in facts.regimes]
+    rows = [of_country(facts.subject.residence, rules, at).row]
     served = all(row is not None and covers(cell, row) for row in rows) and bool(rows)
     region = f"region {cell.region}" + (", where the request came in" if cell.region == facts.ingress else "")
     return [

@@ -6,9 +6,10 @@ from foundation.words import CellId, Country, RegionId, ServiceId, Verb
 
 
 class SubjectFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """What rules need to know of a person. `subdivision`: part of the country of residence (ISO 3166-2, `US-TX`), None: unknown.
+    """What rules need to know of a person. `subdivision`: part of that country (ISO 3166-2, `US-TX`), None: unknown.
 
-    `citizenships` None: not asked. `tags`: kinds of data kept of this person beyond what services declare. `terms`: policy's `[terms.NAME]`.
+    `citizenships` None: not asked. `tags`: kinds of data kept of this person beyond what services declare.
+    `terms`: the entry of policy's `[terms]` that binds them.
     """
 
     residence: Country

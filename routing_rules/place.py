@@ -15,7 +15,8 @@ from typing import TypeVar
 import msgspec
 
 from foundation.problems import Code
-from foundation.words import CellId, Country, JurisdictionId, RulesDigest, ServiceId, ShardId, SubjectId
+from foundation.words import CellId, JurisdictionId, RulesDigest, ServiceId, ShardId, SubjectId
+from routing_rules.facts import PlaceFacts
 from routing_rules.mistakes import shown
 from routing_rules.pack import Row
 from routing_rules.policy import Policy
@@ -23,15 +24,6 @@ from routing_rules.regimes import Standing, cited, covers, of_country, open_ques
 from routing_rules.rules import Rules
 
 Name = TypeVar("Name", bound=str)
-
-
-class PlaceFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """What a placement rests on: the declared or verified residence, and the services that it is made for."""
-
-    residence: Country
-    services: tuple[ServiceId, ...]
-    tags: tuple[str, ...] = ()
-    terms: str | None = None
 
 
 class Allowed(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,7 +48,7 @@ class NoCell(msgspec.Struct, frozen=True, kw_only=True):
 
 def place(facts: PlaceFacts, rules: Rules, at: datetime.date) -> Allowed | NoCell:
     """The cells that may hold a person of this residence on day `at`. Never raises, never guesses."""
-    standing = of_country(facts.residence, rules, at)
+    standing = of_country(facts.subject.residence, rules, at)
     why = _unknown(facts, standing, rules.policy)
     row = standing.row
     if why is not None or row is None:
@@ -98,7 +90,7 @@ def _unknown(facts: PlaceFacts, standing: Standing, policy: Policy) -> str | Non
     if missing:
         return f"unknown: policy declares no service {shown(missing[0])}"
     needed = [tag for service in facts.services for tag in policy.services[service].tags]
-    return open_questions((*facts.tags, *needed), facts.terms)
+    return open_questions((*facts.subject.tags, *needed), facts.subject.terms)
 
 
 def _no_cell(ground: str, detail: str, standing: Standing, rules: Rules) -> NoCell:

@@ -27,12 +27,14 @@ EXPIRY_ACTOR = "service:directory"
 # purpose: the id of a set of facts, where it is stored
 _FACTS_FIND = """
 SELECT facts_id FROM directory.facts
-WHERE regimes = $1 AND residence = $2 AND tags = $3 AND terms IS NOT DISTINCT FROM $4
+WHERE regimes = $1 AND residence = $2 AND subdivision IS NOT DISTINCT FROM $3 AND citizenships IS NOT DISTINCT FROM $4
+    AND tags = $5 AND terms IS NOT DISTINCT FROM $6
 """
 
 # purpose: store a set of facts unless somebody else just did
 _FACTS_ADD = """
-INSERT INTO directory.facts (regimes, residence, tags, terms) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING
+INSERT INTO directory.facts (regimes, residence, subdivision, citizenships, tags, terms) VALUES ($1, $2, $3, $4, $5, $6)
+ON CONFLICT DO NOTHING
 """
 
 # purpose: take an idempotency key; waits for a concurrent taker, no row = it is taken
@@ -273,7 +275,9 @@ class Changes:
 
     async def _facts_id(self, facts: Facts) -> int:
         """Outside the placing transaction: writers of the same facts do not wait for each other's commits."""
-        values = (list(facts.regimes), facts.residence, list(facts.tags), facts.terms)
+        citizenships = None if facts.citizenships is None else list(facts.citizenships)
+        place = (facts.residence, facts.subdivision, citizenships)
+        values = (list(facts.regimes), *place, list(facts.tags), facts.terms)
         async with session(self._pool) as connection:
             found = await connection.fetchval(_FACTS_FIND, *values)
             if found is None:

@@ -23,6 +23,7 @@ from foundation.words import (
     SubjectId,
     Verb,
 )
+from routing_rules.facts import SubjectFacts
 
 RESOLVE_BATCH_MAX = 1000
 RESERVATION_S = 60.0
@@ -64,8 +65,21 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     facts_id: int
     regimes: tuple[JurisdictionId, ...]
     residence: Country
+    subdivision: str | None = None
+    citizenships: tuple[Country, ...] | None = None
     tags: tuple[str, ...] = ()
     terms: str | None = None
+
+    @property
+    def subject(self) -> SubjectFacts:
+        """The facts as rules ask for them; `regimes` are what followed from them when the subject was placed."""
+        return SubjectFacts(
+            residence=self.residence,
+            subdivision=self.subdivision,
+            citizenships=self.citizenships,
+            tags=self.tags,
+            terms=self.terms,
+        )
 
 
 class Placement(msgspec.Struct, frozen=True, kw_only=True):

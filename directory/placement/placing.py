@@ -17,7 +17,8 @@ from directory.services import Services
 from foundation import logs
 from foundation.problems import Code, Problem
 from foundation.words import CellId, Country, ServiceId, SubjectId, mint_subject_id
-from routing_rules.place import NoCell, PlaceFacts, choose, place
+from routing_rules.facts import PlaceFacts, SubjectFacts
+from routing_rules.place import NoCell, choose, place
 from routing_rules.rules import Rules
 
 log = logs.get(__name__)
@@ -37,10 +38,12 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
 def canonical(asked: PlaceRequest, among: frozenset[CellId] | None) -> Choice:
     """Services and tags sorted, without repeats: the same facts get the same `facts_id`."""
     facts = PlaceFacts(
-        residence=Country(asked.residence),
+        subject=SubjectFacts(
+            residence=Country(asked.residence),
+            tags=tuple(sorted(set(asked.tags))),
+            terms=asked.terms,
+        ),
         services=tuple(sorted({ServiceId(one) for one in asked.services})),
-        tags=tuple(sorted(set(asked.tags))),
-        terms=asked.terms,
     )
     return Choice(facts=facts, among=among)
 
@@ -62,12 +65,15 @@ def decide(
             extra={"ground": allowed.ground} | ({"home": origin} if origin else {}),
         )
     cell, shard = home
+    subject = choice.facts.subject
     facts = Facts(
         facts_id=0,
         regimes=allowed.regimes,
-        residence=choice.facts.residence,
-        tags=choice.facts.tags,
-        terms=choice.facts.terms,
+        residence=subject.residence,
+        subdivision=subject.subdivision,
+        citizenships=subject.citizenships,
+        tags=subject.tags,
+        terms=subject.terms,
     )
     return NewSubject(
         subject_id=subject_id,

@@ -22,7 +22,7 @@ from foundation.words import (
 
 PLACEMENT_COLUMNS = """
     s.subject_id::text AS subject_id, s.cell, s.shard, s.epoch, s.state, s.services,
-    s.facts_id, f.regimes, f.residence, f.tags, f.terms
+    s.facts_id, f.regimes, f.residence, f.subdivision, f.citizenships, f.tags, f.terms
 """
 
 # purpose: where lookup keys lead, as of the head in the same snapshot; a row per key asked for
@@ -89,6 +89,8 @@ def placement_of(row: asyncpg.Record) -> Placement:
             facts_id=row["facts_id"],
             regimes=tuple(JurisdictionId(one) for one in row["regimes"]),
             residence=Country(row["residence"]),
+            subdivision=row["subdivision"],
+            citizenships=None if row["citizenships"] is None else tuple(Country(one) for one in row["citizenships"]),
             tags=tuple(row["tags"]),
             terms=row["terms"],
         ),

@@ -14,10 +14,10 @@ from rich.text import Text
 
 from foundation.clock import SystemClock
 from foundation.words import CellId, Country, JurisdictionId, MalformedWord, RegionId, ServiceId, Verb, parse_country
-from routing_rules.decide import RequestFacts
 from routing_rules.explain import NOT_LEGAL_ADVICE, Answer, Explanation, Step, explain_decide, explain_place
+from routing_rules.facts import PlaceFacts, RequestFacts, SubjectFacts
 from routing_rules.mistakes import nearest
-from routing_rules.place import Allowed, NoCell, PlaceFacts, place
+from routing_rules.place import Allowed, NoCell, place
 from routing_rules.regimes import of_country
 from routing_rules.rules import PolicyError, Rules, load
 
@@ -102,12 +102,18 @@ def explain(
         )
     if ingress is not None and ingress not in found.policy.regions:
         raise click.BadParameter(f"no region {ingress}{nearest(ingress, found.policy.regions)}", param_hint="--ingress")
-    explained = [explain_place(PlaceFacts(residence=residence, services=(service,)), found, _day(at))]
+    explained = [
+        explain_place(PlaceFacts(subject=SubjectFacts(residence=residence), services=(service,)), found, _day(at))
+    ]
     placed = explained[0].answer
     if ingress is not None and isinstance(placed, Allowed):
         # With several allowed cells each subject gets one of them by its id; each is explained.
         explained += [
-            explain_decide(_request(placed, cell, service, RegionId(ingress), Verb(verb)), found, _day(at))
+            explain_decide(
+                _request(SubjectFacts(residence=residence), cell, service, RegionId(ingress), Verb(verb)),
+                found,
+                _day(at),
+            )
             for cell in placed.cells
         ]
     if as_json:
@@ -154,7 +160,7 @@ def _services(found: Rules) -> list[ServiceId]:
 
 
 def _line(country: Country, service: ServiceId, found: Rules, day: datetime.date) -> Line:
-    answer = place(PlaceFacts(residence=country, services=(service,)), found, day)
+    answer = place(PlaceFacts(subject=SubjectFacts(residence=country), services=(service,)), found, day)
     row = of_country(country, found, day).row
     return Line(
         country=country,
@@ -167,16 +173,14 @@ def _line(country: Country, service: ServiceId, found: Rules, day: datetime.date
     )
 
 
-def _request(placed: Allowed, cell: CellId, service: ServiceId, ingress: RegionId, verb: Verb) -> RequestFacts:
+def _request(subject: SubjectFacts, cell: CellId, service: ServiceId, ingress: RegionId, verb: Verb) -> RequestFacts:
     return RequestFacts(
         service=service,
         verb=verb,
         ingress=ingress,
         cell=cell,
-        regimes=placed.regimes,
-        tags=(),
+        subject=subject,
         services=(service,),
-        terms=None,
     )
 
 

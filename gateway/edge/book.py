@@ -7,8 +7,9 @@ from foundation.decision_header import Decision, Minter, RootKey, cell_root, new
 from foundation.mute import Secret
 from foundation.words import ActorId, Country, FeedSeq, RegionId, ServiceId
 from gateway.edge.core import Admitted
-from routing_rules.decide import RequestFacts, Verdict, decide
-from routing_rules.place import Allowed, NoCell, PlaceFacts, place
+from routing_rules.decide import Verdict, decide
+from routing_rules.facts import PlaceFacts, RequestFacts, SubjectFacts
+from routing_rules.place import Allowed, NoCell, place
 from routing_rules.policy import Policy
 from routing_rules.rules import Rules
 
@@ -55,7 +56,7 @@ class Book:
 
     def place(self, residence: Country, service: ServiceId) -> Allowed | NoCell:
         self._turn()
-        facts = PlaceFacts(residence=residence, services=(service,))
+        facts = PlaceFacts(subject=SubjectFacts(residence=residence), services=(service,))
         answer = self._placings.get(facts)
         if answer is None:
             answer = place(facts, self.rules, self._date)

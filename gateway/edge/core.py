@@ -23,7 +23,8 @@ from foundation.words import (
 from gateway.edge.ports import Home, Homeless, Ruling
 from gateway.edge.target import Route, Target
 from gateway.identity.tokens import Identity, Unidentified
-from routing_rules.decide import Elsewhere, Refuse, RequestFacts, Serve
+from routing_rules.decide import Elsewhere, Refuse, Serve
+from routing_rules.facts import RequestFacts, SubjectFacts
 from routing_rules.place import Allowed, NoCell
 
 RETRY_AFTER_S = 1
@@ -103,10 +104,8 @@ def _placed(facts: Gathered, placement: Placement, ruling: Ruling, region: Regio
             verb=verb,
             ingress=region,
             cell=placement.cell,
-            regimes=placement.facts.regimes,
-            tags=placement.facts.tags,
+            subject=placement.facts.subject,
             services=placement.services,
-            terms=placement.facts.terms,
         )
     )
     match verdict:
@@ -203,10 +202,8 @@ def _into(
             verb=Verb.SIGNUP,
             ingress=region,
             cell=cell,
-            regimes=allowed.regimes,
-            tags=(),
+            subject=SubjectFacts(residence=residence),
             services=(service,),
-            terms=None,
         )
     )
     if isinstance(verdict, Serve):

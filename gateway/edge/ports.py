@@ -5,7 +5,8 @@ from typing import Protocol
 
 from directory.placement.core import Placement
 from foundation.words import Country, Epoch, LookupKey, ServiceId
-from routing_rules.decide import RequestFacts, Verdict
+from routing_rules.decide import Verdict
+from routing_rules.facts import RequestFacts
 from routing_rules.place import Allowed, NoCell
 from routing_rules.policy import Policy
 

@@ -6,10 +6,9 @@ import io
 import string
 from pathlib import Path
 
-from foundation.words import CellId, Country, JurisdictionId, RegionId, ServiceId, Verb
-from routing_rules.decide import RequestFacts
+from foundation.words import CellId, Country, RegionId, ServiceId, Verb
+from routing_rules.facts import PlaceFacts, RequestFacts, SubjectFacts
 from routing_rules.pack import Pack, parse
-from routing_rules.place import PlaceFacts
 from routing_rules.rules import Rules, load
 
 TODAY = datetime.date(2026, 11, 21)
@@ -38,9 +37,8 @@ def rules() -> Rules:
 
 def person(country: str = "DE", services: tuple[str, ...] = ("orders",), **more: object) -> PlaceFacts:
     return PlaceFacts(
-        residence=Country(country),
+        subject=SubjectFacts(residence=Country(country), **more),  # type: ignore[arg-type]
         services=tuple(ServiceId(one) for one in services),
-        **more,  # type: ignore[arg-type]
     )
 
 
@@ -51,10 +49,8 @@ def request(**changes: object) -> RequestFacts:
         "verb": Verb.READ,
         "ingress": RegionId("eu"),
         "cell": CellId("eu-de"),
-        "regimes": (JurisdictionId("eu"),),
-        "tags": (),
+        "subject": SubjectFacts(residence=Country("DE")),
         "services": (ServiceId("orders"),),
-        "terms": None,
     }
     return RequestFacts(**(facts | changes))  # type: ignore[arg-type]
 
