@@ -1,51 +1,17 @@
 """`decide`: may this service of this cell serve this request that came in here? Pure and total."""
 
 import datetime
-from typing import TypeAlias
 
 import msgspec
 
 from foundation.problems import Code
-from foundation.words import RECORDS, CellId, RegionId, RulesDigest, Verb
+from foundation.words import RECORDS, Verb
 from routing_rules.facts import RequestFacts
 from routing_rules.mistakes import shown
 from routing_rules.policy import Policy
 from routing_rules.regimes import cited, covers, earliest, of_country, open_questions
 from routing_rules.rules import Rules
-
-
-class Serve(msgspec.Struct, frozen=True, kw_only=True):
-    """Forward to `cell`, which is of the ingress region, for `purpose`. Holds on days before `valid_until` (None: as long as the rules)."""
-
-    cell: CellId
-    region: RegionId
-    purpose: str
-    ground: str
-    valid_until: datetime.date | None
-    digest: RulesDigest
-
-
-class Elsewhere(msgspec.Struct, frozen=True, kw_only=True):
-    """The home is in another region, whose gateways answer at the origin `home`."""
-
-    home: str
-    region: RegionId
-    ground: str
-    valid_until: datetime.date | None
-    digest: RulesDigest
-
-
-class Refuse(msgspec.Struct, frozen=True, kw_only=True):
-    """Not allowed, or not known to be. `detail` says what to do, `ground` why; neither holds personal data."""
-
-    code: Code
-    detail: str
-    ground: str
-    valid_until: datetime.date | None
-    digest: RulesDigest
-
-
-Verdict: TypeAlias = Serve | Elsewhere | Refuse
+from routing_rules.verdicts import Elsewhere, Refuse, Serve, Verdict
 
 
 class _Why(msgspec.Struct, frozen=True):

@@ -9,13 +9,14 @@ from typing import TypeAlias
 import msgspec
 
 from foundation.words import ServiceId
-from routing_rules.decide import Elsewhere, Refuse, Serve, Verdict, decide, placed_for
+from routing_rules.decide import decide, placed_for
 from routing_rules.facts import PlaceFacts, RequestFacts
 from routing_rules.mistakes import shown
 from routing_rules.pack import Row
-from routing_rules.place import Allowed, NoCell, hosting, place, serving
+from routing_rules.place import hosting, place, serving
 from routing_rules.regimes import Standing, covers, of_country, open_questions
 from routing_rules.rules import Rules
+from routing_rules.verdicts import Allowed, Elsewhere, Hairpin, NoCell, Refuse, Serve, Verdict
 
 NOT_LEGAL_ADVICE = "Not legal advice: compiled from secondary sources and statutes; no lawyer has checked it."
 
@@ -81,6 +82,8 @@ def outcome(answer: Answer) -> str:
     match answer:
         case Serve():
             return "serve"
+        case Hairpin():
+            return "hairpin"
         case Elsewhere():
             return "elsewhere"
         case Refuse():

@@ -12,38 +12,17 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
-import msgspec
-
 from foundation.problems import Code
-from foundation.words import CellId, JurisdictionId, RulesDigest, ServiceId, ShardId, SubjectId
+from foundation.words import CellId, ServiceId, ShardId, SubjectId
 from routing_rules.facts import PlaceFacts
 from routing_rules.mistakes import shown
 from routing_rules.pack import Row
 from routing_rules.policy import Policy
 from routing_rules.regimes import Standing, cited, covers, of_country, open_questions
 from routing_rules.rules import Rules
+from routing_rules.verdicts import Allowed, NoCell
 
 Name = TypeVar("Name", bound=str)
-
-
-class Allowed(msgspec.Struct, frozen=True, kw_only=True):
-    """The regimes that the subject is under, and the cells that may hold it (sorted, at least one)."""
-
-    regimes: tuple[JurisdictionId, ...]
-    cells: tuple[CellId, ...]
-    ground: str
-    valid_until: datetime.date | None
-    digest: RulesDigest
-
-
-class NoCell(msgspec.Struct, frozen=True, kw_only=True):
-    """No cell may, or none is known to."""
-
-    code: Code
-    detail: str
-    ground: str
-    valid_until: datetime.date | None
-    digest: RulesDigest
 
 
 def place(facts: PlaceFacts, rules: Rules, at: datetime.date) -> Allowed | NoCell:

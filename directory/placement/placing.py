@@ -18,8 +18,9 @@ from foundation import logs
 from foundation.problems import Code, Problem
 from foundation.words import CellId, Country, ServiceId, SubjectId, mint_subject_id
 from routing_rules.facts import PlaceFacts, SubjectFacts
-from routing_rules.place import NoCell, choose, place
+from routing_rules.place import choose, place
 from routing_rules.rules import Rules
+from routing_rules.verdicts import NoCell
 
 log = logs.get(__name__)
 

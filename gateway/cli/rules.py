@@ -17,9 +17,10 @@ from foundation.words import CellId, Country, JurisdictionId, MalformedWord, Reg
 from routing_rules.explain import NOT_LEGAL_ADVICE, Answer, Explanation, Step, explain_decide, explain_place
 from routing_rules.facts import PlaceFacts, RequestFacts, SubjectFacts
 from routing_rules.mistakes import nearest
-from routing_rules.place import Allowed, NoCell, place
+from routing_rules.place import place
 from routing_rules.regimes import of_country
 from routing_rules.rules import PolicyError, Rules, load
+from routing_rules.verdicts import Allowed, NoCell
 
 DEFAULT_POLICY = ".domicile/policy.toml"
 _PLAIN_COLUMNS = 160

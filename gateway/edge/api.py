@@ -10,7 +10,7 @@ from foundation.words import ServiceId
 from gateway.edge.core import residence_of
 from gateway.edge.desk import Desk
 from gateway.edge.target import query_value
-from routing_rules.place import NoCell
+from routing_rules.verdicts import NoCell
 
 
 def routes(desk: Desk) -> list[Route]:

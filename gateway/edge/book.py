@@ -7,11 +7,12 @@ from foundation.decision_header import Decision, Minter, RootKey, cell_root, new
 from foundation.mute import Secret
 from foundation.words import ActorId, Country, FeedSeq, RegionId, ServiceId
 from gateway.edge.core import Admitted
-from routing_rules.decide import Verdict, decide
+from routing_rules.decide import decide
 from routing_rules.facts import PlaceFacts, RequestFacts, SubjectFacts
-from routing_rules.place import Allowed, NoCell, place
+from routing_rules.place import place
 from routing_rules.policy import Policy
 from routing_rules.rules import Rules
+from routing_rules.verdicts import Allowed, NoCell, Verdict
 
 VERDICTS_MAX = 16_384
 _SECONDS_A_DAY = 86_400

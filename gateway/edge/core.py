@@ -23,9 +23,8 @@ from foundation.words import (
 from gateway.edge.ports import Home, Homeless, Ruling
 from gateway.edge.target import Route, Target
 from gateway.identity.tokens import Identity, Unidentified
-from routing_rules.decide import Elsewhere, Refuse, Serve
 from routing_rules.facts import RequestFacts, SubjectFacts
-from routing_rules.place import Allowed, NoCell
+from routing_rules.verdicts import Allowed, Elsewhere, Hairpin, NoCell, Refuse, Serve
 
 RETRY_AFTER_S = 1
 
@@ -109,7 +108,7 @@ def _placed(facts: Gathered, placement: Placement, ruling: Ruling, region: Regio
         )
     )
     match verdict:
-        case Elsewhere() | Refuse():
+        case Elsewhere() | Hairpin() | Refuse():
             return _denied(verdict, placement.subject_id)
         case Serve():
             return _serve(facts, placement, verdict, verb, ruling, region)
@@ -225,8 +224,8 @@ def _proven(who: Identity) -> tuple[ProvenKey, ...]:
     return (*logins, *(ProvenKey(EMAIL, key) for key in who.email))
 
 
-def _denied(verdict: Elsewhere | Refuse, subject: SubjectId | None) -> Refused:
-    if isinstance(verdict, Elsewhere):
+def _denied(verdict: Elsewhere | Hairpin | Refuse, subject: SubjectId | None) -> Refused:
+    if isinstance(verdict, Elsewhere | Hairpin):
         problem = _elsewhere(verdict.home, verdict.region, verdict.ground)
     else:
         problem = Problem(code=verdict.code, detail=verdict.detail, extra={"ground": verdict.ground})

@@ -5,10 +5,9 @@ from typing import Protocol
 
 from directory.placement.core import Placement
 from foundation.words import Country, Epoch, LookupKey, ServiceId
-from routing_rules.decide import Verdict
 from routing_rules.facts import RequestFacts
-from routing_rules.place import Allowed, NoCell
 from routing_rules.policy import Policy
+from routing_rules.verdicts import Allowed, NoCell, Verdict
 
 
 class Homeless(enum.Enum):
