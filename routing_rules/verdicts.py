@@ -28,7 +28,7 @@ class Serve(_Answer, frozen=True, kw_only=True):
 
 class Hairpin(_Answer, frozen=True, kw_only=True):
     """Away from home: the ingress region's gateway carries the request to those of `region` (at `home`), which decide it again, have
-    `cell` book the crossing, and forward it to `cell` for `purpose`. `basis`: what the rules let this happen on, for the crossing's record."""
+    `cell` book the crossing, and forward it to `cell` for `purpose`. `basis`: what the law lets this rest on, for the record."""
 
     cell: CellId
     region: RegionId
