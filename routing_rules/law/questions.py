@@ -28,6 +28,23 @@ class Location(msgspec.Struct, frozen=True):
     country: Country | None = None
 
 
+class Regimes(msgspec.Struct, frozen=True, kw_only=True):
+    """What a person is under. `owner` of the country; `stated`: parts of it that the country itself or the stated part leads to;
+    `assumed`: parts that may be theirs, since none is stated; `overlays` of the operator. `unknown`: why nothing is known of them, if so.
+    """
+
+    owner: JurisdictionId
+    stated: tuple[JurisdictionId, ...] = ()
+    assumed: tuple[JurisdictionId, ...] = ()
+    overlays: tuple[JurisdictionId, ...] = ()
+    unknown: "Reason | None" = None
+    valid_until: datetime.date | None = None
+
+    @property
+    def ids(self) -> tuple[JurisdictionId, ...]:
+        return (self.owner, *self.stated, *self.assumed, *self.overlays)
+
+
 class TransferQuestion(msgspec.Struct, frozen=True, kw_only=True):
     """May data under all of `regimes` go to `to`? `recipient_classes`: what is proven of the recipient; None: nothing is known of it.
 
