@@ -12,7 +12,7 @@ from foundation.words import ServiceId
 from routing_rules.decide import decide, placed_for
 from routing_rules.facts import PlaceFacts, RequestFacts
 from routing_rules.mistakes import shown
-from routing_rules.pack import Row
+from routing_rules.pack import Jurisdiction
 from routing_rules.place import hosting, place, serving
 from routing_rules.regimes import Standing, covers, of_country, open_questions
 from routing_rules.rules import Rules
@@ -95,12 +95,12 @@ def outcome(answer: Answer) -> str:
 
 
 def _row_step(asked: str, standing: Standing, rules: Rules) -> Step:
-    row: Row | None = standing.row
+    row: Jurisdiction | None = standing.row
     if row is None:
         return Step(asked=asked, answer=standing.unknown or "unknown")
     return Step(
         asked=asked,
-        answer=standing.unknown or f"{row.id}: {row.name}",
+        answer=standing.unknown or f"{row.id}: {row.label}",
         row=row.id,
         law=row.law or None,
         source=rules.pack.source_of(row),

@@ -16,7 +16,7 @@ from foundation.problems import Code
 from foundation.words import CellId, ServiceId, ShardId, SubjectId
 from routing_rules.facts import PlaceFacts
 from routing_rules.mistakes import shown
-from routing_rules.pack import Row
+from routing_rules.pack import Jurisdiction
 from routing_rules.policy import Policy
 from routing_rules.regimes import Standing, cited, covers, of_country, open_questions
 from routing_rules.rules import Rules
@@ -50,7 +50,7 @@ def place(facts: PlaceFacts, rules: Rules, at: datetime.date) -> Allowed | NoCel
     )
 
 
-def serving(row: Row, policy: Policy) -> tuple[CellId, ...]:
+def serving(row: Jurisdiction, policy: Policy) -> tuple[CellId, ...]:
     return tuple(sorted(name for name, cell in policy.cells.items() if covers(cell, row)))
 
 

@@ -12,7 +12,7 @@ import msgspec
 
 from foundation.words import Country, JurisdictionId
 from routing_rules.mistakes import shown
-from routing_rules.pack import Kind, Row, Status
+from routing_rules.pack import Jurisdiction, Kind, Status
 from routing_rules.policy import Cell
 from routing_rules.rules import Rules
 
@@ -23,7 +23,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     `changes`: the first day on which this may be answered otherwise, None if no row speaks of such a day.
     """
 
-    row: Row | None
+    row: Jurisdiction | None
     unknown: str | None
     changes: datetime.date | None
 
@@ -58,7 +58,7 @@ def of_regime(regime: JurisdictionId, rules: Rules, at: datetime.date) -> Standi
     return standing
 
 
-def _on_day(row: Row, profile: str, at: datetime.date) -> Standing:
+def _on_day(row: Jurisdiction, profile: str, at: datetime.date) -> Standing:
     if row.status in (Status.PROMISED, Status.DISPUTED):
         return _unknown(row, f"{cited(row)} is {row.status} and never counts")
     if row.profile not in ("both", profile):
@@ -75,16 +75,16 @@ def _on_day(row: Row, profile: str, at: datetime.date) -> Standing:
     return Standing(row=row, unknown=None, changes=after)
 
 
-def _unknown(row: Row | None, why: str, changes: datetime.date | None = None) -> Standing:
+def _unknown(row: Jurisdiction | None, why: str, changes: datetime.date | None = None) -> Standing:
     return Standing(row=row, unknown=f"unknown: {why}", changes=changes)
 
 
-def covers(cell: Cell, row: Row) -> bool:
+def covers(cell: Cell, row: Jurisdiction) -> bool:
     """Does the cell serve this regime? Serving a whole covers its subdivisions, never the other way round."""
     return row.id in cell.serves or (row.kind is Kind.SUBDIVISION and row.parent in cell.serves)
 
 
-def cited(row: Row) -> str:
+def cited(row: Jurisdiction) -> str:
     """A row named in a ground: its id and the month that its evidence speaks for."""
     return f"row {row.id} (as of {row.as_of})"
 
