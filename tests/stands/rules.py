@@ -8,7 +8,7 @@ from pathlib import Path
 
 from foundation.words import CellId, Country, RegionId, ServiceId, Verb
 from routing_rules.facts import PlaceFacts, RequestFacts, SubjectFacts
-from routing_rules.pack import Pack, parse
+from routing_rules.pack import FILES, Pack, bundled_texts, parse
 from routing_rules.rules import Rules, load
 
 TODAY = datetime.date(2026, 11, 21)
@@ -55,21 +55,36 @@ def request(**changes: object) -> RequestFacts:
     return RequestFacts(**(facts | changes))  # type: ignore[arg-type]
 
 
-COLUMNS = ["id", "name", "kind", "parent", "countries", "law", "as_of", "status", "profile", "since", "until"]
-COLUMNS += ["source", "confidence", "note"]
-
-
 def pack_text(*rows: dict[str, str]) -> str:
     """A jurisdictions.csv of a few rows; what a row leaves out is filled with something valid."""
+    filled = {"kind": "state", "general_storage_rule": "free", "as_of": "2026-01"} | VALID
+    return table_text(
+        "jurisdictions.csv",
+        *(filled | {"name": row["id"], "fact_ref": f"jurisdictions.csv:{row['id']}"} | row for row in rows),
+    )
+
+
+VALID = {
+    **{"fact_ref": "jurisdictions.md:1", "status": "in_force", "profile": "both", "since": "2020-01-01"},
+    **{"date_precision": "day", "since_basis": "stated", "source": "K: test", "confidence": "high"},
+}
+"""What every row of a pack needs, for rows that are made up."""
+
+
+def table_text(file: str, *rows: dict[str, str]) -> str:
+    """A file of the pack with the columns of the real one and only these rows; cells that a row leaves out are blank."""
     out = io.StringIO()
-    writer = csv.DictWriter(out, COLUMNS)
+    columns = next(csv.reader([bundled_texts()[file].partition("\n")[0]]))
+    writer = csv.DictWriter(out, columns, restval="", lineterminator="\n")
     writer.writeheader()
-    for row in rows:
-        filled = {"name": row["id"], "kind": "state", "status": "in_force", "profile": "both", "since": "2020-01-01"}
-        writer.writerow(
-            dict.fromkeys(COLUMNS, "") | filled | {"as_of": "2026-01", "confidence": "high", "source": "K: test"} | row
-        )
+    writer.writerows(rows)
     return out.getvalue()
+
+
+def pack_files(*rows: dict[str, str], **tables: str) -> dict[str, str]:
+    """Every file of a pack of these jurisdictions; other files hold only their header unless their text is given (`edges=…`)."""
+    files = {file: table_text(file) for file in FILES} | {"jurisdictions.csv": pack_text(*rows)}
+    return files | {f"{name}.csv": text for name, text in tables.items()}
 
 
 EU = {"id": "eu", "kind": "bloc", "countries": "DE;FR"}
@@ -82,4 +97,4 @@ CH = {"id": "ch", "countries": "CH"}
 def small_pack(*rows: dict[str, str]) -> Pack:
     """The jurisdictions that the stack's policy names, each replaced by the row of the same id if one is given, and the rest added."""
     named = {row["id"]: row for row in (EU, US, IN, UK, CH, *rows)}
-    return parse(pack_text(*named.values()))
+    return parse(pack_files(*named.values()))
