@@ -65,8 +65,14 @@ def pack_text(*rows: dict[str, str]) -> str:
 
 
 VALID = {
-    **{"fact_ref": "jurisdictions.md:1", "status": "in_force", "profile": "both", "since": "2020-01-01"},
-    **{"date_precision": "day", "since_basis": "stated", "source": "K: test", "confidence": "high"},
+    "fact_ref": "jurisdictions.md:1",
+    "status": "in_force",
+    "profile": "both",
+    "since": "2020-01-01",
+    "date_precision": "day",
+    "since_basis": "stated",
+    "source": "K: test",
+    "confidence": "high",
 }
 """What every row of a pack needs, for rows that are made up."""
 
