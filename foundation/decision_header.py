@@ -33,11 +33,13 @@ class ProvenKey(msgspec.Struct, frozen=True):
     key: LookupKey
 
 
-class Decision(msgspec.Struct, frozen=True, kw_only=True):
+class Decision(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What was decided for one request. Sent inside the deciding region only; holds no personal data.
 
     `subject` is None on sign-up, and then `keys` are what the token proves (the login under each live blinding key, then verified aliases)
-    and `residence` is the declared one. `expires` is unix seconds. `id` is unique, for the record; a decision is not single-use.
+    and `residence`, `subdivision` and `citizenships` (None: not stated) are what the person declared, `observed` the country that the
+    address points at. What is not stated takes no room in the header. `expires` is unix seconds. `id` is unique, for the record; a
+    decision is not single-use.
     """
 
     cell: CellId
@@ -52,6 +54,9 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     keys: tuple[ProvenKey, ...] = ()
     residence: Country | None = None
+    subdivision: str | None = None
+    citizenships: tuple[Country, ...] | None = None
+    observed: Country | None = None
 
 
 class DecisionRefused(Exception):

@@ -40,6 +40,7 @@ SLUG = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*\Z")
 SLUG_CHARS_MAX = 40
 _LOOKUP_KEY = re.compile(r"[A-Za-z0-9_-]{32}\Z")
 _COUNTRY = re.compile(r"[A-Z]{2}\Z")
+_SUBDIVISION = re.compile(r"[A-Z]{2}-[A-Z0-9]{1,3}\Z")
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\Z")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}\Z")
 EPOCH_MAX = 2**63 - 1
@@ -94,6 +95,14 @@ def parse_country(text: str) -> Country:
     if not _COUNTRY.match(upper):
         raise MalformedWord("a country is two letters of ISO 3166-1, such as DE")
     return Country(upper)
+
+
+def parse_subdivision(text: str) -> str:
+    """A part of a country (ISO 3166-2), upper case; it begins with its country."""
+    upper = text.upper() if text.isascii() else ""
+    if not _SUBDIVISION.match(upper):
+        raise MalformedWord("a part of a country is a code of ISO 3166-2, such as US-TX")
+    return upper
 
 
 def parse_slug(text: str, kind: str) -> str:

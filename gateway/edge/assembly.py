@@ -12,7 +12,7 @@ from gateway.edge.observed import CONNECTIONS, IDENTITIES
 from gateway.edge.upstream.forwarder import Forwarder
 from gateway.edge.upstream.pool import Pools
 from gateway.identity.address import Network
-from gateway.identity.country import Countries
+from gateway.identity.country import Countries, Observer
 from gateway.settings import Upstream
 
 
@@ -33,6 +33,7 @@ def lane(
         _observe(desk, pools)
         return ready()
 
+    desk.observe = Observer(countries, proxies)
     return Lane(
         desk=desk,
         answerer=Answerer(Forwarder(pools), proxies, stall_s=limits.stall_s),

@@ -5,10 +5,10 @@ import datetime
 from foundation.clock import Clock
 from foundation.decision_header import Decision, Minter, RootKey, cell_root, new_decision_id
 from foundation.mute import Secret
-from foundation.words import ActorId, Country, FeedSeq, RegionId, ServiceId
+from foundation.words import ActorId, FeedSeq, RegionId
 from gateway.edge.core import Admitted
 from routing_rules.decide import decide
-from routing_rules.facts import PlaceFacts, RequestFacts, SubjectFacts
+from routing_rules.facts import PlaceFacts, RequestFacts
 from routing_rules.place import place
 from routing_rules.policy import Policy
 from routing_rules.rules import Rules
@@ -55,9 +55,9 @@ class Book:
             self._verdicts[facts] = verdict
         return verdict
 
-    def place(self, residence: Country, service: ServiceId) -> Allowed | NoCell:
+    def place(self, facts: PlaceFacts) -> Allowed | NoCell:
+        """`routing_rules.place` as of today (UTC), remembered likewise."""
         self._turn()
-        facts = PlaceFacts(subject=SubjectFacts(residence=residence), services=(service,))
         answer = self._placings.get(facts)
         if answer is None:
             answer = place(facts, self.rules, self._date)
@@ -76,6 +76,7 @@ class Book:
 
     def mint(self, admitted: Admitted) -> str:
         """The `Domicile-Decision` header of an admission that has a digest. Raises KeyError for a cell of another region."""
+        declared = admitted.declared
         return self._minters[admitted.cell].mint(
             Decision(
                 cell=admitted.cell,
@@ -89,6 +90,9 @@ class Book:
                 expires=self._clock.unix_s() + self.policy.product.decision_s,
                 id=new_decision_id(),
                 keys=admitted.keys,
-                residence=admitted.residence,
+                residence=None if declared is None else declared.residence,
+                subdivision=None if declared is None else declared.subdivision,
+                citizenships=None if declared is None else declared.citizenships,
+                observed=admitted.observed,
             )
         )

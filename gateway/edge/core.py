@@ -12,25 +12,26 @@ from foundation.words import (
     CellId,
     Country,
     Epoch,
-    MalformedWord,
     RegionId,
     RulesDigest,
     ServiceId,
     SubjectId,
     Verb,
-    parse_country,
 )
+from gateway.edge.declared import subject_of
 from gateway.edge.ports import Home, Homeless, Ruling
 from gateway.edge.target import Route, Target
 from gateway.identity.tokens import Identity, Unidentified
-from routing_rules.facts import RequestFacts, SubjectFacts
-from routing_rules.verdicts import Allowed, Elsewhere, Hairpin, NoCell, Refuse, Serve
+from routing_rules.facts import PlaceFacts, RequestFacts, SubjectFacts
+from routing_rules.verdicts import Elsewhere, Hairpin, NoCell, Refuse, Serve
 
 RETRY_AFTER_S = 1
 
 
 class Gathered(msgspec.Struct, frozen=True, kw_only=True):
-    """All that the verdict may depend on. `home` is None only where nobody is identified or the route asks nobody."""
+    """All that the verdict may depend on. `home` is None only where nobody is identified or the route asks nobody.
+
+    The last four speak of a sign-up: what the person declared, as sent, and the country that the address points at."""
 
     target: Target
     verb: Verb
@@ -38,10 +39,15 @@ class Gathered(msgspec.Struct, frozen=True, kw_only=True):
     who: Identity | Unidentified
     home: Home | None
     residence: str | None
+    subdivision: str | None = None
+    citizenship: str | None = None
+    observed: Country | None = None
 
 
 class Admitted(msgspec.Struct, frozen=True, kw_only=True):
-    """Goes on to `service` in `cell`. `subject` is None on anonymous routes (then no decision is minted) and on sign-up."""
+    """Goes on to `service` in `cell`. `subject` is None on anonymous routes (then no decision is minted) and on sign-up.
+
+    `declared` and `observed` are a sign-up's."""
 
     cell: CellId
     service: ServiceId
@@ -52,7 +58,8 @@ class Admitted(msgspec.Struct, frozen=True, kw_only=True):
     epoch: Epoch | None = None
     digest: RulesDigest | None = None
     keys: tuple[ProvenKey, ...] = ()
-    residence: Country | None = None
+    declared: SubjectFacts | None = None
+    observed: Country | None = None
 
 
 class Refused(msgspec.Struct, frozen=True, kw_only=True):
@@ -159,10 +166,10 @@ def _anonymous(facts: Gathered, ruling: Ruling, region: RegionId) -> Outcome:
 
 def _sign_up(facts: Gathered, who: Identity, ruling: Ruling, region: RegionId) -> Outcome:
     """Residence first: the cell is one that the rules allow for it, in this region, or the person is sent to the right region."""
-    residence = residence_of(facts.residence)
-    if isinstance(residence, Problem):
-        return Refused(problem=residence)
-    answer = ruling.place(residence, facts.target.service)
+    declared = subject_of(facts.residence, facts.subdivision, facts.citizenship)
+    if isinstance(declared, Problem):
+        return Refused(problem=declared)
+    answer = ruling.place(PlaceFacts(subject=declared, services=(facts.target.service,), observed=facts.observed))
     if isinstance(answer, NoCell):
         return Refused(
             problem=Problem(code=answer.code, detail=answer.detail, extra={"ground": answer.ground}),
@@ -174,7 +181,7 @@ def _sign_up(facts: Gathered, who: Identity, ruling: Ruling, region: RegionId) -
     service = policy.services[facts.target.service]
     for cell in answer.cells:
         if policy.cells[cell].region == region and service.hosts.get(cell):
-            return _into(cell, answer, facts, who, residence, ruling, region)
+            return _into(cell, facts, who, declared, ruling, region)
     home = policy.cells[answer.cells[0]].region
     return Refused(
         problem=_elsewhere(policy.regions[home].origin, home, answer.ground),
@@ -185,13 +192,7 @@ def _sign_up(facts: Gathered, who: Identity, ruling: Ruling, region: RegionId) -
 
 
 def _into(
-    cell: CellId,
-    allowed: Allowed,
-    facts: Gathered,
-    who: Identity,
-    residence: Country,
-    ruling: Ruling,
-    region: RegionId,
+    cell: CellId, facts: Gathered, who: Identity, declared: SubjectFacts, ruling: Ruling, region: RegionId
 ) -> Outcome:
     """The sign-up's verdict once a cell of this region is found: the same rules as for any request."""
     service = facts.target.service
@@ -201,7 +202,7 @@ def _into(
             verb=Verb.SIGNUP,
             ingress=region,
             cell=cell,
-            subject=SubjectFacts(residence=residence),
+            subject=declared,
             services=(service,),
         )
     )
@@ -214,7 +215,8 @@ def _into(
             purpose=verdict.purpose,
             digest=verdict.digest,
             keys=_proven(who),
-            residence=residence,
+            declared=declared,
+            observed=facts.observed,
         )
     return _denied(verdict, subject=None)
 
@@ -230,16 +232,6 @@ def _denied(verdict: Elsewhere | Hairpin | Refuse, subject: SubjectId | None) ->
     else:
         problem = Problem(code=verdict.code, detail=verdict.detail, extra={"ground": verdict.ground})
     return Refused(problem=problem, recorded=True, subject=subject, digest=verdict.digest, ground=verdict.ground)
-
-
-def residence_of(text: str | None) -> Country | Problem:
-    """The declared residence (a query parameter), parsed."""
-    if text is None:
-        return Problem(code=Code.RESIDENCE_REQUIRED, detail="state the residence first: ?residence=DE")
-    try:
-        return parse_country(text)
-    except MalformedWord as exc:
-        return Problem(code=Code.BAD_REQUEST, detail=str(exc))
 
 
 def unidentified(why: Unidentified) -> Problem:

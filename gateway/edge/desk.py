@@ -1,11 +1,11 @@
 """Gathers the facts of a request, without waiting where everything is known, and asks the core for the verdict."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from directory.placement.core import Placement
 from foundation import trace
 from foundation.problems import Code, Problem
-from foundation.words import Epoch, RegionId, Verb, verb_of_method
+from foundation.words import Country, Epoch, RegionId, Verb, verb_of_method
 from gateway.edge.book import Book
 from gateway.edge.core import Gathered, Outcome, judge
 from gateway.edge.headers import RequestFields
@@ -52,7 +52,10 @@ class Request:
 
 
 class Desk:
-    """One per gateway. `book` is the rules that hold; `trouble` says why those may not be decided by, if so."""
+    """One per gateway. `book` is the rules that hold; `trouble` says why those may not be decided by, if so.
+
+    `observe`: the country that a request's address points at, from its peer and X-Forwarded-For; asked at sign-up only.
+    """
 
     def __init__(self, region: RegionId, identities: Identities, homes: Homes) -> None:
         self.region = region
@@ -60,6 +63,7 @@ class Desk:
         self.identities = identities
         self.book: Book | None = None
         self.trouble: Callable[[], Problem | None] = lambda: None
+        self.observe: Callable[[str, Sequence[bytes]], Country | None] = lambda _peer, _forwarded_for: None
 
     def open_book(self) -> Book | Problem:
         """The rules to decide by, or why there are none."""
@@ -122,6 +126,9 @@ class Desk:
             who=who,
             home=home,
             residence=query_value(request.query, b"residence") if signup else None,
+            subdivision=query_value(request.query, b"subdivision") if signup else None,
+            citizenship=query_value(request.query, b"citizenship") if signup else None,
+            observed=self.observe(request.peer, request.fields.forwarded_for) if signup else None,
         )
 
 

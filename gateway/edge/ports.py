@@ -4,8 +4,8 @@ import enum
 from typing import Protocol
 
 from directory.placement.core import Placement
-from foundation.words import Country, Epoch, LookupKey, ServiceId
-from routing_rules.facts import RequestFacts
+from foundation.words import Epoch, LookupKey
+from routing_rules.facts import PlaceFacts, RequestFacts
 from routing_rules.policy import Policy
 from routing_rules.verdicts import Allowed, NoCell, Verdict
 
@@ -44,4 +44,4 @@ class Ruling(Protocol):
 
     def decide(self, facts: RequestFacts) -> Verdict: ...
 
-    def place(self, residence: Country, service: ServiceId) -> Allowed | NoCell: ...
+    def place(self, facts: PlaceFacts) -> Allowed | NoCell: ...

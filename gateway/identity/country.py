@@ -1,5 +1,6 @@
 """The country that an address is observed in: a hint for the record, which decides nothing."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -11,13 +12,26 @@ import maxminddb
 from foundation.settings import SettingsError
 from foundation.words import Country, MalformedWord, parse_country
 from gateway.data import COUNTRY_DATABASE
-from gateway.identity.address import Address
+from gateway.identity.address import Address, Network, client_address
 
 
 class Countries(Protocol):
     """Looks a country up; None where the database knows nothing."""
 
     def of(self, address: Address) -> Country | None: ...
+
+
+class Observer:
+    """The country that a request's address points at, from the peer's address and its X-Forwarded-For."""
+
+    def __init__(self, countries: Countries, proxies: tuple[Network, ...]) -> None:
+        """`proxies` are those whose X-Forwarded-For is believed."""
+        self._countries = countries
+        self._proxies = proxies
+
+    def __call__(self, peer: str, forwarded_for: Sequence[bytes]) -> Country | None:
+        address = client_address(peer, forwarded_for, self._proxies)
+        return None if address is None else self._countries.of(address)
 
 
 class CountryDatabase:

@@ -268,6 +268,9 @@ async def test_metrics_and_preview_are_the_gateways_own(folder: Path) -> None:
         ).json()
         assert (preview["jurisdiction"], preview["region"], preview["home"]) == ("us", "us", "https://us.example.com")
         assert (await http.get("/.well-known/domicile/preview")).json()["code"] == "residence_required"
+        assert preview["questions"] == []
+        told = {"residence": "DE", "subdivision": "US-TX", "service": "orders"}
+        assert (await http.get("/.well-known/domicile/preview", params=told)).json()["code"] == "bad_request"
         twice = await http.get("/.well-known/domicile/preview?residence=DE&residence=US&service=orders")
         assert twice.json()["code"] == "bad_request"
 

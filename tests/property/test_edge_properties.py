@@ -60,6 +60,9 @@ gatherings = st.builds(
     who=st.one_of(st.just(ANN), st.sampled_from(Unidentified)),
     home=st.one_of(st.none(), st.sampled_from(Homeless), placements),
     residence=st.one_of(st.none(), st.sampled_from(["DE", "US", "IN", "zz", "Germany", ""])),
+    subdivision=st.one_of(st.none(), st.sampled_from(["DE-BY", "US-TX", "de", ""])),
+    citizenship=st.one_of(st.none(), st.sampled_from(["DE", "IN,US", ",", "x"])),
+    observed=st.one_of(st.none(), st.sampled_from(["DE", "KP"]).map(Country)),
 )
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from foundation.problems import Code, Problem
 from foundation.words import CellId, ServiceId
-from gateway.edge.core import residence_of
+from gateway.edge.declared import residence_of
 from gateway.edge.headers import read_request, read_response
 from gateway.edge.target import Route, Target, climbs, query_value, target_of
 from gateway.identity.address import client_address, networks

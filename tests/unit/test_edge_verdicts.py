@@ -9,13 +9,14 @@ from foundation.blinding import EMAIL, LOGIN
 from foundation.decision_header import ProvenKey
 from foundation.mute import Secret
 from foundation.problems import Code
-from foundation.words import Epoch, FeedSeq, LookupKey, RegionId, ServiceId, Verb
+from foundation.words import Country, Epoch, FeedSeq, LookupKey, RegionId, ServiceId, Verb
 from gateway.edge.book import Book
 from gateway.edge.core import Admitted, Gathered, Refused, challenge, judge, unidentified
 from gateway.edge.desk import _agreed
 from gateway.edge.ports import Homeless
 from gateway.edge.target import Route, Target
 from gateway.identity.tokens import Identity, Unidentified
+from routing_rules.facts import SubjectFacts
 from routing_rules.rules import load
 from tests.stands.edge import CLOCK, REGION_ROOT, placement, policy_text, service_verifier
 
@@ -113,9 +114,48 @@ def test_a_sign_up_states_its_residence_first() -> None:
 def test_a_sign_up_carries_the_keys_that_the_token_proves() -> None:
     found = outcome(route=Route.SIGNUP, verb=Verb.WRITE, home=Homeless.NONE, residence="de")
     assert isinstance(found, Admitted)
-    assert (found.verb, found.subject, found.epoch, found.residence) == (Verb.SIGNUP, None, None, "DE")
+    assert (found.verb, found.subject, found.epoch) == (Verb.SIGNUP, None, None)
+    assert found.declared == SubjectFacts(residence=Country("DE"))
     decision = service_verifier("eu-de", "orders").verify(BOOK.mint(found), CLOCK.unix_s())
     assert decision.keys == (ProvenKey(LOGIN, "a" * 32), ProvenKey(EMAIL, "e" * 32))
+    assert (decision.residence, decision.subdivision, decision.citizenships, decision.observed) == (
+        "DE",
+        None,
+        None,
+        None,
+    )
+
+
+def test_what_a_person_declares_and_where_they_are_observed_go_to_the_cell() -> None:
+    declared = {"residence": "de", "subdivision": "de-by", "citizenship": "us, DE,us", "observed": Country("FR")}
+    found = outcome(route=Route.SIGNUP, verb=Verb.WRITE, home=Homeless.NONE, **declared)
+    assert isinstance(found, Admitted)
+    decision = service_verifier("eu-de", "orders").verify(BOOK.mint(found), CLOCK.unix_s())
+    assert (decision.residence, decision.subdivision) == ("DE", "DE-BY")
+    assert (decision.citizenships, decision.observed) == (("DE", "US"), "FR")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"subdivision": "US-TX"},
+        {"subdivision": "BY"},
+        {"subdivision": "DE-BY, DE-BE"},
+        {"citizenship": ""},
+        {"citizenship": "Germany"},
+        {"citizenship": "DE,"},
+        {"citizenship": ",".join(["DE"] * 9)},
+    ],
+)
+def test_what_is_declared_in_no_known_form_is_refused(wrong: dict[str, str]) -> None:
+    assert code(route=Route.SIGNUP, home=Homeless.NONE, residence="DE", **wrong) is Code.BAD_REQUEST
+
+
+def test_the_observed_country_does_not_decide_where_a_sign_up_goes() -> None:
+    for observed in (None, Country("DE"), Country("US"), Country("KP")):
+        found = outcome(route=Route.SIGNUP, verb=Verb.WRITE, home=Homeless.NONE, residence="DE", observed=observed)
+        assert isinstance(found, Admitted)
+        assert found.cell == "eu-de"
 
 
 def test_a_repeated_sign_up_is_an_ordinary_write() -> None:

@@ -1,6 +1,7 @@
 """What a decision header's verifiers let through: nothing but what was minted for them, now."""
 
 import base64
+import json
 
 import msgspec
 import pytest
@@ -18,7 +19,7 @@ from foundation.decision_header import (
     service_key,
 )
 from foundation.mute import Secret
-from foundation.words import ActorId, CellId, Epoch, RulesDigest, ServiceId, SubjectId, Verb
+from foundation.words import ActorId, CellId, Country, Epoch, RulesDigest, ServiceId, SubjectId, Verb
 
 CELL, OTHER_CELL = CellId("eu-de"), CellId("us-va")
 ORDERS, WARES, RECORDS = ServiceId("orders"), ServiceId("wares"), ServiceId("records")
@@ -53,6 +54,18 @@ def minted(**changes: object) -> str:
 def test_both_verifiers_read_what_was_minted() -> None:
     assert GUARD.verify(HEADER, NOW) == MADE
     assert CELL_SERVICE.verify(HEADER, NOW, service=ORDERS) == MADE
+
+
+def test_a_header_without_the_members_that_came_later_is_read_and_one_with_none_of_them_does_not_name_them() -> None:
+    earlier = [
+        "cell", "service", "subject", "actor", "epoch", "verb", "purpose", "rules", "expires", "id", "keys", "residence",
+    ]  # fmt: skip
+    payload = json.loads(base64.urlsafe_b64decode(HEADER.split(".")[2] + "=="))
+    assert set(payload) <= set(earlier)
+    signup = minted(residence=Country("US"), subdivision="US-TX", citizenships=(Country("IN"),), observed=Country("FR"))
+    decision = GUARD.verify(signup, NOW)
+    assert (decision.subdivision, decision.citizenships, decision.observed) == ("US-TX", ("IN",), "FR")
+    assert GUARD.verify(minted(citizenships=()), NOW).citizenships == ()
 
 
 def test_every_changed_character_is_refused() -> None:
