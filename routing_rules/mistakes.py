@@ -2,34 +2,50 @@
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
-_TABLE = re.compile(r"\s*\[\[?\s*([^\]]+?)\s*\]\]?\s*(?:#.*)?$")
-_KEY = re.compile(r"""\s*([A-Za-z0-9_."'-]+)\s*=""")
+from routing_rules.key_lines import Path, key_lines
+
+MISTAKES_MAX = 200
+"""So many are kept; whoever has more corrects these first. A bound on what a hostile text makes us compare."""
 _SHOWN_CHARS_MAX = 60
-
-Path = tuple[str, ...]
+_NAMES_COMPARED_MAX = 1000
+_BARE = re.compile(r"[A-Za-z0-9_-]+\Z")
 
 
 class Mistakes:
     """Collects mistakes by key path; `lines()` gives them in the order of the text, each with its line."""
 
     def __init__(self, text: str) -> None:
-        self._lines = _key_lines(text)
-        self._found: list[tuple[int, str]] = []
+        self._text = text
+        self._found: list[tuple[Path, str]] = []
+        self._dropped = 0
 
     def add(self, path: Path, what: str) -> None:
-        line = _line_of(path, self._lines)
-        self._found.append((line, f"line {line}: {'.'.join(path)}: {what}" if line else f"{'.'.join(path)}: {what}"))
+        if len(self._found) < MISTAKES_MAX:
+            self._found.append((path, what))
+        else:
+            self._dropped += 1
+
+    def add_unknown(self, path: Path, what: str, name: str, names: Collection[str]) -> None:
+        """A name that is none of `names`: `what` (such as `no cell 'x'`), with the nearest of them at the end."""
+        self.add(path, what if len(self._found) >= MISTAKES_MAX else f"{what}{nearest(name, names)}")
 
     def lines(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(text for _, text in sorted(self._found, key=lambda one: one[0])))
+        """Every mistake once, as `line 3: cells.eu-de.region: what`; the last one says how many more there are."""
+        if not self._found:
+            return ()
+        lines = key_lines(self._text)
+        placed = sorted(((_line_of(path, lines), path, what) for path, what in self._found), key=lambda one: one[0])
+        told = [f"{f'line {line}: ' if line else ''}{_dotted(path)}: {what}" for line, path, what in placed]
+        more = [f"and {self._dropped} more mistakes"] if self._dropped else []
+        return (*dict.fromkeys(told), *more)
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
     """`; did you mean X?`, or the names that there are, for the end of a message."""
     known = sorted(names)
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(name[:_SHOWN_CHARS_MAX], known[:_NAMES_COMPARED_MAX], n=1, cutoff=0.5)
     if close:
         return f"; did you mean {close[0]}?"
     if not known:
@@ -44,21 +60,17 @@ def shown(value: object) -> str:
     return text if len(text) <= _SHOWN_CHARS_MAX else text[: _SHOWN_CHARS_MAX - 1] + "…"
 
 
-def _key_lines(text: str) -> dict[Path, int]:
-    """Line numbers of tables and keys, as far as a look at each line alone tells. A hint for people, nothing rests on it."""
-    lines: dict[Path, int] = {}
-    table: Path = ()
-    for number, line in enumerate(text.splitlines(), start=1):
-        if header := _TABLE.match(line):
-            table = _split(header.group(1))
-            lines.setdefault(table, number)
-        elif key := _KEY.match(line):
-            lines.setdefault((*table, *_split(key.group(1))), number)
-    return lines
-
-
-def _split(dotted: str) -> Path:
-    return tuple(part.strip().strip("\"'") for part in dotted.split("."))
+def _dotted(path: Path) -> str:
+    """The path as TOML writes it; elements of arrays are counted from 1: `instruments[2].gateway`."""
+    text = ""
+    for part in path:
+        if isinstance(part, int):
+            text += f"[{part}]"
+        else:
+            plain = part if _BARE.match(part) else f'"{repr(part)[1:-1]}"'
+            plain = plain if len(plain) <= _SHOWN_CHARS_MAX else plain[: _SHOWN_CHARS_MAX - 1] + "…"
+            text += f".{plain}" if text else plain
+    return text
 
 
 def _line_of(path: Path, lines: dict[Path, int]) -> int:

@@ -16,6 +16,8 @@ STALE_S_MAX = 86_400.0
 """Upper bound of `stale_s_max`: nobody serves from knowledge older than a day."""
 WEIGHT_MAX = 1e6
 POLICY_BYTES_MAX = 1 << 20
+REF_CHARS_MAX = 200
+"""Upper bound of an instrument's `ref`; it stands in grounds and records."""
 
 Profile = Literal["cautious", "common"]
 

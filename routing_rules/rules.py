@@ -1,29 +1,22 @@
 """Rules = pack + policy + digest. `load` parses a policy, checks everything, and reports every mistake at once."""
 
 import hashlib
+import re
 import tomllib
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
-from foundation.words import CellId, RegionId, RulesDigest, ServiceId
-from routing_rules.checks import Declared, Draft, check
-from routing_rules.mistakes import Mistakes, nearest, shown
+from foundation.words import RulesDigest
+from routing_rules.checks import check
+from routing_rules.draft import draft_of, policy_of
+from routing_rules.mistakes import Mistakes
 from routing_rules.pack import Pack, bundled
-from routing_rules.policy import (
-    POLICY_BYTES_MAX,
-    Cell,
-    Directory,
-    Operator,
-    Policy,
-    Product,
-    Region,
-    Service,
-)
-from routing_rules.shape import read
+from routing_rules.policy import POLICY_BYTES_MAX, Policy
 
-S = TypeVar("S", bound=msgspec.Struct)
-K = TypeVar("K", bound=str)
+_KEY_PARTS_MAX = 64
+_KEY_PART = r"""(?:[A-Za-z0-9_-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+"""
+_LONG_KEY = re.compile(rf"""(?<![A-Za-z0-9_"'-])(?:{_KEY_PART}\.[ \t]*+){{{_KEY_PARTS_MAX}}}""")
 _CANONICAL_FORM = "domicile-rules-1"
 
 
@@ -46,20 +39,14 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 def load(policy_text: str, pack: Pack | None = None) -> Rules:
     """The rules that a policy text makes with a pack (None: the bundled one). Raises PolicyError with every mistake."""
     used = bundled() if pack is None else pack
+    document = _document(policy_text)
     mistakes = Mistakes(policy_text)
-    draft = _draft(_document(policy_text), mistakes)
+    draft = draft_of(document, mistakes)
     check(draft, used, mistakes)
     found = mistakes.lines()
     if found or draft.product is None or draft.directory is None:
         raise PolicyError(found)
-    policy = Policy(
-        product=draft.product,
-        regions=dict(draft.regions),
-        directory=draft.directory,
-        cells=dict(draft.cells),
-        services=dict(draft.services),
-        operator=draft.operator or Operator(),
-    )
+    policy = policy_of(draft, draft.product, draft.directory, used)
     return Rules(policy=policy, pack=used, digest=digest_of(policy_text, used))
 
 
@@ -73,49 +60,10 @@ def _document(text: str) -> dict[str, Any]:
     try:
         if len(text.encode()) > POLICY_BYTES_MAX:
             raise PolicyError((f"the policy is larger than {POLICY_BYTES_MAX} bytes",))
+        if _LONG_KEY.search(text):  # the parser's work grows with the square of a key's parts
+            raise PolicyError((f"a key of the policy has more than {_KEY_PARTS_MAX} parts",))
         return tomllib.loads(text)
     except UnicodeEncodeError as exc:
         raise PolicyError(("the policy is not Unicode text",)) from exc
     except (tomllib.TOMLDecodeError, RecursionError) as exc:
         raise PolicyError((f"not TOML: {exc}",)) from exc
-
-
-def _draft(document: dict[str, Any], mistakes: Mistakes) -> Draft:
-    known = [field.encode_name for field in msgspec.structs.fields(Policy)]
-    for key in document:
-        if key not in known:
-            mistakes.add((key,), f"unknown key{nearest(key, known)}")
-    if "directory" not in document:
-        mistakes.add(("directory", "country"), "is missing; say where the directory runs, its rows are personal data")
-    return Draft(
-        product=read(document.get("product", {}), Product, ("product",), mistakes),
-        regions={RegionId(k): v for k, v in _entries(document, "regions", Region, mistakes).items()},
-        directory=_section(document, "directory", Directory, mistakes),
-        cells={CellId(k): v for k, v in _entries(document, "cells", Cell, mistakes).items()},
-        services={ServiceId(k): v for k, v in _entries(document, "services", Service, mistakes).items()},
-        operator=_section(document, "operator", Operator, mistakes),
-        declared=Declared(
-            regions=_names(document, "regions"),
-            cells=_names(document, "cells"),
-            services=_names(document, "services"),
-        ),
-    )
-
-
-def _section(document: dict[str, Any], key: str, shape: type[S], mistakes: Mistakes) -> S | None:
-    return read(document[key], shape, (key,), mistakes) if key in document else None
-
-
-def _entries(document: dict[str, Any], table: str, shape: type[S], mistakes: Mistakes) -> dict[str, S]:
-    """The well-shaped entries of a table of tables."""
-    entries = document.get(table, {})
-    if not isinstance(entries, dict):
-        mistakes.add((table,), f"is {shown(entries)}, but must be a table")
-        return {}
-    found = {name: read(entry, shape, (table, name), mistakes) for name, entry in entries.items()}
-    return {name: entry for name, entry in found.items() if entry is not None}
-
-
-def _names(document: dict[str, Any], table: str) -> frozenset[str]:
-    entries = document.get(table, {})
-    return frozenset(entries) if isinstance(entries, dict) else frozenset()

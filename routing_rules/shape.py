@@ -1,11 +1,13 @@
 """Does a parsed TOML document have the shape of a struct? Every mistake, not only the first; pure."""
 
+import datetime
 import types
 from typing import Any, TypeVar, Union, get_args, get_origin
 
 import msgspec
 
-from routing_rules.mistakes import Mistakes, Path, nearest, shown
+from routing_rules.key_lines import Path
+from routing_rules.mistakes import Mistakes, shown
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -30,6 +32,12 @@ def _fits(value: object, shape: Any, at: Path, mistakes: Mistakes) -> bool:
             return False
         every = [_fits(inner, members[1], (*at, str(key)), mistakes) for key, inner in value.items()]
         return all(every)
+    if origin is tuple:
+        if not isinstance(value, list):
+            mistakes.add(at, f"is {shown(value)}, but must be an array")
+            return False
+        every = [_fits(inner, members[0], (*at, n), mistakes) for n, inner in enumerate(value, start=1)]
+        return all(every)
     return _fits_leaf(value, shape, at, mistakes)
 
 
@@ -41,7 +49,7 @@ def _fits_struct(value: object, shape: type[msgspec.Struct], at: Path, mistakes:
     fits = True
     for key, inner in value.items():
         if key not in fields:
-            mistakes.add((*at, key), f"unknown key{nearest(key, fields)}")
+            mistakes.add_unknown((*at, key), "unknown key", key, fields)
         elif not _fits(inner, fields[key].type, (*at, key), mistakes):
             fits = False
     for key, field in fields.items():
@@ -52,6 +60,9 @@ def _fits_struct(value: object, shape: type[msgspec.Struct], at: Path, mistakes:
 
 
 def _fits_leaf(value: object, shape: Any, at: Path, mistakes: Mistakes) -> bool:
+    if shape is datetime.date and type(value) is not datetime.date:  # a text or a time of day would be converted
+        mistakes.add(at, f"is {shown(value)}; write the day without quotes, such as 2026-04-01")
+        return False
     try:
         msgspec.convert(value, shape, strict=True)
     except msgspec.ValidationError as exc:
