@@ -154,7 +154,7 @@ def _countries(pack: Pack) -> Iterator[str]:
                     yield placed(row, f"a {row.kind} lists countries and no parts of them")
             case Kind.OVERLAY | Kind.SCHEME:
                 if row.countries or row.subdivisions:
-                    yield placed(row, f"a {row.kind} is no place and lists none")
+                    yield placed(row, f"{row.kind}s are no places and list none")
             case Kind.SUBDIVISION:
                 if bool(row.countries) == bool(row.subdivisions):
                     yield placed(row, "a subdivision lists either countries or parts of them")
