@@ -4,7 +4,7 @@ What would give a lookup two answers is refused earlier, by `routing_rules.pack.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, assert_never
 
 from foundation.words import JurisdictionId
 from routing_rules.pack.pack import TABLES, Pack
@@ -158,6 +158,8 @@ def _countries(pack: Pack) -> Iterator[str]:
             case Kind.SUBDIVISION:
                 if bool(row.countries) == bool(row.subdivisions):
                     yield placed(row, "a subdivision lists either countries or parts of them")
+            case _:
+                assert_never(row.kind)
 
 
 def _parts(pack: Pack) -> Iterator[str]:
