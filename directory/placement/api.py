@@ -10,6 +10,7 @@ from directory import paging
 from directory.metrics import CHANGES
 from directory.operations import scoped
 from directory.placement import store
+from directory.placement.anew import PlacingAnew
 from directory.placement.answers import (
     PAGE_MAX,
     WAIT_MS_MAX,
@@ -19,10 +20,11 @@ from directory.placement.answers import (
     PlacementAnswer,
     PlaceRequest,
     ResolveRequest,
+    ServicesRequest,
     SubjectPage,
 )
-from directory.placement.changes import Done
 from directory.placement.core import State
+from directory.placement.outcomes import Done
 from directory.placement.placing import Placing
 from directory.placement.preconditions import epoch_held, etag
 from directory.placement.transitions import Action
@@ -33,6 +35,7 @@ from foundation.http import Caller, body_json, json_response, query_int
 from foundation.problems import Code, Problem, ProblemError, refuse
 from foundation.words import (
     CellId,
+    ServiceId,
     SubjectId,
     parse_epoch,
     parse_lookup_key,
@@ -51,6 +54,7 @@ class PlacementCalls:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._placing = Placing(services)
+        self._anew = PlacingAnew(services)
 
     async def resolve(self, request: Request, _: Caller) -> Response:
         asked = await body_json(request, ResolveRequest)
@@ -131,11 +135,25 @@ class PlacementCalls:
 
         return handler
 
+    async def add_services(self, request: Request, caller: Caller) -> Response:
+        asked = await body_json(request, ServicesRequest)
+        done = await self._anew.add(
+            _subject_id(request),
+            frozenset(ServiceId(one) for one in asked.add),
+            held=epoch_held(request.headers.get("if-match"), asked.epoch),
+            actor=caller.actor,
+            reason=asked.reason,
+        )
+        return self._told(done, Action.ADD_SERVICES)
+
     async def _changed(self, request: Request, caller: Caller, transition: Transition, *, reason: str) -> Response:
         done = await self._services.changes.change(_subject_id(request), transition, actor=caller.actor, reason=reason)
+        return self._told(done, transition.action)
+
+    def _told(self, done: Done | Problem, action: Action) -> Response:
         if isinstance(done, Problem):
             raise ProblemError(done)
-        announce(self._services, done, transition.action)
+        announce(self._services, done, action)
         return _answer(PlacementAnswer(as_of=done.seq, placement=done.placement))
 
 

@@ -4,7 +4,7 @@ Locks are taken in one order (idempotency row, subject, keys sorted, feed counte
 """
 
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import msgspec
 
@@ -13,6 +13,8 @@ from directory.feed import store as feed
 from directory.placement import store
 from directory.placement.answers import ClaimedKey
 from directory.placement.core import RESERVATION_S, Facts, Placement, State
+from directory.placement.outcomes import Anew, Done, NewSubject, Repeat, Repeated, RulesMoved, Taken
+from directory.placement.provenance import Provenance
 from directory.placement.store import PLACEMENT_COLUMNS, placement_of
 from directory.placement.transitions import Action, Request, Step, Unchanged, outcome
 from foundation.clock import Clock
@@ -20,7 +22,7 @@ from foundation.ledger.outbox import PostgresOutbox
 from foundation.ledger.port import Event, Kind
 from foundation.postgres import Connection, Pool
 from foundation.problems import Problem
-from foundation.words import CellId, Epoch, FeedSeq, LookupKey, RulesDigest, ServiceId, ShardId, SubjectId
+from foundation.words import Epoch, LookupKey, SubjectId
 
 EXPIRY_ACTOR = "service:directory"
 
@@ -50,8 +52,8 @@ WITH s AS (
     VALUES ($1, $2, $3, nextval('directory.epoch_seq'), 'reserved', $4, $5, 1, clock_timestamp() + make_interval(secs => $6))
     RETURNING subject_id, epoch
 )
-INSERT INTO directory.history (subject_id, number, at, actor, reason, from_state, to_state, epoch)
-SELECT subject_id, 1, clock_timestamp(), $7, $8, NULL, 'reserved', epoch FROM s
+INSERT INTO directory.history (subject_id, number, at, actor, reason, from_state, to_state, epoch, provenance)
+SELECT subject_id, 1, clock_timestamp(), $7, $8, NULL, 'reserved', epoch, $9::jsonb FROM s
 RETURNING epoch
 """
 
@@ -75,17 +77,19 @@ WHERE s.state = 'reserved' AND s.expires_at <= clock_timestamp()
 ORDER BY s.expires_at LIMIT 1 FOR NO KEY UPDATE OF s SKIP LOCKED
 """  # noqa: S608
 
-# purpose: a new state, under a new epoch or the same ($3), and its history entry; only if the subject is still under the epoch read
+# purpose: a new state, under a new epoch or the same ($3), where placed anew also services and facts ($8, $9, else null), and its history
+# entry; only if the subject is still under the epoch read
 _STEP = """
 WITH s AS (
     UPDATE directory.subject SET
         state = $4, changes = changes + 1, expires_at = NULL,
-        epoch = CASE WHEN $3 THEN nextval('directory.epoch_seq') ELSE epoch END
+        epoch = CASE WHEN $3 THEN nextval('directory.epoch_seq') ELSE epoch END,
+        services = coalesce($8::text[], services), facts_id = coalesce($9::bigint, facts_id)
     WHERE subject_id = $1 AND epoch = $2
     RETURNING subject_id, epoch, changes
 )
-INSERT INTO directory.history (subject_id, number, at, actor, reason, from_state, to_state, epoch)
-SELECT subject_id, changes, clock_timestamp(), $5, $6, $7, $4, epoch FROM s
+INSERT INTO directory.history (subject_id, number, at, actor, reason, from_state, to_state, epoch, provenance)
+SELECT subject_id, changes, clock_timestamp(), $5, $6, $7, $4, epoch, $10::jsonb FROM s
 RETURNING epoch, number
 """
 
@@ -102,57 +106,16 @@ WHERE (actor, key) IN (
 """
 
 
-class Repeat(msgspec.Struct, frozen=True):
-    """The caller's idempotency key and the digest (SHA-256) of what it asked for."""
-
-    key: str
-    body: bytes
-
-
-class NewSubject(msgspec.Struct, frozen=True, kw_only=True):
-    """A placement decided under `under`, not yet stored; `facts.facts_id` is not looked at."""
-
-    subject_id: SubjectId
-    cell: CellId
-    shard: ShardId
-    services: tuple[ServiceId, ...]
-    facts: Facts
-    keys: tuple[ClaimedKey, ...]
-    under: RulesDigest
-    actor: str
-    reason: str
-
-
-class Done(msgspec.Struct, frozen=True):
-    """Committed as feed event `seq`, or found to hold already as of `seq`."""
-
-    seq: FeedSeq
-    placement: Placement
-
-
-class Taken(msgspec.Struct, frozen=True):
-    """Keys of these kinds belong to another subject; nothing was stored."""
-
-    kinds: tuple[str, ...]
-
-
-class Repeated(msgspec.Struct, frozen=True):
-    """The idempotency key has done its work before: for this subject, for a request with this digest."""
-
-    subject_id: SubjectId
-    body: bytes
-
-
-class RulesMoved(msgspec.Struct, frozen=True):
-    """Other rules hold by now; decide again. Nothing was stored."""
-
-
 class _RollBack(Exception):
     """Leaves a transaction without its effects, with the result to return."""
 
     def __init__(self, result: Taken | Repeated | RulesMoved) -> None:
         super().__init__(type(result).__name__)
         self.result = result
+
+
+class _MovedOn(Exception):
+    """Leaves a transaction without its effects: other rules hold by now."""
 
 
 class Changes:
@@ -192,6 +155,7 @@ class Changes:
             self._reservation_s,
             new.actor,
             new.reason,
+            _json(new.provenance),
         )
         await _claim(tx, new.subject_id, new.keys)
         placement = Placement(
@@ -203,7 +167,7 @@ class Changes:
             services=new.services,
             facts=msgspec.structs.replace(new.facts, facts_id=facts_id),
         )
-        await self._record(tx, placement, 1, actor=new.actor, reason=new.reason, before=None)
+        await self._record(tx, placement, 1, actor=new.actor, reason=new.reason, before=None, why=new.provenance)
         keys = tuple(LookupKey(one.key) for one in new.keys)
         seq = await feed.append_placement(tx, placement, keys_added=keys, under=new.under)
         if seq is None:
@@ -221,16 +185,40 @@ class Changes:
     async def change(self, subject_id: SubjectId, request: Request, *, actor: str, reason: str) -> Done | Problem:
         """One step of one subject, as `transitions.outcome` decides. Raises DatabaseUnavailable."""
         async with transaction(self._pool) as tx:
-            row = await tx.fetchrow(_LOCK, subject_id)
-            current = None if row is None else placement_of(row)
-            decided = outcome(current, request)
-            if isinstance(decided, Problem):
-                return decided
-            if current is None:
-                _impossible()
-            if isinstance(decided, Unchanged):
-                return Done(await feed.head(tx), current)
-            return await self._step(tx, current, decided, actor=actor, reason=reason)
+            return await self._change(tx, subject_id, request, actor=actor, reason=reason)
+
+    async def place_anew(
+        self, subject_id: SubjectId, request: Request, anew: Anew, *, actor: str, reason: str
+    ) -> Done | Problem | RulesMoved:
+        """The same with other services and what follows from them, or nothing when other rules hold. Raises DatabaseUnavailable."""
+        facts_id = await self._facts_id(anew.facts)
+        kept = msgspec.structs.replace(anew, facts=msgspec.structs.replace(anew.facts, facts_id=facts_id))
+        try:
+            async with transaction(self._pool) as tx:
+                return await self._change(tx, subject_id, request, actor=actor, reason=reason, anew=kept)
+        except _MovedOn:
+            return RulesMoved()
+
+    async def _change(
+        self,
+        tx: Connection,
+        subject_id: SubjectId,
+        request: Request,
+        *,
+        actor: str,
+        reason: str,
+        anew: Anew | None = None,
+    ) -> Done | Problem:
+        row = await tx.fetchrow(_LOCK, subject_id)
+        current = None if row is None else placement_of(row)
+        decided = outcome(current, request)
+        if isinstance(decided, Problem):
+            return decided
+        if current is None:
+            _impossible()
+        if isinstance(decided, Unchanged):
+            return Done(await feed.head(tx), current)
+        return await self._step(tx, current, decided, actor=actor, reason=reason, anew=anew)
 
     async def expire_one(self) -> Done | None:
         """Erases the reservation that expired first, by the database's clock; None when none has. Raises DatabaseUnavailable."""
@@ -246,7 +234,9 @@ class Changes:
                 tx, current, decided, actor=EXPIRY_ACTOR, reason="not acknowledged by its cell in time"
             )
 
-    async def _step(self, tx: Connection, current: Placement, step: Step, *, actor: str, reason: str) -> Done:
+    async def _step(
+        self, tx: Connection, current: Placement, step: Step, *, actor: str, reason: str, anew: Anew | None = None
+    ) -> Done:
         row = await tx.fetchrow(
             _STEP,
             current.subject_id,
@@ -256,16 +246,25 @@ class Changes:
             actor,
             reason,
             current.state.value,
+            None if anew is None else list(anew.services),
+            None if anew is None else anew.facts.facts_id,
+            None if anew is None else _json(anew.provenance),
         )
         if row is None:
             _impossible()
         freed = await tx.fetch(_FREE, current.subject_id) if step.frees_keys else []
         placement = msgspec.structs.replace(current, state=step.state, epoch=Epoch(row["epoch"]))
-        await self._record(tx, placement, row["number"], actor=actor, reason=reason, before=current.state)
+        if anew is not None:
+            placement = msgspec.structs.replace(placement, services=anew.services, facts=anew.facts)
+        why = None if anew is None else anew.provenance
+        await self._record(tx, placement, row["number"], actor=actor, reason=reason, before=current.state, why=why)
         keys = tuple(LookupKey(one["key"]) for one in freed)
-        seq = await feed.append_placement(tx, placement, keys_removed=keys)
-        if seq is None:
+        under = None if anew is None else anew.under
+        seq = await feed.append_placement(tx, placement, keys_removed=keys, under=under)
+        if seq is None and anew is None:
             _impossible()
+        if seq is None:
+            raise _MovedOn
         return Done(seq, placement)
 
     async def forget_idempotency_keys(self, older_than_s: float) -> None:
@@ -286,9 +285,18 @@ class Changes:
         return int(found)
 
     async def _record(
-        self, tx: Connection, placement: Placement, number: int, *, actor: str, reason: str, before: State | None
+        self,
+        tx: Connection,
+        placement: Placement,
+        number: int,
+        *,
+        actor: str,
+        reason: str,
+        before: State | None,
+        why: Provenance | None = None,
     ) -> None:
-        details = {
+        """`why`: of a change that placed the subject."""
+        details: dict[str, Any] = {
             "cell": placement.cell,
             "shard": placement.shard,
             "epoch": placement.epoch,
@@ -296,6 +304,8 @@ class Changes:
             "to": placement.state.value,
             "reason": reason,
         }
+        if why is not None:
+            details |= {"services": list(placement.services), "rules": why.rules, "ground": why.ground}
         event = Event(
             id=f"placement/{placement.subject_id}/{number}",
             at=self._clock.unix_s(),
@@ -313,6 +323,10 @@ async def _claim(tx: Connection, subject_id: SubjectId, keys: Sequence[ClaimedKe
     taken = tuple(sorted({one.kind for one in keys if one.key not in free}))
     if taken:
         raise _RollBack(Taken(taken))
+
+
+def _json(why: Provenance) -> str:
+    return msgspec.json.encode(why).decode()
 
 
 def _impossible() -> NoReturn:

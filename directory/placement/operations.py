@@ -9,9 +9,11 @@ from directory.placement.answers import (
     AckRequest,
     ChangeRequest,
     HistoryPage,
+    PlacedAnswer,
     PlacementAnswer,
     PlaceRequest,
     ResolveRequest,
+    ServicesRequest,
     SubjectPage,
 )
 from directory.placement.api import PlacementCalls
@@ -39,6 +41,9 @@ _WAIT_MS = Parameter(
     schema={"type": "integer", "minimum": 0, "maximum": WAIT_MS_MAX},
     description="how long to wait for the cell's acknowledgement",
 )
+
+
+_CHANGE_REFUSALS = (Code.NOT_FOUND, Code.SUBJECT_GONE, Code.CONFLICT, Code.PRECONDITION_FAILED)
 
 
 def operations(services: Services) -> list[Operation]:
@@ -113,7 +118,7 @@ def _changes(calls: PlacementCalls) -> list[Operation]:
             handler=calls.place,
             body=PlaceRequest,
             parameters=(_IDEMPOTENCY_KEY, _WAIT_MS),
-            answers={201: PlacementAnswer, 202: PlacementAnswer},
+            answers={201: PlacedAnswer, 202: PlacedAnswer},
             refusals=(
                 Code.KEY_TAKEN,
                 Code.CONFLICT,
@@ -134,6 +139,18 @@ def _changes(calls: PlacementCalls) -> list[Operation]:
             refusals=(Code.NOT_FOUND, Code.STALE_EPOCH),
         ),
         *(_change(calls, *one) for one in _CHANGES),
+        Operation(
+            method="POST",
+            path="/v1/subjects/{subject_id}/services",
+            name="addServices",
+            summary="Place anew for further services, under a new epoch, where the rules of today still allow the subject's cell",
+            roles=("operator",),
+            handler=calls.add_services,
+            body=ServicesRequest,
+            parameters=(_IF_MATCH,),
+            answers={200: PlacementAnswer},
+            refusals=(*_CHANGE_REFUSALS, Code.NO_CELL_ALLOWED, Code.RESIDENCY_REFUSED),
+        ),
     ]
 
 
@@ -160,5 +177,5 @@ def _change(calls: PlacementCalls, word: str, name: str, action: Action, summary
         body=ChangeRequest,
         parameters=(_IF_MATCH,),
         answers={200: PlacementAnswer},
-        refusals=(Code.NOT_FOUND, Code.SUBJECT_GONE, Code.CONFLICT, Code.PRECONDITION_FAILED),
+        refusals=_CHANGE_REFUSALS,
     )

@@ -10,17 +10,18 @@ import msgspec
 
 from directory.metrics import CHANGES, REPLAYS
 from directory.placement import store
-from directory.placement.answers import PlacementAnswer, PlaceRequest
-from directory.placement.changes import Done, NewSubject, Repeat, Repeated, RulesMoved, Taken
-from directory.placement.core import Facts, State
+from directory.placement.answers import PlacedAnswer, PlacementAnswer, PlaceRequest
+from directory.placement.asked import facts_of, refused
+from directory.placement.core import State
+from directory.placement.outcomes import Done, NewSubject, Repeat, Repeated, RulesMoved, Taken
+from directory.placement.provenance import Basis, facts_kept, provenance
 from directory.services import Services
 from foundation import logs
 from foundation.problems import Code, Problem
-from foundation.words import CellId, Country, ServiceId, SubjectId, mint_subject_id
-from routing_rules.facts import PlaceFacts, SubjectFacts
+from foundation.words import CellId, SubjectId, mint_subject_id
 from routing_rules.place import choose, place
 from routing_rules.rules import Rules
-from routing_rules.verdicts import NoCell
+from routing_rules.verdicts import Allowed, NoCell
 
 log = logs.get(__name__)
 
@@ -29,59 +30,34 @@ RECHECK_S = 0.5
 """A waiter asks the database this often even when no hint came."""
 
 
-class Choice(msgspec.Struct, frozen=True, kw_only=True):
-    """What a caller asked for, in canonical form. `among` is None for callers who may place anywhere that rules allow."""
-
-    facts: PlaceFacts
-    among: frozenset[CellId] | None
-
-
-def canonical(asked: PlaceRequest, among: frozenset[CellId] | None) -> Choice:
-    """Services and tags sorted, without repeats: the same facts get the same `facts_id`."""
-    facts = PlaceFacts(
-        subject=SubjectFacts(
-            residence=Country(asked.residence),
-            tags=tuple(sorted(set(asked.tags))),
-            terms=asked.terms,
-        ),
-        services=tuple(sorted({ServiceId(one) for one in asked.services})),
-    )
-    return Choice(facts=facts, among=among)
-
-
 def decide(
-    choice: Choice, subject_id: SubjectId, rules: Rules, at: datetime.date, asked: PlaceRequest, actor: str
+    asked: PlaceRequest,
+    subject_id: SubjectId,
+    rules: Rules,
+    at: datetime.date,
+    *,
+    actor: str,
+    among: frozenset[CellId] | None,
 ) -> NewSubject | Problem:
-    """Cell and shard for a new subject by the rules alone, or the refusal. Pure."""
-    allowed = place(choice.facts, rules, at)
+    """Cell and shard for a new subject by the rules alone, or the refusal. `among`: the cells that the caller may place in. Pure."""
+    facts = facts_of(asked, rules)
+    if isinstance(facts, Problem):
+        return facts
+    allowed = place(facts, rules, at)
     if isinstance(allowed, NoCell):
-        return Problem(code=allowed.code, detail=allowed.detail, extra={"ground": allowed.ground})
-    home = choose(subject_id, allowed, rules, among=choice.among)
+        return refused(allowed)
+    home = choose(subject_id, allowed, rules, among=among)
     if home is None:
-        elsewhere = choose(subject_id, allowed, rules)
-        origin = rules.policy.regions[rules.policy.cells[elsewhere[0]].region].origin if elsewhere else None
-        return Problem(
-            code=Code.HOME_ELSEWHERE,
-            detail="this cell is not among those that may hold this person",
-            extra={"ground": allowed.ground} | ({"home": origin} if origin else {}),
-        )
+        return _elsewhere(subject_id, allowed, rules)
     cell, shard = home
-    subject = choice.facts.subject
-    facts = Facts(
-        facts_id=0,
-        regimes=allowed.regimes,
-        residence=subject.residence,
-        subdivision=subject.subdivision,
-        citizenships=subject.citizenships,
-        tags=subject.tags,
-        terms=subject.terms,
-    )
+    basis = Basis.DECLARED if asked.verified_residence is None else Basis.VERIFIED
     return NewSubject(
         subject_id=subject_id,
         cell=cell,
         shard=shard,
-        services=choice.facts.services,
-        facts=facts,
+        services=facts.services,
+        facts=facts_kept(facts, allowed),
+        provenance=provenance(facts, basis, allowed, rules, at),
         keys=asked.keys,
         under=rules.digest,
         actor=actor,
@@ -89,10 +65,20 @@ def decide(
     )
 
 
+def _elsewhere(subject_id: SubjectId, allowed: Allowed, rules: Rules) -> Problem:
+    elsewhere = choose(subject_id, allowed, rules)
+    origin = rules.policy.regions[rules.policy.cells[elsewhere[0]].region].origin if elsewhere else None
+    return Problem(
+        code=Code.HOME_ELSEWHERE,
+        detail="this cell is not among those that may hold this person",
+        extra={"ground": allowed.ground} | ({"home": origin} if origin else {}),
+    )
+
+
 class Placed(msgspec.Struct, frozen=True):
     """`replayed`: an earlier request with the same Idempotency-Key did it."""
 
-    answer: PlacementAnswer
+    answer: PlacedAnswer
     replayed: bool
 
 
@@ -117,13 +103,11 @@ class Placing:
             earlier = await self._services.changes.earlier(actor, repeat)
             if earlier is not None:
                 return await self._replayed(earlier, repeat, wait_s)
-        choice = canonical(asked, among)
         for _ in range(RULES_TRIES_MAX):
             rules = await self._services.rules.current()
             if isinstance(rules, Problem):
                 return rules
-            today = datetime.datetime.fromtimestamp(self._services.clock.unix_s(), datetime.UTC).date()
-            new = decide(choice, mint_subject_id(), rules, today, asked, actor)
+            new = decide(asked, mint_subject_id(), rules, today(self._services), actor=actor, among=among)
             if isinstance(new, Problem):
                 return new
             stored = await self._stored(new, repeat, wait_s)
@@ -142,7 +126,8 @@ class Placing:
                     services.commits.committed(stored.seq)
                     log.info("subject_placed", cell=new.cell, shard=new.shard, seq=stored.seq, actor=new.actor)
                     known = PlacementAnswer(as_of=stored.seq, placement=stored.placement)
-                    return _told(await self._acknowledged(known, changed, wait_s), replayed=False)
+                    questions = new.provenance.questions
+                    return _told(await self._acknowledged(known, changed, wait_s), questions, replayed=False)
                 case Taken():
                     return Problem(
                         code=Code.KEY_TAKEN,
@@ -169,7 +154,8 @@ class Placing:
             if known is None:
                 raise RuntimeError("an idempotency key leads to no subject")
             answer = await self._acknowledged(known, changed, wait_s)
-        return _told(answer, replayed=True)
+        why = await store.provenance(self._services.pool, earlier.subject_id)
+        return _told(answer, () if why is None else why.questions, replayed=True)
 
     async def _acknowledged(self, known: PlacementAnswer, changed: asyncio.Event, wait_s: float) -> PlacementAnswer:
         """Waits until the reservation is one no more, at most `wait_s`; what is known then."""
@@ -187,14 +173,20 @@ class Placing:
         return known
 
 
-def _told(answer: PlacementAnswer, *, replayed: bool) -> Placed | Problem:
+def today(services: Services) -> datetime.date:
+    """The day (UTC) that rules are asked for."""
+    return datetime.datetime.fromtimestamp(services.clock.unix_s(), datetime.UTC).date()
+
+
+def _told(answer: PlacementAnswer, questions: tuple[str, ...], *, replayed: bool) -> Placed | Problem:
     if answer.placement.state is State.ERASED:
         return Problem(
             code=Code.CONFLICT,
             detail="what this request placed is erased by now; place anew, under a new Idempotency-Key",
             extra={"state": State.ERASED.value},
         )
-    return Placed(answer, replayed=replayed)
+    told = PlacedAnswer(as_of=answer.as_of, placement=answer.placement, questions=questions)
+    return Placed(told, replayed=replayed)
 
 
 def _digest(asked: PlaceRequest) -> bytes:

@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 
 import asyncpg
+import msgspec
 
 from directory.database import session
 from directory.placement.answers import HistoryEntry, PlacementAnswer
 from directory.placement.core import Facts, Placement, Resolved, ResolvedSubjects, State
+from directory.placement.provenance import Provenance
 from foundation.postgres import Connection, Pool
 from foundation.words import (
     CellId,
@@ -65,11 +67,17 @@ _BEFORE_ALL = SubjectId("00000000-0000-0000-0000-000000000000")
 
 # purpose: a page of one subject's history, oldest first
 _HISTORY = """
-SELECT number, extract(epoch FROM at)::float8 AS at, actor, reason, from_state, to_state, epoch
+SELECT number, extract(epoch FROM at)::float8 AS at, actor, reason, from_state, to_state, epoch, provenance::text AS provenance
 FROM directory.history
 WHERE subject_id = $1 AND number > $2
 ORDER BY number
 LIMIT $3
+"""
+
+# purpose: why a subject is where it is: the last entry of its history that placed it
+_PROVENANCE = """
+SELECT provenance::text FROM directory.history
+WHERE subject_id = $1 AND provenance IS NOT NULL ORDER BY number DESC LIMIT 1
 """
 
 # purpose: what an idempotency key did
@@ -161,9 +169,20 @@ async def history(pool: Pool, subject_id: SubjectId, *, after: int, limit: int) 
             from_state=State(row["from_state"]) if row["from_state"] else None,
             to_state=State(row["to_state"]),
             epoch=Epoch(row["epoch"]),
+            provenance=_provenance(row["provenance"]),
         )
         for row in rows
     )
+
+
+async def provenance(pool: Pool, subject_id: SubjectId) -> Provenance | None:
+    """Why a subject is where it is; None where a version before this one placed it. Raises DatabaseUnavailable."""
+    async with session(pool) as connection:
+        return _provenance(await connection.fetchval(_PROVENANCE, subject_id))
+
+
+def _provenance(text: str | None) -> Provenance | None:
+    return None if text is None else msgspec.json.decode(text, type=Provenance)
 
 
 async def replay(connection: Connection, actor: str, key: str) -> tuple[SubjectId, bytes] | None:

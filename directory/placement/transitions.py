@@ -18,6 +18,7 @@ class Action(enum.StrEnum):
     FREEZE = "freeze"
     UNFREEZE = "unfreeze"
     EXPIRE = "expire"
+    ADD_SERVICES = "add_services"
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,7 +73,7 @@ def _acknowledged(current: Placement, request: Request) -> Outcome:
 
 def _stepped(state: State, action: Action) -> Outcome:
     match action:
-        case Action.RENEW if state in (State.ACTIVE, State.FROZEN):
+        case Action.RENEW | Action.ADD_SERVICES if state in (State.ACTIVE, State.FROZEN):
             return Step(state, new_epoch=True)
         case Action.FREEZE if state is State.ACTIVE:
             return Step(State.FROZEN, new_epoch=True)
@@ -80,7 +81,7 @@ def _stepped(state: State, action: Action) -> Outcome:
             return Step(State.ACTIVE, new_epoch=True)
         case Action.EXPIRE if state is State.RESERVED:
             return Step(State.ERASED, new_epoch=True, frees_keys=True)
-        case Action.ACKNOWLEDGE | Action.RENEW | Action.FREEZE | Action.UNFREEZE | Action.EXPIRE:
+        case Action.ACKNOWLEDGE | Action.RENEW | Action.FREEZE | Action.UNFREEZE | Action.EXPIRE | Action.ADD_SERVICES:
             return _not_in(state, action)
         case _:
             assert_never(action)

@@ -20,6 +20,7 @@ CALLS = {
     ("post", "/v1/subjects/{subject_id}/epoch"),
     ("post", "/v1/subjects/{subject_id}/freeze"),
     ("post", "/v1/subjects/{subject_id}/unfreeze"),
+    ("post", "/v1/subjects/{subject_id}/services"),
     ("get", "/v1/subjects/{subject_id}/history"),
     ("get", "/v1/feed"),
     ("post", "/v1/rules"),

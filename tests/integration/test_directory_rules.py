@@ -1,6 +1,7 @@
 """Publishing rules: checked, kept by digest, announced, and binding for placements at the moment they commit."""
 
 import asyncio
+import datetime
 from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -8,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from directory.placement.answers import ClaimedKey
-from directory.placement.changes import NewSubject, RulesMoved
 from directory.placement.core import Facts, RulesEvent
+from directory.placement.outcomes import NewSubject, RulesMoved
+from directory.placement.provenance import Basis, Provenance
 from foundation.mute import Secret
 from foundation.postgres import connect
 from foundation.words import (
@@ -89,14 +91,24 @@ async def test_a_placement_decided_under_rules_that_no_longer_hold_does_not_comm
     running: Running, database: Secret[str]
 ) -> None:
     await running.callers.publisher.publish()
+    under = RulesDigest(f"sha256:{'0' * 64}")
     new = NewSubject(
         subject_id=mint_subject_id(),
         cell=CellId("eu-de"),
         shard=ShardId("s1"),
         services=(ServiceId("orders"),),
         facts=Facts(facts_id=0, regimes=(JurisdictionId("eu"),), residence=Country("DE")),
+        provenance=Provenance(
+            basis=Basis.DECLARED,
+            questions=(),
+            ground="",
+            rules=under,
+            on=datetime.date(2026, 11, 21),
+            valid_until=None,
+            law=(),
+        ),
         keys=(ClaimedKey(kind="login", key=lookup_key("ada")),),
-        under=RulesDigest(f"sha256:{'0' * 64}"),
+        under=under,
         actor="operator:ops",
         reason="test",
     )

@@ -203,6 +203,7 @@ async def test_every_call_refuses_callers_without_its_role(running: Running) -> 
         f"{subject}/freeze": (change_body | {"epoch": 1}, {"operator"}),
         f"{subject}/unfreeze": (change_body | {"epoch": 1}, {"operator"}),
         f"{subject}/epoch": (change_body | {"epoch": 1}, {"operator"}),
+        f"{subject}/services": (change_body | {"epoch": 1, "add": ["orders"]}, {"operator"}),
     }
     roles = ["resolver", "operator", "rules", "cell:eu-de", "cell:us-va", "cell:", "signup:eu-de", "signup:us-va", "x"]
     for role in roles:

@@ -50,6 +50,8 @@ ALLOWED = {
     (State.RESERVED, Action.ACKNOWLEDGE): Step(State.ACTIVE, new_epoch=False),
     (State.RESERVED, Action.EXPIRE): Step(State.ERASED, new_epoch=True, frees_keys=True),
     (State.ACTIVE, Action.RENEW): Step(State.ACTIVE, new_epoch=True),
+    (State.ACTIVE, Action.ADD_SERVICES): Step(State.ACTIVE, new_epoch=True),
+    (State.FROZEN, Action.ADD_SERVICES): Step(State.FROZEN, new_epoch=True),
     (State.ACTIVE, Action.FREEZE): Step(State.FROZEN, new_epoch=True),
     (State.FROZEN, Action.RENEW): Step(State.FROZEN, new_epoch=True),
     (State.FROZEN, Action.UNFREEZE): Step(State.ACTIVE, new_epoch=True),
