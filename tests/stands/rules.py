@@ -98,9 +98,12 @@ US = {"id": "us", "countries": "US"}
 IN = {"id": "in", "countries": "IN"}
 UK = {"id": "uk", "countries": "GB"}
 CH = {"id": "ch", "countries": "CH"}
+ASKED_OF_THE_STACK = ("scc", "impact_assessment")
 
 
 def small_pack(*rows: dict[str, str]) -> Pack:
-    """The jurisdictions that the stack's policy names, each replaced by the row of the same id if one is given, and the rest added."""
+    """The jurisdictions that the stack's policy names, each replaced by the row of the same id if one is given, and the rest added;
+    and the two rows that ask for its instruments."""
     named = {row["id"]: row for row in (EU, US, IN, UK, CH, *rows)}
-    return parse(pack_files(*named.values()))
+    asking = [VALID | {"from": "eu", "to": "*", "alternative": "1", "requirement": one} for one in ASKED_OF_THE_STACK]
+    return parse(pack_files(*named.values(), gateways=table_text("gateways.csv", *asking)))

@@ -72,7 +72,7 @@ CASES = [
     ),
     (
         ('jurisdiction = "us"', 'jurisdiction = "us-ca"'),
-        "s1.subdivision: the shard does not say in which part of US it is; us-ca is US-CA",
+        "cells.us-va.region: region us is in US-VA, outside us-ca (US-CA)",
     ),
     (("[regions.in]", "[regions.IN]"), "regions.IN: a region id is"),
     (("[services.orders]", "[services.metrics]"), "services.metrics: /metrics is the gateway's own path"),
