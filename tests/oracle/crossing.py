@@ -99,7 +99,7 @@ def transfer(oracle: Oracle, question: TransferQuestion) -> Transfer:
     nothing: frozenset = frozenset()
     overlaid = {row["parent"] for row in oracle.tables.of("jurisdictions", "kind", "overlay")}
     undeclared = oracle.world.operator.overlays is None and overlaid & set(speaking)
-    if not speaking or "unknown" in standing.values() or undeclared:
+    if not speaking or "unknown" in standing.values() or undeclared or not oracle.is_place(question.to):
         return Transfer("unknown", nothing, nothing)
     found = [answer for regime in speaking if (answer := transfer_under(oracle, regime, question)) is not None]
     answers = [one.answer for one in found]

@@ -3,10 +3,10 @@
 from typing import NamedTuple
 
 from routing_rules.law.questions import Location, StorageQuestion
+from routing_rules.policy import Instrument
 from tests.oracle.naive import Oracle, every, some
-from tests.oracle.tables import Row, words
+from tests.oracle.tables import Row, counts, words
 
-STRICTEST_FIRST = ("local_only", "primary_local", "process_here_or_copy_local", "copy_local")
 VERBS = ("store", "process", "access")
 
 
@@ -20,22 +20,19 @@ class Applying(NamedTuple):
 def storage(oracle: Oracle, question: StorageQuestion) -> str:
     standing = {regime: oracle.standing(regime) for regime in question.regimes}
     speaking = [regime for regime, how in standing.items() if how != "out"]
-    if not speaking or "unknown" in standing.values():
+    places = (question.primary, *question.stores, *question.processes, *question.accesses, *question.copies)
+    if not speaking or "unknown" in standing.values() or not all(oracle.is_place(place) for place in places):
         return "unknown"
     if any(general_rule(oracle, regime) in ("", "unknown") for regime in speaking):
         return "unknown"
     held = oracle.carried(question.tags)
-    places = (question.primary, *question.stores, *question.processes, *question.accesses, *question.copies)
+    country = oracle.world.operator.country
+    operators = None if country is None else oracle.regimes(country, None).regimes
     applying = [
         Applying(row, how)
-        for column in {row["jurisdiction"] for row in oracle.tables.rows["storage"]}
-        for row in oracle.counting("storage", "jurisdiction", column)
-        if (
-            how := every(
-                [oracle.restricts(row["tag"], held, row["jurisdiction"]), key(oracle, row, question, speaking)]
-            )
-        )
-        != "no"
+        for row in oracle.tables.rows["storage"]
+        if counts("storage", row, oracle.world.profile, oracle.at)
+        and (how := applies(oracle, row, held, key(row, question, speaking, operators))) != "no"
         and not lifted(oracle, row, places)
     ]
     sure = met(oracle, [one.row for one in applying if one.how == "yes"], question)
@@ -43,6 +40,10 @@ def storage(oracle: Oracle, question: StorageQuestion) -> str:
         return "deny"
     perhaps = met(oracle, [one.row for one in applying], question)
     return "allow" if every([sure, perhaps]) == "yes" and not oracle.has_strange(question.tags) else "unknown"
+
+
+def applies(oracle: Oracle, row: Row, held: set[str], by_key: str) -> str:
+    return by_key if by_key == "no" else every([by_key, oracle.restricts(row["tag"], held, row["jurisdiction"])])
 
 
 def general_rule(oracle: Oracle, regime: str) -> str:
@@ -53,8 +54,9 @@ def general_rule(oracle: Oracle, regime: str) -> str:
     return next((row["general_storage_rule"] for row in oracle.tables.of("jurisdictions", "id", rows[0]["parent"])), "")
 
 
-def key(oracle: Oracle, row: Row, question: StorageQuestion, regimes: list[str]) -> str:
-    own, operator = row["jurisdiction"], oracle.world.operator.country
+def key(row: Row, question: StorageQuestion, regimes: list[str], operators: frozenset[str] | None) -> str:
+    """`operators`: the regimes of the operator's own country."""
+    own = row["jurisdiction"]
     match row["key"]:
         case "residence":
             return "yes" if own in regimes else "no"
@@ -63,7 +65,7 @@ def key(oracle: Oracle, row: Row, question: StorageQuestion, regimes: list[str])
         case "operator":
             if own in regimes:
                 return "yes"
-            return "unknown" if operator is None else "yes" if own in oracle.regimes(operator, None).regimes else "no"
+            return "unknown" if operators is None else "yes" if own in operators else "no"
         case "place_of_collection":
             return "yes" if own in regimes else "unknown"
     raise ValueError(row["key"])
@@ -73,15 +75,11 @@ def lifted(oracle: Oracle, row: Row, places: tuple[Location, ...]) -> bool:
     if not row["lifted_by"]:
         return False
     outside = [place for place in places if in_region(oracle, row, place) != "yes"]
-    return all(
-        any(lifts(oracle, row, word, place, n) for n in range(len(oracle.world.instruments)))
-        for word in words(row["lifted_by"])
-        for place in outside
-    )
+    on_file, needed = oracle.world.instruments, words(row["lifted_by"])
+    return all(any(lifts(oracle, one, row, word, place) for one in on_file) for word in needed for place in outside)
 
 
-def lifts(oracle: Oracle, row: Row, word: str, place: Location, n: int) -> bool:
-    one = oracle.world.instruments[n]
+def lifts(oracle: Oracle, one: Instrument, row: Row, word: str, place: Location) -> bool:
     return (
         one.origin == row["jurisdiction"]
         and one.gateway == word
@@ -132,15 +130,20 @@ def verb_met(oracle: Oracle, verb: str, rows: list[Row], question: StorageQuesti
         return every(in_region(oracle, row, place) for row in naming)
 
     copied = some(inside(place) for place in (question.primary, *question.stores, *question.copies))
-    match next(rule for rule in STRICTEST_FIRST if any(row["rule"] == rule for row in naming)):
-        case "local_only":
-            return every(inside(place) for place in locations(question, verb))
-        case "primary_local":
-            return inside(question.primary)
-        case "process_here_or_copy_local":
-            return some([every(inside(place) for place in question.processes), copied])
-        case _:
-            return copied
+
+    def rule_met(rule: str) -> str:
+        match rule:
+            case "local_only":
+                return every(inside(place) for place in locations(question, verb))
+            case "primary_local":
+                return inside(question.primary)
+            case "process_here_or_copy_local":
+                return some([every(inside(place) for place in question.processes), copied])
+            case "copy_local":
+                return copied
+        raise ValueError(rule)
+
+    return every(rule_met(row["rule"]) for row in naming)
 
 
 def left_abroad(oracle: Oracle, row: Row, question: StorageQuestion) -> str:

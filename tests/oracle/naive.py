@@ -94,6 +94,9 @@ class Oracle:
         rows = self.tables.of("jurisdictions", "id", regime)
         return rows[0]["kind"] if rows else ""
 
+    def is_place(self, place: Location) -> bool:
+        return self.kind(place.id) not in ("", "scheme", "overlay")
+
     def parent(self, regime: str) -> str:
         rows = self.tables.of("jurisdictions", "id", regime)
         return rows[0]["parent"] if rows else ""
