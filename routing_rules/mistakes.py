@@ -21,15 +21,20 @@ class Mistakes:
         self._found: list[tuple[Path, str]] = []
         self._dropped = 0
 
+    @property
+    def full(self) -> bool:
+        """Whether what is added now is counted only; a check that has a lot to compare may end."""
+        return len(self._found) >= MISTAKES_MAX
+
     def add(self, path: Path, what: str) -> None:
-        if len(self._found) < MISTAKES_MAX:
-            self._found.append((path, what))
-        else:
+        if self.full:
             self._dropped += 1
+        else:
+            self._found.append((path, what))
 
     def add_unknown(self, path: Path, what: str, name: str, names: Collection[str]) -> None:
         """A name that is none of `names`: `what` (such as `no cell 'x'`), with the nearest of them at the end."""
-        self.add(path, what if len(self._found) >= MISTAKES_MAX else f"{what}{nearest(name, names)}")
+        self.add(path, what if self.full else f"{what}{nearest(name, names)}")
 
     def lines(self) -> tuple[str, ...]:
         """Every mistake once, as `line 3: cells.eu-de.region: what`; the last one says how many more there are."""
@@ -38,7 +43,7 @@ class Mistakes:
         lines = key_lines(self._text)
         placed = sorted(((_line_of(path, lines), path, what) for path, what in self._found), key=lambda one: one[0])
         told = [f"{f'line {line}: ' if line else ''}{_dotted(path)}: {what}" for line, path, what in placed]
-        more = [f"and {self._dropped} more mistakes"] if self._dropped else []
+        more = [f"and {self._dropped} or more further mistakes"] if self._dropped else []
         return (*dict.fromkeys(told), *more)
 
 

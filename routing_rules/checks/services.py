@@ -16,6 +16,8 @@ _ROUTE = re.compile(r"(?:/[A-Za-z0-9._~-]+)+\Z")
 
 def check_services(draft: Draft, pack: Pack, mistakes: Mistakes) -> None:
     for name, service in draft.services.items():
+        if mistakes.full:  # every service is compared with every cell
+            return
         at: Path = ("services", name)
         check_word(service.purpose, (*at, "purpose"), "a purpose", mistakes)
         check_tags(service.tags, (*at, "tags"), pack, mistakes)

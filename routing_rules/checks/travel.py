@@ -26,10 +26,13 @@ def check_travellers(draft: Draft, pack: Pack, mistakes: Mistakes) -> None:
 
 
 def _homes(draft: Draft, pack: Pack) -> frozenset[str]:
-    """Every jurisdiction that some cell serves; serving a whole serves its subdivisions."""
+    """Every jurisdiction that some cell serves; serving a whole serves its subdivisions. While a cell is broken: any jurisdiction, so
+    that its own mistake is not told twice."""
     served = frozenset(regime for cell in draft.cells.values() for regime in cell.serves)
-    parts = (row.id for row in pack.jurisdictions if row.kind in LIVED_UNDER and row.parent in served)
-    return served.union(parts)
+    lived_under = [row for row in pack.jurisdictions if row.kind in LIVED_UNDER]
+    if len(draft.cells) < len(draft.declared.cells) or not served <= {row.id for row in lived_under}:
+        return frozenset(row.id for row in lived_under)
+    return served.union(row.id for row in lived_under if row.parent in served)
 
 
 def check_terms(draft: Draft, mistakes: Mistakes) -> None:

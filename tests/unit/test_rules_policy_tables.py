@@ -376,7 +376,15 @@ def test_a_country_and_its_parts_lie_inside_their_whole() -> None:
     assert policy(policy_with(('jurisdiction = "eu"', 'jurisdiction = "eu-de"'))).cells["eu-de"].jurisdiction == "eu-de"
 
 
+@pytest.mark.parametrize(
+    "change", [('serves = ["eu", "uk", "ch"]', 'serves = ["eu", "ukk", "ch"]'), ('serves = ["eu", "uk", "ch"]', "")]
+)
+def test_a_broken_cell_is_not_told_again_where_its_jurisdictions_are_named(change: tuple[str, str]) -> None:
+    (found,) = mistakes(policy_with(change))
+    assert "cells.eu-de.serves" in found
+
+
 def test_so_many_mistakes_are_kept_and_the_rest_is_counted() -> None:
     found = mistakes(BARE + "[travellers]\n" + "".join(f'x{n} = "home"\n' for n in range(1000)))
     assert len(found) == 201
-    assert found[-1] == "and 800 more mistakes"
+    assert found[-1] == "and 800 or more further mistakes"
