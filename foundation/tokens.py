@@ -17,6 +17,7 @@ import msgspec
 from foundation.clock import SKEW_S_MAX, Clock
 from foundation.mute import Secret
 from foundation.tasks import SingleFlight
+from foundation.words import CellId
 
 ALGORITHMS = {"RS256": "RSA", "ES256": "EC"}
 TOKEN_BYTES_MAX = 8192
@@ -44,6 +45,11 @@ class Issuer(msgspec.Struct, frozen=True, kw_only=True):
     issuer: str
     audience: str
     jwks: str
+
+
+def cell_audience(audience: str, cell: CellId) -> str:
+    """Whom a token is for that opens one cell's own records to an operator, beside `audience`, which all services share."""
+    return f"{audience}:cell:{cell}"
 
 
 class Jwks:

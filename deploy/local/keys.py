@@ -164,11 +164,19 @@ class ServiceIssuer:
             raise SettingsError(f"{path} holds a key of another kind than P-256")
         return cls(held.kid, key)
 
-    def mint(self, actor: str, roles: tuple[str, ...], now_unix_s: float, *, ttl_s: int = TOKEN_S) -> Secret[str]:
-        """A service token (docs/architecture.md "Service tokens")."""
+    def mint(
+        self,
+        actor: str,
+        roles: tuple[str, ...],
+        now_unix_s: float,
+        *,
+        ttl_s: int = TOKEN_S,
+        audience: str = SERVICE_AUDIENCE,
+    ) -> Secret[str]:
+        """A service token (docs/architecture.md "Service tokens"); `audience` of a cell (`cell_audience`) for its records."""
         claims = {
             "iss": SERVICE_ISSUER,
-            "aud": SERVICE_AUDIENCE,
+            "aud": audience,
             "sub": actor,
             "roles": list(roles),
             "iat": int(now_unix_s),
