@@ -2,12 +2,15 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import msgspec
 from starlette.types import ASGIApp
 
+from cells.crossings import api as crossings_api
+from cells.crossings.bookings import Bookings
 from cells.records import api as records_api
 from cells.records.contracts import Contract, read_folder
 from cells.service import api as cell_api
@@ -27,7 +30,7 @@ from foundation.problems import Code, Problem
 from foundation.server import Drain
 from foundation.settings import SettingsError
 from foundation.tasks import Worker
-from foundation.tokens import TokenFile
+from foundation.tokens import Issuer, TokenFile, cell_audience
 from foundation.words import ShardId
 
 log = logs.get(__name__)
@@ -38,6 +41,8 @@ class Cell:
     """What a process serves: the application, and the workers that keep it true (run them beside it)."""
 
     context: Context
+    bookings: Bookings
+    operators: ServiceAuth
     contracts: Mapping[str, Contract]
     settings: CellSettings
     feed: FeedFollower
@@ -50,6 +55,7 @@ class Cell:
     def __post_init__(self) -> None:
         routes = [
             *cell_api.routes(self.context),
+            *crossings_api.routes(self.context, self.bookings, self.operators),
             *records_api.routes(self.context, self.contracts, self.settings.rows_max),
         ]
         self.app = application(routes, ready=self.ready)
@@ -124,7 +130,11 @@ async def opened(
     roots = settings.checked().roots()
     contracts = read_folder(Path(settings.contracts))
     token = TokenFile(Path(settings.token_file))
-    async with client() as http, client(settings.directory, token=token, connections_max=64) as calls:
+    async with (
+        client() as http,
+        client(settings.directory, token=token, connections_max=64) as calls,
+        aclosing(Bookings()) as bookings,
+    ):
         directory = CellDirectory(calls)
         held = HeldRules()
         feed = FeedFollower(directory, used)
@@ -141,9 +151,19 @@ async def opened(
         )
         yield Cell(
             context=context,
+            bookings=bookings,
+            operators=ServiceAuth(token_verifier(_of_cell(settings), http, used), used),
             contracts=contracts,
             settings=settings,
             feed=feed,
             rules=RulesFollower(directory, feed, held, used),
             drain=drain or Drain(),
         )
+
+
+def _of_cell(settings: CellSettings) -> list[Issuer]:
+    """The service issuers with the audience of this cell alone."""
+    return [
+        msgspec.structs.replace(issuer, audience=cell_audience(issuer.audience, settings.cell))
+        for issuer in settings.service_issuers
+    ]

@@ -12,6 +12,7 @@ from typing import Any, cast
 import msgspec
 from starlette.routing import Route
 
+from cells.crossings import api as crossings_api
 from cells.records import api as records_api
 from cells.service import api as cell_api
 from cells.service.signup import SignUpRequest
@@ -49,6 +50,22 @@ CELL_CALLS = {
         '200 `{"decision"}`, as policy\'s `jobs` allows',
     ),
     "POST /cell/events": ("a gateway of the cell's region", "`EventsRequest`", "204, once the events are durable"),
+}
+CROSSING_CALLS = {
+    "POST /cell/crossings": (
+        "a gateway of the cell's region",
+        f"`CrossingRequest` (≤ {crossings_api.BODY_BYTES_MAX} bytes)",
+        (
+            "204, once the crossing is durable; 404 `no_home`, `subject_gone`; 409 `conflict`: another crossing has the id, or the "
+            "crossing names another cell or no other region; 503 when it is not known to be durable: forward nothing, "
+            "repeat with the same id"
+        ),
+    ),
+    "GET /cell/subjects/{subject_id}/crossings": (
+        "an operator with a token for this cell alone",
+        f"`?after=CURSOR&limit=` (≤ {crossings_api.PAGE_MAX}, usually {crossings_api.PAGE_USUAL})",
+        "200 `RecordsOfSubject`: crossings and refusals, newest first; recorded itself",
+    ),
 }
 RECORDS_CALLS = {
     "GET /records/{table}": "rows that the contract lets the caller read",
@@ -177,15 +194,28 @@ def _gateway() -> list[str]:
 def _cell_service() -> list[str]:
     nothing = cast("Any", None)
     agreed(_calls(cell_api.routes(nothing)), CELL_CALLS)
+    agreed(_calls(crossings_api.routes(nothing, nothing, nothing)), CROSSING_CALLS)
     records = records_api.routes(nothing, nothing, nothing)
     methods = {f"{method} {route.path}" for route in records for method in (route.methods or ())}
     agreed(sorted(methods), RECORDS_CALLS)
-    rows = [(f"`{call}`", who, asked, answer) for call, (who, asked, answer) in CELL_CALLS.items()]
+    rows = [
+        (f"`{call}`", who, asked, answer) for call, (who, asked, answer) in {**CELL_CALLS, **CROSSING_CALLS}.items()
+    ]
     schemas = msgspec.json.schema_components(
-        [SignUpRequest, cell_api.JobRequest, cell_api.EventsRequest], ref_template="{name}"
+        [
+            SignUpRequest,
+            cell_api.JobRequest,
+            cell_api.EventsRequest,
+            crossings_api.CrossingRequest,
+            crossings_api.RecordsOfSubject,
+        ],
+        ref_template="{name}",
     )[1]
     return [
-        "## Cell service\n\nCalled by product services with their service token, and by gateways. `/records` is what people reach too.\n",
+        (
+            "## Cell service\n\nCalled by product services with their service token, by gateways, and by operators. "
+            "`/records` is what people reach too.\n"
+        ),
         _table(("call", "caller", "asks", "answer"), rows),
         _table(("call", "does"), [(f"`{call}`", does) for call, does in RECORDS_CALLS.items()]),
         *_shapes(schemas),

@@ -2,12 +2,14 @@
 
 from typing import Annotated
 
+import asyncpg
 import msgspec
 from msgspec import Meta
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from cells.crossings.core import EVENT_PREFIX
 from cells.service.context import Context
 from cells.service.core import gateway_problem, job_decision
 from cells.service.signup import SignUp
@@ -28,6 +30,8 @@ WAIT_MS_MAX = 2_500
 EVENTS_MAX = 500
 DETAILS_BYTES_MAX = 4_096
 GATEWAY_KINDS = frozenset({Kind.CROSSING, Kind.REFUSAL, Kind.ACCESS})
+OWN_PREFIXES = (EVENT_PREFIX, "access:", "fence:", "job:", "signup:")
+"""What ids of the cell's own events begin with: an event handed over under such an id would stand in for one of those."""
 
 
 class JobRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -113,8 +117,11 @@ class CellCalls:
         events = (await body_json(request, EventsRequest)).events
         for event in events:
             _check_event(event)
-        if events:
-            await context.event_shard().record(events)
+        try:
+            if events:
+                await context.event_shard().record(events)
+        except asyncpg.DataError as exc:  # such as a NUL in a text, which JSON has and Postgres has not
+            raise refuse(Code.BAD_REQUEST, "an event holds what a database cannot keep") from exc
         return Response(status_code=204)
 
 
@@ -125,6 +132,8 @@ def _check_event(event: Event) -> None:
         raise refuse(
             Code.BAD_REQUEST, "an event has an id and an actor of at most 200 characters and a time in unix seconds"
         )
+    if event.id.startswith(OWN_PREFIXES):
+        raise refuse(Code.BAD_REQUEST, "ids of events that begin like this are the cell's own")
     if event.subject_id is not None:
         _subject(event.subject_id)
     if len(msgspec.json.encode(event.details)) > DETAILS_BYTES_MAX:
