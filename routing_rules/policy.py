@@ -25,13 +25,15 @@ Profile = Literal["cautious", "common"]
 class Product(msgspec.Struct, frozen=True, kw_only=True):
     """`placement_key`: what of a token leads to a subject. `stale_s_max`: seconds a cut-off process serves from what it knows.
     `decision_s`: seconds a decision header lives. `citizenship`: what holds of a person who declared none: unknown until asked, or that
-    of the country of residence."""
+    of the country of residence. `session_cookie`: the cookie in which browsers may keep the person's token, None: only `Authorization`
+    counts."""
 
     placement_key: str = "iss+sub"
     profile: Profile = "cautious"
     citizenship: Literal["asked", "residence"] = "asked"
     stale_s_max: float = 600.0
     decision_s: float = 15.0
+    session_cookie: str | None = None
 
 
 class Region(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,6 +10,9 @@ from routing_rules.mistakes import Mistakes, shown
 from routing_rules.pack import Pack
 from routing_rules.policy import DECISION_S_MAX, STALE_S_MAX, STALE_S_MIN
 
+_COOKIE = re.compile(r"__Host-[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}\Z")
+"""A cookie name (RFC 6265 section 4.1.1) that only the host itself can set, with Secure and for the whole path (RFC 6265bis)."""
+
 
 def check_product(draft: Draft, mistakes: Mistakes) -> None:
     product, at = draft.product, ("product",)
@@ -22,6 +25,9 @@ def check_product(draft: Draft, mistakes: Mistakes) -> None:
     if not STALE_S_MIN <= product.stale_s_max <= STALE_S_MAX:
         bounds = f"must be at least {STALE_S_MIN:g} and at most {STALE_S_MAX:g}"
         mistakes.add((*at, "stale_s_max"), f"is {product.stale_s_max:g}; {bounds}")
+    if product.session_cookie is not None and not _COOKIE.match(product.session_cookie):
+        wrong = "must be a cookie name that begins with __Host-, so that no other host can set it"
+        mistakes.add((*at, "session_cookie"), f"is {shown(product.session_cookie)}; {wrong}")
 
 
 def check_directory(draft: Draft, pack: Pack, mistakes: Mistakes) -> None:
