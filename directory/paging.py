@@ -8,10 +8,11 @@ import binascii
 import re
 
 from foundation.problems import Code, refuse
-from foundation.words import MalformedWord, SubjectId, parse_subject_id
+from foundation.words import FeedSeq, MalformedWord, SubjectId, parse_subject_id
 
 CURSOR_CHARS_MAX = 100
 _NUMBER = re.compile(r"[0-9]{1,9}\Z")
+_SEQ = re.compile(r"[0-9]{1,18}\Z")
 
 
 def encode(kind: str, value: str) -> str:
@@ -51,6 +52,14 @@ def decode_number(cursor: str | None) -> int:
     if not _NUMBER.match(value):
         raise _malformed()
     return int(value)
+
+
+def decode_seq(cursor: str | None) -> FeedSeq | None:
+    """Raises ProblemError."""
+    value = decode("seq", cursor)
+    if value is not None and not _SEQ.match(value):
+        raise _malformed()
+    return None if value is None else FeedSeq(int(value))
 
 
 def _malformed() -> Exception:

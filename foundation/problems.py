@@ -61,7 +61,7 @@ _STATUS: dict[Code, tuple[int, str]] = {
     Code.KEY_TAKEN: (409, "A lookup key belongs to another subject"),
     Code.ALREADY_PLACED: (409, "This person already has a home"),
     Code.IDEMPOTENCY_MISMATCH: (422, "The idempotency key was used for another request"),
-    Code.PRECONDITION_FAILED: (412, "The epoch has moved on"),
+    Code.PRECONDITION_FAILED: (412, "What was compared with holds no more"),
     Code.TOO_LARGE: (413, "The request is too large"),
     Code.HOME_ELSEWHERE: (421, "This person's home is another region"),
     Code.RESIDENCE_REQUIRED: (400, "A sign-up states the residence first"),

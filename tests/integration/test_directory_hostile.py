@@ -48,6 +48,15 @@ BAD_PARTS: list[dict[str, Any]] = [
     {"reason": "line\n"},
     {"reason": "x" * 501},
     {"tags": ["Ünicode"]},
+    {"tags": ["health\n"]},
+    {"tags": ["heatlh"]},
+    {"terms": "nowhere"},
+    {"verified_residence": "us"},
+    {"subdivision": "BY"},
+    {"subdivision": "US-TX"},
+    {"citizenships": ["de"]},
+    {"citizenships": ["DE"] * 9},
+    {"observed": "D"},
     {"tags": ["t"] * 33},
     {"terms": "\x00"},
     {"shard": "s1"},
@@ -70,7 +79,9 @@ async def test_a_body_that_is_no_such_object_is_refused_by_every_call(running: R
     held = await calls.active("ada")
     subject = f"/v1/subjects/{held['subject_id']}"
     everybody = calls.of("all", "operator", "resolver", "rules", "cell:eu-de")
-    for path in ("/v1/resolve", "/v1/rules", "/v1/subjects", f"{subject}/ack", f"{subject}/freeze", f"{subject}/epoch"):
+    paths = ["/v1/resolve", "/v1/rules", "/v1/rules/rollback", "/v1/subjects"]
+    paths += [f"{subject}/{word}" for word in ("ack", "freeze", "epoch", "services")]
+    for path in paths:
         for raw in NO_OBJECTS:
             refused = await everybody.raw("POST", path, raw)
             assert (refused.status_code, refused.json()["code"]) == (400, "bad_request"), (path, raw)
@@ -101,6 +112,9 @@ BAD_PARAMETERS = [
     "/v1/subjects/nobody",
     "/v1/subjects/%00",
     "/v1/rules/sha256:x",
+    "/v1/rules/history?limit=1001",
+    "/v1/rules/history?cursor=%00",
+    "/v1/rules/history?cursor=c2VxOjk5OTk5OTk5OTk5OTk5OTk5OTk5",
 ]
 
 

@@ -24,6 +24,8 @@ CALLS = {
     ("get", "/v1/subjects/{subject_id}/history"),
     ("get", "/v1/feed"),
     ("post", "/v1/rules"),
+    ("post", "/v1/rules/rollback"),
+    ("get", "/v1/rules/history"),
     ("get", "/v1/rules/current"),
     ("get", "/v1/rules/{digest}"),
 }

@@ -194,10 +194,12 @@ async def test_every_call_refuses_callers_without_its_role(running: Running) -> 
         f"{subject}/history": {"operator"},
         "/v1/feed": {"resolver", "operator"},
         "/v1/rules/current": {"resolver", "operator", "rules"},
+        "/v1/rules/history": {"resolver", "operator", "rules"},
     }
     posts: dict[str, tuple[Any, set[str]]] = {
         "/v1/resolve": ({"keys": [lookup_key("ada")]}, {"resolver", "operator"}),
         "/v1/rules": ({"policy": "x", "reason": "r"}, {"rules"}),
+        "/v1/rules/rollback": ({"digest": f"sha256:{'0' * 64}", "reason": "r"}, {"rules"}),
         "/v1/subjects?wait_ms=0": (place, {"operator", "signup:eu-de", "signup:us-va"}),
         f"{subject}/ack": ({"epoch": held["epoch"]}, {"cell:eu-de"}),
         f"{subject}/freeze": (change_body | {"epoch": 1}, {"operator"}),
