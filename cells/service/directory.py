@@ -3,8 +3,7 @@
 import msgspec
 
 from directory.client.remote import DirectoryUnavailable, HttpDirectory
-from directory.placement.answers import AckRequest, PlacementAnswer, PlaceRequest
-from directory.placement.core import Placement
+from directory.placement.answers import AckRequest, PlacedAnswer, PlaceRequest
 from foundation.problems import Code, Problem
 from foundation.words import Epoch, SubjectId
 
@@ -26,14 +25,14 @@ class CellDirectory(HttpDirectory):
             return False
         raise DirectoryUnavailable(f"status-{response.status_code}")
 
-    async def place(self, asked: PlaceRequest, *, idempotency_key: str) -> Placement | Problem:
+    async def place(self, asked: PlaceRequest, *, idempotency_key: str) -> PlacedAnswer | Problem:
         """The new placement (active, or still reserved), or the directory's refusal. Raises DirectoryUnavailable."""
         response = await self.send(
             "POST", "/v1/subjects", timeout_s=PLACE_S_MAX, body=asked, headers={"idempotency-key": idempotency_key}
         )
         try:
             if response.status_code in (201, 202):
-                return msgspec.json.decode(response.content, type=PlacementAnswer).placement
+                return msgspec.json.decode(response.content, type=PlacedAnswer)
             if response.status_code < 500:
                 return _problem(response.content)
         except (msgspec.MsgspecError, ValueError) as exc:

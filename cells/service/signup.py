@@ -10,7 +10,7 @@ from starlette.responses import Response
 from cells.service.context import Context
 from cells.service.core import first_decision, signup_problem
 from directory.client.remote import DirectoryUnavailable
-from directory.placement.answers import ClaimedKey, PlaceRequest, Slug
+from directory.placement.answers import TAGS_MAX, ClaimedKey, CountryCode, PlacedAnswer, PlaceRequest, Slug, Tag, Terms
 from directory.placement.core import Placement, State
 from foundation import logs
 from foundation.decision_header import Decision, new_decision_id
@@ -26,9 +26,16 @@ SERVICES_MAX = 32
 
 
 class SignUpRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`services`: which to place for; none stated = the calling service alone."""
+    """`services`: which to place for; none stated = the calling service alone.
+
+    What the product knows beside what the person declared: `verified_residence`, which then decides; `tags`, kinds of data that it will
+    keep of this person beyond what policy says of the services; `terms`, the entry of policy that binds them.
+    """
 
     services: Annotated[tuple[Slug, ...], Meta(max_length=SERVICES_MAX)] = ()
+    verified_residence: CountryCode | None = None
+    tags: Annotated[tuple[Tag, ...], Meta(max_length=TAGS_MAX)] = ()
+    terms: Terms | None = None
 
 
 class SignUp:
@@ -47,9 +54,10 @@ class SignUp:
         refused = signup_problem(decision, policy, services)
         if refused is not None:
             raise ProblemError(refused)
-        placement = await self._place(decision, services)
+        placed = await self._place(decision, services, asked)
+        placement = placed.placement
         await self._until_active(placement)
-        await self._record(decision, placement)
+        await self._record(decision, placed)
         rules = context.rules.require()
         first = first_decision(
             decision,
@@ -60,15 +68,26 @@ class SignUp:
             expires=context.clock.unix_s() + rules.policy.product.decision_s,
             decision_id=new_decision_id(),
         )
-        answer = {"subject_id": placement.subject_id, "epoch": placement.epoch, "decision": context.minter.mint(first)}
+        answer = {
+            "subject_id": placement.subject_id,
+            "epoch": placement.epoch,
+            "decision": context.minter.mint(first),
+            "questions": placed.questions,
+        }
         return json_response(answer, 201)
 
-    async def _place(self, decision: Decision, services: tuple[ServiceId, ...]) -> Placement:
+    async def _place(self, decision: Decision, services: tuple[ServiceId, ...], stated: SignUpRequest) -> PlacedAnswer:
         asked = PlaceRequest(
             residence=str(decision.residence),
             services=services,
             keys=tuple(ClaimedKey(kind=proven.kind, key=proven.key) for proven in decision.keys),
             reason=f"sign-up for {decision.service}",
+            tags=stated.tags,
+            terms=stated.terms,
+            verified_residence=stated.verified_residence,
+            subdivision=decision.subdivision,
+            citizenships=decision.citizenships,
+            observed=decision.observed,
         )
         try:
             placed = await self._context.directory.place(asked, idempotency_key=f"signup-{decision.id}")
@@ -76,8 +95,9 @@ class SignUp:
             raise refuse(Code.HOME_UNKNOWN, "the directory cannot be asked just now", retry_after_s=1) from exc
         if isinstance(placed, Problem):
             raise ProblemError(placed)
-        if placed.cell != self._context.cell:
-            log.error("signup_placed_elsewhere", cell=placed.cell, subject_id=placed.subject_id)
+        placement = placed.placement
+        if placement.cell != self._context.cell:
+            log.error("signup_placed_elsewhere", cell=placement.cell, subject_id=placement.subject_id)
             raise refuse(Code.INTERNAL, "the directory placed the subject in another cell")
         return placed
 
@@ -94,7 +114,8 @@ class SignUp:
         if home is None or home.epoch != placement.epoch or home.state is not State.ACTIVE:
             raise refuse(Code.CELL_BEHIND, "the new home is not confirmed yet; try again", retry_after_s=1)
 
-    async def _record(self, decision: Decision, placement: Placement) -> None:
+    async def _record(self, decision: Decision, placed: PlacedAnswer) -> None:
+        placement = placed.placement
         subject: SubjectId = placement.subject_id
         home = self._context.homes.get(subject)
         if home is None:
@@ -105,6 +126,11 @@ class SignUp:
             kind=Kind.SIGNUP,
             actor=f"service:{decision.service}",
             subject_id=subject,
-            details={"epoch": placement.epoch, "rules": decision.rules, "services": list(placement.services)},
+            details={
+                "epoch": placement.epoch,
+                "rules": decision.rules,
+                "services": list(placement.services),
+                "questions": list(placed.questions),
+            },
         )
         await self._context.shard_of(home).record([event])

@@ -12,7 +12,7 @@ from deploy.local.postgres import PostgresServer
 from foundation.clock import SystemClock
 from foundation.decision_header import ServiceVerifier, service_key
 from foundation.mute import Secret
-from foundation.words import SubjectId, Verb, mint_subject_id
+from foundation.words import Country, SubjectId, Verb, mint_subject_id
 from tests.stands.cell import CELL, ORDERS, POLICY, ROOT, Stand, decided, stand
 from tests.stands.directory import lookup_key
 from tests.stands.shard import rows
@@ -111,6 +111,27 @@ async def test_a_sign_up_places_and_answers_with_the_first_decision(live: Stand)
     assert written.status_code == 201, written.text
     kinds = await everywhere(live, "SELECT kind FROM domicile.outbox WHERE", answer.json()["subject_id"])
     assert "signup" in {row["kind"] for row in kinds}
+
+
+async def test_what_the_person_declared_and_the_product_knows_goes_to_the_directory(live: Stand) -> None:
+    header = live.signing_up("bea", subdivision="DE-BY", citizenships=(Country("DE"),), observed=Country("FR"))
+    answer = await live.call("POST", "/cell/signup", header, json={"verified_residence": "FR"})
+    assert answer.status_code == 201, answer.text
+    assert isinstance(answer.json()["questions"], list)
+    path = f"/v1/subjects/{answer.json()['subject_id']}"
+    facts = (await live.directory.operator.get(path)).json()["placement"]["facts"]
+    assert (facts["residence"], facts["subdivision"], facts["citizenships"]) == ("FR", None, ["DE"])
+    placed = (await live.directory.operator.get(f"{path}/history")).json()["entries"][0]["provenance"]
+    assert (placed["basis"], placed["declared"]) == ("verified", "DE")
+    assert placed["questions"] == answer.json()["questions"]
+
+
+@pytest.mark.parametrize(
+    "body", [{"tags": ["heatlh"]}, {"terms": "nowhere"}, {"verified_residence": "fr"}, {"observed": "DE"}]
+)
+async def test_what_the_product_states_in_no_known_form_is_refused(live: Stand, body: dict[str, object]) -> None:
+    answer = await live.call("POST", "/cell/signup", live.signing_up("nobody"), json=body)
+    assert (answer.status_code, answer.json()["code"]) == (400, "bad_request"), answer.text
 
 
 async def test_one_login_signs_up_once(live: Stand) -> None:

@@ -117,6 +117,7 @@ class Stand:
         residence: str | None = None,
         minter: Minter | None = None,
         cell: CellId = CELL,
+        **declared: Any,
     ) -> dict[str, str]:
         """The Domicile-Decision header of a request."""
         current = self.cell.context.rules.current
@@ -133,10 +134,11 @@ class Stand:
             id=new_decision_id(),
             keys=keys,
             residence=Country(residence) if residence else None,
+            **declared,
         )
         return {"domicile-decision": (minter or self.minter).mint(decision)}
 
-    def signing_up(self, name: str, residence: str = "DE", service: str = "orders") -> dict[str, str]:
+    def signing_up(self, name: str, residence: str = "DE", service: str = "orders", **declared: Any) -> dict[str, str]:
         header = self.decision(
             None,
             None,
@@ -144,6 +146,7 @@ class Stand:
             verb=Verb.SIGNUP,
             keys=(ProvenKey(LOGIN, lookup_key(name)),),
             residence=residence,
+            **declared,
         )
         return header | self.service(service)
 
