@@ -32,7 +32,7 @@ CELL_CALLS = {
     "POST /cell/signup": (
         "a product service with its decision of verb `signup`",
         "`SignUpRequest`; `services` empty = the caller's own",
-        '201 `{"subject_id", "epoch", "decision"}`: the first decision about the new person, verb `write`',
+        '201 `{"subject_id", "epoch", "decision", "questions"}`: the first decision about the new person, verb `write`',
     ),
     "GET /cell/epochs/{subject_id}": (
         "a product service",
@@ -76,9 +76,9 @@ RECORDS_CALLS = {
 }
 GATEWAY_CALLS = {
     "GET /.well-known/domicile/preview": (
-        "`?residence=DE&service=orders`",
+        "`?residence=DE&service=orders`, and what a sign-up takes besides",
         (
-            'where a sign-up would go: `{"jurisdiction", "region", "home", "ground"}`; 400 `residence_required`, '
+            'where a sign-up would go: `{"jurisdiction", "region", "home", "ground", "questions"}`; 400 `residence_required`, '
             "404 `unknown_service`, 451 `no_cell_allowed`"
         ),
     ),
@@ -101,7 +101,7 @@ What clients call, with `Authorization: Bearer <token of an issuer that the gate
 | path | goes to |
 | --- | --- |
 | `/{service}/…` | the service in the cell of the token's person; policy's `anonymous` and `signup` routes need no home |
-| `/{service}/…signup route…?residence=DE` | the service in a cell that may hold a person of that residence |
+| `/{service}/…signup route…?residence=DE` | the service in a cell that may hold a person of that residence; where the rules ask for more, with `&subdivision=US-TX` (ISO 3166-2) and `&citizenship=DE`, once for each |
 | `/records/{table}` | the records API of the cell of the token's person |
 
 Dot segments, plain or encoded, and ambiguous framing are 400. Inbound `Domicile-*` fields are dropped, but a request with `Domicile-For` is
@@ -139,8 +139,8 @@ _PROBLEMS = """\
 ## Problem codes
 
 Refusals are problem documents (RFC 9457, `application/problem+json`): `type` (`urn:domicile:problem:<code>`), `title`, `status`,
-`detail`, and `code`, which is stable. Further members: `home` (an origin) and `ground` with 421; `ground` with 451; `epoch` with
-`stale_epoch` and `precondition_failed`; `kinds` with `key_taken`; `state` with `conflict` of a state call. The records API adds
+`detail`, and `code`, which is stable. Further members: `home` (an origin) and `ground` with 421; `ground` with 451, and where instruments
+would open a cell `lacks`; `epoch` with `stale_epoch`; `epoch` or, of rules, `digest` with `precondition_failed`; `kinds` with `key_taken`; `state` with `conflict` of a state call. The records API adds
 PostgREST's `message`, `details`, `hint`; where the dialect or Postgres refuses, `code` is PostgREST's or the SQLSTATE.
 """
 
