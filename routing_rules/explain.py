@@ -1,6 +1,6 @@
-"""Why an answer is what it is: the trail of rows and policy entries behind `place` and `decide`, for people and machines. Pure.
+"""Why an answer is what it is: the trail of rows and policy entries behind `place`, `decide` and a transfer, for people and machines. Pure.
 
-The answer itself always comes from `place` and `decide`; the steps only show what they read, so the two cannot part.
+The answer itself always comes from `place`, `decide` or the law; the steps only show what they read, so the two cannot part.
 """
 
 import datetime
@@ -8,23 +8,27 @@ from typing import TypeAlias
 
 import msgspec
 
-from foundation.words import ServiceId
-from routing_rules.decide import decide, placed_for
-from routing_rules.facts import PlaceFacts, RequestFacts
+from foundation.words import JurisdictionId
+from routing_rules.decide import carried, decide, held, placed_for, travel_of, unfit_actor
+from routing_rules.facts import PlaceFacts, RequestFacts, SubjectFacts
+from routing_rules.home import regimes_of, serves, unmet
+from routing_rules.law.questions import Duty, Finding, Lack, Reason, Regimes, RowRef, TransferQuestion
 from routing_rules.mistakes import shown
-from routing_rules.pack import Jurisdiction
-from routing_rules.place import hosting, place, serving
-from routing_rules.regimes import Standing, covers, of_country, open_questions
+from routing_rules.pack.rows import Fact, Unresolved
+from routing_rules.place import Candidate, candidates, place, unmet_by_facts
 from routing_rules.rules import Rules
 from routing_rules.verdicts import Allowed, Elsewhere, Hairpin, NoCell, Refuse, Serve, Verdict
 
 NOT_LEGAL_ADVICE = "Not legal advice: compiled from secondary sources and statutes; no lawyer has checked it."
 
-Answer: TypeAlias = Verdict | Allowed | NoCell
+Answer: TypeAlias = Verdict | Allowed | NoCell | Finding
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that was asked and what answered it. A step that rests on policy alone has no row, source, as_of or confidence."""
+    """One thing that was asked and what answered it. A step that rests on policy alone has no row and nothing after it.
+
+    `row`: `edges.csv:17 eu -> us-dpf`. `status`: the row's, with its profile where it counts in one only.
+    """
 
     asked: str
     answer: str
@@ -33,49 +37,78 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     source: str | None = None
     as_of: str | None = None
     confidence: str | None = None
+    status: str | None = None
     holds_from: datetime.date | None = None
     holds_until: datetime.date | None = None
+    note: str | None = None
+    instruments: tuple[str, ...] = ()
 
 
 class Explanation(msgspec.Struct, frozen=True, kw_only=True):
-    """`outcome` is the kind of answer in a word: allowed, no_cell, serve, elsewhere, refuse."""
+    """`outcome`: the kind of answer in a word (allowed, no_cell, serve, hairpin, elsewhere, refuse, or the law's own answer).
+
+    `would_change`: what would make it another: instruments that are lacking, and the next day on which a row or instrument starts or ends.
+    """
 
     outcome: str
+    ground: str
     answer: Answer
     steps: tuple[Step, ...]
+    would_change: tuple[str, ...]
+    duties: tuple[Duty, ...]
     at: datetime.date
     notice: str = NOT_LEGAL_ADVICE
 
 
 def explain_place(facts: PlaceFacts, rules: Rules, at: datetime.date) -> Explanation:
-    standing = of_country(facts.subject.residence, rules, at)
-    steps = [_row_step(f"Whose law is it in {shown(facts.subject.residence)} on {at}?", standing, rules)]
-    steps += _open_step(facts.subject.tags, facts.services, facts.subject.terms, rules)
-    if standing.unknown is None and standing.row is not None:
-        served = serving(standing.row, rules.policy)
-        steps.append(
-            Step(asked=f"Which cells does policy let serve {standing.row.id}?", answer=", ".join(served) or "none")
-        )
-        steps += [_hosts_step(service, served, rules) for service in facts.services]
     answer = place(facts, rules, at)
-    return Explanation(outcome=outcome(answer), answer=answer, steps=tuple(steps), at=at)
+    open_fact = unmet_by_facts(facts, rules)
+    if open_fact is not None:
+        steps = [Step(asked="Do the rules know every fact?", answer=open_fact)]
+        return _explanation(answer, steps, (), rules, at)
+    regimes = regimes_of(facts.subject, rules, at)
+    steps = _regime_steps(facts.subject, regimes, rules, at)
+    if regimes.unknown is not None:
+        return _explanation(answer, steps, (), rules, at)
+    found = candidates(facts, regimes, rules, at)
+    named = ", ".join(one.cell for one in found) or "none"
+    steps.append(Step(asked=f"Which cells does policy let serve {regimes.owner}?", answer=named))
+    for one in found:
+        steps += _candidate_steps(one, rules)
+    return _explanation(answer, steps, tuple(one.law for one in found if one.law is not None), rules, at)
 
 
 def explain_decide(facts: RequestFacts, rules: Rules, at: datetime.date) -> Explanation:
-    steps = [
-        _row_step(
-            f"Whose law is it in {shown(facts.subject.residence)} on {at}?",
-            of_country(facts.subject.residence, rules, at),
-            rules,
-        )
-    ]
-    steps += _open_step(facts.subject.tags, (facts.service,), facts.subject.terms, rules)
-    steps += _cell_steps(facts, rules, at)
-    made_for = f"Is the placement made for service {shown(facts.service)}?"
-    steps.append(Step(asked=made_for, answer="yes" if placed_for(facts) else "no"))
-    steps.append(_hosts_step(facts.service, (facts.cell,), rules))
     answer = decide(facts, rules, at)
-    return Explanation(outcome=outcome(answer), answer=answer, steps=tuple(steps), at=at)
+    steps = _policy_steps(facts, rules)
+    laws: list[Finding] = []
+    regimes = regimes_of(facts.subject, rules, at)
+    steps += _regime_steps(facts.subject, regimes, rules, at)
+    cell = rules.policy.cells.get(facts.cell)
+    known = cell is not None and facts.service in rules.policy.services and facts.ingress in rules.policy.regions
+    if cell is not None and known and regimes.unknown is None and unmet(facts.subject, rules) is None:
+        asked = f"Does policy let cell {facts.cell} serve {regimes.owner}?"
+        steps.append(Step(asked=asked, answer="yes" if serves(cell, regimes) else "no"))
+        laws.append(held(facts, regimes, rules, at))
+        steps += _law_steps(f"May {facts.cell} hold and handle the data?", laws[-1], rules)
+        if facts.actor is not None:
+            unfit = unfit_actor(facts, regimes, rules)
+            steps.append(Step(asked=f"May {shown(facts.actor)} act for this person here?", answer=unfit or "yes"))
+        elif cell.region != facts.ingress:
+            key, travel = travel_of(facts, regimes, rules.policy)
+            asked = f"What does policy say of people of {regimes.owner} who are in region {facts.ingress}?"
+            steps.append(Step(asked=asked, answer=f"{travel} (travellers.{key})" if key else "home (nothing stated)"))
+            if travel == "hairpin":
+                laws.append(carried(facts, regimes, rules, at))
+                steps += _law_steps(f"May region {facts.ingress} carry the request home?", laws[-1], rules)
+    return _explanation(answer, steps, tuple(laws), rules, at)
+
+
+def explain_transfer(question: TransferQuestion, rules: Rules, at: datetime.date) -> Explanation:
+    found = rules.law.transfer(question, at)
+    named = ", ".join(question.regimes)
+    asked = f"May data under {named} go to {question.to.id} for {shown(question.purpose)}?"
+    return _explanation(found, _law_steps(asked, found, rules), (found,), rules, at)
 
 
 def outcome(answer: Answer) -> str:
@@ -92,47 +125,119 @@ def outcome(answer: Answer) -> str:
             return "allowed"
         case NoCell():
             return "no_cell"
+        case Finding():
+            return answer.answer.value
 
 
-def _row_step(asked: str, standing: Standing, rules: Rules) -> Step:
-    row: Jurisdiction | None = standing.row
-    if row is None:
-        return Step(asked=asked, answer=standing.unknown or "unknown")
-    return Step(
-        asked=asked,
-        answer=standing.unknown or f"{row.id}: {row.label}",
-        row=row.id,
-        law=row.law or None,
-        source=rules.pack.source_of(row),
-        as_of=row.as_of,
-        confidence=row.confidence,
-        holds_from=row.since,
-        holds_until=row.until,
+def _explanation(
+    answer: Answer, steps: list[Step], laws: tuple[Finding, ...], rules: Rules, at: datetime.date
+) -> Explanation:
+    duties = tuple(dict.fromkeys(duty for law in laws for duty in law.duties))
+    changes = tuple(dict.fromkeys(_lacking(lack) for law in laws for lack in law.lacks))
+    if answer.valid_until is not None:
+        changes += (f"on {answer.valid_until} a row or instrument starts or ends: ask again for that day",)
+    return Explanation(
+        outcome=outcome(answer),
+        ground=answer.ground,
+        answer=answer,
+        steps=tuple(steps),
+        would_change=changes,
+        duties=duties,
+        at=at,
     )
 
 
-def _open_step(tags: tuple[str, ...], services: tuple[ServiceId, ...], terms: str | None, rules: Rules) -> list[Step]:
-    declared = [rules.policy.services[service] for service in services if service in rules.policy.services]
-    question = open_questions((*tags, *(tag for service in declared for tag in service.tags)), terms)
-    return [Step(asked="Do tags or terms ask for more than these rules know?", answer=question)] if question else []
+def _lacking(lack: Lack) -> str:
+    covered = f" that cover {', '.join(lack.items)}" if lack.items else ""
+    needed = " and ".join(lack.requirements)
+    return f"{needed} on file as instruments from {lack.regime} to {lack.to}{covered} ({cited(lack.row)})"
 
 
-def _cell_steps(facts: RequestFacts, rules: Rules, at: datetime.date) -> list[Step]:
+def cited(ref: RowRef) -> str:
+    return f"{ref.file}.csv:{ref.line} {ref.name}"
+
+
+def _policy_steps(facts: RequestFacts, rules: Rules) -> list[Step]:
+    placed = "yes" if placed_for(facts) else "no"
+    steps = [Step(asked=f"Is the placement made for service {shown(facts.service)}?", answer=placed)]
+    open_fact = unmet(facts.subject, rules)
+    if open_fact is not None:
+        steps.append(Step(asked="Do the rules know every fact?", answer=open_fact))
     cell = rules.policy.cells.get(facts.cell)
-    if cell is None:
-        return [Step(asked=f"Where is cell {shown(facts.cell)}?", answer="unknown: policy declares no such cell")]
-    rows = [of_country(facts.subject.residence, rules, at).row]
-    served = all(row is not None and covers(cell, row) for row in rows) and bool(rows)
-    region = f"region {cell.region}" + (", where the request came in" if cell.region == facts.ingress else "")
-    return [
-        Step(asked=f"Does cell {facts.cell} serve every regime?", answer="yes" if served else "no"),
-        Step(asked=f"Where is cell {facts.cell}? (ingress {shown(facts.ingress)})", answer=region),
-    ]
+    service = rules.policy.services.get(facts.service)
+    runs = (
+        "unknown: policy declares no such service"
+        if service is None
+        else "yes"
+        if service.hosts.get(facts.cell)
+        else "no"
+    )
+    steps.append(Step(asked=f"Does {shown(facts.service)} run in cell {shown(facts.cell)}?", answer=runs))
+    where = "unknown: policy declares no such cell" if cell is None else f"region {cell.region}"
+    steps.append(Step(asked=f"Where is cell {shown(facts.cell)}? (ingress {shown(facts.ingress)})", answer=where))
+    return steps
 
 
-def _hosts_step(service: ServiceId, cells: tuple[str, ...], rules: Rules) -> Step:
-    asked = f"Which of these cells run service {shown(service)}?"
-    if service not in rules.policy.services:
-        return Step(asked=asked, answer="unknown: policy declares no such service")
-    running = [cell for cell in rules.policy.cells if cell in cells and hosting(cell, (service,), rules.policy)]
-    return Step(asked=asked, answer=", ".join(sorted(running)) or "none")
+def _regime_steps(subject: SubjectFacts, regimes: Regimes, rules: Rules, at: datetime.date) -> list[Step]:
+    part = f", {subject.subdivision}" if subject.subdivision else ""
+    asked = f"Whose law is it in {shown(subject.residence)}{part} on {at}?"
+    if regimes.unknown is not None:
+        return [_reason_step(asked, regimes.unknown, rules, answer=f"unknown: {regimes.unknown.what}")]
+    return [_jurisdiction_step(asked, one, rules) for one in regimes.ids]
+
+
+def _jurisdiction_step(asked: str, regime: JurisdictionId, rules: Rules) -> Step:
+    row = rules.pack.rows[regime]
+    step = Step(asked=asked, answer=f"{row.id}: {row.label}", law=row.law or None)
+    return _with_row(step, RowRef(row.file, row.line, row.name), row, rules)
+
+
+def _candidate_steps(one: Candidate, rules: Rules) -> list[Step]:
+    asked = f"May {one.cell} hold and handle the data?"
+    if one.law is None:
+        return [Step(asked=asked, answer=f"no: {one.policy}")]
+    return _law_steps(asked, one.law, rules)
+
+
+def _law_steps(asked: str, law: Finding, rules: Rules) -> list[Step]:
+    """The law's answer, then each row that it rests on."""
+    steps = [Step(asked=asked, answer=law.answer.value if law.reasons else f"{law.answer.value}: {law.ground}")]
+    return steps + [_reason_step("  because", reason, rules) for reason in law.reasons]
+
+
+def _reason_step(asked: str, reason: Reason, rules: Rules, answer: str | None = None) -> Step:
+    about = f" ({reason.item})" if reason.item else ""
+    step = Step(
+        asked=asked,
+        answer=answer or f"{reason.effect.value.replace('_', ' ')}{about}: {reason.what}",
+        instruments=reason.instruments,
+    )
+    if reason.row is None:
+        return step
+    return _with_row(step, reason.row, row_at(reason.row, rules), rules)
+
+
+def row_at(ref: RowRef, rules: Rules) -> Fact | Unresolved:
+    """The row that a reference of this pack names. Raises LookupError for another pack's."""
+    rows: tuple[Fact | Unresolved, ...] = getattr(rules.pack, ref.file)
+    for row in rows:
+        if row.line == ref.line:
+            return row
+    raise LookupError(f"the pack has no row {cited(ref)}")
+
+
+def _with_row(step: Step, ref: RowRef, row: Fact | Unresolved, rules: Rules) -> Step:
+    if isinstance(row, Unresolved):
+        return msgspec.structs.replace(step, row=cited(ref), note=f"{row.text}: {row.why}")
+    profile = "" if row.profile == "both" else f", counts under {row.profile} only"
+    return msgspec.structs.replace(
+        step,
+        row=cited(ref),
+        source=rules.pack.source_of(row),
+        as_of=rules.pack.as_of(row),
+        confidence=row.confidence,
+        status=f"{row.status.value}{profile}",
+        holds_from=row.since,
+        holds_until=row.until,
+        note=row.note or None,
+    )

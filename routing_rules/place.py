@@ -1,106 +1,113 @@
-"""`place`: which cells may hold a new subject; `choose`: which of them does. Pure; `place` is total.
-
-`choose` is rendezvous hashing (Thaler and Ravishankar, "Using name-based mappings to increase hit rates", IEEE/ACM Transactions on
-Networking 6(1), 1998) with weights by the logarithmic method (Schindelhauer and Schomaker, "Weighted distributed hash tables", SPAA
-2005): each candidate scores -weight / ln(u), u its own uniform number drawn from the subject id; the highest score wins. So a candidate
-wins in proportion to its weight, and a new one takes only its own share, evenly from the others.
-"""
+"""`place`: which cells may hold a new subject. Pure and total; it never guesses."""
 
 import datetime
-import hashlib
-import math
-from collections.abc import Iterable, Mapping
-from typing import TypeVar
+
+import msgspec
 
 from foundation.problems import Code
-from foundation.words import CellId, ServiceId, ShardId, SubjectId
+from foundation.words import CellId
 from routing_rules.facts import PlaceFacts
+from routing_rules.home import Handling, earliest, hosting, may_hold, regimes_of, serves, unmet, within_terms
+from routing_rules.law.questions import Finding, Lack, Regimes
 from routing_rules.mistakes import shown
-from routing_rules.pack import Jurisdiction
-from routing_rules.policy import Policy
-from routing_rules.regimes import Standing, cited, covers, of_country, open_questions
 from routing_rules.rules import Rules
 from routing_rules.verdicts import Allowed, NoCell
 
-Name = TypeVar("Name", bound=str)
+_UNKNOWN = "The rules do not know this case, and what is unknown is refused"
+
+
+class Candidate(msgspec.Struct, frozen=True, kw_only=True):
+    """A cell that policy lets serve these regimes: why policy rules it out all the same, or what the law says of it."""
+
+    cell: CellId
+    policy: str | None
+    law: Finding | None
+
+    @property
+    def allowed(self) -> bool:
+        return self.law is not None and self.law.answer.allows
+
+    @property
+    def ground(self) -> str:
+        if self.policy is not None or self.law is None:
+            return f"{self.cell}: {self.policy}"
+        return f"{self.cell}: {self.law.answer.value}: {self.law.ground}"
 
 
 def place(facts: PlaceFacts, rules: Rules, at: datetime.date) -> Allowed | NoCell:
-    """The cells that may hold a person of this residence on day `at`. Never raises, never guesses."""
-    standing = of_country(facts.subject.residence, rules, at)
-    why = _unknown(facts, standing, rules.policy)
-    row = standing.row
-    if why is not None or row is None:
-        return _no_cell(
-            why or "unknown: no row", "The rules do not know this case, and what is unknown is refused", standing, rules
-        )
-    served = serving(row, rules.policy)
-    if not served:
-        return _no_cell(f"{cited(row)}: no cell serves {row.id}", "No cell serves this jurisdiction", standing, rules)
-    cells = tuple(cell for cell in served if hosting(cell, facts.services, rules.policy))
+    """The cells that may hold this person on day `at`. Never raises, never guesses."""
+    unknown = unmet_by_facts(facts, rules)
+    if unknown is not None:
+        return _no_cell(unknown, _UNKNOWN, None, rules)
+    regimes = regimes_of(facts.subject, rules, at)
+    if regimes.unknown is not None:
+        return _no_cell(f"unknown: {regimes.unknown.what}", _UNKNOWN, regimes.valid_until, rules)
+    found = candidates(facts, regimes, rules, at)
+    changes = earliest((regimes.valid_until, *(one.law.valid_until for one in found if one.law is not None)))
+    if not found:
+        ground = f"policy: no cell serves {regimes.owner}"
+        return _no_cell(ground, "No cell serves this jurisdiction", regimes.valid_until, rules)
+    cells = tuple(one.cell for one in found if one.allowed)
     if not cells:
-        ground = f"{cited(row)}: none of {', '.join(served)} runs all of {', '.join(facts.services)}"
-        return _no_cell(ground, "The services do not all run in a cell that serves this jurisdiction", standing, rules)
+        return _refused(found, changes, rules)
     return Allowed(
-        regimes=(row.id,),
+        regimes=regimes.ids,
         cells=cells,
-        ground=f"{cited(row)}: {row.id} is served by {', '.join(cells)}",
-        valid_until=standing.changes,
+        questions=questions(facts),
+        ground="; ".join(one.ground for one in found if one.allowed),
+        valid_until=changes,
         digest=rules.digest,
     )
 
 
-def serving(row: Jurisdiction, policy: Policy) -> tuple[CellId, ...]:
-    return tuple(sorted(name for name, cell in policy.cells.items() if covers(cell, row)))
+def candidates(facts: PlaceFacts, regimes: Regimes, rules: Rules, at: datetime.date) -> tuple[Candidate, ...]:
+    """Every cell that policy lets serve these regimes, sorted, with what stands against it."""
+    names = sorted(name for name, cell in rules.policy.cells.items() if serves(cell, regimes))
+    return tuple(_candidate(name, facts, regimes, rules, at) for name in names)
 
 
-def hosting(cell: CellId, services: Iterable[ServiceId], policy: Policy) -> bool:
-    """Does the cell run every one of these services (all declared in policy)?"""
-    return all(policy.services[service].hosts.get(cell) for service in services)
+def _candidate(name: CellId, facts: PlaceFacts, regimes: Regimes, rules: Rules, at: datetime.date) -> Candidate:
+    if not within_terms(name, facts.subject, rules.policy):
+        return Candidate(cell=name, policy=f"terms.{facts.subject.terms}.cells does not name it", law=None)
+    if not hosting(name, facts.services, rules.policy):
+        return Candidate(cell=name, policy=f"does not run all of {', '.join(facts.services)}", law=None)
+    law = may_hold(facts.subject, regimes, name, Handling(services=facts.services), rules, at)
+    return Candidate(cell=name, policy=None, law=law)
 
 
-def _unknown(facts: PlaceFacts, standing: Standing, policy: Policy) -> str | None:
-    """Why the case is not known, or None."""
-    if standing.unknown is not None:
-        return standing.unknown
+def questions(facts: PlaceFacts) -> tuple[str, ...]:
+    """What does not decide but should be asked of the person or looked into."""
+    found = []
+    if facts.declared is not None and facts.declared != facts.subject.residence:
+        found.append("residence_verified_otherwise")
+    if facts.observed is not None and facts.observed != facts.subject.residence:
+        found.append("residence_observed_elsewhere")
+    return tuple(found)
+
+
+def unmet_by_facts(facts: PlaceFacts, rules: Rules) -> str | None:
+    """Why the case is not known before any law is asked: a ground, or None."""
     if not facts.services:
         return "unknown: the placement is made for no service"
-    missing = [service for service in facts.services if service not in policy.services]
+    missing = [service for service in facts.services if service not in rules.policy.services]
     if missing:
         return f"unknown: policy declares no service {shown(missing[0])}"
-    needed = [tag for service in facts.services for tag in policy.services[service].tags]
-    return open_questions((*facts.subject.tags, *needed), facts.subject.terms)
+    return unmet(facts.subject, rules)
 
 
-def _no_cell(ground: str, detail: str, standing: Standing, rules: Rules) -> NoCell:
-    return NoCell(
-        code=Code.NO_CELL_ALLOWED, detail=detail, ground=ground, valid_until=standing.changes, digest=rules.digest
+def _refused(found: tuple[Candidate, ...], changes: datetime.date | None, rules: Rules) -> NoCell:
+    lacks: tuple[tuple[CellId, Lack], ...] = tuple(
+        (one.cell, lack) for one in found if one.law is not None for lack in one.law.lacks
     )
+    detail = "No cell may hold this person's data"
+    if all(one.law is None for one in found):
+        detail = "The services do not all run in a cell that serves this jurisdiction"
+    elif lacks:
+        detail += "; an instrument on file would allow one (`domicile rules explain`)"
+    ground = "; ".join(one.ground for one in found)
+    answer = _no_cell(ground, detail, changes, rules)
+    return msgspec.structs.replace(answer, lacks=lacks)
 
 
-def choose(
-    subject_id: SubjectId, allowed: Allowed, rules: Rules, *, among: frozenset[CellId] | None = None
-) -> tuple[CellId, ShardId] | None:
-    """The cell and shard for a subject: cells first, then the shards of that cell, each by weight. The same for the same input.
-
-    `among` narrows to cells that take new subjects just now; None when that leaves none. It never widens what is allowed.
-    """
-    cells = rules.policy.cells
-    weights = {name: cells[name].weight for name in allowed.cells if name in cells and (among is None or name in among)}
-    cell = heaviest(subject_id, weights)
-    if cell is None:
-        return None
-    shard = heaviest(f"{cell}/{subject_id}", {name: shard.weight for name, shard in cells[cell].shards.items()})
-    return None if shard is None else (cell, shard)
-
-
-def heaviest(key: str, weights: Mapping[Name, float]) -> Name | None:
-    """Weighted rendezvous: the name with the highest score for `key`; None if there are no names. Weights are above 0."""
-    return max(weights, key=lambda name: (_score(key, name, weights[name]), name), default=None)
-
-
-def _score(key: str, name: str, weight: float) -> float:
-    digest = hashlib.blake2b(f"{name}\0{key}".encode(errors="surrogatepass"), digest_size=8).digest()
-    # 52 bits and a half keep u strictly inside (0, 1) in double precision, so the logarithm is finite and not zero.
-    uniform = ((int.from_bytes(digest, "big") >> 12) + 0.5) / (1 << 52)
-    return -weight / math.log(uniform)
+def _no_cell(ground: str, detail: str, changes: datetime.date | None, rules: Rules) -> NoCell:
+    return NoCell(code=Code.NO_CELL_ALLOWED, detail=detail, ground=ground, valid_until=changes, digest=rules.digest)

@@ -10,6 +10,7 @@ import msgspec
 from foundation.words import RulesDigest
 from routing_rules.checks import check
 from routing_rules.draft import draft_of, policy_of
+from routing_rules.law.law import Law
 from routing_rules.mistakes import Mistakes
 from routing_rules.pack import Pack, bundled
 from routing_rules.policy import POLICY_BYTES_MAX, Policy
@@ -33,6 +34,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
     policy: Policy
     pack: Pack
+    law: Law
     digest: RulesDigest
 
 
@@ -47,7 +49,8 @@ def load(policy_text: str, pack: Pack | None = None) -> Rules:
     if found or draft.product is None or draft.directory is None:
         raise PolicyError(found)
     policy = policy_of(draft, draft.product, draft.directory, used)
-    return Rules(policy=policy, pack=used, digest=digest_of(policy_text, used))
+    law = Law(used, policy.product.profile, policy.operator, policy.instruments)
+    return Rules(policy=policy, pack=used, law=law, digest=digest_of(policy_text, used))
 
 
 def digest_of(policy_text: str, pack: Pack) -> RulesDigest:

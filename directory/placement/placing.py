@@ -19,7 +19,8 @@ from directory.services import Services
 from foundation import logs
 from foundation.problems import Code, Problem
 from foundation.words import CellId, SubjectId, mint_subject_id
-from routing_rules.place import choose, place
+from routing_rules.choose import choose
+from routing_rules.place import place
 from routing_rules.rules import Rules
 from routing_rules.verdicts import Allowed, NoCell
 
