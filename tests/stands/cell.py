@@ -44,9 +44,15 @@ ORDERS = ServiceId("orders")
 ROOT = RootKey("k1", Secret(b"c" * 32))
 POLICY = """
 [product]
+citizenship = "residence"
 decision_s = 12
 [directory]
 country = "DE"
+[operator]
+country = "DE"
+sectors = []
+recipient_classes = []
+overlays = []
 [regions.eu]
 country = "DE"
 origin = "https://eu.example.com"
@@ -184,7 +190,12 @@ class Stand:
 
 @asynccontextmanager
 async def stand(
-    server: PostgresServer, folder: Path, monkeypatch: pytest.MonkeyPatch, *, policy: str | None = POLICY
+    server: PostgresServer,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    policy: str | None = POLICY,
+    tokens: ServiceIssuer | None = None,
 ) -> AsyncIterator[Stand]:
     """Directory and shard databases, rules published; the cell service is started by `running`."""
     names: list[str] = []
@@ -198,7 +209,7 @@ async def stand(
     async with connect(server.dsn()) as admin:
         await admin.execute(f"CREATE DATABASE {directory_name}")
     names.append(directory_name)
-    tokens = ServiceIssuer(folder)
+    tokens = tokens or ServiceIssuer(folder)
     try:
         async with (
             opened_directory(server.dsn(directory_name), [tokens.issuer]) as directory,

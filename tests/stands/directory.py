@@ -22,9 +22,15 @@ _BLINDER = Blinder((BlindingKey("k1", Secret(b"k" * 32)),))
 
 POLICY = """
 [product]
+citizenship = "residence"
 profile = "cautious"
 [directory]
 country = "DE"
+[operator]
+country = "DE"
+sectors = []
+recipient_classes = []
+overlays = []
 [regions.eu]
 country = "DE"
 origin = "https://eu.example.com"

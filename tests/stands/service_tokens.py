@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import jwt
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from foundation.clock import SystemClock
@@ -43,6 +44,15 @@ class ServiceIssuer:
             "exp": now + ttl_s,
         }
         return jwt.encode(payload | claims, self._key, algorithm="ES256", headers={"kid": self._kid})
+
+    def key_file(self, path: Path) -> None:
+        """Writes the key as the stack keeps its service issuer's, so that the command line signs with it."""
+        pem = self._key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=0o600)
+        path.write_text(json.dumps({"kid": self._kid, "pem": pem.decode()}))
 
     def headers(self, actor: str, roles: Iterable[str]) -> dict[str, str]:
         """The Authorization header of a request by `actor`."""
