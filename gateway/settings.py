@@ -26,6 +26,19 @@ class Upstream(msgspec.Struct, frozen=True, kw_only=True):
     """How long an unused connection is kept; below the services' own."""
 
 
+class HopTls(msgspec.Struct, frozen=True, kw_only=True):
+    """How this region's gateways prove themselves to those of other regions, and which authorities they believe; PEM files."""
+
+    certificate: Path
+    key: Path
+    authorities: Path
+
+
+HOP_UPSTREAM = Upstream(connections_max=64, waiters_max=128, connect_s=2.0, first_byte_s=35.0, stall_s=35.0)
+"""Towards another region: fewer, further away, and more patient than the home gateway is with its services, so that it is the one to say
+which service is late."""
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Secrets are named here as files or environment variables, never held."""
 
@@ -43,3 +56,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     country_database: str = ""
     drain_s: float = 0.0
     upstream: Upstream = Upstream()
+    service_issuers: tuple[Issuer, ...] = ()
+    """Whose tokens may name a service of policy's `[actors]`; none: nobody acts for a subject here."""
+    hop_keyrings: dict[RegionId, Path] = {}
+    """By peer region: the keyring that the gateways of both hold. A region without one is none to carry to or from."""
+    hop_routes: dict[RegionId, tuple[str, ...]] = {}
+    """By peer region: origins (`https://10.0.0.7:7430`) at which its gateways are reached from here; else its origin in policy."""
+    hop_tls: HopTls | None = None
+    """For `https` routes; without it the system's authorities are believed and no certificate is shown."""
+    hop_upstream: Upstream = HOP_UPSTREAM
+    """Bounds towards the gateways of other regions, per address: a pool of its own."""

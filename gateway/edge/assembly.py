@@ -9,11 +9,13 @@ from gateway.edge.events import Recorder
 from gateway.edge.exchange import Answerer
 from gateway.edge.lane import Lane
 from gateway.edge.observed import CONNECTIONS, IDENTITIES
+from gateway.edge.records import Records
 from gateway.edge.upstream.forwarder import Forwarder
 from gateway.edge.upstream.pool import Pools
 from gateway.identity.address import Network
 from gateway.identity.country import Countries, Observer
 from gateway.settings import Upstream
+from gateway.travel.assembly import Travel, nowhere
 
 
 def lane(
@@ -26,8 +28,9 @@ def lane(
     proxies: tuple[Network, ...],
     clock: Clock,
     ready: Ready,
+    travel: Travel | None = None,
 ) -> Lane:
-    """The gateway's ASGI callable."""
+    """The gateway's ASGI callable. Without `travel` nobody is carried home and no hop is taken."""
 
     def observed_ready() -> Problem | None:
         _observe(desk, pools)
@@ -37,10 +40,8 @@ def lane(
     return Lane(
         desk=desk,
         answerer=Answerer(Forwarder(pools), proxies, stall_s=limits.stall_s),
-        recorder=recorder,
-        countries=countries,
-        proxies=proxies,
-        clock=clock,
+        records=Records(recorder, countries, proxies, region=desk.region, clock=clock),
+        travel=travel or nowhere(desk.region, clock),
         control=application(api.routes(desk), ready=observed_ready),
     )
 

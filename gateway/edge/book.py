@@ -82,7 +82,7 @@ class Book:
                 cell=admitted.cell,
                 service=admitted.service,
                 subject=admitted.subject,
-                actor=None if admitted.subject is None else ActorId(admitted.subject),
+                actor=admitted.actor or (None if admitted.subject is None else ActorId(admitted.subject)),
                 epoch=admitted.epoch,
                 verb=admitted.verb,
                 purpose=admitted.purpose,

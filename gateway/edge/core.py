@@ -9,6 +9,7 @@ from foundation.blinding import EMAIL, LOGIN
 from foundation.decision_header import ProvenKey
 from foundation.problems import Code, Problem
 from foundation.words import (
+    ActorId,
     CellId,
     Country,
     Epoch,
@@ -18,26 +19,33 @@ from foundation.words import (
     SubjectId,
     Verb,
 )
+from gateway.edge.acting import beyond, stranger
 from gateway.edge.declared import subject_of
 from gateway.edge.ports import Home, Homeless, Ruling
 from gateway.edge.target import Route, Target
+from gateway.edge.unidentified import unidentified
+from gateway.identity.actors import Actor
 from gateway.identity.tokens import Identity, Unidentified
 from routing_rules.facts import PlaceFacts, RequestFacts, SubjectFacts
 from routing_rules.verdicts import Elsewhere, Hairpin, NoCell, Refuse, Serve
 
 RETRY_AFTER_S = 1
+_HOME_UNKNOWN = Problem(code=Code.HOME_UNKNOWN, detail="the directory cannot be asked", retry_after_s=RETRY_AFTER_S)
 
 
 class Gathered(msgspec.Struct, frozen=True, kw_only=True):
     """All that the verdict may depend on. `home` is None only where nobody is identified or the route asks nobody.
 
-    The last four speak of a sign-up: what the person declared, as sent, and the country that the address points at."""
+    `acting`: the service that acts for somebody, or why none may; `home` is then the home of that somebody. `ingress`: the region that
+    took the request in, where another has carried it here. The last four speak of a sign-up: what the person declared, as sent, and the
+    country that the address points at."""
 
     target: Target
     verb: Verb
-    acts_for: bool
     who: Identity | Unidentified
     home: Home | None
+    acting: Actor | Problem | None = None
+    ingress: RegionId | None = None
     residence: str | None
     subdivision: str | None = None
     citizenship: str | None = None
@@ -47,7 +55,8 @@ class Gathered(msgspec.Struct, frozen=True, kw_only=True):
 class Admitted(msgspec.Struct, frozen=True, kw_only=True):
     """Goes on to `service` in `cell`. `subject` is None on anonymous routes (then no decision is minted) and on sign-up.
 
-    `declared` and `observed` are a sign-up's."""
+    `declared` and `observed` are a sign-up's. `actor`: the service that acts for the subject, None: the subject itself. `crosses`: for a
+    request that another region carried here, what its crossing rests on; it is booked before anything is forwarded."""
 
     cell: CellId
     service: ServiceId
@@ -60,6 +69,15 @@ class Admitted(msgspec.Struct, frozen=True, kw_only=True):
     keys: tuple[ProvenKey, ...] = ()
     declared: SubjectFacts | None = None
     observed: Country | None = None
+    actor: ActorId | None = None
+    crosses: Hairpin | None = None
+
+
+class Carried(msgspec.Struct, frozen=True):
+    """Goes to the gateways of the home region, which decide it again."""
+
+    verdict: Hairpin
+    subject: SubjectId
 
 
 class Refused(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,28 +88,27 @@ class Refused(msgspec.Struct, frozen=True, kw_only=True):
     subject: SubjectId | None = None
     digest: RulesDigest | None = None
     ground: str | None = None
+    actor: ActorId | None = None
 
 
-Outcome = Admitted | Refused
+Outcome = Admitted | Carried | Refused
 
 
 def judge(facts: Gathered, ruling: Ruling, region: RegionId) -> Outcome:
     """The verdict. Known refusals fall before the directory's answer counts; without a placement only sign-up goes on."""
-    if facts.acts_for:
-        return _no(Code.FORBIDDEN, "no service may act for a subject here")
+    if facts.acting is not None:
+        return _for_somebody(facts, facts.acting, ruling, region)
     if facts.target.route is Route.ANONYMOUS:
+        if facts.ingress is not None:
+            return _no(Code.FORBIDDEN, "nobody is carried home to an anonymous route")
         return _anonymous(facts, ruling, region)
     if isinstance(facts.who, Unidentified):
         return Refused(problem=unidentified(facts.who))
     match facts.home:
         case None | Homeless.UNKNOWN:
-            return Refused(
-                problem=Problem(
-                    code=Code.HOME_UNKNOWN, detail="the directory cannot be asked", retry_after_s=RETRY_AFTER_S
-                )
-            )
+            return Refused(problem=_HOME_UNKNOWN)
         case Homeless.NONE:
-            if facts.target.route is Route.SIGNUP:
+            if facts.target.route is Route.SIGNUP and facts.ingress is None:
                 return _sign_up(facts, facts.who, ruling, region)
             return _no(Code.NO_HOME, "sign up first")
         case Placement() as placement:
@@ -100,7 +117,37 @@ def judge(facts: Gathered, ruling: Ruling, region: RegionId) -> Outcome:
             assert_never(facts.home)
 
 
-def _placed(facts: Gathered, placement: Placement, ruling: Ruling, region: RegionId) -> Outcome:
+def _for_somebody(facts: Gathered, acting: Actor | Problem, ruling: Ruling, region: RegionId) -> Outcome:
+    """A service that acts for a subject: inside its bounds, and decided as any request for that subject, but never as a traveller."""
+    if isinstance(acting, Problem):
+        return Refused(problem=acting)
+    why = beyond(acting, facts.target, facts.verb, ruling.policy)
+    if why is not None:
+        return _out_of_bounds(acting, why, None)
+    match facts.home:
+        case None | Homeless.UNKNOWN:
+            return Refused(problem=_HOME_UNKNOWN)
+        case Homeless.NONE:
+            return _no(Code.NO_HOME, "there is no such subject")
+        case Placement() as placement:
+            why = stranger(acting, placement, ruling.policy)
+            if why is not None:
+                return _out_of_bounds(acting, why, placement.subject_id)
+            return _placed(facts, placement, ruling, region, acting)
+        case _:
+            assert_never(facts.home)
+
+
+def _out_of_bounds(actor: Actor, why: str, subject: SubjectId | None) -> Refused:
+    problem = Problem(
+        code=Code.FORBIDDEN, detail="this service may not do that for this subject", extra={"ground": why}
+    )
+    return Refused(problem=problem, recorded=True, subject=subject, ground=why, actor=actor.id)
+
+
+def _placed(
+    facts: Gathered, placement: Placement, ruling: Ruling, region: RegionId, acting: Actor | None = None
+) -> Outcome:
     if placement.state in (State.MOVED, State.ERASED):
         return _no(Code.SUBJECT_GONE, "this home is no more")
     verb = Verb.WRITE if facts.target.route is Route.SIGNUP else facts.verb
@@ -108,31 +155,69 @@ def _placed(facts: Gathered, placement: Placement, ruling: Ruling, region: Regio
         RequestFacts(
             service=facts.target.service,
             verb=verb,
-            ingress=region,
+            ingress=facts.ingress or region,
             cell=placement.cell,
             subject=placement.facts.subject,
             services=placement.services,
+            actor=None if acting is None else acting.name,
         )
     )
+    if acting is not None and not isinstance(verdict, Serve):
+        return _not_across(verdict, placement.subject_id, acting)
     match verdict:
-        case Elsewhere() | Hairpin() | Refuse():
+        case Hairpin():
+            return _hairpin(facts, placement, verdict, verb, ruling, region)
+        case Elsewhere() | Refuse():
             return _denied(verdict, placement.subject_id)
         case Serve():
-            return _serve(facts, placement, verdict, verb, ruling, region)
+            if verdict.cell != placement.cell or verdict.region != region or facts.ingress is not None:
+                return _CONTRADICTION
+            admitted = _into_cell(facts, placement, verdict, verb, ruling)
+            return admitted if acting is None else _acted(admitted, acting)
         case _:
             assert_never(verdict)
 
 
-def _serve(
-    facts: Gathered, placement: Placement, verdict: Serve, verb: Verb, ruling: Ruling, region: RegionId
+def _hairpin(
+    facts: Gathered, placement: Placement, verdict: Hairpin, verb: Verb, ruling: Ruling, region: RegionId
 ) -> Outcome:
+    """Away from home: here it goes on its one hop, at home it is admitted; a request that came by a hop takes no second."""
+    if verdict.cell != placement.cell:
+        return _CONTRADICTION
+    if facts.ingress is None:
+        return _CONTRADICTION if verdict.region == region else Carried(verdict, placement.subject_id)
+    if verdict.region != region:
+        return _denied(verdict, placement.subject_id)
+    return _into_cell(facts, placement, verdict, verb, ruling)
+
+
+def _not_across(verdict: Hairpin | Elsewhere | Refuse, subject: SubjectId, acting: Actor) -> Refused:
+    """Traveller verdicts are a person's own; a service is at home with the subject or refused."""
+    if isinstance(verdict, Refuse):
+        return msgspec.structs.replace(_denied(verdict, subject), actor=acting.id)
+    problem = Problem(
+        code=Code.RESIDENCY_REFUSED,
+        detail="a service acts for a subject in its home region only; across a border data goes through egress",
+        extra={"ground": verdict.ground},
+    )
+    return Refused(
+        problem=problem, recorded=True, subject=subject, digest=verdict.digest, ground=verdict.ground, actor=acting.id
+    )
+
+
+def _acted(outcome: Outcome, acting: Actor) -> Outcome:
+    return outcome if isinstance(outcome, Carried) else msgspec.structs.replace(outcome, actor=acting.id)
+
+
+def _into_cell(
+    facts: Gathered, placement: Placement, verdict: Serve | Hairpin, verb: Verb, ruling: Ruling
+) -> Admitted | Refused:
+    """What the placement's state and the service's addresses make of a verdict that lets the request into the home cell."""
     code = refusal(placement.state, verb)
     if code is not None:
         return Refused(
             problem=Problem(code=code, detail=f"the placement is {placement.state}", retry_after_s=RETRY_AFTER_S)
         )
-    if verdict.cell != placement.cell or verdict.region != region:
-        return _no(Code.HOME_UNKNOWN, "placement and rules contradict each other")
     hosts = ruling.policy.services[facts.target.service].hosts.get(placement.cell, ())
     if not hosts:
         return _no(Code.UNKNOWN_SERVICE, "this service does not run in the home cell")
@@ -145,6 +230,7 @@ def _serve(
         subject=placement.subject_id,
         epoch=placement.epoch,
         digest=verdict.digest,
+        crosses=verdict if isinstance(verdict, Hairpin) else None,
     )
 
 
@@ -234,33 +320,6 @@ def _denied(verdict: Elsewhere | Hairpin | Refuse, subject: SubjectId | None) ->
     return Refused(problem=problem, recorded=True, subject=subject, digest=verdict.digest, ground=verdict.ground)
 
 
-def unidentified(why: Unidentified) -> Problem:
-    match why:
-        case Unidentified.NO_TOKEN:
-            return Problem(code=Code.UNAUTHENTICATED, detail="send Authorization: Bearer with a token")
-        case Unidentified.MALFORMED:
-            return Problem(code=Code.MALFORMED_TOKEN, detail="the Authorization header holds no bearer token")
-        case Unidentified.REFUSED:
-            return Problem(code=Code.UNAUTHENTICATED, detail="the token is refused or has run out")
-        case Unidentified.KEYS_UNAVAILABLE:
-            return Problem(
-                code=Code.NOT_READY, detail="the token's issuer cannot be asked", retry_after_s=RETRY_AFTER_S
-            )
-        case _:
-            assert_never(why)
-
-
-def challenge(why: Unidentified) -> str:
-    """`WWW-Authenticate` of a 401 (RFC 6750 section 3): no error code where no credential was sent."""
-    match why:
-        case Unidentified.MALFORMED:
-            return 'Bearer error="invalid_request"'
-        case Unidentified.REFUSED:
-            return 'Bearer error="invalid_token"'
-        case _:
-            return "Bearer"
-
-
 def _elsewhere(home: str, region: RegionId, ground: str) -> Problem:
     return Problem(
         code=Code.HOME_ELSEWHERE,
@@ -271,3 +330,6 @@ def _elsewhere(home: str, region: RegionId, ground: str) -> Problem:
 
 def _no(code: Code, detail: str) -> Refused:
     return Refused(problem=Problem(code=code, detail=detail))
+
+
+_CONTRADICTION = _no(Code.HOME_UNKNOWN, "placement and rules contradict each other")

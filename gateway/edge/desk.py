@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 from directory.placement.core import Placement
 from foundation import trace
+from foundation.hop_header import Hop
 from foundation.problems import Code, Problem
 from foundation.words import Country, Epoch, RegionId, Verb, verb_of_method
 from gateway.edge.book import Book
@@ -12,6 +13,7 @@ from gateway.edge.headers import RequestFields
 from gateway.edge.observed import CACHED
 from gateway.edge.ports import Home, Homeless, Homes
 from gateway.edge.target import Route, Target, query_value
+from gateway.identity.actors import NOT_HERE, Actor, Actors, NamedKey, NamedSubject, named_in
 from gateway.identity.tokens import Identities, Identity, Unidentified
 
 NO_EPOCH = Epoch(0)
@@ -24,9 +26,24 @@ _HOME_MISS = CACHED.labels("home", "miss")
 
 
 class Request:
-    """The head of a request, as the edge sees it."""
+    """The head of a request, as the edge sees it.
 
-    __slots__ = ("fields", "method", "peer", "query", "raw_path", "scheme", "target", "trace", "verb")
+    `hop`: set on one that another region carried here. `navigates`: a browser's navigation by session cookie, which may be redirected.
+    """
+
+    __slots__ = (
+        "fields",
+        "hop",
+        "method",
+        "navigates",
+        "peer",
+        "query",
+        "raw_path",
+        "scheme",
+        "target",
+        "trace",
+        "verb",
+    )
 
     def __init__(
         self,
@@ -38,6 +55,8 @@ class Request:
         target: Target,
         peer: str,
         scheme: str,
+        hop: Hop | None = None,
+        navigates: bool = False,
     ) -> None:
         self.method = method
         self.raw_path = raw_path
@@ -46,6 +65,8 @@ class Request:
         self.target = target
         self.peer = peer
         self.scheme = scheme
+        self.hop = hop
+        self.navigates = navigates
         self.verb: Verb = verb_of_method(method)
         traceparent = fields.traceparent
         self.trace = trace.continue_or_start(None if traceparent is None else traceparent.decode("latin-1"))
@@ -61,6 +82,7 @@ class Desk:
         self.region = region
         self.homes = homes
         self.identities = identities
+        self.actors: Actors | None = None
         self.book: Book | None = None
         self.trouble: Callable[[], Problem | None] = lambda: None
         self.observe: Callable[[str, Sequence[bytes]], Country | None] = lambda _peer, _forwarded_for: None
@@ -73,6 +95,8 @@ class Desk:
 
     def gather_now(self, request: Request) -> Gathered | None:
         """The facts if all are known here, else None. Never waits: callable from a protocol's callback."""
+        if request.fields.acts_for is not None:
+            return None
         if request.target.route is Route.ANONYMOUS:
             return self._gathered(request, Unidentified.NO_TOKEN, None)
         who = self.identities.known(request.fields.authorization)
@@ -90,6 +114,8 @@ class Desk:
     async def gather(self, request: Request) -> Gathered:
         """The facts, asking issuers and the directory where needed; every wait is bounded by those clients."""
         authorization = request.fields.authorization
+        if request.fields.acts_for is not None:
+            return await self._gather_for(request, request.fields.acts_for)
         who = self.identities.known(authorization)
         if who is None and authorization is not None:
             _IDENTITY_MISS.inc()
@@ -105,9 +131,27 @@ class Desk:
             homes.append(home)
         return self._gathered(request, who, _agreed(homes))
 
+    async def _gather_for(self, request: Request, acts_for: bytes) -> Gathered:
+        """The facts of a request by a service that acts for a subject, or says that it does. People's tokens say nothing here."""
+        acting = NOT_HERE if self.actors is None else await self.actors.establish(request.fields.authorization)
+        if isinstance(acting, Problem):
+            return self._gathered(request, Unidentified.NO_TOKEN, None, acting)
+        named = named_in(acts_for)
+        if isinstance(named, Problem):
+            return self._gathered(request, Unidentified.NO_TOKEN, None, named)
+        return self._gathered(request, Unidentified.NO_TOKEN, await self._home_of(named), acting)
+
+    async def _home_of(self, named: NamedSubject | NamedKey) -> Home:
+        if isinstance(named, NamedSubject):
+            return await self.homes.subject(named.id)
+        return self.homes.lookup(named.key) or await self.homes.resolve(named.key)
+
     async def gather_anew(self, request: Request, gathered: Gathered) -> Gathered:
         """The same facts with the home asked of the directory itself, newer than the one they hold."""
         who, home = gathered.who, gathered.home
+        if isinstance(gathered.acting, Actor) and isinstance(home, Placement):
+            fresh = await self.homes.refresh_subject(home.subject_id, newer_than=home.epoch)
+            return self._gathered(request, who, fresh, gathered.acting)
         if not isinstance(who, Identity):
             return gathered
         held = home.epoch if isinstance(home, Placement) else NO_EPOCH
@@ -117,14 +161,21 @@ class Desk:
     def judge(self, gathered: Gathered, book: Book) -> Outcome:
         return judge(gathered, book, self.region)
 
-    def _gathered(self, request: Request, who: Identity | Unidentified, home: Home | None) -> Gathered:
+    def _gathered(
+        self,
+        request: Request,
+        who: Identity | Unidentified,
+        home: Home | None,
+        acting: Actor | Problem | None = None,
+    ) -> Gathered:
         signup = request.target.route is Route.SIGNUP
         return Gathered(
             target=request.target,
             verb=request.verb,
-            acts_for=request.fields.acts_for,
             who=who,
             home=home,
+            acting=acting,
+            ingress=None if request.hop is None else request.hop.origin,
             residence=query_value(request.query, b"residence") if signup else None,
             subdivision=query_value(request.query, b"subdivision") if signup else None,
             citizenship=query_value(request.query, b"citizenship") if signup else None,

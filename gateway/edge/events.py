@@ -12,7 +12,7 @@ from foundation.http import HttpClient
 from foundation.ledger.port import Event
 from foundation.problems import Code, Problem
 from foundation.tasks import Backoff
-from gateway.edge.observed import RECORDS_PENDING
+from gateway.edge.observed import RECORDS_LEFT_OUT, RECORDS_PENDING
 
 log = logs.get(__name__)
 
@@ -41,6 +41,13 @@ class Recorder:
         self._pending.append(event)
         self._some.set()
         return True
+
+    def add_if_roomy(self, event: Event) -> None:
+        """For what strangers can cause at will: taken while half of the room is free, else counted only."""
+        if len(self._pending) < self._pending_max // 2:
+            self.add(event)
+        else:
+            RECORDS_LEFT_OUT.inc()
 
     @property
     def pending(self) -> int:

@@ -1,8 +1,7 @@
 """Carries an admitted request to its service and the answer back; tries once more where that is safe.
 
 A service's `Domicile-Refusal: stale_epoch` leads to a new look at the directory and one more try, `cell_behind` to growing waits and
-further tries within a second, both only while the whole body is still here. A broken answer breaks off towards the client too: never
-a forged end.
+further tries within a second, both only while the whole body is still here.
 """
 
 import asyncio
@@ -18,31 +17,19 @@ from gateway.edge.body import Body
 from gateway.edge.book import Book
 from gateway.edge.core import RETRY_AFTER_S, Admitted
 from gateway.edge.desk import Desk, Request
-from gateway.edge.headers import read_response
 from gateway.edge.observed import FAULTS, RETRIES, SERVED
+from gateway.edge.relay import STALLED, ClientLeft, Helper, framed, read_small, relay, request_line, via
 from gateway.edge.tries import Tries
 from gateway.edge.upstream.connection import Fault, ResponseHead, UpstreamFailed
-from gateway.edge.upstream.forwarder import Exchange, Forwarder, may_repeat
+from gateway.edge.upstream.forwarder import Forwarder, may_repeat
 from gateway.identity.address import Network, trusted
 
 log = logs.get(__name__)
 
-WATCH_AFTER_S = 0.05
-"""A client's leaving is watched for once an answer takes longer than this; a watcher per request costs more than most answers."""
 _REFUSAL = b"domicile-refusal"
 _CURABLE = {code.value.encode("ascii"): code for code in (Code.STALE_EPOCH, Code.CELL_BEHIND)}
-_VIA = b"1.1 domicile"
-_STALLED = Problem(code=Code.BAD_REQUEST, detail="the body did not arrive in time")
 
 Again = Callable[[], Awaitable[Admitted | Problem]]
-
-
-class ClientLeft(Exception):
-    """The client closed its connection; there is nobody to answer."""
-
-
-class AnswerBroken(Exception):
-    """The service broke off inside its answer; the server closes the client's connection, so the end is not mistaken for one."""
 
 
 class Answerer:
@@ -59,10 +46,9 @@ class Answerer:
         self, request: Request, admitted: Admitted, body: Body, desk: Desk, again: Again, send: Send
     ) -> Problem | None:
         """Sends the service's answer, or returns the problem to answer with. Raises ClientLeft, AnswerBroken."""
-        if not body.read and not body.streams and not await body.read_whole(stall_s=self._stall_s):
-            if body.gone:
-                raise ClientLeft
-            return _STALLED
+        unread = await read_small(body, stall_s=self._stall_s)
+        if unread is not None:
+            return unread
         tries = Tries()
         while True:
             book = desk.book
@@ -98,7 +84,7 @@ class Answerer:
         started = loop.time()
         exchange = await self._forwarder.open(
             admitted.hosts,
-            _request_line(request),
+            request_line(request),
             self._rest(request, admitted, body, book),
             head_only=request.method == "HEAD",
             done=body.whole is not None,
@@ -110,7 +96,8 @@ class Answerer:
             refusal = _refusal_of(head)
             if refusal is not None:
                 return refusal
-            await self._relay(request, admitted, head, exchange, body, helper, send)
+            place = {"cell": admitted.cell, "service": admitted.service}
+            await relay(request, head, _stated(admitted), exchange, body, helper, send, place)
         except UpstreamFailed as exc:
             if exc.fault is Fault.CLIENT_GONE:
                 raise ClientLeft from exc
@@ -120,52 +107,6 @@ class Answerer:
             exchange.end()
         self._observe(admitted, loop.time() - started)
         return None
-
-    async def _relay(
-        self,
-        request: Request,
-        admitted: Admitted,
-        head: ResponseHead,
-        exchange: Exchange,
-        body: Body,
-        helper: "Helper",
-        send: Send,
-    ) -> None:
-        connection = exchange.connection
-        headers = read_response(head.headers, status=head.status, head_only=request.method == "HEAD")
-        headers.append((b"domicile-cell", admitted.cell.encode("ascii")))
-        headers.append((b"domicile-verdict", b"serve"))
-        if admitted.epoch is not None:
-            headers.append((b"domicile-epoch", b"%d" % admitted.epoch))
-        early = not connection.request_done
-        if early and head.status >= 300:
-            # Refused before the body was read: no more of it is sent, and the connection ends with the answer.
-            helper.end()
-            headers.append((b"connection", b"close"))
-        await send({"type": "http.response.start", "status": head.status, "headers": headers})
-        while True:
-            data = connection.take()
-            done = connection.complete
-            if done and early and not body.read:
-                await send({"type": "http.response.body", "body": data, "more_body": True})
-                helper.end()
-                await body.linger()
-                data = b""
-            if data or done:
-                await send({"type": "http.response.body", "body": data, "more_body": not done})
-            if done:
-                return
-            try:
-                await connection.arrived()
-            except UpstreamFailed as exc:
-                if exc.fault is Fault.CLIENT_GONE:
-                    raise
-                FAULTS.labels(exc.fault.value).inc()
-                log.warning(
-                    "answer_broken", reason=exc.fault.value, cell=admitted.cell, service=admitted.service,
-                    trace_id=request.trace.trace_id,
-                )  # fmt: skip
-                raise AnswerBroken from exc
 
     def _rest(self, request: Request, admitted: Admitted, body: Body, book: Book) -> bytes:
         """The fields that go to the service, the empty line, and the body if it is whole."""
@@ -180,23 +121,20 @@ class Answerer:
                 peer = b"%b, %b" % (b", ".join(fields.forwarded_for), peer)
             host = fields.forwarded_host or host
             scheme = fields.forwarded_proto or scheme
-        via = b", ".join((*fields.via, _VIA))
         parts.append(
             b"traceparent: %b\r\nx-forwarded-for: %b\r\nx-forwarded-host: %b\r\nx-forwarded-proto: %b\r\nvia: %b\r\n"
-            % (request.trace.header().encode("ascii"), peer, host, scheme, via)
+            % (request.trace.header().encode("ascii"), peer, host, scheme, via(fields))
         )
-        if fields.chunked:
-            # a body that was kept whole has a length by now
-            framing = (
-                b"transfer-encoding: chunked\r\n" if body.whole is None else b"content-length: %d\r\n" % len(body.whole)
-            )
-            parts.append(framing)
-        elif fields.content_length is not None:
-            parts.append(b"content-length: %d\r\n" % fields.content_length)
-        parts.append(b"\r\n")
-        if body.whole:
-            parts.append(body.whole)
+        parts.append(framed(fields, body))
         return b"".join(parts)
+
+    def asked(self, request: Request) -> tuple[str, str]:
+        """The host and scheme that the client asked for, as this gateway or a proxy that it trusts saw them."""
+        fields = request.fields
+        host, scheme = fields.host or b"", request.scheme.encode("ascii")
+        if self._is_trusted(request.peer):
+            host, scheme = fields.forwarded_host or host, fields.forwarded_proto or scheme
+        return host.decode("latin-1"), scheme.decode("latin-1")
 
     def _observe(self, admitted: Admitted, took_s: float) -> None:
         place = (admitted.cell, admitted.service)
@@ -225,7 +163,7 @@ class Answerer:
             case Fault.TIMEOUT:
                 return Problem(code=Code.UPSTREAM_TIMEOUT, detail=f"service {admitted.service}")
             case Fault.CLIENT_STALLED:
-                return _STALLED
+                return STALLED
             case Fault.CONNECT | Fault.BUSY:
                 return Problem(
                     code=Code.CELL_UNREACHABLE, detail=f"service {admitted.service}", retry_after_s=RETRY_AFTER_S
@@ -234,38 +172,15 @@ class Answerer:
                 return Problem(code=Code.UPSTREAM_BROKEN, detail=f"service {admitted.service}")
 
 
-class Helper:
-    """The second task of an exchange, where it needs one: it sends a streamed body, or watches for the client's leaving."""
-
-    __slots__ = ("_body", "_exchange", "_loop", "_task", "_timer")
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, body: Body, exchange: Exchange) -> None:
-        self._loop = loop
-        self._body = body
-        self._exchange = exchange
-        self._task: asyncio.Task[None] | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        if exchange.connection.request_done:
-            self._timer = loop.call_later(WATCH_AFTER_S, self._watch)
-        else:
-            self._task = loop.create_task(body.pump(exchange.connection), name="edge body")
-
-    def _watch(self) -> None:
-        self._timer = None
-        self._task = self._loop.create_task(self._body.watch(self._exchange.connection), name="edge watch")
-
-    def end(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if self._task is not None:
-            self._task.cancel()
-            self._task = None
-
-
-def _request_line(request: Request) -> bytes:
-    target = b"%b?%b" % (request.raw_path, request.query) if request.query else request.raw_path
-    return b"%b %b HTTP/1.1\r\n" % (request.method.encode("ascii"), target)
+def _stated(admitted: Admitted) -> list[tuple[bytes, bytes]]:
+    """What the client is told of the verdict."""
+    stated = [
+        (b"domicile-cell", admitted.cell.encode("ascii")),
+        (b"domicile-verdict", b"serve" if admitted.crosses is None else b"hairpin"),
+    ]
+    if admitted.epoch is not None:
+        stated.append((b"domicile-epoch", b"%d" % admitted.epoch))
+    return stated
 
 
 def _refusal_of(head: ResponseHead) -> Code | None:

@@ -2,7 +2,9 @@
 
 Dropped: hop-by-hop fields and those that `Connection` names (RFC 9110 section 7.6.1), `Authorization`, everything that could pass for
 a `Domicile-*` header, forwarding headers of others (rewritten), and what would override the decided method or target. The body is
-framed anew, so no second reading of its length exists.
+framed anew, so no second reading of its length exists. Of the inbound `Domicile-*` headers the edge itself reads two, `Domicile-For` and
+`Domicile-Hop`; one that stands twice, or is spelt so that only some servers would take it for one of them, is read as empty: it says
+something that nobody will be believed for.
 """
 
 from collections.abc import Iterable, Sequence
@@ -54,6 +56,7 @@ class RequestFields:
         "forwarded_for",
         "forwarded_host",
         "forwarded_proto",
+        "hop",
         "host",
         "kept",
         "traceparent",
@@ -73,7 +76,10 @@ class RequestFields:
         self.forwarded_for: list[bytes] = []
         self.forwarded_host: bytes | None = None
         self.forwarded_proto: bytes | None = None
-        self.acts_for = False
+        self.acts_for: bytes | None = None
+        """`Domicile-For`; empty where it is ambiguous."""
+        self.hop: bytes | None = None
+        """`Domicile-Hop`; empty where it is ambiguous."""
         self.upgrades = False
 
     @property
@@ -92,8 +98,7 @@ def read_request(headers: Iterable[tuple[bytes, bytes]]) -> RequestFields | Prob
             if problem is not None:
                 return problem
         elif name[:8] == b"domicile":
-            # `Domicile_For` too: some servers fold underscores into hyphens.
-            fields.acts_for = fields.acts_for or name[9:] == b"for"
+            _read_own(fields, name, value)
         elif b"_" in name and _edges_own(name.replace(b"_", b"-")):
             pass  # the same trick with a field that is the edge's own, such as `X_Forwarded_For`
         elif name[:12] == _FORWARDED_PREFIX:
@@ -112,6 +117,17 @@ def read_request(headers: Iterable[tuple[bytes, bytes]]) -> RequestFields | Prob
         if named:
             fields.kept = [line for line in kept if line.partition(b":")[0] not in named]
     return fields
+
+
+def _read_own(fields: RequestFields, name: bytes, value: bytes) -> None:
+    """`Domicile_For` counts as well, ambiguous: some servers fold underscores into hyphens."""
+    match name[9:]:
+        case b"for":
+            fields.acts_for = value if name == b"domicile-for" and fields.acts_for is None else b""
+        case b"hop":
+            fields.hop = value if name == b"domicile-hop" and fields.hop is None else b""
+        case _:
+            pass
 
 
 def _edges_own(name: bytes) -> bool:

@@ -6,7 +6,7 @@ from typing import assert_never
 from directory.client.client import Answer, DirectoryClient, Known, Unknown
 from directory.client.table import ABSENT, Absent
 from directory.feed.client import FeedFollower
-from foundation.words import Epoch, LookupKey
+from foundation.words import Epoch, LookupKey, SubjectId
 from gateway.edge.ports import Home, Homeless
 
 
@@ -33,6 +33,14 @@ class DirectoryHomes:
 
     async def refresh(self, key: LookupKey, *, newer_than: Epoch) -> Home:
         return Homeless.UNKNOWN if self._stale else _home(await self._client.refresh_key(key, newer_than=newer_than))
+
+    async def subject(self, subject_id: SubjectId) -> Home:
+        return Homeless.UNKNOWN if self._stale else _home(await self._client.subject(subject_id))
+
+    async def refresh_subject(self, subject_id: SubjectId, *, newer_than: Epoch) -> Home:
+        if self._stale:
+            return Homeless.UNKNOWN
+        return _home(await self._client.refresh(subject_id, newer_than=newer_than))
 
 
 def _home(answer: Answer) -> Home:

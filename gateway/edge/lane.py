@@ -5,25 +5,25 @@ from collections.abc import Callable
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from directory.placement.core import Placement
 from foundation import logs
-from foundation.clock import Clock
-from foundation.decision_header import new_decision_id
-from foundation.ledger.port import Event, Kind
+from foundation.hop_header import Hop, HopRefused
 from foundation.metrics import REFUSALS
 from foundation.problems import Code, Problem
 from gateway.edge.body import KEPT_BYTES_MAX, Body
 from gateway.edge.book import Book
-from gateway.edge.core import Admitted, Gathered, Refused, challenge
+from gateway.edge.core import RETRY_AFTER_S, Admitted, Carried, Gathered, Refused
 from gateway.edge.desk import Desk, Request
-from gateway.edge.events import Recorder
-from gateway.edge.exchange import Answerer, ClientLeft
+from gateway.edge.exchange import Answerer
 from gateway.edge.headers import RequestFields, read_request
-from gateway.edge.observed import VERDICTS
-from gateway.edge.target import target_of
-from gateway.identity.address import Address, Network, client_address
-from gateway.identity.country import Countries
+from gateway.edge.observed import HOPS_REFUSED, VERDICTS
+from gateway.edge.records import Records
+from gateway.edge.relay import ClientLeft, raw_target
+from gateway.edge.target import Route, Target, target_of
+from gateway.edge.unidentified import challenge
 from gateway.identity.tokens import Unidentified
+from gateway.travel.assembly import Travel
+from gateway.travel.carrier import HOP_REFUSED, Seen
+from gateway.travel.session import take_session
 
 log = logs.get(__name__)
 
@@ -32,6 +32,12 @@ CONTROL_PREFIX = b"/.well-known/domicile"
 ALLOWED = b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 _NO_HOST = Problem(code=Code.BAD_REQUEST, detail="send one Host header")
 _SERVED = VERDICTS.labels("serve")
+_CARRIED = VERDICTS.labels("carried")
+_HAIRPIN = VERDICTS.labels("hairpin")
+_NO_GATEWAY = Problem(code=Code.FORBIDDEN, detail="Domicile-Hop is for gateways, each hop for one request, once")
+_TOO_MANY_HOPS = Problem(code=Code.NOT_READY, detail="too many hops at once", retry_after_s=RETRY_AFTER_S)
+_MOVED_ON = Problem(code=Code.CELL_BEHIND, detail="the home has just moved; try again", retry_after_s=RETRY_AFTER_S)
+_NOT_BOOKED = Problem(code=Code.NOT_READY, detail="no crossing can be booked here", retry_after_s=RETRY_AFTER_S)
 
 
 class Lane:
@@ -42,18 +48,14 @@ class Lane:
         *,
         desk: Desk,
         answerer: Answerer,
-        recorder: Recorder,
-        countries: Countries,
-        proxies: tuple[Network, ...],
-        clock: Clock,
+        records: Records,
+        travel: Travel,
         control: ASGIApp,
     ) -> None:
         self._desk = desk
         self._answerer = answerer
-        self._recorder = recorder
-        self._countries = countries
-        self._proxies = proxies
-        self._clock = clock
+        self._records = records
+        self._travel = travel
         self._control = control
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -81,17 +83,38 @@ class Lane:
             allow = [(b"allow", ALLOWED)] if target.code is Code.METHOD_NOT_ALLOWED else None
             await self._refuse(send, target, body, fields, allow)
             return
-        client = scope["client"]
-        request = Request(
-            method=scope["method"],
-            raw_path=raw_path,
-            query=scope["query_string"],
-            fields=fields,
-            target=target,
-            peer=client[0] if client else "",
-            scheme=scope["scheme"],
-        )
+        navigates = False
+        session = book.policy.product.session_cookie
+        if session is not None and target.route is not Route.ANONYMOUS:
+            taken = take_session(fields, scope["headers"], session, scope["method"], book.policy)
+            if isinstance(taken, Problem):
+                await self._refuse(send, taken, body, fields)
+                return
+            navigates = taken
+        request = _request_of(scope, fields, target, navigates=navigates)
+        if fields.hop is not None:
+            carried = self._taken(request, fields.hop)
+            if isinstance(carried, Problem):
+                await self._refuse(send, carried, body, fields, [(b"domicile-refusal", HOP_REFUSED)])
+                return
+            request = carried
         await self._decided(request, body, book, send)
+
+    def _taken(self, request: Request, header: bytes) -> Request | Problem:
+        """A request that another region carried here, as its client sent it there; or why nobody is believed to have."""
+        fields = request.fields
+        try:
+            if fields.acts_for is not None or request.target.route is Route.ANONYMOUS:
+                raise HopRefused("other")
+            hop = self._travel.hops.take(
+                header, method=request.method, target=raw_target(request), authorization=fields.authorization
+            )
+        except HopRefused as exc:
+            HOPS_REFUSED.labels(exc.reason).inc()
+            log.warning("hop_refused", reason=exc.reason, trace_id=request.trace.trace_id)
+            self._records.hop_refused(request, exc.reason)
+            return _TOO_MANY_HOPS if exc.reason == "full" else _NO_GATEWAY
+        return _as_sent_there(request, hop)
 
     async def _decided(self, request: Request, body: Body, book: Book, send: Send) -> None:
         desk = self._desk
@@ -99,10 +122,18 @@ class Lane:
         if gathered is None:
             gathered = await desk.gather(request)
         outcome = desk.judge(gathered, book)
-        if isinstance(outcome, Refused):
-            await self._turn_away(request, gathered, outcome, body, send)
+        if not isinstance(outcome, Admitted):
+            if isinstance(outcome, Carried):
+                await self._carry(request, outcome, body, send)
+            else:
+                await self._turn_away(request, gathered, outcome, body, send)
             return
-        _SERVED.inc()
+        if outcome.actor is not None or outcome.crosses is not None:
+            unready = await self._remembered(request, outcome, book)
+            if unready is not None:
+                await self._refuse(send, unready, body, request.fields)
+                return
+        (_SERVED if outcome.crosses is None else _HAIRPIN).inc()
 
         known = gathered
 
@@ -113,7 +144,12 @@ class Lane:
                 return newest
             renewed = await desk.gather_anew(request, known)
             verdict = desk.judge(renewed, newest)
-            return verdict if isinstance(verdict, Admitted) else self._refusal(request, renewed, verdict)
+            if isinstance(verdict, Refused):
+                return self._refusal(request, renewed, verdict)
+            if isinstance(verdict, Carried):
+                return _MOVED_ON
+            unbooked = None if verdict.crosses is None else await self._remembered(request, verdict, newest)
+            return verdict if unbooked is None else unbooked
 
         try:
             problem = await self._answerer.answer(request, outcome, body, desk, again, send)
@@ -122,9 +158,36 @@ class Lane:
         if problem is not None:
             await self._refuse(send, problem, body, request.fields)
 
+    async def _remembered(self, request: Request, admitted: Admitted, book: Book) -> Problem | None:
+        """What must be on record before it happens: a crossing in the home cell, a service's access here. None once it is."""
+        if admitted.actor is not None and not self._records.access(request, admitted, admitted.actor):
+            return self._records.recorder.problem()
+        if admitted.crosses is None or request.hop is None:
+            return None
+        bookings = self._travel.bookings
+        if bookings is None:
+            return _NOT_BOOKED
+        return await bookings.book(request, request.hop, admitted, admitted.crosses, book.policy)
+
+    async def _carry(self, request: Request, carried: Carried, body: Body, send: Send) -> None:
+        """Away from home: the home region's gateways answer."""
+        _CARRIED.inc()
+        client = self._records.client_of(request)
+        host, scheme = self._answerer.asked(request)
+        seen = Seen(client=client, country=self._records.country_of(client), scheme=scheme, host=host)
+        try:
+            problem = await self._travel.carrier.carry(request, carried, seen, body, send)
+        except ClientLeft:
+            return
+        if problem is not None:
+            await self._refuse(send, problem, body, request.fields)
+
     async def _turn_away(self, request: Request, gathered: Gathered, refused: Refused, body: Body, send: Send) -> None:
         problem = self._refusal(request, gathered, refused)
         headers = []
+        if problem.code is Code.HOME_ELSEWHERE and request.navigates:
+            await send_home(send, f"{problem.extra['home']}".encode("ascii") + raw_target(request))
+            return
         if problem.status == 401 and isinstance(gathered.who, Unidentified):
             headers.append((b"www-authenticate", challenge(gathered.who).encode("ascii")))
         await self._refuse(send, problem, body, request.fields, headers)
@@ -132,8 +195,8 @@ class Lane:
     def _refusal(self, request: Request, gathered: Gathered, refused: Refused) -> Problem:
         """Records and logs a refusal; the problem to answer with. One that cannot be recorded is answered with 503."""
         problem = refused.problem
-        if refused.recorded and not self._record(request, gathered, refused):
-            problem = self._recorder.problem() or problem
+        if refused.recorded and not self._records.refusal(request, gathered, refused):
+            problem = self._records.recorder.problem() or problem
         log.info(
             "refused",
             code=problem.code.value,
@@ -143,34 +206,6 @@ class Lane:
             trace_id=request.trace.trace_id,
         )
         return problem
-
-    def _record(self, request: Request, gathered: Gathered, refused: Refused) -> bool:
-        address = self.client_of(request)
-        country = None if address is None else self._countries.of(address)
-        details = {
-            "code": refused.problem.code.value,
-            "ground": refused.ground,
-            "service": request.target.service,
-            "verb": request.verb.value,
-            "rules": refused.digest,
-            "cell": gathered.home.cell if isinstance(gathered.home, Placement) else None,
-            "region": self._desk.region,
-            "observed_country": country,
-            "trace_id": request.trace.trace_id,
-        }
-        return self._recorder.add(
-            Event(
-                id=new_decision_id(),
-                at=self._clock.unix_s(),
-                kind=Kind.REFUSAL,
-                actor=refused.subject or f"gateway:{self._desk.region}",
-                subject_id=refused.subject,
-                details=details,
-            )
-        )
-
-    def client_of(self, request: Request) -> Address | None:
-        return client_address(request.peer, request.fields.forwarded_for, self._proxies)
 
     async def _refuse(
         self,
@@ -184,6 +219,52 @@ class Lane:
         small = fields.content_length is not None and fields.content_length <= KEPT_BYTES_MAX and not fields.expects
         close = not body.read and not small
         await send_problem(send, problem, headers or [], close=close, before_end=body.linger if close else None)
+
+
+def _request_of(scope: Scope, fields: RequestFields, target: Target, *, navigates: bool) -> Request:
+    client = scope["client"]
+    return Request(
+        method=scope["method"],
+        raw_path=scope["raw_path"],
+        query=scope["query_string"],
+        fields=fields,
+        target=target,
+        peer=client[0] if client else "",
+        scheme=scope["scheme"],
+        navigates=navigates,
+    )
+
+
+def _as_sent_there(request: Request, hop: Hop) -> Request:
+    """The request with the client, host and trace that the other region sealed in the hop; forwarding fields beside it say nothing."""
+    fields = request.fields
+    fields.forwarded_for = []
+    fields.forwarded_host = fields.forwarded_proto = None
+    fields.host = hop.host.encode("latin-1")
+    fields.traceparent = hop.trace.encode("latin-1")
+    return Request(
+        method=request.method,
+        raw_path=request.raw_path,
+        query=request.query,
+        fields=fields,
+        target=request.target,
+        peer=hop.client or "",
+        scheme=hop.scheme,
+        hop=hop,
+    )
+
+
+async def send_home(send: Send, location: bytes) -> None:
+    """308 to the home region (RFC 9110 section 15.4.9), for a browser that goes where it is told; homes change, so nobody keeps it."""
+    VERDICTS.labels(Code.HOME_ELSEWHERE.value).inc()
+    headers = [
+        (b"location", location),
+        (b"content-length", b"0"),
+        (b"cache-control", b"no-store"),
+        (b"domicile-verdict", b"redirect"),
+    ]
+    await send({"type": "http.response.start", "status": 308, "headers": headers})
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 async def send_problem(

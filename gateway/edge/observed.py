@@ -16,5 +16,10 @@ RETRIES = Counter("domicile_gateway_retries_total", "Requests tried once more", 
 CONNECTIONS = Gauge("domicile_gateway_connections", "Connections to services", ["upstream", "state"])
 CACHED = Counter("domicile_gateway_cache_total", "Look-ups without waiting", ["cache", "outcome"])
 RECORDS_PENDING = Gauge("domicile_gateway_records_pending", "Events that wait for the cell service")
+RECORDS_LEFT_OUT = Counter("domicile_gateway_records_left_out_total", "Bad hops beyond the room that is left for them")
 IDENTITIES = Gauge("domicile_gateway_identities", "Verified tokens remembered")
 RULES_AT = Gauge("domicile_gateway_rules_seq", "Feed position of the rules that hold here")
+CARRIED = Histogram(
+    "domicile_gateway_hop_seconds", "Requests carried to their home region", ["region"], buckets=LATENCY_BUCKETS
+)
+HOPS_REFUSED = Counter("domicile_gateway_hops_refused_total", "Hops of others that were not taken", ["reason"])

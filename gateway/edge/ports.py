@@ -4,7 +4,7 @@ import enum
 from typing import Protocol
 
 from directory.placement.core import Placement
-from foundation.words import Epoch, LookupKey
+from foundation.words import Epoch, LookupKey, SubjectId
 from routing_rules.facts import PlaceFacts, RequestFacts
 from routing_rules.policy import Policy
 from routing_rules.verdicts import Allowed, NoCell, Verdict
@@ -34,6 +34,12 @@ class Homes(Protocol):
     async def refresh(self, key: LookupKey, *, newer_than: Epoch) -> Home:
         """Asks the directory itself, past every cache."""
         ...
+
+    async def subject(self, subject_id: SubjectId) -> Home:
+        """The home of a subject that a service named, from the nearest level that may say."""
+        ...
+
+    async def refresh_subject(self, subject_id: SubjectId, *, newer_than: Epoch) -> Home: ...
 
 
 class Ruling(Protocol):

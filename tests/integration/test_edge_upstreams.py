@@ -94,7 +94,7 @@ async def test_the_request_goes_on_untouched_with_a_decision_and_without_the_tok
             "PATCH",
             "/orders/a%2Fb;c?x=%20y&x=",
             headers=stand.bearer("ann")
-            | {"x-note": "1", "domicile-decision": "v1.forged", "domicile-hop": "1", "te": "trailers"},
+            | {"x-note": "1", "domicile-decision": "v1.forged", "domicile-note": "1", "te": "trailers"},
             content=b"hello",
         )
         seen = response.json()
@@ -105,7 +105,7 @@ async def test_the_request_goes_on_untouched_with_a_decision_and_without_the_tok
             headers["domicile-decision"], CLOCK.unix_s(), service=decision.service
         )
         assert (decision.verb, decision.epoch, decision.purpose) == (Verb.WRITE, 7, "service")
-        assert not {"authorization", "domicile-hop", "te", "connection"} & set(headers)
+        assert not {"authorization", "domicile-note", "te", "connection"} & set(headers)
         assert headers["x-note"] == "1"
         assert headers["x-forwarded-for"] == "127.0.0.1"
         assert headers["via"] == "1.1 domicile"

@@ -1,5 +1,6 @@
 """Whatever arrives, the edge's cores answer, and never more than the facts allow."""
 
+import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -24,16 +25,23 @@ from gateway.edge.core import Admitted, Gathered, judge
 from gateway.edge.headers import read_request, read_response
 from gateway.edge.ports import Homeless
 from gateway.edge.target import Route, Target, target_of
+from gateway.identity.actors import NOT_HERE, Actor, Narrowed
 from gateway.identity.address import client_address, networks
 from gateway.identity.tokens import Identity, Unidentified
+from routing_rules.policy import Actor as Entry
 from routing_rules.rules import load
 from tests.stands.edge import CLOCK, REGION_ROOT, policy_text
 
 ADDRESSES = {"eu-de": "127.0.0.1:1", "us-va": "127.0.0.1:2"}
 EU = RegionId("eu")
-BOOK = Book(
-    load(policy_text(ADDRESSES, ADDRESSES)), FeedSeq(1), region=EU, root=("r1", Secret(REGION_ROOT)), clock=CLOCK
+DESK = Actor(name=ServiceId("support-desk"), narrowed=Narrowed(), until=2e9)
+ENTRY = Entry(
+    country=Country("DE"), services=(ServiceId("orders"),), jurisdictions=(JurisdictionId("eu"),), verbs=(Verb.READ,)
 )
+LOADED = load(policy_text(ADDRESSES, ADDRESSES))
+POLICY = msgspec.structs.replace(LOADED.policy, actors={DESK.name: ENTRY}, travellers={"default": "hairpin"})
+RULES = msgspec.structs.replace(LOADED, policy=POLICY)
+BOOK = Book(RULES, FeedSeq(1), region=EU, root=("r1", Secret(REGION_ROOT)), clock=CLOCK)
 ANN = Identity(login=(LookupKey("a" * 32),), email=(), until=2e9)
 
 placements = st.builds(
@@ -56,7 +64,8 @@ gatherings = st.builds(
     Gathered,
     target=st.builds(Target, st.sampled_from(["orders", "records"]).map(ServiceId), st.sampled_from(Route)),
     verb=st.sampled_from([Verb.READ, Verb.WRITE]),
-    acts_for=st.booleans(),
+    acting=st.sampled_from([None, NOT_HERE, DESK]),
+    ingress=st.sampled_from([None, None, RegionId("us"), RegionId("??")]),
     who=st.one_of(st.just(ANN), st.sampled_from(Unidentified)),
     home=st.one_of(st.none(), st.sampled_from(Homeless), placements),
     residence=st.one_of(st.none(), st.sampled_from(["DE", "US", "IN", "zz", "Germany", ""])),
@@ -73,14 +82,15 @@ def test_the_verdict_is_total_and_admits_only_what_the_facts_allow(facts: Gather
     assert outcome == judge(facts, BOOK, EU)
     if not isinstance(outcome, Admitted):
         return
-    assert not facts.acts_for
+    assert (facts.ingress is None) == (outcome.crosses is None)
+    assert outcome.actor == (None if facts.acting is None else "service:support-desk")
     assert BOOK.policy.cells[outcome.cell].region == EU
     assert outcome.hosts == BOOK.policy.services[outcome.service].hosts[outcome.cell]
     if facts.target.route is Route.ANONYMOUS:
         assert outcome.subject is None
         assert outcome.digest is None
         return
-    assert isinstance(facts.who, Identity)
+    assert isinstance(facts.who, Identity) or outcome.actor is not None
     if outcome.verb is Verb.SIGNUP:
         assert facts.home is Homeless.NONE
         assert facts.target.route is Route.SIGNUP

@@ -61,8 +61,14 @@ def policy_text(orders: dict[str, str], records: dict[str, str]) -> str:
 
     return f"""
 [product]
+citizenship = "residence"
 [directory]
 country = "DE"
+[operator]
+country = "DE"
+sectors = []
+recipient_classes = []
+overlays = []
 [regions.eu]
 country = "DE"
 origin = "https://eu.example.com"
@@ -131,6 +137,15 @@ class MemoryHomes:
     async def refresh(self, key: LookupKey, *, newer_than: Epoch) -> Home:
         self.refreshed += 1
         return self._ask(key)
+
+    async def subject(self, subject_id: SubjectId) -> Home:
+        if self.dark:
+            return Homeless.UNKNOWN
+        return next((home for home in self.truth.values() if home.subject_id == subject_id), Homeless.NONE)
+
+    async def refresh_subject(self, subject_id: SubjectId, *, newer_than: Epoch) -> Home:
+        self.refreshed += 1
+        return await self.subject(subject_id)
 
     def _ask(self, key: LookupKey) -> Home:
         if self.dark:

@@ -134,7 +134,7 @@ def test_ambiguous_framing_or_credentials_are_refused(headers: list[tuple[bytes,
 def test_acting_for_somebody_is_noticed(name: bytes) -> None:
     fields = read_request([(name, b"x")])
     assert not isinstance(fields, Problem)
-    assert fields.acts_for
+    assert fields.acts_for is not None
 
 
 def test_answers_lose_house_headers_and_framing_and_keep_the_rest() -> None:

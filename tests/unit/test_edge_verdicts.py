@@ -11,10 +11,12 @@ from foundation.mute import Secret
 from foundation.problems import Code
 from foundation.words import Country, Epoch, FeedSeq, LookupKey, RegionId, ServiceId, Verb
 from gateway.edge.book import Book
-from gateway.edge.core import Admitted, Gathered, Refused, challenge, judge, unidentified
+from gateway.edge.core import Admitted, Gathered, Refused, judge
 from gateway.edge.desk import _agreed
 from gateway.edge.ports import Homeless
 from gateway.edge.target import Route, Target
+from gateway.edge.unidentified import challenge, unidentified
+from gateway.identity.actors import NOT_HERE
 from gateway.identity.tokens import Identity, Unidentified
 from routing_rules.facts import SubjectFacts
 from routing_rules.rules import load
@@ -32,7 +34,7 @@ ANN = Identity(login=(LookupKey("a" * 32),), email=(LookupKey("e" * 32),), until
 
 
 def outcome(service: str = "orders", route: Route = Route.ORDINARY, **facts: Any) -> Admitted | Refused:
-    gathered = {"verb": Verb.READ, "acts_for": False, "who": ANN, "home": placement(), "residence": None} | facts
+    gathered = {"verb": Verb.READ, "who": ANN, "home": placement(), "residence": None} | facts
     return judge(Gathered(target=Target(ServiceId(service), route), **gathered), BOOK, RegionId("eu"))
 
 
@@ -65,7 +67,7 @@ def test_a_person_of_another_region_is_told_where() -> None:
         ({"home": Homeless.NONE}, Code.NO_HOME),
         ({"home": Homeless.UNKNOWN}, Code.HOME_UNKNOWN),
         ({"home": None}, Code.HOME_UNKNOWN),
-        ({"acts_for": True}, Code.FORBIDDEN),
+        ({"acting": NOT_HERE}, Code.FORBIDDEN),
         ({"who": Unidentified.NO_TOKEN, "home": None}, Code.UNAUTHENTICATED),
         ({"who": Unidentified.MALFORMED, "home": None}, Code.MALFORMED_TOKEN),
         ({"who": Unidentified.REFUSED, "home": None}, Code.UNAUTHENTICATED),
@@ -100,7 +102,7 @@ def test_anonymous_routes_get_no_decision_and_no_identity() -> None:
 
 
 def test_acting_for_somebody_is_refused_on_anonymous_routes_too() -> None:
-    assert code(route=Route.ANONYMOUS, acts_for=True) is Code.FORBIDDEN
+    assert code(route=Route.ANONYMOUS, acting=NOT_HERE) is Code.FORBIDDEN
 
 
 def test_a_sign_up_states_its_residence_first() -> None:

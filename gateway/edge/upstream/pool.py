@@ -1,6 +1,7 @@
 """Keep-alive connections by address: bounded, fair to waiters, swept for overdue exchanges and idle connections."""
 
 import asyncio
+import ssl
 from collections import deque
 
 from foundation import logs
@@ -15,13 +16,16 @@ SWEEP_S = 0.25
 class AddressPool:
     """The connections to one address."""
 
-    def __init__(self, address: str, limits: Upstream, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, address: str, limits: Upstream, loop: asyncio.AbstractEventLoop, tls: ssl.SSLContext | None = None
+    ) -> None:
         self.address = address
         self._host, _, port = address.rpartition(":")
         self._host = self._host.strip("[]")
         self._port = int(port)
         self._limits = limits
         self._loop = loop
+        self._tls = tls
         self._open: set[Connection] = set()
         self._idle: list[Connection] = []
         self._reserved = 0
@@ -99,7 +103,7 @@ class AddressPool:
         try:
             async with asyncio.timeout(self._limits.connect_s):
                 _, made = await self._loop.create_connection(
-                    lambda: Connection(self._limits, self._forget, self._loop), self._host, self._port
+                    lambda: Connection(self._limits, self._forget, self._loop), self._host, self._port, ssl=self._tls
                 )
         except (OSError, TimeoutError) as exc:
             raise UpstreamFailed(Fault.CONNECT) from exc
@@ -154,17 +158,18 @@ class AddressPool:
 
 
 class Pools:
-    """Pools by address; `sweep` is a worker of the process."""
+    """Pools by address; `sweep` is a worker of the process. With `tls` every connection speaks it, to whom the address names."""
 
-    def __init__(self, limits: Upstream) -> None:
+    def __init__(self, limits: Upstream, *, tls: ssl.SSLContext | None = None) -> None:
         self._limits = limits
+        self._tls = tls
         self._pools: dict[str, AddressPool] = {}
 
     def of(self, address: str) -> AddressPool:
         """Addresses come from policy, so there are few."""
         pool = self._pools.get(address)
         if pool is None:
-            pool = self._pools[address] = AddressPool(address, self._limits, asyncio.get_running_loop())
+            pool = self._pools[address] = AddressPool(address, self._limits, asyncio.get_running_loop(), self._tls)
         return pool
 
     async def sweep(self) -> None:

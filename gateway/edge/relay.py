@@ -1,0 +1,141 @@
+"""The two sides of an exchange between client and upstream: body up, answer down. The same towards a service and another region.
+
+A broken answer breaks off towards the client too: never a forged end.
+"""
+
+import asyncio
+from typing import Any
+
+from starlette.types import Send
+
+from foundation import logs
+from foundation.problems import Code, Problem
+from gateway.edge.body import Body
+from gateway.edge.desk import Request
+from gateway.edge.headers import RequestFields, read_response
+from gateway.edge.observed import FAULTS
+from gateway.edge.upstream.connection import Fault, ResponseHead, UpstreamFailed
+from gateway.edge.upstream.forwarder import Exchange
+
+log = logs.get(__name__)
+
+WATCH_AFTER_S = 0.05
+"""A client's leaving is watched for once an answer takes longer than this; a watcher per request costs more than most answers."""
+VIA = b"1.1 domicile"
+STALLED = Problem(code=Code.BAD_REQUEST, detail="the body did not arrive in time")
+
+
+class ClientLeft(Exception):
+    """The client closed its connection; there is nobody to answer."""
+
+
+class AnswerBroken(Exception):
+    """The upstream broke off inside its answer; the server closes the client's connection, so the end is not mistaken for one."""
+
+
+class Helper:
+    """The second task of an exchange, where it needs one: it sends a streamed body, or watches for the client's leaving."""
+
+    __slots__ = ("_body", "_exchange", "_loop", "_task", "_timer")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, body: Body, exchange: Exchange) -> None:
+        self._loop = loop
+        self._body = body
+        self._exchange = exchange
+        self._task: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        if exchange.connection.request_done:
+            self._timer = loop.call_later(WATCH_AFTER_S, self._watch)
+        else:
+            self._task = loop.create_task(body.pump(exchange.connection), name="edge body")
+
+    def _watch(self) -> None:
+        self._timer = None
+        self._task = self._loop.create_task(self._body.watch(self._exchange.connection), name="edge watch")
+
+    def end(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+
+
+async def read_small(body: Body, *, stall_s: float) -> Problem | None:
+    """Reads a small body whole before a connection is taken. Raises ClientLeft."""
+    if not body.read and not body.streams and not await body.read_whole(stall_s=stall_s):
+        if body.gone:
+            raise ClientLeft
+        return STALLED
+    return None
+
+
+def request_line(request: Request) -> bytes:
+    return b"%b %b HTTP/1.1\r\n" % (request.method.encode("ascii"), raw_target(request))
+
+
+def raw_target(request: Request) -> bytes:
+    return b"%b?%b" % (request.raw_path, request.query) if request.query else request.raw_path
+
+
+def via(fields: RequestFields) -> bytes:
+    return b", ".join((*fields.via, VIA))
+
+
+def framed(fields: RequestFields, body: Body) -> bytes:
+    """The fields that frame the body, the empty line, and the body if it is whole."""
+    framing = b""
+    if fields.chunked:
+        # a body that was kept whole has a length by now
+        framing = (
+            b"transfer-encoding: chunked\r\n" if body.whole is None else b"content-length: %d\r\n" % len(body.whole)
+        )
+    elif fields.content_length is not None:
+        framing = b"content-length: %d\r\n" % fields.content_length
+    return b"%b\r\n%b" % (framing, body.whole) if body.whole else framing + b"\r\n"
+
+
+async def relay(
+    request: Request,
+    head: ResponseHead,
+    stated: list[tuple[bytes, bytes]],
+    exchange: Exchange,
+    body: Body,
+    helper: Helper,
+    send: Send,
+    place: dict[str, Any],
+) -> None:
+    """Sends the answer on, with the `stated` fields added, while it arrives. `place` names the upstream in the log.
+
+    Raises AnswerBroken once something was sent, UpstreamFailed(CLIENT_GONE).
+    """
+    connection = exchange.connection
+    headers = read_response(head.headers, status=head.status, head_only=request.method == "HEAD")
+    headers.extend(stated)
+    early = not connection.request_done
+    if early and head.status >= 300:
+        # Refused before the body was read: no more of it is sent, and the connection ends with the answer.
+        helper.end()
+        headers.append((b"connection", b"close"))
+    await send({"type": "http.response.start", "status": head.status, "headers": headers})
+    while True:
+        data = connection.take()
+        done = connection.complete
+        if done and early and not body.read:
+            await send({"type": "http.response.body", "body": data, "more_body": True})
+            helper.end()
+            await body.linger()
+            data = b""
+        if data or done:
+            await send({"type": "http.response.body", "body": data, "more_body": not done})
+        if done:
+            return
+        try:
+            await connection.arrived()
+        except UpstreamFailed as exc:
+            if exc.fault is Fault.CLIENT_GONE:
+                raise
+            FAULTS.labels(exc.fault.value).inc()
+            log.warning("answer_broken", reason=exc.fault.value, trace_id=request.trace.trace_id, **place)
+            raise AnswerBroken from exc
