@@ -65,7 +65,6 @@ class CrossingCalls:
         if refused is not None:
             raise ProblemError(refused)
         crossing = (await body_json(request, CrossingRequest, bytes_max=BODY_BYTES_MAX)).crossing
-        crossing = msgspec.structs.replace(crossing, at=crossing.at_us / 1_000_000)
         if not context.rules.accepts(crossing.rules, context.clock.monotonic_s()):
             raise refuse(Code.CELL_BEHIND, "decided under rules that do not hold here", retry_after_s=1)
         refused = problem_of(crossing, cell=context.cell, policy=rules.policy, now_s=context.clock.unix_s())

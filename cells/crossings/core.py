@@ -56,9 +56,12 @@ class Crossing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     observed_country: Annotated[Country, _COUNTRY] | None = None
     trace_id: Annotated[str, Meta(pattern=r"^[0-9a-f]{32}$(?!\n)")]
 
+    def __post_init__(self) -> None:
+        # As finely as a database keeps it, so that what comes back equals what was given.
+        msgspec.structs.force_setattr(self, "at", self.at_us / 1_000_000)
+
     @property
     def at_us(self) -> int:
-        """Microseconds, which is how finely a database keeps it."""
         return round(self.at * 1_000_000)
 
 
@@ -86,7 +89,7 @@ def event_of(crossing: Crossing, booked_by: ActorId) -> Event:
     details = {name: value for name, value in fields.items() if name not in ("id", "at", "subject_id")}
     return Event(
         id=EVENT_PREFIX + crossing.id,
-        at=crossing.at_us / 1_000_000,
+        at=crossing.at,
         kind=Kind.CROSSING,
         actor=booked_by,
         subject_id=crossing.subject_id,
