@@ -21,6 +21,10 @@ class Cover(msgspec.Struct, frozen=True):
     edge: Edge | None = None
     gateways: tuple[tuple[Gateway, Instrument | None], ...] = ()
 
+    @property
+    def needs_evidence(self) -> bool:
+        return any(shown is not None for _, shown in self.gateways)
+
 
 class Missing(msgspec.Struct, frozen=True):
     """What an alternative lacks: its first row without evidence, every requirement without, and the tags that it would have to cover."""
@@ -36,10 +40,10 @@ def covering(ways: Ways, item: str | None, sight: Sight, on_file: Sequence[Held]
         if sight.covers(edge, item):
             return Cover(item, edge)
     for rows in ways.free:
-        if all(sight.covers(row, item) for row in rows):
+        if sight.all_cover(rows, item):
             return Cover(item, gateways=tuple((row, None) for row in rows))
     for rows in ways.bound:
-        if all(sight.covers(row, item) for row in rows):
+        if sight.all_cover(rows, item):
             shown = _shown(rows, item, on_file)
             if shown is not None:
                 return Cover(item, gateways=shown)
@@ -64,9 +68,7 @@ def lacking(
     ways: Ways, uncovered: Sequence[str | None], sight: Sight, on_file: Sequence[Held]
 ) -> tuple[Missing, ...] | None:
     """What each alternative that would do for uncovered items lacks. None if for an item there is none, or nothing is uncovered."""
-    would_do = {
-        item: [rows for rows in ways.bound if all(sight.covers(row, item) for row in rows)] for item in uncovered
-    }
+    would_do = {item: [rows for rows in ways.bound if sight.all_cover(rows, item)] for item in uncovered}
     if not would_do or not all(would_do.values()):
         return None
     found: list[Missing] = []

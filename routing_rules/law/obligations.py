@@ -1,7 +1,7 @@
 """Duties: which come with a transfer, and all that a regime has. docs/evaluation.md, section 4, point 7."""
 
 import datetime
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -29,8 +29,8 @@ class Crossing(msgspec.Struct, frozen=True):
     purpose: str
     to: Place
     sight: Sight
-    evidenced: tuple[Gateway, ...]
-    relied_on: tuple[Gateway, ...]
+    evidenced: Sequence[Gateway]
+    relied_on: Sequence[Gateway]
     by_gateway: bool
 
 

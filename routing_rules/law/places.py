@@ -12,7 +12,7 @@ import msgspec
 from foundation.words import Country, JurisdictionId
 from routing_rules.law.calendar import eligible, holds
 from routing_rules.law.questions import Location
-from routing_rules.law.truth import Truth, some
+from routing_rules.law.truth import Truth
 from routing_rules.pack import Kind, Pack
 from routing_rules.pack.rows import Member
 from routing_rules.policy import Profile
@@ -90,14 +90,13 @@ class Atlas:
 
     def within(self, region: tuple[str, ...], place: Place, at: datetime.date) -> Truth:
         """Is the place in a region: an id, or a group, of the list? Schemes are no places, so none is a region."""
-        return some(
-            Truth.YES
-            if name in place.names
-            else self._in_group(name, place, at)
-            if name.startswith(GROUP)
-            else Truth.NO
-            for name in region
-        )
+        found = Truth.NO
+        for name in region:
+            if name in place.names:
+                return Truth.YES
+            if name.startswith(GROUP):
+                found = max(found, self._in_group(name, place, at))
+        return found
 
     def _in_group(self, to: str, place: Place, at: datetime.date) -> Truth:
         """A member that is only a scheme inside the place, no member that counts, or an incomplete list leave it open."""

@@ -42,9 +42,9 @@ class Alternative(msgspec.Struct, frozen=True):
 class Ways(msgspec.Struct, frozen=True):
     """What is open for a case as far as day, destination, recipient and counts go. `free` asks for no evidence, `bound` does."""
 
-    edges: tuple[Edge, ...]
-    free: tuple[tuple[Gateway, ...], ...]
-    bound: tuple[tuple[Gateway, ...], ...]
+    edges: Sequence[Edge]
+    free: Sequence[tuple[Gateway, ...]]
+    bound: Sequence[tuple[Gateway, ...]]
 
 
 class Sheet:
@@ -71,27 +71,28 @@ class Sheet:
         self._turns: list[Turn] = sorted(set(turning), key=lambda turn: (turn[0], turn[1] or ""))
         self._days = [day for day, _ in self._turns]
 
-    def denies_on(self, at: datetime.date) -> Iterator[Deny]:
-        return (row for row in self._denies if holds(row, at))
+    def denies_on(self, at: datetime.date) -> Sequence[Deny]:
+        return [row for row in self._denies if holds(row, at)] if self._denies else ()
 
     def edges_towards(self, place: Place) -> Iterator[Edge]:
         """Those that may name the place, whatever the day."""
-        for to in (*place.names, *place.schemes, ANYWHERE, *self._edge_groups):
-            yield from self._edges.get(to, ())
+        if self._edges:
+            for to in (*place.names, *sorted(place.schemes), ANYWHERE, *self._edge_groups):
+                yield from self._edges.get(to, ())
 
     def ways(self, case: Case, atlas: Atlas, tally: Tally) -> Ways:
-        edges = tuple(
+        edges = [
             row
             for row in self.edges_towards(case.place)
             if holds(row, case.at) and reaches(row, case, atlas) is Truth.YES and proven(row, case)
-        )
+        ]
         free: list[tuple[Gateway, ...]] = []
         bound: list[tuple[Gateway, ...]] = []
         for alternative in self.alternatives:
             rows = counting(alternative, case, atlas)
-            if rows and all(proven(row, case) and tally.fits(row.threshold_ids, case.at) for row in rows):
-                (free if all(row.requirement == "none" for row in rows) else bound).append(rows)
-        return Ways(edges, tuple(free), tuple(bound))
+            if rows and _fit(rows, case, tally):
+                (free if _asks_nothing(rows) else bound).append(rows)
+        return Ways(edges, free, bound)
 
     def changes(self, place: Place, at: datetime.date) -> datetime.date | None:
         """The first day after `at` on which something starts or stops that speaks of the place."""
@@ -105,7 +106,21 @@ def counting(alternative: Alternative, case: Case, atlas: Atlas) -> tuple[Gatewa
     """Its rows of the day, if it reaches the place."""
     if atlas.matches(alternative.to, case.place, case.at) is not Truth.YES:
         return ()
-    return tuple(row for row in alternative.rows if holds(row, case.at))
+    return tuple([row for row in alternative.rows if holds(row, case.at)])
+
+
+def _fit(rows: Iterable[Gateway], case: Case, tally: Tally) -> bool:
+    """Is the recipient proven to be what each row asks for, and do the counts lie in its ranges?"""
+    for row in rows:
+        if row.recipient_class and not proven(row, case):
+            return False
+        if row.threshold_ids and not tally.fits(row.threshold_ids, case.at):
+            return False
+    return True
+
+
+def _asks_nothing(rows: Iterable[Gateway]) -> bool:
+    return all(row.requirement == "none" for row in rows)
 
 
 def reaches(row: Edge, case: Case, atlas: Atlas) -> Truth:

@@ -143,6 +143,9 @@ class Sight:
         """Is any tag that holds special here?"""
         return SPECIAL in self.data.held or not self.special.isdisjoint(self.data.held)
 
+    def all_cover(self, rows: Iterable[Gateway], item: str | None) -> bool:
+        return all(self.covers(row, item) for row in rows)
+
     def covers(self, row: Edge | Gateway, item: str | None) -> bool:
         """Does a permission's tags let it cover the item (None, UNDECLARED: the data as such)?"""
         if not row.tags_only and not row.tags_except:

@@ -124,9 +124,10 @@ class Transfers:
         ways = sheet.ways(case, self._atlas, self._tally)
         items = (None, *case.data.items)
         covers = [covering(ways, item, sight, on_file) for item in items]
+        found = [cover for cover in covers if cover is not None]
+        if len(found) == len(items):
+            return self._allowed(sheet, case, sight, found)
         uncovered = [item for item, cover in zip(items, covers, strict=True) if cover is None]
-        if not uncovered:
-            return self._allowed(sheet, case, sight, [cover for cover in covers if cover is not None])
         declared = [item for item in uncovered if item != UNDECLARED]
         lacks = lacking(ways, declared, sight, on_file)
         if lacks is None:
@@ -163,13 +164,8 @@ class Transfers:
             purpose=case.purpose,
             to=case.place,
             sight=sight,
-            evidenced=tuple(row for cover in covers for row, shown in cover.gateways if shown is not None),
-            relied_on=tuple(
-                row
-                for cover in covers
-                if any(shown is not None for _, shown in cover.gateways)
-                for row, _ in cover.gateways
-            ),
+            evidenced=[row for cover in covers for row, shown in cover.gateways if shown is not None],
+            relied_on=[row for cover in covers if cover.needs_evidence for row, _ in cover.gateways],
             by_gateway=any(cover.edge is None for cover in covers),
         )
         duties = self._obligations.of(sheet.regime, crossing, case.at)

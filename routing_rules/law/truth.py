@@ -11,6 +11,9 @@ class Truth(enum.IntEnum):
     UNKNOWN = 1
     YES = 2
 
+    __hash__ = int.__hash__
+    """Enum's own is many times slower."""
+
 
 def every(truths: Iterable[Truth]) -> Truth:
     """YES of none."""
