@@ -8,12 +8,20 @@ import msgspec
 
 from deploy.local import lock
 from deploy.local.keys import OPERATOR, ServiceIssuer
-from deploy.local.layout import Paths
+from deploy.local.layout import SERVICE_AUDIENCE, Paths
 from foundation.blinding import Blinder, BlindingKey
 from foundation.clock import SystemClock
 from foundation.settings import SettingsError, read_keyring
+from foundation.tokens import cell_audience
+from foundation.words import CellId
 
 CALL_S_MAX = 10.0
+
+
+class CellAddress(msgspec.Struct, frozen=True):
+    """The part of a cell's entry that commands need: its service's URL."""
+
+    service: str
 
 
 class StackAddresses(msgspec.Struct, frozen=True):
@@ -21,6 +29,7 @@ class StackAddresses(msgspec.Struct, frozen=True):
 
     directory: dict[str, str]
     regions: dict[str, dict[str, str]]
+    cells: dict[CellId, CellAddress] = {}
 
 
 def addresses(state: Path) -> StackAddresses:
@@ -105,3 +114,21 @@ class Directory:
         """The directory takes lookup keys only, so identifiers are blinded here. Raises SettingsError."""
         ring = read_keyring(self._paths.keyring("blinding"))
         return Blinder(tuple(BlindingKey(kid, key) for kid, key in ring))
+
+
+class CellService:
+    """One cell's service as the operator of this machine's stack, under a credential that opens no other cell and no directory."""
+
+    def __init__(self, state: Path, cell: CellId) -> None:
+        """Raises SettingsError."""
+        known = addresses(state).cells.get(cell)
+        if known is None:
+            raise SettingsError(f"this stack has no cell {cell}")
+        self._url = known.service
+        issuer = ServiceIssuer.read(Paths(state.absolute()).service_issuer_key)
+        audience = cell_audience(SERVICE_AUDIENCE, cell)
+        self._token = issuer.mint(OPERATOR[0], ("operator",), SystemClock().unix_s(), ttl_s=60, audience=audience)
+
+    def get(self, path: str, **params: Any) -> Any:
+        given = {name: value for name, value in params.items() if value is not None}
+        return call("GET", f"{self._url}{path}", token=self._token.reveal(), params=given)

@@ -1,15 +1,15 @@
 """`domicile directory`: who is where, under which epoch, since when and why; freezing and new epochs."""
 
-import datetime
 from pathlib import Path
 from typing import Any
 
 import click
 
 from foundation.settings import SettingsError
-from foundation.words import MalformedWord, parse_lookup_key, parse_subject_id
+from foundation.words import MalformedWord, SubjectId, parse_lookup_key, parse_slug, parse_subject_id
+from gateway.cli import truth
 from gateway.cli.client import Directory, addresses
-from gateway.cli.options import json_option, print_json, print_table, state_option
+from gateway.cli.options import json_option, print_json, print_table, state_option, utc
 
 _COLUMNS = ("subject", "cell", "shard", "epoch", "state", "services", "residence", "regimes")
 LIST_MAX = 1000
@@ -30,7 +30,7 @@ def _row(placement: dict[str, Any]) -> tuple[Any, ...]:
     )
 
 
-def _subject(text: str) -> str:
+def parsed_subject(text: str) -> SubjectId:
     """Raises UsageError."""
     try:
         return parse_subject_id(text)
@@ -93,13 +93,15 @@ def _parsed_keys(keys: tuple[str, ...]) -> list[str]:
 @state_option
 @json_option
 def show(subject: str, state: Path, as_json: bool) -> None:
-    """Show SUBJECT's placement."""
-    path = f"/subjects/{_subject(subject)}"
-    found = Directory(state).get(path)
+    """Show SUBJECT's page: where, why by which law, since when, and what crossed a border or was refused.
+
+    The last part is asked of the home cell, under a credential of its own; where that cell cannot be asked, the rest is shown.
+    """
+    page = truth.gathered(state, parsed_subject(subject))
     if as_json:
-        print_json(found)
+        print_json(page)
     else:
-        print_table(_COLUMNS, [_row(found["placement"])], title=f"as of event {found['as_of']}")
+        truth.print_page(page)
 
 
 @directory.command(name="list")
@@ -132,14 +134,14 @@ def _say_next(found: dict[str, Any]) -> None:
 @json_option
 def history(subject: str, limit: int, cursor: str | None, state: Path, as_json: bool) -> None:
     """Show what happened to SUBJECT's placement: who did it, and why."""
-    path = f"/subjects/{_subject(subject)}/history"
+    path = f"/subjects/{parsed_subject(subject)}/history"
     found = Directory(state).get(path, limit=limit, cursor=cursor)
     if as_json:
         print_json(found)
         return
     rows = [
         (
-            each["number"], _utc(each["at"]), each["actor"], _end(each["from"]), _end(each["to"]), each["epoch"],
+            each["number"], utc(each["at"]), each["actor"], _end(each["from"]), _end(each["to"]), each["epoch"],
             each["reason"],
         )
         for each in found["entries"]
@@ -148,24 +150,32 @@ def history(subject: str, limit: int, cursor: str | None, state: Path, as_json: 
     _say_next(found)
 
 
-def _utc(at: Any) -> str:
-    if isinstance(at, int | float):
-        return datetime.datetime.fromtimestamp(at, datetime.UTC).strftime("%Y-%m-%d %H:%M:%S")
-    return str(at)
-
-
 def _end(value: Any) -> str:
     """One side of a change: a state, or a placement's part."""
     return " ".join(str(item) for item in value.values()) if isinstance(value, dict) else str(value or "")
 
 
-@directory.command()
+class _ListByDefault(click.Group):
+    """`services SUBJECT` is short for `services list SUBJECT`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if args and args[0] not in (*self.commands, *ctx.help_option_names):
+            args = ["list", *args]
+        return super().parse_args(ctx, args)
+
+
+@directory.group(cls=_ListByDefault)
+def services() -> None:
+    """Show for which services a subject was placed, or place it for more; others are refused with not_placed_for_service."""
+
+
+@services.command(name="list")
 @click.argument("subject")
 @state_option
 @json_option
-def services(subject: str, state: Path, as_json: bool) -> None:
-    """Show for which services SUBJECT was placed; another service is refused with not_placed_for_service."""
-    path = f"/subjects/{_subject(subject)}"
+def list_services(subject: str, state: Path, as_json: bool) -> None:
+    """List the services that SUBJECT was placed for."""
+    path = f"/subjects/{parsed_subject(subject)}"
     placement = Directory(state).get(path)["placement"]
     if as_json:
         print_json({"subject_id": placement["subject_id"], "services": placement["services"]})
@@ -173,14 +183,14 @@ def services(subject: str, state: Path, as_json: bool) -> None:
         print_table(("service",), [(service,) for service in placement["services"]])
 
 
-def _change(action: str, subject: str, reason: str, epoch: int | None, state: Path, as_json: bool) -> None:
-    """A compare-and-set by the epoch that is held, or by the one given."""
-    path = f"/subjects/{_subject(subject)}"
+def _change(action: str, subject: str, reason: str, epoch: int | None, state: Path, as_json: bool, **more: Any) -> None:
+    """A compare-and-set by the epoch that is held, or by the one given; `more` goes into the body."""
+    path = f"/subjects/{parsed_subject(subject)}"
     if not reason.strip() or not reason.isprintable():
         raise click.UsageError("--reason takes a line of text that says why")
     reached = Directory(state)
     held = reached.get(path)["placement"]["epoch"] if epoch is None else epoch
-    changed = reached.post(f"{path}/{action}", {"epoch": held, "reason": reason})
+    changed = reached.post(f"{path}/{action}", {"epoch": held, "reason": reason, **more})
     placement = changed.get("placement") if isinstance(changed, dict) else None
     if placement is None:
         raise SettingsError(f"the directory's answer to {action} holds no placement")
@@ -204,6 +214,24 @@ def _changes(command: Any) -> Any:
     ):
         command = decorate(command)
     return command
+
+
+@services.command()
+@_changes
+@click.argument("service", nargs=-1, required=True)
+def add(subject: str, service: tuple[str, ...], reason: str, epoch: int | None, state: Path, as_json: bool) -> None:
+    """Place SUBJECT anew for each SERVICE besides, under a new epoch, if the rules of today still allow its cell."""
+    for name in service:
+        _slug(name)
+    _change("services", subject, reason, epoch, state, as_json, add=list(service))
+
+
+def _slug(name: str) -> None:
+    """Raises UsageError."""
+    try:
+        parse_slug(name, "service")
+    except MalformedWord as exc:
+        raise click.UsageError(str(exc)) from exc
 
 
 @directory.command()

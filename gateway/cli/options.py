@@ -1,5 +1,6 @@
 """Options that several commands share, and how they print: tables for people, JSON for scripts."""
 
+import datetime
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -49,3 +50,10 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, title:
         # Text, not markup: values come from elsewhere.
         table.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
     console.print(table)
+
+
+def utc(at: Any) -> str:
+    """Unix seconds for people; what is none, as it is."""
+    if isinstance(at, int | float):
+        return datetime.datetime.fromtimestamp(at, datetime.UTC).strftime("%Y-%m-%d %H:%M:%S")
+    return str(at)
