@@ -20,18 +20,21 @@ from foundation.server import Drain
 from foundation.settings import SettingsError, read_keyring, secret_from_env
 from foundation.tasks import Worker
 from foundation.tokens import TokenFile
-from foundation.words import RECORDS
+from foundation.words import RECORDS, CellId
 from gateway.edge.assembly import lane
 from gateway.edge.desk import Desk
 from gateway.edge.events import Recorder
 from gateway.edge.homes import DirectoryHomes
 from gateway.edge.keeper import Keeper
 from gateway.edge.upstream.pool import Pools
+from gateway.identity.actors import Actors
 from gateway.identity.address import networks
 from gateway.identity.country import CountryDatabase
 from gateway.identity.tokens import Identities
 from gateway.settings import Settings
 from gateway.skew import Skew
+from gateway.travel.assembly import travel
+from gateway.travel.bookings import Bookings
 from routing_rules.policy import STALE_S_MAX
 
 
@@ -74,9 +77,12 @@ async def opened(settings: Settings, *, drain: Drain, clock: Clock | None = None
         rules = RulesFollower(directory, follower, HeldRules(), clock)
         keeper = Keeper(rules, desk, region=settings.region, root=root, clock=clock)
         desk.trouble = keeper.problem
+        if settings.service_issuers:
+            desk.actors = Actors(http.token_verifier(settings.service_issuers, to_issuers, clock), clock)
         recorder = Recorder(lambda: _cell_services(desk))
         skew = Skew(clock)
         pools = Pools(settings.upstream)
+        away = travel(settings, Bookings(to_cells, lambda cell: _cell_service(desk, cell), clock), clock)
 
         def ready() -> Problem | None:
             return (
@@ -97,6 +103,7 @@ async def opened(settings: Settings, *, drain: Drain, clock: Clock | None = None
             proxies=proxies,
             clock=clock,
             ready=ready,
+            travel=away,
         )
         yield Gateway(
             app=app,
@@ -107,6 +114,7 @@ async def opened(settings: Settings, *, drain: Drain, clock: Clock | None = None
                 "records": lambda: recorder.deliver(to_cells),
                 "skew": lambda: skew.watch(to_directory),
                 "upstream": pools.sweep,
+                **{f"hops {number}": each.sweep for number, each in enumerate(away.pools)},
             },
         )
 
@@ -135,12 +143,14 @@ def _cell_services(desk: Desk) -> list[str]:
     """Addresses of this region's cell services: where policy says that `records` runs."""
     if desk.book is None:
         return []
-    policy = desk.book.policy
-    records = policy.services.get(RECORDS)
-    hosts = {} if records is None else records.hosts
-    return [
-        address
-        for cell in sorted(hosts)
-        if cell in policy.cells and policy.cells[cell].region == desk.region
-        for address in hosts[cell]
-    ]
+    cells = desk.book.policy.cells
+    here = sorted(cell for cell, stated in cells.items() if stated.region == desk.region)
+    return [address for cell in here for address in _cell_service(desk, cell)]
+
+
+def _cell_service(desk: Desk, cell: CellId) -> tuple[str, ...]:
+    """Addresses of one cell's service."""
+    if desk.book is None:
+        return ()
+    records = desk.book.policy.services.get(RECORDS)
+    return () if records is None else records.hosts.get(cell, ())

@@ -1,6 +1,7 @@
 """The stack's secrets: made once, kept in `secrets/`, derived keys written anew at each start; service tokens."""
 
 import base64
+import itertools
 import secrets
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from deploy.local import files
-from deploy.local.layout import REGIONS, SAMPLE_SERVICE, SERVICE_AUDIENCE, SERVICE_ISSUER, Paths
+from deploy.local.layout import REGIONS, SAMPLE_ACTOR, SAMPLE_SERVICE, SERVICE_AUDIENCE, SERVICE_ISSUER, Paths, hop_ring
 from foundation.decision_header import cell_root, service_key
 from foundation.mute import Secret
 from foundation.settings import KeyringFile, SettingsError
@@ -68,6 +69,8 @@ def ensure(paths: Paths) -> Secrets:
     _kept_ring(paths.keyring("blinding"))
     for region in REGIONS:
         _kept_ring(paths.keyring(f"cache-{region.id}"))
+    for one, other in itertools.combinations(REGIONS, 2):
+        _kept_ring(paths.keyring(hop_ring(one.id, other.id)))
     for name, ring in derived_rings(roots).items():
         files.write_if_changed(paths.keyring(name), msgspec.json.encode(ring).decode())
     databases = {server: dict.fromkeys(DATABASE_ROLES, "") for server in DATABASE_SERVERS}
@@ -203,6 +206,7 @@ OPERATOR = ("operator:cli", ("operator", "rules", "resolver"))
 def credentials() -> dict[str, tuple[str, tuple[str, ...]]]:
     """Who gets a service token: file name → (actor, roles)."""
     held: dict[str, tuple[str, tuple[str, ...]]] = {"operator": OPERATOR}
+    held[SAMPLE_ACTOR] = (f"service:{SAMPLE_ACTOR}", (f"actor:{SAMPLE_ACTOR}",))
     for region in REGIONS:
         cell = region.cell
         held[f"gateway-{region.id}"] = (f"gateway:{region.id}", ("resolver", f"gateway:{region.id}"))

@@ -19,6 +19,8 @@ SERVICE_AUDIENCE = "domicile"
 CONTROL = ProcessName("control")
 SHARDS = ("s1", "s2")
 SAMPLE_SERVICE = "orders"
+SAMPLE_ACTOR = "support-desk"
+"""The service of the policy's `[actors]` that acts for people."""
 
 
 class Region(msgspec.Struct, frozen=True):
@@ -77,6 +79,11 @@ def matching(pattern: str) -> tuple[ProcessName, ...]:
     close = difflib.get_close_matches(pattern, names, n=1, cutoff=0.4)
     hint = f"; did you mean {close[0]}?" if close else f"; the processes are {', '.join(names)}"
     raise ValueError(f"no process is called {pattern}{hint}")
+
+
+def hop_ring(one: str, other: str) -> str:
+    """The keyring that the gateways of two regions share, by name."""
+    return "hop-{}-{}".format(*sorted((one, other)))
 
 
 def env_prefix(cell: str, shard: str) -> str:

@@ -18,6 +18,7 @@ from deploy.local.layout import (
     Region,
     database_name,
     env_prefix,
+    hop_ring,
 )
 from foundation.mute import Secret
 from foundation.settings import SettingsError
@@ -132,6 +133,7 @@ def _orders(layout: Layout, region: Region) -> str:
 
 def _gateway(layout: Layout, region: Region) -> str:
     name = f"gateway-{region.id}"
+    peers = [each.id for each in REGIONS if each.id != region.id]
     return toml(
         {
             "region": region.id,
@@ -148,6 +150,9 @@ def _gateway(layout: Layout, region: Region) -> str:
             "cache_mac_keyring": str(layout.paths.keyring(f"cache-{region.id}")),
             "trusted_proxies": ["127.0.0.1/32"],
             "country_database": "",
+            **_service_issuers(layout),
+            "hop_keyrings": {peer: str(layout.paths.keyring(hop_ring(region.id, peer))) for peer in peers},
+            "hop_routes": {peer: [layout.url(f"gateway-{peer}")] for peer in peers},
         }
     )
 

@@ -115,3 +115,9 @@ def test_tokens_of_two_processes_differ_and_last_ten_minutes_at_most() -> None:
     assert credentials["gateway-in"] == ("gateway:in", ("resolver", "gateway:in"))
     assert keys.TOKEN_S <= 600
     assert keys.TOKEN_RENEW_S < keys.TOKEN_S
+
+
+def test_two_regions_share_a_hop_keyring_that_no_third_holds(paths: Paths) -> None:
+    keys.ensure(paths)
+    rings = [read_keyring(paths.keyring(name)) for name in ("hop-eu-us", "hop-eu-in", "hop-in-us")]
+    assert len({ring[0][1].reveal() for ring in rings}) == 3
