@@ -388,3 +388,10 @@ def test_so_many_mistakes_are_kept_and_the_rest_is_counted() -> None:
     found = mistakes(BARE + "[travellers]\n" + "".join(f'x{n} = "home"\n' for n in range(1000)))
     assert len(found) == 201
     assert found[-1] == "and 800 or more further mistakes"
+
+
+def test_very_many_services_with_mistakes_end_the_comparing() -> None:
+    services = "".join(f'[services.s{n}]\npurpose = "x"\n[services.s{n}.hosts]\nq = ["a:1"]\n' for n in range(300))
+    found = mistakes(BARE + services)
+    assert len(found) <= 201
+    assert "services.s0.hosts: names no hosts for cell eu-de" in found[0]
