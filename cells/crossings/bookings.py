@@ -20,8 +20,9 @@ BATCH_MAX = 100
 BATCHES_MAX = 2
 """Transactions at a time on one shard: one waits for the disk while the next one fills."""
 WAITING_MAX = 2_000
-BOOK_S_MAX = 2.0
-"""Longest wait of a caller. Whoever is refused by it may find the crossing booked later, never the other way round."""
+BOOK_S_MAX = 1.5
+"""Longest wait of a caller, under the two seconds that gateways wait. Whoever is refused by it may find the crossing booked later,
+never the other way round."""
 
 
 class Bookings:
