@@ -107,8 +107,8 @@ class Directory:
         given = {name: value for name, value in params.items() if value is not None}
         return call("GET", f"{self._url}/v1{path}", token=self._token.reveal(), params=given)
 
-    def post(self, path: str, body: Any) -> Any:
-        return call("POST", f"{self._url}/v1{path}", token=self._token.reveal(), body=body)
+    def post(self, path: str, body: Any, headers: dict[str, str] | None = None) -> Any:
+        return call("POST", f"{self._url}/v1{path}", token=self._token.reveal(), body=body, headers=headers)
 
     def blinder(self) -> Blinder:
         """The directory takes lookup keys only, so identifiers are blinded here. Raises SettingsError."""

@@ -1,0 +1,85 @@
+"""`domicile rules diff`: what two rules decide differently."""
+
+import datetime
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from gateway.cli.client import Directory
+from gateway.cli.options import json_option, print_json, state_option
+from gateway.cli.rules.reading import at_option, console, day_of, rules_of, text_of
+from routing_rules.compare import HOME, Change, differences
+from routing_rules.explain import NOT_LEGAL_ADVICE
+from routing_rules.rules import Rules
+
+_HISTORICAL = re.compile(r"@\d+\Z|sha256:[0-9a-f]{64}\Z")
+_COUNTRIES_SHOWN_MAX = 12
+_PAGES_MAX = 100
+
+
+@click.command()
+@click.argument("before")
+@click.argument("after")
+@state_option
+@at_option
+@json_option
+def diff(before: str, after: str, state: Path, at: datetime.datetime | None, as_json: bool) -> None:
+    """Show which countries x services BEFORE and AFTER answer differently: policy files, or @SEQ or sha256:… of the directory's history."""
+    day = day_of(at)
+    a, b = (named(one, state) for one in (before, after))
+    changes = differences(a, b, day)
+    if as_json:
+        print_json({"before": a.digest, "after": b.digest, "at": day, "changes": changes, "notice": NOT_LEGAL_ADVICE})
+        return
+    print_changes(changes, day)
+    click.echo(NOT_LEGAL_ADVICE)
+
+
+def named(name: str, state: Path) -> Rules:
+    """Rules by file, `@SEQ`, or digest; the last two are asked of the stack's directory. Raises ClickException."""
+    if not _HISTORICAL.match(name):
+        return rules_of(text_of(Path(name)), name)
+    directory = Directory(state)
+    digest = name if name.startswith("sha256:") else digest_at(int(name.removeprefix("@")), directory)
+    return rules_of(directory.get(f"/rules/{digest}")["policy"], name)
+
+
+def digest_at(seq: int, directory: Directory) -> str:
+    """The digest that was published as feed event `seq`. Raises ClickException where none was."""
+    cursor: str | None = None
+    for _ in range(_PAGES_MAX):
+        page = directory.get("/rules/history", cursor=cursor, limit=100)
+        for entry in page["entries"]:
+            if entry["seq"] == seq:
+                return str(entry["digest"])
+        cursor = page["next"]
+        if cursor is None or page["entries"][-1]["seq"] < seq:
+            break
+    raise click.ClickException(f"no rules were published as @{seq}; see `domicile rules history`")
+
+
+def print_changes(changes: Sequence[Change], day: datetime.date) -> None:
+    """One line a change, one word for a whole regime."""
+    screen = console()
+    if not changes:
+        screen.print(f"Nothing is decided differently on {day}.", markup=False)
+        return
+    for change in changes:
+        where = "" if change.where == HOME else f" {change.where}"
+        screen.print(
+            f"{people(change)}: {change.service}{where}: {change.before} -> {change.after}"
+            + (f" ({change.ground})" if change.where == HOME else ""),
+            markup=False,
+            soft_wrap=True,
+        )
+    told = {(country, change.service) for change in changes for country in change.countries}
+    screen.print(f"{len(told)} of countries x services change on {day}", markup=False)
+
+
+def people(change: Change) -> str:
+    """`eu 38 countries (AT BE …)`, or the one country."""
+    count = len(change.countries)
+    listed = " ".join(change.countries[:_COUNTRIES_SHOWN_MAX]) + (" …" if count > _COUNTRIES_SHOWN_MAX else "")
+    return f"{change.regime} {listed}" if count == 1 else f"{change.regime} {count} countries ({listed})"
