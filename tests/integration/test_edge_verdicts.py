@@ -268,7 +268,9 @@ async def test_metrics_and_preview_are_the_gateways_own(folder: Path) -> None:
         ).json()
         assert (preview["jurisdiction"], preview["region"], preview["home"]) == ("us", "us", "https://us.example.com")
         assert (await http.get("/.well-known/domicile/preview")).json()["code"] == "residence_required"
-        assert preview["questions"] == []
+        assert preview["questions"] == ["residence_observed_elsewhere"], "the stand's addresses point at France"
+        french = {"residence": "FR", "service": "orders"}
+        assert (await http.get("/.well-known/domicile/preview", params=french)).json()["questions"] == []
         told = {"residence": "DE", "subdivision": "US-TX", "service": "orders"}
         assert (await http.get("/.well-known/domicile/preview", params=told)).json()["code"] == "bad_request"
         twice = await http.get("/.well-known/domicile/preview?residence=DE&residence=US&service=orders")
