@@ -15,11 +15,11 @@ from routing_rules.law.tags import Sight
 from routing_rules.law.truth import Truth
 from routing_rules.pack import Pack
 from routing_rules.pack.rows import Gateway, Obligation
+from routing_rules.pack.triggers import THRESHOLD_TRIGGER
 from routing_rules.policy import Profile
 
 _EU = JurisdictionId("eu")
 _SALE = "sale"
-_THRESHOLD = "threshold_"
 
 
 class Crossing(msgspec.Struct, frozen=True):
@@ -54,7 +54,7 @@ def _sells_consumer_health(crossing: Crossing) -> bool:
     return crossing.purpose == _SALE and "consumer_health" in crossing.sight.may
 
 
-_FITS: dict[str, Callable[[Crossing], bool]] = {
+FITS: dict[str, Callable[[Crossing], bool]] = {
     "transfer_planned": _always,
     "first_transfer": _always,
     "foreign_processing": _always,
@@ -95,20 +95,22 @@ class Obligations:
     def turns(self, regime: JurisdictionId) -> list[Turn]:
         """The days on which duties of a transfer change."""
         rows = [row for row, _ in self._by_regime.get(regime, ()) if _is_of_transfers(row.trigger)]
-        thresholds = [row.trigger.removeprefix(_THRESHOLD) for row in rows if row.trigger.startswith(_THRESHOLD)]
+        thresholds = [
+            row.trigger.removeprefix(THRESHOLD_TRIGGER) for row in rows if row.trigger.startswith(THRESHOLD_TRIGGER)
+        ]
         return [*turns(rows), *self._tally.turns(thresholds)]
 
     def _fits(self, trigger: str, crossing: Crossing, at: datetime.date) -> bool:
-        fits = _FITS.get(trigger)
+        fits = FITS.get(trigger)
         if fits is not None:
             return fits(crossing)
-        if trigger.startswith(_THRESHOLD):
-            return self._tally.reached(trigger.removeprefix(_THRESHOLD), at) is Truth.YES
+        if trigger.startswith(THRESHOLD_TRIGGER):
+            return self._tally.reached(trigger.removeprefix(THRESHOLD_TRIGGER), at) is Truth.YES
         return False
 
 
 def _is_of_transfers(trigger: str) -> bool:
-    return trigger in _FITS or trigger.startswith(_THRESHOLD)
+    return trigger in FITS or trigger.startswith(THRESHOLD_TRIGGER)
 
 
 def _duty(row: Obligation, citations: Citations) -> Duty:
