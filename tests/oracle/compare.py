@@ -8,12 +8,13 @@ from pathlib import Path
 import routing_rules.pack
 from foundation.words import Country
 from routing_rules.facts import SubjectFacts
-from routing_rules.law import Law
+from routing_rules.law.law import Law
 from routing_rules.law.questions import Finding, TransferQuestion
 from tests.oracle.ask import Asker, Case
 from tests.oracle.crossing import transfer
+from tests.oracle.engine import law_of
 from tests.oracle.keeping import storage
-from tests.oracle.naive import Oracle, World
+from tests.oracle.naive import Oracle
 from tests.oracle.tables import Tables, read
 
 PER_WORLD = 50
@@ -22,10 +23,6 @@ PER_WORLD = 50
 
 def bundled_tables() -> Tables:
     return read(Path(routing_rules.pack.__file__).parent)
-
-
-def law_of(world: World) -> Law:
-    return Law(routing_rules.pack.bundled(), world.profile, world.operator, world.instruments)
 
 
 def cases(tables: Tables, seed: int, number: int) -> Iterator[Case]:
