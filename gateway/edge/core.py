@@ -332,4 +332,10 @@ def _no(code: Code, detail: str) -> Refused:
     return Refused(problem=Problem(code=code, detail=detail))
 
 
-_CONTRADICTION = _no(Code.HOME_UNKNOWN, "placement and rules contradict each other")
+_CONTRADICTION = Refused(
+    problem=Problem(
+        code=Code.HOME_UNKNOWN,
+        detail="what is known of the home contradicts itself just now",
+        retry_after_s=RETRY_AFTER_S,
+    )
+)

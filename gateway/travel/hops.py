@@ -19,7 +19,7 @@ class Hops:
         self._clock = clock
         self._minters = {peer: HopMinter(here, peer, ring) for peer, ring in rings.items()}
         self._verifier = HopVerifier(here, rings)
-        self._nonces = nonces or Nonces()
+        self._nonces = Nonces() if nonces is None else nonces
 
     def knows(self, region: RegionId) -> bool:
         return region in self._minters
