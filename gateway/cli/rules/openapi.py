@@ -83,7 +83,7 @@ def exemptions(text: str, name: str) -> tuple[Exempt, ...]:
 
 def operations(document: Mapping[str, Any], service: str) -> tuple[Operation, ...]:
     """Every operation, in the order of the document. Raises DocumentError."""
-    paths = document.get("paths") or {}
+    paths = document.get("paths", {})
     if not isinstance(paths, dict):
         raise DocumentError("`paths` must be an object")
     base = _base(document)
