@@ -39,8 +39,10 @@ def running(command: list[str], **popen: object) -> Iterator[subprocess.Popen[by
 
 
 @contextlib.asynccontextmanager
-async def serving(app: ASGIApp, *, port: int = 0, http: Any = "httptools") -> AsyncIterator[int]:
-    """`app` on a real server of loopback until the block ends; then nobody listens there any more. Yields the port."""
+async def serving(app: ASGIApp, *, port: int = 0, http: Any = "httptools", **options: Any) -> AsyncIterator[int]:
+    """`app` on a real server of loopback until the block ends; then nobody listens there any more. Yields the port.
+
+    `options` are uvicorn's, such as those of TLS."""
     config = uvicorn.Config(
         app,
         proxy_headers=False,
@@ -51,6 +53,7 @@ async def serving(app: ASGIApp, *, port: int = 0, http: Any = "httptools") -> As
         log_config=None,
         access_log=False,
         timeout_graceful_shutdown=1,
+        **options,
     )
     config.load()
     server = uvicorn.Server(config)
