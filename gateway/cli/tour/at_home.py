@@ -75,16 +75,17 @@ async def what_was_recorded(stage: Stage, residents: list[Resident]) -> None:
         query = f"SELECT kind, details->>'observed_country' AS country FROM {schema}.outbox"  # noqa: S608
         for row in await stage.sql(env, query):
             counts[place.split("/")[0], row["kind"]] += 1
-            if row["kind"] == "refusal" and row["country"]:
+            if row["kind"] in ("refusal", "crossing") and row["country"]:
                 observed[row["country"]] += 1
     rows: list[list[object]] = [[place, kind, count] for (place, kind), count in sorted(counts.items())]
     stage.report.table("Recorded", ["by", "kind", "# events"], rows)
     stage.report.say(
-        "observed countries in refusals: " + ", ".join(f"{name} {n}" for name, n in sorted(observed.items()))
+        "observed countries in refusals and crossings: "
+        + ", ".join(f"{name} {n}" for name, n in sorted(observed.items()))
     )
     countries = {resident.person.country for resident in residents}
     stage.report.check(
-        "refusals carry the country observed from the address, one of each kind of traveller",
+        "refusals and crossings carry the country observed from the address, one of each kind of traveller",
         countries <= set(observed),
         f"{len(countries & set(observed))} of {len(countries)} countries",
     )

@@ -11,7 +11,7 @@ from rich.console import Console
 from foundation.clock import SystemClock
 from foundation.settings import SettingsError
 from gateway.cli.client import refuse_unless_running
-from gateway.cli.tour import at_home, outages, people, scenes
+from gateway.cli.tour import at_home, law, outages, people, scenes
 from gateway.cli.tour.report import Report
 from gateway.cli.tour.stage import Stage, opened
 
@@ -60,11 +60,17 @@ async def _scenes(stage: Stage, report: Report) -> None:
     await scenes.read_and_write(stage, residents)
     report.begin(3, "Every row is at home, and nowhere else")
     await at_home.rows_are_at_home(stage, residents)
-    report.begin(4, "Valkey stops and comes back")
+    report.begin(4, "A route is closed live, explained, and opened again")
+    await law.route_closed_live(stage, residents)
+    report.begin(5, "A Berliner in Virginia, by each of the three ways")
+    await law.berliner_in_virginia(stage, residents)
+    report.begin(6, "Payments of an Indian stay in India")
+    await law.payments_of_india(stage)
+    report.begin(7, "Valkey stops and comes back")
     await outages.valkey_stops(stage, residents)
-    report.begin(5, "The directory stops and comes back")
+    report.begin(8, "The directory stops and comes back")
     await outages.directory_stops(stage, residents)
-    report.begin(6, "An epoch changes under load")
+    report.begin(9, "An epoch changes under load")
     await outages.epoch_changes_under_load(stage, residents[0])
-    report.begin(7, "What was recorded")
+    report.begin(10, "What was recorded")
     await at_home.what_was_recorded(stage, residents)

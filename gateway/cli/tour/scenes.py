@@ -12,6 +12,9 @@ from gateway.cli.tour.stage import Answer, Stage
 CONCURRENT_MAX = 12
 ORDERS_EACH = 2
 REFUSED_COUNTRY = "BR"
+CARRIED = "requests from another region carried home"
+SENT = "requests from another region sent home with 421"
+TURNED_AWAY = "requests from another region refused with 451"
 
 
 class Resident(msgspec.Struct, kw_only=True):
@@ -129,7 +132,7 @@ async def read_and_write(stage: Stage, residents: list[Resident]) -> None:
         "people who read exactly their own orders there": everybody,
         "people who read their own profile through the records API": everybody,
         "notes changed through the records API": everybody,
-        "requests from another region sent home with 421": everybody * 2,
+        **{way: 2 * sum(_way(one) is way for one in residents) for way in (CARRIED, SENT, TURNED_AWAY)},
     }
     for promise, count in expected.items():
         stage.report.check(promise, seen[promise] == count, f"{seen[promise]} of {count}")
@@ -176,8 +179,20 @@ async def _from_elsewhere(stage: Stage, resident: Resident, seen: Counter[str]) 
     for path in ("/orders", "/records/profiles"):
         answer = await stage.ask("GET", wrong + path, token=resident.token, address=resident.person.address)
         home = (answer.body or {}).get("home") if isinstance(answer.body, dict) else None
+        verdict, cell = (answer.headers.get(f"domicile-{name}") for name in ("verdict", "cell"))
         if answer.status == 421 and answer.code == "home_elsewhere" and home == stage.gateway(resident.region):
-            seen["requests from another region sent home with 421"] += 1
+            seen[SENT] += _way(resident) is SENT
+        elif answer.status == 451 and answer.code == "residency_refused":
+            seen[TURNED_AWAY] += _way(resident) is TURNED_AWAY
+        elif answer.status == 200 and (verdict, cell) == ("hairpin", resident.cell):
+            seen[CARRIED] += _way(resident) is CARRIED
+
+
+def _way(resident: Resident) -> str:
+    """What the stack's policy and the law say of this person in the first region that is not theirs: Americans are carried from
+    Frankfurt, nothing stands against it; Europeans are sent home from Mumbai, nobody signed what the law asks for; Indians are refused.
+    """
+    return {"us": CARRIED, "in": TURNED_AWAY}.get(resident.region, SENT)
 
 
 async def _taken_email(stage: Stage, residents: list[Resident]) -> None:
