@@ -42,6 +42,12 @@ async def live(postgres_server: PostgresServer, tmp_path_factory: pytest.TempPat
             yield built
 
 
+ENDED = """
+SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE usename = 'domicile_cell' AND datname = $1
+"""
+"""Ends the cell's sessions and waits for their end: one that is only told to end may still book."""
+
+
 async def on_each_shard(live: Stand) -> dict[str, SubjectId]:
     """A subject of each shard."""
     found: dict[str, SubjectId] = {}
@@ -109,21 +115,15 @@ async def test_a_shard_whose_sessions_are_read_only_books_nothing_until_they_are
     only = f"ALTER ROLE domicile_cell IN DATABASE {database}"
     async with connect(postgres_server.dsn()) as admin:
         await admin.execute(f"{only} SET default_transaction_read_only = on")
-        await admin.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'domicile_cell' AND datname = $1",
-            database,
-        )
+        await admin.execute(ENDED, database)
         for _ in range(5):
             answer = await book(live, made["s1"])
             assert (answer.status_code, answer.json()["code"]) == (503, "not_ready")
         assert (await book(live, made["s2"])).status_code == 204
         assert await booked_ids(live, subjects["s1"]) == []
         await admin.execute(f"{only} RESET default_transaction_read_only")
-        await admin.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'domicile_cell' AND datname = $1",
-            database,
-        )
-    await eventually(lambda: _taken(live, made["s1"]))
+        await admin.execute(ENDED, database)
+    await eventually(lambda: _taken(live, made["s1"]), s_max=25)
     assert await booked_ids(live, subjects["s1"]) == [made["s1"]["id"]]
 
 
