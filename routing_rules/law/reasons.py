@@ -1,7 +1,7 @@
 """Reasons of answers: rows by name, and the lines that say what is open about a regime's law."""
 
 import datetime
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from foundation.words import JurisdictionId
 from routing_rules.law.calendar import holds
@@ -12,12 +12,7 @@ from routing_rules.pack.rows import Unresolved
 TRANSFER_FIELDS = frozenset({"transfer_allow", "transfer_condition", "to", "scope", "until", "law", "threshold"})
 STORAGE_FIELDS = frozenset({"storage_rule", "storage_scope", "region", "detail", "tag", "from", "law"})
 
-_WORST_FIRST = {
-    effect: rank
-    for rank, effect in enumerate(
-        (Effect.FORBIDS, Effect.LACKS_EVIDENCE, Effect.MAY_FORBID, Effect.IS_OPEN, Effect.PERMITS)
-    )
-}
+_WORST_FIRST = (Effect.FORBIDS, Effect.LACKS_EVIDENCE, Effect.MAY_FORBID, Effect.IS_OPEN, Effect.PERMITS)
 
 
 class Citations:
@@ -69,13 +64,9 @@ class Citations:
         )
 
 
-def worst_first(reasons: Iterable[Reason]) -> tuple[Reason, ...]:
+def worst_first(reasons: Sequence[Reason]) -> tuple[Reason, ...]:
     """What forbids, what lacks evidence, what may forbid, what is open, what permits; each kind in the order given."""
-    return tuple(sorted(reasons, key=_rank))
-
-
-def _rank(reason: Reason) -> int:
-    return _WORST_FIRST[reason.effect]
+    return tuple([reason for effect in _WORST_FIRST for reason in reasons if reason.effect is effect])
 
 
 def off_day(row: Fact, at: datetime.date) -> str | None:

@@ -63,16 +63,13 @@ class Sheet:
         self.regime = regime
         self.silent = silent
         self.alternatives = alternatives
-        self._denies = denies
+        self.denies = denies
         self._edges: dict[str, list[Edge]] = {}
         for row in edges:
             self._edges.setdefault(row.to, []).append(row)
         self._edge_groups = tuple(to for to in self._edges if to.startswith(GROUP))
         self._turns: list[Turn] = sorted(set(turning), key=lambda turn: (turn[0], turn[1] or ""))
         self._days = [day for day, _ in self._turns]
-
-    def denies_on(self, at: datetime.date) -> Sequence[Deny]:
-        return [row for row in self._denies if holds(row, at)] if self._denies else ()
 
     def edges_towards(self, place: Place) -> Iterator[Edge]:
         """Those that may name the place, whatever the day."""

@@ -29,6 +29,7 @@ class Regimens:
         self, pack: Pack, profile: Profile, overlays: tuple[JurisdictionId, ...] | None, citations: Citations
     ) -> None:
         self._rows = pack.rows
+        self._turning = {row.id: turning_days(row) for row in pack.jurisdictions}
         self._owners = pack.owners
         self._profile = profile
         self._citations = citations
@@ -76,7 +77,7 @@ class Regimens:
                     Reason(regime=regime, effect=Effect.IS_OPEN, what=f"no row of the pack speaks of {regime}")
                 )
                 continue
-            for day in turning_days(row):
+            for day in self._turning[regime]:
                 if day > at and (changes is None or day < changes):
                     changes = day
             if self._is_to_come(row, at):

@@ -2,7 +2,7 @@
 
 import bisect
 import datetime
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -128,13 +128,13 @@ class Sight:
 
     def restricts(self, tag: str) -> Truth:
         """Does a restriction on this tag apply?"""
-        if tag == ANY_DATA:
+        if tag == ANY_DATA or tag in self.may:
             return Truth.YES
         if tag == SPECIAL:
-            return max(self._restricts(tag), some(self._restricts(one) for one in self.special))
-        return self._restricts(tag)
+            return some(self._narrowly(one) for one in (tag, *self.special))
+        return self._narrowly(tag)
 
-    def _restricts(self, tag: str) -> Truth:
+    def _narrowly(self, tag: str) -> Truth:
         if tag in self.may:
             return Truth.YES
         return Truth.UNKNOWN if tag in self.data.unsure else Truth.NO
@@ -143,7 +143,10 @@ class Sight:
         """Is any tag that holds special here?"""
         return SPECIAL in self.data.held or not self.special.isdisjoint(self.data.held)
 
-    def all_cover(self, rows: Iterable[Gateway], item: str | None) -> bool:
+    def all_cover(self, rows: Sequence[Gateway], item: str | None) -> bool:
+        """Does each row cover the item?"""
+        if len(rows) == 1:
+            return self.covers(rows[0], item)
         return all(self.covers(row, item) for row in rows)
 
     def covers(self, row: Edge | Gateway, item: str | None) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 import msgspec
 
 from foundation.words import JurisdictionId
-from routing_rules.law.calendar import first_after
+from routing_rules.law.calendar import first_after, holds
 from routing_rules.law.evidence import Register, Tally
 from routing_rules.law.grounds import Cover, Missing, covering, lacking
 from routing_rules.law.obligations import Crossing, Obligations
@@ -79,7 +79,7 @@ class Transfers:
         """None: the regime is silent."""
         regime = sheet.regime
         sight = Sight(case.data, self._specials.of(regime, case.at), self._vocabulary.may_be)
-        denied, reasons = self._denied(sheet, case, sight)
+        denied, reasons = self._denied(sheet, case, sight) if sheet.denies else (Truth.NO, ())
         if denied is Truth.YES:
             return Part(Answer.DENY, reasons, by_row=True)
         if regime in case.place.names:
@@ -96,8 +96,8 @@ class Transfers:
         """Does a prohibition apply? With the rows that do, or, where none does, that may."""
         certain: list[Reason] = []
         possible: list[Reason] = []
-        for row in sheet.denies_on(case.at):
-            applies = self._applies(row, case, sight)
+        for row in sheet.denies:
+            applies = self._applies(row, case, sight) if holds(row, case.at) else Truth.NO
             if applies is Truth.YES:
                 certain.append(
                     self._citations.reason(sheet.regime, Effect.FORBIDS, row, "prohibits it", item=_tag(row))
@@ -160,16 +160,19 @@ class Transfers:
         )
 
     def _allowed(self, sheet: Sheet, case: Case, sight: Sight, covers: list[Cover]) -> Part:
+        evidenced = [row for cover in covers for row, shown in cover.gateways if shown is not None]
         crossing = Crossing(
             purpose=case.purpose,
             to=case.place,
             sight=sight,
-            evidenced=[row for cover in covers for row, shown in cover.gateways if shown is not None],
-            relied_on=[row for cover in covers if cover.needs_evidence for row, _ in cover.gateways],
+            evidenced=evidenced,
+            relied_on=[row for cover in covers if cover.needs_evidence for row, _ in cover.gateways]
+            if evidenced
+            else (),
             by_gateway=any(cover.edge is None for cover in covers),
         )
         duties = self._obligations.of(sheet.regime, crossing, case.at)
-        answer = Answer.ALLOW_WITH if duties or crossing.evidenced else Answer.ALLOW
+        answer = Answer.ALLOW_WITH if duties or evidenced else Answer.ALLOW
         return Part(answer, tuple(self._permits(sheet.regime, covers)), duties=duties)
 
     def _permits(self, regime: JurisdictionId, covers: list[Cover]) -> Iterable[Reason]:
