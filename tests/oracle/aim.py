@@ -160,19 +160,19 @@ def _operator(counts: dict[str, int] | None = None, country: str | None = None) 
 # Files
 
 
-def _at_edge(tables: Tables, row: Row) -> Iterator[Case]:
+def _at_edge(tables: Tables, row: Row, only: Location | None = None) -> Iterator[Case]:
     """Without evidence, so that nothing else leads there."""
     tags = _tags(tables, row["from"], words(row["tags_only"]))
     others = [tag for one in tables.of("gateways", "from", row["from"]) for tag in words(one["tags_except"])]
     for at in _days(tables, row, row["from"]):
         for profile in _profiles(row):
-            for to in _destinations(tables, row):
+            for to in [only] if only else _destinations(tables, row):
                 for data in ([], tags[:1], others[:1]):
                     question = _transfer(row["from"], to, data, words(row["recipient_class"]))
                     yield Case(World(profile, _operator(), ()), question, at)
 
 
-def _at_gateway(tables: Tables, row: Row) -> Iterator[Case]:
+def _at_gateway(tables: Tables, row: Row, only: Location | None = None) -> Iterator[Case]:
     """With the evidence of its alternative, with all of that but its own, and with its own for the data as such alone."""
     origin = row["from"]
     same = [one for way in _alternatives(tables, origin) for one in way if row in way]
@@ -184,7 +184,7 @@ def _at_gateway(tables: Tables, row: Row) -> Iterator[Case]:
         for profile in _profiles(row):
             for counts in _counts(tables, words(row["threshold_id"])):
                 for instruments in held:
-                    for to in _destinations(tables, row):
+                    for to in [only] if only else _destinations(tables, row):
                         for data in ([], tags[:1], tags[1:], others):
                             question = _transfer(origin, to, data, words(row["recipient_class"]))
                             yield Case(World(profile, _operator(counts), instruments), question, at)
@@ -192,21 +192,13 @@ def _at_gateway(tables: Tables, row: Row) -> Iterator[Case]:
 
 def _at_member(tables: Tables, row: Row) -> Iterator[Case]:
     """Asked through every row that names the group, for this member."""
-    name = f"group:{row['group']}"
     if not row["member"]:
         return
-    to = _place(tables, row["member"])
+    name, to = f"group:{row['group']}", _place(tables, row["member"])
     for file, aim in (("edges", _at_edge), ("gateways", _at_gateway), ("denies", _at_deny)):
-        for one in tables.rows[file]:
-            if one["to"] == name:
-                for case in aim(tables, one):
-                    first = max(case.at.isoformat(), row["since"])
-                    yield case._replace(
-                        question=_transfer(
-                            one["from"], to, case.question.tags, case.question.recipient_classes, case.question.purpose
-                        ),
-                        at=datetime.date.fromisoformat(first),
-                    )
+        for one in tables.of(file, "to", name):
+            for case in aim(tables, one, to):
+                yield case._replace(at=datetime.date.fromisoformat(max(case.at.isoformat(), row["since"])))
     for one in tables.rows["storage"]:
         if name in words(one["region"]):
             for at in _days(tables, one, one["jurisdiction"]):
@@ -215,13 +207,13 @@ def _at_member(tables: Tables, row: Row) -> Iterator[Case]:
                     yield Case(World(profile, _operator(), ()), _kept(one, to, to, to, to), first)
 
 
-def _at_deny(tables: Tables, row: Row) -> Iterator[Case]:
+def _at_deny(tables: Tables, row: Row, only: Location | None = None) -> Iterator[Case]:
     origin = row["from"]
     tags = _tags(tables, origin, [row["tag"]])
     for at in _days(tables, row, origin):
         for profile in _profiles(row):
             for counts in _counts(tables, words(row["threshold_id"])):
-                for to in _destinations(tables, row):
+                for to in [only] if only else _destinations(tables, row):
                     for data in [[tag] for tag in tags] or [[]]:
                         classes = words(row["recipient_class"])
                         question = _transfer(origin, to, data, classes, row["purpose"] or "service")
@@ -274,21 +266,28 @@ def _named(tables: Tables, word: str) -> list[str]:
 
 
 def _at_threshold(tables: Tables, row: Row) -> Iterator[Case]:
-    """Through the rows that name it."""
+    """Through the rows that name it, at its count and just under."""
+    under = {f"{row['jurisdiction']}/{row['tag']}": max(0, int(row["min"]) - 1)}
     for file, aim in (("denies", _at_deny), ("gateways", _at_gateway)):
         for one in tables.rows[file]:
             if row["id"] in words(one["threshold_id"]):
-                yield from aim(tables, one)
+                for case in aim(tables, one):
+                    yield case
+                    operator = case.world.operator
+                    fewer = msgspec.structs.replace(operator, counts={**operator.counts, **under})
+                    yield case._replace(world=case.world._replace(operator=fewer))
     for one in tables.rows["obligations"]:
         if one["trigger"] == f"threshold_{row['id']}":
-            yield from _at_obligation(tables, one)
+            for case in _at_obligation(tables, one):
+                less = msgspec.structs.replace(case.world.operator, counts=under)
+                yield case._replace(world=case.world._replace(operator=less))
 
 
 def _at_obligation(tables: Tables, row: Row) -> Iterator[Case]:
     """Every way out of the regime, with evidence for it, with the data and the purpose that triggers are about."""
     own = row["jurisdiction"]
     data = [[], ["payments"], ["consumer_health"], _specials(tables, own)[:1]]
-    for at in _days(tables, row, own):
+    for at in _days(tables, row, own)[-1:]:
         for profile in _profiles(row):
             for way in _alternatives(tables, own):
                 for to in ("br", "eu", "us"):
@@ -309,7 +308,7 @@ def _at_special(tables: Tables, row: Row) -> Iterator[Case]:
         *([edge] for edge in tables.of("edges", "from", own) if edge["tags_except"]),
         *_alternatives(tables, own),
     ]
-    for at in _days(tables, row, own):
+    for at in _days(tables, row, own)[-1:]:
         for profile in _profiles(row):
             for data in ([row["tag"]], ["special_category"]):
                 for one in keeping:

@@ -35,9 +35,10 @@ def count(oracle: Oracle, threshold: Row) -> int | None:
 
 
 def reached(oracle: Oracle, name: str) -> bool:
-    return any(
-        (n := count(oracle, row)) is None or n >= int(row["min"]) for row in oracle.counting("thresholds", "id", name)
-    )
+    """A threshold without a row exempts nothing."""
+    counting = oracle.counting("thresholds", "id", name)
+    over = any((n := count(oracle, row)) is None or n >= int(row["min"]) for row in counting)
+    return over or not oracle.tables.of("thresholds", "id", name)
 
 
 def denies(oracle: Oracle, row: Row, question: TransferQuestion, held: set[str], regime: str) -> str:
