@@ -1,7 +1,7 @@
 # Everything runs from .venv, which is made from the locks. `make help` lists what there is.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help run tour test check bench docs clean
+.PHONY: help run tour test oracle check bench docs clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -21,6 +21,9 @@ tour: $(READY) ## Install, start the stack, play the tour, end; exits with the t
 
 test: $(READY_DEV) ## Run the tests on real Postgres and Valkey
 	@$(BIN)/python -m pytest
+
+oracle: $(READY_DEV) ## Hold the law's engine to the tests' second implementation on 200,000 questions (a minute or two)
+	@$(BIN)/python -m tests.oracle
 
 check: $(READY_DEV) ## Style, types, layers
 	$(BIN)/ruff check .
