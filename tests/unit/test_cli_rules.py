@@ -155,8 +155,8 @@ def test_diff_of_files_is_told_by_people_and_services(policy: Path, tmp_path: Pa
     after = tmp_path / "after.toml"
     after.write_text(policy_with(('serves = ["eu", "uk", "ch"]', 'serves = ["eu", "uk"]')))
     done = run("diff", policy, after, *DAY)
-    assert "ch CH: orders: served by eu-de -> refused (no_cell_allowed)" in done.output
-    assert "2 of countries x services change on 2026-11-21" in done.output
+    assert "ch CH: orders, records: served by eu-de -> refused (no_cell_allowed)" in done.output
+    assert "2 answers of countries x services change on 2026-11-21" in done.output
     found = json.loads(run("diff", policy, after, *DAY, "--json").output)
     assert {change["service"] for change in found["changes"]} == {"orders", "records"}
     assert "Nothing is decided differently" in run("diff", policy, policy, *DAY).output

@@ -2,6 +2,7 @@
 
 import datetime
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from click.testing import CliRunner
 
 from foundation.words import CellId
 from gateway.cli.rules import rules as command
-from gateway.cli.rules.openapi import DocumentError, Exempt, judge, operations, parsed
+from gateway.cli.rules.openapi import DocumentError, Exempt, exemptions, judge, operations, parsed
 from routing_rules.policy import Service
 from tests.stands.rules import POLICY
 
@@ -169,3 +170,10 @@ def test_an_unknown_service_is_wrong_usage(tmp_path: Path) -> None:
     done = CliRunner().invoke(command, [*arguments[:-4], "--service", "order"])
     assert done.exit_code == 2
     assert "did you mean orders?" in done.output
+
+
+def test_the_guides_exemption_is_one() -> None:
+    guide = Path(__file__).parents[2] / "docs" / "guides" / "the-law.md"
+    blocks = re.findall(r"```toml\n(.*?)```", guide.read_text(encoding="utf-8"), re.DOTALL)
+    (one,) = exemptions(next(block for block in blocks if "[[exempt]]" in block), "guide")
+    assert one.until == datetime.date(2026, 12, 31)

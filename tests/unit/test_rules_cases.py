@@ -1,5 +1,8 @@
 """Cases: the release's own hold, their citations exist, and a file that cannot be meant is refused with every mistake."""
 
+import re
+from pathlib import Path
+
 import msgspec
 import pytest
 
@@ -7,6 +10,7 @@ from routing_rules.cases import CaseFile, CasesError, Outcome, read, run, shippe
 from routing_rules.pack import Pack, bundled
 from routing_rules.pack.pack import TABLES
 from routing_rules.rules import Rules, load
+from tests.stands.rules import POLICY
 
 HEAD = """
 [world]
@@ -126,3 +130,16 @@ cite = "evaluation: 6"
     file: CaseFile = read(text, bundled())
     (outcome,) = run(file, bundled(), None)
     assert (outcome.answer, outcome.differences[0].got) == ("not asked", "not asked")
+
+
+GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "the-law.md"
+
+
+def test_the_guides_cases_are_cases_and_hold_on_the_stacks_policy() -> None:
+    (text,) = (
+        one
+        for one in re.findall(r"```toml\n(.*?)```", GUIDE.read_text(encoding="utf-8"), re.DOTALL)
+        if "[[case]]" in one
+    )
+    outcomes = run(read(text, bundled()), bundled(), load(POLICY))
+    assert [(one.answer, one.differences) for one in outcomes] == [("hairpin", ()), ("deny", ())]

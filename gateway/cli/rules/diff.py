@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import click
+import msgspec
 
+from foundation.words import ServiceId
 from gateway.cli.client import Directory
 from gateway.cli.options import json_option, print_json, state_option
 from gateway.cli.rules.reading import at_option, console, day_of, rules_of, text_of
@@ -66,16 +68,16 @@ def print_changes(changes: Sequence[Change], day: datetime.date) -> None:
     if not changes:
         screen.print(f"Nothing is decided differently on {day}.", markup=False)
         return
+    services: dict[Change, list[str]] = {}
     for change in changes:
+        services.setdefault(msgspec.structs.replace(change, service=ServiceId("")), []).append(change.service)
+    for change, named_services in services.items():
         where = "" if change.where == HOME else f" {change.where}"
-        screen.print(
-            f"{people(change)}: {change.service}{where}: {change.before} -> {change.after}"
-            + (f" ({change.ground})" if change.where == HOME else ""),
-            markup=False,
-            soft_wrap=True,
-        )
+        ground = f" ({change.ground})" if change.where == HOME else ""
+        line = f"{people(change)}: {', '.join(named_services)}{where}: {change.before} -> {change.after}{ground}"
+        screen.print(line, markup=False, soft_wrap=True)
     told = {(country, change.service) for change in changes for country in change.countries}
-    screen.print(f"{len(told)} of countries x services change on {day}", markup=False)
+    screen.print(f"{len(told)} answers of countries x services change on {day}", markup=False)
 
 
 def people(change: Change) -> str:

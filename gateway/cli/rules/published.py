@@ -53,10 +53,10 @@ class _Plan(msgspec.Struct, frozen=True, kw_only=True):
 @json_option
 def apply(file: Path, state: Path, at: datetime.datetime | None, reason: str, yes: bool, as_json: bool) -> None:
     """Make the policy in FILE hold: check it, show what changes, ask, publish, wait for every gateway."""
-    after = rules_of(text_of(file), str(file))
+    text = text_of(file)
+    after = rules_of(text, str(file))
     directory = Directory(state)
     plan = _planned(after, directory, day_of(at))
-    text = text_of(file)
 
     def publish() -> Any:
         return directory.post("/rules", {"policy": text, "reason": reason}, headers=_compared(plan))
@@ -163,6 +163,8 @@ def _carry_out(plan: _Plan, publish: Callable[[], Any], state: Path, *, yes: boo
     clock = SystemClock()
     started = clock.monotonic_s()
     published = publish()
+    if published["digest"] != plan.after.digest:
+        _say(as_json, "the directory's release has another pack of laws: it decides otherwise than shown")
     followed = tuple(_followed(state, published["seq"], started))
     if as_json:
         whole = {"digest": published["digest"], "seq": published["seq"], "before": plan.before, "changes": plan.changes}
