@@ -115,6 +115,12 @@ def test_a_country_whose_law_was_not_researched_makes_every_answer_unknown() -> 
         assert rows_named(finding)[0] == "jurisdictions: default"
 
 
+def test_a_row_that_says_nothing_is_known_says_so_on_its_days_too() -> None:
+    pack = made(A, B | {"kind": "default", "since": "2020-01-01"}, edges=[{"from": "bb", "to": "aa"}])
+    assert crossing(law(pack), "bb", "aa").answer is Answer.UNKNOWN
+    assert keeping(law(pack), "aa bb", "aa").answer is Answer.UNKNOWN
+
+
 def test_no_other_regime_turns_what_is_unknown_into_a_no() -> None:
     denied = crossing(law(), "us", "cn", "human_genomic")
     assert denied.answer is Answer.DENY

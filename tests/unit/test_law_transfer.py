@@ -248,6 +248,16 @@ def test_a_row_covers_nothing_while_it_is_not_known_whether_an_excepted_tag_hold
     assert crossing(law(of, sectors=("bank",)), "aa", "bb").answer is UNKNOWN
 
 
+def test_a_sector_that_data_carries_is_known_to_hold_whatever_is_declared() -> None:
+    of = edges(
+        {"to": "bb", "tags_except": "bank"},
+        {"to": "group:bb", "tags_only": "bank"},
+        groups=[{"group": "bb", "member": "bb"}],
+    )
+    assert crossing(law(of, sectors=None), "aa", "bb", "bank").answer is ALLOW
+    assert crossing(law(of, sectors=None), "aa", "bb").answer is UNKNOWN
+
+
 def test_a_row_for_some_tags_covers_these_and_never_the_data_as_such() -> None:
     only = {"to": "bb", "tags_only": "health"}
     assert asked(edges(only), "bb", "health") is UNKNOWN
