@@ -1,10 +1,11 @@
 """Two rules compared by what they decide: which countries x services change their answer, and how. Pure.
 
-Not the texts: a policy may be rewritten and decide alike, and one changed date may close a continent.
+Not the texts: a policy may be rewritten and decide alike, and one changed date may close a continent. What is asked is a read by citizens
+of the country they live in, no part of it stated; `rewritten` names the keys that differ, so that what this does not ask is not overlooked.
 """
 
 import datetime
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import assert_never
 
 import msgspec
@@ -72,6 +73,25 @@ def differences(a: Rules, b: Rules, at: datetime.date) -> tuple[Change, ...]:
         )
         for (regime, service, where, was, is_now), (countries, ground) in sorted(found.items())
     )
+
+
+def rewritten(a: Rules, b: Rules) -> tuple[str, ...]:
+    """Keys of the policy whose values differ, such as `actors.support-desk.verbs`, and `pack` where the facts of law do."""
+    pack = () if a.pack.digest == b.pack.digest else ("pack",)
+    return (*pack, *_parted_keys((), msgspec.to_builtins(a.policy), msgspec.to_builtins(b.policy)))
+
+
+def _parted_keys(path: tuple[str, ...], a: object, b: object) -> Iterator[str]:
+    if a == b:
+        return
+    if not (isinstance(a, dict) and isinstance(b, dict)):
+        yield ".".join(path)
+        return
+    for key in sorted({*a, *b}):
+        if key in a and key in b:
+            yield from _parted_keys((*path, key), a[key], b[key])
+        else:
+            yield ".".join((*path, key))
 
 
 def standing(rules: Rules, country: Country, service: ServiceId, at: datetime.date) -> Standing:

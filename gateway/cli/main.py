@@ -23,7 +23,7 @@ COMMANDS = {
     "reset": Lazy("gateway.cli.stack", "reset", "Throw the state folder away: every row, key and log in it."),
     "stack": Lazy("gateway.cli.stack", "stack", "Start or stop single processes of the running stack."),
     "tour": Lazy("gateway.cli.tour", "tour", "Play the product end to end on a running stack."),
-    "rules": Lazy("gateway.cli.rules", "rules", "Check a policy, explain an answer."),
+    "rules": Lazy("gateway.cli.rules", "rules", "Check, explain, test and change what decides."),
     "directory": Lazy("gateway.cli.directory", "directory", "Ask the directory: who is where, since when, why."),
     "records": Lazy("gateway.cli.records", "records", "Read a person's rows through a gateway."),
 }

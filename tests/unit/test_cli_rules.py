@@ -159,7 +159,10 @@ def test_diff_of_files_is_told_by_people_and_services(policy: Path, tmp_path: Pa
     assert "2 answers of countries x services change on 2026-11-21" in done.output
     found = json.loads(run("diff", policy, after, *DAY, "--json").output)
     assert {change["service"] for change in found["changes"]} == {"orders", "records"}
-    assert "Nothing is decided differently" in run("diff", policy, policy, *DAY).output
+    assert "keys that differ: cells.eu-de.serves" in done.output
+    alike = run("diff", policy, policy, *DAY).output
+    assert "No answer of countries x services changes" in alike
+    assert "keys that differ" not in alike
 
 
 def test_diff_lists_every_mistake_of_a_policy_that_cannot_be_used(policy: Path, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import datetime
 import pytest
 
 from foundation.words import Country, JurisdictionId, ServiceId
-from routing_rules.compare import Change, differences, standing
+from routing_rules.compare import Change, differences, rewritten, standing
 from routing_rules.rules import load
 from tests.stands.rules import POLICY, TODAY, policy_with
 
@@ -77,3 +77,20 @@ def test_one_country_of_a_regime_answers_for_all_of_them(country: str) -> None:
 
 def test_the_default_regime_is_named_where_no_row_owns_a_country() -> None:
     assert load(POLICY).pack.owners.get(Country("AF")) == JurisdictionId("default")
+
+
+@pytest.mark.parametrize(
+    ("change", "keys"),
+    [
+        (("stale_s_max = 600", "stale_s_max = 700"), ("product.stale_s_max",)),
+        (('verbs = ["read"]\n\n[[instr', 'verbs = ["write"]\n\n[[instr'), ("actors.support-desk.verbs",)),
+        (('ref = "DEMO-SCC-EU-US"', 'ref = "OTHER"'), ("instruments",)),
+        (("[operator] ", "# a remark\n[operator] "), ()),
+    ],
+)
+def test_keys_that_change_no_answer_asked_here_are_named_all_the_same(
+    change: tuple[str, str], keys: tuple[str, ...]
+) -> None:
+    before, after = load(POLICY), load(policy_with(change))
+    assert differences(before, after, TODAY) == ()
+    assert rewritten(before, after) == keys

@@ -7,17 +7,19 @@ from pathlib import Path
 
 import click
 import msgspec
+from rich.console import Console
 
 from foundation.words import ServiceId
 from gateway.cli.client import Directory
 from gateway.cli.options import json_option, print_json, state_option
 from gateway.cli.rules.reading import at_option, console, day_of, rules_of, text_of
-from routing_rules.compare import HOME, Change, differences
+from routing_rules.compare import HOME, Change, differences, rewritten
 from routing_rules.explain import NOT_LEGAL_ADVICE
 from routing_rules.rules import Rules
 
 _HISTORICAL = re.compile(r"@\d+\Z|sha256:[0-9a-f]{64}\Z")
 _COUNTRIES_SHOWN_MAX = 12
+_KEYS_SHOWN_MAX = 20
 _PAGES_MAX = 100
 
 
@@ -33,9 +35,10 @@ def diff(before: str, after: str, state: Path, at: datetime.datetime | None, as_
     a, b = (named(one, state) for one in (before, after))
     changes = differences(a, b, day)
     if as_json:
-        print_json({"before": a.digest, "after": b.digest, "at": day, "changes": changes, "notice": NOT_LEGAL_ADVICE})
+        digests = {"before": a.digest, "after": b.digest, "at": day}
+        print_json({**digests, "changes": changes, "rewritten": rewritten(a, b), "notice": NOT_LEGAL_ADVICE})
         return
-    print_changes(changes, day)
+    print_changes(changes, rewritten(a, b), day)
     click.echo(NOT_LEGAL_ADVICE)
 
 
@@ -62,11 +65,18 @@ def digest_at(seq: int, directory: Directory) -> str:
     raise click.ClickException(f"no rules were published as @{seq}; see `domicile rules history`")
 
 
-def print_changes(changes: Sequence[Change], day: datetime.date) -> None:
-    """One line a change, one word for a whole regime."""
+def print_changes(changes: Sequence[Change], keys: Sequence[str], day: datetime.date) -> None:
+    """One line a change, one word for a whole regime; then the keys that differ, decided by or not."""
     screen = console()
+    _print_decided(changes, screen, day)
+    if keys:
+        listed = ", ".join(keys[:_KEYS_SHOWN_MAX]) + (" …" if len(keys) > _KEYS_SHOWN_MAX else "")
+        screen.print(f"keys that differ: {listed}", markup=False, soft_wrap=True)
+
+
+def _print_decided(changes: Sequence[Change], screen: Console, day: datetime.date) -> None:
     if not changes:
-        screen.print(f"Nothing is decided differently on {day}.", markup=False)
+        screen.print(f"No answer of countries x services changes on {day}.", markup=False)
         return
     services: dict[Change, list[str]] = {}
     for change in changes:

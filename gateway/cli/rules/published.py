@@ -15,7 +15,7 @@ from gateway.cli.client import CALL_S_MAX, Directory, addresses
 from gateway.cli.options import json_option, print_json, print_table, state_option
 from gateway.cli.rules.diff import digest_at, print_changes
 from gateway.cli.rules.reading import at_option, day_of, rules_of, text_of
-from routing_rules.compare import Change, differences
+from routing_rules.compare import Change, differences, rewritten
 from routing_rules.explain import NOT_LEGAL_ADVICE
 from routing_rules.rules import PolicyError, Rules, load
 
@@ -42,6 +42,7 @@ class _Plan(msgspec.Struct, frozen=True, kw_only=True):
     after: Rules
     day: datetime.date
     changes: tuple[Change, ...] | None
+    keys: tuple[str, ...]
 
 
 @click.command()
@@ -134,13 +135,14 @@ def show(target: str | None, state: Path, as_json: bool) -> None:
 def _planned(after: Rules, directory: Directory, day: datetime.date) -> _Plan:
     page = directory.get("/rules/history", limit=1)
     if not page["entries"]:
-        return _Plan(before=None, after=after, day=day, changes=None)
+        return _Plan(before=None, after=after, day=day, changes=None, keys=())
     document = directory.get("/rules/current")
     try:
-        changes: tuple[Change, ...] | None = differences(load(document["policy"]), after, day)
+        held = load(document["policy"])
     except PolicyError:
-        changes = None
-    return _Plan(before=document["digest"], after=after, day=day, changes=changes)
+        return _Plan(before=document["digest"], after=after, day=day, changes=None, keys=())
+    changes = differences(held, after, day)
+    return _Plan(before=document["digest"], after=after, day=day, changes=changes, keys=rewritten(held, after))
 
 
 def _compared(plan: _Plan) -> dict[str, str]:
@@ -152,7 +154,7 @@ def _carry_out(plan: _Plan, publish: Callable[[], Any], state: Path, *, yes: boo
     if plan.before == plan.after.digest:
         _say(as_json, f"these rules hold already: {plan.before}")
         if as_json:
-            print_json({"digest": plan.before, "before": plan.before, "changes": (), "gateways": ()})
+            print_json({"digest": plan.before, "before": plan.before, "changes": (), "rewritten": (), "gateways": ()})
         return
     if not as_json:
         _print_plan(plan)
@@ -167,7 +169,13 @@ def _carry_out(plan: _Plan, publish: Callable[[], Any], state: Path, *, yes: boo
         _say(as_json, "the directory's release has another pack of laws: it decides otherwise than shown")
     followed = tuple(_followed(state, published["seq"], started))
     if as_json:
-        whole = {"digest": published["digest"], "seq": published["seq"], "before": plan.before, "changes": plan.changes}
+        whole = {
+            "digest": published["digest"],
+            "seq": published["seq"],
+            "before": plan.before,
+            "changes": plan.changes,
+            "rewritten": plan.keys,
+        }
         print_json({**whole, "gateways": followed, "notice": NOT_LEGAL_ADVICE})
     else:
         click.echo(f"published as @{published['seq']}: {published['digest']}")
@@ -186,7 +194,7 @@ def _print_plan(plan: _Plan) -> None:
     elif plan.changes is None:
         click.echo("What holds was published with another release's pack: this release cannot compare with it.")
     else:
-        print_changes(plan.changes, plan.day)
+        print_changes(plan.changes, plan.keys, plan.day)
 
 
 def _followed(state: Path, seq: int, started: float) -> Iterator[Followed]:
