@@ -61,8 +61,14 @@ CLOCK = SystemClock()
 BLINDER = Blinder((BlindingKey("b1", Secret(b"b" * 32)),))
 POLICY = """
 [product]
+citizenship = "residence"
 [directory]
 country = "DE"
+[operator]
+country = "DE"
+sectors = []
+recipient_classes = []
+overlays = []
 [regions.eu]
 country = "DE"
 origin = "https://eu.example.com"
