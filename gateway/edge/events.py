@@ -21,6 +21,8 @@ BATCH_MAX = 500
 GATHER_S = 0.2
 """How long a batch may gather company."""
 
+_FOR_WHAT_IT_HOLDS = ("status 400", "status 413")
+
 Addresses = Callable[[], Sequence[str]]
 """The cell services of this region that take events, as policy states them now (`host:port`)."""
 
@@ -59,15 +61,29 @@ class Recorder:
         return Problem(code=Code.NOT_READY, detail="records cannot be handed to a cell service", retry_after_s=1)
 
     async def deliver(self, http: HttpClient) -> None:
-        """Hands batches over, in order, each until a cell service has it durably; a worker of the process."""
+        """Hands batches over, in order, each until a cell service has it durably; a worker of the process.
+
+        A batch refused for what it holds is halved until the event is found that no cell service will ever take: that one is left
+        out, logged and counted, so that it holds up no other.
+        """
         backoff = Backoff()
         turn = 0
+        size = BATCH_MAX
         while True:
             await self._some.wait()
             await asyncio.sleep(GATHER_S)
-            batch = [self._pending[index] for index in range(min(BATCH_MAX, len(self._pending)))]
+            batch = [self._pending[index] for index in range(min(size, len(self._pending)))]
             reason = await self._hand_over(http, batch, turn)
+            if reason in _FOR_WHAT_IT_HOLDS and len(batch) > 1:
+                size = len(batch) // 2
+                continue
+            if reason in _FOR_WHAT_IT_HOLDS:
+                trace_id = str(batch[0].details.get("trace_id"))
+                log.error("record_refused", reason=reason, kind=batch[0].kind.value, trace_id=trace_id)
+                RECORDS_LEFT_OUT.inc()
+                reason = None
             if reason is None:
+                size = min(BATCH_MAX, size * 2)
                 for _ in batch:
                     self._pending.popleft()
                 backoff.reset()

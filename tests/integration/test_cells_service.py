@@ -5,14 +5,18 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import asyncpg
+import httpx
 import pytest
 
 from cells.service.api import LEASE_MS
 from deploy.local.postgres import PostgresServer
 from foundation.clock import SystemClock
 from foundation.decision_header import ServiceVerifier, service_key
+from foundation.http import HttpClient
+from foundation.ledger.port import Event, Kind
 from foundation.mute import Secret
 from foundation.words import Country, SubjectId, Verb, mint_subject_id
+from gateway.edge.events import Recorder
 from tests.stands.cell import CELL, ORDERS, POLICY, ROOT, Stand, decided, stand
 from tests.stands.directory import lookup_key
 from tests.stands.shard import rows
@@ -222,6 +226,21 @@ async def test_events_of_the_regions_gateways_are_kept_once(live: Stand) -> None
     assert (await live.call("POST", "/cell/events", stranger, json={"events": []})).status_code == 403
     forged = [events[0] | {"id": "f", "kind": "fence"}]
     assert (await live.call("POST", "/cell/events", gateway, json={"events": forged})).status_code == 400
+
+
+async def test_an_event_that_no_cell_takes_holds_up_no_other_of_its_gateway(live: Stand) -> None:
+    gateway = live.tokens.headers("gateway:eu", ["gateway:eu"])
+    recorder = Recorder(lambda: ["cell"])
+    for number in range(40):
+        name = "fence:forged" if number == 17 else f"held-up-{number}"
+        assert recorder.add(Event(id=name, at=1.8e9, kind=Kind.REFUSAL, actor="gateway:eu"))
+    transport = httpx.ASGITransport(app=live.cell.app)
+    async with HttpClient(transport=transport, headers=gateway) as http:
+        delivering = asyncio.ensure_future(recorder.deliver(http))  # noqa: TID251 - cancelled below
+        await eventually(lambda: recorder.pending == 0)
+        delivering.cancel()
+    kept = await rows(live.dsns["s1"], "SELECT id FROM domicile.outbox WHERE id LIKE 'held-up-%'")
+    assert len(kept) == 39
 
 
 async def test_new_rules_are_followed_and_the_previous_digest_still_counts(live: Stand) -> None:
