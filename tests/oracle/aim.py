@@ -5,20 +5,31 @@ that it asks for, and evidence for everything but what the row itself provides.
 """
 
 import datetime
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import msgspec
 
-from foundation.words import Country, JurisdictionId
-from routing_rules.law.questions import Location, StorageQuestion, TransferQuestion
-from routing_rules.policy import Instrument, Operator
+from foundation.words import JurisdictionId
+from routing_rules.law.questions import Location, StorageQuestion
 from tests.oracle.ask import Case
 from tests.oracle.naive import World
+from tests.oracle.named import members
+from tests.oracle.parts import (
+    FAR,
+    alternatives_of,
+    asked,
+    counts_of,
+    days_of,
+    declaring,
+    destinations,
+    evidence_for,
+    place,
+    profiles_of,
+    specials_of,
+    tags_for,
+)
 from tests.oracle.tables import Row, Tables, words
 
-TODAY = "2026-11-21"
-FAR = ("br", "jp", "us", "in")
-"""Places outside of most regions and lists."""
 KEYS = {
     "jurisdictions": ("id",),
     "groups": ("group", "member"),
@@ -52,172 +63,64 @@ def aimed(tables: Tables, file: str, row: Row) -> Iterator[Case]:
     }[file](tables, row)
 
 
-# Parts of a question
-
-
-def _days(tables: Tables, row: Row, regime: str) -> list[datetime.date]:
-    """A day on which the row and its regime count, if there is one; today or as near to it as can be."""
-    rows = tables.of("jurisdictions", "id", regime)
-    first = max([row["since"] or TODAY, *(one["since"] for one in rows)])
-    last = row["until"] or "2099-12-31"
-    found = min(max(first, TODAY), last) if first <= last else first
-    return sorted({datetime.date.fromisoformat(day) for day in (found, first)})
-
-
-def _profiles(row: Row) -> tuple[str, ...]:
-    return ("cautious", "common") if row["profile"] == "both" else (row["profile"],)
-
-
-def _place(tables: Tables, one: str, carved: Sequence[str] = ()) -> Location:
-    """The place of an id; a scheme's is its parent."""
-    for row in tables.of("jurisdictions", "id", one):
-        if row["kind"] == "scheme" and row["parent"]:
-            return _place(tables, row["parent"], carved)
-        up = tables.of("jurisdictions", "id", row["parent"]) if row["parent"] else []
-        countries = words(row["countries"]) or [country for top in up for country in words(top["countries"])]
-        country = next((country for country in countries if country not in carved), None)
-        return Location(JurisdictionId(one), None if country is None else Country(country))
-    return Location(JurisdictionId(one))
-
-
-def _destinations(tables: Tables, row: Row) -> list[Location]:
-    """Where a row's `to` leads."""
-    carved, to = words(row.get("to_except_countries", "")), row["to"]
-    if to == "*":
-        return [_place(tables, one) for one in FAR if one != row["from"]]
-    if to.startswith("group:"):
-        members = [one["member"] for one in tables.of("groups", "group", to.removeprefix("group:")) if one["member"]]
-        return [_place(tables, one, carved) for one in members or FAR if one != row["from"]]
-    return [_place(tables, to, carved)]
-
-
-def _specials(tables: Tables, regime: str) -> list[str]:
-    return [row["tag"] for row in tables.of("special_categories", "jurisdiction", regime)]
-
-
-def _tags(tables: Tables, regime: str, listed: Sequence[str]) -> list[str]:
-    """The tags that a row names, one special one where it names them all."""
-    named = [tag for tag in listed if tag not in ("*", "special_category")]
-    return [*named, *(["special_category", *_specials(tables, regime)[:1]] if "special_category" in listed else [])]
-
-
-def _evidence(origin: str, rows: Sequence[Row], tags: tuple[str, ...] = ("*",)) -> tuple[Instrument, ...]:
-    day = datetime.date
-    needed = dict.fromkeys(row["requirement"] for row in rows if row["requirement"] != "none")
-    return tuple(
-        Instrument(
-            origin=JurisdictionId(origin),
-            to="*",
-            gateway=name,
-            ref=name,
-            tags=tags,
-            since=day(1900, 1, 1),
-            until=day(2099, 12, 31),
-        )
-        for name in needed
-    )
-
-
-def _counts(tables: Tables, names: Sequence[str]) -> Iterator[dict[str, int]]:
-    """Nothing counted; then for each range named: its lowest count, the lowest of the others named, and none of what is not named."""
-    yield {}
-    rows = [row for name in names for row in tables.of("thresholds", "id", name)]
-    none = {f"{row['jurisdiction']}/{row['tag']}": 0 for row in tables.rows["thresholds"]}
-    lowest = {f"{row['jurisdiction']}/{row['tag']}": int(row["min"]) for row in reversed(rows)}
-    for chosen in rows:
-        yield {**none, **lowest, f"{chosen['jurisdiction']}/{chosen['tag']}": int(chosen["min"])}
-
-
-def _alternatives(tables: Tables, origin: str) -> list[list[Row]]:
-    ways: dict[tuple[str, str], list[Row]] = {}
-    for row in tables.of("gateways", "from", origin):
-        ways.setdefault((row["to"], row["alternative"]), []).append(row)
-    return list(ways.values())
-
-
-def _transfer(
-    regime: str, to: Location, tags: Sequence[str], classes: Sequence[str] | None = (), purpose: str = "service"
-) -> TransferQuestion:
-    return TransferQuestion(
-        regimes=(JurisdictionId(regime),),
-        to=to,
-        purpose=purpose,
-        tags=tuple(tags),
-        recipient_classes=None if classes is None else tuple(classes),
-    )
-
-
-def _operator(counts: dict[str, int] | None = None, country: str | None = None) -> Operator:
-    return Operator(
-        country=None if country is None else Country(country),
-        sectors=(),
-        overlays=(),
-        recipient_classes=(),
-        counts=counts or {},
-    )
-
-
-# Files
-
-
 def _at_edge(tables: Tables, row: Row, only: Location | None = None) -> Iterator[Case]:
     """Without evidence, so that nothing else leads there."""
-    tags = _tags(tables, row["from"], words(row["tags_only"]))
+    tags = tags_for(tables, row["from"], words(row["tags_only"]))
     others = [tag for one in tables.of("gateways", "from", row["from"]) for tag in words(one["tags_except"])]
-    for at in _days(tables, row, row["from"]):
-        for profile in _profiles(row):
-            for to in [only] if only else _destinations(tables, row):
+    for at in days_of(tables, row, row["from"]):
+        for profile in profiles_of(row):
+            for to in [only] if only else destinations(tables, row):
                 for data in ([], tags[:1], others[:1]):
-                    question = _transfer(row["from"], to, data, words(row["recipient_class"]))
-                    yield Case(World(profile, _operator(), ()), question, at)
+                    question = asked(row["from"], to, data, words(row["recipient_class"]))
+                    yield Case(World(profile, declaring(), ()), question, at)
 
 
 def _at_gateway(tables: Tables, row: Row, only: Location | None = None) -> Iterator[Case]:
     """With the evidence of its alternative, with all of that but its own, and with its own for the data as such alone."""
     origin = row["from"]
-    same = [one for way in _alternatives(tables, origin) for one in way if row in way]
-    tags = _tags(tables, origin, words(row["tags_only"]))
-    others = _specials(tables, origin)[:1]
-    rest = _evidence(origin, [one for one in same if one["requirement"] != row["requirement"]])
-    held = [_evidence(origin, same), rest, (*rest, *_evidence(origin, [row], ()))]
-    for at in _days(tables, row, origin):
-        for profile in _profiles(row):
-            for counts in _counts(tables, words(row["threshold_id"])):
+    same = [one for way in alternatives_of(tables, origin) for one in way if row in way]
+    tags = tags_for(tables, origin, words(row["tags_only"]))
+    others = specials_of(tables, origin)[:1]
+    rest = evidence_for(origin, [one for one in same if one["requirement"] != row["requirement"]])
+    held = [evidence_for(origin, same), rest, (*rest, *evidence_for(origin, [row], ()))]
+    for at in days_of(tables, row, origin):
+        for profile in profiles_of(row):
+            for counts in counts_of(tables, words(row["threshold_id"])):
                 for instruments in held:
-                    for to in [only] if only else _destinations(tables, row):
+                    for to in [only] if only else destinations(tables, row):
                         for data in ([], tags[:1], tags[1:], others):
-                            question = _transfer(origin, to, data, words(row["recipient_class"]))
-                            yield Case(World(profile, _operator(counts), instruments), question, at)
+                            question = asked(origin, to, data, words(row["recipient_class"]))
+                            yield Case(World(profile, declaring(counts), instruments), question, at)
 
 
 def _at_member(tables: Tables, row: Row) -> Iterator[Case]:
     """Asked through every row that names the group, for this member."""
     if not row["member"]:
         return
-    name, to = f"group:{row['group']}", _place(tables, row["member"])
+    name, to = f"group:{row['group']}", place(tables, row["member"])
     for file, aim in (("edges", _at_edge), ("gateways", _at_gateway), ("denies", _at_deny)):
         for one in tables.of(file, "to", name):
             for case in aim(tables, one, to):
                 yield case._replace(at=datetime.date.fromisoformat(max(case.at.isoformat(), row["since"])))
     for one in tables.rows["storage"]:
         if name in words(one["region"]):
-            for at in _days(tables, one, one["jurisdiction"]):
-                for profile in _profiles(one):
+            for at in days_of(tables, one, one["jurisdiction"]):
+                for profile in profiles_of(one):
                     first = datetime.date.fromisoformat(max(at.isoformat(), row["since"]))
-                    yield Case(World(profile, _operator(), ()), _kept(one, to, to, to, to), first)
+                    yield Case(World(profile, declaring(), ()), _kept(one, to, to, to, to), first)
 
 
 def _at_deny(tables: Tables, row: Row, only: Location | None = None) -> Iterator[Case]:
     origin = row["from"]
-    tags = _tags(tables, origin, [row["tag"]])
-    for at in _days(tables, row, origin):
-        for profile in _profiles(row):
-            for counts in _counts(tables, words(row["threshold_id"])):
-                for to in [only] if only else _destinations(tables, row):
+    tags = tags_for(tables, origin, [row["tag"]])
+    for at in days_of(tables, row, origin):
+        for profile in profiles_of(row):
+            for counts in counts_of(tables, words(row["threshold_id"])):
+                for to in [only] if only else destinations(tables, row):
                     for data in [[tag] for tag in tags] or [[]]:
                         classes = words(row["recipient_class"])
-                        question = _transfer(origin, to, data, classes, row["purpose"] or "service")
-                        yield Case(World(profile, _operator(counts), ()), question, at)
+                        question = asked(origin, to, data, classes, row["purpose"] or "service")
+                        yield Case(World(profile, declaring(counts), ()), question, at)
 
 
 def _kept(row: Row, primary: Location, store: Location, process: Location, access: Location) -> StorageQuestion:
@@ -236,17 +139,17 @@ def _kept(row: Row, primary: Location, store: Location, process: Location, acces
 def _at_storage(tables: Tables, row: Row) -> Iterator[Case]:
     """Everything inside but what one verb is about; with nothing lifted, and with what lifts wider rows."""
     own = row["jurisdiction"]
-    inside = [_place(tables, one) for word in words(row["region"]) for one in _named(tables, word)] or [
-        _place(tables, own)
+    inside = [place(tables, one) for word in words(row["region"]) for one in members(tables, word)] or [
+        place(tables, own)
     ]
     keeping = [
         {"requirement": word} for one in tables.of("storage", "jurisdiction", own) for word in words(one["lifted_by"])
     ]
-    other = [_place(tables, one["parent"]) for one in tables.of("jurisdictions", "id", inside[0].id) if one["parent"]]
-    outside = [*(_place(tables, one) for one in FAR if one not in {place.id for place in inside}), *other]
-    for at in _days(tables, row, own):
-        for profile in _profiles(row):
-            for instruments in ((), _evidence(own, keeping, ())):
+    other = [place(tables, one["parent"]) for one in tables.of("jurisdictions", "id", inside[0].id) if one["parent"]]
+    outside = [*(place(tables, one) for one in FAR if one not in {place.id for place in inside}), *other]
+    for at in days_of(tables, row, own):
+        for profile in profiles_of(row):
+            for instruments in ((), evidence_for(own, keeping, ())):
                 for here in inside[:1]:
                     for out in outside:
                         for places in (
@@ -256,13 +159,7 @@ def _at_storage(tables: Tables, row: Row) -> Iterator[Case]:
                             (here, here, out, here),
                             (here, here, here, out),
                         ):
-                            yield Case(World(profile, _operator(), instruments), _kept(row, *places), at)
-
-
-def _named(tables: Tables, word: str) -> list[str]:
-    if not word.startswith("group:"):
-        return [word]
-    return [row["member"] for row in tables.of("groups", "group", word.removeprefix("group:")) if row["member"]]
+                            yield Case(World(profile, declaring(), instruments), _kept(row, *places), at)
 
 
 def _at_threshold(tables: Tables, row: Row) -> Iterator[Case]:
@@ -286,17 +183,15 @@ def _at_threshold(tables: Tables, row: Row) -> Iterator[Case]:
 def _at_obligation(tables: Tables, row: Row) -> Iterator[Case]:
     """Every way out of the regime, with evidence for it, with the data and the purpose that triggers are about."""
     own = row["jurisdiction"]
-    data = [[], ["payments"], ["consumer_health"], _specials(tables, own)[:1]]
-    for at in _days(tables, row, own)[-1:]:
-        for profile in _profiles(row):
-            for way in _alternatives(tables, own):
+    data = [[], ["payments"], ["consumer_health"], specials_of(tables, own)[:1]]
+    for at in days_of(tables, row, own)[-1:]:
+        for profile in profiles_of(row):
+            for way in alternatives_of(tables, own):
                 for to in ("br", "eu", "us"):
                     for tags in data:
                         for purpose in ("service", "sale"):
-                            question = _transfer(
-                                own, _place(tables, to), tags, words(way[0]["recipient_class"]), purpose
-                            )
-                            yield Case(World(profile, _operator(), _evidence(own, way)), question, at)
+                            question = asked(own, place(tables, to), tags, words(way[0]["recipient_class"]), purpose)
+                            yield Case(World(profile, declaring(), evidence_for(own, way)), question, at)
 
 
 def _at_special(tables: Tables, row: Row) -> Iterator[Case]:
@@ -306,10 +201,10 @@ def _at_special(tables: Tables, row: Row) -> Iterator[Case]:
     ways = [
         [],
         *([edge] for edge in tables.of("edges", "from", own) if edge["tags_except"]),
-        *_alternatives(tables, own),
+        *alternatives_of(tables, own),
     ]
-    for at in _days(tables, row, own)[-1:]:
-        for profile in _profiles(row):
+    for at in days_of(tables, row, own)[-1:]:
+        for profile in profiles_of(row):
             for data in ([row["tag"]], ["special_category"]):
                 for one in keeping:
                     yield from _special_abroad(tables, one, data, profile, at)
@@ -319,10 +214,10 @@ def _at_special(tables: Tables, row: Row) -> Iterator[Case]:
 
 def _special_abroad(tables: Tables, one: Row, data: list[str], profile: str, at: datetime.date) -> Iterator[Case]:
     own = one["jurisdiction"]
-    out = _place(tables, next(far for far in FAR if far != own))
+    out = place(tables, next(far for far in FAR if far != own))
     asked = msgspec.structs.replace(_kept(one, out, out, out, out), tags=tuple(data))
-    for instruments in ((), _evidence(own, [{"requirement": word} for word in words(one["lifted_by"])], ())):
-        yield Case(World(profile, _operator(), instruments), asked, at)
+    for instruments in ((), evidence_for(own, [{"requirement": word} for word in words(one["lifted_by"])], ())):
+        yield Case(World(profile, declaring(), instruments), asked, at)
 
 
 def _special_out(
@@ -330,36 +225,36 @@ def _special_out(
 ) -> Iterator[Case]:
     first: Row = way[0] if way else {}
     wanted = [row for row in way if "requirement" in row]
-    to = _destinations(tables, first)[0] if way else _place(tables, next(far for far in FAR if far != own))
-    for counts in _counts(tables, words(first.get("threshold_id", ""))):
-        world = World(profile, _operator(counts), _evidence(own, wanted))
-        question = _transfer(own, to, data, words(first.get("recipient_class", "")), first.get("purpose") or "service")
+    to = destinations(tables, first)[0] if way else place(tables, next(far for far in FAR if far != own))
+    for counts in counts_of(tables, words(first.get("threshold_id", ""))):
+        world = World(profile, declaring(counts), evidence_for(own, wanted))
+        question = asked(own, to, data, words(first.get("recipient_class", "")), first.get("purpose") or "service")
         yield Case(world, question, at)
 
 
 def _at_jurisdiction(tables: Tables, row: Row) -> Iterator[Case]:
     """As the origin, as the destination, as the parent or scheme of one, and as where data is kept."""
     own = row["id"]
-    here = _place(tables, own)
-    for at in _days(tables, row, own):
-        for profile in _profiles(row):
-            for way in [[], *_alternatives(tables, own)]:
-                question = _transfer(
+    here = place(tables, own)
+    for at in days_of(tables, row, own):
+        for profile in profiles_of(row):
+            for way in [[], *alternatives_of(tables, own)]:
+                question = asked(
                     own,
-                    _place(tables, "br" if own != "br" else "us"),
+                    place(tables, "br" if own != "br" else "us"),
                     [],
                     words(way[0]["recipient_class"]) if way else (),
                 )
-                yield Case(World(profile, _operator(), _evidence(own, way)), question, at)
+                yield Case(World(profile, declaring(), evidence_for(own, way)), question, at)
             for origin in ("in", "us", "hk"):
                 yield Case(
-                    World(profile, _operator(), ()),
-                    _transfer(origin, Location(JurisdictionId(own), here.country), []),
+                    World(profile, declaring(), ()),
+                    asked(origin, Location(JurisdictionId(own), here.country), []),
                     at,
                 )
             for edge in [one for one in tables.rows["edges"] if one["to"] == own]:
                 yield Case(
-                    World(profile, _operator(), ()),
-                    _transfer(edge["from"], here, [], words(edge["recipient_class"])),
+                    World(profile, declaring(), ()),
+                    asked(edge["from"], here, [], words(edge["recipient_class"])),
                     at,
                 )

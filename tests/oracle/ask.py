@@ -12,6 +12,7 @@ from foundation.words import Country, JurisdictionId
 from routing_rules.law.questions import Location, StorageQuestion, TransferQuestion
 from routing_rules.policy import Instrument, Operator
 from tests.oracle.naive import Oracle, World
+from tests.oracle.named import members, named_by, tags_of
 from tests.oracle.tables import Row, Tables, words
 
 T = TypeVar("T")
@@ -94,7 +95,7 @@ class Asker:
         )
 
     def world(self, focus: Sequence[str]) -> World:
-        rows = self.named_by(focus)
+        rows = named_by(self.tables, focus)
         operator = Operator(
             country=None
             if self.chance(0.2)
@@ -111,7 +112,7 @@ class Asker:
     def sectors(self, rows: list[Row]) -> tuple[str, ...]:
         if self.chance(0.5):
             return ()
-        named = [tag for tag in self.tags_of(rows) if tag in self.sector_tags]
+        named = [tag for tag in tags_of(self.tables, rows) if tag in self.sector_tags]
         return tuple(self.spelt(tag) for tag in self.some_of(named or self.sector_tags, 2))
 
     def overlays(self, focus: Sequence[str]) -> tuple[JurisdictionId, ...]:
@@ -144,7 +145,7 @@ class Asker:
         else:
             row = self.random.choice(gateways)
             same = [one for one in gateways if (one["to"], one["alternative"]) == (row["to"], row["alternative"])]
-            wanted, tags = [(one["requirement"], one["detail_tag"]) for one in same], self.tags_of(gateways)
+            wanted, tags = [(one["requirement"], one["detail_tag"]) for one in same], tags_of(self.tables, gateways)
             to = row["to"]
         destination = "*" if self.chance(0.6) else to if self.chance(0.3) and to in self.ids else self.place(origin).id
         listed = (
@@ -177,14 +178,16 @@ class Asker:
     def case(self, world: World, focus: Sequence[str]) -> Case:
         at = self.day(focus)
         regimes = self.regimes(world, focus, at)
-        rows = self.named_by(regimes or focus)
+        rows = named_by(self.tables, regimes or focus)
         question = self.transfer(regimes, rows) if self.chance(0.65) else self.storage(world, regimes, rows, at)
         return Case(world, question, at)
 
     def day(self, focus: Sequence[str]) -> datetime.date:
         if self.chance(0.5):
             return self.random.choice(DAYS)
-        edges = [date for row in self.named_by(focus) for date in (row["since"], row["until"]) if date > "1900-01-02"]
+        edges = [
+            date for row in named_by(self.tables, focus) for date in (row["since"], row["until"]) if date > "1900-01-02"
+        ]
         if not edges:
             return self.random.choice(DAYS)
         return datetime.date.fromisoformat(self.random.choice(edges)) + datetime.timedelta(
@@ -248,7 +251,7 @@ class Asker:
         return tuple(JurisdictionId(one) for one in sorted(found))
 
     def data(self, rows: list[Row]) -> tuple[str, ...]:
-        named = self.tags_of(rows)
+        named = tags_of(self.tables, rows)
         found = [
             self.random.choice(named if named and self.chance(0.8) else self.tags)
             for _ in range(self.random.choice((0, 1, 1, 2, 3)))
@@ -272,7 +275,7 @@ class Asker:
             word
             for file in ("edges", "gateways", "denies")
             for row in self.tables.of(file, "from", origin)
-            for word in self.members(row["to"])
+            for word in members(self.tables, row["to"])
         ]
         return self.located(origin, named)
 
@@ -282,16 +285,9 @@ class Asker:
             word
             for row in self.tables.of("storage", "jurisdiction", origin)
             for words_ in words(row["region"])
-            for word in self.members(words_)
+            for word in members(self.tables, words_)
         ]
         return self.located(origin, [origin] * (1 + len(named)) + named)
-
-    def members(self, word: str) -> list[str]:
-        if word.startswith("group:"):
-            return [
-                row["member"] for row in self.tables.of("groups", "group", word.removeprefix("group:")) if row["member"]
-            ]
-        return [] if word == "*" else [word]
 
     def located(self, origin: str, named: list[str]) -> Location:
         draw = self.random.random()
@@ -317,42 +313,3 @@ class Asker:
                 return "LI"
             return (countries[0] if self.chance(0.5) else self.random.choice(countries)) if countries else None
         return None
-
-    # What rows name
-
-    def named_by(self, regimes: Sequence[str]) -> list[Row]:
-        """All rows of these regimes that are about transfers and storage."""
-        return [
-            row
-            for regime in regimes
-            for file, column in (
-                ("edges", "from"),
-                ("gateways", "from"),
-                ("denies", "from"),
-                ("storage", "jurisdiction"),
-                ("thresholds", "jurisdiction"),
-                ("obligations", "jurisdiction"),
-                ("special_categories", "jurisdiction"),
-                ("jurisdictions", "id"),
-            )
-            for row in self.tables.of(file, column, regime)
-        ]
-
-    def tags_of(self, rows: list[Row]) -> list[str]:
-        """The tags that rows name (those of storage, denies and permissions most often), and the wider ones that may be these."""
-        named = [
-            word
-            for row in rows
-            for column in ("tag", "tags_only", "tags_except")
-            for word in words(row.get(column, ""))
-            if word != "*"
-        ]
-        strong = [
-            word
-            for row in rows
-            for column in ("rule", "tags_only", "tags_except")
-            if row.get(column)
-            for word in words(row.get("tag", row[column]))
-        ]
-        wider = [row["tag"] for row in self.tables.rows["tags"] if set(words(row["may_be"])) & set(named)]
-        return [word for word in (*named, *strong * 3, *wider) if word != "*"]
