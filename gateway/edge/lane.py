@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -24,6 +25,7 @@ from gateway.identity.tokens import Unidentified
 from gateway.travel.assembly import Travel
 from gateway.travel.carrier import HOP_REFUSED, Seen
 from gateway.travel.session import take_session
+from routing_rules.verdicts import Hairpin
 
 log = logs.get(__name__)
 
@@ -37,6 +39,7 @@ _HAIRPIN = VERDICTS.labels("hairpin")
 _NO_GATEWAY = Problem(code=Code.FORBIDDEN, detail="Domicile-Hop is for gateways, each hop for one request, once")
 _TOO_MANY_HOPS = Problem(code=Code.NOT_READY, detail="too many hops at once", retry_after_s=RETRY_AFTER_S)
 _MOVED_ON = Problem(code=Code.CELL_BEHIND, detail="the home has just moved; try again", retry_after_s=RETRY_AFTER_S)
+_NOT_RECORDED = Problem(code=Code.NOT_READY, detail="the access cannot be recorded", retry_after_s=RETRY_AFTER_S)
 _NOT_BOOKED = Problem(code=Code.NOT_READY, detail="no crossing can be booked here", retry_after_s=RETRY_AFTER_S)
 
 
@@ -135,39 +138,42 @@ class Lane:
                 return
         (_SERVED if outcome.crosses is None else _HAIRPIN).inc()
 
-        known = gathered
-
-        async def again() -> Admitted | Problem:
-            """The verdict anew, over what the directory says now."""
-            newest = desk.open_book()
-            if isinstance(newest, Problem):
-                return newest
-            renewed = await desk.gather_anew(request, known)
-            verdict = desk.judge(renewed, newest)
-            if isinstance(verdict, Refused):
-                return self._refusal(request, renewed, verdict)
-            if isinstance(verdict, Carried):
-                return _MOVED_ON
-            unbooked = None if verdict.crosses is None else await self._remembered(request, verdict, newest)
-            return verdict if unbooked is None else unbooked
-
         try:
-            problem = await self._answerer.answer(request, outcome, body, desk, again, send)
+            problem = await self._answerer.answer(
+                request, outcome, body, desk, partial(self._anew, request, gathered, outcome), send
+            )
         except ClientLeft:
             return
         if problem is not None:
             await self._refuse(send, problem, body, request.fields)
 
+    async def _anew(self, request: Request, known: Gathered, before: Admitted) -> Admitted | Problem:
+        """The verdict anew, over what the directory says now."""
+        newest = self._desk.open_book()
+        if isinstance(newest, Problem):
+            return newest
+        renewed = await self._desk.gather_anew(request, known)
+        verdict = self._desk.judge(renewed, newest)
+        if isinstance(verdict, Refused):
+            return self._refusal(request, renewed, verdict)
+        if isinstance(verdict, Carried):
+            return _MOVED_ON
+        if verdict.crosses is not None and verdict.cell != before.cell:  # else it stands in that cell already
+            return await self._booked(request, verdict, verdict.crosses, newest) or verdict
+        return verdict
+
     async def _remembered(self, request: Request, admitted: Admitted, book: Book) -> Problem | None:
         """What must be on record before it happens: a crossing in the home cell, a service's access here. None once it is."""
         if admitted.actor is not None and not self._records.access(request, admitted, admitted.actor):
-            return self._records.recorder.problem()
-        if admitted.crosses is None or request.hop is None:
-            return None
-        bookings = self._travel.bookings
-        if bookings is None:
+            return self._records.recorder.problem() or _NOT_RECORDED
+        return None if admitted.crosses is None else await self._booked(request, admitted, admitted.crosses, book)
+
+    async def _booked(self, request: Request, admitted: Admitted, crosses: Hairpin, book: Book) -> Problem | None:
+        """None once the home cell has the crossing durably."""
+        bookings, hop = self._travel.bookings, request.hop
+        if bookings is None or hop is None:
             return _NOT_BOOKED
-        return await bookings.book(request, request.hop, admitted, admitted.crosses, book.policy)
+        return await bookings.book(request, hop, admitted, crosses, book.policy)
 
     async def _carry(self, request: Request, carried: Carried, body: Body, send: Send) -> None:
         """Away from home: the home region's gateways answer."""

@@ -1,4 +1,8 @@
-"""Has the home cell book a crossing before anything of it is forwarded: durable there, or the request goes no further."""
+"""Has the home cell book a crossing before anything of it is forwarded: durable there, or the request goes no further.
+
+Its id is the hop's nonce, and a cell takes no second crossing under an id: a hop that came to two gateways of the region is booked, and
+forwarded, by one of them.
+"""
 
 from collections.abc import Callable, Sequence
 

@@ -194,6 +194,25 @@ async def test_without_a_ground_in_law_nobody_is_carried(folder: Path) -> None:
         assert code(await http.get(f"{stand.us.url}/orders/1", headers=stand.bearer("ann"))) == (421, "home_elsewhere")
 
 
+async def test_a_stale_epoch_is_cured_at_home_under_one_crossing(folder: Path) -> None:
+    verifier = service_verifier("eu-de", "orders")
+
+    async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
+        decision = verifier.verify(dict(scope["headers"])[b"domicile-decision"].decode(), CLOCK.unix_s())
+        stale = decision.epoch != 8
+        headers = [(b"content-length", b"0"), *([(b"domicile-refusal", b"stale_epoch")] if stale else [])]
+        await send({"type": "http.response.start", "status": 409 if stale else 204, "headers": headers})
+        await send({"type": "http.response.body", "body": b""})
+
+    async with world(folder, eu_orders=guarded) as stand, HttpClient() as http:
+        stand.settle("ann", placement(epoch=7))
+        key = stand.blinder.login(stand.people.issuer, "ann")[0]
+        stand.eu.homes.truth[key] = placement(epoch=8)
+        response = await http.put(f"{stand.us.url}/orders/1", headers=stand.bearer("ann"), content=b"keep me")
+        assert (response.status_code, response.headers["domicile-epoch"]) == (204, "8")
+        assert len(stand.eu.cell.crossings) == 1
+
+
 # --- hops that are none ------------------------------------------------------------------------------------------------------
 
 

@@ -95,17 +95,20 @@ class CellBooks:
             message = await receive()
             body += message.get("body", b"")
             more = message.get("more_body", False)
-        document = msgspec.json.decode(body)
+        document, status = msgspec.json.decode(body), self.status
         if scope["path"] == "/cell/crossings":
             self.asked += 1
             if self.gate is not None:
                 await self.gate.wait()
             crossing = msgspec.convert(document["crossing"], Crossing)
-            if self.status == 204:
+            known = [one for one in self.crossings if one.id == crossing.id]
+            if known and known[0] != crossing:
+                status = 409
+            elif status == 204 and not known:
                 self.crossings.append(crossing)
         else:
             self.events.extend(document["events"])
-        await send({"type": "http.response.start", "status": self.status, "headers": [(b"content-length", b"0")]})
+        await send({"type": "http.response.start", "status": status, "headers": [(b"content-length", b"0")]})
         await send({"type": "http.response.body", "body": b""})
 
 
