@@ -78,7 +78,9 @@ def test_a_residence_whose_law_is_not_known_on_that_day_is_refused(country: str)
 
 
 def test_a_cell_that_serves_the_whole_serves_its_parts_and_not_the_other_way_round() -> None:
-    part_only = policy_with(('serves = ["eu", "uk", "ch"]', 'serves = ["eu-de"]'), ('uk = "home"\n', ""), (EU_TO_US, ""))
+    part_only = policy_with(
+        ('serves = ["eu", "uk", "ch"]', 'serves = ["eu-de"]'), ('uk = "home"\n', ""), (EU_TO_US, "")
+    )
     assert isinstance(verdict(request(), policy=part_only), Serve)
     refused(request(subject=of("FR")), policy=part_only)
 
