@@ -233,7 +233,7 @@ def _together(
     return Finding(
         answer=answer,
         reasons=worst_first(reasons),
-        lacks=tuple(lack for part in parts for lack in part.lacks),
+        lacks=() if data.strays else tuple(lack for part in parts for lack in part.lacks),
         duties=tuple(duty for part in parts for duty in part.duties),
         valid_until=changes,
     )
