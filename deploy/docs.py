@@ -106,8 +106,8 @@ What clients call, with `Authorization: Bearer <token of an issuer that the gate
 
 Where the rules ask for more at sign-up: `&subdivision=US-TX` (ISO 3166-2) and `&citizenship=DE`, once for each.
 
-Dot segments, plain or encoded, and ambiguous framing are 400. Inbound `Domicile-*` fields are dropped. With `Domicile-For` a service that policy
-names in `[actors]` acts for a subject; from everybody else it is 403, without a token 401.
+Dot segments, plain or encoded, and ambiguous framing are 400. Inbound `Domicile-*` fields are dropped. With
+`Domicile-For` a service that policy names in `[actors]` acts for a subject; from everybody else it is 403, without a token 401.
 
 Its own calls, without a token:
 
@@ -125,7 +125,7 @@ _HEADERS = """\
 
 | field | on | says |
 | --- | --- | --- |
-| `Domicile-Verdict` | every answer of a gateway to a request for a service | `serve`; `hairpin` where the home region answered for another; `redirect` with 421 and 308; else `refuse` |
+| `Domicile-Verdict` | every answer to a request for a service | `serve`; `hairpin` (carried); `redirect` (421, 308); else `refuse` |
 | `Domicile-Cell` | answers that came from a cell | which cell served |
 | `Domicile-Epoch` | the same, where a subject was decided about | the epoch of the decision |
 | | `stale_epoch` of a guard or the records API | the epoch that holds |
@@ -143,7 +143,8 @@ _PROBLEMS = """\
 Refusals are problem documents (RFC 9457, `application/problem+json`): `type` (`urn:domicile:problem:<code>`), `title`, `status`,
 `detail`, and `code`, which is stable. Further members: `home` (an origin) and `ground` with 421; `ground` with 451, and where instruments
 would open a cell `lacks`; `epoch` with `stale_epoch`; `epoch` or, of rules, `digest` with `precondition_failed`; `kinds` with
-`key_taken`; `state` with `conflict` of a state call. The records API adds PostgREST's `message`, `details`, `hint`; where the dialect or Postgres refuses, `code` is PostgREST's or the SQLSTATE.
+`key_taken`; `state` with `conflict` of a state call. The records API adds PostgREST's `message`, `details`, `hint`;
+where the dialect or Postgres refuses, `code` is PostgREST's or the SQLSTATE.
 """
 
 _ISSUER = """\

@@ -131,6 +131,12 @@ class TableHomes:
     async def refresh(self, key: LookupKey, *, newer_than: Epoch) -> Home:  # noqa: ARG002 - the port's signature
         return Homeless.UNKNOWN
 
+    async def subject(self, subject_id: SubjectId) -> Home:  # noqa: ARG002 - the port's signature
+        return Homeless.UNKNOWN
+
+    async def refresh_subject(self, subject_id: SubjectId, *, newer_than: Epoch) -> Home:  # noqa: ARG002 - the port's signature
+        return Homeless.UNKNOWN
+
 
 def gateway_process(port: int, service: int, jwks: str, subs: list[str]) -> None:
     async def main() -> None:
