@@ -41,6 +41,7 @@ from foundation.words import (
     RegionId,
     ServiceId,
     ShardId,
+    SubjectId,
     mint_subject_id,
 )
 from gateway.edge.assembly import lane
