@@ -7,6 +7,7 @@ import msgspec
 from foundation.problems import Code
 from foundation.words import RECORDS, Verb
 from routing_rules.facts import RequestFacts
+from routing_rules.hints import shown
 from routing_rules.home import (
     Handling,
     earliest,
@@ -20,7 +21,6 @@ from routing_rules.home import (
     within_terms,
 )
 from routing_rules.law.questions import Finding, Location, Regimes
-from routing_rules.mistakes import shown
 from routing_rules.policy import Actor, Policy, Travel
 from routing_rules.rules import Rules
 from routing_rules.verdicts import Elsewhere, Hairpin, Refuse, Serve, Verdict

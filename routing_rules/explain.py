@@ -11,9 +11,9 @@ import msgspec
 from foundation.words import JurisdictionId
 from routing_rules.decide import carried, decide, held, placed_for, travel_of, unfit_actor
 from routing_rules.facts import PlaceFacts, RequestFacts, SubjectFacts
+from routing_rules.hints import shown
 from routing_rules.home import regimes_of, serves, unmet
 from routing_rules.law.questions import Duty, Finding, Lack, Reason, Regimes, RowRef, TransferQuestion
-from routing_rules.mistakes import shown
 from routing_rules.pack.rows import Fact, Unresolved
 from routing_rules.place import Candidate, candidates, place, unmet_by_facts
 from routing_rules.rules import Rules

@@ -11,6 +11,7 @@ import msgspec
 
 from foundation.words import CellId, JurisdictionId, RegionId, ServiceId
 from routing_rules.facts import SubjectFacts
+from routing_rules.hints import nearest, shown
 from routing_rules.law.questions import (
     Answer,
     Duty,
@@ -22,7 +23,6 @@ from routing_rules.law.questions import (
     StorageQuestion,
     TransferQuestion,
 )
-from routing_rules.mistakes import nearest, shown
 from routing_rules.pack import Kind
 from routing_rules.policy import Cell, Policy
 from routing_rules.rules import Rules

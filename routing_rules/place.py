@@ -7,9 +7,9 @@ import msgspec
 from foundation.problems import Code
 from foundation.words import CellId
 from routing_rules.facts import PlaceFacts
+from routing_rules.hints import shown
 from routing_rules.home import Handling, earliest, hosting, may_hold, regimes_of, serves, unmet, within_terms
 from routing_rules.law.questions import Finding, Lack, Regimes
-from routing_rules.mistakes import shown
 from routing_rules.rules import Rules
 from routing_rules.verdicts import Allowed, NoCell
 

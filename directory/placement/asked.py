@@ -4,7 +4,7 @@ from directory.placement.answers import PlaceRequest
 from foundation.problems import Code, Problem
 from foundation.words import Country, ServiceId
 from routing_rules.facts import PlaceFacts, SubjectFacts
-from routing_rules.mistakes import nearest, shown
+from routing_rules.hints import nearest, shown
 from routing_rules.rules import Rules
 from routing_rules.verdicts import NoCell
 

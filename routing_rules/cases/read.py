@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeAlias
 import msgspec
 
 from foundation.words import CellId, Country, JurisdictionId, RegionId, ServiceId, Verb
-from routing_rules.mistakes import nearest, shown
+from routing_rules.hints import nearest, shown
 from routing_rules.pack import Kind, Pack
 from routing_rules.policy import Instrument, Operator, Profile
 

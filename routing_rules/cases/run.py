@@ -20,7 +20,7 @@ from routing_rules.cases.read import (
 from routing_rules.decide import decide
 from routing_rules.explain import outcome
 from routing_rules.facts import PlaceFacts, RequestFacts, SubjectFacts
-from routing_rules.law.law import Law
+from routing_rules.law import Law
 from routing_rules.law.questions import Finding, Lack, Location, StorageQuestion, TransferQuestion
 from routing_rules.pack import Pack
 from routing_rules.place import place

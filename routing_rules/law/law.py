@@ -21,11 +21,10 @@ from routing_rules.law.questions import (
     TransferQuestion,
 )
 from routing_rules.law.reasons import Citations
-from routing_rules.law.sheets import sheets_of
 from routing_rules.law.standing import Regimens
 from routing_rules.law.storage import Storages
 from routing_rules.law.tags import Specials, Vocabulary
-from routing_rules.law.transfer import Transfers
+from routing_rules.law.transfer import Transfers, rows_of_regimes
 from routing_rules.pack import Fact, Pack
 from routing_rules.policy import Instrument, Operator, Profile
 
@@ -66,7 +65,7 @@ class Law:
             tally=tally,
             obligations=self._obligations,
             citations=self._citations,
-            sheets=sheets_of(
+            rows=rows_of_regimes(
                 pack,
                 profile,
                 atlas=self._atlas,

@@ -22,7 +22,7 @@ _EU = JurisdictionId("eu")
 _SALE = "sale"
 
 
-class Crossing(msgspec.Struct, frozen=True):
+class AllowedTransfer(msgspec.Struct, frozen=True):
     """A transfer that a regime allows. `evidenced`: rows that instruments were shown for; `relied_on`: every row of their alternatives;
     `by_gateway`: something goes without an edge."""
 
@@ -34,41 +34,41 @@ class Crossing(msgspec.Struct, frozen=True):
     by_gateway: bool
 
 
-def _always(_crossing: Crossing) -> bool:
+def _always(_made: AllowedTransfer) -> bool:
     return True
 
 
-def _by_contract_terms(crossing: Crossing) -> bool:
-    return any(row.requirement in ("scc", "bcr") for row in crossing.evidenced)
+def _by_contract_terms(made: AllowedTransfer) -> bool:
+    return any(row.requirement in ("scc", "bcr") for row in made.evidenced)
 
 
-def _by_standard_contract(crossing: Crossing) -> bool:
-    return any(row.requirement == "scc" for row in crossing.evidenced)
+def _by_standard_contract(made: AllowedTransfer) -> bool:
+    return any(row.requirement == "scc" for row in made.evidenced)
 
 
-def _by_equivalent_measures(crossing: Crossing) -> bool:
-    return any(row.detail_tag == "equivalent_measures" for row in crossing.relied_on)
+def _by_equivalent_measures(made: AllowedTransfer) -> bool:
+    return any(row.detail_tag == "equivalent_measures" for row in made.relied_on)
 
 
-def _sells_consumer_health(crossing: Crossing) -> bool:
-    return crossing.purpose == _SALE and "consumer_health" in crossing.sight.may
+def _sells_consumer_health(made: AllowedTransfer) -> bool:
+    return made.purpose == _SALE and "consumer_health" in made.sight.may
 
 
-FITS: dict[str, Callable[[Crossing], bool]] = {
+FITS: dict[str, Callable[[AllowedTransfer], bool]] = {
     "transfer_planned": _always,
     "first_transfer": _always,
     "foreign_processing": _always,
     "foreign_provider_used": _always,
     "disclosure_to_provider_or_third_party": _always,
-    "special_category_transfer_planned": lambda crossing: crossing.sight.special_holds(),
+    "special_category_transfer_planned": lambda made: made.sight.special_holds(),
     "transfer_by_scc_or_bcr": _by_contract_terms,
-    "transfer_to_non_adequate": lambda crossing: crossing.by_gateway,
-    "transfer_to_eu": lambda crossing: _EU in crossing.to.names,
+    "transfer_to_non_adequate": lambda made: made.by_gateway,
+    "transfer_to_eu": lambda made: _EU in made.to.names,
     "standard_contract_signed": _by_standard_contract,
     "equivalent_measures_transfer": _by_equivalent_measures,
-    "payment_processed_abroad": lambda crossing: "payments" in crossing.sight.data.held,
+    "payment_processed_abroad": lambda made: "payments" in made.sight.data.held,
     "sale_of_consumer_health": _sells_consumer_health,
-    "data_brokerage_to_foreign_person": lambda crossing: crossing.purpose == _SALE,
+    "data_brokerage_to_foreign_person": lambda made: made.purpose == _SALE,
 }
 """Trigger -> whether a transfer pulls it. Others never fit a transfer, but for thresholds."""
 
@@ -85,12 +85,12 @@ class Obligations:
     def listed(self, regime: JurisdictionId, at: datetime.date) -> tuple[Duty, ...]:
         return tuple(duty for row, duty in self._by_regime.get(regime, ()) if holds(row, at))
 
-    def of(self, regime: JurisdictionId, crossing: Crossing, at: datetime.date) -> tuple[Duty, ...]:
+    def of(self, regime: JurisdictionId, made: AllowedTransfer, at: datetime.date) -> tuple[Duty, ...]:
         """Those that this transfer pulls."""
         found = self._by_regime.get(regime)
         if not found:
             return ()
-        return tuple(duty for row, duty in found if holds(row, at) and self._fits(row.trigger, crossing, at))
+        return tuple(duty for row, duty in found if holds(row, at) and self._fits(row.trigger, made, at))
 
     def turns(self, regime: JurisdictionId) -> list[Turn]:
         """The days on which duties of a transfer change."""
@@ -100,10 +100,10 @@ class Obligations:
         ]
         return [*turns(rows), *self._tally.turns(thresholds)]
 
-    def _fits(self, trigger: str, crossing: Crossing, at: datetime.date) -> bool:
+    def _fits(self, trigger: str, made: AllowedTransfer, at: datetime.date) -> bool:
         fits = FITS.get(trigger)
         if fits is not None:
-            return fits(crossing)
+            return fits(made)
         if trigger.startswith(THRESHOLD_TRIGGER):
             return self._tally.reached(trigger.removeprefix(THRESHOLD_TRIGGER), at) is Truth.YES
         return False

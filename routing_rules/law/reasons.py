@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from foundation.words import JurisdictionId
 from routing_rules.law.calendar import holds
 from routing_rules.law.questions import Effect, Reason, RowRef
+from routing_rules.law.tags import Data
 from routing_rules.pack import Fact, Pack
 from routing_rules.pack.rows import Unresolved
 
@@ -76,6 +77,20 @@ def off_day(row: Fact, at: datetime.date) -> str | None:
     if row.since is not None and at < row.since:
         return f"counts from {row.since} only"
     return f"counted until {row.until}"
+
+
+def no_place(where: str) -> Reason:
+    return Reason(
+        regime=JurisdictionId(where), effect=Effect.IS_OPEN, what=f"{where} is no place that a row of the pack knows"
+    )
+
+
+def stray_words(data: Data, regime: JurisdictionId) -> tuple[Reason, ...]:
+    """Words that are no tags leave the answer open. They are the caller's, so they are counted and not repeated."""
+    if not data.strays:
+        return ()
+    what = f"{len(data.strays)} of the tags are none that the pack knows"
+    return (Reason(regime=regime, effect=Effect.IS_OPEN, what=what),)
 
 
 def _rows(pack: Pack) -> Iterable[Fact | Unresolved]:

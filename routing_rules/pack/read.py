@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 import msgspec
 
 from foundation.words import SLUG, Country, JurisdictionId
-from routing_rules.mistakes import nearest, shown
+from routing_rules.hints import nearest, shown
 from routing_rules.pack.rows import Deny, Edge, Fact, Gateway, Jurisdiction, Unresolved
 
 R = TypeVar("R", bound=Fact | Unresolved)

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, Literal
 
-from routing_rules.mistakes import nearest
+from routing_rules.hints import nearest
 from routing_rules.pack.pack import TABLES, Pack
 from routing_rules.pack.prose import Prose
 from routing_rules.pack.rows import Fact, Unresolved

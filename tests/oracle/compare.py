@@ -8,7 +8,7 @@ from pathlib import Path
 import routing_rules.pack
 from foundation.words import Country
 from routing_rules.facts import SubjectFacts
-from routing_rules.law.law import Law
+from routing_rules.law import Law
 from routing_rules.law.questions import Finding, TransferQuestion
 from tests.oracle.ask import Asker, Case
 from tests.oracle.crossing import transfer

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from routing_rules.law.law import Law
+from routing_rules.law import Law
 from routing_rules.law.questions import Finding, TransferQuestion
 from routing_rules.pack import Pack, PackError, build, bundled
 from routing_rules.pack.pack import TABLES

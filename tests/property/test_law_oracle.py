@@ -8,7 +8,7 @@ import random
 
 import pytest
 
-from routing_rules.law.law import Law
+from routing_rules.law import Law
 from routing_rules.law.questions import Answer, Location, TransferQuestion
 from routing_rules.pack import bundled
 from routing_rules.policy import Instrument, Operator

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from routing_rules.key_lines import DEPTH_MAX, Path, key_lines
+from routing_rules.policy.key_lines import DEPTH_MAX, Path, key_lines
 from tests.stands.rules import POLICY
 
 

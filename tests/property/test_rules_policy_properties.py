@@ -8,10 +8,10 @@ from typing import Any
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from routing_rules.checks import check
-from routing_rules.draft import draft_of
-from routing_rules.mistakes import Mistakes
 from routing_rules.pack import bundled
+from routing_rules.policy.checks import check
+from routing_rules.policy.draft import draft_of
+from routing_rules.policy.mistakes import Mistakes
 from routing_rules.rules import PolicyError, load
 
 PAPER = (Path(__file__).parents[2] / "docs" / "policy.md").read_text(encoding="utf-8")

@@ -9,15 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foundation.words import RECORDS, Country, RegionId, Verb
-from routing_rules.checks import check
 from routing_rules.choose import choose
 from routing_rules.decide import decide
-from routing_rules.draft import draft_of
 from routing_rules.explain import explain_decide, explain_place
 from routing_rules.facts import PlaceFacts, RequestFacts, SubjectFacts
-from routing_rules.mistakes import Mistakes
 from routing_rules.pack import bundled, parse
 from routing_rules.place import place
+from routing_rules.policy.checks import check
+from routing_rules.policy.draft import draft_of
+from routing_rules.policy.mistakes import Mistakes
 from routing_rules.rules import PolicyError, Rules, digest_of, load
 from routing_rules.verdicts import Allowed, Elsewhere, Hairpin, NoCell, Refuse, Serve
 from tests.stands.rules import EU, IN, POLICY, US, pack_files, policy_with, rules, small_pack

@@ -5,7 +5,7 @@ from typing import Any
 
 from foundation.words import Country, JurisdictionId
 from routing_rules.facts import SubjectFacts
-from routing_rules.law.law import Law
+from routing_rules.law import Law
 from routing_rules.law.questions import Finding, Location, StorageQuestion, TransferQuestion
 from routing_rules.pack import Pack, bundled, parse
 from routing_rules.policy import Instrument, Operator, Profile

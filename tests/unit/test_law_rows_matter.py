@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from routing_rules.law.law import Law
+from routing_rules.law import Law
 from routing_rules.law.questions import TransferQuestion
 from tests.oracle.aim import KEYS, aimed, label
 from tests.oracle.ask import Case

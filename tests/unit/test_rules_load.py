@@ -2,7 +2,7 @@
 
 import pytest
 
-from routing_rules.mistakes import nearest, shown
+from routing_rules.hints import nearest, shown
 from routing_rules.policy import POLICY_BYTES_MAX
 from routing_rules.rules import PolicyError, load
 from tests.stands.rules import POLICY, policy_with, rules, small_pack

@@ -16,7 +16,7 @@ from gateway.cli.options import json_option
 from gateway.cli.rules.openapi import DocumentError, Judged, exemptions, judge, operations, parsed
 from gateway.cli.rules.reading import at_option, console, day_of, loaded, policy_option, text_of
 from routing_rules.explain import NOT_LEGAL_ADVICE
-from routing_rules.mistakes import nearest
+from routing_rules.hints import nearest
 from routing_rules.rules import Rules
 from routing_rules.survey import Line, Survey, Turn, survey
 

@@ -9,7 +9,7 @@ from foundation.words import JurisdictionId
 from gateway.cli.options import json_option, print_json, print_table
 from gateway.cli.rules.reading import at_option, day_of, loaded, policy_option
 from routing_rules.explain import NOT_LEGAL_ADVICE, row_at
-from routing_rules.mistakes import nearest
+from routing_rules.hints import nearest
 from routing_rules.pack.rows import Fact
 
 

@@ -14,8 +14,8 @@ from gateway.cli.options import json_option
 from gateway.cli.rules.reading import at_option, console, country_of, day_of, loaded, policy_option
 from routing_rules.explain import Explanation, Step, explain_decide, explain_place, explain_transfer
 from routing_rules.facts import PlaceFacts, RequestFacts, SubjectFacts
+from routing_rules.hints import nearest
 from routing_rules.law.questions import Duty, Location, TransferQuestion
-from routing_rules.mistakes import nearest
 from routing_rules.pack import Kind
 from routing_rules.rules import Rules
 from routing_rules.verdicts import Allowed, NoCell, Refuse

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import msgspec
 import yaml
 
-from routing_rules.mistakes import nearest, shown
+from routing_rules.hints import nearest, shown
 from routing_rules.policy import Service
 
 DOCUMENT_BYTES_MAX = 8 << 20

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from foundation.clock import SystemClock
 from foundation.words import Country, MalformedWord, parse_country
-from routing_rules.mistakes import nearest
+from routing_rules.hints import nearest
 from routing_rules.rules import PolicyError, Rules, load
 
 DEFAULT_POLICY = ".domicile/policy.toml"

@@ -4,13 +4,14 @@ from collections.abc import Mapping
 from typing import get_args
 
 from foundation.words import JurisdictionId
-from routing_rules.checks.words import LIVED_UNDER, check_tags
-from routing_rules.draft import Draft, canonical
-from routing_rules.key_lines import Path
-from routing_rules.mistakes import Mistakes, shown
+from routing_rules.hints import shown
 from routing_rules.pack import Kind, Pack
 from routing_rules.pack.rows import Requirement
-from routing_rules.policy import REF_CHARS_MAX, Instrument
+from routing_rules.policy.checks.words import LIVED_UNDER, check_tags
+from routing_rules.policy.draft import Draft, canonical
+from routing_rules.policy.key_lines import Path
+from routing_rules.policy.mistakes import Mistakes
+from routing_rules.policy.tables import REF_CHARS_MAX, Instrument
 
 Asked = Mapping[JurisdictionId, Mapping[str, frozenset[str]]]
 """Jurisdiction -> what its rows ask for as evidence -> which kinds of it (`detail_tag`), where rows say so."""

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import msgspec
 
 from routing_rules.law.evidence import Held, evidence
-from routing_rules.law.sheets import Ways
 from routing_rules.law.tags import Sight
+from routing_rules.law.transfer.rows import Ways
 from routing_rules.pack.rows import Edge, Gateway
 from routing_rules.policy import Instrument
 

@@ -1,12 +1,13 @@
 """`[operator]`: what the operator says of itself, in the words of the pack. Pure."""
 
-from routing_rules.checks.words import check_country, check_tags
-from routing_rules.draft import Draft, canonical_count
-from routing_rules.key_lines import Path
-from routing_rules.mistakes import Mistakes, shown
+from routing_rules.hints import shown
 from routing_rules.pack import Kind, Pack
 from routing_rules.pack.rows import Deny, Edge, Gateway
-from routing_rules.policy import Operator
+from routing_rules.policy.checks.words import check_country, check_tags
+from routing_rules.policy.draft import Draft, canonical_count
+from routing_rules.policy.key_lines import Path
+from routing_rules.policy.mistakes import Mistakes
+from routing_rules.policy.tables import Operator
 
 _AT: Path = ("operator",)
 _DECLARED_KINDS = ("sector", "operator", "volume")

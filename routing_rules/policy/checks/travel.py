@@ -2,12 +2,13 @@
 
 from typing import get_args
 
-from routing_rules.checks.words import LIVED_UNDER
-from routing_rules.draft import Draft
-from routing_rules.key_lines import Path
-from routing_rules.mistakes import Mistakes, shown
+from routing_rules.hints import shown
 from routing_rules.pack import Pack
-from routing_rules.policy import Travel
+from routing_rules.policy.checks.words import LIVED_UNDER
+from routing_rules.policy.draft import Draft
+from routing_rules.policy.key_lines import Path
+from routing_rules.policy.mistakes import Mistakes
+from routing_rules.policy.tables import Travel
 
 WAYS: tuple[str, ...] = get_args(Travel)
 

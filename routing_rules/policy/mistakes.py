@@ -1,15 +1,13 @@
 """Mistakes in a policy text: where each stands, what it is, and what would be right."""
 
-import difflib
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 
-from routing_rules.key_lines import Path, key_lines
+from routing_rules.hints import SHOWN_CHARS_MAX, nearest
+from routing_rules.policy.key_lines import Path, key_lines
 
 MISTAKES_MAX = 200
 """So many are kept; whoever has more corrects these first. A bound on what a hostile text makes us compare."""
-_SHOWN_CHARS_MAX = 60
-_NAMES_COMPARED_MAX = 1000
 _BARE = re.compile(r"[A-Za-z0-9_-]+\Z")
 
 
@@ -47,24 +45,6 @@ class Mistakes:
         return (*dict.fromkeys(told), *more)
 
 
-def nearest(name: str, names: Iterable[str]) -> str:
-    """`; did you mean X?`, or the names that there are, for the end of a message."""
-    known = sorted(names)
-    close = difflib.get_close_matches(name[:_SHOWN_CHARS_MAX], known[:_NAMES_COMPARED_MAX], n=1, cutoff=0.5)
-    if close:
-        return f"; did you mean {close[0]}?"
-    if not known:
-        return "; none is declared"
-    listed = ", ".join(known[:12])
-    return f"; there are {listed}{' and others' if len(known) > 12 else ''}"
-
-
-def shown(value: object) -> str:
-    """A value of outside input, quoted and cut to a bounded length."""
-    text = repr(value)
-    return text if len(text) <= _SHOWN_CHARS_MAX else text[: _SHOWN_CHARS_MAX - 1] + "…"
-
-
 def _dotted(path: Path) -> str:
     """The path as TOML writes it; elements of arrays are counted from 1: `instruments[2].gateway`."""
     text = ""
@@ -73,7 +53,7 @@ def _dotted(path: Path) -> str:
             text += f"[{part}]"
         else:
             plain = part if _BARE.match(part) else f'"{repr(part)[1:-1]}"'
-            plain = plain if len(plain) <= _SHOWN_CHARS_MAX else plain[: _SHOWN_CHARS_MAX - 1] + "…"
+            plain = plain if len(plain) <= SHOWN_CHARS_MAX else plain[: SHOWN_CHARS_MAX - 1] + "…"
             text += f".{plain}" if text else plain
     return text
 

@@ -6,8 +6,9 @@ from typing import Any, TypeVar, Union, get_args, get_origin
 
 import msgspec
 
-from routing_rules.key_lines import Path
-from routing_rules.mistakes import Mistakes, shown
+from routing_rules.hints import shown
+from routing_rules.policy.key_lines import Path
+from routing_rules.policy.mistakes import Mistakes
 
 S = TypeVar("S", bound=msgspec.Struct)
 

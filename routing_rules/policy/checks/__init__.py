@@ -5,17 +5,17 @@ others; references are looked up among all declared names, those of broken entri
 """
 
 from foundation.words import MalformedWord, parse_slug
-from routing_rules.checks.actors import check_actors
-from routing_rules.checks.cells import check_cells
-from routing_rules.checks.instruments import check_instruments
-from routing_rules.checks.operator import check_operator
-from routing_rules.checks.product import check_directory, check_product, check_regions
-from routing_rules.checks.services import check_services
-from routing_rules.checks.travel import check_terms, check_travellers
-from routing_rules.draft import Draft
-from routing_rules.key_lines import Path
-from routing_rules.mistakes import Mistakes
 from routing_rules.pack import Pack
+from routing_rules.policy.checks.actors import check_actors
+from routing_rules.policy.checks.cells import check_cells
+from routing_rules.policy.checks.instruments import check_instruments
+from routing_rules.policy.checks.operator import check_operator
+from routing_rules.policy.checks.product import check_directory, check_product, check_regions
+from routing_rules.policy.checks.services import check_services
+from routing_rules.policy.checks.travel import check_terms, check_travellers
+from routing_rules.policy.draft import Draft
+from routing_rules.policy.key_lines import Path
+from routing_rules.policy.mistakes import Mistakes
 
 RESERVED_SERVICES = frozenset({"healthz", "readyz", "metrics"})
 """First path segments that gateways answer themselves."""

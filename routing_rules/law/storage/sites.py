@@ -41,7 +41,7 @@ class Sites(msgspec.Struct, frozen=True, kw_only=True):
                 return self.accesses
 
 
-class Keeping:
+class SiteCheck:
     """One question on one day: which rules are met where its data lies."""
 
     def __init__(self, sites: Sites, atlas: Atlas, register: Register, at: datetime.date) -> None:

@@ -1,11 +1,12 @@
 """`[actors.ID]`: services that act for subjects. Pure."""
 
 from foundation.words import Verb
-from routing_rules.checks.words import check_country, check_regime, check_subdivision
-from routing_rules.draft import Draft
-from routing_rules.key_lines import Path
-from routing_rules.mistakes import Mistakes, shown
+from routing_rules.hints import shown
 from routing_rules.pack import Pack
+from routing_rules.policy.checks.words import check_country, check_regime, check_subdivision
+from routing_rules.policy.draft import Draft
+from routing_rules.policy.key_lines import Path
+from routing_rules.policy.mistakes import Mistakes
 
 
 def check_actors(draft: Draft, pack: Pack, mistakes: Mistakes) -> None:

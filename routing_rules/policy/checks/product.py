@@ -3,12 +3,13 @@
 import re
 from urllib.parse import urlsplit
 
-from routing_rules.checks.words import check_country, check_subdivision
-from routing_rules.draft import Draft
-from routing_rules.key_lines import Path
-from routing_rules.mistakes import Mistakes, shown
+from routing_rules.hints import shown
 from routing_rules.pack import Pack
-from routing_rules.policy import DECISION_S_MAX, STALE_S_MAX, STALE_S_MIN
+from routing_rules.policy.checks.words import check_country, check_subdivision
+from routing_rules.policy.draft import Draft
+from routing_rules.policy.key_lines import Path
+from routing_rules.policy.mistakes import Mistakes
+from routing_rules.policy.tables import DECISION_S_MAX, STALE_S_MAX, STALE_S_MIN
 
 _COOKIE = re.compile(r"__Host-[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}\Z")
 """A cookie name (RFC 6265 section 4.1.1) that only the host itself can set, with Secure and for the whole path (RFC 6265bis)."""

@@ -5,24 +5,24 @@ from collections.abc import Iterator, Sequence
 from routing_rules.law.calendar import holds
 from routing_rules.law.places import Atlas
 from routing_rules.law.reasons import off_day
-from routing_rules.law.sheets import Alternative, Case, Sheet, Ways, proven, reaches
 from routing_rules.law.tags import UNDECLARED, Sight
+from routing_rules.law.transfer.rows import Alternative, Case, RegimeRows, Ways, proven, reaches
 from routing_rules.law.truth import Truth
 from routing_rules.pack.rows import Edge, Gateway
 
 
 def why_open(
-    sheet: Sheet, case: Case, sight: Sight, ways: Ways, uncovered: Sequence[str | None], atlas: Atlas
+    own: RegimeRows, case: Case, sight: Sight, ways: Ways, uncovered: Sequence[str | None], atlas: Atlas
 ) -> Iterator[tuple[Edge | Gateway, str]]:
     """Each row that names the place, or may, and does not cover all that is uncovered: the row and why."""
-    for edge in sheet.edges_towards(case.place):
+    for edge in own.edges_towards(case.place):
         reach = reaches(edge, case, atlas)
         if reach is not Truth.NO:
             why = _why_closed(edge, case, reach) or _why_uncovered(edge, sight, uncovered)
             if why is not None:
                 yield edge, why
     open_rows = {row.line for rows in (*ways.free, *ways.bound) for row in rows}
-    for alternative in sheet.alternatives:
+    for alternative in own.alternatives:
         yield from _why_not(alternative, case, sight, uncovered, atlas, open_rows)
 
 

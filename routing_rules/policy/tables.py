@@ -1,4 +1,4 @@
-"""Policy: the operator's half of the rules, as `policy.toml` states it. What every key means stands in docs/policy.md."""
+"""The tables of policy.toml as values. What every key means stands in docs/policy.md."""
 
 import datetime
 from typing import Literal
@@ -146,7 +146,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
-    """The whole of policy.toml, checked (`routing_rules.rules.load`).
+    """The whole of policy.toml, checked (`routing_rules.policy.reading`).
 
     `travellers`: `default`, a home jurisdiction, or `<home jurisdiction>-><ingress region>` -> what becomes of them; the last wins.
     """

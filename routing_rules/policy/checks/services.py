@@ -3,12 +3,13 @@
 import re
 
 from foundation.words import RECORDS, CellId, ServiceId, Verb
-from routing_rules.checks.words import check_tags, check_word
-from routing_rules.draft import Draft
-from routing_rules.key_lines import Path
-from routing_rules.mistakes import Mistakes, shown
+from routing_rules.hints import shown
 from routing_rules.pack import Pack
-from routing_rules.policy import Service
+from routing_rules.policy.checks.words import check_tags, check_word
+from routing_rules.policy.draft import Draft
+from routing_rules.policy.key_lines import Path
+from routing_rules.policy.mistakes import Mistakes
+from routing_rules.policy.tables import Service
 
 _ADDRESS = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\]):(\d{1,5})\Z")
 _ROUTE = re.compile(r"(?:/[A-Za-z0-9._~-]+)+\Z")

@@ -4,12 +4,13 @@ import re
 from collections.abc import Iterable
 
 from foundation.words import Country
-from routing_rules.checks.words import check_country, check_regime, check_subdivision, check_weight
-from routing_rules.draft import Draft
-from routing_rules.key_lines import Path
-from routing_rules.mistakes import Mistakes, shown
+from routing_rules.hints import shown
 from routing_rules.pack import Jurisdiction, Pack
-from routing_rules.policy import Cell, Shard
+from routing_rules.policy.checks.words import check_country, check_regime, check_subdivision, check_weight
+from routing_rules.policy.draft import Draft
+from routing_rules.policy.key_lines import Path
+from routing_rules.policy.mistakes import Mistakes
+from routing_rules.policy.tables import Cell, Shard
 
 _ENV = re.compile(r"[A-Z][A-Z0-9_]*\Z")
 _LISTED_MAX = 8

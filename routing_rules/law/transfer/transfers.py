@@ -8,15 +8,15 @@ import msgspec
 from foundation.words import JurisdictionId
 from routing_rules.law.calendar import first_after, holds
 from routing_rules.law.evidence import Register, Tally
-from routing_rules.law.grounds import Cover, Missing, covering, lacking
-from routing_rules.law.obligations import Crossing, Obligations
-from routing_rules.law.open_ways import why_open
+from routing_rules.law.obligations import AllowedTransfer, Obligations
 from routing_rules.law.places import Atlas, Place
 from routing_rules.law.questions import Answer, Duty, Effect, Finding, Lack, Reason, TransferQuestion
-from routing_rules.law.reasons import Citations, worst_first
-from routing_rules.law.sheets import Case, Sheet, Ways, in_class
+from routing_rules.law.reasons import Citations, no_place, stray_words, worst_first
 from routing_rules.law.standing import Regimens
 from routing_rules.law.tags import UNDECLARED, Data, Sight, Specials, Vocabulary
+from routing_rules.law.transfer.cover import Cover, Missing, covering, lacking
+from routing_rules.law.transfer.rows import Case, RegimeRows, Ways, in_class
+from routing_rules.law.transfer.why_open import why_open
 from routing_rules.law.truth import Truth
 from routing_rules.pack.rows import Deny
 
@@ -46,7 +46,7 @@ class Transfers:
         tally: Tally,
         obligations: Obligations,
         citations: Citations,
-        sheets: dict[JurisdictionId, Sheet],
+        rows: dict[JurisdictionId, RegimeRows],
     ) -> None:
         self._atlas = atlas
         self._regimens = regimens
@@ -56,7 +56,7 @@ class Transfers:
         self._tally = tally
         self._obligations = obligations
         self._citations = citations
-        self._sheets = sheets
+        self._rows = rows
 
     def ask(self, question: TransferQuestion, at: datetime.date) -> Finding:
         standing = self._regimens.standing(question.regimes, at)
@@ -69,42 +69,40 @@ class Transfers:
         data = self._vocabulary.read(question.tags)
         classes = None if question.recipient_classes is None else frozenset(question.recipient_classes)
         case = Case(place, question.purpose, classes, data, at)
-        parts = [part for regime in standing.regimes if (part := self._regime(self._sheets[regime], case)) is not None]
+        parts = [part for regime in standing.regimes if (part := self._regime(self._rows[regime], case)) is not None]
         changes = first_after(
-            [standing.changes, *(self._sheets[regime].changes(place, at) for regime in standing.regimes)], at
+            [standing.changes, *(self._rows[regime].changes(place, at) for regime in standing.regimes)], at
         )
         return _together(parts, standing.regimes, data, place, changes)
 
-    def _regime(self, sheet: Sheet, case: Case) -> Part | None:
+    def _regime(self, own: RegimeRows, case: Case) -> Part | None:
         """None: the regime is silent."""
-        regime = sheet.regime
+        regime = own.regime
         sight = Sight(case.data, self._specials.of(regime, case.at), self._vocabulary.may_be)
-        denied, reasons = self._denied(sheet, case, sight) if sheet.denies else (Truth.NO, ())
+        denied, reasons = self._denied(own, case, sight) if own.denies else (Truth.NO, ())
         if denied is Truth.YES:
             return Part(Answer.DENY, reasons, by_row=True)
         if regime in case.place.names:
             home = Reason(regime=regime, effect=Effect.PERMITS, what=f"nothing leaves {regime}")
             return Part(Answer.ALLOW, (home,)) if denied is Truth.NO else Part(Answer.UNKNOWN, reasons)
-        if sheet.silent:
+        if own.silent:
             return None if denied is Truth.NO else Part(Answer.UNKNOWN, reasons)
-        part = self._covered(sheet, case, sight)
+        part = self._covered(own, case, sight)
         if denied is Truth.NO or part.answer is Answer.DENY:
             return part
         return Part(Answer.UNKNOWN, (*reasons, *part.reasons))
 
-    def _denied(self, sheet: Sheet, case: Case, sight: Sight) -> tuple[Truth, tuple[Reason, ...]]:
+    def _denied(self, own: RegimeRows, case: Case, sight: Sight) -> tuple[Truth, tuple[Reason, ...]]:
         """Does a prohibition apply? With the rows that do, or, where none does, that may."""
         certain: list[Reason] = []
         possible: list[Reason] = []
-        for row in sheet.denies:
+        for row in own.denies:
             applies = self._applies(row, case, sight) if holds(row, case.at) else Truth.NO
             if applies is Truth.YES:
-                certain.append(
-                    self._citations.reason(sheet.regime, Effect.FORBIDS, row, "prohibits it", item=_tag(row))
-                )
+                certain.append(self._citations.reason(own.regime, Effect.FORBIDS, row, "prohibits it", item=_tag(row)))
             elif applies is Truth.UNKNOWN:
                 what = "prohibits it, unless facts that are not declared say otherwise"
-                possible.append(self._citations.reason(sheet.regime, Effect.MAY_FORBID, row, what, item=_tag(row)))
+                possible.append(self._citations.reason(own.regime, Effect.MAY_FORBID, row, what, item=_tag(row)))
         if certain:
             return Truth.YES, tuple(certain)
         return (Truth.UNKNOWN if possible else Truth.NO), tuple(possible)
@@ -118,21 +116,21 @@ class Transfers:
             return applies
         return min(applies, self._tally.reached(row.threshold_id, case.at))
 
-    def _covered(self, sheet: Sheet, case: Case, sight: Sight) -> Part:
+    def _covered(self, own: RegimeRows, case: Case, sight: Sight) -> Part:
         """The data as such, every tag that holds and what may hold undeclared: each needs an edge or a satisfied alternative."""
-        on_file = self._register.on_file(sheet.regime, case.place, case.at)
-        ways = sheet.ways(case, self._atlas, self._tally)
+        on_file = self._register.on_file(own.regime, case.place, case.at)
+        ways = own.ways(case, self._atlas, self._tally)
         items = (None, *case.data.items)
         covers = [covering(ways, item, sight, on_file) for item in items]
         found = [cover for cover in covers if cover is not None]
         if len(found) == len(items):
-            return self._allowed(sheet, case, sight, found)
+            return self._allowed(own, case, sight, found)
         uncovered = [item for item, cover in zip(items, covers, strict=True) if cover is None]
         declared = [item for item in uncovered if item != UNDECLARED]
         lacks = lacking(ways, declared, sight, on_file)
         if lacks is None:
-            return self._open(sheet, case, sight, ways, uncovered)
-        return self._lacking(sheet.regime, case.place, lacks)
+            return self._open(own, case, sight, ways, uncovered)
+        return self._lacking(own.regime, case.place, lacks)
 
     def _lacking(self, regime: JurisdictionId, to: Place, missing: tuple[Missing, ...]) -> Part:
         return Part(
@@ -159,9 +157,9 @@ class Transfers:
             ),
         )
 
-    def _allowed(self, sheet: Sheet, case: Case, sight: Sight, covers: list[Cover]) -> Part:
+    def _allowed(self, own: RegimeRows, case: Case, sight: Sight, covers: list[Cover]) -> Part:
         evidenced = [row for cover in covers for row, shown in cover.gateways if shown is not None]
-        crossing = Crossing(
+        made = AllowedTransfer(
             purpose=case.purpose,
             to=case.place,
             sight=sight,
@@ -171,9 +169,9 @@ class Transfers:
             else (),
             by_gateway=any(cover.edge is None for cover in covers),
         )
-        duties = self._obligations.of(sheet.regime, crossing, case.at)
+        duties = self._obligations.of(own.regime, made, case.at)
         answer = Answer.ALLOW_WITH if duties or evidenced else Answer.ALLOW
-        return Part(answer, tuple(self._permits(sheet.regime, covers)), duties=duties)
+        return Part(answer, tuple(self._permits(own.regime, covers)), duties=duties)
 
     def _permits(self, regime: JurisdictionId, covers: list[Cover]) -> Iterable[Reason]:
         """Each row once for each item that it covers."""
@@ -187,29 +185,15 @@ class Transfers:
                 what = "asks for nothing" if shown is None else "is shown"
                 yield self._citations.reason(regime, Effect.PERMITS, row, what, item=cover.item, instruments=refs)
 
-    def _open(self, sheet: Sheet, case: Case, sight: Sight, ways: Ways, uncovered: list[str | None]) -> Part:
+    def _open(self, own: RegimeRows, case: Case, sight: Sight, ways: Ways, uncovered: list[str | None]) -> Part:
         found = [
-            self._citations.reason(sheet.regime, Effect.IS_OPEN, row, what)
-            for row, what in why_open(sheet, case, sight, ways, uncovered, self._atlas)
+            self._citations.reason(own.regime, Effect.IS_OPEN, row, what)
+            for row, what in why_open(own, case, sight, ways, uncovered, self._atlas)
         ]
         if not found:
-            what = f"no row of {sheet.regime} speaks of transfers to {case.place.id}"
-            found = [Reason(regime=sheet.regime, effect=Effect.IS_OPEN, what=what)]
-        return Part(Answer.UNKNOWN, (*found, *self._citations.open_transfers(sheet.regime)))
-
-
-def no_place(where: str) -> Reason:
-    return Reason(
-        regime=JurisdictionId(where), effect=Effect.IS_OPEN, what=f"{where} is no place that a row of the pack knows"
-    )
-
-
-def stray_words(data: Data, regime: JurisdictionId) -> tuple[Reason, ...]:
-    """Words that are no tags leave the answer open. They are the caller's, so they are counted and not repeated."""
-    if not data.strays:
-        return ()
-    what = f"{len(data.strays)} of the tags are none that the pack knows"
-    return (Reason(regime=regime, effect=Effect.IS_OPEN, what=what),)
+            what = f"no row of {own.regime} speaks of transfers to {case.place.id}"
+            found = [Reason(regime=own.regime, effect=Effect.IS_OPEN, what=what)]
+        return Part(Answer.UNKNOWN, (*found, *self._citations.open_transfers(own.regime)))
 
 
 def _together(

@@ -4,16 +4,15 @@ import datetime
 from collections.abc import Iterable, Iterator
 
 from foundation.words import Country, JurisdictionId
-from routing_rules.law.bindings import Bindings, Operators, Whose
 from routing_rules.law.calendar import first_after, turning_days
 from routing_rules.law.evidence import Register
-from routing_rules.law.keeping import Keeping, Sites
 from routing_rules.law.places import Atlas, Place
 from routing_rules.law.questions import Answer, Effect, Finding, Location, Reason, StorageQuestion
-from routing_rules.law.reasons import Citations, worst_first
+from routing_rules.law.reasons import Citations, no_place, stray_words, worst_first
 from routing_rules.law.standing import Regimens
+from routing_rules.law.storage.bindings import Bindings, Operators, Whose
+from routing_rules.law.storage.sites import SiteCheck, Sites
 from routing_rules.law.tags import ANY_DATA, Data, Specials, Vocabulary
-from routing_rules.law.transfer import no_place, stray_words
 from routing_rules.law.truth import Truth
 from routing_rules.pack import Jurisdiction, Kind, Pack
 from routing_rules.pack.rows import Storage
@@ -68,7 +67,7 @@ class Storages:
         )
         certain, possible = self._bindings.applying(whose, data, at)
         return self._judged(
-            standing.regimes, certain, possible, Keeping(sites, self._atlas, self._register, at), data, changes
+            standing.regimes, certain, possible, SiteCheck(sites, self._atlas, self._register, at), data, changes
         )
 
     def _judged(
@@ -76,16 +75,16 @@ class Storages:
         regimes: tuple[JurisdictionId, ...],
         certain: list[Storage],
         possible: list[Storage],
-        keeping: Keeping,
+        check: SiteCheck,
         data: Data,
         changes: datetime.date | None,
     ) -> Finding:
-        lifted = {row.line: refs for row in (*certain, *possible) if (refs := keeping.lifted_by(row)) is not None}
+        lifted = {row.line: refs for row in (*certain, *possible) if (refs := check.lifted_by(row)) is not None}
         standing = [row for row in certain if row.line not in lifted]
-        truth, unmet = keeping.unmet(standing)
+        truth, unmet = check.unmet(standing)
         if truth is Truth.NO:
-            return self._denied(unmet, keeping, changes)
-        truth, unmet = keeping.unmet([*standing, *(row for row in possible if row.line not in lifted)])
+            return self._denied(unmet, check, changes)
+        truth, unmet = check.unmet([*standing, *(row for row in possible if row.line not in lifted)])
         if truth is not Truth.YES or data.strays:
             lines = {row.line for row in possible}
             open_rows = [(self._unsure if row.line in lines else self._undecided)[row.line] for row in unmet]
@@ -95,9 +94,9 @@ class Storages:
         general = [self._general(regime) for regime in regimes]
         return Finding(answer=Answer.ALLOW, reasons=(*permits, *general), valid_until=changes)
 
-    def _denied(self, unmet: tuple[Storage, ...], keeping: Keeping, changes: datetime.date | None) -> Finding:
+    def _denied(self, unmet: tuple[Storage, ...], check: SiteCheck, changes: datetime.date | None) -> Finding:
         liftable = all(row.lifted_by for row in unmet)
-        lacks = tuple(lack for row in unmet for lack in keeping.lacks(row, self._citations)) if liftable else ()
+        lacks = tuple(lack for row in unmet for lack in check.lacks(row, self._citations)) if liftable else ()
         return Finding(
             answer=Answer.DENY,
             reasons=tuple(self._forbidding[row.line] for row in unmet),

@@ -47,7 +47,7 @@ class Ways(msgspec.Struct, frozen=True):
     bound: Sequence[tuple[Gateway, ...]]
 
 
-class Sheet:
+class RegimeRows:
     """A regime's edges, gateways and denies; `silent`: it is a part without any row that could permit. Immutable."""
 
     def __init__(
@@ -146,7 +146,7 @@ def proven(row: Edge | Gateway, case: Case) -> bool:
     return case.classes is not None and not case.classes.isdisjoint(row.recipient_class)
 
 
-def sheets_of(
+def rows_of_regimes(
     pack: Pack,
     profile: Profile,
     *,
@@ -155,13 +155,13 @@ def sheets_of(
     register: Register,
     tally: Tally,
     obligations: Obligations,
-) -> dict[JurisdictionId, Sheet]:
-    """Every regime's sheet."""
+) -> dict[JurisdictionId, RegimeRows]:
+    """What every regime says of transfers."""
     edges = _by_origin(eligible(pack.edges, profile))
     gateways = _by_origin(eligible(pack.gateways, profile))
     denies = _by_origin(eligible(pack.denies, profile))
     speaking = {row.origin for row in pack.edges} | {row.origin for row in pack.gateways}
-    sheets = {}
+    found = {}
     for jurisdiction in pack.jurisdictions:
         regime = jurisdiction.id
         own = (edges.get(regime, []), gateways.get(regime, []), denies.get(regime, []))
@@ -169,7 +169,7 @@ def sheets_of(
         thresholds |= {row.threshold_id for row in own[2] if row.threshold_id is not None}
         dated: list[Edge | Gateway | Deny] = [*own[0], *own[1], *own[2]]
         named = {row.to for row in dated if row.to.startswith(GROUP)}
-        sheets[regime] = Sheet(
+        found[regime] = RegimeRows(
             regime,
             edges=tuple(own[0]),
             alternatives=_alternatives(own[1]),
@@ -184,7 +184,7 @@ def sheets_of(
                 *register.turns(regime),
             ],
         )
-    return sheets
+    return found
 
 
 def _by_origin(rows: Sequence[R]) -> dict[JurisdictionId, list[R]]:

@@ -7,9 +7,11 @@ import msgspec
 from msgspec.structs import replace
 
 from foundation.words import CellId, RegionId, ServiceId
-from routing_rules.mistakes import Mistakes, shown
+from routing_rules.hints import shown
 from routing_rules.pack import Pack
-from routing_rules.policy import (
+from routing_rules.policy.mistakes import Mistakes
+from routing_rules.policy.shape import read
+from routing_rules.policy.tables import (
     Actor,
     Cell,
     Directory,
@@ -21,7 +23,6 @@ from routing_rules.policy import (
     Service,
     Terms,
 )
-from routing_rules.shape import read
 
 S = TypeVar("S", bound=msgspec.Struct)
 

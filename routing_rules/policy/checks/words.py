@@ -4,10 +4,11 @@ import re
 from collections.abc import Iterable
 
 from foundation.words import Country, JurisdictionId
-from routing_rules.key_lines import Path
-from routing_rules.mistakes import Mistakes, shown
+from routing_rules.hints import shown
 from routing_rules.pack import Jurisdiction, Kind, Pack
-from routing_rules.policy import WEIGHT_MAX
+from routing_rules.policy.key_lines import Path
+from routing_rules.policy.mistakes import Mistakes
+from routing_rules.policy.tables import WEIGHT_MAX
 
 _WORD = re.compile(r"[a-z][a-z0-9_-]*\Z")
 _SUBDIVISION = re.compile(r"[A-Z]{2}-[A-Z0-9]{1,3}\Z")
