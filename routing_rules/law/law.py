@@ -91,10 +91,6 @@ class Law:
         """The regimes of a person by residence: owner of the country, its parts, the operator's overlays."""
         return self._regimens.of(subject.residence, subject.subdivision, at)
 
-    def regimes_of_country(self, country: Country, subdivision: str | None, at: datetime.date) -> Regimes:
-        """The same of whoever is in a country and, where stated, a part of it: an actor, a citizenship."""
-        return self._regimens.of(country, subdivision, at)
-
     def regimes_of_countries(self, countries: Iterable[Country], at: datetime.date) -> tuple[JurisdictionId, ...]:
         """The regimes of all these countries, no part stated: what `StorageQuestion.citizenships` asks for."""
         return tuple(dict.fromkeys(one for country in countries for one in self._regimens.of(country, None, at).ids))

@@ -51,19 +51,12 @@ class Status(enum.StrEnum):
 
 
 class StorageRule(enum.StrEnum):
-    """Weakest first: comparing by `strictness` says which of two wins."""
+    """What is asked of a place, in the words of storage.csv."""
 
     COPY_LOCAL = "copy_local"
     PROCESS_HERE_OR_COPY_LOCAL = "process_here_or_copy_local"
     PRIMARY_LOCAL = "primary_local"
     LOCAL_ONLY = "local_only"
-
-    @property
-    def strictness(self) -> int:
-        return _STRICTNESS[self]
-
-
-_STRICTNESS = {rule: rank for rank, rule in enumerate(StorageRule)}
 
 
 class DataVerb(enum.StrEnum):

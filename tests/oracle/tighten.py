@@ -22,7 +22,7 @@ STRICTER = {
     "primary_local": ("local_only",),
     "local_only": (),
 }
-"""`process_here_or_copy_local` is the loosest in what it asks, wherever it stands in the order of strictness."""
+"""`process_here_or_copy_local` is the loosest in what it asks, wherever it stands in the order of rules."""
 REQUIREMENTS = ("scc", "consent", "approval")
 
 

@@ -1,7 +1,6 @@
 """Two regions for tests: a gateway each on real servers, one issuer of people's tokens, what each knows of homes, a shared hop keyring."""
 
 import asyncio
-import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -15,7 +14,6 @@ from cells.crossings.core import Crossing
 from directory.placement.core import Placement
 from foundation.blinding import Blinder, BlindingKey
 from foundation.clock import Clock
-from foundation.hop_header import digest_of
 from foundation.http import HttpClient
 from foundation.mute import Secret
 from foundation.tokens import Jwks, TokenVerifier, fetch_jwks_file
@@ -259,11 +257,3 @@ async def world(
             await eu.stop()
             for task in tasks:
                 task.cancel()
-
-
-def token_digest(authorization: str) -> str:
-    return digest_of(authorization.removeprefix("Bearer ").encode())
-
-
-def new_sub() -> str:
-    return secrets.token_hex(4)

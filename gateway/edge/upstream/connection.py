@@ -100,11 +100,6 @@ class Connection(asyncio.Protocol):
     def request_done(self) -> bool:
         return self._request_done
 
-    @property
-    def answering(self) -> bool:
-        """Whether the head of the final answer is there."""
-        return self._head is not None
-
     def begin(self, data: bytes, *, head_only: bool, done: bool) -> None:
         """Starts an exchange: writes the head (and the body, if `done`)."""
         self._reset_exchange(head_only=head_only)
