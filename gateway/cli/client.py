@@ -1,5 +1,6 @@
-"""How commands reach a running stack's APIs: addresses from stack.json, an operator's token, one bounded call at a time."""
+"""How commands reach the APIs of a stack, or of any directory: an address, a service token, one bounded call at a time."""
 
+import ssl
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,11 @@ from deploy.local.keys import OPERATOR, ServiceIssuer
 from deploy.local.layout import SERVICE_AUDIENCE, Paths
 from foundation.blinding import Blinder, BlindingKey
 from foundation.clock import SystemClock
+from foundation.mute import Secret
 from foundation.settings import SettingsError, read_keyring
 from foundation.tokens import cell_audience
 from foundation.words import CellId
+from gateway.cli.reach import Reach, Remote, Stack, token_of
 
 CALL_S_MAX = 10.0
 
@@ -57,6 +60,7 @@ def call(
     body: Any = None,
     params: Any = None,
     headers: dict[str, str] | None = None,
+    hint: str = "see `domicile status`",
 ) -> Any:
     """The answer's JSON. Raises SettingsError with the refusal's own words, or that nobody answers."""
     try:
@@ -68,13 +72,14 @@ def call(
             headers={**(headers or {}), **({"authorization": f"Bearer {token}"} if token else {})},
             timeout=CALL_S_MAX,
             trust_env=False,
+            verify=believed(url),
         )
     except httpx.InvalidURL as exc:
         raise SettingsError(f"{url} is no address: {exc}") from exc
     except httpx.HTTPError as exc:
-        raise SettingsError(
-            f"{httpx.URL(url).netloc.decode()} does not answer ({type(exc).__name__}); see `domicile status`"
-        ) from exc
+        raise SettingsError(f"{httpx.URL(url).netloc.decode()} does not answer ({_why(exc)}); {hint}") from exc
+    if 300 <= response.status_code < 400:
+        raise SettingsError(f"{url} answers {response.status_code}, which leads elsewhere; name the address itself")
     try:
         document = response.json() if response.content else None
     except ValueError as exc:
@@ -92,31 +97,56 @@ def refusal(status: int, document: Any) -> str:
     return f"{line} (home: {document['home']})" if "home" in document else line
 
 
-class Directory:
-    """The directory's API as the operator of this machine's stack."""
+def believed(url: str) -> ssl.SSLContext | bool:
+    """Whose certificates count: the system's, or those that SSL_CERT_FILE and SSL_CERT_DIR name. Nothing of it is read for plain http."""
+    return ssl.create_default_context() if url.startswith("https:") else True
 
-    def __init__(self, state: Path) -> None:
-        """Raises SettingsError."""
-        self._paths = Paths(state.absolute())
-        self._url = addresses(state).directory["url"]
-        # Minted here rather than read: the file may be older than its token's life where the supervisor was suspended.
-        issuer = ServiceIssuer.read(self._paths.service_issuer_key)
-        self._token = issuer.mint(*OPERATOR, SystemClock().unix_s(), ttl_s=60)
+
+def _why(exc: httpx.HTTPError) -> str:
+    certificate = isinstance(exc.__cause__, ssl.SSLError) or "CERTIFICATE_VERIFY_FAILED" in str(exc)
+    return f"{type(exc).__name__}: {exc}" if certificate else type(exc).__name__
+
+
+class Service:
+    """One API under one token. Refusals and silence raise SettingsError."""
+
+    def __init__(self, url: str, token: Secret[str], *, hint: str) -> None:
+        self._url = url
+        self._token = token
+        self._hint = hint
 
     def get(self, path: str, **params: Any) -> Any:
         given = {name: value for name, value in params.items() if value is not None}
-        return call("GET", f"{self._url}/v1{path}", token=self._token.reveal(), params=given)
+        return call("GET", f"{self._url}{path}", token=self._token.reveal(), params=given, hint=self._hint)
 
     def post(self, path: str, body: Any, headers: dict[str, str] | None = None) -> Any:
-        return call("POST", f"{self._url}/v1{path}", token=self._token.reveal(), body=body, headers=headers)
-
-    def blinder(self) -> Blinder:
-        """The directory takes lookup keys only, so identifiers are blinded here. Raises SettingsError."""
-        ring = read_keyring(self._paths.keyring("blinding"))
-        return Blinder(tuple(BlindingKey(kid, key) for kid, key in ring))
+        token = self._token.reveal()
+        return call("POST", f"{self._url}{path}", token=token, body=body, headers=headers, hint=self._hint)
 
 
-class CellService:
+class Directory(Service):
+    """A directory's API: as the operator of this machine's stack, or by the token of a file."""
+
+    def __init__(self, reach: Reach) -> None:
+        """Raises SettingsError."""
+        match reach:
+            case Stack(state):
+                paths = Paths(state.absolute())
+                url = addresses(state).directory["url"]
+                # Minted here rather than read: the file may be older than its token's life where the supervisor was suspended.
+                issuer = ServiceIssuer.read(paths.service_issuer_key)
+                token = issuer.mint(*OPERATOR, SystemClock().unix_s(), ttl_s=60)
+                super().__init__(f"{url}/v1", token, hint=f"see `domicile status --state {state}`")
+            case Remote(url, token_file):
+                super().__init__(f"{url}/v1", token_of(token_file), hint="is --directory its address?")
+
+
+def blinder_of(keyring: Path) -> Blinder:
+    """Directories take lookup keys only, so identifiers are blinded here. Raises SettingsError."""
+    return Blinder(tuple(BlindingKey(kid, key) for kid, key in read_keyring(keyring)))
+
+
+class CellService(Service):
     """One cell's service as the operator of this machine's stack, under a credential that opens no other cell and no directory."""
 
     def __init__(self, state: Path, cell: CellId) -> None:
@@ -124,11 +154,7 @@ class CellService:
         known = addresses(state).cells.get(cell)
         if known is None:
             raise SettingsError(f"this stack has no cell {cell}")
-        self._url = known.service
         issuer = ServiceIssuer.read(Paths(state.absolute()).service_issuer_key)
         audience = cell_audience(SERVICE_AUDIENCE, cell)
-        self._token = issuer.mint(OPERATOR[0], ("operator",), SystemClock().unix_s(), ttl_s=60, audience=audience)
-
-    def get(self, path: str, **params: Any) -> Any:
-        given = {name: value for name, value in params.items() if value is not None}
-        return call("GET", f"{self._url}{path}", token=self._token.reveal(), params=given)
+        token = issuer.mint(OPERATOR[0], ("operator",), SystemClock().unix_s(), ttl_s=60, audience=audience)
+        super().__init__(known.service, token, hint=f"see `domicile status --state {state}`")

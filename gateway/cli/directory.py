@@ -5,11 +5,13 @@ from typing import Any
 
 import click
 
+from deploy.local.layout import Paths
 from foundation.settings import SettingsError
-from foundation.words import MalformedWord, SubjectId, parse_lookup_key, parse_slug, parse_subject_id
+from foundation.words import LookupKey, MalformedWord, SubjectId, parse_lookup_key, parse_slug, parse_subject_id
 from gateway.cli import truth
-from gateway.cli.client import Directory, addresses
-from gateway.cli.options import json_option, print_json, print_table, state_option, utc
+from gateway.cli.client import Directory, addresses, blinder_of
+from gateway.cli.options import json_option, print_json, print_table, utc
+from gateway.cli.reach import Reach, Stack, reach_option
 
 _COLUMNS = ("subject", "cell", "shard", "epoch", "state", "services", "residence", "regimes")
 LIST_MAX = 1000
@@ -43,10 +45,21 @@ def parsed_subject(text: str) -> SubjectId:
 @click.option("--sub", help="The person's `sub` at that issuer.")
 @click.option("--email", help="A verified e-mail address.")
 @click.option("--key", "keys", multiple=True, help="A lookup key as it stands in the directory.")
-@state_option
+@click.option(
+    "--blinding-keyring",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="With --directory and --sub or --email: the keyring that the gateways blind by.",
+)
+@reach_option
 @json_option
 def resolve(
-    issuer: str | None, sub: str | None, email: str | None, keys: tuple[str, ...], state: Path, as_json: bool
+    issuer: str | None,
+    sub: str | None,
+    email: str | None,
+    keys: tuple[str, ...],
+    blinding_keyring: Path | None,
+    reach: Reach,
+    as_json: bool,
 ) -> None:
     """Find a person's home. Identifiers are blinded here; the directory sees lookup keys only."""
     asked = _parsed_keys(keys)
@@ -56,12 +69,9 @@ def resolve(
         raise click.UsageError("say whom: --issuer and --sub, --email, or --key")
     if email is not None and "@" not in email:
         raise click.UsageError("--email takes an address such as a@example.org")
-    reached = Directory(state)
-    if issuer is not None and sub is not None:
-        asked += reached.blinder().login(_issuer(issuer, addresses(state).regions), sub)
-    if email is not None:
-        asked += reached.blinder().email(email)
-    found = reached.post("/resolve", {"keys": asked})
+    if sub is not None or email is not None:
+        asked += _blinded(reach, issuer, sub, email, blinding_keyring)
+    found = Directory(reach).post("/resolve", {"keys": asked})
     if as_json:
         print_json(found)
         return
@@ -72,12 +82,29 @@ def resolve(
         click.echo(f"{key}: no home")
 
 
+def _blinded(
+    reach: Reach, issuer: str | None, sub: str | None, email: str | None, keyring: Path | None
+) -> list[LookupKey]:
+    """Raises UsageError, and SettingsError for a keyring that cannot be read."""
+    if isinstance(reach, Stack):
+        regions = addresses(reach.state).regions
+        keyring = keyring or Paths(reach.state.absolute()).keyring("blinding")
+    else:
+        regions = {}
+    if keyring is None:
+        raise click.UsageError("identifiers are blinded here: --blinding-keyring FILE, or ask by --key")
+    blinder = blinder_of(keyring)
+    asked = blinder.login(_issuer(issuer, regions), sub) if issuer is not None and sub is not None else []
+    return [*asked, *(blinder.email(email) if email is not None else ())]
+
+
 def _issuer(named: str, regions: dict[str, dict[str, str]]) -> str:
     """A region's issuer, or an issuer's own URL. Raises UsageError."""
     if named in regions:
         return regions[named]["issuer"]
     if "://" not in named:
-        raise click.UsageError(f"--issuer takes a region ({', '.join(sorted(regions))}) or an issuer's URL")
+        listed = f"a region ({', '.join(sorted(regions))}) or " if regions else ""
+        raise click.UsageError(f"--issuer takes {listed}an issuer's URL")
     return named
 
 
@@ -90,14 +117,19 @@ def _parsed_keys(keys: tuple[str, ...]) -> list[str]:
 
 @directory.command()
 @click.argument("subject")
-@state_option
+@reach_option
+@click.option(
+    "--cell-token-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="With --directory: a token whose audience is the home cell, for its records.",
+)
 @json_option
-def show(subject: str, state: Path, as_json: bool) -> None:
+def show(subject: str, reach: Reach, cell_token_file: Path | None, as_json: bool) -> None:
     """Show SUBJECT's page: where, why by which law, since when, and what crossed a border or was refused.
 
     The last part is asked of the home cell, under a credential of its own; where that cell cannot be asked, the rest is shown.
     """
-    page = truth.gathered(state, parsed_subject(subject))
+    page = truth.gathered(reach, parsed_subject(subject), cell_token_file)
     if as_json:
         print_json(page)
     else:
@@ -109,11 +141,11 @@ def show(subject: str, state: Path, as_json: bool) -> None:
 @click.option("--in-state", help="Only placements in this state: active, frozen, reserved …")
 @click.option("--limit", type=click.IntRange(1, LIST_MAX), default=50, show_default=True)
 @click.option("--cursor", help="Go on where an earlier list ended.")
-@state_option
+@reach_option
 @json_option
-def list_(cell: str | None, in_state: str | None, limit: int, cursor: str | None, state: Path, as_json: bool) -> None:
+def list_(cell: str | None, in_state: str | None, limit: int, cursor: str | None, reach: Reach, as_json: bool) -> None:
     """List placements."""
-    found = Directory(state).get("/subjects", cell=cell, state=in_state, limit=limit, cursor=cursor)
+    found = Directory(reach).get("/subjects", cell=cell, state=in_state, limit=limit, cursor=cursor)
     if as_json:
         print_json(found)
         return
@@ -130,12 +162,12 @@ def _say_next(found: dict[str, Any]) -> None:
 @click.argument("subject")
 @click.option("--limit", type=click.IntRange(1, LIST_MAX), default=50, show_default=True)
 @click.option("--cursor", help="Go on where an earlier list ended.")
-@state_option
+@reach_option
 @json_option
-def history(subject: str, limit: int, cursor: str | None, state: Path, as_json: bool) -> None:
+def history(subject: str, limit: int, cursor: str | None, reach: Reach, as_json: bool) -> None:
     """Show what happened to SUBJECT's placement: who did it, and why."""
     path = f"/subjects/{parsed_subject(subject)}/history"
-    found = Directory(state).get(path, limit=limit, cursor=cursor)
+    found = Directory(reach).get(path, limit=limit, cursor=cursor)
     if as_json:
         print_json(found)
         return
@@ -171,24 +203,26 @@ def services() -> None:
 
 @services.command(name="list")
 @click.argument("subject")
-@state_option
+@reach_option
 @json_option
-def list_services(subject: str, state: Path, as_json: bool) -> None:
+def list_services(subject: str, reach: Reach, as_json: bool) -> None:
     """List the services that SUBJECT was placed for."""
     path = f"/subjects/{parsed_subject(subject)}"
-    placement = Directory(state).get(path)["placement"]
+    placement = Directory(reach).get(path)["placement"]
     if as_json:
         print_json({"subject_id": placement["subject_id"], "services": placement["services"]})
     else:
         print_table(("service",), [(service,) for service in placement["services"]])
 
 
-def _change(action: str, subject: str, reason: str, epoch: int | None, state: Path, as_json: bool, **more: Any) -> None:
+def _change(
+    action: str, subject: str, reason: str, epoch: int | None, reach: Reach, as_json: bool, **more: Any
+) -> None:
     """A compare-and-set by the epoch that is held, or by the one given; `more` goes into the body."""
     path = f"/subjects/{parsed_subject(subject)}"
     if not reason.strip() or not reason.isprintable():
         raise click.UsageError("--reason takes a line of text that says why")
-    reached = Directory(state)
+    reached = Directory(reach)
     held = reached.get(path)["placement"]["epoch"] if epoch is None else epoch
     changed = reached.post(f"{path}/{action}", {"epoch": held, "reason": reason, **more})
     placement = changed.get("placement") if isinstance(changed, dict) else None
@@ -203,7 +237,7 @@ def _change(action: str, subject: str, reason: str, epoch: int | None, state: Pa
 def _changes(command: Any) -> Any:
     for decorate in (
         json_option,
-        state_option,
+        reach_option,
         click.option(
             "--epoch",
             type=click.IntRange(min=1),
@@ -219,11 +253,11 @@ def _changes(command: Any) -> Any:
 @services.command()
 @_changes
 @click.argument("service", nargs=-1, required=True)
-def add(subject: str, service: tuple[str, ...], reason: str, epoch: int | None, state: Path, as_json: bool) -> None:
+def add(subject: str, service: tuple[str, ...], reason: str, epoch: int | None, reach: Reach, as_json: bool) -> None:
     """Place SUBJECT anew for each SERVICE besides, under a new epoch, if the rules of today still allow its cell."""
     for name in service:
         _slug(name)
-    _change("services", subject, reason, epoch, state, as_json, add=list(service))
+    _change("services", subject, reason, epoch, reach, as_json, add=list(service))
 
 
 def _slug(name: str) -> None:
@@ -236,20 +270,20 @@ def _slug(name: str) -> None:
 
 @directory.command()
 @_changes
-def freeze(subject: str, reason: str, epoch: int | None, state: Path, as_json: bool) -> None:
+def freeze(subject: str, reason: str, epoch: int | None, reach: Reach, as_json: bool) -> None:
     """Let SUBJECT's rows be read but not written, under a new epoch."""
-    _change("freeze", subject, reason, epoch, state, as_json)
+    _change("freeze", subject, reason, epoch, reach, as_json)
 
 
 @directory.command()
 @_changes
-def unfreeze(subject: str, reason: str, epoch: int | None, state: Path, as_json: bool) -> None:
+def unfreeze(subject: str, reason: str, epoch: int | None, reach: Reach, as_json: bool) -> None:
     """Let SUBJECT's rows be written again, under a new epoch."""
-    _change("unfreeze", subject, reason, epoch, state, as_json)
+    _change("unfreeze", subject, reason, epoch, reach, as_json)
 
 
 @directory.command()
 @_changes
-def epoch(subject: str, reason: str, epoch: int | None, state: Path, as_json: bool) -> None:
+def epoch(subject: str, reason: str, epoch: int | None, reach: Reach, as_json: bool) -> None:
     """Give SUBJECT a new epoch: every decision made before it is refused."""
-    _change("epoch", subject, reason, epoch, state, as_json)
+    _change("epoch", subject, reason, epoch, reach, as_json)

@@ -12,8 +12,9 @@ import click
 
 from foundation.settings import SettingsError
 from foundation.words import CellId, SubjectId
-from gateway.cli.client import CellService, Directory
+from gateway.cli.client import CellService, Directory, Service
 from gateway.cli.options import print_table, utc
+from gateway.cli.reach import Reach, Remote, Stack, token_of
 from routing_rules.explain import NOT_LEGAL_ADVICE
 
 HISTORY_PAGE = 1000
@@ -22,25 +23,28 @@ PAGES_MAX = 10
 ENTRIES_SHOWN = 20
 
 
-def gathered(state: Path, subject: SubjectId) -> dict[str, Any]:
+def gathered(reach: Reach, subject: SubjectId, cell_token_file: Path | None = None) -> dict[str, Any]:
     """The page as JSON has it. `records` has `unavailable` instead of `entries` where the home cell cannot be asked.
 
     `why` is the provenance of the last entry that placed the subject, None where an earlier version placed it. Raises SettingsError.
     """
-    directory = Directory(state)
+    directory = Directory(reach)
     found = directory.get(f"/subjects/{subject}")
     placement = found["placement"]
     history, more = _pages(
         lambda cursor: directory.get(f"/subjects/{subject}/history", limit=HISTORY_PAGE, cursor=cursor)
     )
+    policy = _policy(directory)
     placed = [entry["provenance"] for entry in history if entry.get("provenance")]
     return {
         **found,
-        "where": where(_policy(directory), placement["cell"], placement["shard"]),
+        "where": where(policy, placement["cell"], placement["shard"]),
         "why": placed[-1] if placed else None,
         "since": since(history),
         "history": {"entries": history, "next": more},
-        "records": _records(state, CellId(placement["cell"]), subject),
+        "records": _records(
+            _cell(reach, CellId(placement["cell"]), policy, cell_token_file), CellId(placement["cell"]), subject
+        ),
         "notice": NOT_LEGAL_ADVICE,
     }
 
@@ -83,9 +87,28 @@ def _pages(ask: Callable[[str | None], Any]) -> tuple[list[dict[str, Any]], str 
     return entries, cursor
 
 
-def _records(state: Path, cell: CellId, subject: SubjectId) -> dict[str, Any]:
+def _cell(reach: Reach, cell: CellId, policy: str | None, token_file: Path | None) -> Callable[[], Service]:
+    """The home cell's service, which is `records` in policy; asked for, it may raise SettingsError."""
+    match reach:
+        case Stack(state):
+            return lambda: CellService(state, cell)
+        case Remote():
+            return lambda: _remote_cell(cell, policy, token_file)
+
+
+def _remote_cell(cell: CellId, policy: str | None, token_file: Path | None) -> Service:
+    if token_file is None:
+        raise SettingsError("it takes a token of its own: --cell-token-file")
+    document = {} if policy is None else tomllib.loads(policy)
+    hosts = document.get("services", {}).get("records", {}).get("hosts", {}).get(cell)
+    if not hosts:
+        raise SettingsError("the policy that holds does not say where it is")
+    return Service(f"http://{hosts[0]}", token_of(token_file), hint="the address is policy's of `records`")
+
+
+def _records(service_of: Callable[[], Service], cell: CellId, subject: SubjectId) -> dict[str, Any]:
     try:
-        service = CellService(state, cell)
+        service = service_of()
         entries, more = _pages(
             lambda cursor: service.get(f"/cell/subjects/{subject}/crossings", limit=RECORDS_PAGE, after=cursor)
         )

@@ -11,7 +11,8 @@ from rich.console import Console
 
 from foundation.words import ServiceId
 from gateway.cli.client import Directory
-from gateway.cli.options import json_option, print_json, state_option
+from gateway.cli.options import json_option, print_json
+from gateway.cli.reach import Reach, reach_option
 from gateway.cli.rules.reading import at_option, console, day_of, rules_of, text_of
 from routing_rules.compare import HOME, Change, differences, rewritten
 from routing_rules.explain import NOT_LEGAL_ADVICE
@@ -26,13 +27,13 @@ _PAGES_MAX = 100
 @click.command()
 @click.argument("before")
 @click.argument("after")
-@state_option
+@reach_option
 @at_option
 @json_option
-def diff(before: str, after: str, state: Path, at: datetime.datetime | None, as_json: bool) -> None:
+def diff(before: str, after: str, reach: Reach, at: datetime.datetime | None, as_json: bool) -> None:
     """Show which countries x services BEFORE and AFTER answer differently: policy files, or @SEQ or sha256:… of the directory's history."""
     day = day_of(at)
-    a, b = (named(one, state) for one in (before, after))
+    a, b = (named(one, reach) for one in (before, after))
     changes = differences(a, b, day)
     if as_json:
         digests = {"before": a.digest, "after": b.digest, "at": day}
@@ -42,13 +43,26 @@ def diff(before: str, after: str, state: Path, at: datetime.datetime | None, as_
     click.echo(NOT_LEGAL_ADVICE)
 
 
-def named(name: str, state: Path) -> Rules:
-    """Rules by file, `@SEQ`, or digest; the last two are asked of the stack's directory. Raises ClickException."""
-    if not _HISTORICAL.match(name):
+def named(name: str, reach: Reach) -> Rules:
+    """Rules by file, `@SEQ`, or digest; the last two are asked of the directory. Raises ClickException."""
+    if not name.startswith(("@", "sha256:")):
         return rules_of(text_of(Path(name)), name)
-    directory = Directory(state)
-    digest = name if name.startswith("sha256:") else digest_at(int(name.removeprefix("@")), directory)
-    return rules_of(directory.get(f"/rules/{digest}")["policy"], name)
+    refuse_unless_historical(name)
+    directory = Directory(reach)
+    return rules_of(directory.get(f"/rules/{digest_of(name, directory)}")["policy"], name)
+
+
+def refuse_unless_historical(name: str) -> None:
+    """Raises UsageError for what can be no event and no digest."""
+    if not _HISTORICAL.match(name):
+        raise click.UsageError(
+            f"{name[:80]!r} names no rules: @12 (an event of `domicile rules history`), or sha256: and 64 hex digits"
+        )
+
+
+def digest_of(name: str, directory: Directory) -> str:
+    """The digest of `@SEQ` or of itself. Raises ClickException."""
+    return name if name.startswith("sha256:") else digest_at(int(name.removeprefix("@")), directory)
 
 
 def digest_at(seq: int, directory: Directory) -> str:

@@ -1,44 +1,35 @@
-"""`domicile rules apply`, `history`, `rollback`, `show`: the rules of a running stack, through its directory."""
+"""`domicile rules apply`, `history`, `rollback`, `show`: the rules that hold, through the directory."""
 
 import datetime
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
-import httpx
 import msgspec
 
 from foundation.clock import SystemClock
-from gateway.cli.client import CALL_S_MAX, Directory, addresses
-from gateway.cli.options import json_option, print_json, print_table, state_option
-from gateway.cli.rules.diff import digest_at, print_changes
+from gateway.cli.client import Directory
+from gateway.cli.options import json_option, print_json, print_table
+from gateway.cli.reach import Reach, Remote, reach_option
+from gateway.cli.rules.diff import digest_of, print_changes, refuse_unless_historical
+from gateway.cli.rules.following import followed, told, watched
 from gateway.cli.rules.reading import at_option, day_of, rules_of, text_of
 from routing_rules.compare import Change, differences, rewritten
 from routing_rules.explain import NOT_LEGAL_ADVICE
 from routing_rules.rules import PolicyError, Rules, load
 
-FOLLOW_S_MAX = 5.0
-POLL_S = 0.01
 HISTORY_SHOWN = 20
-_GAUGE = "domicile_gateway_rules_seq"
 
 reason_option = click.option("--reason", default="by hand", show_default=True, help="Why; it is kept in the history.")
 yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
-
-
-class Followed(msgspec.Struct, frozen=True, kw_only=True):
-    """`ms` from before the publishing until the gateway of `region` held the rules; None: not within FOLLOW_S_MAX."""
-
-    region: str
-    ms: float | None
 
 
 class _Plan(msgspec.Struct, frozen=True, kw_only=True):
     """What is to hold instead of what; `changes` None: the rules that hold cannot be read by this release."""
 
     before: str | None
+    before_seq: int | None
     after: Rules
     day: datetime.date
     changes: tuple[Change, ...] | None
@@ -47,28 +38,28 @@ class _Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
-@state_option
+@reach_option
 @at_option
 @reason_option
 @yes_option
 @json_option
-def apply(file: Path, state: Path, at: datetime.datetime | None, reason: str, yes: bool, as_json: bool) -> None:
+def apply(file: Path, reach: Reach, at: datetime.datetime | None, reason: str, yes: bool, as_json: bool) -> None:
     """Make the policy in FILE hold: check it, show what changes, ask, publish, wait for every gateway."""
     text = text_of(file)
     after = rules_of(text, str(file))
-    directory = Directory(state)
+    directory = Directory(reach)
     plan = _planned(after, directory, day_of(at))
 
     def publish() -> Any:
         return directory.post("/rules", {"policy": text, "reason": reason}, headers=_compared(plan))
 
-    _carry_out(plan, publish, state, yes=yes, as_json=as_json)
+    _carry_out(plan, publish, reach, yes=yes, as_json=as_json)
 
 
 @click.command()
 @click.argument("target", required=False)
 @click.option("--previous", is_flag=True, help="Back to what held before.")
-@state_option
+@reach_option
 @at_option
 @reason_option
 @yes_option
@@ -76,7 +67,7 @@ def apply(file: Path, state: Path, at: datetime.datetime | None, reason: str, ye
 def rollback(
     target: str | None,
     previous: bool,
-    state: Path,
+    reach: Reach,
     at: datetime.datetime | None,
     reason: str,
     yes: bool,
@@ -85,8 +76,10 @@ def rollback(
     """Make earlier rules hold again: TARGET is sha256:… or @SEQ of `domicile rules history`, or --previous."""
     if (target is None) != previous:
         raise click.UsageError("name a digest or @SEQ, or --previous")
-    directory = Directory(state)
-    digest = _before_this(directory) if target is None else _digest(target, directory)
+    if target is not None:
+        refuse_unless_historical(target)
+    directory = Directory(reach)
+    digest = _before_this(directory) if target is None else digest_of(target, directory)
     earlier = directory.get(f"/rules/{digest}")
     plan = _planned(rules_of(earlier["policy"], digest), directory, day_of(at))
 
@@ -94,16 +87,16 @@ def rollback(
         asked = {"digest": digest, "reason": reason}
         return directory.post("/rules/rollback", asked, headers=_compared(plan))["document"]
 
-    _carry_out(plan, publish, state, yes=yes, as_json=as_json)
+    _carry_out(plan, publish, reach, yes=yes, as_json=as_json)
 
 
 @click.command()
 @click.option("--limit", type=click.IntRange(1, 100), default=HISTORY_SHOWN, show_default=True, help="Entries at most.")
-@state_option
+@reach_option
 @json_option
-def history(limit: int, state: Path, as_json: bool) -> None:
+def history(limit: int, reach: Reach, as_json: bool) -> None:
     """List which rules held since when, newest first."""
-    page = Directory(state).get("/rules/history", limit=limit)
+    page = Directory(reach).get("/rules/history", limit=limit)
     if as_json:
         print_json(page)
         return
@@ -118,12 +111,14 @@ def history(limit: int, state: Path, as_json: bool) -> None:
 
 @click.command()
 @click.argument("target", required=False)
-@state_option
+@reach_option
 @json_option
-def show(target: str | None, state: Path, as_json: bool) -> None:
+def show(target: str | None, reach: Reach, as_json: bool) -> None:
     """Print the policy that holds, or that of TARGET (sha256:… or @SEQ)."""
-    directory = Directory(state)
-    document = directory.get("/rules/current" if target is None else f"/rules/{_digest(target, directory)}")
+    if target is not None:
+        refuse_unless_historical(target)
+    directory = Directory(reach)
+    document = directory.get("/rules/current" if target is None else f"/rules/{digest_of(target, directory)}")
     if as_json:
         print_json(document)
         return
@@ -133,16 +128,16 @@ def show(target: str | None, state: Path, as_json: bool) -> None:
 
 
 def _planned(after: Rules, directory: Directory, day: datetime.date) -> _Plan:
-    page = directory.get("/rules/history", limit=1)
-    if not page["entries"]:
-        return _Plan(before=None, after=after, day=day, changes=None, keys=())
+    entries = directory.get("/rules/history", limit=1)["entries"]
+    if not entries:
+        return _Plan(before=None, before_seq=None, after=after, day=day, changes=None, keys=())
     document = directory.get("/rules/current")
+    plan = _Plan(before=document["digest"], before_seq=document["seq"], after=after, day=day, changes=None, keys=())
     try:
         held = load(document["policy"])
     except PolicyError:
-        return _Plan(before=document["digest"], after=after, day=day, changes=None, keys=())
-    changes = differences(held, after, day)
-    return _Plan(before=document["digest"], after=after, day=day, changes=changes, keys=rewritten(held, after))
+        return plan
+    return msgspec.structs.replace(plan, changes=differences(held, after, day), keys=rewritten(held, after))
 
 
 def _compared(plan: _Plan) -> dict[str, str]:
@@ -150,7 +145,7 @@ def _compared(plan: _Plan) -> dict[str, str]:
     return {} if plan.before is None else {"if-match": f'"{plan.before}"'}
 
 
-def _carry_out(plan: _Plan, publish: Callable[[], Any], state: Path, *, yes: bool, as_json: bool) -> None:
+def _carry_out(plan: _Plan, publish: Callable[[], Any], reach: Reach, *, yes: bool, as_json: bool) -> None:
     if plan.before == plan.after.digest:
         _say(as_json, f"these rules hold already: {plan.before}")
         if as_json:
@@ -159,33 +154,46 @@ def _carry_out(plan: _Plan, publish: Callable[[], Any], state: Path, *, yes: boo
     if not as_json:
         _print_plan(plan)
     if not yes:
-        if as_json:
-            raise click.UsageError("--json asks nothing: add --yes")
-        click.confirm("Publish?", abort=True)
-    clock = SystemClock()
-    started = clock.monotonic_s()
+        _ask(reach, as_json=as_json)
+    watching = watched(reach, plan.after)
+    started = SystemClock().monotonic_s()
     published = publish()
-    if published["digest"] != plan.after.digest:
-        _say(as_json, "the directory's release has another pack of laws: it decides otherwise than shown")
-    followed = tuple(_followed(state, published["seq"], started))
+    if not as_json:
+        _print_published(published, plan)
+    gateways = []
+    for one in followed(watching, published["seq"], started):
+        _say(as_json, f"  {told(one)}")
+        gateways.append(one)
     if as_json:
-        whole = {
-            "digest": published["digest"],
-            "seq": published["seq"],
-            "before": plan.before,
-            "changes": plan.changes,
-            "rewritten": plan.keys,
-        }
-        print_json({**whole, "gateways": followed, "notice": NOT_LEGAL_ADVICE})
-    else:
-        click.echo(f"published as @{published['seq']}: {published['digest']}")
-        for one in followed:
-            took = f"after {one.ms:.0f} ms" if one.ms is not None else f"not within {FOLLOW_S_MAX:g} s"
-            click.echo(f"  gateway {one.region}: {took}")
-    if any(one.ms is None for one in followed):
+        whole = {"digest": published["digest"], "seq": published["seq"], "before": plan.before}
+        changes = {"changes": plan.changes, "rewritten": plan.keys}
+        print_json({**whole, **changes, "gateways": gateways, "notice": NOT_LEGAL_ADVICE})
+    if any(one.ms is None and one.unchecked is None for one in gateways):
         raise click.ClickException(
             "a gateway that does not follow serves by the earlier rules until stale_s_max and then refuses"
         )
+
+
+def _ask(reach: Reach, *, as_json: bool) -> None:
+    """Raises UsageError where nothing may be asked, ClickException for a no, an end of input or Ctrl-C."""
+    if as_json:
+        raise click.UsageError("--json asks nothing: add --yes")
+    where = f" to {reach.host}" if isinstance(reach, Remote) else ""
+    try:
+        agreed = click.confirm(f"Publish{where}?")
+    except click.Abort:
+        click.echo()
+        agreed = False
+    if not agreed:
+        raise click.ClickException("nothing was published; what held holds")
+
+
+def _print_published(published: dict[str, Any], plan: _Plan) -> None:
+    click.echo(f"published as @{published['seq']}: {published['digest']}")
+    if published["digest"] != plan.after.digest:
+        click.echo("the directory's release has another pack of laws: it decides otherwise than shown")
+    if plan.before_seq is not None:
+        click.echo(f"taken back by: domicile rules rollback @{plan.before_seq}")
 
 
 def _print_plan(plan: _Plan) -> None:
@@ -195,38 +203,6 @@ def _print_plan(plan: _Plan) -> None:
         click.echo("What holds was published with another release's pack: this release cannot compare with it.")
     else:
         print_changes(plan.changes, plan.keys, plan.day)
-
-
-def _followed(state: Path, seq: int, started: float) -> Iterator[Followed]:
-    """Each gateway of the stack, once its own gauge says that it holds the rules of feed event `seq` or later ones."""
-    waiting = {name: region["gateway"] for name, region in addresses(state).regions.items()}
-    clock = SystemClock()
-    with httpx.Client(timeout=CALL_S_MAX / 10, trust_env=False) as client:
-        while waiting and clock.monotonic_s() - started < FOLLOW_S_MAX:
-            for name, url in list(waiting.items()):
-                if _held(client, url) >= seq:
-                    del waiting[name]
-                    yield Followed(region=name, ms=(clock.monotonic_s() - started) * 1000)
-            if waiting:
-                time.sleep(POLL_S)
-    for name in waiting:
-        yield Followed(region=name, ms=None)
-
-
-def _held(client: httpx.Client, url: str) -> float:
-    """The feed position of the rules that hold at a gateway; 0 where it does not say."""
-    try:
-        text = client.get(f"{url}/metrics").text
-    except httpx.HTTPError:
-        return 0.0
-    values = [line.split()[-1] for line in text.splitlines() if line.startswith(f"{_GAUGE} ")]
-    return float(values[0]) if values else 0.0
-
-
-def _digest(target: str, directory: Directory) -> str:
-    if target.startswith("@") and target[1:].isdigit():
-        return digest_at(int(target[1:]), directory)
-    return target
 
 
 def _before_this(directory: Directory) -> str:
