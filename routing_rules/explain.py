@@ -4,6 +4,7 @@ The answer itself always comes from `place`, `decide` or the law; the steps only
 """
 
 import datetime
+from collections.abc import Iterator
 from typing import TypeAlias
 
 import msgspec
@@ -13,9 +14,10 @@ from routing_rules.decide import carried, decide, held, placed_for, travel_of, u
 from routing_rules.facts import PlaceFacts, RequestFacts, SubjectFacts
 from routing_rules.hints import shown
 from routing_rules.home import regimes_of, serves, unmet
-from routing_rules.law.questions import Duty, Finding, Lack, Reason, Regimes, RowRef, TransferQuestion
+from routing_rules.law.questions import Duty, Finding, Reason, Regimes, RowRef, TransferQuestion
 from routing_rules.pack.rows import Fact, Unresolved
 from routing_rules.place import Candidate, candidates, place, unmet_by_facts
+from routing_rules.remedies import clause, grouped, suffice
 from routing_rules.rules import Rules
 from routing_rules.verdicts import Allowed, Elsewhere, Hairpin, NoCell, Refuse, Serve, Verdict
 
@@ -133,7 +135,7 @@ def _explanation(
     answer: Answer, steps: list[Step], laws: tuple[Finding, ...], rules: Rules, at: datetime.date
 ) -> Explanation:
     duties = tuple(dict.fromkeys(duty for law in laws for duty in law.duties))
-    changes = tuple(dict.fromkeys(_lacking(lack) for law in laws for lack in law.lacks))
+    changes = tuple(dict.fromkeys(change for law in laws for change in _changes(law)))
     if answer.valid_until is not None:
         changes += (f"on {answer.valid_until} a row or instrument starts or ends: ask again for that day",)
     return Explanation(
@@ -147,10 +149,13 @@ def _explanation(
     )
 
 
-def _lacking(lack: Lack) -> str:
-    covered = f" that cover {', '.join(lack.items)}" if lack.items else ""
-    needed = " and ".join(lack.requirements)
-    return f"{needed} on file as instruments from {lack.regime} to {lack.to}{covered} ({cited(lack.row)})"
+def _changes(law: Finding) -> Iterator[str]:
+    """What is lacking, as one sentence a regime: `or` between ways, `and` between regimes; said so where it would not be enough."""
+    for number, remedy in enumerate(grouped(law.lacks)):
+        rows = ", ".join(cited(way.row) for way in remedy.ways)
+        yield f"{'and ' if number else ''}{clause(remedy)}, on file as instruments ({rows})"
+    if law.lacks and not suffice(law):
+        yield "and that alone would not open it: what else forbids it, or is not known, stands above"
 
 
 def cited(ref: RowRef) -> str:

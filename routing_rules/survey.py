@@ -10,11 +10,12 @@ from foundation.words import Country, JurisdictionId, RulesDigest, ServiceId
 from routing_rules.compare import resident
 from routing_rules.explain import cited, row_at
 from routing_rules.facts import PlaceFacts
-from routing_rules.law.questions import Finding, Lack, Regimes, RowRef, TransferQuestion
+from routing_rules.law.questions import Finding, Regimes, RowRef, TransferQuestion
 from routing_rules.pack import Kind
 from routing_rules.pack.check import mistakes
 from routing_rules.pack.rows import Fact, Member, Status, Unresolved
 from routing_rules.place import candidates, place, unmet_by_facts
+from routing_rules.remedies import clause, clauses, remedies
 from routing_rules.rules import Rules
 from routing_rules.verdicts import Allowed, NoCell
 
@@ -26,7 +27,8 @@ Verdict = Literal["placed", "refused", "unknown"]
 
 
 class Line(msgspec.Struct, frozen=True, kw_only=True):
-    """People who live in the country and are its citizens, for one service. `lacks`: instruments that would open a cell.
+    """People who live in the country and are its citizens, for one service. `lacks`: for each cell that instruments would open,
+    all that are needed, in a sentence; one of these cells is enough.
 
     `unknown`: refused because the law, or a fact that it asks for, is not known; `ground` says which.
     """
@@ -76,7 +78,7 @@ class InUse(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Objection(msgspec.Struct, frozen=True, kw_only=True):
-    """A served regime whose law does not let pseudonymous rows lie where the directory is."""
+    """A served regime whose law does not let pseudonymous rows lie where the directory is. `lacks`: all instruments that would open it."""
 
     regime: JurisdictionId
     answer: str
@@ -155,18 +157,12 @@ def _line(country: Country, service: ServiceId, held: _Answered, rules: Rules) -
         confidence=row.confidence,
         as_of=row.as_of,
         ground=answer.ground,
-        lacks=tuple(dict.fromkeys(lacking(lack) for _, lack in answer.lacks)) if isinstance(answer, NoCell) else (),
+        lacks=() if placed else tuple(dict.fromkeys(told for one in held.findings if (told := clauses(one)))),
         duties=tuple(sorted({f"{duty.regime}: {duty.action}" for one in held.findings for duty in one.duties}))
         if placed
         else (),
         valid_until=answer.valid_until,
     )
-
-
-def lacking(lack: Lack) -> str:
-    """What would open the way, in a clause."""
-    items = f" covering {', '.join(lack.items)}" if lack.items else ""
-    return f"{' + '.join(lack.requirements)} from {lack.regime} to {lack.to}{items}"
 
 
 def _endings(rules: Rules, at: datetime.date) -> tuple[Ending, ...]:
@@ -287,7 +283,7 @@ def _objections(standings: Iterable[Regimes], rules: Rules, at: datetime.date) -
                 answer=finding.answer.value,
                 ground=finding.ground,
                 row=cited(rows[0]) if rows else None,
-                lacks=tuple(dict.fromkeys(lacking(lack) for lack in finding.lacks)),
+                lacks=tuple(clause(one) for one in remedies(finding)),
             )
     return tuple(found.values())
 

@@ -75,7 +75,9 @@ def test_a_refused_hairpin_says_which_instruments_would_allow_it() -> None:
     explained = explain_decide(request(ingress=RegionId("in")), rules(), TODAY)
     assert explained.outcome == "elsewhere"
     assert any(
-        one.startswith("scc and impact_assessment on file as instruments from eu to in")
+        one.startswith(
+            "scc + impact_assessment or bcr + impact_assessment from eu to in, on file as instruments (gateways.csv:"
+        )
         for one in explained.would_change
     )
 

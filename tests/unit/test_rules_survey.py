@@ -48,7 +48,41 @@ def test_an_answer_that_ends_says_when() -> None:
 def test_a_refusal_for_want_of_papers_names_them() -> None:
     line = lines(load(policy_with(('serves = ["us"]', 'serves = ["us", "br"]'))))["BR"]
     assert line.verdict == "refused"
-    assert any(lack.startswith("scc from br to ") for lack in line.lacks)
+    assert line.lacks == ("scc or bcr or consent from br to us-states",)
+
+
+QUEBEC = (("ca-qc", "impact_assessment"), ("ca-qc", "contract"))
+BC, ALBERTA = (("ca-bc", "impact_assessment"),), (("ca-ab", "accountability"), ("ca-ab", "notification"))
+NATION = (("ca", "accountability"),)
+
+
+def with_papers(*papers: tuple[str, str]) -> Rules:
+    named = "\n".join(
+        f'[[instruments]]\nfrom = "{origin}"\nto = "us"\ngateway = "{gateway}"\nref = "P"\nsince = 2026-03-01\nuntil = 2029-02-28\n'
+        for origin, gateway in papers
+    )
+    return load(policy_with(('serves = ["us"]', 'serves = ["us", "ca"]')) + "\n" + named)
+
+
+def test_papers_that_several_laws_ask_for_are_all_needed_and_named_so() -> None:
+    (told,) = lines(with_papers())["CA"].lacks
+    assert told.split("; and ") == [
+        "accountability from ca to us-states",
+        "impact_assessment + contract from ca-qc to us-states",
+        "impact_assessment from ca-bc to us-states",
+        "accountability + notification from ca-ab to us-states",
+    ]
+    every = (NATION, QUEBEC, BC, ALBERTA)
+    assert lines(with_papers(*sum(every, ())))["CA"].verdict == "placed"
+    for missing in every:
+        rest = sum((one for one in every if one is not missing), ())
+        assert lines(with_papers(*rest))["CA"].verdict == "refused"
+
+
+def test_papers_that_would_not_be_enough_are_not_said_to_open_anything() -> None:
+    # Russia's law wants papers for the transfer, and the data at home: no paper helps against that.
+    line = lines(load(policy_with(('serves = ["us"]', 'serves = ["us", "ru"]'))))["RU"]
+    assert (line.verdict, line.lacks) == ("refused", ())
 
 
 def test_what_the_operator_does_not_declare_is_told_and_leaves_everything_unknown() -> None:

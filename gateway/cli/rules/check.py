@@ -204,7 +204,7 @@ def _print_objections(surveyed: Survey, screen: Console) -> None:
         f"Whose law objects to the directory in {surveyed.directory}", "regime", "answer", "ground", "would open"
     )
     for one in surveyed.objections:
-        table.add_row(one.regime, one.answer, Text(one.ground), " or ".join(one.lacks) or "nothing known")
+        table.add_row(one.regime, one.answer, Text(one.ground), "; and ".join(one.lacks) or "nothing that can be filed")
     screen.print(table)
 
 
