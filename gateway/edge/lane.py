@@ -24,7 +24,7 @@ from gateway.edge.unidentified import challenge
 from gateway.identity.tokens import Unidentified
 from gateway.travel.assembly import Travel
 from gateway.travel.carrier import HOP_REFUSED, Seen
-from gateway.travel.session import take_session
+from gateway.travel.session import drop_session, take_session
 from routing_rules.verdicts import Hairpin
 
 log = logs.get(__name__)
@@ -88,7 +88,9 @@ class Lane:
             return
         navigates = False
         session = book.policy.product.session_cookie
-        if session is not None and target.route is not Route.ANONYMOUS:
+        if session is not None and target.route is Route.ANONYMOUS:
+            drop_session(fields, scope["headers"], session)
+        elif session is not None:
             taken = take_session(fields, scope["headers"], session, scope["method"], book.policy)
             if isinstance(taken, Problem):
                 await self._refuse(send, taken, body, fields)
@@ -98,7 +100,8 @@ class Lane:
         if fields.hop is not None:
             carried = self._taken(request, fields.hop)
             if isinstance(carried, Problem):
-                await self._refuse(send, carried, body, fields, [(b"domicile-refusal", HOP_REFUSED)])
+                marked = [(b"domicile-refusal", HOP_REFUSED)] if carried is _NO_GATEWAY else None
+                await self._refuse(send, carried, body, fields, marked)
                 return
             request = carried
         await self._decided(request, body, book, send)
@@ -158,9 +161,9 @@ class Lane:
             return self._refusal(request, renewed, verdict)
         if isinstance(verdict, Carried):
             return _MOVED_ON
-        if verdict.crosses is not None and verdict.cell != before.cell:  # else it stands in that cell already
-            return await self._booked(request, verdict, verdict.crosses, newest) or verdict
-        return verdict
+        if (verdict.cell, verdict.subject) == (before.cell, before.subject):  # what must be on record is
+            return verdict
+        return await self._remembered(request, verdict, newest) or verdict
 
     async def _remembered(self, request: Request, admitted: Admitted, book: Book) -> Problem | None:
         """What must be on record before it happens: a crossing in the home cell, a service's access here. None once it is."""

@@ -1,8 +1,8 @@
 """Browsers: the token in policy's session cookie instead of `Authorization`. Pure.
 
-The cookie never goes on to a service. Since browsers send cookies whoever asks them to, what is not safe (RFC 9110 section 9.2.1), and an
-upgrade, is taken only from pages of the product's own origins (`Origin`; RFC 6454 section 7), and never where `Sec-Fetch-Site` says
-cross-site. An `Authorization` header counts before the cookie.
+The cookie never goes on to a service, on anonymous routes neither. Since browsers send cookies whoever asks them to, what is not safe (RFC
+9110 section 9.2.1), and an upgrade, is taken only from pages of the product's own origins (`Origin`; RFC 6454 section 7), and never where
+`Sec-Fetch-Site` says cross-site. An `Authorization` header counts before the cookie.
 """
 
 from collections.abc import Sequence
@@ -21,16 +21,8 @@ _FOREIGN = Problem(
 
 def take_session(fields: RequestFields, headers: Pairs, cookie: str, method: str, policy: Policy) -> bool | Problem:
     """Moves the token of the session cookie into `authorization`. Whether this is a browser's navigation, which may be redirected."""
-    name = cookie.encode("ascii")
-    cookies = [pair.strip() for key, value in headers if key == b"cookie" for pair in value.split(b";")]
-    tokens = [pair.partition(b"=")[2].strip() for pair in cookies if _names(pair, name)]
-    if not tokens:
-        return False
-    others = [pair for pair in cookies if pair and not _names(pair, name)]
-    fields.kept = [line for line in fields.kept if not line.startswith(b"cookie: ")]
-    if others:
-        fields.kept.append(b"cookie: %b\r\n" % b"; ".join(others))
-    if fields.authorization is not None:
+    tokens = drop_session(fields, headers, cookie)
+    if not tokens or fields.authorization is not None:
         return False
     if len(tokens) > 1:
         return _TWICE
@@ -38,6 +30,21 @@ def take_session(fields: RequestFields, headers: Pairs, cookie: str, method: str
     if (verb_of_method(method) is not Verb.READ or fields.upgrades) and not _own_page(headers, policy):
         return _FOREIGN
     return method in ("GET", "HEAD") and _one(headers, b"sec-fetch-mode") in (None, b"navigate")
+
+
+def drop_session(fields: RequestFields, headers: Pairs, cookie: str) -> list[bytes]:
+    """Takes the session cookie out of what goes on; the values that it had."""
+    name = cookie.encode("ascii")
+    cookies = [pair.strip() for key, value in headers if key == b"cookie" for pair in value.split(b";")]
+    tokens = [pair.partition(b"=")[2].strip() for pair in cookies if _names(pair, name)]
+    if not tokens:
+        return []
+    others = [pair for pair in cookies if pair and not _names(pair, name)]
+    kept = [line for line in fields.kept if not line.startswith(b"cookie: ")]
+    if others and len(kept) < len(fields.kept):  # else `Connection` named the field, which ends here
+        kept.append(b"cookie: %b\r\n" % b"; ".join(others))
+    fields.kept = kept
+    return tokens
 
 
 def _names(pair: bytes, name: bytes) -> bool:

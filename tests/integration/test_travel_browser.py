@@ -57,6 +57,17 @@ async def test_at_home_the_cookie_identifies_and_does_not_reach_the_service(fold
         assert code(anonymous) == (401, "unauthenticated")
 
 
+async def test_on_anonymous_routes_the_session_ends_at_the_gateway_too(folder: Path) -> None:
+    async with world(folder, eu_orders=Mirror("eu-de"), product=SESSION) as stand, HttpClient() as http:
+        url = f"{stand.eu.url}/orders/health"
+        response = await http.get(url, headers=cookie(stand))
+        assert (response.status_code, response.json()["headers"]["cookie"]) == (200, "theme=dark")
+        twice = await http.post(
+            url, headers=cookie(stand, more="; __Host-session=x") | {"origin": "https://evil.example"}
+        )
+        assert (twice.status_code, twice.json()["headers"]["cookie"]) == (200, "theme=dark")
+
+
 async def test_a_browser_may_be_carried_home_too(folder: Path) -> None:
     async with world(folder, eu_orders=Mirror("eu-de"), product=SESSION) as stand, HttpClient() as http:
         stand.settle("ann", placement())

@@ -15,6 +15,16 @@ OWN = POLICY.regions["eu"].origin.encode()
 pairs = st.sampled_from(
     [b"__Host-session=tok", b"a=1", b"__Host-session", b"__Host-session =x", b"", b"b=__Host-session=y", b" c=2 "]
 )
+
+
+def test_cookies_that_connection_names_end_here_with_the_session() -> None:
+    headers = [(b"cookie", b"__Host-session=tok; a=1"), (b"connection", b"cookie")]
+    fields = read_request(headers)
+    assert not isinstance(fields, Problem)
+    assert take_session(fields, headers, NAME, "GET", POLICY) is True
+    assert fields.kept == []
+
+
 cookie_headers = st.lists(st.lists(pairs, max_size=4).map(b";".join).map(lambda value: (b"cookie", value)), max_size=3)
 others = st.lists(
     st.sampled_from(
