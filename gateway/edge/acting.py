@@ -30,5 +30,11 @@ def stranger(actor: Actor, placement: Placement, policy: Policy) -> str | None:
     regimes = set(placement.facts.regimes)
     narrowed = actor.narrowed.jurisdictions
     if regimes.isdisjoint(entry.jurisdictions) or (narrowed is not None and regimes.isdisjoint(narrowed)):
-        return f"policy: actors.{actor.name}.jurisdictions, or the token, holds none of this subject's regimes"
+        return nobody(actor)
     return None
+
+
+def nobody(actor: Actor) -> str:
+    """Nobody's id or key is refused in the same words as a stranger's: whether there is such a subject is not for those to learn who may
+    not act for it."""
+    return f"policy: actors.{actor.name}.jurisdictions, or the token, holds none of this subject's regimes"

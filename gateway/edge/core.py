@@ -19,7 +19,7 @@ from foundation.words import (
     SubjectId,
     Verb,
 )
-from gateway.edge.acting import beyond, stranger
+from gateway.edge.acting import beyond, nobody, stranger
 from gateway.edge.declared import subject_of
 from gateway.edge.ports import Home, Homeless, Ruling
 from gateway.edge.target import Route, Target
@@ -128,7 +128,7 @@ def _for_somebody(facts: Gathered, acting: Actor | Problem, ruling: Ruling, regi
         case None | Homeless.UNKNOWN:
             return Refused(problem=_HOME_UNKNOWN)
         case Homeless.NONE:
-            return _no(Code.NO_HOME, "there is no such subject")
+            return _out_of_bounds(acting, nobody(acting), None)
         case Placement() as placement:
             why = stranger(acting, placement, ruling.policy)
             if why is not None:

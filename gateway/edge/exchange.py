@@ -6,6 +6,7 @@ further tries within a second, both only while the whole body is still here.
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from prometheus_client import Histogram
 from starlette.types import Send
@@ -85,7 +86,7 @@ class Answerer:
         exchange = await self._forwarder.open(
             admitted.hosts,
             request_line(request),
-            self._rest(request, admitted, body, book),
+            partial(self._rest, request, admitted, body, book),
             head_only=request.method == "HEAD",
             done=body.whole is not None,
             fresh=fresh,

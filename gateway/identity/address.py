@@ -46,11 +46,13 @@ def client_address(peer: str, forwarded_for: Sequence[bytes], proxies: tuple[Net
 
 
 def parse(text: str) -> Address | None:
-    """An address, brackets and port allowed as proxies write them; an IPv4-mapped one as IPv4. None if it is none."""
+    """An address, brackets and port allowed as proxies write them; an IPv4-mapped one as IPv4, a zone left out. None if it is none."""
     if text.startswith("["):
         text = text[1:].partition("]")[0]
     elif text.count(":") == 1:
         text = text.partition(":")[0]
+    if ":" in text:
+        text = text.partition("%")[0]  # RFC 4007 section 11: a zone means something to its own host only
     try:
         address = ipaddress.ip_address(text)
     except ValueError:

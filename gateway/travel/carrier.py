@@ -5,13 +5,14 @@ per address and apart from those of the region's own services, so a region that 
 """
 
 import asyncio
+from functools import partial
 from typing import assert_never
 
 import msgspec
 from starlette.types import Send
 
 from foundation import logs
-from foundation.hop_header import HOST_CHARS_MAX
+from foundation.hop_header import HOST_CHARS_MAX, SCHEME_CHARS_MAX
 from foundation.problems import Code, Problem
 from foundation.words import Country, RegionId
 from gateway.edge.body import Body
@@ -58,8 +59,8 @@ class Carrier:
         if route is None or not self._hops.knows(region):
             log.error("no_way_home", region=region, trace_id=request.trace.trace_id)
             return Problem(code=Code.CELL_UNREACHABLE, detail=f"no way from here to region {region} is set up")
-        if len(seen.host) > HOST_CHARS_MAX:
-            return Problem(code=Code.BAD_REQUEST, detail="the Host header is too long")
+        if len(seen.host) > HOST_CHARS_MAX or len(seen.scheme) > SCHEME_CHARS_MAX:
+            return Problem(code=Code.BAD_REQUEST, detail="the Host header, or a proxy's X-Forwarded-Proto, is too long")
         unread = await read_small(body, stall_s=self._stall_s)
         if unread is not None:
             return unread
@@ -84,7 +85,7 @@ class Carrier:
         exchange = await self._forwarders[route.secure].open(
             route.addresses,
             request_line(request),
-            self._rest(request, carried, seen, body),
+            partial(self._rest, request, carried, seen, body),
             head_only=request.method == "HEAD",
             done=body.whole is not None,
             fresh=fresh,

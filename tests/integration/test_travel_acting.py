@@ -96,11 +96,20 @@ async def test_a_header_that_stands_twice_or_is_misspelt_names_nobody(folder: Pa
             assert code(response) == (400, "bad_request")
 
 
-async def test_an_unknown_subject_has_no_home(folder: Path) -> None:
+async def test_who_is_nobody_and_who_is_a_stranger_are_refused_in_the_same_words(folder: Path) -> None:
+    """A service does not learn whether an id or a key outside its jurisdictions belongs to anybody."""
     async with world(folder, eu_orders=Mirror("eu-de")) as stand, HttpClient(base_url=stand.eu.url) as http:
-        headers = stand.actor("support-desk") | {"domicile-for": mint_subject_id()}
-        assert code(await http.get("/orders/1", headers=headers)) == (404, "no_home")
+        american = stand.settle("bob", placement("us-va"))
+        key = stand.blinder.login(stand.people.issuer, "bob")[0]
+        nobody = (mint_subject_id(), f"key:{stand.blinder.login(stand.people.issuer, 'nobody')[0]}")
+        answers = []
+        for named in (american, f"key:{key}", *nobody):
+            response = await http.get("/orders/1", headers=stand.actor("support-desk") | {"domicile-for": named})
+            assert code(response) == (403, "forbidden")
+            answers.append((response.content, sorted(response.headers.items())))
+        assert answers == answers[:1] * 4
         stand.eu.homes.dark = True
+        headers = stand.actor("support-desk") | {"domicile-for": mint_subject_id()}
         assert code(await http.get("/orders/1", headers=headers)) == (503, "home_unknown")
 
 

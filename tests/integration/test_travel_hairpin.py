@@ -8,6 +8,7 @@ from typing import Any
 
 import anyio
 import httpx
+import msgspec
 import pytest
 from starlette.types import Receive, Scope, Send
 
@@ -16,7 +17,7 @@ from foundation.hop_header import LIFETIME_S_MAX
 from foundation.http import HttpClient
 from foundation.ledger.port import Kind
 from foundation.mute import Secret
-from foundation.words import RegionId
+from foundation.words import Epoch, RegionId
 from gateway.settings import Upstream
 from tests.stands.edge import CLOCK, placement, service_verifier, tcp
 from tests.stands.travel import EU, GROUNDS, US, Sent, World, world
@@ -205,12 +206,71 @@ async def test_a_stale_epoch_is_cured_at_home_under_one_crossing(folder: Path) -
         await send({"type": "http.response.body", "body": b""})
 
     async with world(folder, eu_orders=guarded) as stand, HttpClient() as http:
-        stand.settle("ann", placement(epoch=7))
+        held = placement(epoch=7)
+        stand.settle("ann", held)
         key = stand.blinder.login(stand.people.issuer, "ann")[0]
-        stand.eu.homes.truth[key] = placement(epoch=8)
+        stand.eu.homes.truth[key] = msgspec.structs.replace(held, epoch=Epoch(8))
         response = await http.put(f"{stand.us.url}/orders/1", headers=stand.bearer("ann"), content=b"keep me")
         assert (response.status_code, response.headers["domicile-epoch"]) == (204, "8")
         assert len(stand.eu.cell.crossings) == 1
+
+
+async def test_a_login_that_leads_to_another_subject_meanwhile_is_not_served_under_the_first_ones_crossing(
+    folder: Path,
+) -> None:
+    served: list[str] = []
+
+    async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
+        header = dict(scope["headers"])[b"domicile-decision"].decode()
+        decision = service_verifier("eu-de", "orders").verify(header, CLOCK.unix_s())
+        stale = decision.epoch != 8
+        served.extend([] if stale else [str(decision.subject)])
+        headers = [(b"content-length", b"0"), *([(b"domicile-refusal", b"stale_epoch")] if stale else [])]
+        await send({"type": "http.response.start", "status": 409 if stale else 204, "headers": headers})
+        await send({"type": "http.response.body", "body": b""})
+
+    async with world(folder, eu_orders=guarded) as stand, HttpClient() as http:
+        first = stand.settle("ann", placement(epoch=7))
+        stand.eu.homes.truth[stand.blinder.login(stand.people.issuer, "ann")[0]] = placement(epoch=8)
+        response = await http.get(f"{stand.us.url}/orders/1", headers=stand.bearer("ann"))
+        assert code(response) == (503, "not_ready")
+        assert [crossing.subject_id for crossing in stand.eu.cell.crossings] == [first]
+        assert served == []
+        assert (await http.get(f"{stand.us.url}/orders/1", headers=stand.bearer("ann"))).status_code == 204
+        assert [crossing.subject_id for crossing in stand.eu.cell.crossings] == [first, *served]
+
+
+async def test_a_person_who_leaves_is_left_by_both_gateways(folder: Path) -> None:
+    """While the answer is awaited, and inside a body of either framing; the crossing stands."""
+    begun, gone, whole = 0, 0, 0
+
+    async def endless(scope: Scope, receive: Receive, send: Send) -> None:
+        nonlocal begun, gone, whole
+        begun += 1
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                gone += 1
+                return
+            whole += not message.get("more_body", False)
+
+    async with world(folder, eu_orders=endless) as stand:
+        stand.settle("ann", placement())
+        token = stand.bearer("ann")["authorization"]
+        parts = {
+            b"GET": b"\r\n",
+            b"POST": b"Content-Length: 1000000\r\n\r\nx",
+            b"PUT": b"Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n",
+        }
+        for number, (method, rest) in enumerate(parts.items(), 1):
+            _, writer = await asyncio.open_connection("127.0.0.1", stand.us.port)
+            writer.write(method + f" /orders/1 HTTP/1.1\r\nHost: x\r\nAuthorization: {token}\r\n".encode() + rest)
+            await eventually(lambda number=number: begun == number)
+            writer.transport.abort()
+            await eventually(lambda number=number: gone == number)
+        assert whole == 1, "the GET's"
+        assert len(stand.eu.cell.crossings) == 3
+        await eventually(lambda: not any(pool.open for pools in stand.us.travel.pools for pool in pools.all()))
 
 
 # --- hops that are none ------------------------------------------------------------------------------------------------------
@@ -295,6 +355,35 @@ async def test_a_full_memory_of_nonces_refuses_for_a_moment_and_forgets_nothing(
         full = await http.get("/orders/1", headers=headers | stand.hop(request))
         assert (code(full), full.headers["retry-after"]) == ((503, "not_ready"), "1")
         assert code(await http.get("/orders/1", headers=headers | first)) == (403, "forbidden")
+        carried = await http.get(f"{stand.us.url}/orders/1", headers=headers)
+        assert (code(carried), carried.headers["retry-after"]) == ((503, "not_ready"), "1")
+
+
+@pytest.mark.parametrize(
+    "stated",
+    [
+        {"host": "us.example.com\r\nx-more: 1"},
+        {"scheme": "https\r\nx-more: 1"},
+        {"client": "192.0.2.7\r\nx-more: 1"},
+        {"client": "fe80::1%\r\nx-more: 1"},
+        {"client": "\u00fc"},
+        {"host": "\u20ac.example"},
+        {"trace": "\u20ac"},
+        {"country": "XX1"},
+    ],
+)
+async def test_a_peer_states_nothing_that_would_end_a_header_field_at_home(
+    folder: Path, stated: dict[str, str]
+) -> None:
+    """Signed by the peer's own key: its travellers are its word, the heads of requests in this region are not."""
+    berlin = Mirror("eu-de")
+    async with world(folder, eu_orders=berlin) as stand, HttpClient(base_url=stand.eu.url) as http:
+        stand.settle("ann", placement())
+        request, headers = sent(stand)
+        assert code(await http.get("/orders/1", headers=headers | stand.hop(request, **stated))) == (403, "forbidden")
+        assert await recorded(stand) == ["hop: shape"]
+        assert berlin.calls == 0
+        assert stand.eu.cell.crossings == []
 
 
 async def test_strangers_bad_hops_leave_room_for_the_records_of_known_people(folder: Path) -> None:
@@ -420,6 +509,26 @@ async def test_a_full_queue_towards_one_region_harms_nobody_else(folder: Path) -
         assert (code(full), full.headers["retry-after"]) == ((503, "not_ready"), "1")
         assert "region eu" in full.json()["detail"]
         assert (await http.get(url, headers=stand.bearer("bob"))).json()["cell"] == "us-va"
+        berlin.gate.set()
+        assert [(await each).status_code for each in (first, second)] == [200, 200]
+
+
+async def test_a_hop_that_waited_for_a_connection_is_signed_when_it_goes(folder: Path) -> None:
+    berlin, clock = Mirror("eu-de"), ManualClock(CLOCK.unix_s())
+    limits = Upstream(connections_max=1, waiters_max=1, wait_s=20.0, first_byte_s=20.0, stall_s=20.0)
+    async with (
+        world(folder, eu_orders=berlin, hop_limits=limits, clock=clock) as stand,
+        HttpClient(timeout=20) as http,
+        asyncio.TaskGroup() as group,
+    ):
+        stand.settle("ann", placement())
+        url, headers = f"{stand.us.url}/orders/1", stand.bearer("ann")
+        berlin.gate = asyncio.Event()
+        first = group.create_task(http.get(url, headers=headers))
+        await eventually(lambda: berlin.calls == 1)
+        second = group.create_task(http.get(url, headers=headers))
+        await eventually(lambda: any(pool.waiting for pools in stand.us.travel.pools for pool in pools.all()))
+        clock.advance(LIFETIME_S_MAX + 1)
         berlin.gate.set()
         assert [(await each).status_code for each in (first, second)] == [200, 200]
 

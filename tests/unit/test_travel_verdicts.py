@@ -183,8 +183,11 @@ def test_a_service_is_never_a_traveller() -> None:
     assert across.actor == "service:support-desk"
 
 
-def test_a_service_is_told_when_its_subject_has_no_home_or_nobody_knows() -> None:
-    assert refused(acting(home=Homeless.NONE)).problem.code is Code.NO_HOME
+def test_nobodys_id_is_refused_as_a_strangers_is_and_a_dark_directory_says_neither() -> None:
+    by = actor(jurisdictions=["us"])
+    stranger, nobody = (refused(acting(by=by, home=known)) for known in (home(), Homeless.NONE))
+    assert stranger.problem == nobody.problem
+    assert (stranger.problem.code, nobody.recorded) == (Code.FORBIDDEN, True)
     assert refused(acting(home=Homeless.UNKNOWN)).problem.code is Code.HOME_UNKNOWN
     assert refused(acting(home=None)).problem.code is Code.HOME_UNKNOWN
 

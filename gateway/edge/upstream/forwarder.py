@@ -1,6 +1,6 @@
 """Opens exchanges: renders the head of a request for a service and puts it on a connection to one of its addresses."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from gateway.edge.upstream.connection import Connection, Fault, UpstreamFailed
 from gateway.edge.upstream.pool import AddressPool, Pools
@@ -31,9 +31,18 @@ class Forwarder:
         self._turn = 0
 
     async def open(
-        self, hosts: Sequence[str], line: bytes, rest: bytes, *, head_only: bool, done: bool, fresh: bool = False
+        self,
+        hosts: Sequence[str],
+        line: bytes,
+        rest: Callable[[], bytes],
+        *,
+        head_only: bool,
+        done: bool,
+        fresh: bool = False,
     ) -> Exchange:
         """Sends `line`, a Host field for the address, and `rest` (fields, empty line, and the body if `done`).
+
+        `rest` is called once a connection is there, however long that took: what it signs lives for seconds.
 
         Raises UpstreamFailed (BUSY; CONNECT after ADDRESSES_TRIED_MAX addresses).
         """
@@ -49,10 +58,14 @@ class Forwarder:
                     if exc.fault is Fault.CONNECT and attempt + 1 < min(count, ADDRESSES_TRIED_MAX):
                         continue
                     raise
-            connection.begin(
-                b"%bhost: %b\r\n%b" % (line, pool.address.encode("ascii"), rest), head_only=head_only, done=done
-            )
-            return Exchange(pool, connection)
+            exchange = Exchange(pool, connection)
+            try:
+                head = b"%bhost: %b\r\n%b" % (line, pool.address.encode("ascii"), rest())
+            except BaseException:
+                exchange.end()
+                raise
+            connection.begin(head, head_only=head_only, done=done)
+            return exchange
         raise UpstreamFailed(Fault.CONNECT)
 
 
