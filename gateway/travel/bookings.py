@@ -4,6 +4,7 @@ Its id is the hop's nonce, and a cell takes no second crossing under an id: a ho
 forwarded, by one of them.
 """
 
+import asyncio
 from collections.abc import Callable, Sequence
 
 import httpx
@@ -25,6 +26,7 @@ log = logs.get(__name__)
 TRIES = 2
 """The second is for a kept connection that was closed meanwhile; the crossing's id makes both one."""
 BOOKING_S_MAX = 2.0
+"""All tries together, however slowly an answer trickles in."""
 _TEXT_CHARS_MAX = 1000
 _NOT_BOOKED = Problem(
     code=Code.NOT_READY,
@@ -70,7 +72,18 @@ class Bookings:
             "observed_country": hop.country,
             "trace_id": request.trace.trace_id,
         }
-        content = msgspec.json.encode({"crossing": crossing})
+        try:
+            async with asyncio.timeout(BOOKING_S_MAX):
+                reason = await self._tried(addresses, msgspec.json.encode({"crossing": crossing}))
+        except TimeoutError:
+            reason = "timeout"
+        if reason is None:
+            return None
+        log.warning("crossing_not_booked", reason=reason, cell=admitted.cell, trace_id=request.trace.trace_id)
+        return _NOT_BOOKED
+
+    async def _tried(self, addresses: Sequence[str], content: bytes) -> str | None:
+        """None when booked, else why not."""
         reason = "nobody was asked"
         for _ in range(TRIES):
             self._turn += 1
@@ -80,8 +93,7 @@ class Bookings:
             reason, repeat = answer
             if not repeat:
                 break
-        log.warning("crossing_not_booked", reason=reason, cell=admitted.cell, trace_id=request.trace.trace_id)
-        return _NOT_BOOKED
+        return reason
 
     async def _ask(self, address: str, content: bytes) -> tuple[str, bool] | None:
         """None when booked, else why not and whether another try may help."""

@@ -152,6 +152,34 @@ async def test_a_cell_service_that_stays_silent_is_waited_for_within_a_bound(fol
         assert berlin.calls == 0
 
 
+async def test_a_cell_service_whose_answer_trickles_in_is_not_waited_for_beyond_the_bound(folder: Path) -> None:
+    """Each piece comes soon; the whole would come after the ingress has given up on home."""
+    berlin = Mirror("eu-de")
+
+    async def trickle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 204 No Content\r\n")
+        for _ in range(40):
+            writer.write(b"x-more: 1\r\n")
+            await writer.drain()
+            await anyio.sleep(0.1)  # the pace of the misbehaviour
+        writer.write(b"\r\n")
+        await writer.drain()
+
+    async with (
+        tcp(trickle) as port,
+        world(folder, eu_orders=berlin) as stand,
+        HttpClient(timeout=10) as http,
+    ):
+        stand.settle("ann", placement())
+        bookings = stand.eu.travel.bookings
+        assert bookings is not None
+        trickling = (f"127.0.0.1:{port}",)
+        bookings._services = lambda _: trickling
+        assert code(await http.get(f"{stand.us.url}/orders/1", headers=stand.bearer("ann"))) == (503, "not_ready")
+        assert berlin.calls == 0
+
+
 async def test_the_home_region_verifies_the_token_itself(folder: Path) -> None:
     """A token that the ingress has long believed, and home has learnt to refuse, opens nothing at home."""
     berlin = Mirror("eu-de")
@@ -373,7 +401,7 @@ async def test_a_full_memory_of_nonces_refuses_for_a_moment_and_forgets_nothing(
     ],
 )
 async def test_a_peer_states_nothing_that_would_end_a_header_field_at_home(
-    folder: Path, stated: dict[str, str]
+    folder: Path, stated: dict[str, Any]
 ) -> None:
     """Signed by the peer's own key: its travellers are its word, the heads of requests in this region are not."""
     berlin = Mirror("eu-de")
