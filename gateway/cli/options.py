@@ -10,9 +10,6 @@ import msgspec
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_PLAIN_COLUMNS = 200
-"""Width of a table that goes into a pipe or file."""
-
 
 def state_option(command: F) -> F:
     return click.option(
@@ -37,19 +34,9 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, title:
     if not rows:
         click.echo(f"{title}: none" if title else "none")
         return
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+    from gateway.cli.tables import console, print_rows  # rich is slow to import, and not every command shows a table
 
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=_PLAIN_COLUMNS)
-    table = Table(*columns, box=box.SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False)
-    for row in rows:
-        # Text, not markup: values come from elsewhere.
-        table.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
-    console.print(table)
+    print_rows(console(), columns, rows, title=title)
 
 
 def utc(at: Any) -> str:

@@ -261,7 +261,7 @@ def stack() -> None:
     """Start or stop single processes of the running stack; a stopped one stays stopped."""
 
 
-@stack.command()
+@stack.command(short_help="Start process NAME, or several.")
 @click.argument("name")
 @state_option
 @json_option
@@ -270,7 +270,7 @@ def start(name: str, state: Path, as_json: bool) -> None:
     _order("start", name, state, as_json)
 
 
-@stack.command()
+@stack.command(short_help="Stop process NAME, or several.")
 @click.argument("name")
 @state_option
 @json_option

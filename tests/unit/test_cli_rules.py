@@ -133,7 +133,9 @@ def test_explain_gives_the_same_trail_as_json(policy: Path) -> None:
         (("--from", "eu", "--to", "us", "--tag", "helth"), "did you mean health?"),
         (("--residence", "XX", "--service", "orders"), "no country XX"),
         (("--residence", "DE", "--service", "order"), "did you mean orders?"),
-        (("--residence", "DE", "--part", "US-TX", "--service", "orders"), "no part of DE"),
+        (("--residence", "DE", "--part", "US-TX", "--service", "orders"), "US-TX is no part of DE"),
+        (("--residence", "UK", "--service", "orders"), "no country UK; the jurisdiction uk has GB"),
+        (("--from", "eu", "--to", "us", "--recipient-class", "dpf_certifed"), "did you mean dpf_certified?"),
         (("--residence", "DE", "--service", "orders", "--terms", "x"), "no terms x"),
         (("--residence", "DE", "--service", "orders", "--ingress", "eux"), "did you mean eu?"),
         (("--residence", "DE", "--service", "orders", "--ingress", "eu", "--actor", "x"), "no actor x"),
@@ -235,3 +237,30 @@ def test_without_a_stack_it_is_said_that_there_is_none(name: str, policy: Path, 
     done = run(name, *arguments, "--state", tmp_path / "none")
     assert done.exit_code == 1
     assert "there is no stack" in f"{done.output}{done.exception}"
+
+
+def test_names_count_in_any_case(policy: Path) -> None:
+    lower = run("explain", "--policy", policy, "--residence", "us", "--part", "us-tx", "--service", "orders", *DAY)
+    upper = run("explain", "--policy", policy, "--residence", "US", "--part", "US-TX", "--service", "orders", *DAY)
+    assert (lower.exit_code, lower.output) == (0, upper.output)
+    assert (
+        run("obligations", "EU", "--policy", policy, *DAY).output
+        == run("obligations", "eu", "--policy", policy, *DAY).output
+    )
+    assert "DE is under eu" in squeezed(run("obligations", "de", "--policy", policy, *DAY).output)
+
+
+def test_files_that_are_none_are_named_in_a_line(policy: Path, tmp_path: Path) -> None:
+    garbled, missing = tmp_path / "garbled", tmp_path / "missing"
+    garbled.write_bytes(b"ok\xff")
+    for named in (["check", "--policy"], ["test"], ["diff", str(policy)]):
+        for path, told in ((garbled, "is no text: byte 3 is not UTF-8"), (missing, "does not exist")):
+            done = run(*named, path)
+            assert (done.exit_code, done.output) == (1, f"Error: {path} {told}\n")
+
+
+def test_what_nobody_serves_or_knows_is_one_line_for_all_of_them(policy: Path) -> None:
+    shown = run("check", "--policy", policy, *DAY).output
+    assert shown.count("policy: no cell serves it") == 1
+    assert shown.count("unknown: nothing is known of its law") == 1
+    assert len(shown.splitlines()) < 150

@@ -21,7 +21,7 @@ class FileResult(msgspec.Struct, frozen=True, kw_only=True):
     failed: tuple[Outcome, ...]
 
 
-@click.command("test")
+@click.command("test", short_help="Ask cases of the rules.")
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path, dir_okay=False))
 @click.option(
     "--policy",
@@ -79,7 +79,9 @@ def _read(text: str, name: str) -> CaseFile:
         return read(text, bundled())
     except CasesError as exc:
         listed = "\n".join(f"  {mistake}" for mistake in exc.mistakes)
-        raise click.ClickException(f"{name} has {len(exc.mistakes)} mistakes:\n{listed}") from exc
+        raise click.ClickException(
+            f"{name} has {len(exc.mistakes)} mistake{'s' if len(exc.mistakes) > 1 else ''}:\n{listed}"
+        ) from exc
 
 
 def _result(name: str, file: CaseFile, rules: Rules | None) -> FileResult:

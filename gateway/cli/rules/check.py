@@ -1,20 +1,20 @@
 """`domicile rules check`: a policy looked over, and a product's API against it."""
 
 import datetime
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
 import click
 import msgspec
-from rich import box
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
-from foundation.words import Country, ServiceId
+from foundation.words import Country, JurisdictionId, ServiceId
 from gateway.cli.options import json_option
 from gateway.cli.rules.openapi import DocumentError, Judged, exemptions, judge, operations, parsed
-from gateway.cli.rules.reading import at_option, console, day_of, loaded, policy_option, text_of
+from gateway.cli.rules.reading import at_option, day_of, loaded, policy_option, text_of
+from gateway.cli.tables import console, print_hanging, print_rows
 from routing_rules.explain import NOT_LEGAL_ADVICE
 from routing_rules.hints import nearest
 from routing_rules.rules import Rules
@@ -35,7 +35,7 @@ class Api(msgspec.Struct, frozen=True, kw_only=True):
         return len(self.mistakes) + sum(one.fails for one in self.operations)
 
 
-@click.command()
+@click.command(short_help="Look a policy over: mistakes, countries, deadlines.")
 @policy_option
 @at_option
 @click.option("--openapi", type=click.Path(path_type=Path, dir_okay=False), help="A product's OpenAPI 3 document.")
@@ -117,40 +117,50 @@ def _print(surveyed: Survey, api: Api | None, found: Rules, screen: Console) -> 
         f"{len(found.pack.owners)} countries x {len(found.policy.services)} services: {surveyed.count('placed')} placed, "
         f"{refused} refused ({surveyed.count('unknown')} of them because the law is unknown)",
         markup=False,
+        soft_wrap=True,
     )
-    screen.print(f"policy is sound; rules {surveyed.digest}", markup=False)
-    screen.print(NOT_LEGAL_ADVICE, style="bold")
-
-
-def _table(title: str, *headings: str) -> Table:
-    table = Table(box=box.SIMPLE, title=title, title_justify="left")
-    for heading in headings:
-        table.add_column(heading, overflow="fold")
-    return table
+    screen.print(f"policy is sound; rules {surveyed.digest}", markup=False, soft_wrap=True)
+    screen.print(NOT_LEGAL_ADVICE, style="bold", soft_wrap=True)
 
 
 def _print_lines(surveyed: Survey, screen: Console) -> None:
-    table = _table(
-        f"Where people would live on {surveyed.at} (citizens of the country they live in)",
-        *("jurisdiction", "countries", "service", "cells", "confidence", "as of", "ground"),
-    )
-    for lines in _alike(surveyed.lines):
-        line = lines[0]
-        countries = " ".join(sorted({one.country for one in lines}))
-        services = ", ".join(sorted({one.service for one in lines}))
-        cells = Text(", ".join(line.cells) or line.verdict, style=_STYLES[line.verdict])
-        lacks = f"; would open: {' or '.join(line.lacks)}" if line.lacks else ""
-        duties = f"; owed: {', '.join(line.duties)}" if line.duties else ""
-        ground = Text(f"{line.ground}{lacks}{duties}")
-        table.add_row(line.jurisdiction, countries, services, cells, line.confidence, line.as_of, ground)
-    screen.print(table)
+    title = f"Where people would live on {surveyed.at} (citizens of the country they live in)"
+    columns = ("jurisdiction", "countries", "service", "cells", "confidence", "as of", "ground")
+    print_rows(screen, columns, [_answer(lines) for lines in _alike(surveyed.lines)], title=title)
+
+
+def _answer(lines: list[Line]) -> tuple[str | Text, ...]:
+    line = lines[0]
+    countries = " ".join(sorted({one.country for one in lines}))
+    services = ", ".join(sorted({one.service for one in lines}))
+    cells = Text(", ".join(line.cells) or line.verdict, style=_STYLES[line.verdict])
+    jurisdictions = {one.jurisdiction for one in lines}
+    if len(jurisdictions) > 1:
+        ground = _anybodys(line)
+        return (f"{len(jurisdictions)} of them", countries, services, cells, "", "", ground)
+    lacks = f"; would open: {'; or '.join(line.lacks)}" if line.lacks else ""
+    duties = f"; owed: {', '.join(line.duties)}" if line.duties else ""
+    ground = f"{line.ground}{lacks}{duties}"
+    return (line.jurisdiction, countries, services, cells, line.confidence, line.as_of, ground)
+
+
+def _anybodys(line: Line) -> str:
+    """The ground without the name of the jurisdiction: what those who are refused alike have in common."""
+    ground = line.ground.replace(f"unknown: {line.jurisdiction}: ", "unknown: ")
+    return re.sub(rf"(?<![\w-]){re.escape(line.jurisdiction)}(?![\w-])", "it", ground)
 
 
 def _alike(lines: Iterable[Line]) -> list[list[Line]]:
-    """Lines that differ in country or service alone, together; the services of one row answer alike for all of its countries."""
+    """Lines that differ in country or service alone, together; the services of one row answer alike for all of its countries.
+
+    Those for whom nothing was asked of the law, or nothing is known of it, differ in their jurisdiction too.
+    """
     by_answer: dict[Line, dict[ServiceId, list[Line]]] = {}
     for line in lines:
         answer = msgspec.structs.replace(line, country=Country(""), service=ServiceId(""))
+        if not (line.cells or line.lacks or line.valid_until):
+            nobodys = {"jurisdiction": JurisdictionId(""), "confidence": "", "as_of": ""}
+            answer = msgspec.structs.replace(answer, ground=_anybodys(line), **nobodys)
         by_answer.setdefault(answer, {}).setdefault(line.service, []).append(line)
     grouped: list[list[Line]] = []
     for services in by_answer.values():
@@ -158,17 +168,24 @@ def _alike(lines: Iterable[Line]) -> list[list[Line]]:
         for found in services.values():
             by_countries.setdefault(tuple(one.country for one in found), []).extend(found)
         grouped += by_countries.values()
-    return sorted(grouped, key=lambda found: (found[0].jurisdiction, found[0].service, found[0].country))
+    return sorted(
+        grouped, key=lambda found: (_verdict(found[0]), found[0].jurisdiction, found[0].service, found[0].country)
+    )
+
+
+def _verdict(line: Line) -> int:
+    """Who is placed, who could be, and who is not known."""
+    return list(_STYLES).index(line.verdict)
 
 
 def _print_instruments(surveyed: Survey, screen: Console) -> None:
     if not surveyed.instruments:
         return
-    table = _table("Instruments running out", "ref", "from", "to", "gateway", "until", "")
+    rows = []
     for one in surveyed.instruments:
         left = Text(f"{one.days} days left", style="yellow") if one.days >= 0 else Text("over", style="red")
-        table.add_row(Text(one.ref), one.origin, one.to, one.gateway, str(one.until), left)
-    screen.print(table)
+        rows.append((one.ref, one.origin, one.to, one.gateway, one.until, left))
+    print_rows(screen, ("ref", "from", "to", "gateway", "until", ""), rows, title="Instruments running out")
 
 
 def _print_turns(surveyed: Survey, screen: Console) -> None:
@@ -177,35 +194,35 @@ def _print_turns(surveyed: Survey, screen: Console) -> None:
     grouped: dict[tuple[datetime.date, bool, str, tuple[str, ...]], list[Turn]] = {}
     for turn in surveyed.turns:
         grouped.setdefault((turn.day, turn.starts, turn.row.split(":")[0], turn.regimes), []).append(turn)
-    table = _table(
-        "Law that starts or ends within 180 days, for regimes that cells serve", "day", "", "regimes", "rows"
-    )
+    rows = []
     for (day, starts, _, regimes), turns in grouped.items():
         shown = turns[0].row + (f" and {len(turns) - 1} more of that file" if len(turns) > 1 else "")
         note = f" ({turns[0].note})" if turns[0].note and len(turns) == 1 else ""
-        table.add_row(str(day), "starts" if starts else "over", ", ".join(regimes), Text(shown + note))
-    screen.print(table)
+        rows.append((day, "starts" if starts else "over", ", ".join(regimes), shown + note))
+    title = "Law that starts or ends within 180 days, for regimes that cells serve"
+    print_rows(screen, ("day", "turn", "regimes", "rows"), rows, title=title)
 
 
 def _print_disputed(surveyed: Survey, screen: Console) -> None:
     if not surveyed.disputed:
         return
-    table = _table("Weak rows that decided an answer above", "row", "why weak", "for", "source", "note")
-    for one in surveyed.disputed:
-        table.add_row(Text(one.row), ", ".join(one.why), ", ".join(one.jurisdictions), Text(one.source), Text(one.note))
-    screen.print(table)
+    rows = [
+        (one.row, ", ".join(one.why), ", ".join(one.jurisdictions), one.source, one.note) for one in surveyed.disputed
+    ]
+    columns = ("row", "why weak", "for", "source", "note")
+    print_rows(screen, columns, rows, title="Weak rows that decided an answer above")
 
 
 def _print_objections(surveyed: Survey, screen: Console) -> None:
     if not surveyed.objections:
         screen.print(f"No served regime objects to the directory in {surveyed.directory}.", markup=False)
         return
-    table = _table(
-        f"Whose law objects to the directory in {surveyed.directory}", "regime", "answer", "ground", "would open"
-    )
-    for one in surveyed.objections:
-        table.add_row(one.regime, one.answer, Text(one.ground), "; and ".join(one.lacks) or "nothing that can be filed")
-    screen.print(table)
+    title = f"Whose law objects to the directory in {surveyed.directory}"
+    rows = [
+        (one.regime, one.answer, one.ground, "; and ".join(one.lacks) or "nothing that can be filed")
+        for one in surveyed.objections
+    ]
+    print_rows(screen, ("regime", "answer", "ground", "would open"), rows, title=title)
 
 
 def _list(title: str, lines: Iterable[str], screen: Console) -> None:
@@ -213,15 +230,15 @@ def _list(title: str, lines: Iterable[str], screen: Console) -> None:
     if listed:
         screen.print(f"{title}:", style="bold")
         for line in listed:
-            screen.print(f"  {line}", markup=False)
+            print_hanging(screen, "  ", Text(line))
 
 
 def _print_api(api: Api, screen: Console) -> None:
-    table = _table(f"Operations of {api.service}", "method", "path", "stands by", "")
-    for one in api.operations:
-        style = "red" if one.fails else "green"
-        table.add_row(one.method, Text(one.path), Text(one.stands, style=style), Text(one.detail))
-    screen.print(table)
+    rows = [
+        (one.method, one.path, Text(one.stands, style="red" if one.fails else "green"), one.detail)
+        for one in api.operations
+    ]
+    print_rows(screen, ("method", "path", "stands by", "detail"), rows, title=f"Operations of {api.service}")
     _list("Mistakes in the exemptions", api.mistakes, screen)
     failing = sum(one.fails for one in api.operations)
     screen.print(

@@ -13,7 +13,8 @@ from foundation.words import ServiceId
 from gateway.cli.client import Directory
 from gateway.cli.options import json_option, print_json
 from gateway.cli.reach import Reach, reach_option
-from gateway.cli.rules.reading import at_option, console, day_of, rules_of, text_of
+from gateway.cli.rules.reading import at_option, day_of, rules_of, text_of
+from gateway.cli.tables import console
 from routing_rules.compare import HOME, Change, differences, rewritten
 from routing_rules.explain import NOT_LEGAL_ADVICE
 from routing_rules.rules import Rules
@@ -24,7 +25,7 @@ _KEYS_SHOWN_MAX = 20
 _PAGES_MAX = 100
 
 
-@click.command()
+@click.command(short_help="Show what two rules answer differently.")
 @click.argument("before")
 @click.argument("after")
 @reach_option

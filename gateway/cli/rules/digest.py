@@ -9,7 +9,7 @@ from gateway.cli.options import json_option
 from gateway.cli.rules.reading import loaded, policy_option
 
 
-@click.command()
+@click.command(short_help="Print the digest of the rules that a policy makes.")
 @policy_option
 @json_option
 def digest(policy_file: Path, as_json: bool) -> None:

@@ -5,15 +5,13 @@ from pathlib import Path
 
 import click
 
-from foundation.words import JurisdictionId
 from gateway.cli.options import json_option, print_json, print_table
-from gateway.cli.rules.reading import at_option, day_of, loaded, policy_option
+from gateway.cli.rules.reading import at_option, day_of, jurisdiction_of, loaded, policy_option
 from routing_rules.explain import NOT_LEGAL_ADVICE, row_at
-from routing_rules.hints import nearest
 from routing_rules.pack.rows import Fact
 
 
-@click.command()
+@click.command(short_help="List a regime's duties with their clocks.")
 @click.argument("regime")
 @policy_option
 @at_option
@@ -22,9 +20,7 @@ def obligations(regime: str, policy_file: Path, at: datetime.datetime | None, as
     """List what REGIME (eu, us-ca, in …) asks to be done, by when, and where that is written."""
     found = loaded(policy_file)
     day = day_of(at)
-    known = found.pack.rows.get(JurisdictionId(regime))
-    if known is None:
-        raise click.BadParameter(f"no jurisdiction {regime}{nearest(regime, found.pack.rows)}", param_hint="REGIME")
+    known = jurisdiction_of(regime, found, "REGIME")
     duties = found.law.duties(known.id, day)
     if as_json:
         print_json({"regime": known.id, "at": day, "duties": duties, "notice": NOT_LEGAL_ADVICE})
@@ -36,8 +32,9 @@ def obligations(regime: str, policy_file: Path, at: datetime.datetime | None, as
         clock = "first" if duty.deadline == 0 and duty.relative_to == "before" else _clock(duty.deadline, duty.unit)
         note = row.note if isinstance(row, Fact) else ""
         trigger, action = duty.trigger.replace("_", " "), duty.action.replace("_", " ")
-        rows.append((trigger, action, clock, duty.relative_to, weak, f"{duty.row.file}.csv:{duty.row.line}", note))
-    columns = ("when", "do", "within", "", "confidence", "row", "note")
+        when = clock if clock == "first" else f"{clock} {duty.relative_to}"
+        rows.append((trigger, action, when, weak, f"{duty.row.file}.csv:{duty.row.line}", note))
+    columns = ("when", "do", "within", "confidence", "row", "note")
     print_table(columns, rows, title=f"{known.id}: {known.label}, on {day}")
     click.echo(NOT_LEGAL_ADVICE)
 

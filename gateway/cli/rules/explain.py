@@ -6,24 +6,25 @@ from pathlib import Path
 
 import click
 import msgspec
-from rich.padding import Padding
 from rich.text import Text
 
-from foundation.words import CellId, Country, JurisdictionId, RegionId, ServiceId, Verb
+from foundation.words import CellId, JurisdictionId, RegionId, ServiceId, Verb
 from gateway.cli.options import json_option
-from gateway.cli.rules.reading import at_option, console, country_of, day_of, loaded, policy_option
+from gateway.cli.rules.reading import at_option, country_of, day_of, jurisdiction_of, loaded, policy_option
+from gateway.cli.tables import console, print_hanging
 from routing_rules.explain import Explanation, Step, explain_decide, explain_place, explain_transfer
 from routing_rules.facts import PlaceFacts, RequestFacts, SubjectFacts
 from routing_rules.hints import nearest
 from routing_rules.law.questions import Duty, Location, TransferQuestion
 from routing_rules.pack import Kind
+from routing_rules.policy.checks.operator import recipient_classes
 from routing_rules.rules import Rules
 from routing_rules.verdicts import Allowed, NoCell, Refuse
 
 _PART = re.compile(r"([A-Z]{2})-[A-Z0-9]{1,3}\Z")
 
 
-@click.command()
+@click.command(short_help="Show the rows behind an answer.")
 @policy_option
 @at_option
 @click.option("--residence", "--country", "residence", help="The person's residence, ISO 3166-1 alpha-2.")
@@ -102,7 +103,11 @@ def _refuse_unknown_tags(tags: tuple[str, ...], found: Rules) -> None:
 def _transfer(
     origins: tuple[str, ...], to: str, purpose: str, tags: tuple[str, ...], classes: tuple[str, ...], found: Rules
 ) -> TransferQuestion:
-    regimes = tuple(_jurisdiction(origin.lower(), found, "--from") for origin in origins)
+    regimes = tuple(_jurisdiction(origin, found, "--from") for origin in origins)
+    asked_for = recipient_classes(found.pack)
+    for one in classes:
+        if one not in asked_for:
+            raise click.BadParameter(f"no row asks for {one}{nearest(one, asked_for)}", param_hint="--recipient-class")
     proven = classes or found.policy.operator.recipient_classes
     return TransferQuestion(regimes=regimes, to=_place(to, found), purpose=purpose, tags=tags, recipient_classes=proven)
 
@@ -117,11 +122,7 @@ def _place(text: str, found: Rules) -> Location:
 
 
 def _jurisdiction(name: str, found: Rules, hint: str) -> JurisdictionId:
-    row = found.pack.rows.get(JurisdictionId(name))
-    if row is None:
-        owner = found.pack.owners.get(Country(name.upper()))
-        meant = f"; {name.upper()} is under {owner}" if owner else nearest(name, found.pack.rows)
-        raise click.BadParameter(f"no jurisdiction {name}{meant}", param_hint=hint)
+    row = jurisdiction_of(name, found, hint)
     if row.kind is Kind.SCHEME:
         told = (
             f"{name} is a scheme inside {row.parent}: name that, and prove the recipient's class by --recipient-class"
@@ -139,8 +140,9 @@ def _subject(
     found: Rules,
 ) -> SubjectFacts:
     country = country_of(residence, found, "--residence")
+    part = None if part is None else part.upper()
     if part is not None and not (_PART.match(part) and part.startswith(f"{country}-")):
-        raise click.BadParameter(f"is no part of {country}, such as {country}-XX", param_hint="--part")
+        raise click.BadParameter(f"{part[:40]} is no part of {country}, such as {country}-XX", param_hint="--part")
     if terms is not None and terms not in found.policy.terms:
         raise click.BadParameter(f"no terms {terms}{nearest(terms, found.policy.terms)}", param_hint="--terms")
     return SubjectFacts(
@@ -186,18 +188,18 @@ def _request(facts: PlaceFacts, cell: CellId, ingress: RegionId, verb: Verb, act
 
 def _print(one: Explanation) -> None:
     screen = console()
-    screen.print(Text.assemble((one.outcome, "bold"), f" on {one.at}: {one.ground}"))
+    screen.print(Text.assemble((one.outcome, "bold"), f" on {one.at}: {one.ground}"), soft_wrap=True)
     for line in _consequences(one):
-        screen.print(f"  {line}", markup=False)
+        print_hanging(screen, "  ", Text(line))
     first_with: dict[str, int] = {}
     for number, step in enumerate(one.steps, start=1):
-        screen.print(Text.assemble(f"{number:3}. {step.asked} ", (step.answer, "bold")))
+        print_hanging(screen, f"{number:3}. ", Text(f"{step.asked.strip()} {step.answer}", style="bold"))
         above = None if step.row is None else first_with.setdefault(step.row, number)
         for line in _sources(step) if above in (None, number) else [f"row {step.row}: as in {above}"]:
-            screen.print(Padding(Text(line, style="dim"), (0, 0, 0, 5), expand=False))
+            print_hanging(screen, "     ", Text(line, style="dim"))
     for change in one.would_change:
-        screen.print(Padding(Text(f"would change it: {change}"), (0, 0, 0, 2), expand=False))
-    screen.print(one.notice, style="bold")
+        print_hanging(screen, "  would change it: ", Text(change))
+    screen.print(one.notice, style="bold", soft_wrap=True)
 
 
 def _consequences(one: Explanation) -> list[str]:

@@ -36,7 +36,7 @@ class _Plan(msgspec.Struct, frozen=True, kw_only=True):
     keys: tuple[str, ...]
 
 
-@click.command()
+@click.command(short_help="Make the policy in FILE hold, everywhere.")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @reach_option
 @at_option
@@ -56,7 +56,7 @@ def apply(file: Path, reach: Reach, at: datetime.datetime | None, reason: str, y
     _carry_out(plan, publish, reach, yes=yes, as_json=as_json)
 
 
-@click.command()
+@click.command(short_help="Make earlier rules hold again.")
 @click.argument("target", required=False)
 @click.option("--previous", is_flag=True, help="Back to what held before.")
 @reach_option
@@ -109,7 +109,7 @@ def history(limit: int, reach: Reach, as_json: bool) -> None:
         click.echo("older ones are left out; --limit shows up to 100")
 
 
-@click.command()
+@click.command(short_help="Print the policy that holds, or an earlier one.")
 @click.argument("target", required=False)
 @reach_option
 @json_option

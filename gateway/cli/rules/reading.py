@@ -1,4 +1,4 @@
-"""What the commands share: which policy, which day, how an answer is printed."""
+"""What the commands share: which policy, which day, which country or jurisdiction."""
 
 import datetime
 from collections.abc import Callable
@@ -6,15 +6,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
-from rich.console import Console
 
 from foundation.clock import SystemClock
-from foundation.words import Country, MalformedWord, parse_country
+from foundation.words import Country, JurisdictionId, MalformedWord, parse_country
 from routing_rules.hints import nearest
+from routing_rules.pack.rows import Jurisdiction
 from routing_rules.rules import PolicyError, Rules, load
 
 DEFAULT_POLICY = ".domicile/policy.toml"
-_PLAIN_COLUMNS = 160
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -26,7 +25,9 @@ policy_option = click.option(
     show_default=True,
     help="The policy to read.",
 )
-at_option = click.option("--at", type=click.DateTime(["%Y-%m-%d"]), help="The day to answer for (default: today, UTC).")
+at_option = click.option(
+    "--at", type=click.DateTime(["%Y-%m-%d"]), metavar="YYYY-MM-DD", help="The day to answer for (default: today, UTC)."
+)
 
 
 def loaded(policy_file: Path) -> Rules:
@@ -34,16 +35,17 @@ def loaded(policy_file: Path) -> Rules:
     return rules_of(text_of(policy_file), str(policy_file))
 
 
-def text_of(policy_file: Path) -> str:
+def text_of(file: Path) -> str:
     """Bytes, not text mode: the digest is over the text as it stands, line ends included."""
     try:
-        return policy_file.read_bytes().decode()
+        return file.read_bytes().decode()
     except FileNotFoundError as exc:
-        raise click.ClickException(
-            f"{policy_file} does not exist; `domicile up` writes one, or name yours by --policy"
-        ) from exc
-    except (OSError, UnicodeDecodeError) as exc:
-        raise click.ClickException(f"{policy_file} cannot be read: {exc}") from exc
+        hint = "; `domicile up` writes one, or name yours by --policy" if str(file) == DEFAULT_POLICY else ""
+        raise click.ClickException(f"{file} does not exist{hint}") from exc
+    except UnicodeDecodeError as exc:
+        raise click.ClickException(f"{file} is no text: byte {exc.start + 1} is not UTF-8") from exc
+    except OSError as exc:
+        raise click.ClickException(f"{file} cannot be read ({exc.strerror})") from exc
 
 
 def rules_of(text: str, name: str) -> Rules:
@@ -67,10 +69,23 @@ def country_of(text: str, found: Rules, hint: str) -> Country:
     except MalformedWord as exc:
         raise click.BadParameter(str(exc), param_hint=hint) from exc
     if country not in found.pack.owners:
-        raise click.BadParameter(f"no country {country}{nearest(country, found.pack.owners)}", param_hint=hint)
+        raise click.BadParameter(f"no country {country}{_meant(country, found)}", param_hint=hint)
     return country
 
 
-def console() -> Console:
-    shown = Console(highlight=False)
-    return shown if shown.is_terminal else Console(highlight=False, width=_PLAIN_COLUMNS)
+def _meant(code: str, found: Rules) -> str:
+    """A jurisdiction that is named like the code says which countries it has: `UK` is GB."""
+    named = found.pack.rows.get(JurisdictionId(code.lower()))
+    if named is not None and named.countries:
+        return f"; the jurisdiction {named.id} has {' '.join(sorted(named.countries)[:12])}"
+    return nearest(code, found.pack.owners)
+
+
+def jurisdiction_of(name: str, found: Rules, hint: str) -> Jurisdiction:
+    """The row of the pack, by its id in any case. Raises BadParameter, which says of a country whose law is meant."""
+    row = found.pack.rows.get(JurisdictionId(name.lower()))
+    if row is not None:
+        return row
+    owner = found.pack.owners.get(Country(name.upper()))
+    meant = f"; {name.upper()} is under {owner}" if owner else nearest(name.lower(), found.pack.rows)
+    raise click.BadParameter(f"no jurisdiction {name}{meant}", param_hint=hint)
