@@ -23,6 +23,8 @@ from directory.placement import operations as placement_operations
 from directory.placement.changes import Changes
 from directory.placement.core import RESERVATION_S
 from directory.placement.worker import EXPIRY_CHECK_S, keep
+from directory.registry import api as registry_api
+from directory.registry.live import LiveRegistry
 from directory.rules import api as rules_api
 from directory.rules.live import LiveRules
 from directory.services import Services
@@ -75,6 +77,7 @@ async def opened(
             commits=Commits(),
             changes=Changes(connections, used, reservation_s=reservation_s),
             rules=rules,
+            registry=LiveRegistry(connections),
             drain=leaving,
         )
         auth = ServiceAuth(token_verifier(issuers, http, used), used)
@@ -115,6 +118,7 @@ def operations(services: Services) -> list[Operation]:
         *placement_operations.operations(services),
         *feed_api.operations(services),
         *rules_api.operations(services),
+        *registry_api.operations(services),
     ]
 
 

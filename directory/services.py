@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from directory.feed.commits import Commits
 from directory.placement.changes import Changes
+from directory.registry.live import LiveRegistry
 from directory.rules.live import LiveRules
 from foundation.clock import Clock
 from foundation.postgres import Pool
@@ -17,4 +18,5 @@ class Services:
     commits: Commits
     changes: Changes
     rules: LiveRules
+    registry: LiveRegistry
     drain: Drain

@@ -17,7 +17,7 @@ FIELDS = frozenset(
         # who and where: pseudonymous ids only
         "service", "cell", "shard", "region", "subject_id", "actor", "epoch", "old_epoch", "seq", "as_of", "digest",
         # what happened
-        "code", "verdict", "ground", "verb", "method", "route", "status", "state", "reason", "kind", "table", "contract", "column",
+        "entry", "code", "verdict", "ground", "verb", "method", "route", "status", "state", "reason", "kind", "table", "contract", "column",
         "migration", "worker", "error", "trace_id", "span_id", "kid", "issuer", "role",
         # how much and how long
         "count", "events", "pending", "attempt", "bytes", "duration_ms", "age_s", "wait_s", "lag", "limit", "generation",

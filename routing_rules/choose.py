@@ -9,29 +9,51 @@ proportion to its weight, and a new one takes only its own share, evenly from th
 import hashlib
 import math
 from collections.abc import Mapping
-from typing import TypeVar
+from types import MappingProxyType
+from typing import TypeAlias, TypeVar
 
 from foundation.words import CellId, ShardId, SubjectId
+from routing_rules.policy import Cell
 from routing_rules.rules import Rules
 from routing_rules.verdicts import Allowed
 
 Name = TypeVar("Name", bound=str)
+Shares: TypeAlias = Mapping[tuple[CellId, ShardId | None], float]
+"""Weights that hold instead of policy's, by cell (and shard, None: the cell itself); 0: takes no new subject just now."""
+_POLICYS: Shares = MappingProxyType({})
 
 
 def choose(
-    subject_id: SubjectId, allowed: Allowed, rules: Rules, *, among: frozenset[CellId] | None = None
+    subject_id: SubjectId,
+    allowed: Allowed,
+    rules: Rules,
+    *,
+    among: frozenset[CellId] | None = None,
+    shares: Shares = _POLICYS,
 ) -> tuple[CellId, ShardId] | None:
     """The cell and shard for a subject: cells first, then the shards of that cell, each by weight. The same for the same input.
 
-    `among` narrows to cells that take new subjects just now; None when that leaves none. It never widens what is allowed.
+    `among` narrows to cells that the caller may place in, `shares` to those that take new subjects just now; None when that leaves
+    none. Neither ever widens what is allowed.
     """
     cells = rules.policy.cells
-    weights = {name: cells[name].weight for name in allowed.cells if name in cells and (among is None or name in among)}
-    cell = heaviest(subject_id, weights)
+    shards = {
+        name: open_shards(name, cells[name], shares)
+        for name in allowed.cells
+        if name in cells and (among is None or name in among)
+    }
+    weights = {name: shares.get((name, None), cells[name].weight) for name, taking in shards.items() if taking}
+    cell = heaviest(subject_id, {name: weight for name, weight in weights.items() if weight > 0})
     if cell is None:
         return None
-    shard = heaviest(f"{cell}/{subject_id}", {name: shard.weight for name, shard in cells[cell].shards.items()})
+    shard = heaviest(f"{cell}/{subject_id}", shards[cell])
     return None if shard is None else (cell, shard)
+
+
+def open_shards(name: CellId, cell: Cell, shares: Shares) -> dict[ShardId, float]:
+    """A cell's shards that take new subjects, with their weights."""
+    found = {shard: shares.get((name, shard), stated.weight) for shard, stated in cell.shards.items()}
+    return {shard: weight for shard, weight in found.items() if weight > 0}
 
 
 def heaviest(key: str, weights: Mapping[Name, float]) -> Name | None:

@@ -7,6 +7,7 @@ import httpx
 import msgspec
 
 from directory.placement.core import FeedPage, Resolved, ResolvedSubjects, RulesDocument
+from directory.registry.core import UNSTATED, Registry, RegistryAnswer
 from foundation.http import HttpClient
 from foundation.words import FeedSeq, LookupKey, RulesDigest, SubjectId
 
@@ -65,6 +66,11 @@ class HttpDirectory:
     async def rules(self, digest: RulesDigest | None = None) -> RulesDocument:
         """The rules that hold now, or those of one digest. The caller verifies the digest."""
         return await self._ask("GET", f"/v1/rules/{digest or 'current'}", RulesDocument, timeout_s=FEED_SLACK_S)
+
+    async def registry(self) -> Registry:
+        """What is stated of regions, cells, shards and services."""
+        answer = await self._ask("GET", "/v1/registry", RegistryAnswer, timeout_s=FEED_SLACK_S)
+        return Registry(seq=answer.as_of, entries={one.entry: one for one in answer.entries if one.version > UNSTATED})
 
     async def send(
         self, method: str, path: str, *, timeout_s: float, body: object = None, headers: dict[str, str] | None = None

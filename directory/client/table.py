@@ -14,7 +14,7 @@ import enum
 from collections import deque
 
 from directory.client.known import KnownPlacements
-from directory.placement.core import Placement, PlacementEvent, RulesEvent
+from directory.placement.core import FeedEvent, Placement, PlacementEvent
 from foundation.words import FeedSeq, LookupKey, SubjectId
 
 RING_EVENTS_MAX = 65_536
@@ -177,7 +177,7 @@ class PlacementTable:
 
     # --- events --------------------------------------------------------------------------------------------------------------
 
-    def apply(self, event: PlacementEvent | RulesEvent, now_s: float) -> None:
+    def apply(self, event: FeedEvent, now_s: float) -> None:
         """Takes in the event after `position`. Raises ValueError for any other number: the follower lets none through."""
         if event.seq != self.position + 1:
             raise ValueError(f"event {event.seq} does not follow position {self.position}")

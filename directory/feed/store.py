@@ -10,22 +10,27 @@ import msgspec
 
 from directory.database import session
 from directory.placement.core import Placement
+from directory.registry.core import Stated
 from foundation.postgres import Connection, Pool
 from foundation.words import FeedSeq, LookupKey, RulesDigest, SubjectId
 
 CHANNEL = "directory_feed"
 
-# purpose: append one event, if the rules that the change was made under still hold ($3; null = whatever holds); no row = they do not
+# purpose: append one event, if the rules and the registry that the change was made under still hold ($3, $4; null = whatever holds);
+# no row = they do not
 _APPEND = f"""
 WITH head AS (
     UPDATE directory.feed_head SET seq = seq + 1
-    WHERE $3::text IS NULL OR rules_digest = $3
+    WHERE ($3::text IS NULL OR rules_digest = $3) AND ($4::bigint IS NULL OR registry_seq = $4)
     RETURNING seq
 ), event AS (
     INSERT INTO directory.feed (seq, at, body) SELECT seq, clock_timestamp(), $1 FROM head RETURNING seq
 )
 SELECT seq, pg_notify('{CHANNEL}', seq || ' ' || $2::text) FROM event
 """  # noqa: S608 - a constant
+
+# purpose: from this event on the registry says something else
+_REGISTRY_AT = "UPDATE directory.feed_head SET registry_seq = $1"
 
 # purpose: a page of events after a position and the head, in one snapshot; one row with nulls when there is none
 _PAGE = """
@@ -55,10 +60,11 @@ async def append_placement(
     keys_added: tuple[LookupKey, ...] = (),
     keys_removed: tuple[LookupKey, ...] = (),
     under: RulesDigest | None = None,
+    registry: FeedSeq | None = None,
 ) -> FeedSeq | None:
-    """Appends the placement as it now stands. None when rules other than `under` hold by now: roll back."""
+    """Appends the placement as it now stands. None when rules other than `under` or another registry hold by now: roll back."""
     body = {"kind": "placement", "placement": placement, "keys_added": keys_added, "keys_removed": keys_removed}
-    return await _append(tx, body, placement.subject_id, under)
+    return await _append(tx, body, placement.subject_id, under, registry)
 
 
 async def append_rules(tx: Connection, digest: RulesDigest) -> FeedSeq:
@@ -69,10 +75,23 @@ async def append_rules(tx: Connection, digest: RulesDigest) -> FeedSeq:
     return seq
 
 
+async def append_registry(tx: Connection, entry: Stated) -> FeedSeq:
+    """Appends what the registry now says of an entry; whatever is placed from here on has seen it."""
+    seq = await _append(tx, {"kind": "registry", "entry": entry}, None, None)
+    if seq is None:
+        raise RuntimeError("the feed's counter row is missing")
+    await tx.execute(_REGISTRY_AT, seq)
+    return seq
+
+
 async def _append(
-    tx: Connection, body: dict[str, Any], subject_id: SubjectId | None, under: RulesDigest | None
+    tx: Connection,
+    body: dict[str, Any],
+    subject_id: SubjectId | None,
+    under: RulesDigest | None,
+    registry: FeedSeq | None = None,
 ) -> FeedSeq | None:
-    seq = await tx.fetchval(_APPEND, msgspec.json.encode(body).decode(), subject_id or "", under)
+    seq = await tx.fetchval(_APPEND, msgspec.json.encode(body).decode(), subject_id or "", under, registry)
     return None if seq is None else FeedSeq(seq)
 
 

@@ -169,7 +169,7 @@ class Changes:
         )
         await self._record(tx, placement, 1, actor=new.actor, reason=new.reason, before=None, why=new.provenance)
         keys = tuple(LookupKey(one.key) for one in new.keys)
-        seq = await feed.append_placement(tx, placement, keys_added=keys, under=new.under)
+        seq = await feed.append_placement(tx, placement, keys_added=keys, under=new.under, registry=new.registry)
         if seq is None:
             raise _RollBack(RulesMoved())
         return Done(seq, placement)

@@ -9,6 +9,7 @@ from typing import assert_never
 
 import msgspec
 
+from directory.registry.core import Stated
 from foundation.problems import Code
 from foundation.words import (
     CellId,
@@ -128,7 +129,15 @@ class RulesEvent(msgspec.Struct, frozen=True, kw_only=True, tag="rules", tag_fie
     digest: RulesDigest
 
 
-FeedEvent = PlacementEvent | RulesEvent
+class RegistryEvent(msgspec.Struct, frozen=True, kw_only=True, tag="registry", tag_field="kind"):
+    """From event `seq` on the registry says this of one entry."""
+
+    seq: FeedSeq
+    at: float
+    entry: Stated
+
+
+FeedEvent = PlacementEvent | RulesEvent | RegistryEvent
 
 
 class FeedPage(msgspec.Struct, frozen=True, kw_only=True):

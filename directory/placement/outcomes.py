@@ -16,7 +16,7 @@ class Repeat(msgspec.Struct, frozen=True):
 
 
 class NewSubject(msgspec.Struct, frozen=True, kw_only=True):
-    """A placement decided under `under`, not yet stored; `facts.facts_id` is not looked at."""
+    """A placement decided under `under` and the registry as of event `registry`, not yet stored; `facts.facts_id` is not looked at."""
 
     subject_id: SubjectId
     cell: CellId
@@ -26,6 +26,7 @@ class NewSubject(msgspec.Struct, frozen=True, kw_only=True):
     provenance: Provenance
     keys: tuple[ClaimedKey, ...]
     under: RulesDigest
+    registry: FeedSeq
     actor: str
     reason: str
 
@@ -60,4 +61,4 @@ class Repeated(msgspec.Struct, frozen=True):
 
 
 class RulesMoved(msgspec.Struct, frozen=True):
-    """Other rules hold by now; decide again. Nothing was stored."""
+    """Other rules, or another registry, hold by now; decide again. Nothing was stored."""

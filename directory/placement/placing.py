@@ -15,11 +15,12 @@ from directory.placement.asked import facts_of, refused
 from directory.placement.core import State
 from directory.placement.outcomes import Done, NewSubject, Repeat, Repeated, RulesMoved, Taken
 from directory.placement.provenance import Basis, facts_kept, provenance
+from directory.registry.core import EMPTY, Registry, shares
 from directory.services import Services
 from foundation import logs
 from foundation.problems import Code, Problem
 from foundation.words import CellId, SubjectId, mint_subject_id
-from routing_rules.choose import choose
+from routing_rules.choose import Shares, choose
 from routing_rules.place import place
 from routing_rules.rules import Rules
 from routing_rules.verdicts import Allowed, NoCell
@@ -27,6 +28,7 @@ from routing_rules.verdicts import Allowed, NoCell
 log = logs.get(__name__)
 
 RULES_TRIES_MAX = 3
+DRAINED_RETRY_S = 30
 RECHECK_S = 0.5
 """A waiter asks the database this often even when no hint came."""
 
@@ -39,17 +41,20 @@ def decide(
     *,
     actor: str,
     among: frozenset[CellId] | None,
+    registry: Registry = EMPTY,
 ) -> NewSubject | Problem:
-    """Cell and shard for a new subject by the rules alone, or the refusal. `among`: the cells that the caller may place in. Pure."""
+    """Cell and shard for a new subject by the rules, within what the registry has open, or the refusal. `among`: the cells that the
+    caller may place in. Pure."""
     facts = facts_of(asked, rules)
     if isinstance(facts, Problem):
         return facts
     allowed = place(facts, rules, at)
     if isinstance(allowed, NoCell):
         return refused(allowed)
-    home = choose(subject_id, allowed, rules, among=among)
+    weights = shares(registry, rules.policy, facts.services)
+    home = choose(subject_id, allowed, rules, among=among, shares=weights)
     if home is None:
-        return _elsewhere(subject_id, allowed, rules)
+        return _elsewhere(subject_id, allowed, rules, weights)
     cell, shard = home
     basis = Basis.DECLARED if asked.verified_residence is None else Basis.VERIFIED
     return NewSubject(
@@ -61,18 +66,25 @@ def decide(
         provenance=provenance(facts, basis, allowed, rules, at),
         keys=asked.keys,
         under=rules.digest,
+        registry=registry.seq,
         actor=actor,
         reason=asked.reason,
     )
 
 
-def _elsewhere(subject_id: SubjectId, allowed: Allowed, rules: Rules) -> Problem:
-    elsewhere = choose(subject_id, allowed, rules)
-    origin = rules.policy.regions[rules.policy.cells[elsewhere[0]].region].origin if elsewhere else None
+def _elsewhere(subject_id: SubjectId, allowed: Allowed, rules: Rules, weights: Shares) -> Problem:
+    elsewhere = choose(subject_id, allowed, rules, shares=weights)
+    if elsewhere is None:
+        return Problem(
+            code=Code.NOT_READY,
+            detail="the cells that may hold this person take nobody new just now: they are drained",
+            extra={"cells": list(allowed.cells)},
+            retry_after_s=DRAINED_RETRY_S,
+        )
     return Problem(
         code=Code.HOME_ELSEWHERE,
-        detail="this cell is not among those that may hold this person",
-        extra={"ground": allowed.ground} | ({"home": origin} if origin else {}),
+        detail="this cell is not among those that may hold this person, or takes nobody new just now",
+        extra={"ground": allowed.ground, "home": rules.policy.regions[rules.policy.cells[elsewhere[0]].region].origin},
     )
 
 
@@ -108,7 +120,9 @@ class Placing:
             rules = await self._services.rules.current()
             if isinstance(rules, Problem):
                 return rules
-            new = decide(asked, mint_subject_id(), rules, today(self._services), actor=actor, among=among)
+            registry = await self._services.registry.current()
+            at = today(self._services)
+            new = decide(asked, mint_subject_id(), rules, at, actor=actor, among=among, registry=registry)
             if isinstance(new, Problem):
                 return new
             stored = await self._stored(new, repeat, wait_s)

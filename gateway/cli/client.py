@@ -119,6 +119,10 @@ class Service:
         given = {name: value for name, value in params.items() if value is not None}
         return call("GET", f"{self._url}{path}", token=self._token.reveal(), params=given, hint=self._hint)
 
+    def put(self, path: str, body: Any, headers: dict[str, str]) -> Any:
+        token = self._token.reveal()
+        return call("PUT", f"{self._url}{path}", token=token, body=body, headers=headers, hint=self._hint)
+
     def post(self, path: str, body: Any, headers: dict[str, str] | None = None) -> Any:
         token = self._token.reveal()
         return call("POST", f"{self._url}{path}", token=token, body=body, headers=headers, hint=self._hint)

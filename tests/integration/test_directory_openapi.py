@@ -28,6 +28,16 @@ CALLS = {
     ("get", "/v1/rules/history"),
     ("get", "/v1/rules/current"),
     ("get", "/v1/rules/{digest}"),
+    ("get", "/v1/registry"),
+    ("get", "/v1/registry/history"),
+    ("get", "/v1/registry/regions/{region}"),
+    ("put", "/v1/registry/regions/{region}"),
+    ("get", "/v1/registry/cells/{cell}"),
+    ("put", "/v1/registry/cells/{cell}"),
+    ("get", "/v1/registry/cells/{cell}/shards/{shard}"),
+    ("put", "/v1/registry/cells/{cell}/shards/{shard}"),
+    ("get", "/v1/registry/services/{service}/cells/{cell}"),
+    ("put", "/v1/registry/services/{service}/cells/{cell}"),
 }
 
 
@@ -59,4 +69,4 @@ async def test_the_document_describes_every_call_and_refers_to_nothing_missing(
     assert {"201", "202", "409", "421", "422", "451"} <= set(place["responses"])
     assert {one["name"] for one in place["parameters"]} == {"Idempotency-Key", "wait_ms"}
     events = document["components"]["schemas"]["FeedPage"]["properties"]["events"]["items"]
-    assert references(events) == {"#/components/schemas/PlacementEvent", "#/components/schemas/RulesEvent"}
+    assert references(events) == {f"#/components/schemas/{kind}Event" for kind in ("Placement", "Registry", "Rules")}

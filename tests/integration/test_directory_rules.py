@@ -19,6 +19,7 @@ from foundation.postgres import connect
 from foundation.words import (
     CellId,
     Country,
+    FeedSeq,
     JurisdictionId,
     RulesDigest,
     ServiceId,
@@ -111,6 +112,7 @@ async def test_a_placement_decided_under_rules_that_no_longer_hold_does_not_comm
         ),
         keys=(ClaimedKey(kind="login", key=lookup_key("ada")),),
         under=under,
+        registry=FeedSeq(0),
         actor="operator:ops",
         reason="test",
     )

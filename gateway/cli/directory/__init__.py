@@ -1,0 +1,8 @@
+"""`domicile directory`: placements of subjects, and what operators say of the cells that hold them."""
+
+from gateway.cli.directory.registry import registry
+from gateway.cli.directory.subjects import directory
+
+directory.add_command(registry)
+
+__all__ = ["directory"]
