@@ -94,7 +94,8 @@ def refusal(status: int, document: Any) -> str:
     if not isinstance(document, dict):
         return f"refused with status {status}"
     line = f"{status} {document.get('code', '')}: {document.get('detail') or document.get('title', '')}"
-    return f"{line} (home: {document['home']})" if "home" in document else line
+    told = [f"{name}: {document[name]}" for name in ("ground", "home") if isinstance(document.get(name), str)]
+    return f"{line} ({'; '.join(told)})" if told else line
 
 
 def believed(url: str) -> ssl.SSLContext | bool:

@@ -104,7 +104,17 @@ def test_reset_leaves_a_folder_alone_that_is_no_state_folder(tmp_path: Path) -> 
     assert (tmp_path / "photos").is_dir()
 
 
+@pytest.mark.parametrize("group", [(), ("rules",), ("directory",), ("directory", "services"), ("stack",), ("records",)])
+def test_help_says_what_each_command_does_without_breaking_off(group: tuple[str, ...]) -> None:
+    shown = CliRunner().invoke(cli, [*group, "--help"], terminal_width=80)
+    listed = shown.output.partition("Commands:")[2]
+    assert listed
+    assert "..." not in listed, listed
+
+
 def test_a_refusal_is_told_in_the_problems_own_words() -> None:
     document = {"code": "home_elsewhere", "detail": "home is us", "home": "http://us"}
     assert refusal(421, document) == "421 home_elsewhere: home is us (home: http://us)"
+    unknown = {"code": "no_cell_allowed", "title": "No", "ground": "policy: no cell serves br"}
+    assert refusal(451, unknown) == "451 no_cell_allowed: No (ground: policy: no cell serves br)"
     assert refusal(502, None) == "refused with status 502"

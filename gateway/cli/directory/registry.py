@@ -12,7 +12,7 @@ _COLUMNS = ("entry", "version", "drain", "weight", "addresses")
 HISTORY_MAX = 1000
 
 
-@click.group()
+@click.group(short_help="Show or change who takes new people, and where.")
 def registry() -> None:
     """Say which cells, shards and services take new people, with what weight, at which of policy's addresses.
 

@@ -115,7 +115,7 @@ def _parsed_keys(keys: tuple[str, ...]) -> list[str]:
         raise click.UsageError(str(exc)) from exc
 
 
-@directory.command()
+@directory.command(short_help="Show SUBJECT's page: where, why, since when.")
 @click.argument("subject")
 @reach_option
 @click.option(
@@ -158,7 +158,7 @@ def _say_next(found: dict[str, Any]) -> None:
         click.echo(f"more with --cursor {found['next']}")
 
 
-@directory.command()
+@directory.command(short_help="Show what happened to SUBJECT, and why.")
 @click.argument("subject")
 @click.option("--limit", type=click.IntRange(1, LIST_MAX), default=50, show_default=True)
 @click.option("--cursor", help="Go on where an earlier list ended.")
@@ -196,7 +196,7 @@ class _ListByDefault(click.Group):
         return super().parse_args(ctx, args)
 
 
-@directory.group(cls=_ListByDefault)
+@directory.group(cls=_ListByDefault, short_help="Show SUBJECT's services, or add some.")
 def services() -> None:
     """Show for which services a subject was placed, or place it for more; others are refused with not_placed_for_service."""
 
@@ -250,7 +250,7 @@ def _changes(command: Any) -> Any:
     return command
 
 
-@services.command()
+@services.command(short_help="Place SUBJECT for further services.")
 @_changes
 @click.argument("service", nargs=-1, required=True)
 def add(subject: str, service: tuple[str, ...], reason: str, epoch: int | None, reach: Reach, as_json: bool) -> None:
@@ -282,7 +282,7 @@ def unfreeze(subject: str, reason: str, epoch: int | None, reach: Reach, as_json
     _change("unfreeze", subject, reason, epoch, reach, as_json)
 
 
-@directory.command()
+@directory.command(short_help="Give SUBJECT a new epoch.")
 @_changes
 def epoch(subject: str, reason: str, epoch: int | None, reach: Reach, as_json: bool) -> None:
     """Give SUBJECT a new epoch: every decision made before it is refused."""

@@ -114,8 +114,8 @@ async def payments_of_india(stage: Stage) -> None:
         answer = place(facts, wide, today)
         cells[", ".join(tags) or "no tags"] = answer.cells if isinstance(answer, Allowed) else ()
         steps = explain_place(facts, wide, today).steps
-        kept = dict.fromkeys(step for step in steps if step.row is not None and step.row.startswith("storage.csv"))
-        for step in kept:
+        kept = {step.row: step for step in steps if step.row is not None and step.row.startswith("storage.csv")}
+        for step in kept.values():
             stage.report.say(f"{step.row}: {step.source} (as of {step.as_of}, confidence {step.confidence})")
     stage.report.check(
         "even where policy let Frankfurt serve India, payments would stay",
