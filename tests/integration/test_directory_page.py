@@ -24,8 +24,9 @@ pytestmark = pytest.mark.anyio
 class Line:
     """The command line beside a running cell and directory."""
 
-    def __init__(self, live: Stand, state: Path) -> None:
+    def __init__(self, live: Stand, state: Path, tokens: ServiceIssuer) -> None:
         self.live = live
+        self.tokens = tokens
         self._state = state
 
     def knows(self, cell_port: int) -> None:
@@ -41,6 +42,13 @@ class Line:
         given = ("directory", *arguments, "--state", str(self._state))
         return await asyncio.to_thread(CliRunner().invoke, cli, given)
 
+    async def elsewhere(self, folder: Path, *arguments: str) -> Result:
+        """The same without a stack's folder: by the directory's URL and a token."""
+        held = folder / "operator.jwt"
+        self.tokens.token_file(held, "operator:ann", ["operator"])
+        named = ("--directory", self.live.directory_url, "--token-file", str(held))
+        return await asyncio.to_thread(CliRunner().invoke, cli, ("directory", *arguments, *named))
+
     async def page(self, subject: str) -> dict[str, Any]:
         done = await self("show", subject, "--json")
         assert done.exit_code == 0, done.output
@@ -53,13 +61,16 @@ async def line(postgres_server: PostgresServer, tmp_path_factory: pytest.TempPat
     folder = tmp_path_factory.mktemp("page")
     tokens = ServiceIssuer(folder, issuer=SERVICE_ISSUER)
     tokens.key_file(Paths(folder).service_issuer_key)
+    port = free_port()
+    policy = TWO_REGIONS.replace('"127.0.0.1:7101"', f'"127.0.0.1:{port}"')
+    assert policy != TWO_REGIONS
     with pytest.MonkeyPatch.context() as patch:
         async with (
-            stand(postgres_server, folder, patch, policy=TWO_REGIONS, tokens=tokens) as live,
+            stand(postgres_server, folder, patch, policy=policy, tokens=tokens) as live,
             live.running() as cell,
-            serving(cell.app) as port,
+            serving(cell.app, port=port),
         ):
-            line = Line(live, folder)
+            line = Line(live, folder, tokens)
             line.knows(port)
             yield line
             line.knows(port)
@@ -120,6 +131,32 @@ async def test_a_cell_that_cannot_be_asked_hides_nothing_else(line: Line) -> Non
     shown = await line("show", subject)
     assert shown.exit_code == 0
     assert f"cell {CELL} cannot be asked" in shown.output
+
+
+async def test_the_page_is_had_from_any_directory_and_its_records_by_a_token_for_the_cell(
+    line: Line, tmp_path: Path
+) -> None:
+    subject, _ = await line.live.place()
+    made = crossing(line.live, subject)
+    assert (await book(line.live, made)).status_code == 204
+    whole = await line.page(subject)
+    mine = await line.elsewhere(tmp_path, "show", subject, "--json")
+    assert mine.exit_code == 0, mine.output
+    without = json.loads(mine.output)
+    assert "--cell-token-file" in without.pop("records")["unavailable"]
+    assert without == {name: part for name, part in whole.items() if name != "records"}
+
+    shared, own = tmp_path / "shared.jwt", tmp_path / "cell.jwt"
+    line.tokens.token_file(shared, "operator:ann", ["operator"])
+    own.write_text(line.tokens.token("operator:ann", ["operator"], aud=f"domicile:cell:{CELL}"))
+    refused = json.loads(
+        (await line.elsewhere(tmp_path, "show", subject, "--json", "--cell-token-file", str(shared))).output
+    )
+    assert "unavailable" in refused["records"]
+    found = json.loads(
+        (await line.elsewhere(tmp_path, "show", subject, "--json", "--cell-token-file", str(own))).output
+    )
+    assert made["basis"] in {entry["details"].get("basis") for entry in found["records"]["entries"]}
 
 
 async def test_services_are_listed_and_added(line: Line) -> None:
