@@ -5,6 +5,7 @@ first tightening and then tightened again, so that many stand right at the edge.
 """
 
 import datetime
+import itertools
 import random
 
 import msgspec
@@ -35,14 +36,16 @@ def test_no_stricter_row_opens_a_route(seed):
     asker = Asker(changed.tables, draw)
     found: list[str] = []
     closed = 0
-    for _ in range(25):
+    for _ in range(20):
         focus = asker.focus()
         case = asker.case(asker.world(focus), focus)
         steps = list(tightened(changed.tables, case, draw))
         if not allows(law_of(case.world), case):
             found += opened(changed, case, steps)
             continue
-        for step in [one for one in steps if not allows(changed.law_of(one.tables, case.world), case)][:3]:
+        draw.shuffle(steps)
+        closing = (one for one in steps if not allows(changed.law_of(one.tables, case.world), case))
+        for step in itertools.islice(closing, 2):
             closed += 1
             found += [
                 f"{step.what}, then {more}" for more in opened(changed, case, list(tightened(step.tables, case, draw)))
@@ -56,7 +59,7 @@ def test_no_fact_that_becomes_unknown_opens_a_route(seed):
     tables, draw = bundled_tables(), random.Random(seed)
     asker = Asker(tables, draw)
     found: list[str] = []
-    for _ in range(16):
+    for _ in range(12):
         focus = asker.focus()
         world = asker.world(focus)
         base, less = law_of(world), {}
