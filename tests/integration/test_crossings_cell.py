@@ -85,8 +85,16 @@ async def test_two_crossings_that_race_for_one_id_book_one_of_them(live: Stand) 
 async def test_a_thousand_bookings_at_once_are_all_booked_once(live: Stand) -> None:
     subjects = [(await live.place())[0] for _ in range(8)]
     made = [crossing(live, subjects[n % 8]) for n in range(1_000)]
-    answers = await asyncio.gather(*(book(live, one) for one in made))
-    assert {answer.status_code for answer in answers} == {204}
+    left = made
+    for _ in range(
+        10
+    ):  # a booking is bounded in time: of a thousand at once some may be refused, and book when sent again
+        answers = await asyncio.gather(*(book(live, one) for one in left))
+        assert {answer.status_code for answer in answers} <= {204, 503}
+        left = [one for one, answer in zip(left, answers, strict=True) if answer.status_code == 503]
+        if not left:
+            break
+    assert left == []
     booked = [name for subject in subjects for name in await booked_ids(live, subject)]
     assert sorted(booked) == sorted(one["id"] for one in made)
     again = await asyncio.gather(*(book(live, one) for one in made[:200]))
