@@ -16,6 +16,8 @@ from starlette.types import Receive, Scope, Send
 from foundation.http import HttpClient
 from foundation.words import Verb
 from gateway.edge import door
+from gateway.edge.upstream.forwarder import Forwarder
+from gateway.edge.upstream.pool import Pools
 from gateway.settings import Upstream
 from tests.stands.edge import CLOCK, Stand, cell_verifier, edge, placement, service_verifier, tcp
 from tests.stands.servers import serving
@@ -564,3 +566,24 @@ async def test_the_head_of_a_request_is_bounded_in_time(
         with anyio.fail_after(5):
             assert await reader.read() == b""
         writer.close()
+
+
+async def test_a_head_that_cannot_be_made_takes_no_connection_with_it() -> None:
+    """What is signed is signed once a connection is there; where that fails, the only slot of the address is free again."""
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+
+    def fails() -> bytes:
+        raise ValueError("no header today")
+
+    async with tcp(silent) as port:
+        pools = Pools(Upstream(connections_max=1, waiters_max=0))
+        forwarder, address = Forwarder(pools), f"127.0.0.1:{port}"
+        for _ in range(2):
+            with pytest.raises(ValueError, match="no header today"):
+                await forwarder.open((address,), b"GET / HTTP/1.1\r\n", fails, head_only=False, done=True)
+            await eventually(lambda: pools.of(address).open == 0)
+        exchange = await forwarder.open((address,), b"GET / HTTP/1.1\r\n", lambda: b"\r\n", head_only=False, done=True)
+        exchange.end()
+        pools.close()
