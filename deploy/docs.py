@@ -70,9 +70,12 @@ CROSSING_CALLS = {
 RECORDS_CALLS = {
     "GET /records/{table}": "rows that the contract lets the caller read",
     "HEAD /records/{table}": "the same without a body",
-    "POST /records/{table}": "inserts one row or several",
+    "POST /records/{table}": "inserts one row or several; with `Prefer: resolution=…` upserts",
     "PATCH /records/{table}": "changes the rows that the filter names",
     "DELETE /records/{table}": "deletes the rows that the filter names",
+    "GET /records/rpc/{function}": "400 `PGRST202`: functions are not supported",
+    "HEAD /records/rpc/{function}": "the same",
+    "POST /records/rpc/{function}": "the same",
 }
 GATEWAY_CALLS = {
     "GET /.well-known/domicile/preview": (

@@ -21,6 +21,7 @@ class Code(enum.StrEnum):
     NOT_FOUND = "not_found"
     NO_HOME = "no_home"
     METHOD_NOT_ALLOWED = "method_not_allowed"
+    NOT_ACCEPTABLE = "not_acceptable"
     CONFLICT = "conflict"
     STALE_EPOCH = "stale_epoch"
     KEY_TAKEN = "key_taken"
@@ -28,6 +29,7 @@ class Code(enum.StrEnum):
     IDEMPOTENCY_MISMATCH = "idempotency_mismatch"
     PRECONDITION_FAILED = "precondition_failed"
     TOO_LARGE = "too_large"
+    RANGE_NOT_SATISFIABLE = "range_not_satisfiable"
     HOME_ELSEWHERE = "home_elsewhere"
     RESIDENCE_REQUIRED = "residence_required"
     UNPROCESSABLE = "unprocessable"
@@ -56,6 +58,7 @@ _STATUS: dict[Code, tuple[int, str]] = {
     Code.NOT_FOUND: (404, "Nothing is here"),
     Code.NO_HOME: (404, "This person has no home yet"),
     Code.METHOD_NOT_ALLOWED: (405, "The method is not allowed here"),
+    Code.NOT_ACCEPTABLE: (406, "The answer cannot have the form that was asked for"),
     Code.CONFLICT: (409, "The request conflicts with what is stored"),
     Code.STALE_EPOCH: (409, "The decision was made under an older epoch"),
     Code.KEY_TAKEN: (409, "A lookup key belongs to another subject"),
@@ -63,6 +66,7 @@ _STATUS: dict[Code, tuple[int, str]] = {
     Code.IDEMPOTENCY_MISMATCH: (422, "The idempotency key was used for another request"),
     Code.PRECONDITION_FAILED: (412, "What was compared with holds no more"),
     Code.TOO_LARGE: (413, "The request is too large"),
+    Code.RANGE_NOT_SATISFIABLE: (416, "There are no such rows"),
     Code.HOME_ELSEWHERE: (421, "This person's home is another region"),
     Code.RESIDENCE_REQUIRED: (400, "A sign-up states the residence first"),
     Code.UNPROCESSABLE: (422, "The request cannot be carried out as it stands"),

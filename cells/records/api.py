@@ -8,10 +8,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from cells.records import body, errors
+from cells.records import answers, body, errors, media
+from cells.records.answers import Found
 from cells.records.contracts import Contract
 from cells.records.core import Bound, Grant, bind, grant
-from cells.records.dialect import Preferences, Query, Returned, parse_preferences, parse_query
+from cells.records.dialect import parse_query
+from cells.records.media import Media
+from cells.records.preferences import Preferences, parse_preferences
+from cells.records.query import Query
+from cells.records.ranges import Page, page
 from cells.records.statements import Builder, Statement
 from cells.service.context import Context
 from cells.shards.core import Refused, check
@@ -25,12 +30,18 @@ from foundation.words import Epoch, SubjectId, Verb, verb_of_method
 log = logs.get(__name__)
 
 METHODS = ["GET", "HEAD", "POST", "PATCH", "DELETE"]
-JSON = "application/json; charset=utf-8"
-_ACCEPTED = ("*/*", "application/*", "application/json")
 
 
 def routes(context: Context, contracts: Mapping[str, Contract], rows_max: int) -> list[Route]:
-    return [Route("/records/{table}", Records(context, contracts, rows_max).handle, methods=METHODS)]
+    return [
+        Route("/records/{table}", Records(context, contracts, rows_max).handle, methods=METHODS),
+        Route("/records/rpc/{function}", no_functions, methods=["GET", "HEAD", "POST"]),
+    ]
+
+
+async def no_functions(request: Request) -> Response:
+    """The dialect's calls of functions: there are none here, for any caller."""
+    return errors.response(errors.dialect(errors.NO_FUNCTIONS, "functions (rpc) are not supported here").problem)
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,7 +56,9 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     granted: Grant
     bound: Bound
     query: Query
+    page: Page
     preferences: Preferences
+    media: Media
 
 
 class Records:
@@ -60,8 +73,8 @@ class Records:
         try:
             asked = await self._ask(request)
             statement = await self._statement(request, asked)
-            rows = await self._run(asked, statement)
-            return _answer(request, asked, rows)
+            found = await self._run(asked, statement)
+            return _answer(request, asked, found)
         except ProblemError as exc:
             return errors.response(exc.problem)
 
@@ -87,7 +100,11 @@ class Records:
         bound = bind(contract, decision)
         if isinstance(bound, Problem):
             raise ProblemError(bound)
-        _check_media(request)
+        query = parse_query(request.url.query)
+        headers = request.headers
+        if verb is Verb.WRITE and request.method != "DELETE":
+            media.check_sent(headers.get("content-type", media.JSON))
+        ranged = (headers.get("range"), headers.get("range-unit")) if verb is Verb.READ else (None, None)
         return Asked(
             decision=decision,
             subject=decision.subject,
@@ -97,8 +114,10 @@ class Records:
             shard=shard,
             granted=grant(contract, service, decision.purpose),
             bound=bound,
-            query=parse_query(request.url.query),
-            preferences=parse_preferences(request.headers.getlist("prefer")),
+            query=query,
+            page=page(query, self._rows_max, header=ranged[0], unit=ranged[1]),
+            preferences=parse_preferences(headers.getlist("prefer")),
+            media=media.accepted(headers.get("accept", "*/*")),
         )
 
     def _contract(self, table: str) -> Contract:
@@ -109,39 +128,62 @@ class Records:
         return contract
 
     async def _statement(self, request: Request, asked: Asked) -> Statement:
-        builder = Builder(asked.contract, asked.granted, asked.bound, rows_max=self._rows_max)
-        returned = asked.preferences.returned
+        query, preferences = asked.query, asked.preferences
+        rows_max, stripped = self._rows_max, asked.media.stripped
+        builder = Builder(asked.contract, asked.granted, asked.bound, rows_max=rows_max, stripped=stripped)
         match request.method:
             case "POST":
                 raw = await body_bytes(request)
-                return builder.insert(
-                    body.inserted(raw, asked.contract, asked.granted, asked.bound), asked.query, returned
+                rows = body.inserted(
+                    raw,
+                    asked.contract,
+                    asked.granted,
+                    asked.bound,
+                    columns=query.columns,
+                    defaults=preferences.defaults,
                 )
+                return builder.insert(rows, query, preferences.returned, preferences.resolution)
             case "PATCH":
                 raw = await body_bytes(request)
-                return builder.update(
-                    body.changed(raw, asked.contract, asked.granted, asked.bound), asked.query, returned
+                changes = body.changed(
+                    raw,
+                    asked.contract,
+                    asked.granted,
+                    asked.bound,
+                    columns=query.columns,
+                    defaults=preferences.defaults,
                 )
+                return builder.update(changes, query, preferences.returned)
             case "DELETE":
-                return builder.delete(asked.query, returned)
+                return builder.delete(query, preferences.returned)
+            case "HEAD":
+                return builder.count(query)
             case _:
-                return builder.read(asked.query)
+                return builder.read(query, asked.page, counted=preferences.counted)
 
-    async def _run(self, asked: Asked, statement: Statement) -> Sequence[str]:
-        """The rows' JSON. Raises ProblemError; a statement whose fence did not hold has done nothing."""
+    async def _run(self, asked: Asked, statement: Statement) -> Found:
+        """What was found or written. Raises ProblemError; a statement whose fence did not hold has done nothing."""
+
+        def check(rows: Sequence[asyncpg.Record]) -> None:
+            refused = answers.check_written(rows[0]["total"], asked.preferences, asked.media)
+            if rows[0]["held"] and refused is not None:
+                raise refused
+
+        undoes = asked.verb is Verb.WRITE and (asked.media.single or asked.preferences.affected_max is not None)
         try:
-            rows = await asked.shard.fetch(statement.sql, statement.arguments)
+            rows = await asked.shard.fetch(statement.sql, statement.arguments, check=check if undoes else None)
         except asyncpg.PostgresError as exc:
             problem = errors.of_postgres(exc)
             if problem is None:
                 raise
             raise problem from exc
+        first = rows[0]
         if asked.verb is Verb.WRITE:
-            if not rows[0]["held"]:
+            if not first["held"]:
                 raise await self._why(asked)
-        elif rows[0]["epoch"] != asked.epoch or rows[0]["state"] not in ("active", "frozen"):
+        elif first["epoch"] != asked.epoch or first["state"] not in ("active", "frozen"):
             raise await self._why(asked)
-        return [row["row"] for row in rows if row["row"] is not None]
+        return Found(rows=[row["row"] for row in rows if row["row"] is not None], total=first["total"])
 
     async def _why(self, asked: Asked) -> ProblemError:
         """What the fence says now; a cut in progress, or one that has just ended, asks for another try."""
@@ -152,32 +194,13 @@ class Records:
         return errors.fenced(refused or Refused(Code.CELL_BEHIND, "the fence is being raised"))
 
 
-def _check_media(request: Request) -> None:
-    accepted = [part.split(";")[0].strip().lower() for part in request.headers.get("accept", "*/*").split(",")]
-    if not any(one in _ACCEPTED for one in accepted):
-        raise errors.dialect(errors.MEDIA, "only application/json is answered here")
-    sent = request.headers.get("content-type", "application/json").split(";")[0].strip().lower()
-    if request.method in ("POST", "PATCH") and sent != "application/json":
-        raise errors.dialect(errors.BODY, "Content-Type is application/json here")
-    if "range" in request.headers:
-        raise errors.dialect(errors.QUERY, "use limit and offset instead of Range")
-
-
-def _answer(request: Request, asked: Asked, rows: Sequence[str]) -> Response:
-    headers = {"cache-control": "no-store"}
-    if asked.preferences.applied and asked.verb is Verb.WRITE:
-        headers["preference-applied"] = ", ".join(asked.preferences.applied)
-    document = f"[{','.join(rows)}]"
-    if asked.verb is Verb.READ:
-        first = asked.query.offset
-        headers["content-range"] = f"{first}-{first + len(rows) - 1}/*" if rows else "*/*"
-        return Response(document, media_type=JSON, headers=headers)
-    created = request.method == "POST"
-    match asked.preferences.returned:
-        case Returned.REPRESENTATION:
-            return Response(document, status_code=201 if created else 200, media_type=JSON, headers=headers)
-        case Returned.HEADERS_ONLY if created and len(rows) == 1:
-            headers["location"] = f"/records/{asked.contract.table}?id=eq.{msgspec.json.decode(rows[0])['id']}"
-        case _:
-            pass
-    return Response(status_code=201 if created else 204, headers=headers)
+def _answer(request: Request, asked: Asked, found: Found) -> Response:
+    """Raises ProblemError."""
+    preferences, media = asked.preferences, asked.media
+    match request.method:
+        case "GET":
+            return answers.read(asked.page, found, preferences, media)
+        case "HEAD":
+            return answers.head(asked.page, found, preferences, media)
+        case method:
+            return answers.written(method, asked.contract.table, found, preferences, media)

@@ -1,88 +1,31 @@
-"""The core of the PostgREST dialect: query strings and preferences into typed values. Pure; columns are checked later, by grant.
+"""Query strings of the PostgREST dialect into typed values. Pure; columns are checked later, by grant.
 
 https://docs.postgrest.org/en/v13/references/api/tables_views.html. What is not understood is refused, never ignored.
 """
 
-import enum
-import re
 from typing import Literal
 from urllib.parse import parse_qsl
 
 import msgspec
 
-from cells.records import errors
+from cells.records import errors, filters
+from cells.records.contracts import TYPES
+from cells.records.query import Order, Path, Query, Selected, Star, Term
+from cells.records.scanner import Scanner
 
 PARAMETERS_MAX = 60
-IN_MAX = 1_000
+ITEMS_MAX = 500
+"""Items of select, order and columns."""
 NUMBER_MAX = 2**31 - 1
 NUMBER_DIGITS_MAX = 19
 """Longer ones are refused unread: Python itself raises on thousands of digits."""
-_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,62}\Z")
-_UNSUPPORTED = {
-    "on_conflict": "upserts", "columns": "columns=", "and": "logical groups (and=)", "or": "logical groups (or=)",
-    "not.and": "logical groups", "not.or": "logical groups",
-}  # fmt: skip
-
-
-class Operator(enum.StrEnum):
-    EQ = "eq"
-    NEQ = "neq"
-    GT = "gt"
-    GTE = "gte"
-    LT = "lt"
-    LTE = "lte"
-    IN = "in"
-    IS = "is"
-
-
-IS_VALUES = frozenset({"null", "not_null", "true", "false", "unknown"})
-
-
-class Condition(msgspec.Struct, frozen=True, kw_only=True):
-    """One filter. `values` holds one text, any number for `in`, and a word of IS_VALUES for `is`."""
-
-    column: str
-    operator: Operator
-    values: tuple[str, ...]
-    negated: bool = False
-
-
-class Order(msgspec.Struct, frozen=True, kw_only=True):
-    column: str
-    descending: bool = False
-    nulls: Literal["first", "last"] | None = None
-
-
-class Selected(msgspec.Struct, frozen=True):
-    """A column, and the name it comes back under."""
-
-    column: str
-    name: str
-
-
-class Query(msgspec.Struct, frozen=True, kw_only=True):
-    """`select` None = every readable column."""
-
-    select: tuple[Selected, ...] | None = None
-    where: tuple[Condition, ...] = ()
-    order: tuple[Order, ...] = ()
-    limit: int | None = None
-    offset: int = 0
-
-
-class Returned(enum.StrEnum):
-    """What a write answers with."""
-
-    MINIMAL = "minimal"
-    HEADERS_ONLY = "headers-only"
-    REPRESENTATION = "representation"
-
-
-class Preferences(msgspec.Struct, frozen=True, kw_only=True):
-    """Of the `Prefer` header (RFC 7240): the ones that were understood, in `applied`."""
-
-    returned: Returned = Returned.MINIMAL
-    applied: tuple[str, ...] = ()
+_ONCE = frozenset({"select", "order", "limit", "offset", "columns", "on_conflict"})
+_GROUPS: dict[str, tuple[Literal["and", "or"], bool]] = {
+    "and": ("and", False),
+    "or": ("or", False),
+    "not.and": ("and", True),
+    "not.or": ("or", True),
+}
 
 
 def parse_query(query: str) -> Query:
@@ -90,28 +33,33 @@ def parse_query(query: str) -> Query:
     try:
         pairs = parse_qsl(query, keep_blank_values=True, max_num_fields=PARAMETERS_MAX, errors="strict")
     except (ValueError, UnicodeDecodeError) as exc:
-        raise errors.dialect(
-            errors.QUERY, f"the query string is not UTF-8 or has over {PARAMETERS_MAX} parameters"
-        ) from exc
+        message = f"the query string is not UTF-8 or has over {PARAMETERS_MAX} parameters"
+        raise errors.dialect(errors.QUERY, message) from exc
     once: dict[str, str] = {}
-    where: list[Condition] = []
+    where: list[Term] = []
     for name, value in pairs:
-        if "\x00" in value:
+        if "\x00" in value or "\x00" in name:
             raise errors.dialect(errors.QUERY, "a NUL character cannot be stored or searched for")
-        if name in _UNSUPPORTED:
-            raise errors.dialect(errors.QUERY, f"{_UNSUPPORTED[name]} are not supported here")
-        if name in ("select", "order", "limit", "offset"):
-            if name in once:
-                raise errors.dialect(errors.QUERY, f"{name} stands twice")
-            once[name] = value
+        if name in _GROUPS:
+            joint, negated = _GROUPS[name]
+            where.append(filters.group(joint, value, negated=negated))
+        elif name not in _ONCE:
+            where.append(filters.condition(name, value))
+        elif name in once:
+            raise errors.dialect(errors.QUERY, f"{name} stands twice")
         else:
-            where.append(_condition(name, value))
+            once[name] = value
+    terms = tuple(where)
+    if filters.count(terms) > filters.TERMS_MAX:
+        raise errors.dialect(errors.QUERY, f"a request has at most {filters.TERMS_MAX} filters")
     return Query(
-        select=_select(once["select"]) if "select" in once else None,
-        where=tuple(where),
-        order=_order(once["order"]) if "order" in once else (),
+        select=_select(once.get("select", "*")),
+        where=terms,
+        order=_order(once["order"]) if once.get("order") else (),
         limit=_number("limit", once["limit"]) if "limit" in once else None,
         offset=_number("offset", once["offset"]) if "offset" in once else 0,
+        columns=_names("columns", once["columns"]) if once.get("columns") else None,
+        conflict=_names("on_conflict", once["on_conflict"]) if once.get("on_conflict") else None,
     )
 
 
@@ -121,130 +69,86 @@ def _number(name: str, text: str) -> int:
     return int(text)
 
 
-def _plain_name(text: str, what: str) -> str:
-    if not _NAME.match(text):
-        for sign, feature in (
-            ("(", "embedding and aggregates"),
-            ("::", "casts"),
-            ("->", "JSON paths"),
-            (".", "related tables"),
-        ):
-            if sign in text:
-                raise errors.dialect(errors.QUERY, f"{feature} are not supported here: {what} names plain columns")
-        raise errors.dialect(errors.QUERY, f"{what}: a column's name is expected")
-    return text
+def _separated(scanner: Scanner, number: int) -> bool:
+    """Whether another item follows. Raises ProblemError for anything else than a comma or the end."""
+    scanner.spaces()
+    if scanner.ended:
+        return False
+    if not scanner.take(","):
+        raise scanner.refused("a comma is expected")
+    if number >= ITEMS_MAX:
+        raise errors.dialect(errors.QUERY, f"{scanner.what} names at most {ITEMS_MAX} columns")
+    scanner.spaces()
+    return True
 
 
-def _select(text: str) -> tuple[Selected, ...] | None:
-    if text.strip() in ("", "*"):
-        return None
-    if "(" in text:
-        _plain_name(text, "select")
-    found: dict[str, Selected] = {}
-    for item in text.split(","):
-        alias, colon, column = item.strip().partition(":")
-        if not colon or column.startswith(":"):
-            alias, column = "", item.strip()
-        if column == "*":
-            raise errors.dialect(errors.QUERY, "select: * stands alone")
-        column = _plain_name(column, "select")
-        name = _plain_name(alias, "select") if alias else column
-        if name in found and found[name].column != column:
-            raise errors.dialect(errors.QUERY, f"select: two columns come back as {name}")
-        found[name] = Selected(column, name)
-    return tuple(found.values())
+def _names(what: str, text: str) -> tuple[str, ...]:
+    scanner = Scanner(text.strip(), what)
+    found = [scanner.name()]
+    while _separated(scanner, len(found)):
+        found.append(scanner.name())
+    return tuple(dict.fromkeys(found))
+
+
+def _select(text: str) -> tuple[Selected | Star, ...]:
+    scanner = Scanner(text.strip(), "select")
+    if scanner.ended:
+        return (Star(),)
+    found: list[Selected | Star] = [_item(scanner)]
+    while _separated(scanner, len(found)):
+        found.append(_item(scanner))
+    return tuple(dict.fromkeys(found))
+
+
+def _item(scanner: Scanner) -> Selected | Star:
+    """`*`, or `alias:column->path::type`. Raises ProblemError."""
+    if scanner.take("*"):
+        return Star()
+    alias, name = None, scanner.name()
+    if not scanner.text.startswith("::", scanner.at) and scanner.take(":"):
+        alias, name = name, scanner.name()
+    path = scanner.steps(name)
+    cast = None
+    if scanner.take("::"):
+        cast = scanner.name()
+        if cast not in TYPES:
+            raise errors.dialect(errors.QUERY, f"select: there is no cast to {cast}", hint=f"one of {', '.join(TYPES)}")
+    return Selected(path, alias or _named(path), cast)
+
+
+def _named(path: Path) -> str:
+    """A path comes back under its last member's name. Raises ProblemError where that is none for a column."""
+    members = [step.key for step in path.steps if isinstance(step.key, str)]
+    if not members:
+        return path.column
+    scanner = Scanner(members[-1], "select")
+    name = scanner.name() if members[-1][:1].isalpha() else ""
+    if not name or not scanner.ended:
+        raise errors.dialect(
+            errors.QUERY, f"select: {path.column}->… needs a name to come back under", hint=f"name:{path.column}->…"
+        )
+    return name
 
 
 def _order(text: str) -> tuple[Order, ...]:
-    found: list[Order] = []
-    for item in text.split(","):
-        column, *words = item.strip().split(".")
-        order = Order(column=_plain_name(column, "order"))
-        for word in words:
-            match word:
-                case "asc" | "desc":
-                    order = msgspec.structs.replace(order, descending=word == "desc")
-                case "nullsfirst" | "nullslast":
-                    order = msgspec.structs.replace(order, nulls="first" if word == "nullsfirst" else "last")
-                case _:
-                    raise errors.dialect(errors.QUERY, "order: column.asc|desc.nullsfirst|nullslast")
-        found.append(order)
+    scanner = Scanner(text.strip(), "order")
+    found = [_ordering(scanner)]
+    while _separated(scanner, len(found)):
+        found.append(_ordering(scanner))
     return tuple(found)
 
 
-def _condition(name: str, value: str) -> Condition:
-    column = _plain_name(name, "a filter")
-    negated = False
-    while value.startswith("not."):
-        negated, value = not negated, value[len("not.") :]
-    word, dot, operand = value.partition(".")
-    try:
-        operator = Operator(word)
-    except ValueError:
-        raise errors.dialect(
-            errors.QUERY,
-            f"filter on {column}: the operator is not supported",
-            hint=f"supported: {', '.join(one.value for one in Operator)}, each with not. before it",
-        ) from None
-    if not dot:
-        raise errors.dialect(errors.QUERY, f"filter on {column}: {operator}.value is expected")
-    match operator:
-        case Operator.IN:
-            values = _list(column, operand)
-        case Operator.IS:
-            values = (operand.lower(),)
-            if values[0] not in IS_VALUES:
-                raise errors.dialect(
-                    errors.QUERY, f"filter on {column}: is.null, is.not_null, is.true, is.false, is.unknown"
-                )
-        case _:
-            values = (operand,)
-    return Condition(column=column, operator=operator, values=values, negated=negated)
-
-
-_ELEMENT = re.compile(r'"((?:[^"\\]|\\.)*)"\s*(?=,|\Z)|([^,"]*)(?=,|\Z)', re.DOTALL)
-
-
-def _list(column: str, operand: str) -> tuple[str, ...]:
-    """`(a,b,"c,d")`: quoted elements may hold commas; a backslash quotes the next character."""
-    if not operand.startswith("(") or not operand.endswith(")"):
-        raise errors.dialect(errors.QUERY, f"filter on {column}: in.(a,b) is expected")
-    inner = operand[1:-1]
-    if not inner:
-        return ()
-    values: list[str] = []
-    at = 0
-    while True:
-        match = _ELEMENT.match(inner, at)
-        if match is None or len(values) >= IN_MAX:
-            raise errors.dialect(
-                errors.QUERY, f"filter on {column}: in.(…) takes at most {IN_MAX} values, quoted where they hold commas"
-            )
-        quoted = match.group(1)
-        values.append(match.group(2) if quoted is None else re.sub(r"\\(.)", r"\1", quoted, flags=re.DOTALL))
-        at = match.end()
-        if at == len(inner):
-            return tuple(values)
-        at += 1
-
-
-def parse_preferences(headers: list[str]) -> Preferences:
-    """The `Prefer` headers. Raises ProblemError for upserts, and for what is not understood under handling=strict."""
-    returned, applied, unknown, strict = Returned.MINIMAL, [], [], False
-    for item in (part.strip() for header in headers for part in header.split(",")):
-        match item.replace(" ", "").split("="):
-            case ["return", word] if word in set(Returned):
-                returned = Returned(word)
-                applied.append(f"return={word}")
-            case ["handling", word] if word in ("strict", "lenient"):
-                strict = word == "strict"
-                applied.append(f"handling={word}")
-            case ["resolution", _]:
-                raise errors.dialect(errors.QUERY, "upserts are not supported here")
-            case ["missing", "default"] | [""]:
-                pass
-            case _:
-                unknown.append(item)
-    if strict and unknown:
-        raise errors.dialect(errors.PREFERENCE, "a preference is not supported and handling is strict")
-    return Preferences(returned=returned, applied=tuple(applied))
+def _ordering(scanner: Scanner) -> Order:
+    order = Order(path=scanner.path())
+    while scanner.take("."):
+        if scanner.take("nullsfirst"):
+            order = msgspec.structs.replace(order, nulls="first")
+        elif scanner.take("nullslast"):
+            order = msgspec.structs.replace(order, nulls="last")
+        elif scanner.take("desc"):
+            order = msgspec.structs.replace(order, descending=True)
+        elif scanner.take("asc"):
+            order = msgspec.structs.replace(order, descending=False)
+        else:
+            raise errors.dialect(errors.QUERY, "order: column.asc|desc.nullsfirst|nullslast")
+    return order

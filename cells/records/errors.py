@@ -16,12 +16,18 @@ EPOCH_HEADER = "domicile-epoch"
 
 QUERY = "PGRST100"
 BODY = "PGRST102"
+RANGE = "PGRST103"
+SINGULAR = "PGRST116"
+AFFECTED = "PGRST124"
+NO_FUNCTIONS = "PGRST202"
 NO_COLUMN_IN_BODY = "PGRST204"
 NO_TABLE = "PGRST205"
 MEDIA = "PGRST107"
 PREFERENCE = "PGRST122"
 NO_COLUMN = "42703"
 NO_RIGHT = "42501"
+NO_OPERATOR = "42883"
+WRONG_TYPE = "42804"
 
 _PG_CODE = "pg_code"
 """Member in which a refusal of the dialect carries its code until it is answered."""
@@ -64,12 +70,17 @@ def response(problem: Problem) -> Response:
 _STATES = {
     "23505": Code.CONFLICT, "23503": Code.CONFLICT, "42501": Code.FORBIDDEN,
     "57014": Code.UPSTREAM_TIMEOUT, "55P03": Code.UPSTREAM_TIMEOUT, "40001": Code.CONFLICT, "40P01": Code.CONFLICT,
-    "42883": Code.BAD_REQUEST, "42804": Code.BAD_REQUEST, "P0001": Code.BAD_REQUEST,
+    "42804": Code.BAD_REQUEST, "42846": Code.BAD_REQUEST, "42P10": Code.BAD_REQUEST, "21000": Code.BAD_REQUEST,
+    "428C9": Code.BAD_REQUEST, "P0001": Code.BAD_REQUEST,
 }  # fmt: skip
+
+
+_CLASSES = {"22": Code.BAD_REQUEST, "23": Code.BAD_REQUEST, "54": Code.TOO_LARGE}
+"""Classes of what a caller's own values do: data exceptions, broken constraints, statements over Postgres's limits."""
 
 
 def of_postgres(error: asyncpg.PostgresError) -> ProblemError | None:
     """What Postgres refused about the caller's own values; None for a fault of ours. Its DETAIL is left out: it quotes whole rows."""
     state = error.sqlstate or ""
-    code = _STATES.get(state) or (Code.BAD_REQUEST if state[:2] in ("22", "23") else None)
+    code = _STATES.get(state) or _CLASSES.get(state[:2])
     return None if code is None else dialect(state, str(error.args[0]) if error.args else "refused", code=code)

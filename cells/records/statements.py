@@ -1,4 +1,4 @@
-"""Statements: identifiers only from the contract, quoted; values only as parameters, cast to the contract's types. Pure.
+"""Statements: one a request, fenced; identifiers only from the contract, values only as parameters. Pure.
 
 $1 is the subject, $2 the epoch (see `cells.shards.fence`); every other value is a text parameter.
 """
@@ -8,18 +8,20 @@ from typing import assert_never
 import msgspec
 
 from cells.records import errors
-from cells.records.body import Rows
+from cells.records.body import Batch, Changes, Rows
 from cells.records.contracts import TYPES, Contract
 from cells.records.core import Bound, Grant
-from cells.records.dialect import Condition, Operator, Order, Query, Returned, Selected
+from cells.records.preferences import Resolution, Returned
+from cells.records.query import Path, Query, Selected, Star
+from cells.records.ranges import Page
+from cells.records.terms import Parameters, Terms
 from cells.shards.fence import fenced_read, fenced_write
 from foundation.problems import Code
 
-_COMPARED = {
-    Operator.EQ: "=", Operator.NEQ: "<>", Operator.GT: ">", Operator.GTE: ">=", Operator.LT: "<", Operator.LTE: "<=",
-}  # fmt: skip
-_IS = {"null": "NULL", "not_null": "NOT NULL", "true": "TRUE", "false": "FALSE", "unknown": "UNKNOWN"}
 JSON_ROW = "to_json(_w)::text"
+STRIPPED_ROW = "json_strip_nulls(to_json(_w))::text"
+WRITTEN_ROWS_MAX = 10_000
+"""Rows that a write gives back: they are held in memory until they are known to stay."""
 
 
 class Statement(msgspec.Struct, frozen=True):
@@ -29,165 +31,185 @@ class Statement(msgspec.Struct, frozen=True):
     arguments: tuple[str | int | list[str], ...]
 
 
-class _Parameters:
-    """Collects arguments and hands out their places."""
-
-    def __init__(self, bound: Bound) -> None:
-        self.held: list[str | int | list[str]] = [bound.subject, bound.epoch]
-
-    def text(self, value: str) -> str:
-        self.held.append(value)
-        return f"${len(self.held)}::text"
-
-    def texts(self, values: tuple[str, ...]) -> str:
-        self.held.append(list(values))
-        return f"${len(self.held)}::text[]"
-
-
 class Builder:
-    """Statements on one contract's table for one caller."""
+    """Statements on one contract's table for one caller. `stripped`: members that are null are left out of rows."""
 
-    def __init__(self, contract: Contract, granted: Grant, bound: Bound, *, rows_max: int) -> None:
+    def __init__(
+        self, contract: Contract, granted: Grant, bound: Bound, *, rows_max: int, stripped: bool = False
+    ) -> None:
         self._contract = contract
         self._granted = granted
         self._bound = bound
         self._rows_max = rows_max
+        self._row = STRIPPED_ROW if stripped else JSON_ROW
+        self._begin()
 
-    def read(self, query: Query) -> Statement:
-        """Answers rows (epoch, state, row), see `fenced_read`."""
-        parameters = _Parameters(self._bound)
-        limit = self._rows_max if query.limit is None else min(query.limit, self._rows_max)
-        where = self._where(query, parameters)
+    def _begin(self) -> None:
+        """Another statement, with parameters of its own."""
+        self._parameters = Parameters(self._bound)
+        self._terms = Terms(self._contract, self._granted, self._parameters)
+
+    def read(self, query: Query, page: Page, *, counted: bool = False) -> Statement:
+        """Answers rows (epoch, state, total, row), see `fenced_read`. `total`: what the filters match, null unless counted."""
+        self._begin()
+        self._check_reads(query)
+        selected, where = self._selected(query), self._where(query)
+        table = f'live."{self._contract.table}" AS t'
+        total = f"(SELECT count(*) FROM {table} WHERE {where})" if counted else "NULL::bigint"  # noqa: S608
         sql = (
-            f'SELECT {self._selected(query)} FROM live."{self._contract.table}" AS t WHERE {where}{self._ordered(query.order)} '  # noqa: S608
-            f"LIMIT {parameters.text(str(limit))}::bigint OFFSET {parameters.text(str(query.offset))}::bigint"
+            f"SELECT {selected} FROM {table} WHERE {where}{self._terms.ordered(query.order)} "  # noqa: S608
+            f"LIMIT {self._number(page.limit)} OFFSET {self._number(page.offset)}"
         )
-        return Statement(fenced_read(sql, JSON_ROW), tuple(parameters.held))
+        return self._made(fenced_read(sql, f"{total} AS total, {self._row}"))
 
-    def insert(self, rows: Rows, query: Query, returned: Returned) -> Statement:
-        """Answers rows (held, row), see `fenced_write`."""
+    def count(self, query: Query) -> Statement:
+        """Answers one row (epoch, state, total, row): how many rows a read without its page would give."""
+        self._check_reads(query)
+        # What is asked for is held to the grant all the same.
+        self._selected(query)
+        self._terms.ordered(query.order)
+        self._begin()
+        where = self._where(query)
+        sql = f'SELECT count(*) AS total FROM live."{self._contract.table}" AS t WHERE {where}'  # noqa: S608
+        return self._made(fenced_read(sql, "_w.total, NULL::text"))
+
+    def insert(self, rows: Rows, query: Query, returned: Returned, resolution: Resolution | None = None) -> Statement:
+        """Answers rows (held, total, row), see `fenced_write`. `total`: rows written."""
+        self._begin()
         if query.where or query.order or query.limit is not None or query.offset:
-            raise errors.dialect(errors.QUERY, "an insert takes select only")
-        parameters = _Parameters(self._bound)
-        body = f"{parameters.text(rows.json)}::json"
-        contract, targets, values = self._contract, [self._contract.placed_by], ["$1::uuid"]
-        if contract.owner != contract.placed_by:
-            targets.append(contract.owner)
-            values.append(f"{parameters.text(str(self._bound.owner))}::uuid")
-        targets += rows.columns
-        values += [f'_b."{name}"' for name in rows.columns]
-        source = (
-            f"json_to_recordset({body}) AS _b({self._typed(rows)})"
-            if rows.columns
-            else f"json_array_elements({body}) AS _b"
-        )
-        sql = (
-            f'INSERT INTO product."{contract.table}" AS t ({_quoted(targets)})\n'
-            f"SELECT {', '.join(values)} FROM h CROSS JOIN {source}\nRETURNING {self._returning(query, returned)}"
-        )
-        return self._write(sql, returned, parameters)
+            raise errors.dialect(errors.QUERY, "an insert takes select, columns and on_conflict only")
+        if resolution is None and query.conflict is not None:
+            raise errors.dialect(
+                errors.QUERY, "on_conflict needs Prefer: resolution=merge-duplicates or ignore-duplicates"
+            )
+        owner = "" if self._contract.owner == self._contract.placed_by else self._owner()
+        giving = self._returning(query, returned)
+        writes = [self._inserted(batch, owner, query, resolution) + giving for batch in rows.batches]
+        return self._written(returned, *writes)
 
-    def update(self, rows: Rows, query: Query, returned: Returned) -> Statement:
-        """Answers rows (held, row), see `fenced_write`."""
-        self._check_no_page(query)
-        parameters = _Parameters(self._bound)
-        body = f"{parameters.text(rows.json)}::json"
-        sets = ", ".join(f'"{name}" = _b."{name}"' for name in rows.columns)
+    def update(self, changes: Changes, query: Query, returned: Returned) -> Statement:
+        """Answers rows (held, total, row), see `fenced_write`. `total`: rows that matched."""
+        self._begin()
+        self._check_changes(query)
+        batch = changes.batch
+        sets = [f'"{name}" = _b."{name}"' for name in batch.columns]
+        sets += [f'"{name}" = DEFAULT' for name in changes.defaults]
+        source = ""
+        if batch.columns:
+            source = (
+                f" CROSS JOIN json_to_record({self._parameters.text(batch.json)}::json) AS _b({self._typed(batch)})"
+            )
         sql = (
-            f'UPDATE product."{self._contract.table}" AS t SET {sets}\n'  # noqa: S608
-            f"FROM h CROSS JOIN json_to_record({body}) AS _b({self._typed(rows)})\n"
-            f"WHERE {self._where(query, parameters)}\nRETURNING {self._returning(query, returned)}"
+            f'UPDATE product."{self._contract.table}" AS t SET {", ".join(sets)}\n'  # noqa: S608
+            f"FROM h{source}\n"
+            f"WHERE {self._where(query)}{self._returning(query, returned)}"
         )
-        return self._write(sql, returned, parameters)
+        return self._written(returned, sql)
 
     def delete(self, query: Query, returned: Returned) -> Statement:
-        """Answers rows (held, row), see `fenced_write`."""
-        self._check_no_page(query)
+        """Answers rows (held, total, row), see `fenced_write`. `total`: rows deleted."""
+        self._begin()
+        self._check_changes(query)
+        if query.columns is not None:
+            raise errors.dialect(errors.QUERY, "columns is for bodies")
         if not self._granted.everything:
             message = f"rows of {self._contract.table} may not be deleted by this caller"
             raise errors.dialect(errors.NO_RIGHT, message, code=Code.FORBIDDEN)
-        parameters = _Parameters(self._bound)
         sql = (
             f'DELETE FROM product."{self._contract.table}" AS t USING h\n'  # noqa: S608
-            f"WHERE {self._where(query, parameters)}\nRETURNING {self._returning(query, returned)}"
+            f"WHERE {self._where(query)}{self._returning(query, returned)}"
         )
-        return self._write(sql, returned, parameters)
+        return self._written(returned, sql)
 
-    def _write(self, sql: str, returned: Returned, parameters: _Parameters) -> Statement:
-        answered = fenced_write(sql, JSON_ROW) + f" LIMIT {self._rows_max}"
+    def _inserted(self, batch: Batch, owner: str, query: Query, resolution: Resolution | None) -> str:
+        contract, targets, values = self._contract, [self._contract.placed_by], ["$1::uuid"]
+        if owner:
+            targets.append(contract.owner)
+            values.append(owner)
+        targets += batch.columns
+        values += [f'_b."{name}"' for name in batch.columns]
+        body = f"{self._parameters.text(batch.json)}::json"
+        source = f"json_to_recordset({body}) AS _b({self._typed(batch)})"
+        if not batch.columns:
+            source = f"json_array_elements({body}) AS _b"
+        return (
+            f'INSERT INTO product."{contract.table}" AS t ({_quoted(targets)})\n'
+            f"SELECT {', '.join(values)} FROM h CROSS JOIN {source}{self._resolved(batch, owner, query, resolution)}"
+        )
+
+    def _resolved(self, batch: Batch, owner: str, query: Query, resolution: Resolution | None) -> str:
+        """ON CONFLICT. The subject is always part of the key, and a row of another subject or owner is left alone and not told."""
+        if resolution is None:
+            return ""
+        named = ("id",) if query.conflict is None else query.conflict
+        for name in named:
+            self._terms.filterable(name)
+        target = f"\nON CONFLICT ({_quoted(list(dict.fromkeys((self._contract.placed_by, *named))))})"
+        if resolution is Resolution.IGNORE or not batch.columns:
+            return f"{target} DO NOTHING"
+        sets = ", ".join(f'"{name}" = EXCLUDED."{name}"' for name in batch.columns)
+        # Where all of a subject's rows may be changed, so may those that another person of it owns.
+        bound = f' AND t."{self._contract.owner}" = {owner}' if owner and self._bound.owner_only else ""
+        return f'{target} DO UPDATE SET {sets}\nWHERE t."{self._contract.placed_by}" = $1::uuid{bound}'
+
+    def _written(self, returned: Returned, *writes: str) -> Statement:
+        total = "(SELECT count(*) FROM _w) AS total"
         if returned is Returned.MINIMAL:
-            # One row whatever was written: the count is not told, only whether the fence held.
-            answered = fenced_write(sql, "NULL::text") + " LIMIT 1"
-        return Statement(answered, tuple(parameters.held))
+            return self._made(fenced_write(writes, f"{total}, NULL::text") + " LIMIT 1")
+        limit = min(self._rows_max, WRITTEN_ROWS_MAX)
+        return self._made(fenced_write(writes, f"{total}, {self._row}") + f" LIMIT {limit}")
 
-    def _check_no_page(self, query: Query) -> None:
+    def _made(self, sql: str) -> Statement:
+        return Statement(sql, tuple(self._parameters.held))
+
+    def _check_reads(self, query: Query) -> None:
+        if query.columns is not None or query.conflict is not None:
+            raise errors.dialect(errors.QUERY, "columns and on_conflict are for inserts")
+
+    def _check_changes(self, query: Query) -> None:
         if query.order or query.limit is not None or query.offset:
             raise errors.dialect(errors.QUERY, "limit, offset and order are for reading")
+        if query.conflict is not None:
+            raise errors.dialect(errors.QUERY, "on_conflict is for inserts")
 
     def _selected(self, query: Query) -> str:
-        chosen = query.select or tuple(Selected(name, name) for name in self._granted.read)
-        for one in chosen:
-            self._check_readable(one.column)
-        if not chosen:
+        found: dict[str, Selected] = {}
+        for item in query.select:
+            names = self._granted.read if isinstance(item, Star) else ()
+            several = [Selected(Path(name), name) for name in names] if isinstance(item, Star) else [item]
+            for one in several:
+                if found.setdefault(one.name, one) != one:
+                    raise errors.dialect(errors.QUERY, f"select: two columns come back as {one.name}")
+        if not found:
             raise errors.dialect(errors.NO_RIGHT, "nothing here is readable for this caller", code=Code.FORBIDDEN)
-        return ", ".join(f't."{one.column}" AS "{one.name}"' for one in chosen)
+        return ", ".join(f'{self._terms.selected(one.path, one.cast)} AS "{one.name}"' for one in found.values())
 
     def _returning(self, query: Query, returned: Returned) -> str:
         match returned:
             case Returned.MINIMAL:
-                return "1 AS one"
+                giving = "1 AS one"
             case Returned.HEADERS_ONLY:
-                return 't."id" AS "id"'
+                giving = 't."id" AS "id"'
             case Returned.REPRESENTATION:
-                return self._selected(query)
+                giving = self._selected(query)
             case _:
                 assert_never(returned)
+        return f"\nRETURNING {giving}"
 
-    def _where(self, query: Query, parameters: _Parameters) -> str:
+    def _where(self, query: Query) -> str:
         terms = [f't."{self._contract.placed_by}" = $1::uuid']
         if self._bound.owner_only:
-            terms.append(f't."{self._contract.owner}" = {parameters.text(str(self._bound.owner))}::uuid')
-        terms += [self._term(condition, parameters) for condition in query.where]
-        return " AND ".join(terms)
+            terms.append(f't."{self._contract.owner}" = {self._owner()}')
+        return " AND ".join(terms + self._terms.where(query.where))
 
-    def _term(self, condition: Condition, parameters: _Parameters) -> str:
-        column = self._filterable(condition.column)
-        cast = TYPES[self._contract.columns[condition.column].type]
-        match condition.operator:
-            case Operator.IS:
-                term = f"{column} IS {_IS[condition.values[0]]}"
-            case Operator.IN:
-                term = f"{column} = ANY ({parameters.texts(condition.values)}::{cast}[])"
-            case _:
-                term = f"{column} {_COMPARED[condition.operator]} {parameters.text(condition.values[0])}::{cast}"
-        return f"NOT ({term})" if condition.negated else term
+    def _owner(self) -> str:
+        return f"{self._parameters.text(str(self._bound.owner))}::uuid"
 
-    def _ordered(self, order: tuple[Order, ...]) -> str:
-        if not order:
-            return ""
-        terms = []
-        for one in order:
-            nulls = f" NULLS {one.nulls.upper()}" if one.nulls else ""
-            terms.append(f"{self._filterable(one.column)} {'DESC' if one.descending else 'ASC'}{nulls}")
-        return f" ORDER BY {', '.join(terms)}"
+    def _number(self, value: int) -> str:
+        return f"{self._parameters.text(str(value))}::bigint"
 
-    def _filterable(self, name: str) -> str:
-        self._check_readable(name)
-        if name not in self._granted.filter:
-            message = f"column {name} of {self._contract.table} is sealed: no filter or order on it"
-            raise errors.dialect(errors.NO_RIGHT, message, code=Code.FORBIDDEN)
-        return f't."{name}"'
-
-    def _check_readable(self, name: str) -> None:
-        if name in self._granted.read:
-            return
-        if name not in self._contract.columns:
-            raise errors.dialect(errors.NO_COLUMN, f"column {self._contract.table}.{name} does not exist")
-        message = f"column {name} of {self._contract.table} may not be read by this caller for this purpose"
-        raise errors.dialect(errors.NO_RIGHT, message, code=Code.FORBIDDEN)
-
-    def _typed(self, rows: Rows) -> str:
-        return ", ".join(f'"{name}" {TYPES[self._contract.columns[name].type]}' for name in rows.columns)
+    def _typed(self, batch: Batch) -> str:
+        return ", ".join(f'"{name}" {TYPES[self._contract.columns[name].type]}' for name in batch.columns)
 
 
 def _quoted(names: list[str]) -> str:

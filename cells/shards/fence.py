@@ -4,6 +4,8 @@ Parameters: $1 subject id, $2 epoch of the decision; the statement inside uses $
 that waited for a cut sees the raised row when it goes on.
 """
 
+from collections.abc import Sequence
+
 HELD = """h AS MATERIALIZED (
   SELECT 1 AS held FROM domicile.home AS f
   WHERE f.subject_id = $1::uuid AND f.epoch = $2::bigint AND f.state = 'active'
@@ -12,13 +14,18 @@ HELD = """h AS MATERIALIZED (
 """The share lock on the subject's fence row, one row when it stands as decided. Every write must take rows FROM h."""
 
 
-def fenced_write(write: str, returned: str) -> str:
+def fenced_write(write: str | Sequence[str], returned: str) -> str:
     """One statement that writes under the fence: `write` takes its rows FROM h and ends in RETURNING, `returned` is made of `_w`.
 
-    Answers at least one row (held boolean, "row" text): not held means nothing was written; held with a null row means nothing matched.
+    Several writes, each FROM h, give back rows of one form. Answers at least one row (held boolean, "row" text): not held means nothing
+    was written; held with a null row means nothing matched.
     """
+    writes = [write] if isinstance(write, str) else write
+    named = ",\n".join(f"_w{number} AS (\n{one}\n)" for number, one in enumerate(writes))
+    together = " UNION ALL ".join(f"SELECT * FROM _w{number}" for number in range(len(writes)))  # noqa: S608 - names of ours
+    written = f"_w AS (\n{writes[0]}\n)" if len(writes) == 1 else f"{named},\n_w AS ({together})"
     return (
-        f"WITH {HELD},\n_w AS (\n{write}\n)\n"  # noqa: S608 - `write` is built from contracts' identifiers and parameters
+        f"WITH {HELD},\n{written}\n"  # noqa: S608 - writes are built from contracts' identifiers and parameters
         f"SELECT EXISTS (SELECT 1 FROM h) AS held, {returned} AS row FROM (VALUES (1)) AS _v LEFT JOIN _w ON true"
     )
 

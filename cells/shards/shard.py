@@ -3,7 +3,7 @@
 A shard that is down refuses its own subjects only. What may be asked of one that is up stands in `Open`.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -58,13 +58,15 @@ class Dsns(msgspec.Struct, frozen=True):
 class Open:
     """A shard in service."""
 
-    def __init__(self, *, cell: Pool, records: Pool, refused: Mapping[str, str], position: FeedSeq) -> None:
+    def __init__(self, *, cell: Pool, records: Pool, refused: Mapping[str, str], position: FeedSeq, mark: str) -> None:
         self.cell = cell
         self.records = records
         self.refused = refused
         """Tables that do not fit their contracts → why."""
         self.position = position
         """How far this shard has followed the feed."""
+        self.mark = mark
+        """What proves it."""
 
 
 class Shard:
@@ -97,10 +99,10 @@ class Shard:
                 refused = await live.regenerate(owner, self._contracts)
             async with self._pools() as (cell, records):
                 async with store.session(cell) as connection:
-                    position = await store.claim(connection, self.cell, self.id)
+                    position, mark = await store.claim(connection, self.cell, self.id)
                 await self._finish_cuts(cell, begun_s=0)
                 await self._load(cell)
-                self.up = Open(cell=cell, records=records, refused=refused, position=position)
+                self.up = Open(cell=cell, records=records, refused=refused, position=position, mark=mark)
                 self.tried = True
                 log.info("shard_open", shard=self.id, count=len(self._homes), seq=position)
                 yield self.up
@@ -170,11 +172,21 @@ class Shard:
         except LOST as exc:
             raise unreachable(self.id) from exc
 
-    async def fetch(self, sql: str, arguments: Sequence[Any]) -> list[asyncpg.Record]:
-        """Runs one statement as the records role. Raises ProblemError when the shard cannot be reached, asyncpg.PostgresError else."""
+    async def fetch(
+        self, sql: str, arguments: Sequence[Any], *, check: Callable[[Sequence[asyncpg.Record]], None] | None = None
+    ) -> list[asyncpg.Record]:
+        """Runs one statement as the records role. Raises ProblemError when the shard cannot be reached, asyncpg.PostgresError else.
+
+        `check` sees the rows before they stay: what it raises leaves nothing written.
+        """
         try:
             async with self.require().records.acquire(timeout=ACQUIRE_S_MAX) as connection:
-                return list(await connection.fetch(sql, *arguments))
+                if check is None:
+                    return list(await connection.fetch(sql, *arguments))
+                async with connection.transaction():
+                    rows = list(await connection.fetch(sql, *arguments))
+                    check(rows)
+                    return rows
         except asyncpg.QueryCanceledError:
             raise
         except LOST as exc:

@@ -26,7 +26,9 @@ import asyncpg
 from cells.records.body import inserted
 from cells.records.contracts import Contract, read_folder
 from cells.records.core import Bound, grant
-from cells.records.dialect import Returned, parse_query
+from cells.records.dialect import parse_query
+from cells.records.preferences import Returned
+from cells.records.ranges import Page
 from cells.records.statements import Builder, Statement
 from cells.shards import store
 from cells.shards.core import Home
@@ -194,7 +196,7 @@ async def statements(shard: Shard, dsns: Dsns, contract: Contract, number: int) 
     row = str(mint_subject_id())
     async with connect(dsns.records) as one:
         await one.execute(plain_insert, subject, row, "book", "1", "1200", "EUR")
-        fenced_read = builder.read(parse_query(f"id=eq.{row}"))
+        fenced_read = builder.read(parse_query(f"id=eq.{row}"), Page(limit=1000))
         cases: list[tuple[str, Callable[[], Statement]]] = [
             ("read, plain", lambda: Statement(plain_read, (subject, row, "1000"))),
             ("read, fenced", lambda: fenced_read),

@@ -128,3 +128,25 @@ async def records_stand(
                 yield built
     finally:
         await drop_database(server, name)
+
+
+async def fill(live: RecordsStand) -> RecordsStand:
+    """Five rows of the subject's, one of a stranger."""
+    await live.stored(
+        {"rank": 1, "body": "one, first", "total": 10, "price": 1.10, "done": True, "due": "2026-01-01T00:00:00Z"},
+        {"rank": 2, "body": 'a "quoted" b', "total": 20, "price": 2.5, "done": False, "due": "2026-02-01T00:00:00Z"},
+        {"rank": 3, "body": None, "total": None, "price": None, "done": False, "due": None},
+        {
+            "rank": 4,
+            "body": "two",
+            "total": 9007199254740993,
+            "price": 4,
+            "done": True,
+            "due": "2026-03-01T00:00:00+02:00",
+        },
+        {"rank": 5, "body": "", "total": -5, "price": 0.00, "done": False, "due": "2026-04-01T00:00:00Z"},
+    )
+    stranger = mint_subject_id()
+    await place(live.shard, stranger, 1)
+    await live.stored({"rank": 1, "body": "secret"}, subject=stranger, epoch=1)
+    return live

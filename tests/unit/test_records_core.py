@@ -7,7 +7,10 @@ import pytest
 from cells.records import body
 from cells.records.contracts import Contract, parse
 from cells.records.core import Bound, Grant, bind, grant
-from cells.records.dialect import Condition, Operator, Returned, parse_preferences, parse_query
+from cells.records.dialect import parse_query
+from cells.records.preferences import Returned, parse_preferences
+from cells.records.query import Condition, Operator, Path
+from cells.records.ranges import page
 from cells.records.statements import Builder
 from foundation.decision_header import Decision
 from foundation.problems import Problem, ProblemError
@@ -112,16 +115,18 @@ def test_a_decision_without_subject_actor_or_epoch_binds_nothing(missing: str) -
 def test_filters_are_read_as_written() -> None:
     query = parse_query("a=not.in.(1,%22x,y%22,)&b=is.NULL&c=eq.x.y&d=not.not.gt.5")
     assert query.where == (
-        Condition(column="a", operator=Operator.IN, values=("1", "x,y", ""), negated=True),
-        Condition(column="b", operator=Operator.IS, values=("null",)),
-        Condition(column="c", operator=Operator.EQ, values=("x.y",)),
-        Condition(column="d", operator=Operator.GT, values=("5",)),
+        Condition(path=Path("a"), operator=Operator.IN, values=("1", "x,y", ""), negated=True),
+        Condition(path=Path("b"), operator=Operator.IS, values=("null",)),
+        Condition(path=Path("c"), operator=Operator.EQ, values=("x.y",)),
+        Condition(path=Path("d"), operator=Operator.GT, values=("5",)),
     )
 
 
 def test_preferences_are_case_and_space_tolerant_where_they_are_known() -> None:
     found = parse_preferences(["return=representation, count=exact", "handling = lenient"])
-    assert (found.returned, found.applied) == (Returned.REPRESENTATION, ("return=representation", "handling=lenient"))
+    assert (found.returned, found.counted) == (Returned.REPRESENTATION, True)
+    assert found.applied(write=True) == "return=representation, count=exact, handling=lenient"
+    assert found.applied(write=False) == "count=exact, handling=lenient"
     assert parse_preferences([]).returned is Returned.MINIMAL
 
 
@@ -148,13 +153,14 @@ def test_every_statement_carries_the_fence_and_the_subject() -> None:
         assert "FOR SHARE OF f" in statement.sql
         assert "domicile.closing" in statement.sql
         assert "FROM h" in statement.sql or "USING h" in statement.sql
-    assert "live." in made.read(query).sql
-    assert "f.epoch = $2" in made.read(query).sql
+    assert "live." in made.read(query, page(query, 10)).sql
+    assert "f.epoch = $2" in made.read(query, page(query, 10)).sql
 
 
 def test_one_request_makes_one_text_whatever_its_values_are() -> None:
     """So that prepared statements are found again."""
-    one, two = (builder().read(parse_query(f"rank=eq.{value}&limit={value}")) for value in (1, 2))
+    queries = (parse_query(f"rank=eq.{value}&limit={value}") for value in (1, 2))
+    one, two = (builder().read(query, page(query, 10)) for query in queries)
     assert one.sql == two.sql
     assert one.arguments[2:] != two.arguments[2:]
 

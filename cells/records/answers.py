@@ -1,0 +1,97 @@
+"""Answers of the records API as PostgREST gives them: status, Content-Range, Preference-Applied, one object or an array. Pure."""
+
+from collections.abc import Sequence
+
+import msgspec
+from starlette.responses import Response
+
+from cells.records import errors, ranges
+from cells.records.media import Media
+from cells.records.preferences import Preferences, Returned
+from cells.records.ranges import Page
+from foundation.problems import Code, ProblemError
+
+
+class Found(msgspec.Struct, frozen=True, kw_only=True):
+    """Rows as JSON text. `total`: of a read, what the filters match, None where it was not counted; of a write, rows written."""
+
+    rows: Sequence[str]
+    total: int | None
+
+
+def check_single(number: int) -> None:
+    """Raises ProblemError (406) unless there is one row."""
+    if number != 1:
+        message = "Cannot coerce the result to a single JSON object"
+        details = f"The result contains {number} rows"
+        raise errors.dialect(errors.SINGULAR, message, code=Code.NOT_ACCEPTABLE, details=details)
+
+
+def check_written(number: int, preferences: Preferences, media: Media) -> ProblemError | None:
+    """Why a write of so many rows must not stay, or None."""
+    most = preferences.affected_max
+    if most is not None and number > most:
+        message = "Query result exceeds max-affected preference constraint"
+        return errors.dialect(errors.AFFECTED, message, details=f"The query affects {number} rows")
+    if not media.single:
+        return None
+    try:
+        check_single(number)
+    except ProblemError as exc:
+        return exc
+    return None
+
+
+def read_head(
+    page: Page, number: int, total: int | None, preferences: Preferences, media: Media
+) -> tuple[int, dict[str, str]]:
+    """Status and headers of a read of `number` rows. Raises ProblemError."""
+    if media.single:
+        check_single(number)
+    status = ranges.status(page, number, total)
+    headers = {"cache-control": "no-store", "content-range": ranges.content_range(page, number, total)}
+    applied = preferences.applied(write=False)
+    if applied:
+        headers["preference-applied"] = applied
+    return status, headers
+
+
+def read(page: Page, found: Found, preferences: Preferences, media: Media) -> Response:
+    """Raises ProblemError."""
+    status, headers = read_head(page, len(found.rows), found.total, preferences, media)
+    document = found.rows[0] if media.single else f"[{','.join(found.rows)}]"
+    return Response(document, status_code=status, media_type=media.content_type, headers=headers)
+
+
+def head(page: Page, found: Found, preferences: Preferences, media: Media) -> Response:
+    """A read without its body, for which rows were counted only. Raises ProblemError."""
+    all_rows = found.total or 0
+    number = max(0, min(page.limit, all_rows - page.offset))
+    status, headers = read_head(page, number, all_rows if preferences.counted else None, preferences, media)
+    answer = Response(status_code=status, media_type=media.content_type, headers=headers)
+    # The length of what GET would answer is not known here (RFC 9110 section 8.6).
+    del answer.headers["content-length"]
+    return answer
+
+
+def written(method: str, table: str, found: Found, preferences: Preferences, media: Media) -> Response:
+    """The answer to POST, PATCH and DELETE; Content-Range where a count was asked for."""
+    headers = {"cache-control": "no-store"}
+    applied = preferences.applied(write=True)
+    if applied:
+        headers["preference-applied"] = applied
+    if preferences.counted:
+        number = found.total or 0
+        rows = f"0-{number - 1}" if method == "PATCH" and number else "*"
+        headers["content-range"] = f"{rows}/{number}"
+    created = method == "POST"
+    match preferences.returned:
+        case Returned.REPRESENTATION:
+            document = found.rows[0] if media.single else f"[{','.join(found.rows)}]"
+            status = 201 if created else 200
+            return Response(document, status_code=status, media_type=media.content_type, headers=headers)
+        case Returned.HEADERS_ONLY if created and len(found.rows) == 1:
+            headers["location"] = f"/records/{table}?id=eq.{msgspec.json.decode(found.rows[0])['id']}"
+        case _:
+            pass
+    return Response(status_code=201 if created else 204, headers=headers)
