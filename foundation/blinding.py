@@ -6,10 +6,10 @@ that no two triples share an encoding. A keyring holds the live keys; the first 
 
 import base64
 import hashlib
-import unicodedata
 
 import msgspec
 
+from foundation.identifiers import Identifier, IdentifierKind, parse
 from foundation.mute import Secret
 from foundation.words import LookupKey
 
@@ -18,7 +18,7 @@ _DIGEST_BYTES = 24
 
 LOGIN = "login"
 """Kind of an issuer + sub pair; the namespace is the issuer."""
-EMAIL = "email"
+EMAIL = IdentifierKind.EMAIL.value
 """Kind of an e-mail alias; the namespace is the product."""
 
 
@@ -36,6 +36,8 @@ class Blinder:
         for key in keys:
             if len(key.key.reveal()) != KEY_BYTES:
                 raise ValueError(f"blinding key {key.kid} is not {KEY_BYTES} bytes long")
+        self.kids = tuple(key.kid for key in keys)
+        """Which key each lookup key of an answer was made under, in the same order."""
         self._keys = tuple(key.key.reveal() for key in keys)
 
     def blind(self, namespace: str, kind: str, value: str) -> tuple[LookupKey, ...]:
@@ -46,14 +48,12 @@ class Blinder:
     def login(self, issuer: str, sub: str) -> tuple[LookupKey, ...]:
         return self.blind(issuer, LOGIN, sub)
 
+    def alias(self, identifier: Identifier) -> tuple[LookupKey, ...]:
+        return self.blind(identifier.namespace, identifier.kind.value, identifier.value.reveal())
+
     def email(self, address: str) -> tuple[LookupKey, ...]:
-        return self.blind("product", EMAIL, normalise_email(address))
-
-
-def normalise_email(address: str) -> str:
-    """Trimmed, composed (Unicode NFC) and in lower case. Two addresses that may be two mailboxes stay two: neither dots, tags nor
-    letters such as sharp s are folded."""
-    return unicodedata.normalize("NFC", address.strip().lower())
+        """Raises MalformedIdentifier."""
+        return self.alias(parse(IdentifierKind.EMAIL, address))
 
 
 def _prefixed(part: str) -> bytes:

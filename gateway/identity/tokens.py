@@ -11,6 +11,7 @@ import msgspec
 
 from foundation.blinding import Blinder
 from foundation.clock import Clock
+from foundation.identifiers import MalformedIdentifier
 from foundation.tokens import JwksUnavailable, TokenRefused
 from foundation.words import LookupKey
 
@@ -97,13 +98,22 @@ class Identities:
 
 def identity_of(claims: dict[str, Any], blinder: Blinder, now: float) -> Identity:
     """Blinds verified claims. Pure."""
-    email = claims.get("email")
-    verified = claims.get("email_verified") is True and isinstance(email, str) and bool(email)
     return Identity(
         login=blinder.login(claims["iss"], claims["sub"]),
-        email=blinder.email(str(email)) if verified else (),
+        email=_email_keys(claims, blinder),
         until=min(float(claims["exp"]), now + REMEMBERED_S_MAX),
     )
+
+
+def _email_keys(claims: dict[str, Any], blinder: Blinder) -> tuple[LookupKey, ...]:
+    """None for an address that the issuer did not verify, or that is none."""
+    email = claims.get("email")
+    if claims.get("email_verified") is not True or not isinstance(email, str):
+        return ()
+    try:
+        return blinder.email(email)
+    except MalformedIdentifier:
+        return ()
 
 
 def bearer(authorization: bytes) -> str | None:

@@ -7,7 +7,7 @@ import json
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from foundation.blinding import Blinder, BlindingKey, normalise_email
+from foundation.blinding import Blinder, BlindingKey
 from foundation.clock import ManualClock
 from foundation.mute import Secret
 from foundation.tasks import Backoff
@@ -44,18 +44,6 @@ def test_lookup_keys_are_well_formed_and_one_per_live_key(triple: tuple[str, str
     assert older == Blinder((KEY,)).blind(*triple)[0]
     assert newest != older
     assert parse_lookup_key(newest) == newest
-
-
-@given(texts, st.sampled_from(["", " ", "\t", "\n "]))
-def test_an_address_is_the_same_whatever_its_case_and_blanks(text: str, blank: str) -> None:
-    assert normalise_email(blank + text + blank) == normalise_email(text)
-    assert normalise_email(normalise_email(text)) == normalise_email(text).strip()
-
-
-def test_addresses_that_may_be_two_mailboxes_stay_two_and_one_written_two_ways_is_one() -> None:
-    assert normalise_email("stra\u00dfe@example.de") != normalise_email("strasse@example.de")
-    assert normalise_email("a.b+c@example.de") != normalise_email("ab@example.de")
-    assert normalise_email("Ren\u00e9@Example.FR") == normalise_email("rene\u0301@example.fr")
 
 
 json_values = st.recursive(

@@ -80,7 +80,7 @@ def test_a_long_promise_goes_on_under_its_own_beginning() -> None:
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (("resolve", "--email", "nobody"), "an address such as"),
+        (("resolve", "--email", "nobody"), "name@domain"),
         (("resolve", "--issuer", "nowhere", "--sub", "a"), "takes a region (eu"),
         (("freeze", SUBJECT, "--reason", " "), "says why"),
         (("epoch", SUBJECT, "--reason", "two\nlines"), "says why"),

@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from deploy.local.layout import Paths
+from foundation.identifiers import MalformedIdentifier
 from foundation.settings import SettingsError
 from foundation.words import LookupKey, MalformedWord, SubjectId, parse_lookup_key, parse_slug, parse_subject_id
 from gateway.cli import truth
@@ -67,8 +68,6 @@ def resolve(
         raise click.UsageError("--issuer and --sub go together")
     if not (asked or sub or email):
         raise click.UsageError("say whom: --issuer and --sub, --email, or --key")
-    if email is not None and "@" not in email:
-        raise click.UsageError("--email takes an address such as a@example.org")
     if sub is not None or email is not None:
         asked += _blinded(reach, issuer, sub, email, blinding_keyring)
     found = Directory(reach).post("/resolve", {"keys": asked})
@@ -95,7 +94,10 @@ def _blinded(
         raise click.UsageError("identifiers are blinded here: --blinding-keyring FILE, or ask by --key")
     blinder = blinder_of(keyring)
     asked = blinder.login(_issuer(issuer, regions), sub) if issuer is not None and sub is not None else []
-    return [*asked, *(blinder.email(email) if email is not None else ())]
+    try:
+        return [*asked, *(blinder.email(email) if email is not None else ())]
+    except MalformedIdentifier as exc:
+        raise click.UsageError(f"--email: {exc}") from exc
 
 
 def _issuer(named: str, regions: dict[str, dict[str, str]]) -> str:
