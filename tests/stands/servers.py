@@ -1,6 +1,7 @@
 """Servers for tests: ports of loopback, programs that run while a block does, ASGI applications on a real server."""
 
 import contextlib
+import secrets
 import socket
 import subprocess
 from collections.abc import AsyncIterator, Iterator
@@ -9,11 +10,16 @@ from typing import Any
 import uvicorn
 from starlette.types import ASGIApp
 
+PORTS = range(10_000, 32_000)
+"""Below those that systems give to connections and to whoever binds port 0, so that none of these takes a port that is to be bound soon."""
+
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port that nobody listens on, to be bound soon."""
+    while True:
+        port = PORTS[secrets.randbelow(len(PORTS))]
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 def listens(port: int) -> bool:
