@@ -395,3 +395,28 @@ def test_very_many_services_with_mistakes_end_the_comparing() -> None:
     found = mistakes(BARE + services)
     assert len(found) <= 201
     assert "services.s0.hosts: names no hosts for cell eu-de" in found[0]
+
+
+@pytest.mark.parametrize("purpose", ["sael", "sales", "resale"])
+def test_a_purpose_that_is_nearly_a_prohibited_one_is_a_mistake(purpose: str) -> None:
+    (found,) = mistakes(
+        policy_with(
+            (
+                'jobs = { verbs = ["read"], purpose = "service" }',
+                f'jobs = {{ verbs = ["read"], purpose = "{purpose}" }}',
+            )
+        )
+    )
+    assert f"services.orders.jobs.purpose: is '{purpose}'; write sale" in found
+
+
+@pytest.mark.parametrize("purpose", ["sale", "service", "salary", "analytics"])
+def test_other_purposes_are_the_operators_own(purpose: str) -> None:
+    load(
+        policy_with(
+            (
+                'jobs = { verbs = ["read"], purpose = "service" }',
+                f'jobs = {{ verbs = ["read"], purpose = "{purpose}" }}',
+            )
+        )
+    )

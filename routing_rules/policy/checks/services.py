@@ -5,7 +5,7 @@ import re
 from foundation.words import RECORDS, CellId, ServiceId, Verb
 from routing_rules.hints import shown
 from routing_rules.pack import Pack
-from routing_rules.policy.checks.words import check_tags, check_word
+from routing_rules.policy.checks.words import check_purpose, check_tags
 from routing_rules.policy.draft import Draft
 from routing_rules.policy.key_lines import Path
 from routing_rules.policy.mistakes import Mistakes
@@ -20,12 +20,12 @@ def check_services(draft: Draft, pack: Pack, mistakes: Mistakes) -> None:
         if mistakes.full:  # every service is compared with every cell
             return
         at: Path = ("services", name)
-        check_word(service.purpose, (*at, "purpose"), "a purpose", mistakes)
+        check_purpose(service.purpose, (*at, "purpose"), pack, mistakes)
         check_tags(service.tags, (*at, "tags"), pack, mistakes)
         _check_routes(name, service, mistakes)
         _check_hosts(service, at, draft, mistakes)
         if service.jobs is not None:
-            check_word(service.jobs.purpose, (*at, "jobs", "purpose"), "a purpose", mistakes)
+            check_purpose(service.jobs.purpose, (*at, "jobs", "purpose"), pack, mistakes)
             if Verb.SIGNUP in service.jobs.verbs:
                 mistakes.add((*at, "jobs", "verbs"), "a job reads or writes; it signs nobody up")
     _check_records(draft, mistakes)

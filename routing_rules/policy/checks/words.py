@@ -1,10 +1,11 @@
 """Words that several tables use: countries and their parts, regimes, tags, purposes, weights. Each check adds its own mistakes. Pure."""
 
+import difflib
 import re
 from collections.abc import Iterable
 
 from foundation.words import Country, JurisdictionId
-from routing_rules.hints import shown
+from routing_rules.hints import SHOWN_CHARS_MAX, shown
 from routing_rules.pack import Jurisdiction, Kind, Pack
 from routing_rules.policy.key_lines import Path
 from routing_rules.policy.mistakes import Mistakes
@@ -12,6 +13,7 @@ from routing_rules.policy.tables import WEIGHT_MAX
 
 _WORD = re.compile(r"[a-z][a-z0-9_-]*\Z")
 _SUBDIVISION = re.compile(r"[A-Z]{2}-[A-Z0-9]{1,3}\Z")
+_NEARLY = 0.75
 LIVED_UNDER = (Kind.STATE, Kind.BLOC, Kind.SUBDIVISION)
 """Kinds of jurisdictions that people live under; the others follow an entity, or own what nothing is known of."""
 
@@ -66,6 +68,17 @@ def check_tags(tags: Iterable[str], at: Path, pack: Pack, mistakes: Mistakes) ->
 def check_word(word: str, at: Path, what: str, mistakes: Mistakes) -> None:
     if not _WORD.match(word):
         mistakes.add(at, f"is {shown(word)}; {what} is lower-case letters, digits, - and _")
+
+
+def check_purpose(purpose: str, at: Path, pack: Pack, mistakes: Mistakes) -> None:
+    """Purposes are the operator's own words, but one that is nearly a word that a prohibition names would pass it by."""
+    check_word(purpose, at, "a purpose", mistakes)
+    named = {deny.purpose for deny in pack.denies if deny.purpose is not None}
+    meant = difflib.get_close_matches(purpose[:SHOWN_CHARS_MAX], sorted(named), n=1, cutoff=_NEARLY)
+    if meant and purpose not in named:
+        mistakes.add(
+            at, f"is {shown(purpose)}; write {meant[0]}, of which prohibitions speak, or a word that is less like it"
+        )
 
 
 def check_weight(weight: float, at: Path, mistakes: Mistakes) -> None:
