@@ -20,7 +20,7 @@ tour: $(READY) ## Install, start the stack, play the tour, end; exits with the t
 	@$(BIN)/domicile up --tour-and-exit
 
 test: $(READY_DEV) ## Run the tests on real Postgres and Valkey
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 oracle: $(READY_DEV) ## Hold the law's engine to the tests' second implementation on 200,000 questions (a minute or two)
 	@$(BIN)/python -m tests.oracle

@@ -1,9 +1,10 @@
-"""Real servers for tests: one Postgres and one Valkey a session, on free ports; a fresh database a test."""
+"""Real servers for tests: one Postgres and one Valkey a session (of each worker), on free ports; a fresh database a test."""
 
 import secrets
 import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,21 @@ from foundation.mute import Secret
 from foundation.postgres import connect
 from tests.stands.servers import free_port, listens, running
 from tests.stands.waiting import wait_for
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """How tests are shared out over processes (`make test`)."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByModule(LoadFileScheduling):
+        """A module's tests stay together, so that its stand is started once; those that run whole stacks never run beside each other."""
+
+        def _split_scope(self, nodeid: str) -> str:
+            folder = "tests/acceptance/"
+            return folder if nodeid.startswith(folder) else super()._split_scope(nodeid)
+
+    return ByModule(config, log)
 
 
 @pytest.fixture(scope="session")
