@@ -1,7 +1,7 @@
 # Everything runs from .venv, which is made from the locks. `make help` lists what there is.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help run tour test oracle check bench docs clean
+.PHONY: help run tour test oracle fuzz check bench docs clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -24,6 +24,9 @@ test: $(READY_DEV) ## Run the tests on real Postgres and Valkey
 
 oracle: $(READY_DEV) ## Hold the law's engine to the tests' second implementation on 200,000 questions (a minute or two)
 	@$(BIN)/python -m tests.oracle
+
+fuzz: $(READY_DEV) ## Ask the records API 50,000 hostile requests (some minutes; HOSTILE_SEED=N asks others)
+	@HOSTILE_REQUESTS=$${HOSTILE_REQUESTS:-50000} $(BIN)/python -m pytest -q -s tests/integration/test_records_hostile.py
 
 check: $(READY_DEV) ## Style, types, layers
 	$(BIN)/ruff check .
