@@ -14,6 +14,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from directory import openapi
+from directory.bulk import api as bulk_api
 from directory.database import DatabaseUnavailable, translated
 from directory.feed import api as feed_api
 from directory.feed.commits import Commits
@@ -119,6 +120,7 @@ def operations(services: Services) -> list[Operation]:
         *feed_api.operations(services),
         *rules_api.operations(services),
         *registry_api.operations(services),
+        *bulk_api.operations(services),
     ]
 
 

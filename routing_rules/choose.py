@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TypeAlias, TypeVar
 
+import msgspec
+
 from foundation.words import CellId, ShardId, SubjectId
 from routing_rules.policy import Cell
 from routing_rules.rules import Rules
@@ -36,6 +38,28 @@ def choose(
     `among` narrows to cells that the caller may place in, `shares` to those that take new subjects just now; None when that leaves
     none. Neither ever widens what is allowed.
     """
+    return candidates(allowed, rules, among=among, shares=shares).choose(subject_id)
+
+
+class Candidates(msgspec.Struct, frozen=True):
+    """Who may be chosen: `cells` with their weights, each with the weights of its `shards`. The same for everybody of the same facts."""
+
+    cells: dict[CellId, float]
+    shards: dict[CellId, dict[ShardId, float]]
+
+    def choose(self, subject_id: SubjectId) -> tuple[CellId, ShardId] | None:
+        """None where there is no cell. Who is the only one is taken without drawing."""
+        cell = next(iter(self.cells)) if len(self.cells) == 1 else heaviest(subject_id, self.cells)
+        if cell is None:
+            return None
+        shard = heaviest(f"{cell}/{subject_id}", self.shards[cell])
+        return None if shard is None else (cell, shard)
+
+
+def candidates(
+    allowed: Allowed, rules: Rules, *, among: frozenset[CellId] | None = None, shares: Shares = _POLICYS
+) -> Candidates:
+    """Of the allowed cells those that take new subjects, with their shards that do."""
     cells = rules.policy.cells
     shards = {
         name: open_shards(name, cells[name], shares)
@@ -43,11 +67,7 @@ def choose(
         if name in cells and (among is None or name in among)
     }
     weights = {name: shares.get((name, None), cells[name].weight) for name, taking in shards.items() if taking}
-    cell = heaviest(subject_id, {name: weight for name, weight in weights.items() if weight > 0})
-    if cell is None:
-        return None
-    shard = heaviest(f"{cell}/{subject_id}", shards[cell])
-    return None if shard is None else (cell, shard)
+    return Candidates({name: weight for name, weight in weights.items() if weight > 0}, shards)
 
 
 def open_shards(name: CellId, cell: Cell, shares: Shares) -> dict[ShardId, float]:

@@ -2,13 +2,15 @@
 
 import msgspec
 
+from directory.bulk.answers import AcknowledgedPart, Part, PartsAnswer, SettledPart
 from directory.client.remote import DirectoryUnavailable, HttpDirectory
 from directory.placement.answers import AckRequest, PlacedAnswer, PlaceRequest
 from foundation.problems import Code, Problem
-from foundation.words import Epoch, SubjectId
+from foundation.words import CellId, Epoch, ShardId, SubjectId
 
 PLACE_S_MAX = 4.0
 ACK_S_MAX = 2.0
+PART_S_MAX = 10.0
 
 
 class CellDirectory(HttpDirectory):
@@ -24,6 +26,24 @@ class CellDirectory(HttpDirectory):
         if response.status_code in (404, 409):
             return False
         raise DirectoryUnavailable(f"status-{response.status_code}")
+
+    async def waiting_parts(self, cell: CellId, shard: ShardId) -> PartsAnswer:
+        """Parts of imports whose fences are to be raised. Raises DirectoryUnavailable."""
+        return await self._ask(
+            "GET", f"/v1/bulk/parts/waiting?cell={cell}&shard={shard}", PartsAnswer, timeout_s=PART_S_MAX
+        )
+
+    async def part(self, number: int) -> Part:
+        """Raises DirectoryUnavailable."""
+        return await self._ask("GET", f"/v1/bulk/parts/{number}", Part, timeout_s=PART_S_MAX)
+
+    async def acknowledge_part(self, number: int) -> AcknowledgedPart:
+        """Raises DirectoryUnavailable."""
+        return await self._ask("POST", f"/v1/bulk/parts/{number}/ack", AcknowledgedPart, timeout_s=PART_S_MAX)
+
+    async def settle_part(self, number: int) -> None:
+        """Raises DirectoryUnavailable."""
+        await self._ask("POST", f"/v1/bulk/parts/{number}/settled", SettledPart, timeout_s=PART_S_MAX)
 
     async def place(self, asked: PlaceRequest, *, idempotency_key: str) -> PlacedAnswer | Problem:
         """The new placement (active, or still reserved), or the directory's refusal. Raises DirectoryUnavailable."""

@@ -5,13 +5,14 @@ import asyncio
 import asyncpg
 
 from cells.service.directory import CellDirectory
+from cells.service.imports import Imports
 from cells.shards import store
 from cells.shards.core import Home, fence_for, latest_by_subject
 from cells.shards.homes import Homes
 from cells.shards.shard import FAULTS, Open, Shard
 from directory.client.remote import DirectoryUnavailable
 from directory.feed.client import Feed, FeedReader, Page
-from directory.placement.core import PlacementEvent, State
+from directory.placement.core import BulkEvent, PlacementEvent, State
 from foundation import logs
 from foundation.postgres import MigrationError
 from foundation.tasks import Backoff
@@ -38,6 +39,7 @@ class ShardWorker:
         self._homes = homes
         self._directory = directory
         self._unsaved = 0
+        self._imports = Imports(shard, homes, directory)
 
     async def run(self) -> None:
         """For ever. A fault of the database is logged and tried again; anything else ends the process."""
@@ -57,6 +59,7 @@ class ShardWorker:
     async def _serve(self, opened: Open) -> None:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._recheck(), name=f"recheck {self.shard.id}")
+            group.create_task(self._imports.run(opened), name=f"imports {self.shard.id}")
             await self._follow(opened)
 
     async def _recheck(self) -> None:
@@ -82,6 +85,8 @@ class ShardWorker:
 
     async def _apply(self, opened: Open, page: Page) -> bool:
         """Raises the fences that the page asks for, different subjects side by side. True if any concerned this shard."""
+        if any(isinstance(event, BulkEvent) for event in page.events):
+            self._imports.wake.set()
         events = latest_by_subject(event for event in page.events if isinstance(event, PlacementEvent))
         # A subject that nobody in this cell knows has no fence row here; of the others the database says whose they are.
         known = [subject for subject in events if self._homes.get(subject) is not None]

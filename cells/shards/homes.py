@@ -52,6 +52,13 @@ class Homes:
         self._changed = asyncio.Event()
         return True
 
+    def put_new(self, subject: SubjectId, home: Home) -> None:
+        """The same for a subject that may be unknown so far: then there is nobody to tell, since nothing is held of it anywhere."""
+        if subject in self._homes:
+            self.put(subject, home)
+        else:
+            self._homes[subject] = home
+
     def after(self, number: int) -> Changes:
         """The changes that followed `number`, at most CHANGES_PAGE of them."""
         oldest = self._log[0][0] - 1 if self._log else self.newest

@@ -155,6 +155,10 @@ class Shard:
         self._homes.put(subject, home)
         return raised
 
+    def now(self) -> float:
+        """Unix seconds, for events of what is done on this shard."""
+        return self._clock.unix_s()
+
     async def record(self, events: Sequence[Event]) -> None:
         """Records events durably. Raises ProblemError when the shard cannot be reached."""
         try:

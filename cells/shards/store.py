@@ -4,7 +4,7 @@ The cut: a row in `closing` is committed first, so that new writers stand aside;
 of writers already inside, and the closing row goes with it.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import asyncpg
@@ -68,6 +68,14 @@ WHERE f.epoch < excluded.epoch
    OR (f.epoch = excluded.epoch AND f.state IN ('reserved', 'moving_in')
        AND excluded.state NOT IN ('reserved', 'moving_in', 'moved'))
 RETURNING f.epoch
+"""
+
+# purpose: raise the fences of subjects that nobody has written under yet, in the order of their ids; those that stand as high stay
+RAISE_NEW = """
+INSERT INTO domicile.home AS f (subject_id, epoch, state, services)
+SELECT id, epoch, $3, $4 FROM unnest($1::uuid[], $2::bigint[]) AS m(id, epoch) ORDER BY id
+ON CONFLICT (subject_id) DO UPDATE SET state = excluded.state, services = excluded.services
+WHERE f.epoch = excluded.epoch AND f.state = 'reserved' AND excluded.state = 'active'
 """
 
 # purpose: let writers in again under the raised fence
@@ -145,6 +153,17 @@ async def raise_fence(pool: Pool, subject: SubjectId, home: Home, event: Event) 
             if raised is not None:
                 await OUTBOX.append(connection, event)
     return raised is not None
+
+
+async def raise_new(
+    pool: Pool, members: Sequence[tuple[SubjectId, Epoch]], state: State, services: Sequence[ServiceId], event: Event
+) -> None:
+    """Fences of newly imported subjects, reserved or active under the epoch of their import. No cut is needed: under a lower epoch
+    nobody could write, and a fence that went higher stays. Idempotent; `event` is recorded with the change. Raises asyncpg errors."""
+    ids, epochs = [one for one, _ in members], [epoch for _, epoch in members]
+    async with session(pool) as connection, connection.transaction():
+        await connection.execute(RAISE_NEW, ids, epochs, state.value, list(services))
+        await OUTBOX.append(connection, event)
 
 
 async def unfinished(pool: Pool, shard: ShardId, *, begun_s: float) -> list[tuple[SubjectId, Home]]:

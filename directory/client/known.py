@@ -24,6 +24,8 @@ SHAPES_MAX = 65_536
 KEYS_OF_ONE_MAX = 64
 
 _Shape: TypeAlias = tuple[CellId, ShardId, State, tuple[ServiceId, ...], Facts]
+_VOID = 0
+"""The shape of a row that says nothing any more: its subject and keys are as if they were not held, until it is written again."""
 
 
 class KnownPlacements:
@@ -42,7 +44,7 @@ class KnownPlacements:
         self._keys_of: list[LookupKey | tuple[LookupKey, ...]] = []
         self._index = array("I", bytes(4 * (self._mask + 1)))  # 0 = free, else row number + 1
         self._rows = bytearray()
-        self._shapes: list[_Shape] = []
+        self._shapes: list[_Shape | None] = [None]
         self._shape_numbers: dict[_Shape, int] = {}
         self._hand = 0
 
@@ -60,12 +62,15 @@ class KnownPlacements:
         row = self._index[self._find(subject_id.encode())] - 1
         return None if row < 0 else self._placement(row)
 
-    def _placement(self, row: int) -> Placement:
+    def _placement(self, row: int) -> Placement | None:
         start = row * _ROW_BYTES
         subject_id, epoch, number, seen = _ROW.unpack_from(self._rows, start)
+        shape = self._shapes[number]
+        if shape is None:
+            return None
         if not seen:
             self._rows[start + _SEEN] = 1
-        cell, shard, state, services, facts = self._shapes[number]
+        cell, shard, state, services, facts = shape
         return Placement(
             subject_id=subject_id.decode(),
             cell=cell,
@@ -100,6 +105,12 @@ class KnownPlacements:
         if held:
             self.put(placement)
         return held
+
+    def void(self, subject_id: SubjectId) -> None:
+        """What is held of the subject is not known to be true any more; its row keeps its place."""
+        row = self._index[self._find(subject_id.encode())] - 1
+        if row >= 0:
+            _WRITTEN.pack_into(self._rows, row * _ROW_BYTES, subject_id.encode(), 0, _VOID)
 
     def forget_key(self, key: LookupKey) -> bool:
         """Whether the key was held. The subject stays."""

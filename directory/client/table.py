@@ -8,18 +8,22 @@ Rules that this class keeps, whatever the order in which answers arrive:
 3. An answer from ahead of `position` is believed at once, and marked: events up to its number do not change that id any more.
 4. An answer asked for under an earlier `generation` (before a reset) is never believed: it may be of another history.
 5. Absences obey the same rules, are fewer, and live shorter.
+6. A bulk event may have touched any absence and any reservation, and nothing else: those held are forgotten, and answers as of an
+   earlier number are not believed.
 """
 
 import enum
 from collections import deque
 
 from directory.client.known import KnownPlacements
-from directory.placement.core import FeedEvent, Placement, PlacementEvent
+from directory.placement.core import BulkEvent, FeedEvent, Placement, PlacementEvent, State
 from foundation.words import FeedSeq, LookupKey, SubjectId
 
 RING_EVENTS_MAX = 65_536
 RING_IDS_OF_ONE_MAX = 256
 _MARKS_PRUNED_AT = 4096
+RESERVED_MAX = 65_536
+"""Reservations held at a time; they settle within moments, so more means that something is wrong: all is dropped and learnt anew."""
 MARKS_MAX = 262_144
 """Answers from ahead of the feed that are kept; while the feed stands still, further ones are passed on and not kept."""
 
@@ -58,6 +62,7 @@ class PlacementTable:
         self._absences: dict[AnyId, float] = {}  # id -> when it stops being believed
         self._absences_max = absences_max
         self._absent_s = absent_s
+        self._reserved: set[SubjectId] = set()  # whose placements are held as reserved
         self._ring: deque[tuple[FeedSeq, tuple[AnyId, ...]]] = deque()
         self._ring_events_max = ring_events_max
         self._ring_floor = FeedSeq(0)  # the ring knows what events in (floor, position] touched
@@ -72,6 +77,7 @@ class PlacementTable:
         self.position = self._ring_floor = position
         self._known.clear()
         self._absences.clear()
+        self._reserved.clear()
         self._ring.clear()
         self._touched.clear()
         self._ahead.clear()
@@ -130,7 +136,7 @@ class PlacementTable:
         current = self._subject_as_of(answer, as_of)
         if current is None:
             return OVERTAKEN
-        self._known.put(current, key)
+        self._put(current, key)
         self._absences.pop(key, None)
         self._absences.pop(current.subject_id, None)
         self._mark(key, as_of)
@@ -150,7 +156,7 @@ class PlacementTable:
         if answer is ABSENT:
             self._remember_absence(subject_id, as_of, now_s)
             return ABSENT
-        self._known.put(answer)
+        self._put(answer)
         self._absences.pop(subject_id, None)
         self._mark(subject_id, as_of)
         return answer
@@ -182,6 +188,10 @@ class PlacementTable:
         if event.seq != self.position + 1:
             raise ValueError(f"event {event.seq} does not follow position {self.position}")
         self.position = event.seq
+        if isinstance(event, BulkEvent):
+            self._sweep(event.seq)
+            self._prune_marks()
+            return
         touched: tuple[AnyId, ...] = ()
         if isinstance(event, PlacementEvent):
             touched = (event.placement.subject_id, *event.keys_removed, *event.keys_added)
@@ -193,9 +203,9 @@ class PlacementTable:
         placement, seq = event.placement, event.seq
         newer_subject = self._ahead.get(placement.subject_id, 0) > seq
         was_absent = self._absences.pop(placement.subject_id, None) is not None if not newer_subject else False
-        held = self._known.replace(placement) if not newer_subject else False
+        held = self._replace(placement) if not newer_subject else False
         if was_absent and not held:
-            self._known.put(placement)
+            self._put(placement)
         for key in event.keys_removed:
             if self._ahead.get(key, 0) < seq and self._known.forget_key(key):
                 self._remember_absence(key, seq, now_s)
@@ -204,14 +214,47 @@ class PlacementTable:
                 continue
             asked_for = self._absences.pop(key, None) is not None or self._known.forget_key(key)
             if (asked_for or held) and not newer_subject:
-                self._known.put(placement, key)
+                self._put(placement, key)
+
+    def _put(self, placement: Placement, key: LookupKey | None = None) -> None:
+        self._known.put(placement, key)
+        self._note(placement)
+
+    def _replace(self, placement: Placement) -> bool:
+        held = self._known.replace(placement)
+        if held:
+            self._note(placement)
+        return held
+
+    def _note(self, placement: Placement) -> None:
+        """Keeps the list of who is held as reserved."""
+        if placement.state is not State.RESERVED:
+            self._reserved.discard(placement.subject_id)
+            return
+        if len(self._reserved) >= RESERVED_MAX:
+            self._known.clear()
+            self._reserved.clear()
+            return
+        self._reserved.add(placement.subject_id)
+
+    def _sweep(self, seq: FeedSeq) -> None:
+        """Rule 6."""
+        for subject_id in self._reserved:
+            self._known.void(subject_id)
+        self._reserved.clear()
+        self._absences.clear()
+        self._empty_ring(seq)
+
+    def _empty_ring(self, seq: FeedSeq) -> None:
+        """Answers from before `seq` are not believed from here on."""
+        self._ring.clear()
+        self._touched.clear()
+        self._ring_floor = seq
 
     def _turn_ring(self, seq: FeedSeq, touched: tuple[AnyId, ...]) -> None:
         if len(touched) > RING_IDS_OF_ONE_MAX:
             # One event that touches so much empties the ring instead of filling it: answers from before are asked for again.
-            self._ring.clear()
-            self._touched.clear()
-            self._ring_floor = seq
+            self._empty_ring(seq)
             return
         self._ring.append((seq, touched))
         for id_ in touched:

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from directory.database import session
-from directory.placement.core import Placement
+from directory.placement.core import BulkPart, Placement, State
 from directory.registry.core import Stated
 from foundation.postgres import Connection, Pool
 from foundation.words import FeedSeq, LookupKey, RulesDigest, SubjectId
@@ -73,6 +73,21 @@ async def append_rules(tx: Connection, digest: RulesDigest) -> FeedSeq:
     if seq is None:
         raise RuntimeError("the feed's counter row is missing")
     return seq
+
+
+async def append_bulk(
+    tx: Connection,
+    state: State,
+    job: str,
+    batch: int,
+    parts: tuple[BulkPart, ...],
+    *,
+    under: RulesDigest | None = None,
+    registry: FeedSeq | None = None,
+) -> FeedSeq | None:
+    """Appends that the subjects of these parts are in `state` now. None when rules other than `under` or another registry hold by now."""
+    body = {"kind": "bulk", "state": state, "job": job, "batch": batch, "parts": parts}
+    return await _append(tx, body, None, under, registry)
 
 
 async def append_registry(tx: Connection, entry: Stated) -> FeedSeq:

@@ -129,7 +129,7 @@ class Changes:
 
     async def place(self, new: NewSubject, repeat: Repeat | None) -> Done | Taken | Repeated | RulesMoved:
         """Reserves a subject with all its keys, or does nothing. Raises DatabaseUnavailable."""
-        facts_id = await self._facts_id(new.facts)
+        facts_id = await self.facts_id(new.facts)
         try:
             async with transaction(self._pool) as tx:
                 return await self._place(tx, new, facts_id, repeat)
@@ -191,7 +191,7 @@ class Changes:
         self, subject_id: SubjectId, request: Request, anew: Anew, *, actor: str, reason: str
     ) -> Done | Problem | RulesMoved:
         """The same with other services and what follows from them, or nothing when other rules hold. Raises DatabaseUnavailable."""
-        facts_id = await self._facts_id(anew.facts)
+        facts_id = await self.facts_id(anew.facts)
         kept = msgspec.structs.replace(anew, facts=msgspec.structs.replace(anew.facts, facts_id=facts_id))
         try:
             async with transaction(self._pool) as tx:
@@ -272,8 +272,9 @@ class Changes:
         async with session(self._pool) as connection:
             await connection.execute(_FORGET, older_than_s)
 
-    async def _facts_id(self, facts: Facts) -> int:
-        """Outside the placing transaction: writers of the same facts do not wait for each other's commits."""
+    async def facts_id(self, facts: Facts) -> int:
+        """The id of a set of facts, stored where it was not; outside the placing transaction: writers of the same facts do not wait for
+        each other's commits. Raises DatabaseUnavailable."""
         citizenships = None if facts.citizenships is None else list(facts.citizenships)
         place = (facts.residence, facts.subdivision, citizenships)
         values = (list(facts.regimes), *place, list(facts.tags), facts.terms)

@@ -137,7 +137,31 @@ class RegistryEvent(msgspec.Struct, frozen=True, kw_only=True, tag="registry", t
     entry: Stated
 
 
-FeedEvent = PlacementEvent | RulesEvent | RegistryEvent
+class BulkPart(msgspec.Struct, frozen=True, kw_only=True):
+    """`count` subjects of one batch that lie on one shard; that shard's cell may ask who they are."""
+
+    part: int
+    cell: CellId
+    shard: ShardId
+    count: int
+
+
+class BulkEvent(msgspec.Struct, frozen=True, kw_only=True, tag="bulk", tag_field="kind"):
+    """Many subjects at once, unnamed: those of `parts` are `state` after event `seq`.
+
+    `reserved`: they and their lookup keys are new. `active`: they were reserved, under the same epochs. So whoever holds an absence or a
+    reservation from before `seq` holds it no longer, and everything else stands.
+    """
+
+    seq: FeedSeq
+    at: float
+    state: State
+    job: str
+    batch: int
+    parts: tuple[BulkPart, ...]
+
+
+FeedEvent = PlacementEvent | RulesEvent | RegistryEvent | BulkEvent
 
 
 class FeedPage(msgspec.Struct, frozen=True, kw_only=True):

@@ -28,6 +28,14 @@ CALLS = {
     ("get", "/v1/rules/history"),
     ("get", "/v1/rules/current"),
     ("get", "/v1/rules/{digest}"),
+    ("post", "/v1/bulk"),
+    ("post", "/v1/bulk/check"),
+    ("get", "/v1/bulk/{job_id}"),
+    ("post", "/v1/bulk/{job_id}/batches"),
+    ("get", "/v1/bulk/parts/waiting"),
+    ("get", "/v1/bulk/parts/{part}"),
+    ("post", "/v1/bulk/parts/{part}/ack"),
+    ("post", "/v1/bulk/parts/{part}/settled"),
     ("get", "/v1/registry"),
     ("get", "/v1/registry/history"),
     ("get", "/v1/registry/regions/{region}"),
@@ -69,4 +77,4 @@ async def test_the_document_describes_every_call_and_refers_to_nothing_missing(
     assert {"201", "202", "409", "421", "422", "451"} <= set(place["responses"])
     assert {one["name"] for one in place["parameters"]} == {"Idempotency-Key", "wait_ms"}
     events = document["components"]["schemas"]["FeedPage"]["properties"]["events"]["items"]
-    assert references(events) == {f"#/components/schemas/{kind}Event" for kind in ("Placement", "Registry", "Rules")}
+    assert references(events) == {f"#/components/schemas/{kind}Event" for kind in ("Bulk", "Placement", "Registry", "Rules")}

@@ -18,7 +18,7 @@ from directory.client.second_level.shelf import Body, Shelf
 from directory.client.second_level.valkey import SecondLevelDown, SecondLevelStore
 from directory.client.table import ABSENT, OVERTAKEN, Absent, AnyId, Overtaken, PlacementTable
 from directory.feed.client import FeedFollower
-from directory.placement.core import Placement
+from directory.placement.core import Placement, State
 from foundation import logs
 from foundation.clock import Clock
 from foundation.words import FeedSeq, LookupKey, SubjectId
@@ -59,14 +59,14 @@ class SecondLevel:
         generation, now_s = self._table.generation, self._clock.monotonic_s()
         leads: dict[LookupKey, tuple[SubjectId, FeedSeq]] = {}
         absences: dict[LookupKey, FeedSeq] = {}
-        for key, (as_of, body) in (await self._read(keys)).items():
+        for key, (as_of, own, body) in (await self._read(keys)).items():
             try:
                 subject_id = decode_subject(body)
             except Undecodable:
                 self._shelf.count_bad("shape")
                 continue
             if subject_id is None:
-                absences[key] = as_of
+                absences[key] = own
             else:
                 leads[key] = subject_id, as_of
         placements = await self._placements(list({subject_id for subject_id, _ in leads.values()})) if leads else {}
@@ -94,18 +94,21 @@ class SecondLevel:
 
     async def _placements(self, subjects: Sequence[SubjectId]) -> dict[SubjectId, tuple[Placement, FeedSeq]]:
         found = {}
-        for subject_id, (as_of, body) in (await self._read(subjects)).items():
+        for subject_id, (as_of, own, body) in (await self._read(subjects)).items():
             try:
                 placement = decode_placement(body)
             except Undecodable:
                 self._shelf.count_bad("shape")
                 continue
             if placement is not None and placement.subject_id == subject_id:
-                found[subject_id] = placement, as_of
+                found[subject_id] = placement, own if placement.state is State.RESERVED else as_of
         return found
 
-    async def _read(self, ids: Sequence[Id]) -> dict[Id, tuple[FeedSeq, bytes]]:
-        """Bodies by id, each with the number as of which it may be believed. Empty when the store does not answer."""
+    async def _read(self, ids: Sequence[Id]) -> dict[Id, tuple[FeedSeq, FeedSeq, bytes]]:
+        """Bodies by id, each with the number as of which it may be believed, and its own. Empty when the store does not answer.
+
+        Absences and reservations are believed as of their own number only: a bulk event, which names nobody, is not carried over.
+        """
         now_s = self._clock.monotonic_s()
         if not self._shelf.allows(now_s):
             return {}
@@ -115,7 +118,7 @@ class SecondLevel:
             self._shelf.down(exc, now_s)
             return {}
 
-    async def _read_at(self, ids: Sequence[Id]) -> dict[Id, tuple[FeedSeq, bytes]]:
+    async def _read_at(self, ids: Sequence[Id]) -> dict[Id, tuple[FeedSeq, FeedSeq, bytes]]:
         shelf = self._shelf
         for _ in range(2):
             generation = shelf.generation or "none"
@@ -134,7 +137,7 @@ class SecondLevel:
 
     async def _opened(
         self, ids: Sequence[Id], names: list[str], values: list[bytes | None], applied: FeedSeq
-    ) -> dict[Id, tuple[FeedSeq, bytes]]:
+    ) -> dict[Id, tuple[FeedSeq, FeedSeq, bytes]]:
         found = {}
         for id_, name, value in zip(ids, names, values, strict=True):
             if value is None or value.startswith(LEASE):
@@ -143,7 +146,7 @@ class SecondLevel:
             if entry is None:
                 await self._shelf.store.discard(name, value)
             elif entry.as_of <= self._table.position:
-                found[id_] = max(applied, entry.as_of), entry.body
+                found[id_] = max(applied, entry.as_of), entry.as_of, entry.body
         return found
 
     # --- keeping it true -----------------------------------------------------------------------------------------------------

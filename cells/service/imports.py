@@ -1,0 +1,87 @@
+"""Imported users of one shard: their fences are raised part by part, beside the feed, so that nobody who signs up waits for them.
+
+Level-triggered: the directory says which parts are not settled; a feed event only says that it is time to ask. A part is fenced as
+reserved, acknowledged as a whole, fenced as active, settled; each step may be repeated, so a process that dies between two of them loses
+nothing.
+"""
+
+import asyncio
+from contextlib import suppress
+
+from cells.service.directory import CellDirectory
+from cells.shards import store
+from cells.shards.core import Home
+from cells.shards.homes import Homes
+from cells.shards.shard import Open, Shard
+from directory.bulk.answers import Part
+from directory.client.remote import DirectoryUnavailable
+from directory.placement.core import State
+from foundation import logs
+from foundation.ledger.port import Event, Kind
+from foundation.tasks import Backoff
+from foundation.words import Epoch, SubjectId
+
+log = logs.get(__name__)
+
+ASK_S = 10.0
+"""Asked this often even when no event came."""
+
+
+class Imports:
+    """One shard's. `wake` is set when a bulk event came."""
+
+    def __init__(self, shard: Shard, homes: Homes, directory: CellDirectory) -> None:
+        self._shard = shard
+        self._homes = homes
+        self._directory = directory
+        self.wake = asyncio.Event()
+
+    async def run(self, opened: Open) -> None:
+        """While the shard is open. The directory's absence is waited out; a fault of the database raises."""
+        backoff = Backoff(first_s=0.1, max_s=2.0)
+        while True:
+            self.wake.clear()
+            try:
+                await self._settle_all(opened)
+            except DirectoryUnavailable as exc:
+                log.warning("imports_unavailable", reason=exc.reason, shard=self._shard.id)
+                await asyncio.sleep(backoff.next_s())
+                continue
+            backoff.reset()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(ASK_S):
+                    await self.wake.wait()
+
+    async def _settle_all(self, opened: Open) -> None:
+        while True:
+            waiting = await self._directory.waiting_parts(self._shard.cell, self._shard.id)
+            for number in waiting.parts:
+                await self._settle(opened, await self._directory.part(number))
+            if not waiting.more:
+                return
+
+    async def _settle(self, opened: Open, part: Part) -> None:
+        if part.cell != self._shard.cell or part.shard != self._shard.id:
+            raise DirectoryUnavailable("malformed")
+        members = [(one.subject_id, one.epoch) for one in part.members]
+        if members:
+            await self._raise(opened, part, members, State.RESERVED)
+        told = await self._directory.acknowledge_part(part.part)
+        missed = frozenset(told.missed)
+        active = [(subject, epoch) for subject, epoch in members if subject not in missed]
+        if active:
+            await self._raise(opened, part, active, State.ACTIVE)
+        for subject, epoch in active:
+            self._homes.put_new(subject, Home(self._shard.id, epoch, State.ACTIVE, part.services))
+        await self._directory.settle_part(part.part)
+        log.info("import_settled", shard=self._shard.id, count=len(active))
+
+    async def _raise(self, opened: Open, part: Part, members: list[tuple[SubjectId, Epoch]], state: State) -> None:
+        event = Event(
+            id=f"fence:{self._shard.cell}:{self._shard.id}:bulk:{part.part}:{state.value}",
+            at=self._shard.now(),
+            kind=Kind.FENCE,
+            actor=f"cell:{self._shard.cell}",
+            details={"part": part.part, "count": len(members), "state": state.value},
+        )
+        await store.raise_new(opened.cell, members, state, part.services, event)

@@ -1,0 +1,1 @@
+"""Placing many existing users at once: jobs of numbered batches, one feed event for each, fences raised in parts by the cells."""
