@@ -58,7 +58,7 @@ async def test_each_shard_has_its_owner_its_roles_and_the_products_tables(cell: 
     async with connect(dsns(cell)[f"EU_DE_{shard}_OWNER"]) as owner:
         assert await owner.fetchval("SELECT current_user") == "domicile_owner"
         tables = await owner.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'product' ORDER BY 1")
-        assert [row["tablename"] for row in tables] == ["orders", "profiles"]
+        assert [row["tablename"] for row in tables] == ["notes", "orders", "profiles"]
     for role in ("CELL", "RECORDS"):
         async with connect(dsns(cell)[f"EU_DE_{shard}_{role}"]) as other:
             assert await other.fetchval("SELECT current_user") == f"domicile_{role.lower()}"
