@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from directory.app import opened
+from directory.feed.pruning import Keep
 from directory.settings import Settings
 from foundation.server import Drain, run, serve
 from foundation.settings import load, secret_from_env
@@ -20,6 +21,7 @@ async def main(path: Path) -> None:
         drain=drain,
         pool_size_max=settings.pool_size_max,
         start_s_max=settings.start_s_max,
+        feed_keep=Keep(feed_s=settings.feed_keep_s, feed_max=settings.feed_keep_max, rules_max=settings.rules_keep_max),
     ) as directory:
         await serve(
             directory.app,

@@ -14,10 +14,14 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from directory import openapi
+from directory.aliases import operations as alias_operations
+from directory.aliases.claims import Claims
+from directory.aliases.worker import keep_claims, keep_population
 from directory.bulk import api as bulk_api
 from directory.database import DatabaseUnavailable, translated
 from directory.feed import api as feed_api
 from directory.feed.commits import Commits
+from directory.feed.pruning import Keep, prune_for_ever
 from directory.feed.worker import listen
 from directory.operations import Operation, routes
 from directory.placement import operations as placement_operations
@@ -66,6 +70,7 @@ async def opened(
     start_s_max: float = 60.0,
     reservation_s: float = RESERVATION_S,
     expiry_check_s: float = EXPIRY_CHECK_S,
+    feed_keep: Keep | None = None,
 ) -> AsyncIterator[Directory]:
     """Migrates the database and opens everything on it. Raises SettingsError when the database does not answer within `start_s_max`."""
     used, leaving = clock or SystemClock(), drain or Drain()
@@ -85,6 +90,9 @@ async def opened(
         workers: dict[str, Worker] = {
             "feed-listener": lambda: listen(dsn, services.commits),
             "reservation-expiry": lambda: keep(services, check_s=expiry_check_s),
+            "claim-expiry": lambda: keep_claims(services, Claims(connections, used), check_s=expiry_check_s),
+            "population": lambda: keep_population(services),
+            "feed-pruning": lambda: prune_for_ever(connections, feed_keep or Keep()),
         }
         try:
             yield Directory(app=_application(services, auth), workers=workers, services=services)
@@ -121,6 +129,7 @@ def operations(services: Services) -> list[Operation]:
         *rules_api.operations(services),
         *registry_api.operations(services),
         *bulk_api.operations(services),
+        *alias_operations.operations(services, Claims(services.pool, services.clock)),
     ]
 
 

@@ -2,11 +2,13 @@
 
 import msgspec
 
+from directory.feed.pruning import Keep
 from foundation.tokens import Issuer
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """`dsn_env` names the environment variable with the DSN of the database's owner. Waits are in seconds."""
+    """`dsn_env` names the environment variable with the DSN of the database's owner. Waits are in seconds. `feed_keep_s`, `feed_keep_max`
+    and `rules_keep_max`: how far back the feed and published rules are kept (`directory.feed.pruning.Keep`)."""
 
     host: str
     port: int
@@ -15,3 +17,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     pool_size_max: int = 10
     start_s_max: float = 60.0
     drain_s: float = 0.0
+    feed_keep_s: float = Keep().feed_s
+    feed_keep_max: int = Keep().feed_max
+    rules_keep_max: int = Keep().rules_max

@@ -1,16 +1,19 @@
 """What the cell service asks of the directory beside feed and rules: acknowledge a fence, place a new subject."""
 
+from urllib.parse import quote
+
 import msgspec
 
 from directory.bulk.answers import AcknowledgedPart, Part, PartsAnswer, SettledPart
 from directory.client.remote import DirectoryUnavailable, HttpDirectory
-from directory.placement.answers import AckRequest, PlacedAnswer, PlaceRequest
+from directory.placement.answers import PAGE_MAX, AckRequest, PlacedAnswer, PlaceRequest, SubjectPage
 from foundation.problems import Code, Problem
 from foundation.words import CellId, Epoch, ShardId, SubjectId
 
 PLACE_S_MAX = 4.0
 ACK_S_MAX = 2.0
 PART_S_MAX = 10.0
+LIST_S_MAX = 5.0
 
 
 class CellDirectory(HttpDirectory):
@@ -26,6 +29,18 @@ class CellDirectory(HttpDirectory):
         if response.status_code in (404, 409):
             return False
         raise DirectoryUnavailable(f"status-{response.status_code}")
+
+    async def subjects_of(self, cell: CellId, cursor: str | None) -> SubjectPage:
+        """A page of the cell's subjects, as they stand. Raises DirectoryUnavailable."""
+        onward = "" if cursor is None else f"&cursor={quote(cursor, safe='')}"
+        path = f"/v1/subjects?cell={cell}&limit={PAGE_MAX}{onward}"
+        response = await self.send("GET", path, timeout_s=LIST_S_MAX)
+        if response.status_code != 200:
+            raise DirectoryUnavailable(f"status-{response.status_code}")
+        try:
+            return msgspec.json.decode(response.content, type=SubjectPage)
+        except msgspec.MsgspecError as exc:
+            raise DirectoryUnavailable("malformed") from exc
 
     async def waiting_parts(self, cell: CellId, shard: ShardId) -> PartsAnswer:
         """Parts of imports whose fences are to be raised. Raises DirectoryUnavailable."""

@@ -1,22 +1,24 @@
 """Workers: each shard is brought up and follows the feed on its own, so one that is down holds no other up."""
 
 import asyncio
+from collections.abc import Sequence
 
 import asyncpg
 
 from cells.service.directory import CellDirectory
 from cells.service.imports import Imports
+from cells.service.reload import told_anew
 from cells.shards import store
 from cells.shards.core import Home, fence_for, latest_by_subject
 from cells.shards.homes import Homes
 from cells.shards.shard import FAULTS, Open, Shard
 from directory.client.remote import DirectoryUnavailable
-from directory.feed.client import Feed, FeedReader, Page
-from directory.placement.core import BulkEvent, PlacementEvent, State
+from directory.feed.client import Feed, FeedReader
+from directory.placement.core import BulkEvent, FeedEvent, PlacementEvent, State
 from foundation import logs
 from foundation.postgres import MigrationError
 from foundation.tasks import Backoff
-from foundation.words import SubjectId
+from foundation.words import FeedSeq, SubjectId
 
 log = logs.get(__name__)
 
@@ -74,20 +76,31 @@ class ShardWorker:
                 await self.shard.recheck()
 
     async def _follow(self, opened: Open) -> None:
-        async for page in self.feed.pages(opened.position, wait_ms=WAIT_MS):
-            changed = await self._apply(opened, page)
-            opened.position = page.position
+        async for page in self.feed.pages(opened.position, wait_ms=WAIT_MS, mark=opened.mark):
+            if page.anew:
+                await self._reload(opened)
+            changed = await self._apply(opened, page.events)
+            opened.position, opened.mark = page.position, page.mark
             self._unsaved += len(page.events)
-            if changed or self._unsaved >= SAVE_EVERY:
-                await store.save_position(opened.cell, page.position)
+            if changed or page.anew or self._unsaved >= SAVE_EVERY:
+                await store.save_position(opened.cell, page.position, page.mark)
                 self._unsaved = 0
             self.current = self.current or page.current
 
-    async def _apply(self, opened: Open, page: Page) -> bool:
+    async def _reload(self, opened: Open) -> None:
+        """Takes in the directory's present state instead of its events, which cannot be had. Its answers are of after the position from
+        which the feed is followed next, and what they say twice changes nothing: fences only go up."""
+        self.current = False
+        log.warning("shard_reloads", shard=self.shard.id, seq=opened.position)
+        async for placements in told_anew(self._directory, self.shard.cell, store.homes_by_page(opened.cell)):
+            await self._apply(opened, [PlacementEvent(seq=FeedSeq(0), at=0.0, placement=one) for one in placements])
+        self._imports.wake.set()
+
+    async def _apply(self, opened: Open, page: Sequence[FeedEvent]) -> bool:
         """Raises the fences that the page asks for, different subjects side by side. True if any concerned this shard."""
-        if any(isinstance(event, BulkEvent) for event in page.events):
+        if any(isinstance(event, BulkEvent) for event in page):
             self._imports.wake.set()
-        events = latest_by_subject(event for event in page.events if isinstance(event, PlacementEvent))
+        events = latest_by_subject(event for event in page if isinstance(event, PlacementEvent))
         # A subject that nobody in this cell knows has no fence row here; of the others the database says whose they are.
         known = [subject for subject in events if self._homes.get(subject) is not None]
         held = await store.held(opened.cell, known) if known else set()

@@ -58,13 +58,15 @@ class Dsns(msgspec.Struct, frozen=True):
 class Open:
     """A shard in service."""
 
-    def __init__(self, *, cell: Pool, records: Pool, refused: Mapping[str, str], position: FeedSeq) -> None:
+    def __init__(self, *, cell: Pool, records: Pool, refused: Mapping[str, str], position: FeedSeq, mark: str) -> None:
         self.cell = cell
         self.records = records
         self.refused = refused
         """Tables that do not fit their contracts → why."""
         self.position = position
         """How far this shard has followed the feed."""
+        self.mark = mark
+        """What proves it."""
 
 
 class Shard:
@@ -97,10 +99,10 @@ class Shard:
                 refused = await live.regenerate(owner, self._contracts)
             async with self._pools() as (cell, records):
                 async with store.session(cell) as connection:
-                    position = await store.claim(connection, self.cell, self.id)
+                    position, mark = await store.claim(connection, self.cell, self.id)
                 await self._finish_cuts(cell, begun_s=0)
                 await self._load(cell)
-                self.up = Open(cell=cell, records=records, refused=refused, position=position)
+                self.up = Open(cell=cell, records=records, refused=refused, position=position, mark=mark)
                 self.tried = True
                 log.info("shard_open", shard=self.id, count=len(self._homes), seq=position)
                 yield self.up

@@ -27,12 +27,12 @@ INSERT INTO domicile.shard (cell, shard) VALUES ($1, $2) ON CONFLICT (only_row) 
 
 # purpose: whose database this is and how far it has followed
 IDENTITY = """
-SELECT cell, shard, position FROM domicile.shard
+SELECT cell, shard, position, mark FROM domicile.shard
 """
 
 # purpose: remember how far this shard has followed the feed; never backwards
 SAVE_POSITION = """
-UPDATE domicile.shard SET position = $1 WHERE position < $1
+UPDATE domicile.shard SET position = $1, mark = $2 WHERE position <= $1
 """
 
 # purpose: every fence row, page by page in key order
@@ -103,18 +103,18 @@ async def session(pool: Pool) -> AsyncIterator[Connection]:
         yield connection
 
 
-async def claim(connection: Connection, cell: CellId, shard: ShardId) -> FeedSeq:
-    """The feed position of this shard. Raises WrongShard when the database is another shard's."""
+async def claim(connection: Connection, cell: CellId, shard: ShardId) -> tuple[FeedSeq, str]:
+    """The feed position of this shard, and its mark. Raises WrongShard when the database is another shard's."""
     await connection.execute(CLAIM, cell, shard)
     row = await connection.fetchrow(IDENTITY)
     if row is None or (row["cell"], row["shard"]) != (cell, shard):
         raise WrongShard(f"the database named for {cell}/{shard} belongs to another shard")
-    return FeedSeq(row["position"])
+    return FeedSeq(row["position"]), row["mark"]
 
 
-async def save_position(pool: Pool, position: FeedSeq) -> None:
+async def save_position(pool: Pool, position: FeedSeq, mark: str) -> None:
     async with session(pool) as connection:
-        await connection.execute(SAVE_POSITION, position)
+        await connection.execute(SAVE_POSITION, position, mark)
 
 
 async def homes(connection: Connection, shard: ShardId) -> AsyncIterator[tuple[SubjectId, Home]]:
@@ -123,6 +123,18 @@ async def homes(connection: Connection, shard: ShardId) -> AsyncIterator[tuple[S
     while rows := await connection.fetch(HOMES_AFTER, after, HOMES_PAGE):
         for row in rows:
             yield SubjectId(row["subject_id"]), _home(shard, row)
+        after = rows[-1]["subject_id"]
+
+
+async def homes_by_page(pool: Pool, *, page_max: int = 1_000) -> AsyncIterator[list[SubjectId]]:
+    """Every subject that has a fence row, in pages; the connection is given back between them."""
+    after = "00000000-0000-0000-0000-000000000000"
+    while True:
+        async with session(pool) as connection:
+            rows = await connection.fetch(HOMES_AFTER, after, page_max)
+        if not rows:
+            return
+        yield [SubjectId(row["subject_id"]) for row in rows]
         after = rows[-1]["subject_id"]
 
 

@@ -37,6 +37,8 @@ class Why(enum.StrEnum):
     FEED_STALE = "feed_stale"
     FEED_RESTORED = "feed_restored"
     OVERTAKEN = "overtaken"
+    UNRESOLVED = "unresolved"
+    """Claimed under a lease that ran out: its cell has yet to say for whom."""
     OVERLOADED = "overloaded"
     TIMEOUT = "timeout"
 
@@ -253,6 +255,13 @@ class DirectoryClient:
             if resolved is None:
                 why = Why.DIRECTORY_DOWN if self._trusted() else Why.FEED_STALE
                 break
+            if self._follower.history not in (None, resolved.history):
+                # Numbers of two histories cannot be compared; the feed will say in a moment which one holds.
+                why = Why.FEED_RESTORED
+                break
+            if isinstance(resolved, Resolved) and resolved.unresolved:
+                yield dict.fromkeys(resolved.unresolved, Unknown(Why.UNRESOLVED))
+                missing = [id_ for id_ in missing if id_ not in resolved.unresolved]
             now_s = self._clock.monotonic_s()
             verdicts = {id_: learn(resolved, id_, generation, now_s) for id_ in missing}
             believed = {id_: verdict for id_, verdict in verdicts.items() if verdict is not OVERTAKEN}
@@ -289,7 +298,7 @@ class DirectoryClient:
     def problem(self) -> Problem | None:
         """For readiness: None while what is known may be served."""
         if self._follower.restored:
-            return Problem(code=Code.NOT_READY, detail="the directory's feed went back; restart this process")
+            return Problem(code=Code.NOT_READY, detail="the directory's feed went back, and no new history has begun")
         if not self._trusted():
             return Problem(
                 code=Code.NOT_READY, detail="the directory's feed has not been heard in time", retry_after_s=1

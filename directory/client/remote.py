@@ -34,7 +34,7 @@ class Directory(Protocol):
 
     async def resolve_subjects(self, subjects: list[SubjectId]) -> ResolvedSubjects: ...
 
-    async def feed(self, after: FeedSeq, *, limit: int, wait_ms: int) -> FeedPage: ...
+    async def feed(self, after: FeedSeq, *, limit: int, wait_ms: int, mark: str = "") -> FeedPage: ...
 
 
 class HttpDirectory:
@@ -47,7 +47,7 @@ class HttpDirectory:
     async def resolve(self, keys: list[LookupKey]) -> Resolved:
         """Every key asked for stands in exactly one of `found` and `absent`; anything else is malformed."""
         answer = await self._ask("POST", "/v1/resolve", Resolved, timeout_s=self._resolve_s_max, body={"keys": keys})
-        _check_complete(keys, list(answer.found), answer.absent)
+        _check_complete(keys, [*answer.found, *answer.unresolved], answer.absent)
         return answer
 
     async def resolve_subjects(self, subjects: list[SubjectId]) -> ResolvedSubjects:
@@ -59,8 +59,9 @@ class HttpDirectory:
             raise DirectoryUnavailable("malformed")
         return answer
 
-    async def feed(self, after: FeedSeq, *, limit: int, wait_ms: int) -> FeedPage:
-        path = f"/v1/feed?after={after}&limit={limit}&wait_ms={wait_ms}"
+    async def feed(self, after: FeedSeq, *, limit: int, wait_ms: int, mark: str = "") -> FeedPage:
+        shown = f"&mark={mark}" if mark else ""
+        path = f"/v1/feed?after={after}&limit={limit}&wait_ms={wait_ms}{shown}"
         return await self._ask("GET", path, FeedPage, timeout_s=wait_ms / 1000 + FEED_SLACK_S)
 
     async def rules(self, digest: RulesDigest | None = None) -> RulesDocument:

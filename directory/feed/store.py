@@ -4,12 +4,16 @@ An append takes the counter row and holds it to commit: numbers are dense and in
 last statement of its transaction, so that the row is held for one commit only.
 """
 
+import uuid
 from typing import Any
 
+import asyncpg
 import msgspec
 
 from directory.database import session
-from directory.placement.core import BulkPart, Placement, State
+from directory.feed import marks
+from directory.feed.marks import Claim, Standing, judge
+from directory.placement.core import BulkPart, KeysChange, Placement, State
 from directory.registry.core import Stated
 from foundation.postgres import Connection, Pool
 from foundation.words import FeedSeq, LookupKey, RulesDigest, SubjectId
@@ -32,12 +36,17 @@ SELECT seq, pg_notify('{CHANNEL}', seq || ' ' || $2::text) FROM event
 # purpose: from this event on the registry says something else
 _REGISTRY_AT = "UPDATE directory.feed_head SET registry_seq = $1"
 
-# purpose: a page of events after a position and the head, in one snapshot; one row with nulls when there is none
+# purpose: a page of events after a position, where the feed stands and what stands at the position, in one snapshot; one row with
+# nulls when there is no event
 _PAGE = """
-SELECT h.seq AS head, f.seq, extract(epoch FROM f.at)::float8 AS at, f.body
+SELECT h.seq AS head, h.history, h.floor, h.mark_key, h.floor_nonce, last.nonce AS head_nonce, held.nonce AS held_nonce,
+    f.seq, extract(epoch FROM f.at)::float8 AS at, f.body, f.nonce
 FROM directory.feed_head h
+LEFT JOIN directory.feed last ON last.seq = h.seq
+LEFT JOIN directory.feed held ON held.seq = $1
 LEFT JOIN LATERAL (
-    SELECT seq, at, body FROM directory.feed WHERE seq > $1 AND seq <= h.seq ORDER BY seq LIMIT $2
+    SELECT seq, at, body, nonce FROM directory.feed
+    WHERE seq > $1 AND seq <= h.seq AND $1 >= h.floor ORDER BY seq LIMIT $2
 ) f ON true
 ORDER BY f.seq
 """
@@ -51,6 +60,17 @@ class RawFeedPage(msgspec.Struct, frozen=True, kw_only=True):
 
     events: tuple[msgspec.Raw, ...]
     head: FeedSeq
+    history: str
+    mark: str
+    anew: bool
+
+
+class Look(msgspec.Struct, frozen=True):
+    """What one look at the feed found: where it stands, what the asker's position comes to, and what it is told."""
+
+    standing: Standing
+    claim: Claim
+    page: RawFeedPage
 
 
 async def append_placement(
@@ -65,6 +85,14 @@ async def append_placement(
     """Appends the placement as it now stands. None when rules other than `under` or another registry hold by now: roll back."""
     body = {"kind": "placement", "placement": placement, "keys_added": keys_added, "keys_removed": keys_removed}
     return await _append(tx, body, placement.subject_id, under, registry)
+
+
+async def append_keys(tx: Connection, change: KeysChange, keys: tuple[LookupKey, ...]) -> FeedSeq:
+    """Appends that nothing known of these keys counts any more."""
+    seq = await _append(tx, {"kind": "keys", "change": change.value, "keys": keys}, None, None)
+    if seq is None:
+        raise RuntimeError("the feed's counter row is missing")
+    return seq
 
 
 async def append_rules(tx: Connection, digest: RulesDigest) -> FeedSeq:
@@ -110,18 +138,42 @@ async def _append(
     return None if seq is None else FeedSeq(seq)
 
 
-async def page(pool: Pool, after: FeedSeq, limit: int) -> RawFeedPage:
-    """Up to `limit` events after `after`. Raises DatabaseUnavailable."""
+async def page(pool: Pool, after: FeedSeq, limit: int, *, mark: str = "") -> Look:
+    """Up to `limit` events after `after`, for whoever shows this mark of it. Raises DatabaseUnavailable."""
     async with session(pool) as connection:
-        rows = await connection.fetch(_PAGE, after, limit)
-    events = tuple(_event(row["seq"], row["at"], row["body"]) for row in rows if row["seq"] is not None)
-    return RawFeedPage(events=events, head=FeedSeq(rows[0]["head"]))
+        return await look(connection, after, limit, mark=mark)
+
+
+async def look(connection: Connection, after: FeedSeq, limit: int, *, mark: str = "") -> Look:
+    """The same on one connection."""
+    rows = await connection.fetch(_PAGE, after, limit)
+    first = rows[0]
+    key = first["mark_key"].bytes
+    standing = Standing(history=first["history"], head=FeedSeq(first["head"]), floor=FeedSeq(first["floor"]), key=key)
+
+    def nonce(seq: int, of_event: uuid.UUID | None) -> bytes | None:
+        found = first["floor_nonce"] if seq == standing.floor else of_event
+        return None if found is None else found.bytes
+
+    claim = judge(standing, after, mark, nonce(after, first["held_nonce"]))
+    follows = claim is Claim.FOLLOWS
+    events = tuple(_event(key, row) for row in rows if row["seq"] is not None) if follows else ()
+    head_nonce = nonce(standing.head, first["head_nonce"])
+    told = RawFeedPage(
+        events=events,
+        head=standing.head,
+        history=standing.history,
+        mark="" if head_nonce is None else marks.mark(key, standing.head, head_nonce),
+        anew=not follows,
+    )
+    return Look(standing, claim, told)
 
 
 async def head(connection: Connection) -> FeedSeq:
     return FeedSeq(await connection.fetchval(_HEAD))
 
 
-def _event(seq: int, at: float, body: str) -> msgspec.Raw:
-    """The stored JSON object with `seq` and `at` put in front."""
-    return msgspec.Raw(f'{{"seq":{seq},"at":{at!r},{body[1:]}'.encode())
+def _event(key: bytes, row: asyncpg.Record) -> msgspec.Raw:
+    """The stored JSON object with `seq`, `at` and `mark` put in front."""
+    shown = marks.mark(key, row["seq"], row["nonce"].bytes)
+    return msgspec.Raw(f'{{"seq":{row["seq"]},"at":{row["at"]!r},"mark":"{shown}",{row["body"][1:]}'.encode())

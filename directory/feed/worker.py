@@ -1,12 +1,14 @@
-"""Hears other processes' commits: one LISTEN connection, reconnecting, with a poll as a fallback. Also tells whether the database lives."""
+"""Hears other processes' commits: one LISTEN connection, reconnecting, with a poll as a fallback. Also tells whether the database lives,
+and whether it still holds what it held: a process that outlives a restoration from an older backup begins a new history."""
 
 import asyncio
 from contextlib import suppress
 from typing import Any
 
 from directory.database import DatabaseUnavailable, alive, translated
-from directory.feed import store
+from directory.feed import histories, store
 from directory.feed.commits import Commits
+from directory.feed.marks import Claim
 from directory.metrics import FEED_HEAD
 from foundation import logs
 from foundation.mute import Secret
@@ -23,9 +25,10 @@ ANSWER_S_MAX = 2.0
 async def listen(dsn: Secret[str], commits: Commits) -> None:
     """Runs for the process's life. The database's absence is waited out; anything else raises, which ends the process."""
     backoff = Backoff(first_s=0.05, max_s=1.0)
+    seen = _Seen()
     while True:
         try:
-            await _hear(dsn, commits, backoff)
+            await _hear(dsn, commits, seen, backoff)
         except DatabaseUnavailable as exc:
             log.warning("feed_listener_lost", error=str(exc))
         finally:
@@ -33,7 +36,15 @@ async def listen(dsn: Secret[str], commits: Commits) -> None:
         await asyncio.sleep(backoff.next_s())
 
 
-async def _hear(dsn: Secret[str], commits: Commits, backoff: Backoff) -> None:
+class _Seen:
+    """The newest event that this process has seen in the database, and its mark."""
+
+    def __init__(self) -> None:
+        self.seq = FeedSeq(0)
+        self.mark = ""
+
+
+async def _hear(dsn: Secret[str], commits: Commits, seen: _Seen, backoff: Backoff) -> None:
     """Until the connection breaks. Raises DatabaseUnavailable."""
     async with translated(), connect(dsn, application_name="domicile-feed") as connection, alive(connection):
         lost = asyncio.Event()
@@ -48,7 +59,7 @@ async def _hear(dsn: Secret[str], commits: Commits, backoff: Backoff) -> None:
         connection.add_termination_listener(closed)
         await connection.add_listener(store.CHANNEL, heard)
         while True:
-            await _poll(connection, commits)
+            await _poll(connection, commits, seen)
             commits.hearing(True)
             backoff.reset()
             with suppress(TimeoutError):
@@ -58,11 +69,16 @@ async def _hear(dsn: Secret[str], commits: Commits, backoff: Backoff) -> None:
                 raise DatabaseUnavailable("connection closed")
 
 
-async def _poll(connection: Connection, commits: Commits) -> None:
+async def _poll(connection: Connection, commits: Commits, seen: _Seen) -> None:
     async with asyncio.timeout(ANSWER_S_MAX):
-        head = await store.head(connection)
-    FEED_HEAD.set(head)
-    commits.confirmed(head)
+        found = await store.look(connection, seen.seq, 0, mark=seen.mark)
+        if found.claim is Claim.LOST:
+            async with connection.transaction():
+                await histories.begin_on(connection, seen.seq, seen.mark)
+            found = await store.look(connection, FeedSeq(0), 0)
+    seen.seq, seen.mark = found.page.head, found.page.mark
+    FEED_HEAD.set(seen.seq)
+    commits.confirmed(seen.seq)
 
 
 def parse(payload: str) -> tuple[FeedSeq, SubjectId | None]:

@@ -96,17 +96,21 @@ class Placement(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Resolved(msgspec.Struct, frozen=True, kw_only=True):
-    """The directory's answer to a batch: every key asked for stands in exactly one of `found` and `absent`."""
+    """The directory's answer to a batch: every key asked for stands in exactly one of `found`, `absent` and `unresolved` (claimed under a
+    lease that ran out: whether it leads to somebody is not known). `history`: whose number `as_of` is."""
 
     as_of: FeedSeq
+    history: str = ""
     found: dict[LookupKey, Placement] = {}
     absent: tuple[LookupKey, ...] = ()
+    unresolved: tuple[LookupKey, ...] = ()
 
 
 class ResolvedSubjects(msgspec.Struct, frozen=True, kw_only=True):
     """The same for subject ids. Erased subjects are found, with their state."""
 
     as_of: FeedSeq
+    history: str = ""
     found: dict[SubjectId, Placement] = {}
     absent: tuple[SubjectId, ...] = ()
 
@@ -119,6 +123,7 @@ class PlacementEvent(msgspec.Struct, frozen=True, kw_only=True, tag="placement",
     placement: Placement
     keys_added: tuple[LookupKey, ...] = ()
     keys_removed: tuple[LookupKey, ...] = ()
+    mark: str = ""
 
 
 class RulesEvent(msgspec.Struct, frozen=True, kw_only=True, tag="rules", tag_field="kind"):
@@ -127,6 +132,7 @@ class RulesEvent(msgspec.Struct, frozen=True, kw_only=True, tag="rules", tag_fie
     seq: FeedSeq
     at: float
     digest: RulesDigest
+    mark: str = ""
 
 
 class RegistryEvent(msgspec.Struct, frozen=True, kw_only=True, tag="registry", tag_field="kind"):
@@ -135,6 +141,7 @@ class RegistryEvent(msgspec.Struct, frozen=True, kw_only=True, tag="registry", t
     seq: FeedSeq
     at: float
     entry: Stated
+    mark: str = ""
 
 
 class BulkPart(msgspec.Struct, frozen=True, kw_only=True):
@@ -159,16 +166,42 @@ class BulkEvent(msgspec.Struct, frozen=True, kw_only=True, tag="bulk", tag_field
     job: str
     batch: int
     parts: tuple[BulkPart, ...]
+    mark: str = ""
 
 
-FeedEvent = PlacementEvent | RulesEvent | RegistryEvent | BulkEvent
+class KeysChange(enum.StrEnum):
+    """Why what was known of lookup keys counts no more."""
+
+    UNRESOLVED = "unresolved"
+    """Claimed, and nobody can say for whom: neither absent nor anybody's."""
+    FREED = "freed"
+    RETIRED = "retired"
+
+
+class KeysEvent(msgspec.Struct, frozen=True, kw_only=True, tag="keys", tag_field="kind"):
+    """From event `seq` on nothing that was known of these lookup keys counts; none of them leads to anybody."""
+
+    seq: FeedSeq
+    at: float
+    change: KeysChange
+    keys: tuple[LookupKey, ...]
+    mark: str = ""
+
+
+FeedEvent = PlacementEvent | RulesEvent | RegistryEvent | BulkEvent | KeysEvent
 
 
 class FeedPage(msgspec.Struct, frozen=True, kw_only=True):
-    """Events after the asked position, dense and in commit order; `head` is the newest committed number at the answer."""
+    """Events after the asked position, dense and in commit order; `head` is the newest committed number at the answer, `mark` its mark.
+
+    `anew`: the position cannot be followed from (pruned, or of a `history` that ended): nothing that is held counts, begin at the head.
+    """
 
     events: tuple[FeedEvent, ...]
     head: FeedSeq
+    history: str = ""
+    mark: str = ""
+    anew: bool = False
 
 
 class RulesDocument(msgspec.Struct, frozen=True, kw_only=True):

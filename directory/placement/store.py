@@ -29,7 +29,7 @@ PLACEMENT_COLUMNS = """
 
 # purpose: where lookup keys lead, as of the head in the same snapshot; a row per key asked for
 _RESOLVE_KEYS = f"""
-SELECT h.seq AS as_of, asked.key, {PLACEMENT_COLUMNS}
+SELECT h.seq AS as_of, h.history, asked.key, k.unresolved, {PLACEMENT_COLUMNS}
 FROM directory.feed_head h
 CROSS JOIN unnest($1::text[]) AS asked(key)
 LEFT JOIN directory.lookup_key k ON k.key = asked.key
@@ -39,7 +39,7 @@ LEFT JOIN directory.facts f ON f.facts_id = s.facts_id
 
 # purpose: the same for subject ids
 _RESOLVE_SUBJECTS = f"""
-SELECT h.seq AS as_of, asked.id::text AS key, {PLACEMENT_COLUMNS}
+SELECT h.seq AS as_of, h.history, asked.id::text AS key, {PLACEMENT_COLUMNS}
 FROM directory.feed_head h
 CROSS JOIN unnest($1::uuid[]) AS asked(id)
 LEFT JOIN directory.subject s ON s.subject_id = asked.id
@@ -111,8 +111,10 @@ async def resolve_keys(pool: Pool, keys: Sequence[LookupKey]) -> Resolved:
         rows = await connection.fetch(_RESOLVE_KEYS, keys)
     return Resolved(
         as_of=FeedSeq(rows[0]["as_of"]),
+        history=rows[0]["history"],
         found={LookupKey(row["key"]): placement_of(row) for row in rows if row["subject_id"] is not None},
-        absent=tuple(LookupKey(row["key"]) for row in rows if row["subject_id"] is None),
+        absent=tuple(LookupKey(row["key"]) for row in rows if row["subject_id"] is None and not row["unresolved"]),
+        unresolved=tuple(LookupKey(row["key"]) for row in rows if row["unresolved"]),
     )
 
 
@@ -122,6 +124,7 @@ async def resolve_subjects(pool: Pool, subjects: Sequence[SubjectId]) -> Resolve
         rows = await connection.fetch(_RESOLVE_SUBJECTS, subjects)
     return ResolvedSubjects(
         as_of=FeedSeq(rows[0]["as_of"]),
+        history=rows[0]["history"],
         found={SubjectId(row["key"]): placement_of(row) for row in rows if row["subject_id"] is not None},
         absent=tuple(SubjectId(row["key"]) for row in rows if row["subject_id"] is None),
     )

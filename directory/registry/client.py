@@ -30,6 +30,9 @@ class HeldRegistry:
     def __init__(self) -> None:
         self.current: Registry = EMPTY
 
+    def forget(self) -> None:
+        self.current = EMPTY
+
     def take(self, entry: Stated, seq: FeedSeq) -> None:
         """Takes what an entry says since event `seq`."""
         known = self.current.entries.get(entry.entry)
@@ -42,16 +45,21 @@ class HeldRegistry:
 class RegistryFollower:
     """Keeps `held` what the directory says. `run` is a worker beside `feed.run`.
 
-    The one question goes out once the feed's position is known, so that no change in between is missed.
+    The question goes out once the feed's position is known, so that no change in between is missed; and again, with nothing held, when
+    the feed is begun anew, since what was stated may have been lost, or not heard of.
     """
 
     def __init__(self, source: RegistrySource, feed: FeedFollower, held: HeldRegistry) -> None:
         self._source = source
         self._held = held
-        self._following = asyncio.Event()
+        self._begun = asyncio.Event()
         self.told = asyncio.Event()
-        feed.on_start.append(lambda _: self._following.set())
+        feed.on_start.append(self._begin)
         feed.listeners.append(self._hear)
+
+    def _begin(self, _: FeedSeq) -> None:
+        self._held.forget()
+        self._begun.set()
 
     def _hear(self, event: FeedEvent) -> None:
         if isinstance(event, RegistryEvent):
@@ -59,16 +67,20 @@ class RegistryFollower:
 
     async def run(self) -> None:
         """Runs until cancelled; asks until it is told, with growing waits."""
-        await self._following.wait()
         backoff = Backoff(first_s=0.05, max_s=1.0)
         while True:
+            await self._begun.wait()
+            self._begun.clear()
             try:
                 told = await self._source.registry()
             except DirectoryUnavailable as exc:
                 log.warning("registry_unavailable", reason=exc.reason)
+                self._begun.set()
                 await asyncio.sleep(backoff.next_s())
                 continue
+            backoff.reset()
+            if self._begun.is_set():
+                continue  # asked before the feed was begun anew
             for entry in told.entries.values():
                 self._held.take(entry, told.seq)
             self.told.set()
-            await asyncio.Event().wait()

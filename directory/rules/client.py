@@ -85,7 +85,8 @@ class HeldRules:
 class RulesFollower:
     """Keeps `held` what the directory says. `run` is a worker beside `feed.run`; `on_rules` are called with what has come to hold.
 
-    The first question goes out once the feed's position is known, so that nothing published in between is missed.
+    The first question goes out once the feed's position is known, so that nothing published in between is missed; and again when the
+    feed is begun anew, since what was published may have been lost, or not heard of.
     """
 
     def __init__(self, source: RulesSource, feed: FeedFollower, held: HeldRules, clock: Clock) -> None:
@@ -94,24 +95,36 @@ class RulesFollower:
         self._clock = clock
         self._wanted: RulesEvent | None = None
         self._wanted_since = 0.0
+        self._begun = 0
+        """How often the feed was begun; `_told`: the last time of those that the directory was asked after, and answered."""
+        self._told = 0
         self._following = asyncio.Event()
         self._news = asyncio.Event()
         self.first = asyncio.Event()
         self.on_rules: list[Callable[[Rules, FeedSeq], None]] = []
-        feed.on_start.append(lambda _: self._following.set())
+        feed.on_start.append(self._begin)
         feed.listeners.append(self._hear)
+
+    def _begin(self, _: FeedSeq) -> None:
+        if self._wanted is None and self._told == self._begun:
+            self._wanted_since = self._clock.monotonic_s()
+        self._wanted = None
+        self._begun += 1
+        self._news.set()
+        self._following.set()
 
     def _hear(self, event: FeedEvent) -> None:
         if not isinstance(event, RulesEvent) or event.seq <= self._held.seq:
             return
-        if self._wanted is None:
+        if self._wanted is None and self._told == self._begun:
             self._wanted_since = self._clock.monotonic_s()
         self._wanted = event
         self._news.set()
 
     def behind_s(self) -> float:
-        """For how long newer rules than those held have been asked for in vain."""
-        return 0.0 if self._wanted is None else self._clock.monotonic_s() - self._wanted_since
+        """For how long other rules than those held have been asked for in vain."""
+        behind = self._wanted is not None or self._told != self._begun
+        return self._clock.monotonic_s() - self._wanted_since if behind else 0.0
 
     async def run(self) -> None:
         """Runs until cancelled; asks again, with growing waits, until it has what is wanted or something newer is."""
@@ -119,7 +132,7 @@ class RulesFollower:
         backoff = Backoff(first_s=0.05, max_s=1.0)
         while True:
             self._news.clear()
-            if self._held.current is not None and self._wanted is None:
+            if self._wanted is None and self._told == self._begun:
                 await self._news.wait()
             elif await self._fetch(self._wanted):
                 backoff.reset()
@@ -127,7 +140,7 @@ class RulesFollower:
                 await self._rest(backoff.next_s())
 
     async def _fetch(self, wanted: RulesEvent | None) -> bool:
-        asked = None if wanted is None else wanted.digest
+        asked, begun = None if wanted is None else wanted.digest, self._begun
         try:
             document = await self._source.rules(asked)
             # off the loop: a policy may take a quarter of a second to check
@@ -138,6 +151,7 @@ class RulesFollower:
         except RulesRefused as exc:
             log.error("rules_refused", reason=exc.reason, digest=asked)  # noqa: TRY400 - texts of exceptions stay out of logs
             return False
+        self._told = begun
         seq = document.seq if wanted is None else wanted.seq
         if self._wanted is not None and self._wanted.seq <= seq:
             self._wanted = None

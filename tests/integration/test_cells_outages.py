@@ -14,7 +14,6 @@ from cells.service.directory import CellDirectory
 from cells.shards.core import Home
 from deploy.local.postgres import PostgresServer
 from directory.client.remote import DirectoryUnavailable
-from directory.feed.client import Page
 from directory.placement.core import Facts, Placement, PlacementEvent, State
 from foundation.http import HttpClient, client
 from foundation.mute import Secret
@@ -182,10 +181,10 @@ async def test_a_subject_that_moves_between_shards_is_fenced_off_on_the_old_one(
         new = S2 if old.shard == S1 else S1
         moved = event(CELL, new, epoch + 1000, State.ACTIVE)
         placement = msgspec.structs.replace(moved.placement, subject_id=subject)
-        page = PlacementEvent(seq=FeedSeq(1), at=0.0, placement=placement)
+        told = PlacementEvent(seq=FeedSeq(1), at=0.0, placement=placement)
         for shard in (new, old.shard):
             worker = cell.shards[shard]
-            await worker._apply(worker.shard.require(), Page((page,), FeedSeq(1), current=True))
+            await worker._apply(worker.shard.require(), [told])
         state = "SELECT epoch, state FROM domicile.home"
         assert [tuple(row) for row in await rows(built.dsns[old.shard], state)] == [(epoch + 1000, "moved")]
         assert [tuple(row) for row in await rows(built.dsns[new], state)] == [(epoch + 1000, "active")]

@@ -10,7 +10,7 @@ import pytest
 from deploy.local.valkey import ValkeyServer
 from directory.client.client import ClientLimits, DirectoryClient, Known, SecondLevelSettings, Unknown, Why
 from directory.client.remote import HttpDirectory
-from directory.client.second_level.sealed import Seal
+from directory.client.second_level.sealed import Seal, encode_body
 from directory.client.second_level.valkey import SecondLevelStore, valkey_store
 from directory.client.table import ABSENT
 from directory.feed.client import FeedFollower
@@ -18,7 +18,8 @@ from directory.placement.core import State
 from foundation.clock import Clock, ManualClock, SystemClock
 from foundation.http import client as http_client
 from foundation.mute import Secret
-from tests.stands.memory_directory import MemoryDirectory, a_key, placed
+from foundation.words import FeedSeq
+from tests.stands.memory_directory import MemoryDirectory, a_key, a_subject, placed
 from tests.stands.servers import free_port, listens, running, serving
 from tests.stands.waiting import eventually, wait_for
 
@@ -184,14 +185,14 @@ async def test_a_refused_connection_is_not_tried_again_for_every_request() -> No
     await client.aclose()
 
 
-async def test_a_directory_that_went_back_is_trusted_by_nobody() -> None:
-    directory, port, key = MemoryDirectory(), free_port(), a_key()
+async def test_a_directory_that_went_back_and_does_not_know_it_is_trusted_by_nobody() -> None:
+    directory, port, key = MemoryDirectory(marks=False), free_port(), a_key()
     for _ in range(3):
         directory.place(a_key())
     placement = directory.place(key)
     async with serving(directory.app(), port=port), gateway(port) as here:
         await here.client.resolve(key)
-        directory.events = directory.events[:2]
+        directory.restore(FeedSeq(2))
         await eventually(lambda: here.follower.restored)
         assert here.client.lookup(key) is None
         assert await here.client.resolve(key) == Unknown(Why.FEED_RESTORED)
@@ -200,6 +201,50 @@ async def test_a_directory_that_went_back_is_trusted_by_nobody() -> None:
         for _ in range(10):
             directory.place(a_key())  # the new history grows past the old number: still another history
         assert await here.client.resolve(key) == Unknown(Why.FEED_RESTORED)
+
+
+@pytest.mark.parametrize("grown", [0, 10])
+async def test_after_a_restoration_a_client_drops_what_it_holds_and_follows_the_new_history(grown: int) -> None:
+    directory, port, kept, key = MemoryDirectory(), free_port(), a_key(), a_key()
+    directory.place(a_key())
+    held = directory.place(kept)
+    directory.place(key)
+    moved = directory.move(held.subject_id, "us-va")
+    async with serving(directory.app(), port=port), gateway(port) as here:
+        assert await here.client.resolve(kept) == Known(moved)
+        directory.restore(FeedSeq(2))
+        for _ in range(grown):  # past the number at which the client stands, before anybody asks
+            directory.place(a_key())
+        await eventually(lambda: here.follower.history == directory.history != "h0")
+        await here.caught_up(directory)
+        assert here.client.problem() is None
+        assert await here.client.resolve(kept) == Known(held)
+        assert await here.client.resolve(key) is ABSENT
+        again = directory.move(held.subject_id, "us-va")
+        assert again.epoch > moved.epoch
+        await here.caught_up(directory)
+        assert here.client.lookup(kept) == again
+
+
+async def test_a_client_that_slept_past_what_is_kept_begins_anew() -> None:
+    directory, key = MemoryDirectory(), a_key()
+    placement = directory.place(key)
+    follower = FeedFollower(directory, SystemClock(), wait_ms=50)
+    client = DirectoryClient(directory, follower, SystemClock(), limits=ClientLimits(stale_s_max=STALE_S_MAX))
+    async with asyncio.TaskGroup() as group:
+        awake = group.create_task(follower.run())
+        await eventually(lambda: client.problem() is None)
+        await client.resolve(key)
+        awake.cancel()
+        moved = directory.move(placement.subject_id, "us-va")
+        directory.place(a_key())
+        directory.prune(directory.head)
+        awake = group.create_task(follower.run())
+        await eventually(lambda: client.table.position == directory.head)
+        assert client.lookup(key) is None
+        assert await client.resolve(key) == Known(moved)
+        awake.cancel()
+        await client.aclose()
 
 
 # --- with Valkey -------------------------------------------------------------------------------------------------------------
@@ -298,3 +343,49 @@ async def test_an_emptied_valkey_begins_a_new_generation(valkey_server: ValkeySe
         assert not await holds(store, prefix, key)  # the old generation's entries are nobody's
         async with gateway(port, store=store, prefix=prefix) as other:
             assert await other.client.resolve(key) == Known(moved)
+
+
+async def test_what_valkey_kept_from_before_a_restoration_is_believed_by_no_client_that_starts_later(
+    valkey_server: ValkeyServer, folder: Path
+) -> None:
+    directory, port, key, prefix = MemoryDirectory(), free_port(), a_key(), folder.name
+    placement = directory.place(key)
+    before = directory.head
+    async with serving(directory.app(), port=port), valkey_store(valkey_server.url()) as store:
+        async with gateway(port, store=store, prefix=prefix) as first:
+            directory.move(placement.subject_id, "us-va")
+            await first.client.resolve(key)
+            await eventually(lambda: holds(store, prefix, key, placement.subject_id))
+            await eventually(lambda: carried(store, prefix, directory))
+        directory.restore(before)
+        directory.place(a_key())  # the number at which Valkey stands is given out again
+        directory.place(a_key())
+        async with gateway(port, store=store, prefix=prefix) as second:
+            assert await second.client.resolve(key) == Known(placement)
+            await eventually(lambda: second.follower.history == directory.history != "h0")
+            assert await second.client.resolve(key) == Known(placement)
+            await eventually(lambda: holds(store, prefix, key))
+
+
+async def test_an_entry_that_nobody_of_the_region_sealed_is_never_believed(
+    valkey_server: ValkeyServer, folder: Path
+) -> None:
+    directory, port, key, prefix = MemoryDirectory(), free_port(), a_key(), folder.name
+    placement = directory.place(key)
+    foreign = Seal([("k1", Secret(b"x" * 32))])
+    async with (
+        serving(directory.app(), port=port),
+        valkey_store(valkey_server.url()) as store,
+        gateway(port, store=store, prefix=prefix) as here,
+    ):
+        await here.client.resolve(key)
+        await eventually(lambda: holds(store, prefix, key, placement.subject_id))
+        raw = (await store.read([f"{prefix}:position"]))[0]
+        generation = Seal(KEYRING).open(f"{prefix}:position", raw).body.split(b'"')[3].decode()
+        for id_, body in ((key, a_subject()), (placement.subject_id, placed(placement.subject_id, 9, cell="us-va"))):
+            name = f"{prefix}:{generation}:{id_}"
+            held = (await store.read([name]))[0]
+            assert await store.swap(name, held, foreign.seal(name, directory.head, encode_body(body)))
+        async with gateway(port, store=store, prefix=prefix) as other:
+            assert await other.client.resolve(key) == Known(placement)
+            assert await other.client.subject(placement.subject_id) == Known(placement)

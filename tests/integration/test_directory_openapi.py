@@ -23,6 +23,8 @@ CALLS = {
     ("post", "/v1/subjects/{subject_id}/services"),
     ("get", "/v1/subjects/{subject_id}/history"),
     ("get", "/v1/feed"),
+    ("get", "/v1/feed/status"),
+    ("post", "/v1/feed/histories"),
     ("post", "/v1/rules"),
     ("post", "/v1/rules/rollback"),
     ("get", "/v1/rules/history"),
@@ -77,4 +79,6 @@ async def test_the_document_describes_every_call_and_refers_to_nothing_missing(
     assert {"201", "202", "409", "421", "422", "451"} <= set(place["responses"])
     assert {one["name"] for one in place["parameters"]} == {"Idempotency-Key", "wait_ms"}
     events = document["components"]["schemas"]["FeedPage"]["properties"]["events"]["items"]
-    assert references(events) == {f"#/components/schemas/{kind}Event" for kind in ("Bulk", "Placement", "Registry", "Rules")}
+    assert references(events) == {
+        f"#/components/schemas/{kind}Event" for kind in ("Bulk", "Placement", "Registry", "Rules")
+    }

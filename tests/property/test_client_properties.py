@@ -54,7 +54,7 @@ class History(MemoryDirectory):
         return placement
 
     def rules(self) -> None:
-        self.events.append(RulesEvent(seq=FeedSeq(self.head + 1), at=0.0, digest=RulesDigest("sha256:" + "0" * 64)))
+        self._tell(RulesEvent(seq=FeedSeq(self.head + 1), at=0.0, digest=RulesDigest("sha256:" + "0" * 64)))
         self.past.append(self.past[-1])
 
     def step(self, choice: int) -> None:
@@ -243,7 +243,13 @@ class SimulatedGateway:
 
     def __init__(self, directory: History, store: MemoryStore) -> None:
         self.directory = directory
-        self.follower = SimpleNamespace(listeners=[], position=directory.head, restored=False)
+        self.follower = SimpleNamespace(
+            listeners=[],
+            position=directory.head,
+            restored=False,
+            history=directory.history,
+            mark=directory.mark_of(directory.head),
+        )
         self.clock = ManualClock()
         self.table = PlacementTable(entries_max=3, ring_events_max=4)
         self.table.reset(directory.head)
@@ -262,7 +268,7 @@ class SimulatedGateway:
         self.table.apply(event, self.clock.monotonic_s())
         for listener in self.follower.listeners:
             listener(event)
-        self.follower.position = event.seq
+        self.follower.position, self.follower.mark = event.seq, event.mark
 
     def start(self, kind: str, coroutine: Coroutine[Any, Any, Any]) -> None:
         if len(self.under_way) < 4:

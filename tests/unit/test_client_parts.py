@@ -130,7 +130,7 @@ class Script:
         self.asked: list[int] = []
         self.idle = asyncio.Event()
 
-    async def feed(self, after: FeedSeq, *, limit: int, wait_ms: int) -> FeedPage:
+    async def feed(self, after: FeedSeq, *, limit: int, wait_ms: int, mark: str = "") -> FeedPage:
         self.asked.append(after)
         if not self.pages:
             self.idle.set()

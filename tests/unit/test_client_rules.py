@@ -68,9 +68,9 @@ async def test_rules_published_while_it_starts_are_not_missed() -> None:
 
         gate = asyncio.Event()
 
-        async def feed(self, after: FeedSeq, *, limit: int, wait_ms: int) -> FeedPage:
+        async def feed(self, after: FeedSeq, *, limit: int, wait_ms: int, mark: str = "") -> FeedPage:
             await self.gate.wait()
-            return await super().feed(after, limit=limit, wait_ms=wait_ms)
+            return await super().feed(after, limit=limit, wait_ms=wait_ms, mark=mark)
 
     directory = Slow()
     directory.publish(POLICY)

@@ -4,6 +4,8 @@ import asyncio
 import secrets
 from collections import deque
 
+import msgspec
+
 from directory.client import metrics
 from directory.client.remote import Directory, DirectoryUnavailable
 from directory.client.second_level.sealed import Position
@@ -42,19 +44,25 @@ class Carrier:
 
     async def carry(self) -> float | None:
         """One step. Seconds after which to go on, None when nothing is left."""
-        if self._follower.position is None or self._follower.restored:
+        if self._follower.position is None or self._follower.history is None or self._follower.restored:
             return None
         shelf, target = self._shelf, self._table.position
         raw = (await shelf.store.read([shelf.position_name]))[0]
         position = shelf.open_position(raw)
         if position is None:
-            return await self._begin(raw, target, "missing" if raw is None else "bad")
+            return await self._begin(raw, "missing" if raw is None else "bad")
+        if position.history != self._follower.history:
+            # Numbers only grow from history to history: a greater one is of a history that we have not heard of yet.
+            shelf.generation = None
+            return None if position.applied > target else await self._begin(raw, "history")
+        if position.generation != shelf.generation and not await self._proven(position):
+            return await self._begin(raw, "unproven")
         shelf.generation = position.generation
         metrics.SECOND_LEVEL_POSITION.set(position.applied)
         if position.applied >= target:
             return None
         if target - position.applied > GAP_EVENTS_MAX:
-            return await self._begin(raw, target, "gap")
+            return await self._begin(raw, "gap")
         if position.applying > position.applied and raw != self._watched:
             # Another gateway is at it: look again, and take over only if nothing moved.
             self._watched = raw
@@ -62,19 +70,39 @@ class Carrier:
         await self._carry_on(raw, position)
         return AT_ONCE
 
+    async def _proven(self, position: Position) -> bool:
+        """Whether the directory still knows the event that a stored position was carried to: what was stored may have outlived a
+        restoration that nobody has noticed. Asked once a generation. Raises DirectoryUnavailable."""
+        if not position.mark:
+            return not self._follower.mark  # a directory that makes no marks
+        page = await self._directory.feed(position.applied, limit=1, wait_ms=0, mark=position.mark)
+        return not page.anew and page.history == position.history and page.head >= position.applied
+
+    async def accepts(self, position: Position) -> bool:
+        """Whether a stored position of another generation than known is of the directory's history; then that one is known from now on."""
+        try:
+            proven = await self._proven(position)
+        except DirectoryUnavailable:
+            return False
+        if proven and position.history == self._follower.history:
+            self._shelf.generation = position.generation
+        return proven
+
     async def _carry_on(self, raw: bytes | None, position: Position) -> None:
         """The next events after `position`; nothing when another gateway has moved it meanwhile."""
         shelf, generation = self._shelf, position.generation
         events = await self._events_after(position.applied)
         upto = events[-1].seq
         applying = max(position.applying, upto)
-        begun = await shelf.move(raw, Position(generation=generation, applied=position.applied, applying=applying))
+        begun = await shelf.move(raw, msgspec.structs.replace(position, applying=applying))
         if begun is None:
             return
         rows = [row for event in events if isinstance(event, PlacementEvent) for row in self._rows(generation, event)]
         for start in range(0, len(rows), CARRY_BATCH_MAX):
             await shelf.store.amend(rows[start : start + CARRY_BATCH_MAX])
-        await shelf.move(begun, Position(generation=generation, applied=upto, applying=applying))
+        await shelf.move(
+            begun, msgspec.structs.replace(position, applied=upto, applying=applying, mark=events[-1].mark)
+        )
 
     def _rows(self, generation: str, event: PlacementEvent) -> list[tuple[str, bytes]]:
         placement = event.placement
@@ -96,9 +124,18 @@ class Carrier:
             raise DirectoryUnavailable("malformed")
         return list(page.events)
 
-    async def _begin(self, raw: bytes | None, target: FeedSeq, reason: str) -> float:
+    async def _begin(self, raw: bytes | None, reason: str) -> float | None:
         """A new generation of names, which is empty and so as new as can be."""
-        fresh = Position(generation=secrets.token_hex(8), applied=target, applying=target)
+        target, history = self._table.position, self._follower.history
+        if history is None or self._follower.position != target:
+            return None
+        fresh = Position(
+            generation=secrets.token_hex(8),
+            applied=target,
+            applying=target,
+            history=history,
+            mark=self._follower.mark,
+        )
         if await self._shelf.move(raw, fresh) is not None:
             self._shelf.generation = fresh.generation
             metrics.SECOND_LEVEL_RESETS.labels(reason).inc()

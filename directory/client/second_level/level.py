@@ -48,6 +48,7 @@ class SecondLevel:
         """`follower` must feed `table` before this object: create the client first."""
         self._table = table
         self._clock = clock
+        self._follower = follower
         self._shelf = Shelf(store, seal, prefix=prefix)
         self._filler = Filler(self._shelf, table)
         self._carrier = Carrier(self._shelf, table=table, follower=follower, directory=directory)
@@ -126,13 +127,17 @@ class SecondLevel:
             raw, *values = await shelf.store.read([shelf.position_name, *names])
             shelf.up()
             position = shelf.open_position(raw)
-            # A position or entry from beyond our own is not believed: most likely we learn of it in a moment; if not, it is of a
-            # history that the directory no longer has.
-            if position is None or position.applied > self._table.position:
+            # Of another history, or from beyond our own position: most likely we hear of it in a moment.
+            if (
+                position is None
+                or position.history != self._follower.history
+                or position.applied > self._table.position
+            ):
                 return {}
             if position.generation == generation:
                 return await self._opened(ids, names, values, position.applied)
-            shelf.generation = position.generation
+            if not await self._carrier.accepts(position):
+                return {}
         return {}
 
     async def _opened(

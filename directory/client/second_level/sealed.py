@@ -74,12 +74,15 @@ def _mac(key: bytes, name: str, stamp: bytes, kid: bytes, body: bytes) -> bytes:
 class Position(msgspec.Struct, frozen=True, kw_only=True):
     """How far the feed has been carried into the second level, and which generation of names holds now.
 
-    Every entry of this generation is at least as new as `applied`; events up to `applying` may already have been carried over.
+    Every entry of this generation is at least as new as `applied`; events up to `applying` may already have been carried over. All of
+    it is of `history`; `mark` is that of event `applied` ("" where none was told).
     """
 
     generation: str
     applied: FeedSeq
     applying: FeedSeq
+    history: str = ""
+    mark: str = ""
 
 
 _position_decoder = msgspec.json.Decoder(Position)

@@ -16,7 +16,8 @@ Body = Placement | SubjectId | None
 
 
 class Shelf:
-    """One region's store as this process uses it. `generation`: that of the stored position when last seen, None before."""
+    """One region's store as this process uses it. `generation`: that of the stored position, once the directory has confirmed that it is
+    of its history; None before."""
 
     def __init__(self, store: SecondLevelStore, seal: Seal, *, prefix: str) -> None:
         self.store = store
