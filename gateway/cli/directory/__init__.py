@@ -1,8 +1,10 @@
 """`domicile directory`: placements of subjects, and what operators say of the cells that hold them."""
 
+from gateway.cli.directory.importing import import_
 from gateway.cli.directory.registry import registry
 from gateway.cli.directory.subjects import directory
 
 directory.add_command(registry)
+directory.add_command(import_)
 
 __all__ = ["directory"]

@@ -1,0 +1,267 @@
+"""`domicile directory import`: existing users out of a file, blinded here, placed in batches; resumable."""
+
+import hashlib
+import sys
+import time
+from collections import Counter, deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from deploy.local.layout import Paths
+from directory.bulk.answers import BATCH_ROWS_MAX, BatchAnswer, BatchRequest, CheckRequest, Refused
+from foundation.clock import SystemClock
+from foundation.settings import SettingsError
+from gateway.cli.client import Directory, addresses, blinder_of
+from gateway.cli.directory.rows import FIELDS, Malformed, Reader, batches, mapping
+from gateway.cli.options import json_option, print_json, print_table
+from gateway.cli.reach import Reach, Stack, reach_option
+
+BATCH_S_MAX = 60.0
+AT_ONCE = 2
+TRIES_MAX = 6
+LOOK_S = 0.5
+SAMPLE_BYTES = 65_536
+
+
+class Progress(msgspec.Struct):
+    """What an import has come to, kept beside the file so that a later run goes on."""
+
+    source: str
+    job_id: str | None = None
+    rows: int = 0
+    batches: int = 0
+    placed: int = 0
+    known: int = 0
+    refused: int = 0
+    cells: dict[str, int] = {}
+
+    def take(self, rows: int, answer: BatchAnswer | None, malformed: int) -> None:
+        self.rows += rows
+        self.batches += 1
+        self.refused += malformed
+        if answer is not None:
+            self.placed += answer.placed
+            self.known += answer.known
+            self.refused += len(answer.refused)
+            self.cells = dict(sorted((Counter(self.cells) + Counter(answer.cells)).items()))
+
+
+class Batch(msgspec.Struct, frozen=True):
+    """One on its way; `answer` is None where none of its rows could be sent."""
+
+    rows: int
+    malformed: list[Malformed]
+    answer: "Future[BatchAnswer] | None"
+
+
+@click.command(name="import")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False, exists=True))
+@click.option(
+    "--map",
+    "maps",
+    multiple=True,
+    metavar="FIELD=COLUMN",
+    help=f"Where a field comes from. Fields: {', '.join(FIELDS)}.",
+)
+@click.option(
+    "--set",
+    "constants",
+    multiple=True,
+    metavar="FIELD=VALUE",
+    help="A field that is the same for every row, such as services=orders,records.",
+)
+@click.option(
+    "--blinding-keyring",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="With --directory: the keyring that the gateways blind by.",
+)
+@click.option("--reason", default="bulk import", show_default=True, help="It stands in everybody's history.")
+@click.option("--dry-run", is_flag=True, help="Only say what would become of the rows; nothing is stored.")
+@click.option(
+    "--errors",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Where refused rows go (NDJSON); default: FILE.errors.ndjson.",
+)
+@click.option(
+    "--progress-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Where a run that is broken off is taken up again; default: FILE.import.json.",
+)
+@click.option("--batch-rows", type=click.IntRange(1, BATCH_ROWS_MAX), default=BATCH_ROWS_MAX, show_default=True)
+@click.option(
+    "--wait-s",
+    type=click.FloatRange(min=0),
+    default=600.0,
+    show_default=True,
+    help="How long to wait for the cells to raise their fences.",
+)
+@reach_option
+@json_option
+def import_(
+    file: Path, maps: tuple[str, ...], constants: tuple[str, ...], blinding_keyring: Path | None, reason: str, dry_run: bool,
+    errors: Path | None, progress_file: Path | None, batch_rows: int, wait_s: float, reach: Reach, as_json: bool,
+) -> None:  # fmt: skip
+    """Place the existing users of FILE (.csv or .ndjson), each where the rules allow.
+
+    Identifiers are blinded here: the directory sees lookup keys only. Who is placed already is counted and left as they are, so the
+    command may be repeated; one that was broken off goes on where it was.
+    """
+    reader = _reader(reach, maps, constants, blinding_keyring)
+    source = _source(file, (*maps, *constants, str(batch_rows)))
+    kept = progress_file or file.with_name(f"{file.name}.import.json")
+    progress = Progress(source) if dry_run else _taken_up(kept, source)
+    told = errors or file.with_name(f"{file.name}.errors.ndjson")
+    if not dry_run and progress.job_id is None:
+        progress.job_id = Directory(reach).post("/bulk", {"reason": reason})["job_id"]
+        _keep(kept, progress)
+    clock = SystemClock()
+    started, before = clock.monotonic_s(), progress.rows
+    with told.open("a" if before else "w", encoding="utf-8") as refused:
+        for done in _sent(file, reader, progress, batch_rows, reach, dry_run=dry_run):
+            answer = None if done.answer is None else done.answer.result()
+            progress.take(done.rows, answer, len(done.malformed))
+            _write(refused, done.malformed, answer)
+            refused.flush()
+            if not dry_run:
+                _keep(kept, progress)
+            _show(progress, before, clock.monotonic_s() - started)
+    seconds = clock.monotonic_s() - started
+    waiting = 0 if dry_run else _waited(reach, progress, wait_s, clock)
+    _say(
+        progress, told, seconds=seconds, waiting=waiting, dry_run=dry_run, rows=progress.rows - before, as_json=as_json
+    )
+    if waiting:
+        raise SettingsError(
+            f"{waiting} people wait for their cells still; `domicile directory list --in-state reserved` names them"
+        )
+
+
+def _reader(reach: Reach, maps: tuple[str, ...], constants: tuple[str, ...], keyring: Path | None) -> Reader:
+    """Raises UsageError, SettingsError."""
+    regions: dict[str, str] = {}
+    if isinstance(reach, Stack):
+        regions = {name: region["issuer"] for name, region in addresses(reach.state).regions.items()}
+        keyring = keyring or Paths(reach.state.absolute()).keyring("blinding")
+    if keyring is None:
+        raise click.UsageError("identifiers are blinded here: --blinding-keyring FILE")
+    try:
+        return Reader(mapping(maps, constants, regions), blinder_of(keyring))
+    except ValueError as exc:
+        raise click.UsageError(str(exc)) from exc
+
+
+def _source(file: Path, options: tuple[str, ...]) -> str:
+    """What tells this file and these options from others: an import goes on only over the same."""
+    with file.open("rb") as opened:
+        start = opened.read(SAMPLE_BYTES)
+    parts = msgspec.json.encode([file.stat().st_size, hashlib.sha256(start).hexdigest(), options])
+    return hashlib.sha256(parts).hexdigest()
+
+
+def _taken_up(kept: Path, source: str) -> Progress:
+    """Raises SettingsError."""
+    if not kept.exists():
+        return Progress(source)
+    try:
+        found = msgspec.json.decode(kept.read_bytes(), type=Progress)
+    except (OSError, msgspec.MsgspecError) as exc:
+        raise SettingsError(f"{kept} cannot be read; remove it to begin anew (who is placed stays placed)") from exc
+    if found.source != source:
+        raise SettingsError(
+            f"{kept} is of another file or other options; remove it to begin anew (who is placed stays placed)"
+        )
+    return found
+
+
+def _keep(kept: Path, progress: Progress) -> None:
+    beside = kept.with_name(f"{kept.name}.new")
+    beside.write_bytes(msgspec.json.encode(progress))
+    beside.replace(kept)
+
+
+def _sent(file: Path, reader: Reader, progress: Progress, size: int, reach: Reach, *, dry_run: bool) -> Iterator[Batch]:
+    """Batches in their order, a few on their way at a time."""
+    waiting: deque[Batch] = deque()
+    number = progress.batches
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        for rows, good, malformed in batches(file, reader, size, skip=progress.rows):
+            answer = None
+            if good:
+                body: Any = CheckRequest(rows=tuple(good)) if dry_run else BatchRequest(number=number, rows=tuple(good))
+                path = "/bulk/check" if dry_run else f"/bulk/{progress.job_id}/batches"
+                answer = pool.submit(_post, reach, path, msgspec.json.encode(body))
+            waiting.append(Batch(rows, malformed, answer))
+            number += 1
+            if len(waiting) > AT_ONCE:
+                yield waiting.popleft()
+        yield from waiting
+
+
+def _post(reach: Reach, path: str, body: bytes) -> BatchAnswer:
+    """Repeats what may succeed later: the same number with the same rows has one effect. Raises SettingsError."""
+    for attempt in range(TRIES_MAX):
+        try:
+            answer = Directory(reach).post_bytes(path, body, timeout_s=BATCH_S_MAX)
+            return msgspec.convert(answer, BatchAnswer)
+        except SettingsError as exc:
+            if attempt + 1 == TRIES_MAX or not _may_pass(str(exc)):
+                raise SettingsError(f"{exc} (run the same command again to go on)") from exc
+            time.sleep(min(0.5 * 2**attempt, 5.0))
+    raise SettingsError("a batch was never sent")
+
+
+def _may_pass(refusal: str) -> bool:
+    return refusal.startswith("503 ") or "does not answer" in refusal
+
+
+def _write(errors: Any, malformed: list[Malformed], answer: BatchAnswer | None) -> None:
+    refused = [Refused(row=one.row, code="malformed_row", detail=one.detail) for one in malformed]
+    refused += answer.refused if answer is not None else ()
+    for one in sorted(refused, key=lambda one: one.row):
+        errors.write(msgspec.json.encode(one).decode() + "\n")
+
+
+def _show(progress: Progress, before: int, seconds: float) -> None:
+    """A line that replaces itself, on a terminal only; to standard error, so that --json stays JSON."""
+    if sys.stderr.isatty():
+        rate = (progress.rows - before) / max(seconds, 1e-9)
+        click.echo(f"\r{progress.rows:,} rows, {progress.placed:,} placed, {rate:,.0f} rows/s ", nl=False, err=True)
+
+
+def _waited(reach: Reach, progress: Progress, wait_s: float, clock: SystemClock) -> int:
+    """How many still wait for their cells after at most `wait_s`."""
+    deadline = clock.monotonic_s() + wait_s
+    while True:
+        waiting = int(Directory(reach).get(f"/bulk/{progress.job_id}")["waiting"])
+        if waiting == 0 or clock.monotonic_s() >= deadline:
+            return waiting
+        time.sleep(LOOK_S)
+
+
+def _say(
+    progress: Progress, told: Path, *, seconds: float, waiting: int, dry_run: bool, rows: int, as_json: bool
+) -> None:
+    if sys.stderr.isatty():
+        click.echo("", err=True)
+    if as_json:
+        print_json(
+            {
+                "rows": progress.rows, "placed": progress.placed, "known": progress.known, "refused": progress.refused,
+                "cells": progress.cells, "waiting": waiting, "job_id": progress.job_id, "seconds": round(seconds, 3),
+                "dry_run": dry_run,
+            }
+        )  # fmt: skip
+        return
+    verb = "would be placed" if dry_run else "placed"
+    print_table(("cell", verb), list(progress.cells.items()))
+    click.echo(
+        f"{progress.rows:,} rows: {progress.placed:,} {verb}, {progress.known:,} known, {progress.refused:,} refused; "
+        f"{rows / max(seconds, 1e-9):,.0f} rows/s"
+    )
+    if progress.refused:
+        click.echo(f"refused rows are in {told}")

@@ -1,0 +1,170 @@
+"""Existing users out of a file: CSV or NDJSON, row by row, each blinded here. Pure but for reading the file."""
+
+import csv
+import json
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Any, TextIO
+
+import msgspec
+
+from directory.bulk.answers import BulkRow
+from directory.placement.answers import ClaimedKey
+from foundation.blinding import LOGIN, Blinder
+from foundation.identifiers import IdentifierKind, MalformedIdentifier, parse
+from foundation.settings import SettingsError
+
+IDENTIFIERS = ("email", "phone", "handle")
+LISTS = ("services", "tags", "citizenships")
+FIELDS = (
+    "issuer", "sub", *IDENTIFIERS, "residence", "verified_residence", "subdivision", "citizenships", "tags", "terms", "services",
+)  # fmt: skip
+LINE_CHARS_MAX = 65_536
+ROW_CHARS_SHOWN_MAX = 200
+
+
+class Malformed(msgspec.Struct, frozen=True):
+    """A row that is refused before it is sent; `detail` says what is wrong and never a value of the row."""
+
+    row: int
+    detail: str
+
+
+class FieldMap(msgspec.Struct, frozen=True):
+    """Where a row's fields come from: `columns`, field → column of the file; `constants`, field → value of every row."""
+
+    columns: Mapping[str, str]
+    constants: Mapping[str, str]
+
+
+def mapping(maps: tuple[str, ...], constants: tuple[str, ...], regions: Mapping[str, str]) -> FieldMap:
+    """`FIELD=COLUMN` and `FIELD=VALUE`; a field that is not named comes from the column of its own name. `regions`: issuers by region.
+    Raises ValueError."""
+    columns = {field: field for field in FIELDS} | _pairs(maps)
+    fixed = _pairs(constants)
+    if "issuer" in fixed:
+        fixed["issuer"] = regions.get(fixed["issuer"], fixed["issuer"])
+    return FieldMap({field: column for field, column in columns.items() if field not in fixed}, fixed)
+
+
+def _pairs(texts: tuple[str, ...]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for text in texts:
+        field, separator, value = text.partition("=")
+        if not separator or not value or field not in FIELDS:
+            raise ValueError(f"{text!r}: write FIELD=…, FIELD being one of {', '.join(FIELDS)}")
+        if field in found:
+            raise ValueError(f"{field} stands twice")
+        found[field] = value
+    return found
+
+
+def records(file: Path) -> Iterator[dict[str, Any] | None]:
+    """Each row as it stands, streamed; None for one that is no row. Raises SettingsError for a file that is not what its suffix says."""
+    readers = {".csv": _csv, ".ndjson": _ndjson, ".jsonl": _ndjson}
+    reader = readers.get(file.suffix.lower())
+    if reader is None:
+        raise SettingsError(f"{file} is neither .csv nor .ndjson")
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as opened:
+            yield from reader(opened)
+    except UnicodeDecodeError as exc:
+        raise SettingsError(f"{file} is not UTF-8 (byte {exc.start})") from exc
+    except OSError as exc:
+        raise SettingsError(f"{file} cannot be read ({exc.strerror})") from exc
+
+
+def _csv(opened: TextIO) -> Iterator[dict[str, Any] | None]:
+    rows = csv.reader(opened, strict=True)
+    try:
+        header = next(rows, None)
+        if not header:
+            raise SettingsError("the file has no header line")
+        for row in rows:
+            yield dict(zip(header, row, strict=True)) if len(row) == len(header) else None
+    except csv.Error as exc:
+        raise SettingsError(f"line {rows.line_num} is no CSV: {exc}") from exc
+
+
+def _ndjson(opened: TextIO) -> Iterator[dict[str, Any] | None]:
+    while line := opened.readline(LINE_CHARS_MAX + 1):
+        if len(line) > LINE_CHARS_MAX:
+            raise SettingsError(f"a line is longer than {LINE_CHARS_MAX} characters")
+        try:
+            found = json.loads(line)
+        except ValueError:
+            found = None
+        yield found if isinstance(found, dict) else None
+
+
+class Reader:
+    """Turns a file's rows into what the directory is sent."""
+
+    def __init__(self, mapped: FieldMap, blinder: Blinder) -> None:
+        self._mapped = mapped
+        self._blinder = blinder
+
+    def row(self, number: int, record: dict[str, Any] | None) -> BulkRow | Malformed:
+        """Blinded and of the right shape, or why not."""
+        if record is None:
+            return Malformed(number, "the line has not the form of the others")
+        said = {field: record.get(column) for field, column in self._mapped.columns.items()} | dict(
+            self._mapped.constants
+        )
+        try:
+            keys = self._keys(said)
+            body = {
+                field: _value(field, value)
+                for field, value in said.items()
+                if field not in ("issuer", "sub", *IDENTIFIERS)
+            }
+            stated = {field: value for field, value in body.items() if value is not None}
+            return msgspec.convert({"row": number, "keys": keys, **stated}, BulkRow)
+        except MalformedIdentifier as exc:
+            return Malformed(number, str(exc))
+        except msgspec.ValidationError as exc:
+            return Malformed(number, str(exc)[:ROW_CHARS_SHOWN_MAX])
+        except ValueError as exc:
+            return Malformed(number, str(exc))
+
+    def _keys(self, said: dict[str, Any]) -> list[ClaimedKey]:
+        issuer, sub = said["issuer"], said["sub"]
+        if bool(issuer) != bool(sub):
+            raise ValueError("issuer and sub go together")
+        found = [ClaimedKey(kind=LOGIN, key=key) for key in self._blinder.login(str(issuer), str(sub))] if sub else []
+        for kind in IDENTIFIERS:
+            if said[kind]:
+                keys = self._blinder.alias(parse(IdentifierKind(kind), str(said[kind])))
+                found += [ClaimedKey(kind=kind, key=key) for key in keys]
+        if not found:
+            raise ValueError(
+                "the row names nobody: it has neither issuer and sub nor an e-mail address, phone number or handle"
+            )
+        return found
+
+
+def _value(field: str, value: Any) -> Any:
+    """Empty is not stated. A list may be JSON's, or text with commas."""
+    if value is None or value == "":
+        return None
+    if field in LISTS:
+        parts = value if isinstance(value, list) else [part.strip() for part in str(value).split(",")]
+        return sorted({part.upper() if field == "citizenships" else part for part in parts if part})
+    return (
+        str(value).strip().upper()
+        if field in ("residence", "verified_residence", "subdivision")
+        else str(value).strip()
+    )
+
+
+def batches(
+    file: Path, reader: Reader, size: int, *, skip: int
+) -> Iterator[tuple[int, list[BulkRow], list[Malformed]]]:
+    """(rows of the file, those to send, those refused here) from row `skip` on; always the same batches for the same file."""
+    rows = enumerate(records(file))
+    for _ in islice(rows, skip):
+        pass
+    while taken := [reader.row(number, record) for number, record in islice(rows, size)]:
+        good = [one for one in taken if isinstance(one, BulkRow)]
+        yield len(taken), good, [one for one in taken if isinstance(one, Malformed)]

@@ -1,0 +1,125 @@
+"""`domicile directory import` and `registry` against a real directory and cell: placed, refused by row, resumed, repeated."""
+
+import asyncio
+import base64
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from click.testing import CliRunner, Result
+
+from deploy.local.postgres import PostgresServer
+from gateway.cli.main import cli
+from tests.stands.cell import Stand, stand
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def one(postgres_server: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Stand]:
+    async with stand(postgres_server, tmp_path, monkeypatch) as built, built.running():
+        built.tokens.token_file(tmp_path / "operator.jwt", "operator:ops", ["operator"])
+        ring = tmp_path / "blinding.json"
+        ring.touch(mode=0o600)
+        key = base64.urlsafe_b64encode(b"k" * 32).decode().rstrip("=")
+        ring.write_text(json.dumps({"current": "k1", "keys": {"k1": key}}))
+        yield built
+
+
+def users(folder: Path, count: int) -> Path:
+    file = folder / "users.csv"
+    lines = [f"u{number},{'BR' if number % 50 == 49 else 'DE'}" for number in range(count)]
+    file.write_text("\n".join(("uid,country", *lines)) + "\n")
+    return file
+
+
+async def run(one: Stand, *arguments: str, ok: bool = True) -> Result:
+    reach = ("--directory", one.directory_url, "--token-file", str(one.folder / "operator.jwt"))
+    result = await asyncio.to_thread(CliRunner().invoke, cli, ["directory", *arguments, *reach])
+    assert (result.exit_code == 0) is ok, result.output
+    return result
+
+
+def importing(one: Stand, file: Path, *more: str) -> tuple[str, ...]:
+    return (
+        "import", str(file), "--map", "sub=uid", "--map", "residence=country", "--set", "issuer=https://id.example",
+        "--set", "services=orders", "--blinding-keyring", str(one.folder / "blinding.json"), "--batch-rows", "100",
+        "--json", *more,
+    )  # fmt: skip
+
+
+async def test_a_file_is_placed_and_its_refused_rows_are_named(one: Stand) -> None:
+    file = users(one.folder, 250)
+    dry = json.loads((await run(one, *importing(one, file, "--dry-run"))).stdout)
+    assert (dry["placed"], dry["refused"], dry["cells"]) == (245, 5, {"eu-de": 245})
+    assert (await one.directory.operator.get("/v1/subjects", cell="eu-de")).json()["subjects"] == []
+    told = json.loads((await run(one, *importing(one, file))).stdout)
+    assert {name: told[name] for name in ("rows", "placed", "known", "refused", "waiting")} == {
+        "rows": 250, "placed": 245, "known": 0, "refused": 5, "waiting": 0,
+    }  # fmt: skip
+    errors = [json.loads(line) for line in (one.folder / "users.csv.errors.ndjson").read_text().splitlines()]
+    assert [(row["row"], row["code"]) for row in errors] == [(n, "no_cell_allowed") for n in (49, 99, 149, 199, 249)]
+    found = await run(
+        one, "resolve", "--issuer", "https://id.example", "--sub", "u7", "--json",
+        "--blinding-keyring", str(one.folder / "blinding.json"),
+    )  # fmt: skip
+    (placement,) = json.loads(found.stdout)["found"].values()
+    assert (placement["cell"], placement["state"]) == ("eu-de", "active")
+    # without its progress file it begins anew, and finds everybody there
+    (one.folder / "users.csv.import.json").unlink()
+    again = json.loads((await run(one, *importing(one, file))).stdout)
+    assert (again["placed"], again["known"], again["refused"]) == (0, 245, 5)
+
+
+async def test_an_import_that_broke_off_goes_on_where_it_was(one: Stand) -> None:
+    file = users(one.folder, 230)
+    whole = file.read_text()
+    broken = whole.splitlines(keepends=True)
+    broken[180] = '"x"y,DE\n'
+    kept = one.folder / "users.csv.import.json"
+    # the progress file knows a file by its size and beginning: the same bytes, one of them wrong further on
+    file.write_text("".join(broken))
+    refused = await run(one, *importing(one, file), ok=False)
+    assert "line" in refused.output
+    before: dict[str, Any] = msgspec.json.decode(kept.read_bytes())
+    assert before["batches"] in (0, 1)
+    kept.write_bytes(msgspec.json.encode(before | {"source": await _source_of(one, file, whole)}))
+    told = json.loads((await run(one, *importing(one, file))).stdout)
+    assert (told["rows"], told["placed"] + told["known"], told["refused"]) == (230, 226, 4)
+    assert told["job_id"] == before["job_id"]
+
+
+async def _source_of(one: Stand, file: Path, text: str) -> str:
+    """What the command takes the mended file for."""
+    from gateway.cli.directory.importing import _source
+
+    file.write_text(text)
+    options = ("sub=uid", "residence=country", "issuer=https://id.example", "services=orders", "100")
+    return _source(file, options)
+
+
+async def test_progress_of_another_file_is_not_gone_on_with(one: Stand) -> None:
+    file = users(one.folder, 10)
+    await run(one, *importing(one, file))
+    users(one.folder, 12)
+    assert "another file" in (await run(one, *importing(one, file), ok=False)).output
+
+
+async def test_a_cell_is_drained_and_opened_again_from_the_command_line(one: Stand) -> None:
+    drained = json.loads((await run(one, "registry", "drain", "cells/eu-de", "--reason", "upkeep", "--json")).stdout)
+    assert drained["entry"]["drain"] is True
+    assert (await one.directory.operator.place("late")).status_code == 503
+    assert "yes" in (await run(one, "registry", "list")).output
+    await run(one, "registry", "set", "cells/eu-de/shards/s1", "--weight", "3", "--reason", "bigger disk")
+    await run(one, "registry", "undrain", "cells/eu-de", "--reason", "done")
+    assert (await one.directory.operator.place("late")).status_code in (201, 202)
+    told = json.loads((await run(one, "registry", "history", "--json")).stdout)["entries"]
+    assert [(change["entry"], change["reason"]) for change in told] == [
+        ("cells/eu-de", "done"), ("cells/eu-de/shards/s1", "bigger disk"), ("cells/eu-de", "upkeep"),
+    ]  # fmt: skip
+    refused = await run(one, "registry", "drain", "cells/eu-dd", "--reason", "x", ok=False)
+    assert "did you mean eu-de?" in refused.output
+    assert (await run(one, "registry", "set", "cells/eu-de", "--reason", "x", ok=False)).exit_code == 2
