@@ -14,9 +14,6 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from directory import openapi
-from directory.aliases import operations as alias_operations
-from directory.aliases.claims import Claims
-from directory.aliases.worker import keep_claims, keep_population
 from directory.bulk import api as bulk_api
 from directory.database import DatabaseUnavailable, translated
 from directory.feed import api as feed_api
@@ -90,8 +87,6 @@ async def opened(
         workers: dict[str, Worker] = {
             "feed-listener": lambda: listen(dsn, services.commits),
             "reservation-expiry": lambda: keep(services, check_s=expiry_check_s),
-            "claim-expiry": lambda: keep_claims(services, Claims(connections, used), check_s=expiry_check_s),
-            "population": lambda: keep_population(services),
             "feed-pruning": lambda: prune_for_ever(connections, feed_keep or Keep()),
         }
         try:
@@ -129,7 +124,6 @@ def operations(services: Services) -> list[Operation]:
         *rules_api.operations(services),
         *registry_api.operations(services),
         *bulk_api.operations(services),
-        *alias_operations.operations(services, Claims(services.pool, services.clock)),
     ]
 
 

@@ -37,8 +37,6 @@ class Why(enum.StrEnum):
     FEED_STALE = "feed_stale"
     FEED_RESTORED = "feed_restored"
     OVERTAKEN = "overtaken"
-    UNRESOLVED = "unresolved"
-    """Claimed under a lease that ran out: its cell has yet to say for whom."""
     OVERLOADED = "overloaded"
     TIMEOUT = "timeout"
 
@@ -259,9 +257,6 @@ class DirectoryClient:
                 # Numbers of two histories cannot be compared; the feed will say in a moment which one holds.
                 why = Why.FEED_RESTORED
                 break
-            if isinstance(resolved, Resolved) and resolved.unresolved:
-                yield dict.fromkeys(resolved.unresolved, Unknown(Why.UNRESOLVED))
-                missing = [id_ for id_ in missing if id_ not in resolved.unresolved]
             now_s = self._clock.monotonic_s()
             verdicts = {id_: learn(resolved, id_, generation, now_s) for id_ in missing}
             believed = {id_: verdict for id_, verdict in verdicts.items() if verdict is not OVERTAKEN}
