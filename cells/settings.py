@@ -10,6 +10,9 @@ from foundation.settings import SettingsError, read_keyring, secret_from_env
 from foundation.tokens import Issuer
 from foundation.words import CellId, MalformedWord, parse_slug
 
+ROWS_MAX_MAX = 10_000_000
+"""Rows that `rows_max` may let one answer have: beyond a thousand they are streamed."""
+
 
 class Suffixes(msgspec.Struct, frozen=True, kw_only=True):
     """What is appended to policy's `dsn_env` for each database role."""
@@ -41,8 +44,8 @@ class CellSettings(msgspec.Struct, frozen=True, kw_only=True):
             raise SettingsError(f"cell: {exc}") from exc
         if not 0 < self.port < 65536:
             raise SettingsError("port is a number from 1 to 65535")
-        if not 1 <= self.rows_max <= 10_000:
-            raise SettingsError("rows_max is a number from 1 to 10000")
+        if not 1 <= self.rows_max <= ROWS_MAX_MAX:
+            raise SettingsError(f"rows_max is a number from 1 to {ROWS_MAX_MAX}")
         return self
 
     def roots(self) -> tuple[RootKey, ...]:

@@ -66,7 +66,7 @@ def read(page: Page, found: Found, preferences: Preferences, media: Media) -> Re
 def head(page: Page, found: Found, preferences: Preferences, media: Media) -> Response:
     """A read without its body, for which rows were counted only. Raises ProblemError."""
     all_rows = found.total or 0
-    number = max(0, min(page.limit, all_rows - page.offset))
+    number = ranges.number(page, all_rows)
     status, headers = read_head(page, number, all_rows if preferences.counted else None, preferences, media)
     answer = Response(status_code=status, media_type=media.content_type, headers=headers)
     # The length of what GET would answer is not known here (RFC 9110 section 8.6).

@@ -18,8 +18,10 @@ from cells.records.preferences import Preferences, parse_preferences
 from cells.records.query import Query
 from cells.records.ranges import Page, page
 from cells.records.statements import Builder, Statement
+from cells.records.streams import BUFFERED_ROWS_MAX, Large, Streamed
 from cells.service.context import Context
 from cells.shards.core import Refused, check
+from cells.shards.reading import Readers
 from cells.shards.shard import Shard
 from foundation import logs
 from foundation.decision_header import Decision
@@ -59,6 +61,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     page: Page
     preferences: Preferences
     media: Media
+    large: bool
 
 
 class Records:
@@ -68,11 +71,14 @@ class Records:
         self._context = context
         self._contracts = contracts
         self._rows_max = rows_max
+        self._readers = Readers()
 
     async def handle(self, request: Request) -> Response:
         try:
             asked = await self._ask(request)
             statement = await self._statement(request, asked)
+            if asked.large:
+                return Streamed(self._streamed(asked, statement), self._readers)
             found = await self._run(asked, statement)
             return _answer(request, asked, found)
         except ProblemError as exc:
@@ -105,6 +111,8 @@ class Records:
         if verb is Verb.WRITE and request.method != "DELETE":
             media.check_sent(headers.get("content-type", media.JSON))
         ranged = (headers.get("range"), headers.get("range-unit")) if verb is Verb.READ else (None, None)
+        asked_page = page(query, self._rows_max, header=ranged[0], unit=ranged[1])
+        accepted = media.accepted(headers.get("accept", "*/*"))
         return Asked(
             decision=decision,
             subject=decision.subject,
@@ -115,9 +123,10 @@ class Records:
             granted=grant(contract, service, decision.purpose),
             bound=bound,
             query=query,
-            page=page(query, self._rows_max, header=ranged[0], unit=ranged[1]),
+            page=asked_page,
             preferences=parse_preferences(headers.getlist("prefer")),
-            media=media.accepted(headers.get("accept", "*/*")),
+            media=accepted,
+            large=request.method == "GET" and asked_page.limit > BUFFERED_ROWS_MAX and not accepted.single,
         )
 
     def _contract(self, table: str) -> Contract:
@@ -159,7 +168,20 @@ class Records:
             case "HEAD":
                 return builder.count(query)
             case _:
-                return builder.read(query, asked.page, counted=preferences.counted)
+                return builder.read(query, asked.page, counted=preferences.counted or asked.large)
+
+    def _streamed(self, asked: Asked, statement: Statement) -> Large:
+        async def check(first: asyncpg.Record) -> None:
+            await self._check_read(asked, first)
+
+        return Large(
+            shard=asked.shard,
+            statement=statement,
+            page=asked.page,
+            preferences=asked.preferences,
+            media=asked.media,
+            check=check,
+        )
 
     async def _run(self, asked: Asked, statement: Statement) -> Found:
         """What was found or written. Raises ProblemError; a statement whose fence did not hold has done nothing."""
@@ -181,9 +203,14 @@ class Records:
         if asked.verb is Verb.WRITE:
             if not first["held"]:
                 raise await self._why(asked)
-        elif first["epoch"] != asked.epoch or first["state"] not in ("active", "frozen"):
-            raise await self._why(asked)
+        else:
+            await self._check_read(asked, first)
         return Found(rows=[row["row"] for row in rows if row["row"] is not None], total=first["total"])
+
+    async def _check_read(self, asked: Asked, first: asyncpg.Record) -> None:
+        """Raises ProblemError unless the fence stood, in the snapshot of the read, as decided."""
+        if first["epoch"] != asked.epoch or first["state"] not in ("active", "frozen"):
+            raise await self._why(asked)
 
     async def _why(self, asked: Asked) -> ProblemError:
         """What the fence says now; a cut in progress, or one that has just ended, asks for another try."""

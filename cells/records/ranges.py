@@ -58,6 +58,11 @@ def unsatisfiable(details: str) -> ProblemError:
     )
 
 
+def number(page: Page, total: int) -> int:
+    """Rows of a page where so many match."""
+    return max(0, min(page.limit, total - page.offset))
+
+
 def content_range(page: Page, number: int, total: int | None) -> str:
     """`first-last/total`, with * for what is not there or not known."""
     rows = f"{page.offset}-{page.offset + number - 1}" if number else "*"

@@ -99,7 +99,12 @@ class RecordsStand:
 
 @asynccontextmanager
 async def records_stand(
-    server: PostgresServer, folder: Path, contracts: dict[str, Contract] | None = None, ddl: str = NOTES_DDL
+    server: PostgresServer,
+    folder: Path,
+    contracts: dict[str, Contract] | None = None,
+    ddl: str = NOTES_DDL,
+    *,
+    rows_max: int = 100,
 ) -> AsyncIterator[RecordsStand]:
     held = {"notes": notes()} if contracts is None else contracts
     name, dsns = await make_shard_database(server, ddl)
@@ -121,7 +126,7 @@ async def records_stand(
                 directory=CellDirectory(outside),
                 shards={S1: shard},
             )
-            app = application(api.routes(context, held, 100), ready=lambda: None)
+            app = application(api.routes(context, held, rows_max), ready=lambda: None)
             async with HttpClient(transport=httpx.ASGITransport(app=app), base_url="http://cell") as http:
                 built = RecordsStand(shard, dsns, context, http, tokens)
                 await place(shard, built.subject, built.epoch)
