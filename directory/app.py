@@ -14,6 +14,9 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from directory import openapi
+from directory.aliases import operations as alias_operations
+from directory.aliases.claims import Claims
+from directory.aliases.worker import keep_claims, keep_population
 from directory.bulk import api as bulk_api
 from directory.database import DatabaseUnavailable, translated
 from directory.feed import api as feed_api
@@ -79,6 +82,7 @@ async def opened(
             clock=used,
             commits=Commits(),
             changes=Changes(connections, used, reservation_s=reservation_s),
+            claims=Claims(connections, used),
             rules=rules,
             registry=LiveRegistry(connections),
             drain=leaving,
@@ -87,6 +91,8 @@ async def opened(
         workers: dict[str, Worker] = {
             "feed-listener": lambda: listen(dsn, services.commits),
             "reservation-expiry": lambda: keep(services, check_s=expiry_check_s),
+            "claim-expiry": lambda: keep_claims(services, check_s=expiry_check_s),
+            "population": lambda: keep_population(services),
             "feed-pruning": lambda: prune_for_ever(connections, feed_keep or Keep()),
         }
         try:
@@ -124,6 +130,7 @@ def operations(services: Services) -> list[Operation]:
         *rules_api.operations(services),
         *registry_api.operations(services),
         *bulk_api.operations(services),
+        *alias_operations.operations(services),
     ]
 
 

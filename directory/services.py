@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from directory.aliases.claims import Claims
 from directory.feed.commits import Commits
 from directory.placement.changes import Changes
 from directory.registry.live import LiveRegistry
@@ -17,6 +18,7 @@ class Services:
     clock: Clock
     commits: Commits
     changes: Changes
+    claims: Claims
     rules: LiveRules
     registry: LiveRegistry
     drain: Drain

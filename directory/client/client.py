@@ -37,6 +37,8 @@ class Why(enum.StrEnum):
     FEED_STALE = "feed_stale"
     FEED_RESTORED = "feed_restored"
     OVERTAKEN = "overtaken"
+    UNRESOLVED = "unresolved"
+    """Claimed under a lease that ran out: its cell has yet to say for whom."""
     OVERLOADED = "overloaded"
     TIMEOUT = "timeout"
 
@@ -257,6 +259,9 @@ class DirectoryClient:
                 # Numbers of two histories cannot be compared; the feed will say in a moment which one holds.
                 why = Why.FEED_RESTORED
                 break
+            if isinstance(resolved, Resolved) and resolved.unresolved:
+                yield {id_: Unknown(Why.UNRESOLVED) for id_ in missing if id_ in resolved.unresolved}
+                missing = [id_ for id_ in missing if id_ not in resolved.unresolved]
             now_s = self._clock.monotonic_s()
             verdicts = {id_: learn(resolved, id_, generation, now_s) for id_ in missing}
             believed = {id_: verdict for id_, verdict in verdicts.items() if verdict is not OVERTAKEN}

@@ -47,7 +47,7 @@ class HttpDirectory:
     async def resolve(self, keys: list[LookupKey]) -> Resolved:
         """Every key asked for stands in exactly one of `found` and `absent`; anything else is malformed."""
         answer = await self._ask("POST", "/v1/resolve", Resolved, timeout_s=self._resolve_s_max, body={"keys": keys})
-        _check_complete(keys, list(answer.found), answer.absent)
+        _check_complete(keys, [*answer.found, *answer.unresolved], answer.absent)
         return answer
 
     async def resolve_subjects(self, subjects: list[SubjectId]) -> ResolvedSubjects:

@@ -16,7 +16,7 @@ import enum
 from collections import deque
 
 from directory.client.known import KnownPlacements
-from directory.placement.core import BulkEvent, FeedEvent, Placement, PlacementEvent, State
+from directory.placement.core import BulkEvent, FeedEvent, KeysEvent, Placement, PlacementEvent, State
 from foundation.words import FeedSeq, LookupKey, SubjectId
 
 RING_EVENTS_MAX = 65_536
@@ -196,6 +196,9 @@ class PlacementTable:
         if isinstance(event, PlacementEvent):
             touched = (event.placement.subject_id, *event.keys_removed, *event.keys_added)
             self._change(event, now_s)
+        elif isinstance(event, KeysEvent):
+            touched = event.keys
+            self._forget_keys(event)
         self._turn_ring(event.seq, touched)
         self._prune_marks()
 
@@ -250,6 +253,13 @@ class PlacementTable:
         self._ring.clear()
         self._touched.clear()
         self._ring_floor = seq
+
+    def _forget_keys(self, event: KeysEvent) -> None:
+        """Nothing is known of them any more; whoever asks is told by the directory."""
+        for key in event.keys:
+            if self._ahead.get(key, 0) < event.seq:
+                self._known.forget_key(key)
+                self._absences.pop(key, None)
 
     def _turn_ring(self, seq: FeedSeq, touched: tuple[AnyId, ...]) -> None:
         if len(touched) > RING_IDS_OF_ONE_MAX:

@@ -13,7 +13,7 @@ import msgspec
 from directory.database import session
 from directory.feed import marks
 from directory.feed.marks import Claim, Standing, judge
-from directory.placement.core import BulkPart, Placement, State
+from directory.placement.core import BulkPart, KeysChange, Placement, State
 from directory.registry.core import Stated
 from foundation.postgres import Connection, Pool
 from foundation.words import FeedSeq, LookupKey, RulesDigest, SubjectId
@@ -85,6 +85,14 @@ async def append_placement(
     """Appends the placement as it now stands. None when rules other than `under` or another registry hold by now: roll back."""
     body = {"kind": "placement", "placement": placement, "keys_added": keys_added, "keys_removed": keys_removed}
     return await _append(tx, body, placement.subject_id, under, registry)
+
+
+async def append_keys(tx: Connection, change: KeysChange, keys: tuple[LookupKey, ...]) -> FeedSeq:
+    """Appends that nothing known of these keys counts any more."""
+    seq = await _append(tx, {"kind": "keys", "change": change.value, "keys": keys}, None, None)
+    if seq is None:
+        raise RuntimeError("the feed's counter row is missing")
+    return seq
 
 
 async def append_rules(tx: Connection, digest: RulesDigest) -> FeedSeq:

@@ -22,6 +22,8 @@ _END = "$(?!\\n)"
 Slug = Annotated[str, Meta(pattern="^[a-z][a-z0-9]*(-[a-z0-9]+)*" + _END, max_length=40)]
 KeyText = Annotated[str, Meta(pattern="^[A-Za-z0-9_-]{32}" + _END)]
 SubjectText = Annotated[str, Meta(min_length=36, max_length=36)]
+Kid = Annotated[str, Meta(pattern="^[A-Za-z0-9_.-]{1,64}" + _END)]
+"""The name of a blinding key."""
 EpochNumber = Annotated[int, Meta(ge=1)]
 CountryCode = Annotated[str, Meta(pattern="^[A-Z]{2}" + _END)]
 SubdivisionCode = Annotated[str, Meta(pattern="^[A-Z]{2}-[A-Z0-9]{1,3}" + _END)]
@@ -40,11 +42,12 @@ class ResolveRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     subjects: Annotated[tuple[SubjectText, ...], Meta(min_length=1, max_length=RESOLVE_BATCH_MAX)] | None = None
 
 
-class ClaimedKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A lookup key and what it stands for: `login`, `email`, …"""
+class ClaimedKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A lookup key and what it stands for: `login`, `email`, …; `kid`: the blinding key that it was made under."""
 
     kind: Slug
     key: KeyText
+    kid: Kid | None = None
 
 
 class PlaceRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):

@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 import msgspec
 
+from directory.aliases.core import first_twins
 from directory.database import session, transaction
 from directory.feed import store as feed
 from directory.placement import store
@@ -59,8 +60,9 @@ RETURNING epoch
 
 # purpose: claim lookup keys in sorted order; waits for concurrent claimers, returns the ones that were free
 _CLAIM = """
-INSERT INTO directory.lookup_key (key, kind, subject_id)
-SELECT key, kind, $3 FROM unnest($1::text[], $2::text[]) AS asked(key, kind) ORDER BY key COLLATE "C"
+INSERT INTO directory.lookup_key (key, kind, subject_id, kid, twin_of)
+SELECT key, kind, $3, kid, twin_of FROM unnest($1::text[], $2::text[], $4::text[], $5::text[]) AS asked(key, kind, kid, twin_of)
+ORDER BY key COLLATE "C"
 ON CONFLICT DO NOTHING RETURNING key
 """
 
@@ -93,8 +95,20 @@ SELECT subject_id, changes, clock_timestamp(), $5, $6, $7, $4, epoch, $10::jsonb
 RETURNING epoch, number
 """
 
-# purpose: give all lookup keys of a subject back
-_FREE = "DELETE FROM directory.lookup_key WHERE subject_id = $1 RETURNING key"
+# purpose: give all lookup keys of a subject back, and with them its claims
+_FREE = """
+WITH c AS (
+    UPDATE directory.alias_claim SET state = 'released', expires_at = NULL, changes = changes + 1
+    WHERE subject_id = $1 AND state <> 'released' RETURNING claim_id, changes
+), h AS (
+    INSERT INTO directory.alias_history (claim_id, number, at, actor, reason, from_state, to_state)
+    SELECT claim_id, changes, clock_timestamp(), $2, $3, NULL, 'released' FROM c
+)
+DELETE FROM directory.lookup_key WHERE key IN (
+    SELECT key FROM directory.lookup_key WHERE subject_id = $1
+    UNION SELECT k.key FROM directory.lookup_key k JOIN c ON c.claim_id = k.claim_id
+) RETURNING key
+"""
 
 # purpose: forget idempotency keys that are older than anybody repeats
 _FORGET = """
@@ -252,7 +266,7 @@ class Changes:
         )
         if row is None:
             _impossible()
-        freed = await tx.fetch(_FREE, current.subject_id) if step.frees_keys else []
+        freed = await tx.fetch(_FREE, current.subject_id, actor, reason) if step.frees_keys else []
         placement = msgspec.structs.replace(current, state=step.state, epoch=Epoch(row["epoch"]))
         if anew is not None:
             placement = msgspec.structs.replace(placement, services=anew.services, facts=anew.facts)
@@ -319,7 +333,8 @@ class Changes:
 
 
 async def _claim(tx: Connection, subject_id: SubjectId, keys: Sequence[ClaimedKey]) -> None:
-    rows = await tx.fetch(_CLAIM, [one.key for one in keys], [one.kind for one in keys], subject_id)
+    kids, twins = [one.kid for one in keys], list(first_twins(keys))
+    rows = await tx.fetch(_CLAIM, [one.key for one in keys], [one.kind for one in keys], subject_id, kids, twins)
     free = {row["key"] for row in rows}
     taken = tuple(sorted({one.kind for one in keys if one.key not in free}))
     if taken:

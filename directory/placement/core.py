@@ -96,13 +96,14 @@ class Placement(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Resolved(msgspec.Struct, frozen=True, kw_only=True):
-    """The directory's answer to a batch: every key asked for stands in exactly one of `found` and `absent`. `history`: whose number
-    `as_of` is."""
+    """The directory's answer to a batch: every key asked for stands in exactly one of `found`, `absent` and `unresolved` (claimed under a
+    lease that ran out: whether it leads to somebody is not known). `history`: whose number `as_of` is."""
 
     as_of: FeedSeq
     history: str = ""
     found: dict[LookupKey, Placement] = {}
     absent: tuple[LookupKey, ...] = ()
+    unresolved: tuple[LookupKey, ...] = ()
 
 
 class ResolvedSubjects(msgspec.Struct, frozen=True, kw_only=True):
@@ -168,7 +169,26 @@ class BulkEvent(msgspec.Struct, frozen=True, kw_only=True, tag="bulk", tag_field
     mark: str = ""
 
 
-FeedEvent = PlacementEvent | RulesEvent | RegistryEvent | BulkEvent
+class KeysChange(enum.StrEnum):
+    """Why what was known of lookup keys counts no more."""
+
+    UNRESOLVED = "unresolved"
+    """Claimed, and nobody can say for whom: neither absent nor anybody's."""
+    FREED = "freed"
+    RETIRED = "retired"
+
+
+class KeysEvent(msgspec.Struct, frozen=True, kw_only=True, tag="keys", tag_field="kind"):
+    """From event `seq` on nothing that was known of these lookup keys counts; none of them leads to anybody."""
+
+    seq: FeedSeq
+    at: float
+    change: KeysChange
+    keys: tuple[LookupKey, ...]
+    mark: str = ""
+
+
+FeedEvent = PlacementEvent | RulesEvent | RegistryEvent | BulkEvent | KeysEvent
 
 
 class FeedPage(msgspec.Struct, frozen=True, kw_only=True):

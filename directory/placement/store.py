@@ -29,7 +29,7 @@ PLACEMENT_COLUMNS = """
 
 # purpose: where lookup keys lead, as of the head in the same snapshot; a row per key asked for
 _RESOLVE_KEYS = f"""
-SELECT h.seq AS as_of, h.history, asked.key, {PLACEMENT_COLUMNS}
+SELECT h.seq AS as_of, h.history, asked.key, k.unresolved, {PLACEMENT_COLUMNS}
 FROM directory.feed_head h
 CROSS JOIN unnest($1::text[]) AS asked(key)
 LEFT JOIN directory.lookup_key k ON k.key = asked.key
@@ -113,7 +113,8 @@ async def resolve_keys(pool: Pool, keys: Sequence[LookupKey]) -> Resolved:
         as_of=FeedSeq(rows[0]["as_of"]),
         history=rows[0]["history"],
         found={LookupKey(row["key"]): placement_of(row) for row in rows if row["subject_id"] is not None},
-        absent=tuple(LookupKey(row["key"]) for row in rows if row["subject_id"] is None),
+        absent=tuple(LookupKey(row["key"]) for row in rows if row["subject_id"] is None and not row["unresolved"]),
+        unresolved=tuple(LookupKey(row["key"]) for row in rows if row["unresolved"]),
     )
 
 

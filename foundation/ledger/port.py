@@ -18,6 +18,7 @@ class Kind(enum.StrEnum):
     PLACEMENT = "placement"
     RULES = "rules"
     REGISTRY = "registry"
+    ALIAS = "alias"
     FENCE = "fence"
     CROSSING = "crossing"
     REFUSAL = "refusal"

@@ -48,6 +48,15 @@ CALLS = {
     ("put", "/v1/registry/cells/{cell}/shards/{shard}"),
     ("get", "/v1/registry/services/{service}/cells/{cell}"),
     ("put", "/v1/registry/services/{service}/cells/{cell}"),
+    ("post", "/v1/aliases/claim"),
+    ("post", "/v1/aliases/confirm"),
+    ("post", "/v1/aliases/release"),
+    ("get", "/v1/aliases"),
+    ("get", "/v1/aliases/claims/{claim_id}"),
+    ("post", "/v1/aliases/twins"),
+    ("get", "/v1/aliases/generations"),
+    ("post", "/v1/aliases/generations/{kid}/retire"),
+    ("get", "/v1/aliases/population"),
 }
 
 

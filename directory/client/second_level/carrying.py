@@ -8,11 +8,11 @@ import msgspec
 
 from directory.client import metrics
 from directory.client.remote import Directory, DirectoryUnavailable
-from directory.client.second_level.sealed import Position
+from directory.client.second_level.sealed import UNSAID, Position
 from directory.client.second_level.shelf import Body, Shelf
 from directory.client.table import AnyId, PlacementTable
 from directory.feed.client import FeedFollower, good_prefix
-from directory.placement.core import FEED_PAGE_MAX, FeedEvent, PlacementEvent
+from directory.placement.core import FEED_PAGE_MAX, FeedEvent, KeysChange, KeysEvent, PlacementEvent
 from foundation import logs
 from foundation.words import FeedSeq
 
@@ -97,20 +97,23 @@ class Carrier:
         begun = await shelf.move(raw, msgspec.structs.replace(position, applying=applying))
         if begun is None:
             return
-        rows = [row for event in events if isinstance(event, PlacementEvent) for row in self._rows(generation, event)]
+        rows = [row for event in events for row in self._rows(generation, event)]
         for start in range(0, len(rows), CARRY_BATCH_MAX):
             await shelf.store.amend(rows[start : start + CARRY_BATCH_MAX])
         await shelf.move(
             begun, msgspec.structs.replace(position, applied=upto, applying=applying, mark=events[-1].mark)
         )
 
-    def _rows(self, generation: str, event: PlacementEvent) -> list[tuple[str, bytes]]:
-        placement = event.placement
-        bodies: list[tuple[AnyId, Body]] = [
-            *((key, None) for key in event.keys_removed),
-            *((key, placement.subject_id) for key in event.keys_added),
-            (placement.subject_id, placement),
-        ]
+    def _rows(self, generation: str, event: FeedEvent) -> list[tuple[str, bytes]]:
+        """Entries that replace what is held of the ids that the event touches."""
+        bodies: list[tuple[AnyId, Body]] = []
+        if isinstance(event, PlacementEvent):
+            bodies += ((key, None) for key in event.keys_removed)
+            bodies += ((key, event.placement.subject_id) for key in event.keys_added)
+            bodies.append((event.placement.subject_id, event.placement))
+        elif isinstance(event, KeysEvent):
+            said = UNSAID if event.change is KeysChange.UNRESOLVED else None
+            bodies += ((key, said) for key in event.keys)
         named = ((self._shelf.name(generation, id_), body) for id_, body in bodies)
         return [(name, self._shelf.seal(name, event.seq, body)) for name, body in named]
 

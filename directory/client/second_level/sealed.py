@@ -90,6 +90,10 @@ _placement_decoder = msgspec.json.Decoder(Placement | None)
 _subject_decoder = msgspec.json.Decoder(str | None)
 
 
+UNSAID = SubjectId("")
+"""What a key leads to whose answer the directory alone gives: a subject that nobody is."""
+
+
 def encode_body(value: Position | Placement | SubjectId | None) -> bytes:
     return msgspec.json.encode(value)
 
