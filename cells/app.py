@@ -11,6 +11,7 @@ from starlette.types import ASGIApp
 
 from cells.crossings import api as crossings_api
 from cells.crossings.bookings import Bookings
+from cells.fences import api as fences_api
 from cells.records import api as records_api
 from cells.records.contracts import Contract, read_folder
 from cells.service import api as cell_api
@@ -56,6 +57,7 @@ class Cell:
         routes = [
             *cell_api.routes(self.context),
             *crossings_api.routes(self.context, self.bookings, self.operators),
+            *fences_api.routes(self.context, self.operators),
             *records_api.routes(self.context, self.contracts, self.settings.rows_max),
         ]
         self.app = application(routes, ready=self.ready)

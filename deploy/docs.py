@@ -13,6 +13,7 @@ import msgspec
 from starlette.routing import Route
 
 from cells.crossings import api as crossings_api
+from cells.fences import api as fences_api
 from cells.records import api as records_api
 from cells.service import api as cell_api
 from cells.service.signup import SignUpRequest
@@ -65,6 +66,19 @@ CROSSING_CALLS = {
         "an operator with a token for this cell alone",
         f"`?after=CURSOR&limit=` (≤ {crossings_api.PAGE_MAX}, usually {crossings_api.PAGE_USUAL})",
         "200 `RecordsOfSubject`: crossings and refusals, newest first; recorded itself",
+    ),
+}
+FENCE_CALLS = {
+    "GET /cell/fences": ("an operator with a token for this cell alone", "", '200 `{"shards": […]}`'),
+    "GET /cell/fences/{shard}": (
+        "the same",
+        f"`?after=SUBJECT&limit=` (≤ {fences_api.PAGE_MAX})",
+        "200 `FencePage`: fence rows in the order of their ids; 404 where the cell has no such shard",
+    ),
+    "POST /cell/fences/compare": (
+        "the same",
+        f"`CompareRequest` (≤ {fences_api.SUBJECTS_MAX} subjects)",
+        "200 `CompareAnswer`: how the fences differ from the directory, which says what holds; with `repair` they are raised to it",
     ),
 }
 RECORDS_CALLS = {
@@ -201,11 +215,13 @@ def _cell_service() -> list[str]:
     nothing = cast("Any", None)
     agreed(_calls(cell_api.routes(nothing)), CELL_CALLS)
     agreed(_calls(crossings_api.routes(nothing, nothing, nothing)), CROSSING_CALLS)
+    agreed(_calls(fences_api.routes(nothing, nothing)), FENCE_CALLS)
     records = records_api.routes(nothing, nothing, nothing)
     methods = {f"{method} {route.path}" for route in records for method in (route.methods or ())}
     agreed(sorted(methods), RECORDS_CALLS)
     rows = [
-        (f"`{call}`", who, asked, answer) for call, (who, asked, answer) in {**CELL_CALLS, **CROSSING_CALLS}.items()
+        (f"`{call}`", who, asked, answer)
+        for call, (who, asked, answer) in {**CELL_CALLS, **CROSSING_CALLS, **FENCE_CALLS}.items()
     ]
     schemas = msgspec.json.schema_components(
         [
@@ -214,6 +230,9 @@ def _cell_service() -> list[str]:
             cell_api.EventsRequest,
             crossings_api.CrossingRequest,
             crossings_api.RecordsOfSubject,
+            fences_api.FencePage,
+            fences_api.CompareRequest,
+            fences_api.CompareAnswer,
         ],
         ref_template="{name}",
     )[1]

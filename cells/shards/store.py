@@ -41,6 +41,11 @@ SELECT subject_id::text AS subject_id, epoch, state, services
 FROM domicile.home WHERE subject_id > $1::uuid ORDER BY subject_id LIMIT $2
 """
 
+# purpose: the fence rows of these subjects
+HOMES_OF = """
+SELECT subject_id::text AS subject_id, epoch, state, services FROM domicile.home WHERE subject_id = ANY($1::uuid[])
+"""
+
 # purpose: one fence row, and whether it is being raised just now
 HOME = """
 SELECT epoch, state, services, EXISTS (SELECT 1 FROM domicile.closing AS c WHERE c.subject_id = $1::uuid) AS closing
@@ -176,6 +181,18 @@ async def raise_new(
     async with session(pool) as connection, connection.transaction():
         await connection.execute(RAISE_NEW, ids, epochs, state.value, list(services))
         await OUTBOX.append(connection, event)
+
+
+async def fences(
+    pool: Pool, shard: ShardId, subjects: list[SubjectId] | None, *, after: SubjectId, limit: int
+) -> dict[SubjectId, Home]:
+    """Up to `limit` fence rows in the order of their ids beyond `after`: those of `subjects`, or any (None)."""
+    async with session(pool) as connection:
+        if subjects is None:
+            rows = await connection.fetch(HOMES_AFTER, after, limit)
+        else:
+            rows = await connection.fetch(HOMES_OF, subjects)
+    return {SubjectId(row["subject_id"]): _home(shard, row) for row in rows}
 
 
 async def unfinished(pool: Pool, shard: ShardId, *, begun_s: float) -> list[tuple[SubjectId, Home]]:

@@ -87,6 +87,12 @@ def _pages(ask: Callable[[str | None], Any]) -> tuple[list[dict[str, Any]], str 
     return entries, cursor
 
 
+def cell_service(reach: Reach, cell: CellId, token_file: Path | None) -> Service:
+    """A cell's service; where policy has it, with --directory. Raises SettingsError."""
+    policy = None if isinstance(reach, Stack) else _policy(Directory(reach))
+    return _cell(reach, cell, policy, token_file)()
+
+
 def _cell(reach: Reach, cell: CellId, policy: str | None, token_file: Path | None) -> Callable[[], Service]:
     """The home cell's service, which is `records` in policy; asked for, it may raise SettingsError."""
     match reach:
