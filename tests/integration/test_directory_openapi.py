@@ -89,5 +89,5 @@ async def test_the_document_describes_every_call_and_refers_to_nothing_missing(
     assert {one["name"] for one in place["parameters"]} == {"Idempotency-Key", "wait_ms"}
     events = document["components"]["schemas"]["FeedPage"]["properties"]["events"]["items"]
     assert references(events) == {
-        f"#/components/schemas/{kind}Event" for kind in ("Bulk", "Placement", "Registry", "Rules")
+        f"#/components/schemas/{kind}Event" for kind in ("Bulk", "Keys", "Placement", "Registry", "Rules")
     }
