@@ -58,7 +58,9 @@ def read_head(
 
 def read(page: Page, found: Found, preferences: Preferences, media: Media) -> Response:
     """Raises ProblemError."""
-    status, headers = read_head(page, len(found.rows), found.total, preferences, media)
+    number = ranges.number(page, found.total or 0) if media.single else len(found.rows)
+    total = found.total if preferences.counted else None
+    status, headers = read_head(page, number, total, preferences, media)
     document = found.rows[0] if media.single else f"[{','.join(found.rows)}]"
     return Response(document, status_code=status, media_type=media.content_type, headers=headers)
 

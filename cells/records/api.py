@@ -17,7 +17,7 @@ from cells.records.media import Media
 from cells.records.preferences import Preferences, parse_preferences
 from cells.records.query import Query
 from cells.records.ranges import Page, page
-from cells.records.statements import Builder, Statement
+from cells.records.statements import HELD_BYTES_MAX, Builder, Statement
 from cells.records.streams import BUFFERED_ROWS_MAX, Large, Streamed
 from cells.service.context import Context
 from cells.shards.core import Refused, check
@@ -61,7 +61,12 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     page: Page
     preferences: Preferences
     media: Media
-    large: bool
+    streams: bool
+    """Whether the answer may be streamed: rows, and not one object or a head alone."""
+
+    @property
+    def large(self) -> bool:
+        return self.streams and self.page.limit > BUFFERED_ROWS_MAX
 
 
 class Records:
@@ -77,9 +82,9 @@ class Records:
         try:
             asked = await self._ask(request)
             statement = await self._statement(request, asked)
-            if asked.large:
-                return Streamed(self._streamed(asked, statement), self._readers)
-            found = await self._run(asked, statement)
+            found = None if asked.large else await self._run(asked, statement)
+            if found is None:
+                return Streamed(self._streamed(asked), self._readers)
             return _answer(request, asked, found)
         except ProblemError as exc:
             return errors.response(exc.problem)
@@ -111,7 +116,7 @@ class Records:
         if verb is Verb.WRITE and request.method != "DELETE":
             media.check_sent(headers.get("content-type", media.JSON))
         ranged = (headers.get("range"), headers.get("range-unit")) if verb is Verb.READ else (None, None)
-        asked_page = page(query, self._rows_max, header=ranged[0], unit=ranged[1])
+        rows_asked = page(query, self._rows_max, header=ranged[0], unit=ranged[1])
         accepted = media.accepted(headers.get("accept", "*/*"))
         return Asked(
             decision=decision,
@@ -123,10 +128,10 @@ class Records:
             granted=grant(contract, service, decision.purpose),
             bound=bound,
             query=query,
-            page=asked_page,
+            page=rows_asked,
             preferences=parse_preferences(headers.getlist("prefer")),
             media=accepted,
-            large=request.method == "GET" and asked_page.limit > BUFFERED_ROWS_MAX and not accepted.single,
+            streams=request.method == "GET" and not accepted.single,
         )
 
     def _contract(self, table: str) -> Contract:
@@ -138,8 +143,7 @@ class Records:
 
     async def _statement(self, request: Request, asked: Asked) -> Statement:
         query, preferences = asked.query, asked.preferences
-        rows_max, stripped = self._rows_max, asked.media.stripped
-        builder = Builder(asked.contract, asked.granted, asked.bound, rows_max=rows_max, stripped=stripped)
+        builder = self._builder(asked)
         match request.method:
             case "POST":
                 raw = await body_bytes(request)
@@ -168,9 +172,18 @@ class Records:
             case "HEAD":
                 return builder.count(query)
             case _:
-                return builder.read(query, asked.page, counted=preferences.counted or asked.large)
+                # A second row is enough to know that there is not one; how many there are is counted.
+                limit = min(asked.page.limit, 2) if asked.media.single else asked.page.limit
+                some = msgspec.structs.replace(asked.page, limit=limit)
+                return builder.read(query, some, counted=preferences.counted or asked.media.single)
 
-    def _streamed(self, asked: Asked, statement: Statement) -> Large:
+    def _builder(self, asked: Asked) -> Builder:
+        stripped = asked.media.stripped
+        return Builder(asked.contract, asked.granted, asked.bound, rows_max=self._rows_max, stripped=stripped)
+
+    def _streamed(self, asked: Asked) -> Large:
+        statement = self._builder(asked).read(asked.query, asked.page, counted=True, held=False)
+
         async def check(first: asyncpg.Record) -> None:
             await self._check_read(asked, first)
 
@@ -183,8 +196,11 @@ class Records:
             check=check,
         )
 
-    async def _run(self, asked: Asked, statement: Statement) -> Found:
-        """What was found or written. Raises ProblemError; a statement whose fence did not hold has done nothing."""
+    async def _run(self, asked: Asked, statement: Statement) -> Found | None:
+        """What was found or written; None for a read whose rows are too long to be held. Raises ProblemError.
+
+        A statement whose fence did not hold has done nothing.
+        """
 
         def check(rows: Sequence[asyncpg.Record]) -> None:
             refused = answers.check_written(rows[0]["total"], asked.preferences, asked.media)
@@ -205,6 +221,8 @@ class Records:
                 raise await self._why(asked)
         else:
             await self._check_read(asked, first)
+            if asked.streams and (rows[-1].get("bytes") or 0) > HELD_BYTES_MAX:
+                return None
         return Found(rows=[row["row"] for row in rows if row["row"] is not None], total=first["total"])
 
     async def _check_read(self, asked: Asked, first: asyncpg.Record) -> None:

@@ -18,8 +18,10 @@ from cells.records.terms import Parameters, Terms
 from cells.shards.fence import fenced_read, fenced_write
 from foundation.problems import Code
 
-JSON_ROW = "to_json(_w)::text"
-STRIPPED_ROW = "json_strip_nulls(to_json(_w))::text"
+JSON_ROW = "to_json({})::text"
+STRIPPED_ROW = "json_strip_nulls(to_json({}))::text"
+HELD_BYTES_MAX = 8 << 20
+"""Rows that an answer holds in memory: Postgres keeps those beyond back, and the last row's `bytes` says that it did."""
 WRITTEN_ROWS_MAX = 10_000
 """Rows that a write gives back: they are held in memory until they are known to stay."""
 
@@ -49,8 +51,11 @@ class Builder:
         self._parameters = Parameters(self._bound)
         self._terms = Terms(self._contract, self._granted, self._parameters)
 
-    def read(self, query: Query, page: Page, *, counted: bool = False) -> Statement:
-        """Answers rows (epoch, state, total, row), see `fenced_read`. `total`: what the filters match, null unless counted."""
+    def read(self, query: Query, page: Page, *, counted: bool = False, held: bool = True) -> Statement:
+        """Answers rows (epoch, state, total, bytes, row), see `fenced_read`. `total`: what the filters match, null unless counted.
+
+        With `held`, rows beyond HELD_BYTES_MAX are null; `bytes` counts up to each row.
+        """
         self._begin()
         self._check_reads(query)
         selected, where = self._selected(query), self._where(query)
@@ -60,7 +65,10 @@ class Builder:
             f"SELECT {selected} FROM {table} WHERE {where}{self._terms.ordered(query.order)} "  # noqa: S608
             f"LIMIT {self._number(page.limit)} OFFSET {self._number(page.offset)}"
         )
-        return self._made(fenced_read(sql, f"{total} AS total, {self._row}"))
+        sql = f"SELECT {self._row.format('_r')} AS json FROM (\n{sql}\n) AS _r"  # noqa: S608
+        if held:
+            return self._made(fenced_read(sql, f"{total} AS total, {_within('_w.json')}") + _IN_ORDER)
+        return self._made(fenced_read(sql, f"{total} AS total, _w.json"))
 
     def count(self, query: Query) -> Statement:
         """Answers one row (epoch, state, total, row): how many rows a read without its page would give."""
@@ -157,7 +165,8 @@ class Builder:
         if returned is Returned.MINIMAL:
             return self._made(fenced_write(writes, f"{total}, NULL::text") + " LIMIT 1")
         limit = min(self._rows_max, WRITTEN_ROWS_MAX)
-        return self._made(fenced_write(writes, f"{total}, {self._row}") + f" LIMIT {limit}")
+        given = _within(self._row.format("_w"))
+        return self._made(fenced_write(writes, f"{total}, {given}") + f"{_IN_ORDER} LIMIT {limit}")
 
     def _made(self, sql: str) -> Statement:
         return Statement(sql, tuple(self._parameters.held))
@@ -214,3 +223,12 @@ class Builder:
 
 def _quoted(names: list[str]) -> str:
     return ", ".join(f'"{name}"' for name in names)
+
+
+_IN_ORDER = "\nWINDOW _u AS (ROWS UNBOUNDED PRECEDING)"
+
+
+def _within(row: str) -> str:
+    """A row's text unless those up to it are over HELD_BYTES_MAX, with their length as `bytes` before it."""
+    upto = f"sum(octet_length({row})) OVER _u"
+    return f"{upto} AS bytes, CASE WHEN {upto} <= {HELD_BYTES_MAX} THEN {row} END"

@@ -2,11 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cells.records import streams
+from cells.records import statements, streams
 from cells.shards import reading
 from deploy.local.postgres import PostgresServer
 from directory.placement.core import State
@@ -129,3 +130,32 @@ async def test_a_statement_that_takes_too_long_ends_with_504(
     monkeypatch.setattr(streams, "STREAM_S_MAX", 0.0)
     late = await large.call("GET")
     assert (late.status_code, late.json()["code"]) == (504, "upstream_timeout")
+
+
+async def test_rows_too_long_to_be_held_are_streamed_and_a_write_gives_back_what_it_can_hold(
+    postgres_server: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with records_stand(postgres_server, tmp_path) as live:
+        await rows(live.dsns, FILL, live.subject, 90)
+        long = "UPDATE product.notes SET body = repeat('y', 300000)"
+        await rows(live.dsns, long)
+        held: list[int] = []
+        fetch = live.shard.fetch
+
+        async def watched(*words: Any, **more: Any) -> Any:
+            found = await fetch(*words, **more)
+            held.append(sum(len(row["row"] or "") for row in found))
+            return found
+
+        monkeypatch.setattr(live.shard, "fetch", watched)
+        answer = await live.call("GET", "?order=rank")
+        assert [row["rank"] for row in answer.json()] == list(range(90))
+        assert answer.headers["content-range"] == "0-89/*"
+        changed = await live.call("PATCH", "", {"done": True}, prefer="return=representation,count=exact")
+        assert (changed.status_code, changed.headers["content-range"]) == (200, "0-89/90")
+        assert 20 < len(changed.json()) < 40
+        assert 0 < max(held) <= statements.HELD_BYTES_MAX
+        single = await live.http.get(
+            "/records/notes", headers=live.headers() | {"accept": "application/vnd.pgrst.object+json"}
+        )
+        assert (single.status_code, single.json()["details"]) == (406, "The result contains 90 rows")
