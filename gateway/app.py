@@ -11,6 +11,7 @@ from directory.client.remote import HttpDirectory
 from directory.client.second_level.sealed import Seal
 from directory.client.second_level.valkey import valkey_store
 from directory.feed.client import FeedFollower
+from directory.registry.client import HeldRegistry, RegistryFollower
 from directory.rules.client import HeldRules, RulesFollower
 from foundation import http
 from foundation.blinding import Blinder, BlindingKey
@@ -75,7 +76,9 @@ async def opened(settings: Settings, *, drain: Drain, clock: Clock | None = None
         identities = Identities(http.token_verifier(settings.issuers, to_issuers, clock), blinder, clock)
         desk = Desk(settings.region, identities, homes)
         rules = RulesFollower(directory, follower, HeldRules(), clock)
-        keeper = Keeper(rules, desk, region=settings.region, root=root, clock=clock)
+        registry = HeldRegistry()
+        keeper = Keeper(rules, desk, region=settings.region, root=root, clock=clock, registry=registry)
+        registrar = RegistryFollower(directory, follower, registry)
         desk.trouble = keeper.problem
         if settings.service_issuers:
             desk.actors = Actors(http.token_verifier(settings.service_issuers, to_issuers, clock), clock)
@@ -111,6 +114,7 @@ async def opened(settings: Settings, *, drain: Drain, clock: Clock | None = None
                 "feed": follower.run,
                 "second level": client.run,
                 "rules": rules.run,
+                "registry": registrar.run,
                 "records": lambda: recorder.deliver(to_cells),
                 "skew": lambda: skew.watch(to_directory),
                 "upstream": pools.sweep,

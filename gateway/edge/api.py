@@ -34,7 +34,8 @@ def routes(desk: Desk) -> list[Route]:
         answer = book.place(PlaceFacts(subject=declared, services=(service,), observed=_observed(desk, request)))
         if isinstance(answer, NoCell):
             raise refuse(answer.code, answer.detail, ground=answer.ground)
-        regions = [book.policy.cells[cell].region for cell in answer.cells]
+        taking = [cell for cell in answer.cells if book.takes(cell, service)] or answer.cells
+        regions = [book.policy.cells[cell].region for cell in taking]
         region = desk.region if desk.region in regions else regions[0]
         return json_response(
             {

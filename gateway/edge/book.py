@@ -2,10 +2,12 @@
 
 import datetime
 
+from directory.registry.client import HeldRegistry
+from directory.registry.core import addresses, takes
 from foundation.clock import Clock
 from foundation.decision_header import Decision, Minter, RootKey, cell_root, new_decision_id
 from foundation.mute import Secret
-from foundation.words import ActorId, FeedSeq, RegionId
+from foundation.words import ActorId, CellId, FeedSeq, RegionId, ServiceId
 from gateway.edge.core import Admitted
 from routing_rules.decide import decide
 from routing_rules.facts import PlaceFacts, RequestFacts
@@ -23,9 +25,16 @@ class Book:
     """One set of rules, in force from feed position `seq`. A new set is a new book, so nothing remembered outlives its rules."""
 
     def __init__(
-        self, rules: Rules, seq: FeedSeq, *, region: RegionId, root: tuple[str, Secret[bytes]], clock: Clock
+        self,
+        rules: Rules,
+        seq: FeedSeq,
+        *,
+        region: RegionId,
+        root: tuple[str, Secret[bytes]],
+        clock: Clock,
+        registry: HeldRegistry | None = None,
     ) -> None:
-        """`root`: (kid, key) of the region's current root key."""
+        """`root`: (kid, key) of the region's current root key. `registry`: what operators choose within policy, None: nothing."""
         self.rules = rules
         self.seq = seq
         self._clock = clock
@@ -33,6 +42,9 @@ class Book:
         self._date = datetime.date(1970, 1, 1)
         self._verdicts: dict[RequestFacts, Verdict] = {}
         self._placings: dict[PlaceFacts, Allowed | NoCell] = {}
+        self._registry = registry or HeldRegistry()
+        self._hosts_as_of = self._registry.current
+        self._hosts: dict[tuple[ServiceId, CellId], tuple[str, ...]] = {}
         kid, key = root
         self._minters = {
             cell: Minter(cell, RootKey(kid, Secret(cell_root(key.reveal(), cell))))
@@ -65,6 +77,20 @@ class Book:
                 self._placings.clear()
             self._placings[facts] = answer
         return answer
+
+    def hosts(self, service: ServiceId, cell: CellId) -> tuple[str, ...]:
+        """What the registry chose of policy's addresses; remembered until the registry says something else."""
+        if self._hosts_as_of is not self._registry.current:
+            self._hosts_as_of = self._registry.current
+            self._hosts.clear()
+        found = self._hosts.get((service, cell))
+        if found is None:
+            found = self._hosts[service, cell] = addresses(self._hosts_as_of, self.policy, service, cell)
+        return found
+
+    def takes(self, cell: CellId, service: ServiceId) -> bool:
+        """Whether a new person may be placed there, as far as drains go; the directory has the last word."""
+        return takes(self._registry.current, self.policy, cell, (service,))
 
     def _turn(self) -> None:
         day = int(self._clock.unix_s()) // _SECONDS_A_DAY

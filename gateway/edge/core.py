@@ -30,6 +30,7 @@ from routing_rules.facts import PlaceFacts, RequestFacts, SubjectFacts
 from routing_rules.verdicts import Elsewhere, Hairpin, NoCell, Refuse, Serve
 
 RETRY_AFTER_S = 1
+DRAINED_RETRY_S = 30
 _HOME_UNKNOWN = Problem(code=Code.HOME_UNKNOWN, detail="the directory cannot be asked", retry_after_s=RETRY_AFTER_S)
 
 
@@ -218,7 +219,7 @@ def _into_cell(
         return Refused(
             problem=Problem(code=code, detail=f"the placement is {placement.state}", retry_after_s=RETRY_AFTER_S)
         )
-    hosts = ruling.policy.services[facts.target.service].hosts.get(placement.cell, ())
+    hosts = ruling.hosts(facts.target.service, placement.cell)
     if not hosts:
         return _no(Code.UNKNOWN_SERVICE, "this service does not run in the home cell")
     return Admitted(
@@ -239,11 +240,12 @@ def _anonymous(facts: Gathered, ruling: Ruling, region: RegionId) -> Outcome:
     service = ruling.policy.services[facts.target.service]
     for cell in sorted(service.hosts):
         known = ruling.policy.cells.get(cell)
-        if known is not None and known.region == region and service.hosts[cell]:
+        hosts = ruling.hosts(facts.target.service, cell)
+        if known is not None and known.region == region and hosts:
             return Admitted(
                 cell=cell,
                 service=facts.target.service,
-                hosts=service.hosts[cell],
+                hosts=hosts,
                 verb=facts.verb,
                 purpose=service.purpose,
             )
@@ -264,11 +266,14 @@ def _sign_up(facts: Gathered, who: Identity, ruling: Ruling, region: RegionId) -
             ground=answer.ground,
         )
     policy = ruling.policy
-    service = policy.services[facts.target.service]
-    for cell in answer.cells:
-        if policy.cells[cell].region == region and service.hosts.get(cell):
+    service = facts.target.service
+    taking = [cell for cell in answer.cells if ruling.takes(cell, service)]
+    if not taking:
+        return _DRAINED
+    for cell in taking:
+        if policy.cells[cell].region == region and ruling.hosts(service, cell):
             return _into(cell, facts, who, declared, ruling, region)
-    home = policy.cells[answer.cells[0]].region
+    home = policy.cells[taking[0]].region
     return Refused(
         problem=_elsewhere(policy.regions[home].origin, home, answer.ground),
         recorded=True,
@@ -296,7 +301,7 @@ def _into(
         return Admitted(
             cell=cell,
             service=service,
-            hosts=ruling.policy.services[service].hosts[cell],
+            hosts=ruling.hosts(service, cell),
             verb=Verb.SIGNUP,
             purpose=verdict.purpose,
             digest=verdict.digest,
@@ -332,6 +337,13 @@ def _no(code: Code, detail: str) -> Refused:
     return Refused(problem=Problem(code=code, detail=detail))
 
 
+_DRAINED = Refused(
+    problem=Problem(
+        code=Code.NOT_READY,
+        detail="the cells that may hold this person take nobody new just now",
+        retry_after_s=DRAINED_RETRY_S,
+    )
+)
 _CONTRADICTION = Refused(
     problem=Problem(
         code=Code.HOME_UNKNOWN,

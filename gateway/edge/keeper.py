@@ -1,5 +1,6 @@
 """Puts a new book on the desk whenever other rules have come to hold, and says when the rules may not be decided by."""
 
+from directory.registry.client import HeldRegistry
 from directory.rules.client import RulesFollower
 from foundation.clock import Clock
 from foundation.mute import Secret
@@ -17,17 +18,27 @@ class Keeper:
     """`root`: (kid, key) of the region's current root key."""
 
     def __init__(
-        self, rules: RulesFollower, desk: Desk, *, region: RegionId, root: tuple[str, Secret[bytes]], clock: Clock
+        self,
+        rules: RulesFollower,
+        desk: Desk,
+        *,
+        region: RegionId,
+        root: tuple[str, Secret[bytes]],
+        clock: Clock,
+        registry: HeldRegistry | None = None,
     ) -> None:
         self._rules = rules
         self._desk = desk
         self._region = region
         self._root = root
         self._clock = clock
+        self._registry = registry or HeldRegistry()
         rules.on_rules.append(self._take)
 
     def _take(self, rules: Rules, seq: FeedSeq) -> None:
-        self._desk.book = Book(rules, seq, region=self._region, root=self._root, clock=self._clock)
+        self._desk.book = Book(
+            rules, seq, region=self._region, root=self._root, clock=self._clock, registry=self._registry
+        )
         RULES_AT.set(seq)
 
     @property

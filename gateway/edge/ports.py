@@ -4,7 +4,7 @@ import enum
 from typing import Protocol
 
 from directory.placement.core import Placement
-from foundation.words import Epoch, LookupKey, SubjectId
+from foundation.words import CellId, Epoch, LookupKey, ServiceId, SubjectId
 from routing_rules.facts import PlaceFacts, RequestFacts
 from routing_rules.policy import Policy
 from routing_rules.verdicts import Allowed, NoCell, Verdict
@@ -51,3 +51,11 @@ class Ruling(Protocol):
     def decide(self, facts: RequestFacts) -> Verdict: ...
 
     def place(self, facts: PlaceFacts) -> Allowed | NoCell: ...
+
+    def hosts(self, service: ServiceId, cell: CellId) -> tuple[str, ...]:
+        """Where a service is reached in a cell: what the registry chose of policy's addresses. Empty: not in that cell."""
+        ...
+
+    def takes(self, cell: CellId, service: ServiceId) -> bool:
+        """Whether the cell takes new people for a service just now; a drained one does not."""
+        ...
