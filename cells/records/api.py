@@ -64,10 +64,6 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     streams: bool
     """Whether the answer may be streamed: rows, and not one object or a head alone."""
 
-    @property
-    def large(self) -> bool:
-        return self.streams and self.page.limit > BUFFERED_ROWS_MAX
-
 
 class Records:
     """The handler over one cell's context and contracts."""
@@ -82,7 +78,7 @@ class Records:
         try:
             asked = await self._ask(request)
             statement = await self._statement(request, asked)
-            found = None if asked.large else await self._run(asked, statement)
+            found = await self._run(asked, statement)
             if found is None:
                 return Streamed(self._streamed(asked), self._readers)
             return _answer(request, asked, found)
@@ -173,8 +169,9 @@ class Records:
                 return builder.count(query)
             case _:
                 # A second row is enough to know that there is not one; how many there are is counted.
-                limit = min(asked.page.limit, 2) if asked.media.single else asked.page.limit
-                some = msgspec.structs.replace(asked.page, limit=limit)
+                # Likewise one row more than is held tells that there are many: those are then read anew, as a stream.
+                most = 2 if asked.media.single else BUFFERED_ROWS_MAX + 1
+                some = msgspec.structs.replace(asked.page, limit=min(asked.page.limit, most))
                 return builder.read(query, some, counted=preferences.counted or asked.media.single)
 
     def _builder(self, asked: Asked) -> Builder:
@@ -197,7 +194,7 @@ class Records:
         )
 
     async def _run(self, asked: Asked, statement: Statement) -> Found | None:
-        """What was found or written; None for a read whose rows are too long to be held. Raises ProblemError.
+        """What was found or written; None for a read whose rows are too many or too long to be held. Raises ProblemError.
 
         A statement whose fence did not hold has done nothing.
         """
@@ -221,7 +218,7 @@ class Records:
                 raise await self._why(asked)
         else:
             await self._check_read(asked, first)
-            if asked.streams and (rows[-1].get("bytes") or 0) > HELD_BYTES_MAX:
+            if asked.streams and (len(rows) > BUFFERED_ROWS_MAX or (rows[-1]["bytes"] or 0) > HELD_BYTES_MAX):
                 return None
         return Found(rows=[row["row"] for row in rows if row["row"] is not None], total=first["total"])
 
