@@ -33,6 +33,10 @@ BENCHES = {
         headline="The fence: cuts under load, statements beside plain ones (docs/benchmarks/fence.md)",
         short=("--cuts", "5", "--statements", "1500"),
     ),
+    "records": Bench(
+        headline="The records API: requests in process, a large answer's memory (docs/benchmarks/records.md)",
+        short=("--rows", "100000", "--requests", "300"),
+    ),
     "rules": Bench(headline="The rules: loading, cold and remembered decisions (docs/benchmarks/rules.md)"),
     "visibility": Bench(headline="The feed: how soon every gateway has taken in a change", stack=True),
 }
