@@ -113,6 +113,7 @@ class DirectoryClient:
         self._fresh_subjects = Batcher[SubjectId, Answer](self._ask_subjects)
         follower.on_start.append(self.table.reset)
         follower.on_restored.append(self._forget)
+        follower.on_round.append(self._check_outrun)
         follower.on_round.append(self._publish_figures)
         follower.listeners.append(self._on_event)
         self._second: SecondLevel | None = None
@@ -323,6 +324,11 @@ class DirectoryClient:
 
     def _forget(self) -> None:
         self.table.reset(FeedSeq(0))
+
+    def _check_outrun(self) -> None:
+        if self._follower.position == self.table.position and self.table.outruns(self._follower.confirmed_at):
+            log.warning("answers_lost", seq=self.table.position)
+            self.table.reset(self.table.position)
 
     def _publish_figures(self) -> None:
         """Hot-path counts are kept as plain numbers and handed to the metrics once a feed round."""

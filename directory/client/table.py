@@ -69,6 +69,7 @@ class PlacementTable:
         self._touched: dict[AnyId, FeedSeq] = {}
         self._ahead: dict[AnyId, FeedSeq] = {}  # ids known from answers newer than `position`
         self._ahead_max = FeedSeq(0)
+        self._ahead_at_s = float("-inf")
         self._prune_at = _MARKS_PRUNED_AT
 
     def reset(self, position: FeedSeq) -> None:
@@ -111,6 +112,10 @@ class PlacementTable:
     def evictions(self) -> int:
         return self._known.evictions
 
+    def outruns(self, confirmed_at_s: float) -> bool:
+        """Whether an answer from before then was of beyond `position`, which then was the head: the directory has lost what it said."""
+        return bool(self._ahead) and self._ahead_max > self.position and self._ahead_at_s < confirmed_at_s
+
     # --- answers -------------------------------------------------------------------------------------------------------------
 
     def still_true(self, id_: AnyId, as_of: FeedSeq) -> bool:
@@ -139,8 +144,8 @@ class PlacementTable:
         self._put(current, key)
         self._absences.pop(key, None)
         self._absences.pop(current.subject_id, None)
-        self._mark(key, as_of)
-        self._mark(current.subject_id, as_of)
+        self._mark(key, as_of, now_s)
+        self._mark(current.subject_id, as_of, now_s)
         return current
 
     def learn_subject(
@@ -158,7 +163,7 @@ class PlacementTable:
             return ABSENT
         self._put(answer)
         self._absences.pop(subject_id, None)
-        self._mark(subject_id, as_of)
+        self._mark(subject_id, as_of, now_s)
         return answer
 
     def _subject_as_of(self, answer: Placement, as_of: FeedSeq) -> Placement | None:
@@ -174,12 +179,13 @@ class PlacementTable:
         while len(self._absences) >= self._absences_max:
             del self._absences[next(iter(self._absences))]
         self._absences[id_] = now_s + self._absent_s
-        self._mark(id_, as_of)
+        self._mark(id_, as_of, now_s)
 
-    def _mark(self, id_: AnyId, as_of: FeedSeq) -> None:
+    def _mark(self, id_: AnyId, as_of: FeedSeq, now_s: float) -> None:
         if as_of > self.position and as_of > self._ahead.get(id_, 0):
             self._ahead[id_] = as_of
-            self._ahead_max = max(self._ahead_max, as_of)
+            if as_of > self._ahead_max:
+                self._ahead_max, self._ahead_at_s = as_of, now_s
 
     # --- events --------------------------------------------------------------------------------------------------------------
 

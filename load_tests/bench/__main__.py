@@ -37,7 +37,15 @@ BENCHES = {
         headline="The records API: requests in process, a large answer's memory (docs/benchmarks/records.md)",
         short=("--rows", "100000", "--requests", "300"),
     ),
+    "hints": Bench(
+        headline="Sign-in hints: whether an observer can tell members from strangers (docs/benchmarks/hints.md)",
+        short=("--probes", "2000"),
+    ),
     "rules": Bench(headline="The rules: loading, cold and remembered decisions (docs/benchmarks/rules.md)"),
+    "scale": Bench(
+        headline="The directory at scale: misses over HTTP, boot of a client (docs/scale.md)",
+        short=("--subjects", "100000", "--misses", "1000"),
+    ),
     "visibility": Bench(headline="The feed: how soon every gateway has taken in a change", stack=True),
 }
 

@@ -21,6 +21,7 @@ from directory.client.second_level.sealed import (
     LEASE,
     VERSION,
     Seal,
+    Undecodable,
     decode_placement,
     decode_position,
     decode_subject,
@@ -245,6 +246,7 @@ class SimulatedGateway:
         self.directory = directory
         self.follower = SimpleNamespace(
             listeners=[],
+            on_start=[],
             position=directory.head,
             restored=False,
             history=directory.history,
@@ -375,9 +377,12 @@ class Simulation:
             del self.store.values[self.chance.choice(sorted(self.store.values))]
 
     def a_value_is_copied(self, gateway: SimulatedGateway) -> None:
+        """To another name, where its seal does not hold. Never one with a lower number: whoever may write that could as well put back an
+        older entry of the same name, which seals do not stop (a late carrier's amendment would then count as the newer one)."""
         names = sorted(name for name in self.store.values if not name.endswith(":position"))
         if len(names) > 1:
-            self.store.values[self.chance.choice(names)] = self.store.values[self.chance.choice(names)]
+            to, copied = self.chance.choice(names), self.store.values[self.chance.choice(names)]
+            self.store.values[to] = max(copied, self.store.values[to])
 
     def check_store(self) -> None:
         """Every entry that may be believed is at least as new as the position says."""
@@ -444,7 +449,7 @@ PLANTED = {
 @pytest.mark.parametrize("mistake", PLANTED)
 def test_the_simulation_catches_a_planted_mistake(mistake: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(*PLANTED[mistake])
-    with pytest.raises(AssertionError):
+    with pytest.raises((AssertionError, Undecodable)):
         run_seeds(60)
 
 

@@ -37,6 +37,11 @@ class Carrier:
         self._recent: deque[FeedEvent] = deque(maxlen=GAP_EVENTS_MAX)
         self.wake = asyncio.Event()
         follower.listeners.append(self._on_event)
+        follower.on_start.append(self._begin_anew)
+
+    def _begin_anew(self, _: FeedSeq) -> None:
+        """What was heard before does not lead on to what comes."""
+        self._recent.clear()
 
     def _on_event(self, event: FeedEvent) -> None:
         self._recent.append(event)
@@ -57,7 +62,7 @@ class Carrier:
             return None if position.applied > target else await self._begin(raw, "history")
         if position.generation != shelf.generation and not await self._proven(position):
             return await self._begin(raw, "unproven")
-        shelf.generation = position.generation
+        shelf.generation, shelf.applied = position.generation, position.applied
         metrics.SECOND_LEVEL_POSITION.set(position.applied)
         if position.applied >= target:
             return None
@@ -71,12 +76,12 @@ class Carrier:
         return AT_ONCE
 
     async def _proven(self, position: Position) -> bool:
-        """Whether the directory still knows the event that a stored position was carried to: what was stored may have outlived a
+        """Whether the directory still knows the newest event that any entry may contain: what was stored may have outlived a
         restoration that nobody has noticed. Asked once a generation. Raises DirectoryUnavailable."""
         if not position.mark:
             return not self._follower.mark  # a directory that makes no marks
-        page = await self._directory.feed(position.applied, limit=1, wait_ms=0, mark=position.mark)
-        return not page.anew and page.history == position.history and page.head >= position.applied
+        page = await self._directory.feed(position.applying, limit=1, wait_ms=0, mark=position.mark)
+        return not page.anew and page.history == position.history and page.head >= position.applying
 
     async def accepts(self, position: Position) -> bool:
         """Whether a stored position of another generation than known is of the directory's history; then that one is known from now on."""
@@ -85,7 +90,7 @@ class Carrier:
         except DirectoryUnavailable:
             return False
         if proven and position.history == self._follower.history:
-            self._shelf.generation = position.generation
+            self._shelf.generation, self._shelf.applied = position.generation, position.applied
         return proven
 
     async def _carry_on(self, raw: bytes | None, position: Position) -> None:
@@ -94,15 +99,16 @@ class Carrier:
         events = await self._events_after(position.applied)
         upto = events[-1].seq
         applying = max(position.applying, upto)
-        begun = await shelf.move(raw, msgspec.structs.replace(position, applying=applying))
+        mark = events[-1].mark if upto >= position.applying else position.mark
+        begun = await shelf.move(raw, msgspec.structs.replace(position, applying=applying, mark=mark))
         if begun is None:
             return
         rows = [row for event in events for row in self._rows(generation, event)]
         for start in range(0, len(rows), CARRY_BATCH_MAX):
             await shelf.store.amend(rows[start : start + CARRY_BATCH_MAX])
-        await shelf.move(
-            begun, msgspec.structs.replace(position, applied=upto, applying=applying, mark=events[-1].mark)
-        )
+        done = msgspec.structs.replace(position, applied=upto, applying=applying, mark=mark)
+        if await shelf.move(begun, done) is not None:
+            shelf.applied = upto
 
     def _rows(self, generation: str, event: FeedEvent) -> list[tuple[str, bytes]]:
         """Entries that replace what is held of the ids that the event touches."""
@@ -140,7 +146,7 @@ class Carrier:
             mark=self._follower.mark,
         )
         if await self._shelf.move(raw, fresh) is not None:
-            self._shelf.generation = fresh.generation
+            self._shelf.generation, self._shelf.applied = fresh.generation, target
             metrics.SECOND_LEVEL_RESETS.labels(reason).inc()
             log.info("second_level_begun", reason=reason, seq=target)
         return AT_ONCE

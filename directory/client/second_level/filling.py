@@ -40,7 +40,12 @@ class Filler:
     @property
     def pending(self) -> bool:
         """Whether a next batch can be filled."""
-        return bool(self._fills) and self._shelf.generation is not None
+        return bool(self._fills) and self._shelf.generation is not None and self._carried(self._fills[0])
+
+    def _carried(self, fill: Fill) -> bool:
+        """Whether the stored position has reached the answer. No entry is newer than what the position's mark proves: a restoration that
+        cut the answer's events off would otherwise leave it standing in a generation that is still proven."""
+        return fill.as_of <= self._shelf.applied
 
     def offer(self, id_: AnyId, body: Body, as_of: FeedSeq) -> None:
         """Queues what the directory answered; dropped when the queue is full or the store is down."""
@@ -55,7 +60,11 @@ class Filler:
         shelf, generation = self._shelf, self._shelf.generation
         if generation is None or not self._fills:
             return
-        taken = [self._fills.popleft() for _ in range(min(len(self._fills), FILL_BATCH_MAX))]
+        taken: list[Fill] = []
+        while self._fills and len(taken) < FILL_BATCH_MAX and self._carried(self._fills[0]):
+            taken.append(self._fills.popleft())
+        if not taken:
+            return
         batch = {fill.id: fill for fill in taken}
         lease = LEASE + secrets.token_hex(8).encode()
         fills = [(shelf.name(generation, fill.id), fill) for fill in batch.values()]

@@ -168,9 +168,8 @@ class SecondLevel:
 
     async def carry(self) -> float | None:
         """One step towards the follower's position. Seconds after which to go on, None when nothing is left."""
-        nameless = self._shelf.generation is None
         again = await self._carrier.carry()
-        if nameless and self._filler.pending:
+        if self._filler.pending:
             self._filler.wake.set()
         return again
 

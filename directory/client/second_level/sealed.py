@@ -75,7 +75,7 @@ class Position(msgspec.Struct, frozen=True, kw_only=True):
     """How far the feed has been carried into the second level, and which generation of names holds now.
 
     Every entry of this generation is at least as new as `applied`; events up to `applying` may already have been carried over. All of
-    it is of `history`; `mark` is that of event `applied` ("" where none was told).
+    it is of `history`; `mark` is that of event `applying` ("" where none was told).
     """
 
     generation: str

@@ -22,6 +22,8 @@ class Shelf:
     def __init__(self, store: SecondLevelStore, seal: Seal, *, prefix: str) -> None:
         self.store = store
         self.generation: str | None = None
+        self.applied = FeedSeq(0)
+        """How far that generation has been carried, when last seen."""
         self._seal = seal
         self._prefix = prefix
         self._circuit = Circuit(failures_max=2)
