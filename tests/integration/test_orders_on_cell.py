@@ -77,12 +77,15 @@ async def product(
     clock = SystemClock()
     async with stand(postgres_server, tmp_path, monkeypatch) as built:
         for dsns in built.dsns.values():
+            # The stand's own table of that name gives way to the sample's.
+            await rows(dsns, "DROP TABLE product.notes")
             await migrate(dsns.owner, migrations_in(LOCAL / "product"), track="product")
         contracts = tmp_path / "contracts"
         contracts.mkdir()
-        for contract in (LOCAL / "contracts").glob("*.yaml"):
+        notes = LOCAL / "contracts" / "notes.yaml"
+        for contract in {*(LOCAL / "contracts").glob("*.yaml")} - {notes}:
             (contracts / contract.name).write_text(contract.read_text())
-        async with built.running() as cell, asyncio.TaskGroup() as group:
+        async with built.running(notes.read_text()) as cell, asyncio.TaskGroup() as group:
             assert not any(worker.shard.up.refused for worker in cell.shards.values() if worker.shard.up)
             keys = {ROOT.kid: Secret(service_key(ROOT.key.reveal(), ORDERS))}
             verifier = ServiceVerifier(CELL, ORDERS, keys)

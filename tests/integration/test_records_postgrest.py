@@ -24,6 +24,15 @@ async def live(postgres_server: PostgresServer, tmp_path: Path) -> AsyncIterator
 
 
 @pytest.fixture(scope="module")
+async def empty(
+    postgres_server: PostgresServer, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[RecordsStand]:
+    """One stand for tests that leave nothing behind them."""
+    async with records_stand(postgres_server, tmp_path_factory.mktemp("empty")) as built:
+        yield built
+
+
+@pytest.fixture(scope="module")
 async def library(
     postgres_server: PostgresServer, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[RecordsStand]:
@@ -208,11 +217,11 @@ async def test_an_upsert_merges_or_leaves_what_is_there(live: RecordsStand) -> N
     ],
 )
 async def test_upserts_that_cannot_be_write_nothing(
-    live: RecordsStand, query: str, body: Any, prefer: str, status: int, code: str
+    empty: RecordsStand, query: str, body: Any, prefer: str, status: int, code: str
 ) -> None:
-    answer = await live.call("POST", query, body, prefer=prefer)
+    answer = await empty.call("POST", query, body, prefer=prefer)
     assert (answer.status_code, answer.json()["code"]) == (status, code), answer.text
-    assert await rows(live.dsns, "SELECT 1 FROM product.notes") == []
+    assert await rows(empty.dsns, "SELECT 1 FROM product.notes") == []
 
 
 async def test_an_upsert_neither_changes_nor_tells_another_subjects_row(live: RecordsStand) -> None:
