@@ -1,5 +1,5 @@
 -- Which history of the feed a number belongs to, so that a database restored from an older backup is noticed by whoever saw the newer one
--- (docs/decisions/0009-feed-histories.md), and how far back the feed can still be followed.
+-- (docs/decisions/0011-feed-histories.md), and how far back the feed can still be followed.
 
 -- Filled by whoever appends, the version before included.
 ALTER TABLE directory.feed ADD COLUMN nonce uuid NOT NULL DEFAULT gen_random_uuid();
