@@ -21,12 +21,13 @@ from directory import app as directory_app
 from directory import openapi
 from foundation.problems import Code, status_of, title_of
 from gateway.edge import api as edge_api
+from gateway.hints import api as hints_api
 
 API = Path(__file__).parents[1] / "docs" / "api.md"
 _NO_LAST_NEWLINE = r"(?!\n)"
 """What patterns end in besides `$`, for dialects in which that also matches before a last newline."""
 
-NOT_YET_GIVEN = frozenset({Code.ALREADY_PLACED, Code.RATE_LIMITED})
+NOT_YET_GIVEN = frozenset({Code.ALREADY_PLACED})
 """Codes that are reserved and that nothing answers in this release."""
 
 CELL_CALLS = {
@@ -99,6 +100,17 @@ GATEWAY_CALLS = {
             "404 `unknown_service`, 451 `no_cell_allowed`"
         ),
     ),
+    f"POST {hints_api.PATH}": (
+        (
+            '`{"kind": "email", "value": "a@example.org"}`; also `phone` (with `country` where it has no +), `handle`, '
+            "`external` (with `system`)"
+        ),
+        (
+            'where somebody may sign in: `{"region", "home"}`, for whoever has no home a decoy that stays the same; status, headers, '
+            "length and time say nothing of which. 400 where it is no such identifier, 429 `rate_limited` by address and by "
+            "identifier. Where settings have `hints`"
+        ),
+    ),
 }
 
 _PREFACE = """\
@@ -150,7 +162,7 @@ _HEADERS = """\
 | `ETag` | `GET /v1/subjects/{id}` and answers that changed one | the epoch, for `If-Match` |
 | | answers with rules | their digest |
 | `Idempotent-Replayed` | `POST /v1/subjects` | `true`: an earlier request with this key had the effect |
-| `Retry-After` | 503 that will pass | seconds |
+| `Retry-After` | 503 that will pass, 429 | seconds |
 | `WWW-Authenticate` | 401 | `Bearer` |
 """
 
@@ -206,7 +218,7 @@ def agreed(routes: Sequence[str], described: Mapping[str, Any]) -> None:
 
 def _gateway() -> list[str]:
     # Handlers are not called, so what they work on may be absent; likewise below.
-    agreed(_calls(edge_api.routes(cast("Any", None))), GATEWAY_CALLS)
+    agreed([*_calls(edge_api.routes(cast("Any", None))), f"POST {hints_api.PATH}"], GATEWAY_CALLS)
     rows = [(f"`{call}` {asked}", answer) for call, (asked, answer) in GATEWAY_CALLS.items()]
     return [_GATEWAY + _table(("call", "answer"), rows)]
 

@@ -26,11 +26,13 @@ HEADER_BYTES_MAX = 4096
 _VERSION = "v1"
 
 
-class ProvenKey(msgspec.Struct, frozen=True):
-    """A lookup key that a person's token proves control of, and of which kind it is (`foundation.blinding.LOGIN`, `EMAIL`)."""
+class ProvenKey(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A lookup key that a person's token proves control of, of which kind it is (`foundation.blinding.LOGIN`, `EMAIL`), and the name of
+    the blinding key that it was made under."""
 
     kind: str
     key: LookupKey
+    kid: str | None = None
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import msgspec
+from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from directory.client.client import ClientLimits, DirectoryClient, SecondLevelSettings
@@ -14,7 +15,6 @@ from directory.feed.client import FeedFollower
 from directory.registry.client import HeldRegistry, RegistryFollower
 from directory.rules.client import HeldRules, RulesFollower
 from foundation import http
-from foundation.blinding import Blinder, BlindingKey
 from foundation.clock import Clock, SystemClock
 from foundation.problems import Code, Problem
 from foundation.server import Drain
@@ -28,10 +28,13 @@ from gateway.edge.events import Recorder
 from gateway.edge.homes import DirectoryHomes
 from gateway.edge.keeper import Keeper
 from gateway.edge.upstream.pool import Pools
+from gateway.hints.assembly import hints
 from gateway.identity.actors import Actors
 from gateway.identity.address import networks
+from gateway.identity.blinding import Blinding
 from gateway.identity.country import CountryDatabase
 from gateway.identity.tokens import Identities
+from gateway.identity.twins import TwinKeys
 from gateway.settings import Settings
 from gateway.skew import Skew
 from gateway.travel.assembly import travel
@@ -50,7 +53,7 @@ class Gateway(msgspec.Struct, frozen=True):
 async def opened(settings: Settings, *, drain: Drain, clock: Clock | None = None) -> AsyncIterator[Gateway]:
     """A gateway whose workers are yet to be run. Raises SettingsError."""
     clock = clock or SystemClock()
-    blinder = _blinder(settings)
+    blinding = Blinding(settings.blinding_keyring)
     proxies = networks(settings.trusted_proxies)
     root = read_keyring(settings.region_root_keyring)[0]
     token = TokenFile(settings.token_file)
@@ -59,7 +62,8 @@ async def opened(settings: Settings, *, drain: Drain, clock: Clock | None = None
         to_directory = await stack.enter_async_context(http.client(settings.directory, token=token))
         to_issuers = await stack.enter_async_context(http.client(total_s=2.0))
         to_cells = await stack.enter_async_context(http.client(token=token))
-        store = await stack.enter_async_context(valkey_store(secret_from_env(settings.valkey_url_env)))
+        valkey = secret_from_env(settings.valkey_url_env)
+        store = await stack.enter_async_context(valkey_store(valkey))
 
         directory = HttpDirectory(to_directory)
         follower = FeedFollower(directory, clock)
@@ -73,8 +77,11 @@ async def opened(settings: Settings, *, drain: Drain, clock: Clock | None = None
         )
         stack.push_async_callback(client.aclose)
         homes = DirectoryHomes(client, follower, lambda: keeper.stale_s_max)
-        identities = Identities(http.token_verifier(settings.issuers, to_issuers, clock), blinder, clock)
+        identities = Identities(http.token_verifier(settings.issuers, to_issuers, clock), blinding.blinder, clock)
+        blinding.on_change.append(identities.renew)
         desk = Desk(settings.region, identities, homes)
+        twins = TwinKeys()
+        desk.proven = twins.offer
         rules = RulesFollower(directory, follower, HeldRules(), clock)
         registry = HeldRegistry()
         keeper = Keeper(rules, desk, region=settings.region, root=root, clock=clock, registry=registry)
@@ -86,6 +93,23 @@ async def opened(settings: Settings, *, drain: Drain, clock: Clock | None = None
         skew = Skew(clock)
         pools = Pools(settings.upstream)
         away = travel(settings, Bookings(to_cells, lambda cell: _cell_service(desk, cell), clock), clock)
+
+        routes: list[Route] = []
+        workers: dict[str, Worker] = {}
+        if settings.hints is not None:
+            hinting, population = await stack.enter_async_context(
+                hints(
+                    settings.hints,
+                    valkey=valkey,
+                    directory=directory,
+                    desk=desk,
+                    blinder=lambda: blinding.blinder,
+                    proxies=proxies,
+                    clock=clock,
+                )
+            )
+            routes += hinting.routes()
+            workers["population"] = population.follow
 
         def ready() -> Problem | None:
             return (
@@ -107,10 +131,14 @@ async def opened(settings: Settings, *, drain: Drain, clock: Clock | None = None
             clock=clock,
             ready=ready,
             travel=away,
+            more=routes,
         )
         yield Gateway(
             app=app,
             workers={
+                **workers,
+                "blinding keys": blinding.watch,
+                "twin keys": lambda: twins.deliver(directory),
                 "feed": follower.run,
                 "second level": client.run,
                 "rules": rules.run,
@@ -121,13 +149,6 @@ async def opened(settings: Settings, *, drain: Drain, clock: Clock | None = None
                 **{f"hops {number}": each.sweep for number, each in enumerate(away.pools)},
             },
         )
-
-
-def _blinder(settings: Settings) -> Blinder:
-    try:
-        return Blinder(tuple(BlindingKey(kid, key) for kid, key in read_keyring(settings.blinding_keyring)))
-    except ValueError as exc:
-        raise SettingsError(f"blinding_keyring {settings.blinding_keyring}: {exc}") from exc
 
 
 def _seal(settings: Settings) -> Seal:

@@ -39,6 +39,18 @@ HOP_UPSTREAM = Upstream(connections_max=64, waiters_max=128, connect_s=2.0, firs
 which service is late."""
 
 
+class HintSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Sign-in hints (`POST /.well-known/domicile/home`). `keyring`: what decoys are drawn by, the same at every gateway of every region.
+
+    `answer_ms`: after which every answer goes out; well above what the directory takes from here. Limits are asks a minute.
+    """
+
+    keyring: Path
+    answer_ms: int = 250
+    per_address_minute: int = 30
+    per_key_minute: int = 10
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Secrets are named here as files or environment variables, never held."""
 
@@ -64,5 +76,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """By peer region: origins (`https://10.0.0.7:7430`) at which its gateways are reached from here; else its origin in policy."""
     hop_tls: HopTls | None = None
     """For `https` routes; without it the system's authorities are believed and no certificate is shown."""
+    hints: HintSettings | None = None
+    """Without it no sign-in hints are given here."""
     hop_upstream: Upstream = HOP_UPSTREAM
     """Bounds towards the gateways of other regions, per address: a pool of its own."""

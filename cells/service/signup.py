@@ -80,7 +80,7 @@ class SignUp:
         asked = PlaceRequest(
             residence=str(decision.residence),
             services=services,
-            keys=tuple(ClaimedKey(kind=proven.kind, key=proven.key) for proven in decision.keys),
+            keys=tuple(ClaimedKey(kind=proven.kind, key=proven.key, kid=proven.kid) for proven in decision.keys),
             reason=f"sign-up for {decision.service}",
             tags=stated.tags,
             terms=stated.terms,

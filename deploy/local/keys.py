@@ -67,6 +67,7 @@ def ensure(paths: Paths) -> Secrets:
     files.sweep_partials(paths.secrets)
     roots = {region.id: _kept_ring(paths.keyring(f"region-{region.id}.root")) for region in REGIONS}
     _kept_ring(paths.keyring("blinding"))
+    _kept_ring(paths.keyring("hints"))
     for region in REGIONS:
         _kept_ring(paths.keyring(f"cache-{region.id}"))
     for one, other in itertools.combinations(REGIONS, 2):

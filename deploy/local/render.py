@@ -151,6 +151,7 @@ def _gateway(layout: Layout, region: Region) -> str:
             "trusted_proxies": ["127.0.0.1/32"],
             "country_database": "",
             **_service_issuers(layout),
+            "hints": {"keyring": str(layout.paths.keyring("hints"))},
             "hop_keyrings": {peer: str(layout.paths.keyring(hop_ring(region.id, peer))) for peer in peers},
             "hop_routes": {peer: [layout.url(f"gateway-{peer}")] for peer in peers},
         }

@@ -1,5 +1,9 @@
 """Puts the edge together from its parts; opens nothing."""
 
+from collections.abc import Sequence
+
+from starlette.routing import Route
+
 from foundation.clock import Clock
 from foundation.http import Ready, application
 from foundation.problems import Problem
@@ -29,8 +33,9 @@ def lane(
     clock: Clock,
     ready: Ready,
     travel: Travel | None = None,
+    more: Sequence[Route] = (),
 ) -> Lane:
-    """The gateway's ASGI callable. Without `travel` nobody is carried home and no hop is taken."""
+    """The gateway's ASGI callable. Without `travel` nobody is carried home and no hop is taken. `more`: further paths of its own."""
 
     def observed_ready() -> Problem | None:
         _observe(desk, pools)
@@ -42,7 +47,7 @@ def lane(
         answerer=Answerer(Forwarder(pools), proxies, stall_s=limits.stall_s),
         records=Records(recorder, countries, proxies, region=desk.region, clock=clock),
         travel=travel or nowhere(desk.region, clock),
-        control=application(api.routes(desk), ready=observed_ready),
+        control=application([*api.routes(desk), *more], ready=observed_ready),
     )
 
 

@@ -313,8 +313,8 @@ def _into(
 
 
 def _proven(who: Identity) -> tuple[ProvenKey, ...]:
-    logins = [ProvenKey(LOGIN, key) for key in who.login]
-    return (*logins, *(ProvenKey(EMAIL, key) for key in who.email))
+    logins = [ProvenKey(LOGIN, key, kid) for key, kid in zip(who.login, who.kids, strict=True)]
+    return (*logins, *(ProvenKey(EMAIL, key, kid) for key, kid in zip(who.email, who.kids, strict=False)))
 
 
 def _denied(verdict: Elsewhere | Hairpin | Refuse, subject: SubjectId | None) -> Refused:

@@ -75,7 +75,8 @@ class Request:
 class Desk:
     """One per gateway. `book` is the rules that hold; `trouble` says why those may not be decided by, if so.
 
-    `observe`: the country that a request's address points at, from its peer and X-Forwarded-For; asked at sign-up only.
+    `observe`: the country that a request's address points at, from its peer and X-Forwarded-For; asked at sign-up only. `proven`: is told
+    what each login key of somebody who was looked up leads to.
     """
 
     def __init__(self, region: RegionId, identities: Identities, homes: Homes) -> None:
@@ -86,6 +87,7 @@ class Desk:
         self.book: Book | None = None
         self.trouble: Callable[[], Problem | None] = lambda: None
         self.observe: Callable[[str, Sequence[bytes]], Country | None] = lambda _peer, _forwarded_for: None
+        self.proven: Callable[[Identity, Sequence[Home]], None] = lambda _who, _homes: None
 
     def open_book(self) -> Book | Problem:
         """The rules to decide by, or why there are none."""
@@ -129,6 +131,7 @@ class Desk:
                 _HOME_MISS.inc()
                 home = await self.homes.resolve(key)
             homes.append(home)
+        self.proven(who, [home or Homeless.UNKNOWN for home in homes])
         return self._gathered(request, who, _agreed(homes))
 
     async def _gather_for(self, request: Request, acts_for: bytes) -> Gathered:

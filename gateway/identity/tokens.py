@@ -27,6 +27,8 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
 
     login: tuple[LookupKey, ...]
     email: tuple[LookupKey, ...]
+    kids: tuple[str, ...]
+    """Names of those blinding keys, in the same order."""
     until: float
     """Unix seconds at which this must be established anew."""
 
@@ -91,6 +93,11 @@ class Identities:
         _remember(self._known, _digest(authorization), identity, IDENTITIES_MAX)
         return identity
 
+    def renew(self, blinder: Blinder) -> None:
+        """Other blinding keys are live from now on: who was known is established anew."""
+        self._blinder = blinder
+        self._known.clear()
+
     @property
     def size(self) -> int:
         return len(self._known)
@@ -101,6 +108,7 @@ def identity_of(claims: dict[str, Any], blinder: Blinder, now: float) -> Identit
     return Identity(
         login=blinder.login(claims["iss"], claims["sub"]),
         email=_email_keys(claims, blinder),
+        kids=blinder.kids,
         until=min(float(claims["exp"]), now + REMEMBERED_S_MAX),
     )
 

@@ -42,7 +42,7 @@ LOADED = load(policy_text(ADDRESSES, ADDRESSES))
 POLICY = msgspec.structs.replace(LOADED.policy, actors={DESK.name: ENTRY}, travellers={"default": "hairpin"})
 RULES = msgspec.structs.replace(LOADED, policy=POLICY)
 BOOK = Book(RULES, FeedSeq(1), region=EU, root=("r1", Secret(REGION_ROOT)), clock=CLOCK)
-ANN = Identity(login=(LookupKey("a" * 32),), email=(), until=2e9)
+ANN = Identity(login=(LookupKey("a" * 32),), email=(), kids=("b1",), until=2e9)
 
 placements = st.builds(
     Placement,

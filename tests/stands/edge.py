@@ -20,7 +20,7 @@ from foundation.blinding import Blinder, BlindingKey
 from foundation.clock import SystemClock
 from foundation.decision_header import CellVerifier, RootKey, ServiceVerifier, cell_root, service_key
 from foundation.mute import Secret
-from foundation.tokens import Jwks, TokenVerifier, fetch_jwks_file
+from foundation.tokens import Issuer, Jwks, TokenVerifier, fetch_jwks_file
 from foundation.words import (
     CellId,
     Country,
@@ -112,6 +112,10 @@ class People:
         now = time.time()  # noqa: TID251
         body = {"iss": self.issuer, "aud": self.audience, "sub": sub, "iat": now, "exp": now + ttl_s, **claims}
         return jwt.encode(body, self._key, algorithm="ES256", headers={"kid": "p1"})
+
+    def as_issuer(self) -> Issuer:
+        """As it stands in settings."""
+        return Issuer(issuer=self.issuer, audience=self.audience, jwks=str(self.jwks))
 
     def verifier(self) -> TokenVerifier:
         return TokenVerifier({self.issuer: (self.audience, Jwks(fetch_jwks_file(self.jwks), CLOCK))}, CLOCK)

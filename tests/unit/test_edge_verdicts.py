@@ -30,7 +30,7 @@ BOOK = Book(
     root=("r1", Secret(REGION_ROOT)),
     clock=CLOCK,
 )
-ANN = Identity(login=(LookupKey("a" * 32),), email=(LookupKey("e" * 32),), until=2e9)
+ANN = Identity(login=(LookupKey("a" * 32),), email=(LookupKey("e" * 32),), kids=("b1",), until=2e9)
 
 
 def outcome(service: str = "orders", route: Route = Route.ORDINARY, **facts: Any) -> Admitted | Refused:
@@ -119,7 +119,7 @@ def test_a_sign_up_carries_the_keys_that_the_token_proves() -> None:
     assert (found.verb, found.subject, found.epoch) == (Verb.SIGNUP, None, None)
     assert found.declared == SubjectFacts(residence=Country("DE"))
     decision = service_verifier("eu-de", "orders").verify(BOOK.mint(found), CLOCK.unix_s())
-    assert decision.keys == (ProvenKey(LOGIN, "a" * 32), ProvenKey(EMAIL, "e" * 32))
+    assert decision.keys == (ProvenKey(LOGIN, "a" * 32, "b1"), ProvenKey(EMAIL, "e" * 32, "b1"))
     assert (decision.residence, decision.subdivision, decision.citizenships, decision.observed) == (
         "DE",
         None,

@@ -17,7 +17,7 @@ from tests.stands.edge import CLOCK, REGION_ROOT, placement, policy_text
 
 ADDRESSES = {"eu-de": "127.0.0.1:1", "us-va": "127.0.0.1:2"}
 EU_DE, ORDERS = CellId("eu-de"), ServiceId("orders")
-ANN = Identity(login=(LookupKey("a" * 32),), email=(LookupKey("e" * 32),), until=2e9)
+ANN = Identity(login=(LookupKey("a" * 32),), email=(LookupKey("e" * 32),), kids=("b1",), until=2e9)
 TWO = policy_text(ADDRESSES, ADDRESSES).replace('"127.0.0.1:1"', '"127.0.0.1:1", "127.0.0.1:11"')
 
 

@@ -38,7 +38,7 @@ BOOKS = {
     region: Book(RULES, FeedSeq(1), region=region, root=("r1", Secret(REGION_ROOT)), clock=CLOCK)
     for region in (EU, US, IN)
 }
-ANN = Identity(login=(LookupKey("a" * 32),), email=(), until=2e9)
+ANN = Identity(login=(LookupKey("a" * 32),), email=(), kids=("b1",), until=2e9)
 
 
 def home(residence: str = "DE", state: State = State.ACTIVE) -> Placement:

@@ -1,0 +1,1 @@
+"""Sign-in hints: where somebody may sign in, told alike of members and strangers."""
