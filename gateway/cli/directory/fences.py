@@ -26,7 +26,10 @@ SHOWN_MAX = 50
 )
 @reach_option
 def export_(cell: str, out: Any, reach: Reach) -> None:
-    """Write every placement of a cell, one JSON object a line, in the order of their ids. Streamed, page by page."""
+    """Write every placement of a cell.
+
+    One JSON object a line, in the order of their ids; streamed, page by page.
+    """
     for placement in _placements(reach, cell):
         out.write(msgspec.json.encode(placement).decode() + "\n")
 
@@ -55,7 +58,9 @@ def _placements(reach: Reach, cell: str) -> Iterator[dict[str, Any]]:
 @reach_option
 @json_option
 def reconcile(cell: str, repair: bool, cell_token_file: Path | None, reach: Reach, as_json: bool) -> None:
-    """Hold the directory against every fence of a cell's shards, and name what differs. Exit status 1 where a difference is left.
+    """Name where the fences of a cell's shards differ.
+
+    They are held against the directory, every one. Exit status 1 where a difference is left.
 
     The directory says what holds, and fences only go up: one that is missing or behind is raised by --repair. One that is ahead of the
     directory, or of somebody unknown to it, is named and left: no fence mends a directory that was restored from an older state.

@@ -106,7 +106,9 @@ def import_(
     file: Path, maps: tuple[str, ...], constants: tuple[str, ...], blinding_keyring: Path | None, reason: str, dry_run: bool,
     errors: Path | None, progress_file: Path | None, batch_rows: int, wait_s: float, reach: Reach, as_json: bool,
 ) -> None:  # fmt: skip
-    """Place the existing users of FILE (.csv or .ndjson), each where the rules allow.
+    """Place the existing users of FILE.
+
+    FILE is .csv or .ndjson; each goes where the rules allow.
 
     Identifiers are blinded here: the directory sees lookup keys only. Who is placed already is counted and left as they are, so the
     command may be repeated; one that was broken off goes on where it was.
