@@ -9,6 +9,11 @@ from pathlib import Path
 import msgspec
 from starlette.types import ASGIApp
 
+from cells.aliases import api as aliases_api
+from cells.aliases.claims import Aliases
+from cells.aliases.client import AliasDirectory
+from cells.aliases.sealing import Sealer
+from cells.aliases.worker import keep as keep_aliases
 from cells.crossings import api as crossings_api
 from cells.crossings.bookings import Bookings
 from cells.fences import api as fences_api
@@ -24,6 +29,7 @@ from cells.shards.shard import Shard
 from directory.feed.client import FeedFollower
 from directory.rules.client import HeldRules, RulesFollower
 from foundation import logs
+from foundation.blinding_keys import Blinding
 from foundation.clock import Clock, SystemClock
 from foundation.decision_header import CellVerifier, Minter
 from foundation.http import ServiceAuth, application, client, token_verifier
@@ -42,6 +48,7 @@ class Cell:
     """What a process serves: the application, and the workers that keep it true (run them beside it)."""
 
     context: Context
+    aliases: Aliases
     bookings: Bookings
     operators: ServiceAuth
     contracts: Mapping[str, Contract]
@@ -49,13 +56,15 @@ class Cell:
     feed: FeedFollower
     rules: RulesFollower
     drain: Drain
+    blinding: Blinding | None = None
     app: ASGIApp = field(init=False)
     shards: dict[ShardId, ShardWorker] = field(default_factory=dict)
     mistakes: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         routes = [
-            *cell_api.routes(self.context),
+            *cell_api.routes(self.context, self.aliases),
+            *aliases_api.routes(self.context, self.aliases),
             *crossings_api.routes(self.context, self.bookings, self.operators),
             *fences_api.routes(self.context, self.operators),
             *records_api.routes(self.context, self.contracts, self.settings.rows_max),
@@ -64,7 +73,13 @@ class Cell:
 
     @property
     def workers(self) -> dict[str, Worker]:
-        return {"feed": self.feed.run, "rules": self.rules.run, "shards": self.run_shards}
+        return {
+            "feed": self.feed.run,
+            "rules": self.rules.run,
+            "shards": self.run_shards,
+            "aliases": lambda: keep_aliases(self.aliases),
+            **({} if self.blinding is None else {"blinding keys": self.blinding.watch}),
+        }
 
     def ready(self) -> Problem | None:
         """None once rules, feed and shards have been heard; a shard that is down refuses its own subjects only."""
@@ -132,12 +147,14 @@ async def opened(
     roots = settings.checked().roots()
     contracts = read_folder(Path(settings.contracts))
     token = TokenFile(Path(settings.token_file))
+    blinding = Blinding(Path(settings.blinding_keyring)) if settings.blinding_keyring else None
     async with (
         client() as http,
         client(settings.directory, token=token, connections_max=64) as calls,
         aclosing(Bookings()) as bookings,
     ):
         directory = CellDirectory(calls)
+        shards: dict[ShardId, Shard] = {}
         held = HeldRules()
         feed = FeedFollower(directory, used)
         context = Context(
@@ -149,10 +166,17 @@ async def opened(
             rules=held,
             homes=Homes(started_unix_s=used.unix_s()),
             directory=directory,
-            shards={},
+            shards=shards,
         )
         yield Cell(
             context=context,
+            aliases=Aliases(
+                cell=settings.cell,
+                directory=AliasDirectory(directory),
+                blinder=lambda: None if blinding is None else blinding.blinder,
+                sealer=Sealer(roots),
+                shards=shards,
+            ),
             bookings=bookings,
             operators=ServiceAuth(token_verifier(_of_cell(settings), http, used), used),
             contracts=contracts,
@@ -160,6 +184,7 @@ async def opened(
             feed=feed,
             rules=RulesFollower(directory, feed, held, used),
             drain=drain or Drain(),
+            blinding=blinding,
         )
 
 

@@ -23,7 +23,7 @@ class Suffixes(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CellSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """One cell service. Paths name secrets of mode 0600."""
+    """One cell service. Paths name secrets of mode 0600. `blinding_keyring`: that of the gateways; without it no alias is claimed here."""
 
     cell: CellId
     host: str
@@ -35,6 +35,7 @@ class CellSettings(msgspec.Struct, frozen=True, kw_only=True):
     contracts: str
     shard_env_suffixes: Suffixes = Suffixes()
     rows_max: int = 1000
+    blinding_keyring: str = ""
 
     def checked(self) -> "CellSettings":
         """Itself. Raises SettingsError for what shapes alone do not tell."""

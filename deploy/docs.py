@@ -12,6 +12,7 @@ from typing import Any, cast
 import msgspec
 from starlette.routing import Route
 
+from cells.aliases import api as aliases_api
 from cells.crossings import api as crossings_api
 from cells.fences import api as fences_api
 from cells.records import api as records_api
@@ -91,6 +92,23 @@ RECORDS_CALLS = {
     "GET /records/rpc/{function}": "400 `PGRST202`: functions are not supported",
     "HEAD /records/rpc/{function}": "the same",
     "POST /records/rpc/{function}": "the same",
+}
+ALIAS_CALLS = {
+    "POST /cell/aliases/claim": (
+        "product service",
+        "`AliasClaimRequest`: an alias of a person of this cell",
+        "201 `ClaimTold`; 409 `key_taken`, 400 where it is no such identifier",
+    ),
+    "POST /cell/aliases/confirm": (
+        "product service",
+        "`AliasSettleRequest`, once control of the alias is proven",
+        "`ClaimTold`; also after the lease ran out",
+    ),
+    "POST /cell/aliases/release": (
+        "product service",
+        "`AliasSettleRequest`: control was not proven, or the alias is the person's no more",
+        "`ClaimTold`",
+    ),
 }
 GATEWAY_CALLS = {
     "GET /.well-known/domicile/preview": (
@@ -225,7 +243,8 @@ def _gateway() -> list[str]:
 
 def _cell_service() -> list[str]:
     nothing = cast("Any", None)
-    agreed(_calls(cell_api.routes(nothing)), CELL_CALLS)
+    agreed(_calls(cell_api.routes(nothing, nothing)), CELL_CALLS)
+    agreed(_calls(aliases_api.routes(nothing, nothing)), ALIAS_CALLS)
     agreed(_calls(crossings_api.routes(nothing, nothing, nothing)), CROSSING_CALLS)
     agreed(_calls(fences_api.routes(nothing, nothing)), FENCE_CALLS)
     records = records_api.routes(nothing, nothing, nothing)
@@ -233,11 +252,14 @@ def _cell_service() -> list[str]:
     agreed(sorted(methods), RECORDS_CALLS)
     rows = [
         (f"`{call}`", who, asked, answer)
-        for call, (who, asked, answer) in {**CELL_CALLS, **CROSSING_CALLS, **FENCE_CALLS}.items()
+        for call, (who, asked, answer) in {**CELL_CALLS, **ALIAS_CALLS, **CROSSING_CALLS, **FENCE_CALLS}.items()
     ]
     schemas = msgspec.json.schema_components(
         [
             SignUpRequest,
+            aliases_api.AliasClaimRequest,
+            aliases_api.AliasSettleRequest,
+            aliases_api.ClaimTold,
             cell_api.JobRequest,
             cell_api.EventsRequest,
             crossings_api.CrossingRequest,

@@ -15,6 +15,7 @@ from directory.feed.client import FeedFollower
 from directory.registry.client import HeldRegistry, RegistryFollower
 from directory.rules.client import HeldRules, RulesFollower
 from foundation import http
+from foundation.blinding_keys import Blinding
 from foundation.clock import Clock, SystemClock
 from foundation.problems import Code, Problem
 from foundation.server import Drain
@@ -31,7 +32,6 @@ from gateway.edge.upstream.pool import Pools
 from gateway.hints.assembly import hints
 from gateway.identity.actors import Actors
 from gateway.identity.address import networks
-from gateway.identity.blinding import Blinding
 from gateway.identity.country import CountryDatabase
 from gateway.identity.tokens import Identities
 from gateway.identity.twins import TwinKeys

@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from cells.aliases.claims import Aliases
 from cells.crossings.core import EVENT_PREFIX
 from cells.service.context import Context
 from cells.service.core import gateway_problem, job_decision
@@ -43,10 +44,10 @@ class EventsRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     events: Annotated[tuple[Event, ...], Meta(max_length=EVENTS_MAX)]
 
 
-def routes(context: Context) -> list[Route]:
+def routes(context: Context, aliases: Aliases) -> list[Route]:
     calls = CellCalls(context)
     return [
-        Route("/cell/signup", SignUp(context).signup, methods=["POST"]),
+        Route("/cell/signup", SignUp(context, aliases).signup, methods=["POST"]),
         Route("/cell/epochs/{subject_id}", calls.epoch, methods=["GET"]),
         Route("/cell/changes", calls.changes, methods=["GET"]),
         Route("/cell/jobs/decisions", calls.job, methods=["POST"]),

@@ -111,6 +111,7 @@ def _cell(layout: Layout, region: Region, contracts: str) -> str:
             "token_file": str(layout.paths.token(name)),
             **_service_issuers(layout),
             "cell_root_keyring": str(layout.paths.keyring(f"{name}.root")),
+            "blinding_keyring": str(layout.paths.keyring("blinding")),
             "contracts": contracts,
             "shard_env_suffixes": SUFFIXES,
         }
