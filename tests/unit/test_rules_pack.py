@@ -432,3 +432,10 @@ def test_the_triggers_of_a_transfer_are_those_of_the_definition() -> None:
 def test_every_trigger_of_the_lists_is_in_use() -> None:
     used = {row.trigger for row in bundled().obligations}
     assert used >= TRANSFER_TRIGGERS | OTHER_TRIGGERS
+
+
+def test_every_row_of_every_file_has_a_name_to_be_cited_by() -> None:
+    for kind in TABLES:
+        rows = getattr(bundled(), kind.file)
+        assert rows
+        assert all(row.name for row in rows), kind.file
