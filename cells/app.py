@@ -62,12 +62,13 @@ class Cell:
     mistakes: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        # Tried in turn: a read or write of a row is what most requests are.
         routes = [
+            *records_api.routes(self.context, self.contracts, self.settings.rows_max, self.settings.limits),
             *cell_api.routes(self.context, self.aliases),
             *aliases_api.routes(self.context, self.aliases),
             *crossings_api.routes(self.context, self.bookings, self.operators),
             *fences_api.routes(self.context, self.operators),
-            *records_api.routes(self.context, self.contracts, self.settings.rows_max),
         ]
         self.app = application(routes, ready=self.ready)
 

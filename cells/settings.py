@@ -4,6 +4,7 @@ from pathlib import Path
 
 import msgspec
 
+from cells.records.limits import Limits
 from cells.shards.shard import Dsns
 from foundation.decision_header import RootKey
 from foundation.settings import SettingsError, read_keyring, secret_from_env
@@ -36,6 +37,7 @@ class CellSettings(msgspec.Struct, frozen=True, kw_only=True):
     shard_env_suffixes: Suffixes = Suffixes()
     rows_max: int = 1000
     blinding_keyring: str = ""
+    limits: Limits = Limits()
 
     def checked(self) -> "CellSettings":
         """Itself. Raises SettingsError for what shapes alone do not tell."""
@@ -47,6 +49,9 @@ class CellSettings(msgspec.Struct, frozen=True, kw_only=True):
             raise SettingsError("port is a number from 1 to 65535")
         if not 1 <= self.rows_max <= ROWS_MAX_MAX:
             raise SettingsError(f"rows_max is a number from 1 to {ROWS_MAX_MAX}")
+        mistake = self.limits.mistake()
+        if mistake is not None:
+            raise SettingsError(mistake)
         return self
 
     def roots(self) -> tuple[RootKey, ...]:

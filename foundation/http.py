@@ -65,7 +65,8 @@ def application(
         return Response(body, media_type=content_type)
 
     app = Starlette(
-        routes=[Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", exposition), *routes],
+        # Routes are tried in turn: those of the service's own work come first.
+        routes=[*routes, Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", exposition)],
         exception_handlers={
             **(exception_handlers or {}),
             ProblemError: _on_problem,
@@ -83,6 +84,7 @@ class Observed:
     def __init__(self, app: ASGIApp, clock: Clock | None = None) -> None:
         self._app = app
         self._clock = clock or SystemClock()
+        self._tallies = metrics.Tallies()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or "trace" in scope:
@@ -103,8 +105,7 @@ class Observed:
             await self._app(scope, receive, watched_send)
         finally:
             route = getattr(scope.get("route"), "path", "unmatched")
-            metrics.REQUESTS.labels(route, scope["method"], status).inc()
-            metrics.LATENCY.labels(route).observe(self._clock.monotonic_s() - started)
+            self._tallies.answered(route, scope["method"], status, self._clock.monotonic_s() - started)
 
 
 def trace_of(request: Request) -> trace.Trace:

@@ -7,12 +7,14 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from cells.records import answers, body, errors, media
 from cells.records.answers import Found
 from cells.records.contracts import Contract
 from cells.records.core import Bound, Grant, bind, grant
 from cells.records.dialect import parse_query
+from cells.records.limits import Limiter, Limits
 from cells.records.media import Media
 from cells.records.preferences import Preferences, parse_preferences
 from cells.records.query import Query
@@ -27,16 +29,21 @@ from foundation import logs
 from foundation.decision_header import Decision
 from foundation.http import body_bytes
 from foundation.problems import Code, Problem, ProblemError, refuse
-from foundation.words import Epoch, SubjectId, Verb, verb_of_method
+from foundation.words import Epoch, ServiceId, SubjectId, Verb, verb_of_method
 
 log = logs.get(__name__)
 
 METHODS = ["GET", "HEAD", "POST", "PATCH", "DELETE"]
+GRANTS_MAX = 10_000
+"""Grants remembered, one for each table, audience and purpose that was decided for."""
 
 
-def routes(context: Context, contracts: Mapping[str, Contract], rows_max: int) -> list[Route]:
+def routes(
+    context: Context, contracts: Mapping[str, Contract], rows_max: int, limits: Limits | None = None
+) -> list[Route]:
+    records = Records(context, contracts, rows_max, Limiter(limits or Limits(), context.clock))
     return [
-        Route("/records/{table}", Records(context, contracts, rows_max).handle, methods=METHODS),
+        Route("/records/{table}", records, methods=METHODS),
         Route("/records/rpc/{function}", no_functions, methods=["GET", "HEAD", "POST"]),
     ]
 
@@ -68,19 +75,35 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
 class Records:
     """The handler over one cell's context and contracts."""
 
-    def __init__(self, context: Context, contracts: Mapping[str, Contract], rows_max: int) -> None:
+    def __init__(self, context: Context, contracts: Mapping[str, Contract], rows_max: int, limiter: Limiter) -> None:
         self._context = context
         self._contracts = contracts
         self._rows_max = rows_max
+        self._limiter = limiter
         self._readers = Readers()
+        self._grants: dict[tuple[str, ServiceId, str], Grant] = {}
 
-    async def handle(self, request: Request) -> Response:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """As an ASGI application: a route that is one needs no wrapping."""
+        try:
+            self._limiter.begin()
+        except ProblemError as exc:
+            await errors.response(exc.problem)(scope, receive, send)
+            return
+        try:
+            answer = await self._answered(Request(scope, receive))
+            await answer(scope, receive, send)
+        finally:
+            self._limiter.end()
+
+    async def _answered(self, request: Request) -> Response:
         try:
             asked = await self._ask(request)
             statement = await self._statement(request, asked)
-            found = await self._run(asked, statement)
+            async with self._limiter.statement(asked.subject):
+                found = await self._run(asked, statement)
             if found is None:
-                return Streamed(self._streamed(asked), self._readers)
+                return Streamed(self._streamed(asked), self._readers, self._limiter)
             return _answer(request, asked, found)
         except ProblemError as exc:
             return errors.response(exc.problem)
@@ -93,6 +116,7 @@ class Records:
         verb = verb_of_method(request.method)
         if decision.subject is None or decision.epoch is None or decision.verb is Verb.SIGNUP:
             raise refuse(Code.FORBIDDEN, "a decision about a subject is needed")
+        self._limiter.count(decision.subject)
         if verb is Verb.WRITE and decision.verb is not Verb.WRITE:
             raise refuse(Code.FORBIDDEN, "a decision to read does not write")
         home = context.homes.get(decision.subject)
@@ -107,7 +131,7 @@ class Records:
         bound = bind(contract, decision)
         if isinstance(bound, Problem):
             raise ProblemError(bound)
-        query = parse_query(request.url.query)
+        query = parse_query(_query_string(request))
         headers = request.headers
         if verb is Verb.WRITE and request.method != "DELETE":
             media.check_sent(headers.get("content-type", media.JSON))
@@ -121,7 +145,7 @@ class Records:
             verb=verb,
             contract=contract,
             shard=shard,
-            granted=grant(contract, service, decision.purpose),
+            granted=self._grant(contract, service, decision.purpose),
             bound=bound,
             query=query,
             page=rows_asked,
@@ -129,6 +153,15 @@ class Records:
             media=accepted,
             streams=request.method == "GET" and not accepted.single,
         )
+
+    def _grant(self, contract: Contract, service: ServiceId, purpose: str) -> Grant:
+        named = (contract.table, service, purpose)
+        known = self._grants.get(named)
+        if known is None:
+            if len(self._grants) >= GRANTS_MAX:
+                self._grants.clear()
+            known = self._grants[named] = grant(contract, service, purpose)
+        return known
 
     def _contract(self, table: str) -> Contract:
         contract = self._contracts.get(table)
@@ -185,6 +218,7 @@ class Records:
             await self._check_read(asked, first)
 
         return Large(
+            subject=asked.subject,
             shard=asked.shard,
             statement=statement,
             page=asked.page,
@@ -234,6 +268,15 @@ class Records:
             self._context.homes.put(asked.subject, home)
         refused = None if closing else check(home, asked.epoch, asked.verb)
         return errors.fenced(refused or Refused(Code.CELL_BEHIND, "the fence is being raised"))
+
+
+def _query_string(request: Request) -> str:
+    """Raises ProblemError for what no target of a request may hold (RFC 3986 section 2)."""
+    raw: bytes = request.scope["query_string"]
+    try:
+        return raw.decode("ascii")
+    except UnicodeDecodeError as exc:
+        raise errors.dialect(errors.QUERY, "characters beyond ASCII are percent-encoded in a query string") from exc
 
 
 def _answer(request: Request, asked: Asked, found: Found) -> Response:

@@ -19,6 +19,7 @@ ITEMS_MAX = 500
 NUMBER_MAX = 2**31 - 1
 NUMBER_DIGITS_MAX = 19
 """Longer ones are refused unread: Python itself raises on thousands of digits."""
+EVERYTHING = (Star(),)
 _ONCE = frozenset({"select", "order", "limit", "offset", "columns", "on_conflict"})
 _GROUPS: dict[str, tuple[Literal["and", "or"], bool]] = {
     "and": ("and", False),
@@ -53,7 +54,7 @@ def parse_query(query: str) -> Query:
     if filters.count(terms) > filters.TERMS_MAX:
         raise errors.dialect(errors.QUERY, f"a request has at most {filters.TERMS_MAX} filters")
     return Query(
-        select=_select(once.get("select", "*")),
+        select=_select(once["select"]) if "select" in once else EVERYTHING,
         where=terms,
         order=_order(once["order"]) if once.get("order") else (),
         limit=_number("limit", once["limit"]) if "limit" in once else None,
@@ -93,7 +94,7 @@ def _names(what: str, text: str) -> tuple[str, ...]:
 def _select(text: str) -> tuple[Selected | Star, ...]:
     scanner = Scanner(text.strip(), "select")
     if scanner.ended:
-        return (Star(),)
+        return EVERYTHING
     found: list[Selected | Star] = [_item(scanner)]
     while _separated(scanner, len(found)):
         found.append(_item(scanner))

@@ -3,6 +3,7 @@
 $1 is the subject, $2 the epoch (see `cells.shards.fence`); every other value is a text parameter.
 """
 
+from functools import lru_cache
 from typing import assert_never
 
 import msgspec
@@ -11,6 +12,7 @@ from cells.records import errors
 from cells.records.body import Batch, Changes, Rows
 from cells.records.contracts import TYPES, Contract
 from cells.records.core import Bound, Grant
+from cells.records.dialect import EVERYTHING
 from cells.records.preferences import Resolution, Returned
 from cells.records.query import Path, Query, Selected, Star
 from cells.records.ranges import Page
@@ -44,7 +46,6 @@ class Builder:
         self._bound = bound
         self._rows_max = rows_max
         self._row = STRIPPED_ROW if stripped else JSON_ROW
-        self._begin()
 
     def _begin(self) -> None:
         """Another statement, with parameters of its own."""
@@ -72,6 +73,7 @@ class Builder:
 
     def count(self, query: Query) -> Statement:
         """Answers one row (epoch, state, total, row): how many rows a read without its page would give."""
+        self._begin()
         self._check_reads(query)
         # What is asked for is held to the grant all the same.
         self._selected(query)
@@ -182,6 +184,8 @@ class Builder:
             raise errors.dialect(errors.QUERY, "on_conflict is for inserts")
 
     def _selected(self, query: Query) -> str:
+        if query.select == EVERYTHING and self._granted.read:
+            return _every(self._granted.read)
         found: dict[str, Selected] = {}
         for item in query.select:
             names = self._granted.read if isinstance(item, Star) else ()
@@ -219,6 +223,11 @@ class Builder:
 
     def _typed(self, batch: Batch) -> str:
         return ", ".join(f'"{name}" {TYPES[self._contract.columns[name].type]}' for name in batch.columns)
+
+
+@lru_cache(maxsize=1_000)
+def _every(names: tuple[str, ...]) -> str:
+    return ", ".join(f't."{name}" AS "{name}"' for name in names)
 
 
 def _quoted(names: list[str]) -> str:

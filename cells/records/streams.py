@@ -10,6 +10,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 
 from cells.records import answers, errors, ranges
+from cells.records.limits import Limiter
 from cells.records.media import Media
 from cells.records.preferences import Preferences
 from cells.records.ranges import Page
@@ -17,6 +18,7 @@ from cells.records.statements import Statement
 from cells.shards.reading import Pieces, Readers
 from cells.shards.shard import Shard
 from foundation.problems import Code, ProblemError, refuse
+from foundation.words import SubjectId
 
 BUFFERED_ROWS_MAX = 1_000
 """Answers of so many rows are held whole: one round trip, and their number is known before the head is written."""
@@ -26,6 +28,7 @@ STREAM_S_MAX = 120.0
 class Large(msgspec.Struct, frozen=True, kw_only=True):
     """A read to be streamed. `check`: raises ProblemError unless its first row says that the fence stood."""
 
+    subject: SubjectId
     shard: Shard
     statement: Statement
     page: Page
@@ -37,10 +40,11 @@ class Large(msgspec.Struct, frozen=True, kw_only=True):
 class Streamed(Response):
     """Answers a large read. Until the first row is there it may still become a refusal; what breaks later breaks the answer off."""
 
-    def __init__(self, large: Large, readers: Readers) -> None:
+    def __init__(self, large: Large, readers: Readers, limiter: Limiter) -> None:
         super().__init__()
         self._large = large
         self._readers = readers
+        self._limiter = limiter
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = False
@@ -54,6 +58,7 @@ class Streamed(Response):
         try:
             async with (
                 asyncio.timeout(STREAM_S_MAX),
+                self._limiter.stream(large.subject),
                 self._readers.reading(large.shard, large.statement.sql, large.statement.arguments) as pieces,
             ):
                 answer = await _begun(large, pieces)

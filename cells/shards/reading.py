@@ -2,22 +2,18 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
-from cells.shards.shard import ACQUIRE_S_MAX, LOST, Shard, unreachable
-from foundation.postgres import Pool
+from cells.shards.connections import Connection, Connections
+from cells.shards.shard import LOST, Shard, crowded, unreachable
 from foundation.problems import Code, refuse
+from foundation.turns import Crowded
 from foundation.words import ShardId
 
 if TYPE_CHECKING:
     from asyncpg.cursor import Cursor
-    from asyncpg.pool import PoolConnectionProxy
-
-    Connection: TypeAlias = PoolConnectionProxy[asyncpg.Record]
-else:
-    Connection = asyncpg.pool.PoolConnectionProxy
 
 READERS_MAX = 4
 """At once on a shard: each holds one of its connections for as long as its client takes to listen."""
@@ -63,23 +59,26 @@ class Readers:
             raise refuse(Code.NOT_READY, f"{READERS_MAX} large answers are being read from this shard", retry_after_s=1)
         self._under_way[shard.id] = self._under_way.get(shard.id, 0) + 1
         try:
-            pool = shard.require().records
-            connection = await _acquired(shard.id, pool)
+            connections = shard.require().records
+            connection = await _taken(shard.id, connections)
             try:
                 async with connection.transaction(readonly=True):
                     await connection.execute(LONGER)
                     yield Pieces(shard.id, await _opened(shard.id, connection, sql, arguments))
             finally:
-                await pool.release(connection)
+                await connections.give_up(connection)
         finally:
             self._under_way[shard.id] -= 1
 
 
-async def _acquired(shard: ShardId, pool: Pool) -> Connection:
+async def _taken(shard: ShardId, connections: Connections) -> Connection:
     try:
-        return await pool.acquire(timeout=ACQUIRE_S_MAX)
+        connection, _ = await connections.take()
+    except Crowded as exc:
+        raise crowded(shard) from exc
     except LOST as exc:
         raise unreachable(shard) from exc
+    return connection
 
 
 async def _opened(

@@ -13,6 +13,7 @@ import msgspec
 
 from cells.records.contracts import Contract
 from cells.shards import live, store
+from cells.shards.connections import Connections
 from cells.shards.core import Home
 from cells.shards.homes import Homes
 from foundation import logs
@@ -21,6 +22,7 @@ from foundation.ledger.port import Event, Kind
 from foundation.mute import Secret
 from foundation.postgres import Pool, connect, migrate, migrations_in, pool
 from foundation.problems import Code, refuse
+from foundation.turns import Crowded
 from foundation.words import CellId, FeedSeq, ShardId, SubjectId
 
 log = logs.get(__name__)
@@ -28,6 +30,8 @@ log = logs.get(__name__)
 MIGRATIONS = migrations_in(Path(__file__).parent / "migrations")
 CELL_CONNECTIONS_MAX = 8
 RECORDS_CONNECTIONS_MAX = 16
+RECORDS_WAITERS_MAX = 256
+"""Requests that wait for a connection at once, each at most ACQUIRE_S_MAX: beyond it they are refused without waiting."""
 ACQUIRE_S_MAX = 2.0
 CUT_MS_MAX = 5_000
 CUT_OVERDUE_S = 15.0
@@ -58,7 +62,9 @@ class Dsns(msgspec.Struct, frozen=True):
 class Open:
     """A shard in service."""
 
-    def __init__(self, *, cell: Pool, records: Pool, refused: Mapping[str, str], position: FeedSeq, mark: str) -> None:
+    def __init__(
+        self, *, cell: Pool, records: Connections, refused: Mapping[str, str], position: FeedSeq, mark: str
+    ) -> None:
         self.cell = cell
         self.records = records
         self.refused = refused
@@ -111,7 +117,7 @@ class Shard:
             self.tried = True
 
     @asynccontextmanager
-    async def _pools(self) -> AsyncIterator[tuple[Pool, Pool]]:
+    async def _pools(self) -> AsyncIterator[tuple[Pool, Connections]]:
         settings = {"search_path": "pg_catalog", "default_transaction_isolation": "read committed"}
         async with (
             pool(
@@ -129,7 +135,15 @@ class Shard:
                 clean=True,
             ) as records,
         ):
-            yield cell, records
+            yield (
+                cell,
+                Connections(
+                    records,
+                    size_max=RECORDS_CONNECTIONS_MAX,
+                    waiters_max=RECORDS_WAITERS_MAX,
+                    wait_s=ACQUIRE_S_MAX,
+                ),
+            )
 
     async def _load(self, cell: Pool) -> None:
         async with store.session(cell) as connection:
@@ -171,8 +185,10 @@ class Shard:
     async def fence(self, subject: SubjectId) -> tuple[Home | None, bool]:
         """The subject's fence row as it stands in the database, and whether a cut is in progress. Raises ProblemError."""
         try:
-            async with self.require().records.acquire(timeout=ACQUIRE_S_MAX) as connection:
+            async with self.require().records.lease() as connection:
                 return await store.home(connection, self.id, subject)
+        except Crowded as exc:
+            raise crowded(self.id) from exc
         except LOST as exc:
             raise unreachable(self.id) from exc
 
@@ -184,7 +200,7 @@ class Shard:
         `check` sees the rows before they stay: what it raises leaves nothing written.
         """
         try:
-            async with self.require().records.acquire(timeout=ACQUIRE_S_MAX) as connection:
+            async with self.require().records.lease() as connection:
                 if check is None:
                     return list(await connection.fetch(sql, *arguments))
                 async with connection.transaction():
@@ -193,6 +209,8 @@ class Shard:
                     return rows
         except asyncpg.QueryCanceledError:
             raise
+        except Crowded as exc:
+            raise crowded(self.id) from exc
         except LOST as exc:
             log.warning("shard_lost", shard=self.id, error=type(exc).__name__)
             raise unreachable(self.id) from exc
@@ -206,6 +224,10 @@ class Shard:
             subject_id=subject,
             details={"epoch": home.epoch, "state": home.state.value},
         )
+
+
+def crowded(shard: ShardId) -> Exception:
+    return refuse(Code.NOT_READY, f"all connections of shard {shard} are taken just now", retry_after_s=1)
 
 
 def unreachable(shard: ShardId) -> Exception:

@@ -21,11 +21,12 @@ from foundation.clock import Clock
 from foundation.http import body_json
 from foundation.identifiers import EMAIL_CHARS_MAX, Identifier, IdentifierKind, MalformedIdentifier, parse
 from foundation.problems import Code, Problem, ProblemError, refuse
+from foundation.rates import Rate
 from foundation.words import CellId, Country, LookupKey
 from gateway.edge.book import Book
 from gateway.edge.ports import Home, Homeless, Homes
 from gateway.hints.core import decoy, encode, own_region, region_shares
-from gateway.hints.limiter import Ask, Rate
+from gateway.hints.limiter import Ask
 from gateway.identity.address import Address, Network, client_address
 
 PATH = "/.well-known/domicile/home"

@@ -7,10 +7,11 @@ from directory.client.remote import HttpDirectory
 from foundation.blinding import Blinder, BlindingKey
 from foundation.clock import Clock
 from foundation.mute import Secret
+from foundation.rates import per_minute
 from foundation.settings import SettingsError, read_keyring
 from gateway.edge.desk import Desk
 from gateway.hints.api import Hints, times_of
-from gateway.hints.limiter import Limiter, per_minute, valkey_counter
+from gateway.hints.limiter import Limiter, valkey_counter
 from gateway.hints.population import Population
 from gateway.identity.address import Network
 from gateway.settings import HintSettings

@@ -1,7 +1,7 @@
 """How often hints may be asked for: by client address and by key prefix, counted in the region's Valkey; by each process alone, tighter,
 while that does not answer.
 
-The generic cell rate algorithm (ITU-T I.371, annex A): one number per name, the time at which its bucket would be full again.
+Both by `foundation.rates`' algorithm.
 """
 
 import asyncio
@@ -20,6 +20,7 @@ from directory.client.circuit import Circuit
 from foundation import logs
 from foundation.clock import Clock
 from foundation.mute import Secret
+from foundation.rates import Buckets, Rate
 
 log = logs.get(__name__)
 
@@ -30,20 +31,9 @@ TIGHTER = 4
 """By how much less one process allows on its own."""
 
 
-class Rate(NamedTuple):
-    """`burst` at once, and one more each `interval_ms`."""
-
-    interval_ms: float
-    burst: int
-
-
 class Ask(NamedTuple):
     name: str
     rate: Rate
-
-
-def per_minute(count: int) -> Rate:
-    return Rate(60_000 / count, count)
 
 
 def tighter(rate: Rate) -> Rate:
@@ -107,26 +97,15 @@ async def valkey_counter(url: Secret[str]) -> AsyncIterator[ValkeyCounter]:
 
 
 class LocalCounter:
-    """The same in this process. Bounded: the name asked for longest ago is forgotten first."""
+    """The same in this process (`foundation.rates.Buckets`)."""
 
     def __init__(self, clock: Clock, *, names_max: int = NAMES_MAX) -> None:
         self._clock = clock
-        self._names_max = names_max
-        self._full: dict[str, float] = {}
+        self._buckets = Buckets(names_max=names_max)
 
     async def take(self, asks: Sequence[Ask]) -> list[float]:
-        now = self._clock.monotonic_s() * 1000
-        return [self._take(name, rate, now) for name, rate in asks]
-
-    def _take(self, name: str, rate: Rate, now: float) -> float:
-        full = max(self._full.pop(name, now), now)
-        wait = full + rate.interval_ms - now - rate.interval_ms * rate.burst
-        if wait <= 0.001:
-            full += rate.interval_ms
-        while len(self._full) >= self._names_max:
-            del self._full[next(iter(self._full))]
-        self._full[name] = full
-        return max(0.0, wait) if wait > 0.001 else 0.0
+        now_ms = self._clock.monotonic_s() * 1000
+        return [self._buckets.take(name, rate, now_ms) for name, rate in asks]
 
 
 class Limiter:

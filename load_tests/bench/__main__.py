@@ -37,6 +37,11 @@ BENCHES = {
         headline="The records API: requests in process, a large answer's memory (docs/benchmarks/records.md)",
         short=("--rows", "100000", "--requests", "300"),
     ),
+    "way": Bench(
+        headline="A read's way: asyncpg direct, cell service, gateway (docs/benchmarks/records.md)",
+        short=("--rounds", "4"),
+        stack=True,
+    ),
     "hints": Bench(
         headline="Sign-in hints: whether an observer can tell members from strangers (docs/benchmarks/hints.md)",
         short=("--probes", "2000"),

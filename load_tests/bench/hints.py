@@ -23,6 +23,7 @@ from foundation.blinding import Blinder, BlindingKey
 from foundation.clock import SystemClock
 from foundation.http import HttpClient, application
 from foundation.mute import Secret
+from foundation.rates import per_minute
 from foundation.words import (
     CellId,
     Country,
@@ -39,7 +40,7 @@ from foundation.words import (
 from gateway.edge.book import Book
 from gateway.edge.ports import Home, Homeless
 from gateway.hints.api import PATH, Hints, times_of
-from gateway.hints.limiter import Ask, per_minute
+from gateway.hints.limiter import Ask
 from routing_rules.rules import load
 
 POLICY = """

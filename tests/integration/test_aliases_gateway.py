@@ -16,11 +16,12 @@ from deploy.local.valkey import ValkeyServer
 from foundation.blinding import Blinder, BlindingKey
 from foundation.http import HttpClient
 from foundation.mute import Secret
+from foundation.rates import Rate, per_minute
 from foundation.server import Drain
 from foundation.words import RegionId
 from gateway.app import opened
 from gateway.edge.door import Door
-from gateway.hints.limiter import Ask, CounterDown, Rate, per_minute, valkey_counter
+from gateway.hints.limiter import Ask, CounterDown, valkey_counter
 from gateway.settings import HintSettings, Settings
 from tests.stands.directory import Callers, running_directory
 from tests.stands.edge import REGION_ROOT, People, policy_text

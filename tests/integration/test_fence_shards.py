@@ -347,7 +347,8 @@ async def test_the_records_role_cannot_move_a_fence(postgres_server: PostgresSer
             "DELETE FROM domicile.home",
         ):
             with pytest.raises(asyncpg.InsufficientPrivilegeError):
-                await opened.records.execute(sql)
+                async with opened.records.lease() as connection:
+                    await connection.execute(sql)
 
 
 @pytest.fixture(scope="module")

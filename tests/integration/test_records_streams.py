@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from cells.records import statements, streams
+from cells.records.limits import Limits
 from cells.shards import reading
 from deploy.local.postgres import PostgresServer
 from directory.placement.core import State
@@ -26,7 +27,9 @@ FILL = "INSERT INTO product.notes (subject_id, rank, body) SELECT $1, n, repeat(
 async def large(
     postgres_server: PostgresServer, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[RecordsStand]:
-    async with records_stand(postgres_server, tmp_path_factory.mktemp("large"), rows_max=4_000) as built:
+    # One subject may read as many at once here as a shard lets anybody: its own limit has tests of its own.
+    limits = Limits(subject_streams=2 * reading.READERS_MAX)
+    async with records_stand(postgres_server, tmp_path_factory.mktemp("large"), rows_max=4_000, limits=limits) as built:
         await rows(built.dsns, FILL, built.subject, NUMBER)
         stranger = mint_subject_id()
         await place(built.shard, stranger, 1)

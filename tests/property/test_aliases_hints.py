@@ -21,12 +21,13 @@ from foundation.clock import ManualClock
 from foundation.http import HttpClient, application
 from foundation.identifiers import IdentifierKind, parse
 from foundation.mute import Secret
+from foundation.rates import per_minute
 from foundation.words import CellId, FeedSeq, LookupKey, RegionId
 from gateway.edge.book import Book
 from gateway.edge.ports import Home, Homeless
 from gateway.hints.api import PATH, Hints, times_of
 from gateway.hints.core import decoy, encode, own_region, region_shares
-from gateway.hints.limiter import Ask, CounterDown, Limiter, LocalCounter, per_minute
+from gateway.hints.limiter import Ask, CounterDown, Limiter, LocalCounter
 from routing_rules.rules import load
 from tests.stands.edge import CLOCK, REGION_ROOT, MemoryHomes, placement, policy_text
 

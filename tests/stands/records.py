@@ -9,6 +9,7 @@ import httpx
 
 from cells.records import api
 from cells.records.contracts import Contract
+from cells.records.limits import Limits
 from cells.service.context import Context
 from cells.service.directory import CellDirectory
 from cells.shards.homes import Homes
@@ -105,6 +106,7 @@ async def records_stand(
     ddl: str = NOTES_DDL,
     *,
     rows_max: int = 100,
+    limits: Limits | None = None,
 ) -> AsyncIterator[RecordsStand]:
     held = {"notes": notes()} if contracts is None else contracts
     name, dsns = await make_shard_database(server, ddl)
@@ -126,7 +128,7 @@ async def records_stand(
                 directory=CellDirectory(outside),
                 shards={S1: shard},
             )
-            app = application(api.routes(context, held, rows_max), ready=lambda: None)
+            app = application(api.routes(context, held, rows_max, limits), ready=lambda: None)
             async with HttpClient(transport=httpx.ASGITransport(app=app), base_url="http://cell") as http:
                 built = RecordsStand(shard, dsns, context, http, tokens)
                 await place(shard, built.subject, built.epoch)

@@ -1,0 +1,102 @@
+"""How much one subject, and all together, may ask of the records API of a cell: requests a second and at once, connections of a shard.
+
+One subject's own clients can then slow down that subject only. What is over is refused at the head, before a body is read, with the status
+that says whose limit it was: 429 the subject's, 503 the cell's.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import msgspec
+
+from foundation.clock import Clock
+from foundation.problems import Code, refuse
+from foundation.rates import Buckets, Rate
+from foundation.turns import Crowded, Turns
+from foundation.words import SubjectId
+
+NAMES_MAX = 65_536
+"""Subjects whose rate is remembered; each takes some 200 bytes."""
+TURN_S_MAX = 2.0
+"""How long a request waits for its subject's other ones."""
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`subject_per_s`: requests, `subject_burst` of them at once; `subject_statements`: those in Postgres at once, beyond which
+    `subject_waiting` wait; `subject_streams`: large answers at once; `requests`: all subjects' in this process at once."""
+
+    subject_per_s: int = 1_000
+    subject_burst: int = 2_000
+    subject_statements: int = 8
+    subject_waiting: int = 128
+    subject_streams: int = 2
+    requests: int = 512
+
+    def mistake(self) -> str | None:
+        """What cannot be meant, or None."""
+        low = next((name for name in self.__struct_fields__ if getattr(self, name) < 1), None)
+        return None if low is None else f"limits.{low} is a whole number from 1 on"
+
+
+class Limiter:
+    """Who is asking now, by subject. Only those are remembered who have a request under way, or had one a moment ago."""
+
+    def __init__(self, limits: Limits, clock: Clock) -> None:
+        self._limits = limits
+        self._clock = clock
+        self._rate = Rate(1_000 / limits.subject_per_s, limits.subject_burst)
+        self._buckets = Buckets(names_max=NAMES_MAX)
+        self._statements: dict[SubjectId, Turns] = {}
+        self._streams: dict[SubjectId, int] = {}
+        self._requests = 0
+
+    def begin(self) -> None:
+        """A request comes in; `end` it. Raises ProblemError (503)."""
+        if self._requests >= self._limits.requests:
+            raise refuse(Code.NOT_READY, f"{self._limits.requests} requests are under way here", retry_after_s=1)
+        self._requests += 1
+
+    def end(self) -> None:
+        self._requests -= 1
+
+    def count(self, subject: SubjectId) -> None:
+        """Raises ProblemError (429) where the subject has asked too often."""
+        wait_ms = self._buckets.take(subject, self._rate, self._clock.monotonic_s() * 1_000)
+        if wait_ms:
+            detail = f"one person may ask {self._limits.subject_per_s} times a second"
+            raise refuse(Code.RATE_LIMITED, detail, retry_after_s=1 + int(wait_ms / 1_000))
+
+    @asynccontextmanager
+    async def statement(self, subject: SubjectId) -> AsyncIterator[None]:
+        """Around what takes a connection of a shard. Raises ProblemError (429) where too many of the subject's wait, or for too long."""
+        turns = self._statements.get(subject)
+        if turns is None:
+            turns = self._statements[subject] = Turns(
+                at_once=self._limits.subject_statements, waiters_max=self._limits.subject_waiting, wait_s=TURN_S_MAX
+            )
+        try:
+            await turns.enter()
+        except Crowded as exc:
+            detail = f"one person's requests are answered {self._limits.subject_statements} at a time"
+            raise refuse(Code.RATE_LIMITED, detail, retry_after_s=1) from exc
+        try:
+            yield
+        finally:
+            turns.leave()
+            if turns.idle:
+                self._statements.pop(subject, None)
+
+    @asynccontextmanager
+    async def stream(self, subject: SubjectId) -> AsyncIterator[None]:
+        """Around a large answer. Raises ProblemError (429)."""
+        under_way = self._streams.get(subject, 0)
+        if under_way >= self._limits.subject_streams:
+            detail = f"one person reads {self._limits.subject_streams} large answers at a time"
+            raise refuse(Code.RATE_LIMITED, detail, retry_after_s=1)
+        self._streams[subject] = under_way + 1
+        try:
+            yield
+        finally:
+            self._streams[subject] -= 1
+            if not self._streams[subject]:
+                del self._streams[subject]

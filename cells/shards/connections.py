@@ -1,0 +1,93 @@
+"""Connections of one role on one shard: taken and put back without a task or a timer while some are free, the last used first.
+
+asyncpg's own pool takes a task, a shielded future and timers for each use (docs/benchmarks/records.md). Here it opens connections, and
+takes back each one whose use did not end cleanly: it waits for a cancellation, rolls back, or closes.
+"""
+
+from types import TracebackType
+from typing import TYPE_CHECKING, TypeAlias
+
+import asyncpg
+
+from foundation.postgres import Pool
+from foundation.turns import Turns
+
+if TYPE_CHECKING:
+    from asyncpg.pool import PoolConnectionProxy
+
+    Connection: TypeAlias = PoolConnectionProxy[asyncpg.Record]
+else:
+    Connection = asyncpg.pool.PoolConnectionProxy
+
+USES_MAX = 20_000
+"""After so many uses a connection goes back to asyncpg's pool: what a backend remembers of statements and tables would grow for ever."""
+
+
+class Connections:
+    """At most `size_max`, free or in use; at most `waiters_max` wait for one, each for `wait_s` at most."""
+
+    def __init__(self, pool: Pool, *, size_max: int, waiters_max: int, wait_s: float) -> None:
+        self._pool = pool
+        self._wait_s = wait_s
+        self._turns = Turns(at_once=size_max, waiters_max=waiters_max, wait_s=wait_s)
+        self._free: list[tuple[Connection, int]] = []
+
+    def lease(self) -> "Lease":
+        """`async with connections.lease() as connection`. Raises Crowded, and what connecting raises."""
+        return Lease(self)
+
+    async def take(self) -> tuple[Connection, int]:
+        """A connection and how often it was used, to be `put` back or `given_up`. Raises as `lease`."""
+        await self._turns.enter()
+        try:
+            while self._free:
+                connection, uses = self._free.pop()
+                if alive(connection):
+                    return connection, uses
+                await self._pool.release(connection)
+            return await self._pool.acquire(timeout=self._wait_s), 0
+        except BaseException:
+            self._turns.leave()
+            raise
+
+    def put(self, connection: Connection, uses: int) -> None:
+        """Back after a use that ended cleanly."""
+        self._free.append((connection, uses))
+        self._turns.leave()
+
+    async def give_up(self, connection: Connection) -> None:
+        """Back to asyncpg's pool, which cleans it or closes it."""
+        try:
+            await self._pool.release(connection)
+        finally:
+            self._turns.leave()
+
+
+def alive(connection: Connection) -> bool:
+    """Whether it may be used. One that was lost while it lay free has been taken away by asyncpg's pool, and answers nothing any more."""
+    try:
+        return not connection.is_closed()
+    except asyncpg.InterfaceError:
+        return False
+
+
+class Lease:
+    """One use of a connection."""
+
+    __slots__ = ("_connection", "_connections", "_uses")
+
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
+
+    async def __aenter__(self) -> Connection:
+        self._connection, self._uses = await self._connections.take()
+        return self._connection
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        connection, uses = self._connection, self._uses + 1
+        if kind is None and uses < USES_MAX and alive(connection) and not connection.is_in_transaction():
+            self._connections.put(connection, uses)
+        else:
+            await self._connections.give_up(connection)
