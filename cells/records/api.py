@@ -125,9 +125,7 @@ class Records:
             raise errors.fenced(refused or Refused(Code.CELL_BEHIND, "this cell does not know the subject yet"))
         contract = self._contract(request.path_params["table"])
         shard = context.shard_of(home)
-        why = shard.require().refused.get(contract.table)
-        if why is not None:
-            raise refuse(Code.NOT_READY, f"the table does not fit its contract: {why}", retry_after_s=5)
+        shard.require().tables.require(contract.table, verb)
         bound = bind(contract, decision)
         if isinstance(bound, Problem):
             raise ProblemError(bound)
@@ -220,6 +218,7 @@ class Records:
         return Large(
             subject=asked.subject,
             shard=asked.shard,
+            table=asked.contract.table,
             statement=statement,
             page=asked.page,
             preferences=asked.preferences,
@@ -240,8 +239,15 @@ class Records:
 
         undoes = asked.verb is Verb.WRITE and (asked.media.single or asked.preferences.affected_max is not None)
         try:
-            rows = await asked.shard.fetch(statement.sql, statement.arguments, check=check if undoes else None)
+            rows = await asked.shard.fetch(
+                statement.sql,
+                statement.arguments,
+                table=asked.contract.table,
+                verb=asked.verb,
+                check=check if undoes else None,
+            )
         except asyncpg.PostgresError as exc:
+            await asked.shard.met(asked.contract.table, asked.verb, exc)
             problem = errors.of_postgres(exc)
             if problem is None:
                 raise

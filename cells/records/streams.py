@@ -18,7 +18,7 @@ from cells.records.statements import Statement
 from cells.shards.reading import Pieces, Readers
 from cells.shards.shard import Shard
 from foundation.problems import Code, ProblemError, refuse
-from foundation.words import SubjectId
+from foundation.words import SubjectId, Verb
 
 BUFFERED_ROWS_MAX = 1_000
 """Answers of so many rows are held whole: one round trip, and their number is known before the head is written."""
@@ -30,6 +30,7 @@ class Large(msgspec.Struct, frozen=True, kw_only=True):
 
     subject: SubjectId
     shard: Shard
+    table: str
     statement: Statement
     page: Page
     preferences: Preferences
@@ -68,11 +69,17 @@ class Streamed(Response):
         except (ProblemError, asyncpg.PostgresError, TimeoutError) as exc:
             if started:
                 raise
-            await errors.response(_refused(exc).problem)(scope, receive, send)
+            refused = await _refused(large, exc)
+            await errors.response(refused.problem)(scope, receive, send)
 
 
-def _refused(exc: Exception) -> ProblemError:
+async def _refused(large: Large, exc: Exception) -> ProblemError:
     """Raises what is a fault of ours."""
+    if isinstance(exc, asyncpg.PostgresError):
+        try:
+            await large.shard.met(large.table, Verb.READ, exc)
+        except ProblemError as changed:
+            return changed
     match exc:
         case ProblemError():
             return exc

@@ -12,6 +12,7 @@ from cells.shards import store
 from cells.shards.core import Home, fence_for, latest_by_subject
 from cells.shards.homes import Homes
 from cells.shards.shard import FAULTS, Open, Shard
+from cells.shards.standing import LOOK_S
 from directory.client.remote import DirectoryUnavailable
 from directory.feed.client import Feed, FeedReader
 from directory.placement.core import BulkEvent, FeedEvent, PlacementEvent, State
@@ -61,19 +62,27 @@ class ShardWorker:
     async def _serve(self, opened: Open) -> None:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._recheck(), name=f"recheck {self.shard.id}")
+            group.create_task(self._look(), name=f"look {self.shard.id}")
             group.create_task(self._imports.run(opened), name=f"imports {self.shard.id}")
             await self._follow(opened)
 
     async def _recheck(self) -> None:
-        """Looks again at tables that did not fit their contracts, which the product team may have mended, and at cuts left half done."""
+        """Looks again at cuts left half done."""
         while True:
             await asyncio.sleep(RECHECK_S)
             try:
                 await self.shard.finish_cuts()
             except asyncpg.QueryCanceledError:
                 log.warning("cut_held_up", shard=self.shard.id)
-            if self.shard.require().refused:
-                await self.shard.recheck()
+
+    async def _look(self) -> None:
+        """Looks at the tables, which a product's migration may change at any time."""
+        while True:
+            await asyncio.sleep(LOOK_S)
+            try:
+                await self.shard.look()
+            except asyncpg.QueryCanceledError:
+                log.warning("look_held_up", shard=self.shard.id)
 
     async def _follow(self, opened: Open) -> None:
         async for page in self.feed.pages(opened.position, wait_ms=WAIT_MS, mark=opened.mark):

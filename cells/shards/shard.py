@@ -16,6 +16,7 @@ from cells.shards import live, store
 from cells.shards.connections import Connections
 from cells.shards.core import Home
 from cells.shards.homes import Homes
+from cells.shards.standing import Standing
 from foundation import logs
 from foundation.clock import Clock
 from foundation.ledger.port import Event, Kind
@@ -23,7 +24,7 @@ from foundation.mute import Secret
 from foundation.postgres import Pool, connect, migrate, migrations_in, pool
 from foundation.problems import Code, refuse
 from foundation.turns import Crowded
-from foundation.words import CellId, FeedSeq, ShardId, SubjectId
+from foundation.words import CellId, FeedSeq, ShardId, SubjectId, Verb
 
 log = logs.get(__name__)
 
@@ -37,6 +38,8 @@ CUT_MS_MAX = 5_000
 CUT_OVERDUE_S = 15.0
 """A cut begun so long ago has probably lost its process; raising a fence twice does no harm if it has not."""
 STATEMENT_MS_MAX = 3_000
+LOCK_MS_MAX = 1_000
+"""How long a statement waits for a lock: less than others wait for its connection, so a table that is being changed holds no other up."""
 
 LOST = (
     OSError,
@@ -62,13 +65,10 @@ class Dsns(msgspec.Struct, frozen=True):
 class Open:
     """A shard in service."""
 
-    def __init__(
-        self, *, cell: Pool, records: Connections, refused: Mapping[str, str], position: FeedSeq, mark: str
-    ) -> None:
+    def __init__(self, *, cell: Pool, records: Connections, tables: Standing, position: FeedSeq, mark: str) -> None:
         self.cell = cell
         self.records = records
-        self.refused = refused
-        """Tables that do not fit their contracts → why."""
+        self.tables = tables
         self.position = position
         """How far this shard has followed the feed."""
         self.mark = mark
@@ -89,6 +89,7 @@ class Shard:
         self._contracts = contracts
         self._homes = homes
         self._clock = clock
+        self._tables = Standing(shard, contracts, clock)
 
     def require(self) -> Open:
         """The shard in service. Raises ProblemError(NOT_READY)."""
@@ -102,23 +103,26 @@ class Shard:
         try:
             await migrate(self._dsns.owner, MIGRATIONS, track="shard")
             async with connect(self._dsns.owner) as owner:
-                refused = await live.regenerate(owner, self._contracts)
+                await live.regenerate(owner, self._contracts)
             async with self._pools() as (cell, records):
+                await self._tables.look(cell)
                 async with store.session(cell) as connection:
                     position, mark = await store.claim(connection, self.cell, self.id)
                 await self._finish_cuts(cell, begun_s=0)
                 await self._load(cell)
-                self.up = Open(cell=cell, records=records, refused=refused, position=position, mark=mark)
+                self.up = Open(cell=cell, records=records, tables=self._tables, position=position, mark=mark)
                 self.tried = True
                 log.info("shard_open", shard=self.id, count=len(self._homes), seq=position)
                 yield self.up
         finally:
             self.up = None
             self.tried = True
+            self._tables.close()
 
     @asynccontextmanager
     async def _pools(self) -> AsyncIterator[tuple[Pool, Connections]]:
         settings = {"search_path": "pg_catalog", "default_transaction_isolation": "read committed"}
+        waiting = {**settings, "lock_timeout": str(LOCK_MS_MAX)}
         async with (
             pool(
                 self._dsns.cell,
@@ -130,7 +134,7 @@ class Shard:
             pool(
                 self._dsns.records,
                 size_max=RECORDS_CONNECTIONS_MAX,
-                server_settings=settings,
+                server_settings=waiting,
                 statement_ms_max=STATEMENT_MS_MAX,
                 clean=True,
             ) as records,
@@ -159,11 +163,17 @@ class Shard:
             await store.raise_fence(cell, subject, home, self._event(subject, home))
             self._homes.put(subject, home)
 
-    async def recheck(self) -> None:
-        """Looks again whether tables fit their contracts. Raises LOST errors, asyncpg.PostgresError."""
-        opened = self.require()
-        async with connect(self._dsns.owner) as owner:
-            opened.refused = await live.regenerate(owner, self._contracts)
+    async def look(self) -> None:
+        """Looks whether tables fit their contracts. Raises ProblemError, LOST errors, asyncpg.PostgresError."""
+        await self._tables.look(self.require().cell)
+
+    async def met(self, table: str, verb: Verb, error: asyncpg.PostgresError) -> None:
+        """What a failed statement says of its table. Raises ProblemError (NOT_READY) where it has changed, or cannot be looked at."""
+        try:
+            await self._tables.met(self.require().cell, table, verb, error)
+        except (*LOST, asyncpg.PostgresError) as exc:
+            log.fault("look_failed", exc, shard=self.id, table=table)
+            raise unreachable(self.id) from exc
 
     async def raise_fence(self, subject: SubjectId, home: Home) -> bool:
         """The cut. True when the fence went up; after the return nothing decided before can write. Raises ProblemError, LOST errors."""
@@ -193,20 +203,28 @@ class Shard:
             raise unreachable(self.id) from exc
 
     async def fetch(
-        self, sql: str, arguments: Sequence[Any], *, check: Callable[[Sequence[asyncpg.Record]], None] | None = None
+        self,
+        sql: str,
+        arguments: Sequence[Any],
+        *,
+        table: str,
+        verb: Verb,
+        check: Callable[[Sequence[asyncpg.Record]], None] | None = None,
     ) -> list[asyncpg.Record]:
         """Runs one statement as the records role. Raises ProblemError when the shard cannot be reached, asyncpg.PostgresError else.
 
         `check` sees the rows before they stay: what it raises leaves nothing written.
         """
+        tries = self._tables.enter(table, verb)
         try:
             async with self.require().records.lease() as connection:
+                self._tables.still(table, verb, tries=tries)
                 if check is None:
-                    return list(await connection.fetch(sql, *arguments))
-                async with connection.transaction():
                     rows = list(await connection.fetch(sql, *arguments))
-                    check(rows)
-                    return rows
+                else:
+                    async with connection.transaction():
+                        rows = list(await connection.fetch(sql, *arguments))
+                        check(rows)
         except asyncpg.QueryCanceledError:
             raise
         except Crowded as exc:
@@ -214,6 +232,8 @@ class Shard:
         except LOST as exc:
             log.warning("shard_lost", shard=self.id, error=type(exc).__name__)
             raise unreachable(self.id) from exc
+        self._tables.done(table, verb)
+        return rows
 
     def _event(self, subject: SubjectId, home: Home) -> Event:
         return Event(

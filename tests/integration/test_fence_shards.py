@@ -14,7 +14,7 @@ from cells.shards.shard import Dsns, Shard
 from deploy.local.postgres import PostgresServer
 from directory.placement.core import State
 from foundation.postgres import connect
-from foundation.words import SubjectId, mint_subject_id
+from foundation.words import SubjectId, Verb, mint_subject_id
 from tests.stands.shard import database_of, drop_database, home, make_shard_database, open_shard, place, rows, shard_of
 from tests.stands.waiting import eventually
 
@@ -214,7 +214,7 @@ async def test_hundreds_of_writers_readers_and_epoch_changes_leave_no_row_under_
             subject = subjects[number % len(subjects)]
             while not stop.is_set():
                 asked, row = current[subject], str(mint_subject_id())
-                held = (await shard.fetch(ours(), (subject, asked, row)))[0]["held"]
+                held = (await shard.fetch(ours(), (subject, asked, row), table="notes", verb=Verb.WRITE))[0]["held"]
                 counts["written" if held else "fenced"] += 1
                 under[subject, asked] += 1
 
@@ -222,7 +222,7 @@ async def test_hundreds_of_writers_readers_and_epoch_changes_leave_no_row_under_
             subject = subjects[number % len(subjects)]
             while not stop.is_set():
                 asked = current[subject]
-                found = await shard.fetch(READ, (subject, asked))
+                found = await shard.fetch(READ, (subject, asked), table="notes", verb=Verb.READ)
                 counts["read" if found[0]["epoch"] == asked else "unseen"] += 1
                 if found[0]["epoch"] != asked:
                     assert [row["row"] for row in found] == [None]

@@ -86,7 +86,7 @@ async def product(
         for contract in {*(LOCAL / "contracts").glob("*.yaml")} - {notes}:
             (contracts / contract.name).write_text(contract.read_text())
         async with built.running(notes.read_text()) as cell, asyncio.TaskGroup() as group:
-            assert not any(worker.shard.up.refused for worker in cell.shards.values() if worker.shard.up)
+            assert not any(worker.shard.up.tables.refused for worker in cell.shards.values() if worker.shard.up)
             keys = {ROOT.kid: Secret(service_key(ROOT.key.reveal(), ORDERS))}
             verifier = ServiceVerifier(CELL, ORDERS, keys)
             transport = httpx.ASGITransport(app=cell.app)

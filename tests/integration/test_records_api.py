@@ -450,7 +450,7 @@ async def test_a_table_that_does_not_fit_its_contract_is_refused_alone_until_it_
         only_notes = NOTES_DDL.split("GRANT USAGE")[0].replace("CREATE SCHEMA product;", "")
         for statement in only_notes, "GRANT SELECT, INSERT, UPDATE, DELETE ON product.notes TO domicile_records":
             await execute(built, statement)
-        await built.shard.recheck()
+        await built.shard.look()
         assert (await built.call("GET")).status_code == 200
 
 
