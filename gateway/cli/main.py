@@ -25,7 +25,7 @@ COMMANDS = {
     "tour": Lazy("gateway.cli.tour", "tour", "Play the product end to end on a running stack."),
     "rules": Lazy("gateway.cli.rules", "rules", "Check, explain, test and change what decides."),
     "directory": Lazy("gateway.cli.directory", "directory", "Ask the directory: who is where, since when, why."),
-    "records": Lazy("gateway.cli.records", "records", "Read a person's rows through a gateway."),
+    "records": Lazy("gateway.cli.records", "records", "Read a person's rows; check, generate and compare contracts."),
 }
 
 

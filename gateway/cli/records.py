@@ -1,4 +1,4 @@
-"""`domicile records`: a person's rows, read through a gateway as that person would."""
+"""`domicile records`: a person's rows, read through a gateway as that person would; contracts beside it."""
 
 import sys
 from pathlib import Path
@@ -9,12 +9,16 @@ import click
 
 from foundation.settings import SettingsError
 from gateway.cli.client import addresses, call
+from gateway.cli.contracts import contracts
 from gateway.cli.options import json_option, print_json, print_table, state_option
 
 
 @click.group()
 def records() -> None:
-    """Read a person's rows through a gateway."""
+    """Read a person's rows through a gateway; hold tables and contracts together."""
+
+
+records.add_command(contracts)
 
 
 @records.command()

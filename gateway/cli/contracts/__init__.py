@@ -1,0 +1,18 @@
+"""`domicile records contracts`: contracts held against files, live tables, and one another."""
+
+import click
+
+from gateway.cli.contracts.check import check
+from gateway.cli.contracts.diff import diff
+from gateway.cli.contracts.generate import generate
+
+__all__ = ["contracts"]
+
+
+@click.group()
+def contracts() -> None:
+    """Contracts of tables: check them, write them from live tables, see what a change opens."""
+
+
+for command in (check, generate, diff):
+    contracts.add_command(command)
