@@ -11,7 +11,7 @@ from cells.service.reload import told_anew
 from cells.shards import store
 from cells.shards.core import Home, fence_for, latest_by_subject
 from cells.shards.homes import Homes
-from cells.shards.shard import FAULTS, Open, Shard
+from cells.shards.shard import FAULTS, LOST, Open, Shard
 from cells.shards.standing import LOOK_S
 from directory.client.remote import DirectoryUnavailable
 from directory.feed.client import Feed, FeedReader
@@ -76,13 +76,13 @@ class ShardWorker:
                 log.warning("cut_held_up", shard=self.shard.id)
 
     async def _look(self) -> None:
-        """Looks at the tables, which a product's migration may change at any time."""
+        """Looks at the tables, which a product's migration may change at any time. A look that fails is no reason to close the shard."""
         while True:
             await asyncio.sleep(LOOK_S)
             try:
                 await self.shard.look()
-            except asyncpg.QueryCanceledError:
-                log.warning("look_held_up", shard=self.shard.id)
+            except (*LOST, asyncpg.PostgresError) as exc:
+                log.fault("look_failed", exc, shard=self.shard.id)
 
     async def _follow(self, opened: Open) -> None:
         async for page in self.feed.pages(opened.position, wait_ms=WAIT_MS, mark=opened.mark):

@@ -29,6 +29,9 @@ FROM pg_catalog.pg_class AS c WHERE c.relnamespace = to_regnamespace('live') AND
 """
 
 
+_WITHOUT = 'DROP FUNCTION IF EXISTS live."{}"()'
+
+
 def view_sql(contract: Contract) -> str:
     """The SELECT that `live.<table>` stands for. Identifiers come from the checked contract. Pure."""
     columns = ", ".join(f't."{name}"' for name in contract.classified)
@@ -62,13 +65,14 @@ async def regenerate(connection: Connection, contracts: Mapping[str, Contract]) 
         wanted = {name: "\n".join(statements(contract)) for name, contract in contracts.items()}
         for name in sorted(name for name in standing if standing[name] != wanted.get(name)):
             await connection.execute(f'DROP VIEW live."{name}"')
-            await connection.execute(f'DROP FUNCTION IF EXISTS live."{name}"()')
+            await connection.execute(_WITHOUT.format(name))
         for name, contract in contracts.items():
             if standing.get(name) != wanted[name]:
                 await _make(connection, contract, wanted[name])
 
 
 async def _make(connection: Connection, contract: Contract, made_from: str) -> None:
+    await connection.execute(_WITHOUT.format(contract.table))
     for statement in statements(contract):
         await connection.execute(statement)
     await connection.execute(f'COMMENT ON VIEW live."{contract.table}" IS {await _literal(connection, made_from)}')
