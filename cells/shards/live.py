@@ -1,9 +1,9 @@
 """Live views: `live.<table>` shows the classified columns of rows whose subject is at home here (active or frozen).
 
-A view reads its table through a function whose body is text, so Postgres records no dependency on the table: a product's migration drops,
-retypes and renames what it likes, and the view finds the table by its name again. The planner takes such a function apart; it costs
-nothing (docs/decisions/0013-schema-life.md). Views are made from contracts alone, by the owner, when a shard is opened; no lock on a
-product's table is taken for them.
+A view reads its table through a function whose body is text, so Postgres records no dependency on the table: a product's migration
+drops, retypes and renames what it likes, and the view finds the table by its name again. The planner takes such a function apart: rows
+are found as in a plain view (docs/decisions/0013-schema-life.md). Views are made from contracts alone, by the owner, when a shard is
+opened; no lock on a product's table is taken for them.
 """
 
 from collections.abc import Mapping

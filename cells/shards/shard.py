@@ -218,13 +218,13 @@ class Shard:
         tries = self._tables.enter(table, verb)
         try:
             async with self.require().records.lease() as connection:
-                self._tables.still(table, verb, tries=tries)
-                if check is None:
-                    rows = list(await connection.fetch(sql, *arguments))
-                else:
-                    async with connection.transaction():
+                with self._tables.waiting(table, verb, tries=tries):
+                    if check is None:
                         rows = list(await connection.fetch(sql, *arguments))
-                        check(rows)
+                    else:
+                        async with connection.transaction():
+                            rows = list(await connection.fetch(sql, *arguments))
+                            check(rows)
         except asyncpg.QueryCanceledError:
             raise
         except Crowded as exc:

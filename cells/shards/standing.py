@@ -4,7 +4,8 @@ A look is one query, every LOOK_S and as soon as a statement meets what a change
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import asyncpg
 from prometheus_client import Gauge
@@ -124,9 +125,10 @@ class Standing:
             if not held:
                 self._held.pop((table, verb), None)
                 return
-            if (table, verb) not in self._held:
+            now = self._clock.monotonic_s()
+            if now > self._seen_held.get((table, verb), 0.0) + TRY_S_MAX:
                 log.warning("table_held", shard=self._shard, table=table, verb=verb.value)
-            self._seen_held[table, verb] = now = self._clock.monotonic_s()
+            self._seen_held[table, verb] = now
             self._held[table, verb] = now + HELD_S
         raise _held(table)
 
@@ -141,10 +143,19 @@ class Standing:
         self._held[table, verb] = now + TRY_S_MAX
         return True
 
-    def still(self, table: str, verb: Verb, *, tries: bool) -> None:
-        """With a connection in hand: one that waited for it does not go on to wait for the table too. Raises ProblemError."""
+    @contextmanager
+    def waiting(self, table: str, verb: Verb, *, tries: bool) -> Iterator[None]:
+        """Around a statement, with a connection in hand: one that waited for it does not go on to wait for the table too.
+
+        A statement that gave up waiting says so before its connection is given to the next. Raises ProblemError.
+        """
         if not tries and (table, verb) in self._held:
             raise _held(table)
+        try:
+            yield
+        except asyncpg.LockNotAvailableError:
+            self._held[table, verb] = self._clock.monotonic_s() + HELD_S
+            raise
 
     def done(self, table: str, verb: Verb) -> None:
         """A statement on the table came through."""

@@ -351,7 +351,7 @@ class Load:
                 self.codes[answer.status_code] += 1
                 if answer.status_code >= 400:
                     self.texts.add(answer.json()["detail"])
-                    await asyncio.sleep(0.1)  # as a client does that is told to try again later
+                    await asyncio.sleep(0.3)  # as a client does that is told to try again later
 
     async def served(self, more: int) -> None:
         before = self.codes.total()
