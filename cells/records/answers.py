@@ -13,10 +13,14 @@ from foundation.problems import Code, ProblemError
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
-    """Rows as JSON text. `total`: of a read, what the filters match, None where it was not counted; of a write, rows written."""
+    """Rows as JSON text. `total`: of a read, what the filters match, None where it was not counted; of a write, rows written.
+
+    `existed`: of a PUT, whether the row was there.
+    """
 
     rows: Sequence[str]
     total: int | None
+    existed: bool = False
 
 
 def check_single(number: int) -> None:
@@ -50,7 +54,7 @@ def read_head(
         check_single(number)
     status = ranges.status(page, number, total)
     headers = {"cache-control": "no-store", "content-range": ranges.content_range(page, number, total)}
-    applied = preferences.applied(write=False)
+    applied = preferences.applied("GET")
     if applied:
         headers["preference-applied"] = applied
     return status, headers
@@ -77,23 +81,26 @@ def head(page: Page, found: Found, preferences: Preferences, media: Media) -> Re
 
 
 def written(method: str, table: str, found: Found, preferences: Preferences, media: Media) -> Response:
-    """The answer to POST, PATCH and DELETE; Content-Range where a count was asked for."""
+    """The answer to POST, PATCH, PUT and DELETE. Raises ProblemError (409) for a PUT that met another's row."""
+    if method == "PUT" and not found.total:
+        message = f"a row of this key is in {table} already and belongs to another"
+        raise errors.dialect(errors.TAKEN, message, code=Code.CONFLICT)
     headers = {"cache-control": "no-store"}
-    applied = preferences.applied(write=True)
+    applied = preferences.applied(method)
     if applied:
         headers["preference-applied"] = applied
-    if preferences.counted:
+    if method != "PUT":
         number = found.total or 0
         rows = f"0-{number - 1}" if method == "PATCH" and number else "*"
-        headers["content-range"] = f"{rows}/{number}"
-    created = method == "POST"
+        headers["content-range"] = f"{rows}/{number if preferences.counted else '*'}"
+    created = method == "POST" or (method == "PUT" and not found.existed)
     match preferences.returned:
         case Returned.REPRESENTATION:
             document = found.rows[0] if media.single else f"[{','.join(found.rows)}]"
             status = 201 if created else 200
             return Response(document, status_code=status, media_type=media.content_type, headers=headers)
-        case Returned.HEADERS_ONLY if created and len(found.rows) == 1:
+        case Returned.HEADERS_ONLY if method == "POST" and len(found.rows) == 1:
             headers["location"] = f"/records/{table}?id=eq.{msgspec.json.decode(found.rows[0])['id']}"
         case _:
             pass
-    return Response(status_code=201 if created else 204, headers=headers)
+    return Response(status_code=201 if method == "POST" else 204, headers=headers)

@@ -9,7 +9,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from cells.records import answers, body, errors, media
+from cells.records import answers, body, errors, media, single
+from cells.records.admission import admitted
 from cells.records.answers import Found
 from cells.records.contracts import Contract
 from cells.records.core import Bound, Grant, bind, grant
@@ -29,11 +30,10 @@ from foundation import logs
 from foundation.decision_header import Decision
 from foundation.http import body_bytes
 from foundation.problems import Code, Problem, ProblemError, refuse
-from foundation.words import Epoch, ServiceId, SubjectId, Verb, verb_of_method
+from foundation.words import Epoch, ServiceId, SubjectId, Verb
 
 log = logs.get(__name__)
 
-METHODS = ["GET", "HEAD", "POST", "PATCH", "DELETE"]
 GRANTS_MAX = 10_000
 """Grants remembered, one for each table, audience and purpose that was decided for."""
 
@@ -43,7 +43,7 @@ def routes(
 ) -> list[Route]:
     records = Records(context, contracts, rows_max, Limiter(limits or Limits(), context.clock))
     return [
-        Route("/records/{table}", records, methods=METHODS),
+        Route("/records/{table}", records, methods=list(errors.METHODS)),
         Route("/records/rpc/{function}", no_functions, methods=["GET", "HEAD", "POST"]),
     ]
 
@@ -111,20 +111,10 @@ class Records:
     async def _ask(self, request: Request) -> Asked:
         """Everything that can be refused at the head. Raises ProblemError."""
         context = self._context
-        service = await context.audience(request)
-        decision = context.decision(request, service)
-        verb = verb_of_method(request.method)
-        if decision.subject is None or decision.epoch is None or decision.verb is Verb.SIGNUP:
-            raise refuse(Code.FORBIDDEN, "a decision about a subject is needed")
-        self._limiter.count(decision.subject)
-        if verb is Verb.WRITE and decision.verb is not Verb.WRITE:
-            raise refuse(Code.FORBIDDEN, "a decision to read does not write")
-        home = context.homes.get(decision.subject)
-        refused = check(home, decision.epoch, verb)
-        if refused is not None or home is None:
-            raise errors.fenced(refused or Refused(Code.CELL_BEHIND, "this cell does not know the subject yet"))
+        who = await admitted(context, request, self._limiter)
+        decision, verb = who.decision, who.verb
         contract = self._contract(request.path_params["table"])
-        shard = context.shard_of(home)
+        shard = context.shard_of(who.home)
         shard.require().tables.require(contract.table, verb)
         bound = bind(contract, decision)
         if isinstance(bound, Problem):
@@ -138,12 +128,12 @@ class Records:
         accepted = media.accepted(headers.get("accept", "*/*"))
         return Asked(
             decision=decision,
-            subject=decision.subject,
-            epoch=decision.epoch,
+            subject=who.subject,
+            epoch=who.epoch,
             verb=verb,
             contract=contract,
             shard=shard,
-            granted=self._grant(contract, service, decision.purpose),
+            granted=self._grant(contract, who.service, decision.purpose),
             bound=bound,
             query=query,
             page=rows_asked,
@@ -194,6 +184,13 @@ class Records:
                     defaults=preferences.defaults,
                 )
                 return builder.update(changes, query, preferences.returned)
+            case "PUT":
+                key = single.key_of(query, asked.contract, asked.bound)
+                raw = await body_bytes(request)
+                row = body.replaced(
+                    raw, asked.contract, asked.granted, asked.bound, key=key, defaults=preferences.defaults
+                )
+                return builder.put(row, key, query, preferences.returned)
             case "DELETE":
                 return builder.delete(query, preferences.returned)
             case "HEAD":
@@ -260,7 +257,11 @@ class Records:
             await self._check_read(asked, first)
             if asked.streams and (len(rows) > BUFFERED_ROWS_MAX or (rows[-1]["bytes"] or 0) > HELD_BYTES_MAX):
                 return None
-        return Found(rows=[row["row"] for row in rows if row["row"] is not None], total=first["total"])
+        return Found(
+            rows=[row["row"] for row in rows if row["row"] is not None],
+            total=first["total"],
+            existed=first.get("existed", False),
+        )
 
     async def _check_read(self, asked: Asked, first: asyncpg.Record) -> None:
         """Raises ProblemError unless the fence stood, in the snapshot of the read, as decided."""

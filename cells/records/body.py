@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
 
-from cells.records import errors
+from cells.records import errors, single
 from cells.records.contracts import Contract
 from cells.records.core import Bound, Grant
 from foundation.problems import Code, refuse
@@ -99,6 +99,28 @@ def changed(
         raise errors.dialect(errors.BODY, "the body changes no column")
     left_out = tuple(name for name in taken if defaults and name not in row)
     return Changes(batch=Batch(json=text, columns=_without(taken, left_out)), defaults=left_out)
+
+
+def replaced(raw: bytes, contract: Contract, granted: Grant, bound: Bound, *, key: str, defaults: bool) -> Batch:
+    """The row of a PUT: every column that the caller may write, its id that of the URL. Raises ProblemError.
+
+    With `defaults`, columns that it lacks take theirs.
+    """
+    taken = inserted(raw, contract, granted, bound).batches[0]
+    rows = _rows_decoder.decode(taken.json)
+    if len(rows) != 1:
+        raise errors.dialect(errors.BODY, "the body of a PUT holds one row")
+    try:
+        stated = msgspec.json.decode(rows[0].get("id", msgspec.Raw(b"null")), type=str | None)
+    except msgspec.MsgspecError:
+        stated = None
+    single.check_key(stated, key)
+    missing = sorted(granted.write - set(taken.columns))
+    if missing and not defaults:
+        message = "a PUT replaces a row: its body holds every column that this caller may write"
+        hint = "Prefer: missing=default gives those that are left out their defaults"
+        raise errors.dialect(errors.BODY, message, details=f"missing: {', '.join(missing)}", hint=hint)
+    return taken
 
 
 def _by_keys(rows: Sequence[_Row], taken: tuple[str, ...]) -> tuple[Batch, ...]:

@@ -27,6 +27,8 @@ TYPES = {
     "date": "date", "time": "time without time zone",
     "timestamp": "timestamp without time zone", "timestamptz": "timestamp with time zone",
     "json": "json", "jsonb": "jsonb", "text[]": "text[]", "uuid[]": "uuid[]",
+    "int4range": "int4range", "int8range": "int8range", "numrange": "numrange",
+    "tsrange": "tsrange", "tstzrange": "tstzrange", "daterange": "daterange",
 }  # fmt: skip
 """A contract's type → Postgres's own name of it (format_type). A closed list: it is written into statements as casts."""
 

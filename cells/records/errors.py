@@ -17,6 +17,9 @@ EPOCH_HEADER = "domicile-epoch"
 QUERY = "PGRST100"
 BODY = "PGRST102"
 RANGE = "PGRST103"
+PUT_FILTERS = "PGRST105"
+PUT_PAGE = "PGRST114"
+PUT_KEY = "PGRST115"
 SINGULAR = "PGRST116"
 AFFECTED = "PGRST124"
 NO_FUNCTIONS = "PGRST202"
@@ -28,6 +31,11 @@ NO_COLUMN = "42703"
 NO_RIGHT = "42501"
 NO_OPERATOR = "42883"
 WRONG_TYPE = "42804"
+NOT_A_VALUE = "22P02"
+TAKEN = "23505"
+
+METHODS = ("GET", "HEAD", "POST", "PATCH", "PUT", "DELETE")
+"""What a table answers to."""
 
 _PG_CODE = "pg_code"
 """Member in which a refusal of the dialect carries its code until it is answered."""
@@ -61,6 +69,8 @@ def response(problem: Problem) -> Response:
     headers = problem.headers()
     if problem.code in _RETRIED:
         headers[REFUSAL_HEADER] = problem.code.value
+    if problem.code is Code.METHOD_NOT_ALLOWED:
+        headers["allow"] = ", ".join(METHODS)
     if problem.code is Code.STALE_EPOCH and "epoch" in problem.extra:
         headers[EPOCH_HEADER] = str(problem.extra["epoch"])
     metrics.REFUSALS.labels(problem.code.value).inc()

@@ -24,10 +24,7 @@ _OPERATION = re.compile(r"((?:not\.){0,8})([a-z]{1,20})(?:\(([^()]{0,40})\))?\."
 _GROUP = re.compile(r"(not\.)?(and|or)(?=\()")
 _TO_COMMA = re.compile(r"[^,)]*", re.DOTALL)
 _BRACED = re.compile(r"\{[^{}]*\}", re.DOTALL)
-_ABSENT = {
-    **dict.fromkeys(("fts", "plfts", "phfts", "wfts"), "full text search"),
-    **dict.fromkeys(("sl", "sr", "nxr", "nxl", "adj"), "ranges"),
-}
+_ABSENT = dict.fromkeys(("fts", "plfts", "phfts", "wfts"), "full text search")
 
 
 def condition(name: str, value: str) -> Condition:

@@ -1,5 +1,8 @@
 """Media types of requests and answers. Pure. https://docs.postgrest.org/en/v13/references/api/resource_representation.html"""
 
+import re
+from collections.abc import Sequence
+
 import msgspec
 
 from cells.records import errors
@@ -8,7 +11,9 @@ JSON = "application/json"
 OBJECT = "application/vnd.pgrst.object+json"
 ARRAY = "application/vnd.pgrst.array+json"
 _ANY = frozenset({"*/*", "application/*"})
-_OLDER_OBJECT = "application/vnd.pgrst.object"
+_OBJECTS = frozenset({OBJECT, "application/vnd.pgrst.object"})
+_ARRAYS = frozenset({ARRAY, "application/vnd.pgrst.array"})
+_WEIGHT = re.compile(r"q\s*=\s*(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)", re.ASCII)
 
 
 class Media(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,17 +29,34 @@ class Media(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def accepted(header: str) -> Media:
-    """The first type of an Accept header that can be answered (weights are not compared). Raises ProblemError."""
+    """The type of an Accept header with the highest weight that can be answered, the first of equals. Raises ProblemError."""
+    best, heaviest = None, 0.0
     for item in header.split(","):
         name, *parameters = (part.strip().lower() for part in item.split(";"))
-        stripped = any(parameter.replace(" ", "") == "nulls=stripped" for parameter in parameters)
-        if name in _ANY or name in ("", JSON):
-            return Media()
-        if name in (OBJECT, _OLDER_OBJECT):
-            return Media(single=True, stripped=stripped)
-        if name == ARRAY:
-            return Media(stripped=stripped)
-    raise errors.dialect(errors.MEDIA, "only JSON is answered here", hint=f"Accept: {JSON}, {OBJECT} or {ARRAY}")
+        weight = _weight(parameters)
+        found = _offered(name, stripped=any(one.replace(" ", "") == "nulls=stripped" for one in parameters))
+        if found is not None and weight > heaviest:
+            best, heaviest = found, weight
+    if best is None:
+        raise errors.dialect(errors.MEDIA, "only JSON is answered here", hint=f"Accept: {JSON}, {OBJECT} or {ARRAY}")
+    return best
+
+
+def _offered(name: str, *, stripped: bool) -> Media | None:
+    if name in _ANY or name in ("", JSON):
+        return Media()
+    if name in _OBJECTS:
+        return Media(single=True, stripped=stripped)
+    return Media(stripped=stripped) if name in _ARRAYS else None
+
+
+def _weight(parameters: Sequence[str]) -> float:
+    """`q` (RFC 9110 section 12.4.2); 1 where none is stated or it is not one."""
+    for parameter in parameters:
+        found = _WEIGHT.fullmatch(parameter)
+        if found is not None:
+            return float(found.group(1))
+    return 1.0
 
 
 def check_sent(header: str) -> None:

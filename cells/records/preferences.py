@@ -34,16 +34,17 @@ class Preferences(msgspec.Struct, frozen=True, kw_only=True):
     handling: str | None = None
     stated: frozenset[str] = frozenset()
 
-    def applied(self, *, write: bool) -> str:
+    def applied(self, method: str) -> str:
         """The value of Preference-Applied; empty when none was stated that this method heeds."""
         words = []
-        if write and "resolution" in self.stated and self.resolution is not None:
+        write = method not in ("GET", "HEAD")
+        if method == "POST" and "resolution" in self.stated and self.resolution is not None:
             words.append(f"resolution={self.resolution}")
-        if write and self.defaults:
+        if method in ("POST", "PATCH", "PUT") and self.defaults:
             words.append("missing=default")
         if write and "return" in self.stated:
             words.append(f"return={self.returned}")
-        if self.counted:
+        if self.counted and method != "PUT":
             words.append("count=exact")
         if self.handling is not None:
             words.append(f"handling={self.handling}")

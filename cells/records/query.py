@@ -25,6 +25,11 @@ class Operator(enum.StrEnum):
     CS = "cs"
     CD = "cd"
     OV = "ov"
+    SL = "sl"
+    SR = "sr"
+    NXR = "nxr"
+    NXL = "nxl"
+    ADJ = "adj"
 
 
 QUANTIFIED = frozenset(

@@ -62,7 +62,8 @@ class Scanner:
         rest = self.rest
         for sign, feature in _UNSUPPORTED:
             if rest.startswith(sign):
-                return errors.dialect(errors.QUERY, f"{self.what}: {feature} is not supported here")
+                meant = "an aggregate" if sign == "." and self.what == "select" else feature
+                return errors.dialect(errors.QUERY, f"{self.what}: {meant} is not supported here")
         return errors.dialect(errors.QUERY, f"{self.what}: {expected} at character {self.at + 1}")
 
     def name(self) -> str:

@@ -3,6 +3,7 @@
 $1 is the subject, $2 the epoch (see `cells.shards.fence`); every other value is a text parameter.
 """
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import assert_never
 
@@ -14,7 +15,7 @@ from cells.records.contracts import TYPES, Contract
 from cells.records.core import Bound, Grant
 from cells.records.dialect import EVERYTHING
 from cells.records.preferences import Resolution, Returned
-from cells.records.query import Path, Query, Selected, Star
+from cells.records.query import Condition, Operator, Path, Query, Selected, Star
 from cells.records.ranges import Page
 from cells.records.terms import Parameters, Terms
 from cells.shards.fence import fenced_read, fenced_write
@@ -94,8 +95,25 @@ class Builder:
             )
         owner = "" if self._contract.owner == self._contract.placed_by else self._owner()
         giving = self._returning(query, returned)
-        writes = [self._inserted(batch, owner, query, resolution) + giving for batch in rows.batches]
+        writes = [
+            f"{self._inserted(batch, owner)}{self._resolved(batch, owner, query, resolution)}{giving}"
+            for batch in rows.batches
+        ]
         return self._written(returned, *writes)
+
+    def put(self, row: Batch, key: str, query: Query, returned: Returned) -> Statement:
+        """Answers rows (held, existed, total, row), see `fenced_write`. `total`: 0 where the row of this key is another owner's.
+
+        `existed`: whether the statement's snapshot had the row. What the row lacks takes the column's default, in a row there is too.
+        """
+        self._begin()
+        owner = "" if self._contract.owner == self._contract.placed_by else self._owner()
+        self._terms.filterable("id")
+        found = Condition(path=Path("id"), operator=Operator.EQ, values=(key,))
+        where = self._where(msgspec.structs.replace(query, where=(found,)))
+        existed = f'EXISTS (SELECT 1 FROM product."{self._contract.table}" AS t WHERE {where}) AS existed'  # noqa: S608
+        write = f"{self._inserted(row, owner)}{self._merged(('id',), sorted(self._granted.write), owner)}"
+        return self._written(returned, write + self._returning(query, returned), more=f"{existed}, ")
 
     def update(self, changes: Changes, query: Query, returned: Returned) -> Statement:
         """Answers rows (held, total, row), see `fenced_write`. `total`: rows that matched."""
@@ -131,7 +149,7 @@ class Builder:
         )
         return self._written(returned, sql)
 
-    def _inserted(self, batch: Batch, owner: str, query: Query, resolution: Resolution | None) -> str:
+    def _inserted(self, batch: Batch, owner: str) -> str:
         contract, targets, values = self._contract, [self._contract.placed_by], ["$1::uuid"]
         if owner:
             targets.append(contract.owner)
@@ -144,7 +162,7 @@ class Builder:
             source = f"json_array_elements({body}) AS _b"
         return (
             f'INSERT INTO product."{contract.table}" AS t ({_quoted(targets)})\n'
-            f"SELECT {', '.join(values)} FROM h CROSS JOIN {source}{self._resolved(batch, owner, query, resolution)}"
+            f"SELECT {', '.join(values)} FROM h CROSS JOIN {source}"
         )
 
     def _resolved(self, batch: Batch, owner: str, query: Query, resolution: Resolution | None) -> str:
@@ -154,16 +172,20 @@ class Builder:
         named = ("id",) if query.conflict is None else query.conflict
         for name in named:
             self._terms.filterable(name)
-        target = f"\nON CONFLICT ({_quoted(list(dict.fromkeys((self._contract.placed_by, *named))))})"
-        if resolution is Resolution.IGNORE or not batch.columns:
+        return self._merged(named, () if resolution is Resolution.IGNORE else batch.columns, owner)
+
+    def _merged(self, key: Sequence[str], columns: Sequence[str], owner: str) -> str:
+        target = f"\nON CONFLICT ({_quoted(list(dict.fromkeys((self._contract.placed_by, *key))))})"
+        if not columns:
             return f"{target} DO NOTHING"
-        sets = ", ".join(f'"{name}" = EXCLUDED."{name}"' for name in batch.columns)
+        sets = ", ".join(f'"{name}" = EXCLUDED."{name}"' for name in columns)
         # Where all of a subject's rows may be changed, so may those that another person of it owns.
         bound = f' AND t."{self._contract.owner}" = {owner}' if owner and self._bound.owner_only else ""
         return f'{target} DO UPDATE SET {sets}\nWHERE t."{self._contract.placed_by}" = $1::uuid{bound}'
 
-    def _written(self, returned: Returned, *writes: str) -> Statement:
-        total = "(SELECT count(*) FROM _w) AS total"
+    def _written(self, returned: Returned, *writes: str, more: str = "") -> Statement:
+        counted = "(SELECT count(*) FROM _w) AS total"
+        total = f"{more}{counted}"
         if returned is Returned.MINIMAL:
             return self._made(fenced_write(writes, f"{total}, NULL::text") + " LIMIT 1")
         limit = min(self._rows_max, WRITTEN_ROWS_MAX)

@@ -13,10 +13,13 @@ _COMPARED = {
     Operator.ISDISTINCT: "IS DISTINCT FROM",
     Operator.LIKE: "LIKE", Operator.ILIKE: "ILIKE", Operator.MATCH: "~", Operator.IMATCH: "~*",
     Operator.CS: "@>", Operator.CD: "<@", Operator.OV: "&&",
+    Operator.SL: "<<", Operator.SR: ">>", Operator.NXR: "&<", Operator.NXL: "&>", Operator.ADJ: "-|-",
 }  # fmt: skip
 _TEXTUAL = frozenset({Operator.LIKE, Operator.ILIKE, Operator.MATCH, Operator.IMATCH})
+_OF_RANGES = frozenset({Operator.SL, Operator.SR, Operator.NXR, Operator.NXL, Operator.ADJ})
 _IS = {"null": "NULL", "not_null": "NOT NULL", "true": "TRUE", "false": "FALSE", "unknown": "UNKNOWN"}
 _ARRAYS = frozenset({"text[]", "uuid[]"})
+_RANGES = frozenset({"int4range", "int8range", "numrange", "tsrange", "tstzrange", "daterange"})
 
 
 class Parameters:
@@ -134,13 +137,15 @@ def _check_applies(one: Condition, held: str) -> None:
         case Operator.IS:
             applies = held == "boolean" or one.values[0] in ("null", "not_null")
         case Operator.OV:
-            applies = held in _ARRAYS
+            applies = held in _ARRAYS or held in _RANGES
         case Operator.CS | Operator.CD:
-            applies = held in _ARRAYS or held == "jsonb"
+            applies = held in _ARRAYS or held in _RANGES or held == "jsonb"
         case Operator.IN:
             applies = held != "json" and held not in _ARRAYS
         case _ if one.operator in _TEXTUAL:
             applies = held == "text"
+        case _ if one.operator in _OF_RANGES:
+            applies = held in _RANGES
         case _:
             applies = held != "json" and not (one.quantifier is not None and held in _ARRAYS)
     if not applies:

@@ -41,6 +41,8 @@ columns:
   done:       {type: boolean, class: none}
   due:        {type: timestamptz, class: none}
   extra:      {type: jsonb, class: none}
+  span:       {type: int4range, class: none}
+  stay:       {type: tstzrange, class: none}
   card:       {type: text, class: direct, sealed: true}
   shadow:     {type: text}
 """
@@ -49,7 +51,8 @@ NOTES_DDL = """
 CREATE SCHEMA product;
 CREATE TABLE product.notes (
     subject_id uuid NOT NULL, id uuid NOT NULL DEFAULT gen_random_uuid(), body text, rank int CHECK (rank >= 0), total bigint,
-    price numeric, done boolean NOT NULL DEFAULT false, due timestamptz, extra jsonb, card text, shadow text DEFAULT 'unseen',
+    price numeric, done boolean NOT NULL DEFAULT false, due timestamptz, extra jsonb, span int4range, stay tstzrange,
+    card text, shadow text DEFAULT 'unseen',
     epoch bigint, PRIMARY KEY (subject_id, id), UNIQUE (subject_id, rank)
 );
 GRANT USAGE ON SCHEMA product TO domicile_records;

@@ -125,8 +125,8 @@ def test_filters_are_read_as_written() -> None:
 def test_preferences_are_case_and_space_tolerant_where_they_are_known() -> None:
     found = parse_preferences(["return=representation, count=exact", "handling = lenient"])
     assert (found.returned, found.counted) == (Returned.REPRESENTATION, True)
-    assert found.applied(write=True) == "return=representation, count=exact, handling=lenient"
-    assert found.applied(write=False) == "count=exact, handling=lenient"
+    assert found.applied("POST") == "return=representation, count=exact, handling=lenient"
+    assert found.applied("GET") == "count=exact, handling=lenient"
     assert parse_preferences([]).returned is Returned.MINIMAL
 
 
