@@ -103,6 +103,10 @@ def test_what_would_not_be_kept_or_is_not_understood_under_strict_handling_is_re
     [
         ("*/*", False, False),
         ("text/html, application/json;q=0.5", False, False),
+        ("application/json;q=0.5, application/vnd.pgrst.object+json", True, False),
+        ("application/vnd.pgrst.object+json;q=0, */*;q=0.1", False, False),
+        ("application/vnd.pgrst.object+json;q=much, application/json;q=0.9", True, False),
+        ("application/vnd.pgrst.array;nulls=stripped;q=1.0, */*", False, True),
         ("application/vnd.pgrst.object+json", True, False),
         ("application/vnd.pgrst.object+json; nulls=stripped", True, True),
         ("application/vnd.pgrst.array+json;nulls=stripped", False, True),
@@ -112,7 +116,9 @@ def test_media_types_are_understood(header: str, single: bool, stripped: bool) -
     assert media.accepted(header) == media.Media(single=single, stripped=stripped)
 
 
-@pytest.mark.parametrize("header", ["text/csv", "application/vnd.pgrst.plan+json", "application/geo+json"])
+@pytest.mark.parametrize(
+    "header", ["text/csv", "application/json;q=0", "application/vnd.pgrst.plan+json", "application/geo+json"]
+)
 def test_media_types_that_are_not_offered_are_refused(header: str) -> None:
     with pytest.raises(ProblemError) as raised:
         media.accepted(header)
