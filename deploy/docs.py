@@ -88,7 +88,12 @@ RECORDS_CALLS = {
     "HEAD /records/{table}": "the same without a body",
     "POST /records/{table}": "inserts one row or several; with `Prefer: resolution=…` upserts",
     "PATCH /records/{table}": "changes the rows that the filter names",
+    "PUT /records/{table}": "makes or replaces the row that its key names",
     "DELETE /records/{table}": "deletes the rows that the filter names",
+    "GET /records/": "the OpenAPI document of what the caller may do, for its decision's purpose",
+    "HEAD /records/": "the same without a body",
+    "GET /records": "the same as `/records/`",
+    "HEAD /records": "the same without a body",
     "GET /records/rpc/{function}": "400 `PGRST202`: functions are not supported",
     "HEAD /records/rpc/{function}": "the same",
     "POST /records/rpc/{function}": "the same",
@@ -150,6 +155,7 @@ What clients call, with `Authorization: Bearer <token of an issuer that the gate
 | `/{service}/…` | the service in the cell of the token's person; policy's `anonymous` and `signup` routes need no home |
 | `/{service}/…signup route…?residence=DE` | the service in a cell that may hold a person of that residence; see below |
 | `/records/{table}` | the records API of the cell of the token's person |
+| `/records/` | its OpenAPI document, as far as that person may read and write |
 
 Where the rules ask for more at sign-up: `&subdivision=US-TX` (ISO 3166-2) and `&citizenship=DE`, once for each.
 

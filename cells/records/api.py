@@ -20,6 +20,7 @@ from cells.records.media import Media
 from cells.records.preferences import Preferences, parse_preferences
 from cells.records.query import Query
 from cells.records.ranges import Page, page
+from cells.records.root import Root
 from cells.records.statements import HELD_BYTES_MAX, Builder, Statement
 from cells.records.streams import BUFFERED_ROWS_MAX, Large, Streamed
 from cells.service.context import Context
@@ -41,9 +42,12 @@ GRANTS_MAX = 10_000
 def routes(
     context: Context, contracts: Mapping[str, Contract], rows_max: int, limits: Limits | None = None
 ) -> list[Route]:
-    records = Records(context, contracts, rows_max, Limiter(limits or Limits(), context.clock))
+    limiter = Limiter(limits or Limits(), context.clock)
+    root = Root(context, contracts, rows_max, limiter).handle
     return [
-        Route("/records/{table}", records, methods=list(errors.METHODS)),
+        Route("/records/{table}", Records(context, contracts, rows_max, limiter), methods=list(errors.METHODS)),
+        Route("/records/", root, methods=["GET"]),
+        Route("/records", root, methods=["GET"]),
         Route("/records/rpc/{function}", no_functions, methods=["GET", "HEAD", "POST"]),
     ]
 

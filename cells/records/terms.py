@@ -131,23 +131,34 @@ class Terms:
                 return f"{expression} {_COMPARED[one.operator]} {parameters.text(one.values[0])}::{held}"
 
 
+def operators(held: str) -> tuple[Operator, ...]:
+    """The operators of a type, by Postgres's name of it."""
+    return tuple(one for one in Operator if _known(one, held))
+
+
+def _known(operator: Operator, held: str) -> bool:
+    match operator:
+        case Operator.IS:
+            return True
+        case Operator.OV:
+            return held in _ARRAYS or held in _RANGES
+        case Operator.CS | Operator.CD:
+            return held in _ARRAYS or held in _RANGES or held == "jsonb"
+        case Operator.IN:
+            return held != "json" and held not in _ARRAYS
+        case _ if operator in _TEXTUAL:
+            return held == "text"
+        case _ if operator in _OF_RANGES:
+            return held in _RANGES
+        case _:
+            return held != "json"
+
+
 def _check_applies(one: Condition, held: str) -> None:
     """Refuses what Postgres has no operator for: its own refusal would come after planning, in words about its operators."""
-    match one.operator:
-        case Operator.IS:
-            applies = held == "boolean" or one.values[0] in ("null", "not_null")
-        case Operator.OV:
-            applies = held in _ARRAYS or held in _RANGES
-        case Operator.CS | Operator.CD:
-            applies = held in _ARRAYS or held in _RANGES or held == "jsonb"
-        case Operator.IN:
-            applies = held != "json" and held not in _ARRAYS
-        case _ if one.operator in _TEXTUAL:
-            applies = held == "text"
-        case _ if one.operator in _OF_RANGES:
-            applies = held in _RANGES
-        case _:
-            applies = held != "json" and not (one.quantifier is not None and held in _ARRAYS)
+    applies = _known(one.operator, held) and not (one.quantifier is not None and held in _ARRAYS)
+    if one.operator is Operator.IS:
+        applies = held == "boolean" or one.values[0] in ("null", "not_null")
     if not applies:
         word = f"is.{one.values[0]}" if one.operator is Operator.IS else one.operator.value
         message = f"filter on {one.path.column}: {word} does not apply to {held}"
