@@ -25,8 +25,10 @@ test: $(READY_DEV) ## Run the tests on real Postgres and Valkey
 oracle: $(READY_DEV) ## Hold the law's engine to the tests' second implementation on 200,000 questions (a minute or two)
 	@$(BIN)/python -m tests.oracle
 
-fuzz: $(READY_DEV) ## Ask the records API 50,000 hostile requests (some minutes; HOSTILE_SEED=N asks others)
+fuzz: $(READY_DEV) ## Ask the records API 50,000 hostile requests, and both APIs many of their documents' (HOSTILE_SEED=N asks others)
 	@HOSTILE_REQUESTS=$${HOSTILE_REQUESTS:-50000} $(BIN)/python -m pytest -q -s tests/integration/test_records_hostile.py
+	@DOCUMENTED_REQUESTS=$${DOCUMENTED_REQUESTS:-300} $(BIN)/python -m pytest -q -s tests/integration/test_records_documented.py \
+		tests/integration/test_directory_documented.py
 
 check: $(READY_DEV) ## Style, types, layers
 	$(BIN)/ruff check .

@@ -16,7 +16,8 @@ from cells.records.dialect import NUMBER_MAX
 from foundation.problems import Code, status_of, title_of
 
 _ALWAYS = (
-    Code.BAD_REQUEST, Code.UNAUTHENTICATED, Code.FORBIDDEN, Code.SUBJECT_GONE, Code.STALE_EPOCH, Code.RATE_LIMITED, Code.NOT_READY, Code.UPSTREAM_TIMEOUT,
+    Code.BAD_REQUEST, Code.UNAUTHENTICATED, Code.FORBIDDEN, Code.SUBJECT_GONE, Code.STALE_EPOCH, Code.RATE_LIMITED,
+    Code.NOT_READY, Code.UPSTREAM_TIMEOUT,
 )  # fmt: skip
 _OF_READS = (Code.NOT_ACCEPTABLE, Code.RANGE_NOT_SATISFIABLE)
 _OF_WRITES = (Code.NOT_ACCEPTABLE, Code.CONFLICT, Code.TOO_LARGE)

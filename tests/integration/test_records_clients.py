@@ -66,6 +66,16 @@ def client(person: Person) -> Iterator[SyncPostgrestClient]:
         yield made
 
 
+def test_the_document_of_ones_own_tables_comes_through_the_gateway(person: Person) -> None:
+    for path in ("/records/", "/records"):
+        answer = httpx.get(
+            f"{person.gateway}{path}", headers={"authorization": f"Bearer {person.token}"}, trust_env=False, timeout=20
+        )
+        assert (answer.status_code, answer.headers["domicile-verdict"]) == (200, "serve"), answer.text
+        assert {"/records/", "/records/notes"} <= answer.json()["paths"].keys()
+    assert httpx.get(f"{person.gateway}/records/", trust_env=False).status_code == 401
+
+
 def test_pythons_client_reads_and_writes_as_it_does_on_postgrest(client: SyncPostgrestClient) -> None:
     def notes():
         return client.from_("notes")

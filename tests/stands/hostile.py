@@ -6,26 +6,31 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
-COLUMNS = ["subject_id", "id", "body", "rank", "total", "price", "done", "due", "extra"]
+COLUMNS = ["subject_id", "id", "body", "rank", "total", "price", "done", "due", "extra", "span", "stay"]
+KEYS = [f"00000000-0000-4000-8000-00000000000{n}" for n in range(4)]
 HIDDEN = ["shadow", "epoch", "card", "ctid", "xmin", "tableoid", "nothing", "t", "_w", "h", "f.epoch"]
 """Unclassified, sealed, Postgres's own, or not there."""
 FITTING = {
     "subject_id": ["00000000-0000-0000-0000-000000000000"], "id": ["00000000-0000-0000-0000-000000000000"],
     "body": ["one*", "text", "%", "{one*,t}", "", "^o"], "rank": ["1", "3", "{1,2}", "(1,2,3)"], "total": ["5", "null", "(5)"],
     "price": ["1.5", "NaN", "{1}"], "done": ["true", "false", "null"], "due": ["2026-01-01", "infinity", "now"],
-    "extra": ['{"n":1}', "null", "[1]"],
+    "extra": ['{"n":1}', "null", "[1]"], "span": ["[1,5)", "empty", "(,3]", "[2,2]"],
+    "stay": ["[2026-01-01,2026-02-01)", "(,)", "[now,]", "empty"],
 }  # fmt: skip
+RANGED = ["sl", "sr", "nxr", "nxl", "adj", "cs", "cd", "ov", "eq", "not.adj"]
 COMPARING = ["eq", "neq", "gt", "gte", "lt", "lte", "isdistinct"]
 WORDS = [
     "eq", "neq", "gt", "gte", "lt", "lte", "like", "ilike", "match", "imatch", "in", "is", "isdistinct", "cs", "cd", "ov",
-    "fts", "sl", "not", "eq(any)", "like(all)", "gt(any)", "is(any)", "", "EQ", "or", "~~",
+    "fts", "sl", "sr", "nxr", "nxl", "adj", "adj(any)", "not", "eq(any)", "like(all)", "gt(any)", "is(any)", "", "EQ", "or", "~~",
 ]  # fmt: skip
 VALUES = [
     "1", "0", "-1", "5", "9007199254740993", "1e400", "NaN", "infinity", "null", "true", "", " ", "*", "%", "one*", "{1,2}", "{", "}",
     "{a,b}", '{"n":10}', "[1]", "(1,2)", '("a","b")', "(", ")", '"', "\\", "'", "' or 1=1 --", "1); drop table live.notes; --",
     "'||(select body from live.notes limit 1)||'", "$1", "$3", "%00", "\u0000", "\ud7ff", "\U0001f600", "2026-01-01", "epoch",
     "now()", "((((((((((a{1,99}){1,99}", "(a+)+$", "^", "[[:alpha:]]", "\\d", "00000000-0000-0000-0000-000000000000", "a.b.c", "x" * 300,
-    "1.5", "0x10", "pg_sleep(3)", "current_user", "is.null", "٣", "e'\\x41'", "null::text", "/*", "--", ";",
+    "1.5",
+    "[1,5)", "[5,1)", "(,)", "[,", "empty", "[2026-01-01,2026-02-01)",
+    "0x10", "pg_sleep(3)", "current_user", "is.null", "٣", "e'\\x41'", "null::text", "/*", "--", ";",
 ]  # fmt: skip
 PREFERS = [
     "return=representation", "return=representation",
@@ -79,7 +84,7 @@ class Grammar:
 
     def request(self) -> Request:
         chance = self._chance
-        method = chance.choices(["GET", "HEAD", "POST", "PATCH", "DELETE"], [60, 6, 14, 14, 6])[0]
+        method = chance.choices(["GET", "HEAD", "POST", "PATCH", "PUT", "DELETE"], [58, 6, 13, 13, 6, 4])[0]
         parts: list[str] = []
         refused = False
         for _ in range(chance.choice([0, 1, 1, 2, 2, 3, 5])):
@@ -90,6 +95,8 @@ class Grammar:
             if chance.random() < 0.1 or not any(one.startswith(f"{name}=") for one in parts):
                 parts.append(part)
                 refused |= self._refused
+        if method == "PUT":
+            parts = self._key(parts)
         query, mutated = "&".join(parts), chance.random() < 0.2
         if mutated:
             query = self._mutated(query)
@@ -100,9 +107,16 @@ class Grammar:
             headers["range"] = chance.choice(RANGES)
         if chance.random() < 0.12:
             headers["accept"] = chance.choice(ACCEPTS)
-        body = self._body() if method in ("POST", "PATCH") else None
+        body = self._body(whole=method == "PUT") if method in ("POST", "PATCH", "PUT") else None
         who = chance.choice([{}, {}, {"service": "records"}, {"service": "analytics", "purpose": "analytics"}])
         return Request(method, f"?{query}", headers, body, refused and not mutated, who)
+
+    def _key(self, parts: list[str]) -> list[str]:
+        """A PUT's parameters: its key, and seldom what does not belong there."""
+        chance = self._chance
+        kept = [one for one in parts if one.startswith("select=") or chance.random() < 0.1]
+        key = chance.choice([*KEYS, *self._values[-3:]] if chance.random() < 0.3 else KEYS)
+        return [f"id={'eq.' if chance.random() < 0.95 else self._not()}{quote(key)}", *kept]
 
     def _parameter(self, method: str) -> str:
         chance = self._chance
@@ -132,7 +146,9 @@ class Grammar:
 
     @staticmethod
     def _weights(method: str) -> list[int]:
-        return {"POST": [2, 2, 30, 2, 2, 62], "PATCH": [50, 20, 15, 1, 1, 13]}.get(method, [45, 20, 20, 10, 4, 1])
+        return {"POST": [2, 2, 30, 2, 2, 62], "PATCH": [50, 20, 15, 1, 1, 13], "PUT": [3, 1, 90, 1, 2, 3]}.get(
+            method, [45, 20, 20, 10, 4, 1]
+        )
 
     def _not(self) -> str:
         return self._chance.choice(["", "", "", "not.", "not.not."])
@@ -190,6 +206,8 @@ class Grammar:
         if name not in FITTING or chance.random() < 0.12:
             return name, f"{chance.choice(WORDS)}.{self._value()}"
         value = chance.choice(FITTING[name])
+        if name in ("span", "stay"):
+            return name, f"{chance.choice(RANGED)}.{value}"
         if value[:1] == "(" or value == "null":
             return name, f"{'in' if value != 'null' else 'is'}.{value}"
         if value[:1] == "{" and name != "extra":
@@ -220,10 +238,13 @@ class Grammar:
                     )
         return "".join(one if one in string.printable and one not in "\t\n\r\x0b\x0c #" else quote(one) for one in text)
 
-    def _body(self) -> bytes:
+    def _body(self, *, whole: bool) -> bytes:
         chance = self._chance
         rows = []
-        for _ in range(chance.choice([1, 1, 2, 5])):
+        for _ in range(1 if whole and chance.random() < 0.95 else chance.choice([1, 1, 2, 5])):
+            if whole and chance.random() < 0.9:
+                rows.append("{" + ",".join(f'"{key}":{self._json(key)}' for key in [*COLUMNS[1:], "card"]) + "}")
+                continue
             keys = chance.sample([*COLUMNS[1:], "card"], chance.randint(0, 4)) + (
                 ["shadow"] if chance.random() < 0.05 else []
             )
@@ -237,7 +258,8 @@ class Grammar:
     def _json(self, key: str) -> str:
         fitting = {
             "rank": ["1", "2", "3", "7"], "total": ["5", "null"], "done": ["true"], "extra": ['{"a":[1]}', "[]"], "body": ['"text"'],
-            "price": ["1.5"], "due": ['"2026-01-01"'], "id": [f'"00000000-0000-4000-8000-00000000000{n}"' for n in range(4)],
+            "price": ["1.5"], "due": ['"2026-01-01"'], "id": [f'"{one}"' for one in KEYS],
+            "span": ['"[1,5)"', "null"], "stay": ['"[2026-01-01,2026-02-01)"', "null"],
         }.get(key, ['"text"'])  # fmt: skip
         strange = [
             "null",
