@@ -17,7 +17,7 @@ NUMBER = int(os.environ.get("DOCUMENTED_REQUESTS", "3"))
 ROLES = ("operator", "resolver", "rules", "cell:eu-de")
 
 
-@pytest.mark.timeout(3_600 if NUMBER > 20 else 120)
+@pytest.mark.timeout(3_600 if NUMBER > 20 else 240)
 async def test_no_request_of_the_document_makes_a_fault(database: Secret[str], tmp_path: Path) -> None:
     tokens = ServiceIssuer(tmp_path)
     async with running_directory(database, tokens, workers=False) as running:

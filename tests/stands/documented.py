@@ -1,7 +1,7 @@
 """Requests that schemathesis makes of an OpenAPI document, asked of an ASGI application, and its judgement of the answers."""
 
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 import anyio
@@ -13,18 +13,20 @@ import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from schemathesis.checks import not_a_server_error
+from schemathesis.core.result import Err, Ok
 from schemathesis.generation import GenerationMode
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
     response_schema_conformance,
     status_code_conformance,
 )
+from schemathesis.specs.openapi.schemas import OpenApiSchema
 
 BASE = "http://asked"
 CONFORMING = [status_code_conformance, content_type_conformance, response_schema_conformance]
 NO_FAULT = [not_a_server_error]
 
-Send = Callable[[httpx.Request], Awaitable[httpx.Response]]
+Send = Callable[[httpx.Request], Coroutine[Any, Any, httpx.Response]]
 """Sends with whatever credentials the caller has; may raise what is wrong with the answer."""
 
 
@@ -37,12 +39,21 @@ async def explore(
     """
     schema = schemathesis.openapi.from_dict(document)
     seen: Counter[tuple[str, int]] = Counter()
-    for result in schema.get_all_operations():
-        operation = result.ok()
+    for operation in _operations(schema):
         for mode, number in ((GenerationMode.POSITIVE, fitting), (GenerationMode.NEGATIVE, violating)):
             if number:
                 await anyio.to_thread.run_sync(_ask, operation, mode, number, send, checks, seen)
     return seen
+
+
+def _operations(schema: OpenApiSchema) -> Iterator[Any]:
+    """Every operation of the document. Raises where schemathesis cannot read one."""
+    for result in schema.get_all_operations():
+        match result:
+            case Ok():
+                yield result.ok()
+            case Err():
+                raise result.err()
 
 
 def _ask(
@@ -59,8 +70,8 @@ def _ask(
     @given(strategy)
     def asked(case: Any) -> None:
         prepared = requests.Request(**case.as_transport_kwargs(base_url=BASE)).prepare()
-        headers = [(name, value) for name, value in prepared.headers.items() if name.lower() != "authorization"]
-        body = prepared.body.encode() if isinstance(prepared.body, str) else prepared.body
+        headers = {str(name): str(value) for name, value in prepared.headers.items() if name.lower() != "authorization"}
+        body: Any = prepared.body.encode() if isinstance(prepared.body, str) else prepared.body
         request = httpx.Request(str(prepared.method), str(prepared.url), headers=headers, content=body)
         answer = anyio.from_thread.run(send, request)
         seen[str(prepared.method), answer.status_code] += 1
