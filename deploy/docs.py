@@ -7,6 +7,7 @@ nobody described here, or a description of none, is an error.
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import msgspec
@@ -253,7 +254,7 @@ def _cell_service() -> list[str]:
     agreed(_calls(aliases_api.routes(nothing, nothing)), ALIAS_CALLS)
     agreed(_calls(crossings_api.routes(nothing, nothing, nothing)), CROSSING_CALLS)
     agreed(_calls(fences_api.routes(nothing, nothing)), FENCE_CALLS)
-    records = records_api.routes(nothing, nothing, nothing)
+    records = records_api.routes(cast("Any", SimpleNamespace(clock=None)), nothing, nothing)
     methods = {f"{method} {route.path}" for route in records for method in (route.methods or ())}
     agreed(sorted(methods), RECORDS_CALLS)
     rows = [
