@@ -30,7 +30,7 @@ from cells.shards.shard import Shard
 from foundation import logs
 from foundation.decision_header import Decision
 from foundation.http import body_bytes
-from foundation.problems import Code, Problem, ProblemError, refuse
+from foundation.problems import Code, Problem, ProblemError
 from foundation.words import Epoch, ServiceId, SubjectId, Verb
 
 log = logs.get(__name__)
