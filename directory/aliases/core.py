@@ -44,7 +44,7 @@ class Action(enum.StrEnum):
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """Who asks for what. `cells`: those that the caller speaks for. `anyones`: an operator's word, who may release what a cell left open."""
+    """Who asks for what. `cells`: those that the caller speaks for. `anyones`: an operator's word, who may release what is open."""
 
     action: Action
     cells: frozenset[CellId] = frozenset()
