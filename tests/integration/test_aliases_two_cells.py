@@ -120,6 +120,7 @@ def _in_directory(winners: dict[str, Told], found: Written) -> dict[str, bool]:
     }
 
 
+@pytest.mark.timeout(400)  # seconds of work for two cores of one's own; bounded where they are shared
 async def test_of_thousands_of_sign_ups_in_two_cells_one_wins_each_address_and_the_losers_leave_nothing(
     postgres_server: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,6 +3,7 @@ written in them."""
 
 import base64
 import json
+import os
 import secrets
 import sys
 from collections import Counter
@@ -19,14 +20,16 @@ from cells.settings import CellSettings
 from deploy.local.postgres import PostgresServer
 from foundation.blinding import LOGIN
 from foundation.decision_header import ProvenKey
+from foundation.http import HttpClient
 from foundation.mute import Secret
 from foundation.postgres import connect
 from foundation.words import CellId, Verb
 from tests.stands.cell import Stand
-from tests.stands.directory import Callers, lookup_key, running_directory
-from tests.stands.servers import serving
+from tests.stands.directory import Callers, lookup_key
+from tests.stands.servers import free_port, running
 from tests.stands.service_tokens import ServiceIssuer
 from tests.stands.shard import Dsns, drop_database, make_shard_database
+from tests.stands.waiting import eventually
 
 SHARDS = {CellId("eu-de"): ("s1", "s2"), CellId("us-va"): ("s1",)}
 RESIDENCE = {CellId("eu-de"): "DE", CellId("us-va"): "US"}
@@ -50,6 +53,13 @@ _KEYS = "SELECT key, subject_id::text AS subject_id FROM directory.lookup_key WH
 
 # purpose: claims by state
 _CLAIMS = "SELECT cell, state FROM directory.alias_claim"
+
+
+async def answers(http: HttpClient) -> bool:
+    try:
+        return (await http.get("/readyz")).status_code == 200
+    except httpx.HTTPError:
+        return False
 
 
 class BlindCell(Stand):
@@ -112,9 +122,10 @@ async def two_cells(
     dsn = server.dsn(names[0])
     try:
         async with AsyncExitStack() as stack:
-            running = await stack.enter_async_context(running_directory(dsn, tokens))
-            url = f"http://127.0.0.1:{await stack.enter_async_context(serving(running.directory.app))}"
-            await running.callers.publisher.publish()
+            calls = await stack.enter_async_context(_directory(folder, dsn, tokens))
+            published = await calls.publisher.publish()
+            assert published.status_code == 201, published.text
+            url = str(calls.http.base_url).rstrip("/")
             cells: dict[CellId, BlindCell] = {}
             for cell, shards in SHARDS.items():
                 dsns: dict[str, Dsns] = {}
@@ -129,10 +140,27 @@ async def two_cells(
                 await stack.enter_async_context(built.running())
                 cells[cell] = built
             services = {cell: built.service() for cell, built in cells.items()}
-            yield TwoCells(cells, services, running.callers, dsn)
+            yield TwoCells(cells, services, calls, dsn)
     finally:
         for name in names:
             await drop_database(server, name)
+
+
+@asynccontextmanager
+async def _directory(folder: Path, dsn: Secret[str], tokens: ServiceIssuer) -> AsyncIterator[Callers]:
+    """A process of its own: with the two cells it would share one interpreter's time."""
+    port, issuer = free_port(), tokens.issuer
+    settings = folder / "directory.toml"
+    settings.write_text(
+        f'host = "127.0.0.1"\nport = {port}\ndsn_env = "TEST_DIRECTORY_DSN"\n'
+        f'service_issuers = [{{ issuer = "{issuer.issuer}", audience = "{issuer.audience}", jwks = "{issuer.jwks}" }}]\n'
+    )
+    environment = os.environ | {"TEST_DIRECTORY_DSN": dsn.reveal()}
+    command = [sys.executable, "-m", "directory", "--settings", str(settings)]
+    with running(command, env=environment):
+        async with HttpClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as http:
+            await eventually(lambda: answers(http), s_max=60)
+            yield Callers(http, tokens)
 
 
 def _to_environment(monkeypatch: pytest.MonkeyPatch, cell: CellId, shard: str, dsns: Dsns) -> None:

@@ -14,6 +14,7 @@ from directory.placement.answers import ClaimedKey
 from foundation.blinding import LOGIN, Blinder
 from foundation.identifiers import IdentifierKind, MalformedIdentifier, parse
 from foundation.settings import SettingsError
+from foundation.words import LookupKey
 
 IDENTIFIERS = ("email", "phone", "handle")
 LISTS = ("services", "tags", "citizenships")
@@ -132,16 +133,19 @@ class Reader:
         issuer, sub = said["issuer"], said["sub"]
         if bool(issuer) != bool(sub):
             raise ValueError("issuer and sub go together")
-        found = [ClaimedKey(kind=LOGIN, key=key) for key in self._blinder.login(str(issuer), str(sub))] if sub else []
+        found = self._claimed(LOGIN, self._blinder.login(str(issuer), str(sub))) if sub else []
         for kind in IDENTIFIERS:
             if said[kind]:
-                keys = self._blinder.alias(parse(IdentifierKind(kind), str(said[kind])))
-                found += [ClaimedKey(kind=kind, key=key) for key in keys]
+                found += self._claimed(kind, self._blinder.alias(parse(IdentifierKind(kind), str(said[kind]))))
         if not found:
             raise ValueError(
                 "the row names nobody: it has neither issuer and sub nor an e-mail address, phone number or handle"
             )
         return found
+
+    def _claimed(self, kind: str, keys: list[LookupKey]) -> list[ClaimedKey]:
+        """One identifier under every live blinding key, each by its name."""
+        return [ClaimedKey(kind=kind, key=key, kid=kid) for key, kid in zip(keys, self._blinder.kids, strict=True)]
 
 
 def _value(field: str, value: Any) -> Any:
