@@ -73,6 +73,7 @@ WITH s AS (
         clock_timestamp() + make_interval(secs => $11)
     FROM unnest($1::uuid[], $2::text[], $3::text[], $4::int[]) AS r(id, cell, shard, kind)
     JOIN unnest($5::int[], $6::text[], $7::bigint[]) AS k(kind, services, facts_id) USING (kind)
+    ORDER BY r.id
     RETURNING subject_id, cell, shard, epoch, services
 ), h AS (
     INSERT INTO directory.history (subject_id, number, at, actor, reason, from_state, to_state, epoch, provenance)
