@@ -5,6 +5,7 @@ that no two triples share an encoding. A keyring holds the live keys; the first 
 """
 
 import base64
+import functools
 import hashlib
 
 import msgspec
@@ -20,6 +21,9 @@ LOGIN = "login"
 """Kind of an issuer + sub pair; the namespace is the issuer."""
 EMAIL = IdentifierKind.EMAIL.value
 """Kind of an e-mail alias; the namespace is the product."""
+
+HEADS_MAX = 256
+"""Pairs of namespace and kind whose bytes are remembered."""
 
 
 class BlindingKey(msgspec.Struct, frozen=True):
@@ -42,7 +46,7 @@ class Blinder:
 
     def blind(self, namespace: str, kind: str, value: str) -> tuple[LookupKey, ...]:
         """One lookup key per live blinding key, newest first. `value` is normalised by the caller."""
-        message = b"".join(_prefixed(part) for part in (namespace, kind, value))
+        message = _head(namespace, kind) + _prefixed(value)
         return tuple(_mac(key, message) for key in self._keys)
 
     def login(self, issuer: str, sub: str) -> tuple[LookupKey, ...]:
@@ -54,6 +58,12 @@ class Blinder:
     def email(self, address: str) -> tuple[LookupKey, ...]:
         """Raises MalformedIdentifier."""
         return self.alias(parse(IdentifierKind.EMAIL, address))
+
+
+@functools.lru_cache(maxsize=HEADS_MAX)
+def _head(namespace: str, kind: str) -> bytes:
+    """What all identifiers of one issuer or product begin with; nothing personal is remembered."""
+    return _prefixed(namespace) + _prefixed(kind)
 
 
 def _prefixed(part: str) -> bytes:

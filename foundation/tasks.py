@@ -1,6 +1,7 @@
 """Tasks with an owner: background workers and the server run as children of one group, and the first to die ends the process."""
 
 import asyncio
+import random
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
@@ -39,17 +40,26 @@ async def _watched(name: str, worker: Worker) -> None:
     raise WorkerDied(name)
 
 
-class Backoff:
-    """Bounded exponential waits, without chance: `next_s()` doubles from `first_s` to `max_s`, `reset()` starts over."""
+Chance = Callable[[], float]
+"""Draws evenly from [0, 1)."""
 
-    def __init__(self, *, first_s: float = 0.05, max_s: float = 2.0) -> None:
+
+class Backoff:
+    """Bounded exponential waits with equal jitter: a bound that doubles from `first_s` to `max_s`, and a wait between its half and it.
+
+    So that those who lost the same neighbour at the same moment do not all come back at the same moment. `chance` is drawn from once a
+    wait; `reset()` starts over.
+    """
+
+    def __init__(self, *, first_s: float = 0.05, max_s: float = 2.0, chance: Chance = random.random) -> None:
         self._first_s = first_s
         self._max_s = max_s
         self._next_s = first_s
+        self._chance = chance
 
     def next_s(self) -> float:
-        wait, self._next_s = self._next_s, min(self._next_s * 2, self._max_s)
-        return wait
+        bound, self._next_s = self._next_s, min(self._next_s * 2, self._max_s)
+        return bound * (1 + self._chance()) / 2
 
     def reset(self) -> None:
         self._next_s = self._first_s

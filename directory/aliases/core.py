@@ -44,7 +44,7 @@ class Action(enum.StrEnum):
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """Who asks for what. `cells`: those that the caller speaks for. `anyones`: an operator's word, who may release what a cell left."""
+    """Who asks for what. `cells`: those that the caller speaks for. `anyones`: an operator's word, who may release what is open."""
 
     action: Action
     cells: frozenset[CellId] = frozenset()
@@ -74,11 +74,7 @@ def outcome(claim: Claim | None, request: Request) -> Step | Unchanged | Problem
         case Action.CONFIRM:
             return _not_theirs(claim, request, anyones=False) or _confirmed(claim, request)
         case Action.RELEASE:
-            refused = _not_theirs(claim, request, anyones=request.anyones)
-            if refused is not None:
-                return refused
-            released = claim.state is ClaimState.RELEASED
-            return Unchanged() if released else Step(ClaimState.RELEASED, claim.subject_id)
+            return _not_theirs(claim, request, anyones=request.anyones) or _released(claim, request)
         case _:
             assert_never(request.action)
 
@@ -106,6 +102,23 @@ def _confirmed(claim: Claim, request: Request) -> Step | Unchanged | Problem:
                 detail="the claim was released; claim anew, under a new id",
                 extra={"state": claim.state.value},
             )
+        case _:
+            assert_never(claim.state)
+
+
+def _released(claim: Claim, request: Request) -> Step | Unchanged | Problem:
+    """A confirmed alias stands on its cell's shard too, so that cell alone gives it back, whoever else may release what is open."""
+    match claim.state:
+        case ClaimState.RELEASED:
+            return Unchanged()
+        case ClaimState.CONFIRMED if claim.cell not in request.cells:
+            return Problem(
+                code=Code.CONFLICT,
+                detail=f"the claim is confirmed and the alias its subject's; only cell {claim.cell} gives it back",
+                extra={"state": claim.state.value},
+            )
+        case ClaimState.CLAIMED | ClaimState.UNRESOLVED | ClaimState.CONFIRMED:
+            return Step(ClaimState.RELEASED, claim.subject_id)
         case _:
             assert_never(claim.state)
 

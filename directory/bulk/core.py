@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 
+from directory.aliases.core import first_twins
 from directory.bulk.answers import BulkRow, Refused
 from directory.placement.answers import PlaceRequest
 from directory.placement.asked import facts_of, refused
@@ -140,13 +141,22 @@ def _standing(
     leads = [held.get(LookupKey(key)) for key in keys]
     if all(one is None for one in (*before, *leads)):
         return False
-    first_row, first = before[0], leads[0]
+    first_row = before[0]
     if first_row is not None and all(one is first_row for one in before):
         return True if _same(row, first_row) else _other(f"row {first_row.row} of this batch")
-    if first is not None and all(one is not None and one.subject_id == first.subject_id for one in leads):
+    first = next((one for one in leads if one is not None), None)
+    if first is not None and not any(before) and _all_lead_to(first, row, leads):
         same = first.facts.subject == ruled.asked.subject and set(ruled.asked.services) <= set(first.services)
         return True if same else _other("the directory")
     return Problem(code=Code.KEY_TAKEN, detail="a lookup key of this row belongs to another subject")
+
+
+def _all_lead_to(subject: Placement, row: BulkRow, leads: Sequence[Placement | None]) -> bool:
+    """Whether every identifier of a row leads to this subject, under one blinding key at least, and none to another."""
+    if any(one is not None and one.subject_id != subject.subject_id for one in leads):
+        return False
+    identifiers = [twin or one.key for one, twin in zip(row.keys, first_twins(row.keys), strict=True)]
+    return set(identifiers) == {one for one, lead in zip(identifiers, leads, strict=True) if lead is not None}
 
 
 def _same(row: BulkRow, other: BulkRow) -> bool:

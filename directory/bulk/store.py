@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from directory.aliases.core import first_twins
 from directory.bulk.answers import AcknowledgedPart, BatchAnswer, BulkJob, Member, Part
 from directory.bulk.core import Decided, services_of
 from directory.database import session, transaction
@@ -72,6 +73,7 @@ WITH s AS (
         clock_timestamp() + make_interval(secs => $11)
     FROM unnest($1::uuid[], $2::text[], $3::text[], $4::int[]) AS r(id, cell, shard, kind)
     JOIN unnest($5::int[], $6::text[], $7::bigint[]) AS k(kind, services, facts_id) USING (kind)
+    ORDER BY r.id
     RETURNING subject_id, cell, shard, epoch, services
 ), h AS (
     INSERT INTO directory.history (subject_id, number, at, actor, reason, from_state, to_state, epoch, provenance)
@@ -88,8 +90,9 @@ RETURNING part, cell, shard, cardinality(subject_ids) AS count
 
 # purpose: claim the lookup keys of a batch in sorted order; waits for concurrent claimers, tells how many were free
 _CLAIM = """
-INSERT INTO directory.lookup_key (key, kind, subject_id)
-SELECT key, kind, id FROM unnest($1::text[], $2::text[], $3::uuid[]) AS asked(key, kind, id) ORDER BY key COLLATE "C"
+INSERT INTO directory.lookup_key (key, kind, subject_id, kid, twin_of)
+SELECT key, kind, id, kid, twin_of
+FROM unnest($1::text[], $2::text[], $3::uuid[], $4::text[], $5::text[]) AS asked(key, kind, id, kid, twin_of) ORDER BY key COLLATE "C"
 ON CONFLICT DO NOTHING
 """
 
@@ -283,7 +286,11 @@ async def _place(
         job_id,
         number,
     )
-    claims = [(key.key, key.kind, one.subject_id) for one in new for key in one.row.keys]
+    claims = [
+        (key.key, key.kind, one.subject_id, key.kid, twin)
+        for one in new
+        for key, twin in zip(one.row.keys, first_twins(one.row.keys), strict=True)
+    ]
     told = await tx.execute(_CLAIM, *(list(column) for column in zip(*claims, strict=True)))
     if told != f"INSERT 0 {len(claims)}":
         raise _RollBack(KeysMoved())

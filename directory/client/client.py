@@ -2,6 +2,7 @@
 
 import asyncio
 import enum
+import random
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, TypeAlias, TypeVar
 
@@ -20,6 +21,7 @@ from directory.placement.core import FeedEvent, Placement, Resolved, ResolvedSub
 from foundation import logs
 from foundation.clock import Clock
 from foundation.problems import Code, Problem
+from foundation.tasks import Chance
 from foundation.words import Epoch, FeedSeq, LookupKey, SubjectId
 
 log = logs.get(__name__)
@@ -95,6 +97,7 @@ class DirectoryClient:
         *,
         limits: ClientLimits,
         second_level: SecondLevelSettings | None = None,
+        chance: Chance = random.random,
     ) -> None:
         self._directory = directory
         self._follower = follower
@@ -104,7 +107,7 @@ class DirectoryClient:
         self.table = PlacementTable(
             entries_max=limits.entries_max, absences_max=limits.absences_max, absent_s=limits.absent_s
         )
-        self._circuit = Circuit()
+        self._circuit = Circuit(chance=chance)
         self._hits_found = 0
         self._hits_absent = 0
         self._keys = Batcher[LookupKey, Answer](self._answer_keys)
@@ -126,6 +129,7 @@ class DirectoryClient:
                 directory=directory,
                 clock=clock,
                 prefix=second_level.prefix,
+                chance=chance,
             )
 
     # --- asking --------------------------------------------------------------------------------------------------------------

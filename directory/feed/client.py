@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import random
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import NamedTuple, Protocol
 
@@ -13,7 +14,7 @@ from directory.client.remote import DirectoryUnavailable
 from directory.placement.core import FEED_PAGE_MAX, FeedEvent, FeedPage
 from foundation import logs
 from foundation.clock import Clock
-from foundation.tasks import Backoff
+from foundation.tasks import Backoff, Chance
 from foundation.words import FeedSeq
 
 log = logs.get(__name__)
@@ -150,11 +151,12 @@ class FeedFollower:
         start: FeedSeq | None = None,
         wait_ms: int = WAIT_MS,
         page_max: int = FEED_PAGE_MAX,
+        chance: Chance = random.random,
     ) -> None:
         self._reader = FeedReader(feed, page_max=page_max)
         self._clock = clock
         self._wait_ms = wait_ms
-        self._backoff = Backoff(first_s=0.05, max_s=1.0)
+        self._backoff = Backoff(first_s=0.05, max_s=1.0, chance=chance)
         self.position: FeedSeq | None = start
         self.mark = ""
         self.confirmed_at = float("-inf")

@@ -51,6 +51,10 @@ BENCHES = {
         headline="The directory at scale: misses over HTTP, boot of a client (docs/scale.md)",
         short=("--subjects", "100000", "--misses", "1000"),
     ),
+    "imports": Bench(
+        headline="Moving people in: subjects placed a second, beside a plain COPY (docs/benchmarks/imports.md)",
+        short=("--subjects", "50000"),
+    ),
     "visibility": Bench(headline="The feed: how soon every gateway has taken in a change", stack=True),
 }
 

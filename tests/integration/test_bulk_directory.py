@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -85,6 +86,41 @@ async def test_a_repeat_has_one_effect_however_it_comes(callers: Callers) -> Non
     assert (await callers.resolver.feed()).head == head
     other = await ops.post(f"/v1/bulk/{first}/batches", {"number": 0, "rows": rows(21)})
     assert (other.status_code, other.json()["code"]) == (422, "idempotency_mismatch")
+
+
+def named(given: list[dict[str, Any]], kid: str) -> list[dict[str, Any]]:
+    return [one | {"keys": [key | {"kid": kid} for key in one["keys"]]} for one in given]
+
+
+async def test_a_batch_that_came_without_the_names_of_blinding_keys_is_the_same_with_them(callers: Callers) -> None:
+    """As when a newer command line goes on with the job of an older one."""
+    ops = callers.operator
+    begun = await job(ops)
+    told = await batch(ops, begun, 0, rows(20))
+    assert await batch(ops, begun, 0, named(rows(20), "k1")) == told
+    other = await ops.post(f"/v1/bulk/{begun}/batches", {"number": 0, "rows": named(rows(21), "k1")})
+    assert (other.status_code, other.json()["code"]) == (422, "idempotency_mismatch")
+    assert (await ops.get("/v1/aliases/generations")).json()["generations"] == [
+        {"kid": None, "keys": {"login": 20}, "alone": 20}
+    ]
+
+
+async def test_somebody_known_under_one_blinding_key_is_known_when_a_row_states_two(callers: Callers) -> None:
+    ops = callers.operator
+    await batch(ops, await job(ops), 0, named(rows(5), "k1"))
+
+    def both(number: int, *, old: str) -> dict[str, Any]:
+        new = {"kind": "login", "key": lookup_key(f"new-{number}"), "kid": "k2"}
+        return row(number, keys=[new, {"kind": "login", "key": lookup_key(old), "kid": "k1"}])
+
+    told = await batch(ops, await job(ops), 0, [both(number, old=f"bulk-{number}") for number in range(7)])
+    assert (told["placed"], told["known"], told["refused"]) == (2, 5, [])
+    second = {"kind": "email", "key": lookup_key("mail"), "kid": "k1"}
+    mixed = row(0, keys=[*named([row(0)], "k1")[0]["keys"], second])
+    assert (await batch(ops, await job(ops), 0, [mixed]))["refused"][0]["code"] == "key_taken"
+    two = row(0, keys=[{"kind": "login", "key": lookup_key("bulk-0"), "kid": "k1"},
+                       {"kind": "login", "key": lookup_key("bulk-1"), "kid": "k2"}])  # fmt: skip
+    assert (await batch(ops, await job(ops), 0, [two]))["refused"][0]["code"] == "key_taken"
 
 
 async def test_batches_at_the_same_time_never_place_a_person_twice(callers: Callers, database: Secret[str]) -> None:

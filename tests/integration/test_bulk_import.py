@@ -74,6 +74,29 @@ async def test_a_file_is_placed_and_its_refused_rows_are_named(one: Stand) -> No
     assert (again["placed"], again["known"], again["refused"]) == (0, 245, 5)
 
 
+async def test_imported_keys_are_counted_and_retired_by_the_name_of_their_blinding_key(one: Stand) -> None:
+    blinding = ("--blinding-keyring", str(one.folder / "blinding.json"))
+
+    async def status() -> dict[str, tuple[dict[str, int], int]]:
+        told = json.loads((await run(one, "keys", "status", "--json", *blinding)).stdout)["generations"]
+        return {each["kid"]: (each["keys"], each["alone"]) for each in told}
+
+    file = users(one.folder, 30)
+    await run(one, *importing(one, file))
+    assert await status() == {"k1": ({"login": 30}, 30)}
+    await run(one, "keys", "rotate", *blinding)
+    more = users(one.folder, 49)
+    told = json.loads((await run(one, *importing(one, more, "--progress-file", str(one.folder / "more.json")))).stdout)
+    assert (told["placed"], told["known"], told["refused"]) == (19, 30, 0)
+    assert await status() == {"k2": ({"login": 19}, 0), "k1": ({"login": 49}, 30)}
+    refused = await run(one, "keys", "retire", "k1", "--reason", "test", *blinding, ok=False)
+    assert "30 identifiers are known under k1 alone" in refused.output
+    await run(one, "keys", "retire", "k1", "--lose", "--reason", "test", *blinding)
+    assert await status() == {"k2": ({"login": 19}, 19)}
+    found = await run(one, "resolve", "--issuer", "https://id.example", "--sub", "u40", "--json", *blinding)
+    assert len(json.loads(found.stdout)["found"]) == 1
+
+
 async def test_an_import_that_broke_off_goes_on_where_it_was(one: Stand) -> None:
     file = users(one.folder, 230)
     whole = file.read_text()

@@ -41,13 +41,14 @@ class Gateway:
     def __init__(self, world: "World") -> None:
         clock, loop = LoopClock(world.loop), world.loop
         self.network = SimulatedNetwork(world.directory)
-        self.follower = FeedFollower(self.network, clock)
+        self.follower = FeedFollower(self.network, clock, chance=world.chance)
         self.client = DirectoryClient(
             self.network,
             self.follower,
             clock,
             limits=ClientLimits(stale_s_max=STALE_S_MAX, entries_max=2, absences_max=2),
             second_level=SecondLevelSettings(store=world.store, seal=SEAL),
+            chance=world.chance,
         )
         self.asked: list[tuple[LookupKey, asyncio.Task[Any]]] = []
         self.workers = [loop.create_task(self.follower.run()), loop.create_task(self.client.run())]
@@ -69,6 +70,7 @@ class World:
         asyncio.set_event_loop(self.loop)
         self.directory = MemoryDirectory()
         self.store = MemoryStore()
+        self.chance = random.Random(1).random
         self.cut: set[str] = set()
         """Histories that a restoration cut short: until a client hears that a new one began, it may be told what was before the cut."""
         self.truth: list[tuple[float, dict[LookupKey, SubjectId], dict[SubjectId, Placement]]] = []

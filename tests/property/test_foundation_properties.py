@@ -94,12 +94,13 @@ def test_minted_subject_ids_are_subject_ids() -> None:
     assert all(parse_subject_id(one) == one for one in minted)
 
 
-@given(st.floats(0.001, 1), st.floats(1, 10), st.integers(1, 50))
-def test_a_backoff_grows_to_its_bound_and_starts_over(first_s: float, max_s: float, tries: int) -> None:
-    backoff = Backoff(first_s=first_s, max_s=max_s)
-    waits = [backoff.next_s() for _ in range(tries)]
-    assert waits == sorted(waits)
-    assert waits[0] == first_s
-    assert all(wait <= max_s for wait in waits)
+@given(st.floats(0.001, 1), st.floats(1, 10), st.lists(st.floats(0, 1, exclude_max=True), min_size=1, max_size=50))
+def test_a_backoff_waits_between_half_of_a_growing_bound_and_it_and_starts_over(
+    first_s: float, max_s: float, draws: list[float]
+) -> None:
+    left = iter((*draws, 0.0))
+    backoff = Backoff(first_s=first_s, max_s=max_s, chance=lambda: next(left))
+    for number, draw in enumerate(draws):
+        assert backoff.next_s() == min(first_s * 2**number, max_s) * (1 + draw) / 2
     backoff.reset()
-    assert backoff.next_s() == first_s
+    assert backoff.next_s() == first_s / 2

@@ -78,12 +78,15 @@ hosts = { eu-de = ["127.0.0.1:7301"] }
 class Stand:
     """A running cell and its directory."""
 
-    def __init__(self, *, folder: Path, tokens: ServiceIssuer, directory_url: str, dsns: dict[str, Dsns]) -> None:
+    def __init__(
+        self, *, folder: Path, tokens: ServiceIssuer, directory_url: str, dsns: dict[str, Dsns], name: CellId = CELL
+    ) -> None:
+        self.name = name
         self.folder = folder
         self.tokens = tokens
         self.directory_url = directory_url
         self.dsns = dsns
-        self.minter = Minter(CELL, ROOT)
+        self.minter = Minter(name, ROOT)
         self.directory: Callers
         self.cell: Cell
         self.http: HttpClient
@@ -94,9 +97,9 @@ class Stand:
         ring.touch(mode=0o600)
         ring.write_text(json.dumps({"current": ROOT.kid, "keys": keys}))
         token = self.folder / "cell.jwt"
-        self.tokens.token_file(token, f"cell:{CELL}", ["resolver", f"cell:{CELL}", f"signup:{CELL}"])
+        self.tokens.token_file(token, f"cell:{self.name}", ["resolver", f"cell:{self.name}", f"signup:{self.name}"])
         return CellSettings(
-            cell=CELL,
+            cell=self.name,
             host="127.0.0.1",
             port=1,
             directory=self.directory_url,
@@ -107,7 +110,7 @@ class Stand:
         )
 
     def service(self, service: str = "orders") -> dict[str, str]:
-        return self.tokens.headers(f"service:{service}", [f"service:{service}@{CELL}"])
+        return self.tokens.headers(f"service:{service}", [f"service:{service}@{self.name}"])
 
     def decision(
         self,
@@ -122,13 +125,13 @@ class Stand:
         keys: tuple[ProvenKey, ...] = (),
         residence: str | None = None,
         minter: Minter | None = None,
-        cell: CellId = CELL,
+        cell: CellId | None = None,
         **declared: Any,
     ) -> dict[str, str]:
         """The Domicile-Decision header of a request."""
         current = self.cell.context.rules.current
         decision = Decision(
-            cell=cell,
+            cell=cell or self.name,
             service=ServiceId(service),
             subject=subject,
             actor=ActorId(actor) if actor else (ActorId(subject) if subject else None),

@@ -28,6 +28,7 @@ def test_a_row_is_blinded_under_every_live_key_and_holds_nothing_personal() -> N
         *BLINDER.login("https://id.example", "ada"),
         *BLINDER.email("ada@example.org"),
     )
+    assert [one.kid for one in row.keys] == ["k1", "k0", "k1", "k0"]
     assert (row.residence, row.services, row.row) == ("DE", ("orders", "records"), 3)
     sent = msgspec.json.encode(row).decode().lower()
     assert not any(word in sent for word in ("ada", "example", "lovelace"))

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from directory.client.batching import Batcher, TooManyWaiting
-from directory.client.circuit import Circuit
+from directory.client.circuit import PROBE_S_MAX, Circuit
 from directory.client.remote import DirectoryUnavailable
 from directory.feed.client import FeedFollower, FeedReader
 from directory.placement.core import FeedPage, PlacementEvent
@@ -32,7 +32,7 @@ def test_clients_of_the_directory_never_load_a_database_driver() -> None:
 
 
 def test_a_circuit_opens_after_three_failures_in_a_row_and_lets_one_probe_through() -> None:
-    circuit = Circuit(failures_max=3, first_s=1.0, max_s=4.0)
+    circuit = Circuit(failures_max=3, first_s=1.0, max_s=4.0, chance=lambda: 1.0)
     for _ in range(2):
         circuit.failed(0.0)
     circuit.succeeded()
@@ -46,8 +46,24 @@ def test_a_circuit_opens_after_three_failures_in_a_row_and_lets_one_probe_throug
     assert circuit.allows(3.1)
 
 
+def test_nobody_asks_beside_a_probe_until_its_outcome_is_known_or_it_is_given_up() -> None:
+    circuit = Circuit(first_s=1.0, max_s=4.0, chance=lambda: 0.0)
+    circuit.failed(0.0, refused=True)
+    assert [circuit.allows(at) for at in (0.4, 0.5, 0.6, 1.9)] == [False, True, False, False]
+    circuit.failed(2.0)
+    assert [circuit.allows(at) for at in (2.9, 3.0, 3.0 + PROBE_S_MAX - 0.1)] == [False, True, False]
+    assert circuit.allows(3.0 + PROBE_S_MAX)
+
+
+def test_failures_of_what_was_asked_before_do_not_put_a_probe_off() -> None:
+    circuit = Circuit(first_s=1.0, max_s=4.0, chance=lambda: 1.0)
+    for _ in range(4):
+        circuit.failed(0.0, refused=True)
+    assert circuit.allows(1.0)
+
+
 def test_a_refused_connection_opens_the_circuit_at_once() -> None:
-    circuit = Circuit()
+    circuit = Circuit(chance=lambda: 0.5)
     circuit.failed(0.0, refused=True)
     assert not circuit.allows(0.05)
 

@@ -6,6 +6,7 @@ and goes through the same acceptance rule as an answer of the directory (`Placem
 """
 
 import asyncio
+import random
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
@@ -21,6 +22,7 @@ from directory.feed.client import FeedFollower
 from directory.placement.core import Placement, State
 from foundation import logs
 from foundation.clock import Clock
+from foundation.tasks import Chance
 from foundation.words import FeedSeq, LookupKey, SubjectId
 
 log = logs.get(__name__)
@@ -44,12 +46,13 @@ class SecondLevel:
         directory: Directory,
         clock: Clock,
         prefix: str = "domicile",
+        chance: Chance = random.random,
     ) -> None:
         """`follower` must feed `table` before this object: create the client first."""
         self._table = table
         self._clock = clock
         self._follower = follower
-        self._shelf = Shelf(store, seal, prefix=prefix)
+        self._shelf = Shelf(store, seal, prefix=prefix, chance=chance)
         self._filler = Filler(self._shelf, table)
         self._carrier = Carrier(self._shelf, table=table, follower=follower, directory=directory)
 

@@ -1,5 +1,7 @@
 """What the gateways of a region share of their second level: names, seals, the stored position, and whether the store answers."""
 
+import random
+
 from directory.client import metrics
 from directory.client.circuit import Circuit
 from directory.client.second_level.sealed import Entry, Position, Seal, decode_position, encode_body
@@ -7,6 +9,7 @@ from directory.client.second_level.valkey import SecondLevelDown, SecondLevelSto
 from directory.client.table import AnyId
 from directory.placement.core import Placement
 from foundation import logs
+from foundation.tasks import Chance
 from foundation.words import FeedSeq, SubjectId
 
 log = logs.get(__name__)
@@ -19,14 +22,14 @@ class Shelf:
     """One region's store as this process uses it. `generation`: that of the stored position, once the directory has confirmed that it is
     of its history; None before."""
 
-    def __init__(self, store: SecondLevelStore, seal: Seal, *, prefix: str) -> None:
+    def __init__(self, store: SecondLevelStore, seal: Seal, *, prefix: str, chance: Chance = random.random) -> None:
         self.store = store
         self.generation: str | None = None
         self.applied = FeedSeq(0)
         """How far that generation has been carried, when last seen."""
         self._seal = seal
         self._prefix = prefix
-        self._circuit = Circuit(failures_max=2)
+        self._circuit = Circuit(failures_max=2, chance=chance)
         self.position_name = f"{prefix}:position"
 
     def name(self, generation: str, id_: AnyId) -> str:

@@ -1,5 +1,6 @@
 """`domicile directory`: placements of subjects, and what operators say of the cells that hold them."""
 
+from gateway.cli.directory.aliases import aliases
 from gateway.cli.directory.feed import feed
 from gateway.cli.directory.fences import export_, reconcile
 from gateway.cli.directory.importing import import_
@@ -10,6 +11,7 @@ from gateway.cli.directory.subjects import directory
 directory.add_command(registry)
 directory.add_command(feed)
 directory.add_command(keys)
+directory.add_command(aliases)
 directory.add_command(import_)
 directory.add_command(export_)
 directory.add_command(reconcile)

@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO
@@ -14,11 +14,14 @@ from directory.placement.answers import ClaimedKey
 from foundation.blinding import LOGIN, Blinder
 from foundation.identifiers import IdentifierKind, MalformedIdentifier, parse
 from foundation.settings import SettingsError
+from foundation.words import LookupKey
 
 IDENTIFIERS = ("email", "phone", "handle")
+NAMING = ("issuer", "sub", *IDENTIFIERS)
+"""Fields that say who somebody is: they are blinded, and go no further."""
 LISTS = ("services", "tags", "citizenships")
 FIELDS = (
-    "issuer", "sub", *IDENTIFIERS, "residence", "verified_residence", "subdivision", "citizenships", "tags", "terms", "services",
+    *NAMING, "residence", "verified_residence", "subdivision", "citizenships", "tags", "terms", "services",
 )  # fmt: skip
 LINE_CHARS_MAX = 65_536
 ROW_CHARS_SHOWN_MAX = 200
@@ -102,25 +105,25 @@ class Reader:
     """Turns a file's rows into what the directory is sent."""
 
     def __init__(self, mapped: FieldMap, blinder: Blinder) -> None:
-        self._mapped = mapped
+        self._naming = [(field, column) for field, column in mapped.columns.items() if field in NAMING]
+        self._named = {field: value for field, value in mapped.constants.items() if field in NAMING}
+        self._stating = [(field, column) for field, column in mapped.columns.items() if field not in NAMING]
+        constants = {field: _value(field, value) for field, value in mapped.constants.items() if field not in NAMING}
+        self._stated = {field: value for field, value in constants.items() if value is not None}
         self._blinder = blinder
 
     def row(self, number: int, record: dict[str, Any] | None) -> BulkRow | Malformed:
         """Blinded and of the right shape, or why not."""
         if record is None:
             return Malformed(number, "the line has not the form of the others")
-        said = {field: record.get(column) for field, column in self._mapped.columns.items()} | dict(
-            self._mapped.constants
-        )
+        said = {field: record.get(column) for field, column in self._naming} | self._named
         try:
-            keys = self._keys(said)
-            body = {
-                field: _value(field, value)
-                for field, value in said.items()
-                if field not in ("issuer", "sub", *IDENTIFIERS)
-            }
-            stated = {field: value for field, value in body.items() if value is not None}
-            return msgspec.convert({"row": number, "keys": keys, **stated}, BulkRow)
+            body = {"row": number, "keys": self._keys(said)} | self._stated
+            for field, column in self._stating:
+                value = _value(field, record.get(column))
+                if value is not None:
+                    body[field] = value
+            return msgspec.convert(body, BulkRow)
         except MalformedIdentifier as exc:
             return Malformed(number, str(exc))
         except msgspec.ValidationError as exc:
@@ -132,16 +135,19 @@ class Reader:
         issuer, sub = said["issuer"], said["sub"]
         if bool(issuer) != bool(sub):
             raise ValueError("issuer and sub go together")
-        found = [ClaimedKey(kind=LOGIN, key=key) for key in self._blinder.login(str(issuer), str(sub))] if sub else []
+        found = self._claimed(LOGIN, self._blinder.login(str(issuer), str(sub))) if sub else []
         for kind in IDENTIFIERS:
             if said[kind]:
-                keys = self._blinder.alias(parse(IdentifierKind(kind), str(said[kind])))
-                found += [ClaimedKey(kind=kind, key=key) for key in keys]
+                found += self._claimed(kind, self._blinder.alias(parse(IdentifierKind(kind), str(said[kind]))))
         if not found:
             raise ValueError(
                 "the row names nobody: it has neither issuer and sub nor an e-mail address, phone number or handle"
             )
         return found
+
+    def _claimed(self, kind: str, keys: Sequence[LookupKey]) -> list[ClaimedKey]:
+        """One identifier under every live blinding key, each by its name."""
+        return [ClaimedKey(kind=kind, key=key, kid=kid) for key, kid in zip(keys, self._blinder.kids, strict=True)]
 
 
 def _value(field: str, value: Any) -> Any:
