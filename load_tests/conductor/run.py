@@ -1,0 +1,173 @@
+"""One run: people, faults, locust, sweep, judgement."""
+
+import asyncio
+import datetime
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import asyncpg
+import httpx
+import msgspec
+
+from foundation.clock import SystemClock
+from foundation.mute import Secret
+from foundation.settings import SettingsError
+from foundation.words import Country, ServiceId
+from load_tests import plan, target
+from load_tests.conductor import swarm
+from load_tests.conductor.progress import Progress
+from load_tests.faults.directory import Directory, opened
+from load_tests.faults.driver import FaultDriver, words_of
+from load_tests.faults.processes import Processes
+from load_tests.oracle import ledger
+from load_tests.oracle.judge import Judge
+from load_tests.oracle.ledger import SignedUp
+from load_tests.report.findings import Findings
+from load_tests.scenarios.shape import Scenario
+from load_tests.sweep.reading import FenceReader, Found, everything
+from load_tests.target import Target
+from routing_rules.facts import PlaceFacts, SubjectFacts
+from routing_rules.place import place
+from routing_rules.rules import load
+from routing_rules.verdicts import Allowed
+
+START_S_MAX = 30.0
+SETTLE_S_MAX = 30.0
+SWEEP_TRIES = 10
+SWEEP_PAUSE_S = 2.0
+TICK_S = 1.0
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """What the command line says. `stack`: the deployment's stack file; `out`: an empty folder."""
+
+    scenario: Scenario
+    stack: Path
+    out: Path
+    workers: int = 1
+    web_port: int | None = None
+    rate: float = 0.0
+    dsns: Path | None = None
+    directory_token: Path | None = None
+
+
+class Run:
+    """The parts of one run, opened by `opened_run`."""
+
+    def __init__(
+        self, options: Options, stack: Target, directory: Directory | None, dsns: dict[str, Secret[str]] | None
+    ) -> None:
+        self.options = options
+        self.stack = stack
+        self.directory = directory
+        self.dsns = dsns
+        self.clock = SystemClock()
+        self.processes = None if stack.state is None else Processes(Path(stack.state))
+        reader = None if dsns is None else FenceReader(stack, dsns)
+
+        async def stands(person: SignedUp, epoch: int) -> bool:
+            return reader is not None and await reader.stands(person.cell, person.subject, epoch)
+
+        self.faults = FaultDriver(
+            stack,
+            clock=self.clock,
+            directory=directory,
+            processes=self.processes,
+            fence=None if reader is None else stands,
+        )
+        self.progress = Progress(options.out)
+
+    async def play(self, show: Callable[[str], None]) -> Findings:
+        """Raises SettingsError where nothing could be played."""
+        options = self.options
+        path = options.out / "plan.json"
+        plan.write(
+            plan.Plan(scenario=options.scenario, target=self.stack, out=str(options.out), rate=options.rate), path
+        )
+        allowed = await self._allowed()
+        words = swarm.command(workers=options.workers, web_port=options.web_port)
+        async with swarm.running(words, path, options.out / "locust.log") as locust:
+            began = await self._first_answer(locust)
+            async with asyncio.TaskGroup() as group:
+                watching = group.create_task(self._watch(began, show))
+                group.create_task(self.faults.play(options.scenario.faults, began))
+                await self._until_over(locust)
+                watching.cancel()
+        ended = self.clock.unix_s()
+        if self.processes is not None:
+            await self.processes.ready(SETTLE_S_MAX)
+        return await self._judged(allowed, began, ended)
+
+    async def _first_answer(self, locust: asyncio.subprocess.Process) -> float:
+        """When the load began. Raises SettingsError where locust ends before."""
+        for _ in range(int(START_S_MAX / 0.1)):
+            if locust.returncode is not None:
+                raise SettingsError(f"locust ended at once; see {self.options.out / 'locust.log'}")
+            self.progress.read()
+            if self.progress.answers:
+                return self.clock.unix_s()
+            await asyncio.sleep(0.1)
+        raise SettingsError(f"nothing was answered in {START_S_MAX:.0f} s; see {self.options.out / 'locust.log'}")
+
+    async def _until_over(self, locust: asyncio.subprocess.Process) -> None:
+        try:
+            async with asyncio.timeout(self.options.scenario.seconds + swarm.END_S_MAX):
+                await locust.wait()
+        except TimeoutError as exc:
+            raise SettingsError(f"locust did not end in time; see {self.options.out / 'locust.log'}") from exc
+
+    async def _watch(self, began: float, show: Callable[[str], None]) -> None:
+        while True:
+            await asyncio.sleep(TICK_S)
+            self.progress.read()
+            self.faults.people = self.progress.people
+            holding = [f"{one.kind} {one.target}".strip() for one in self.faults.windows if one.ended is None]
+            show(self.progress.line(self.clock.unix_s() - began, holding))
+
+    async def _allowed(self) -> dict[str, frozenset[str]]:
+        """The cells that the rules of today allow, by country of residence; empty where nobody may ask for the rules."""
+        document = None if self.directory is None else await self.directory.rules()
+        if document is None:
+            return {}
+        rules = load(str(document["policy"]))
+        today = datetime.datetime.fromtimestamp(self.clock.unix_s(), datetime.UTC).date()
+        found: dict[str, frozenset[str]] = {}
+        for country in self.options.scenario.people:
+            facts = PlaceFacts(subject=SubjectFacts(residence=Country(country)), services=(ServiceId("orders"),))
+            answer = place(facts, rules, today)
+            found[country] = frozenset(answer.cells) if isinstance(answer, Allowed) else frozenset()
+        return found
+
+    async def _judged(self, allowed: dict[str, frozenset[str]], began: float, ended: float) -> Findings:
+        judge = Judge(self.faults.windows, self.faults.cuts, allowed)
+        for line in ledger.lines(self.options.out):
+            judge.take(line)
+        findings = judge.findings(await self._swept())
+        findings.scenario, findings.about = self.options.scenario.name, self.options.scenario.about
+        findings.began, findings.ended = began, ended
+        findings.faults_failed, findings.cuts = self.faults.failed, len(self.faults.cuts)
+        return findings
+
+    async def _swept(self) -> Found | None:
+        """None where databases or directory are not this operator's to ask. Tried again while something comes back."""
+        if self.dsns is None or self.directory is None:
+            return None
+        for tries in range(SWEEP_TRIES):
+            try:
+                return await everything(self.stack, self.dsns, self.directory)
+            except (OSError, asyncpg.PostgresError, httpx.HTTPError) as exc:
+                if tries == SWEEP_TRIES - 1:
+                    raise SettingsError(f"the sweep cannot read everything: {words_of(exc)}") from exc
+                await asyncio.sleep(SWEEP_PAUSE_S)
+        return None
+
+
+@asynccontextmanager
+async def opened_run(options: Options) -> AsyncIterator[Run]:
+    """Raises SettingsError."""
+    stack = target.read(options.stack)
+    token = target.token_file(stack, options.directory_token)
+    async with AsyncExitStack() as held:
+        directory = None if token is None else await held.enter_async_context(opened(stack.directory_url, token))
+        yield Run(options, stack, directory, target.dsns(stack, options.dsns))

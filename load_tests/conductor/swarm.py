@@ -1,0 +1,59 @@
+"""Locust as a child process: one, or a master with workers, with its own pages where somebody wants to look."""
+
+import asyncio
+import contextlib
+import os
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from load_tests import plan
+
+LOCUSTFILE = Path(__file__).parent.parent / "swarm" / "locustfile.py"
+STOP_S = 25
+"""How long users may finish what they do when the time is over: a little more than the longest answer."""
+END_S_MAX = STOP_S + 30.0
+
+
+def command(*, workers: int, web_port: int | None) -> list[str]:
+    """Locust's command line."""
+    words = [sys.executable, "-P", "-m", "locust", "-f", str(LOCUSTFILE), "--stop-timeout", str(STOP_S)]
+    words += ["--exit-code-on-error", "0", "--loglevel", "WARNING", "--skip-log-setup"]
+    if web_port is None:
+        words += ["--headless", "--only-summary"]
+    else:
+        words += ["--autostart", "--autoquit", "3", "--web-host", "127.0.0.1", "--web-port", str(web_port)]
+    if workers > 1:
+        words += ["--processes", str(workers), "--master-bind-host", "127.0.0.1"]
+    return words
+
+
+@asynccontextmanager
+async def running(words: list[str], plan_file: Path, log: Path) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Locust while the block runs; it is ended with it, workers included."""
+    environment = {**os.environ, plan.ENVIRONMENT: str(plan_file)}
+    with log.open("ab") as output:
+        process = await asyncio.create_subprocess_exec(
+            *words,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env=environment,
+            start_new_session=True,
+        )
+    try:
+        yield process
+    finally:
+        await _ended(process)
+
+
+async def _ended(process: asyncio.subprocess.Process) -> None:
+    for number in (15, 9):
+        if process.returncode is not None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(10):
+                await process.wait()

@@ -1,0 +1,89 @@
+"""Processes of an embedded stack: stopped and started, killed, held still. Through its control channel and by the pids that it names."""
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from deploy.local import control
+from deploy.local.layout import Paths, matching
+from foundation.settings import SettingsError
+
+BACK_S_MAX = 60.0
+_POLL_S = 0.1
+
+
+class Processes:
+    """Those of the stack in `state`."""
+
+    def __init__(self, state: Path) -> None:
+        self._paths = Paths(state)
+
+    async def document(self) -> dict[str, Any]:
+        """Raises SettingsError."""
+        found: dict[str, Any] = await asyncio.to_thread(control.ask, self._paths, "status")
+        return found
+
+    async def pids(self, pattern: str) -> dict[str, int]:
+        """Raises SettingsError where nothing is called so."""
+        try:
+            names = matching(pattern)
+        except ValueError as exc:
+            raise SettingsError(str(exc)) from exc
+        processes = (await self.document())["processes"]
+        return {name: processes[name]["pid"] for name in names if processes.get(name, {}).get("pid")}
+
+    @asynccontextmanager
+    async def stopped(self, pattern: str) -> AsyncIterator[None]:
+        await asyncio.to_thread(control.ask, self._paths, "stop", pattern)
+        try:
+            yield
+        finally:
+            await asyncio.to_thread(control.ask, self._paths, "start", pattern)
+
+    @asynccontextmanager
+    async def killed(self, pattern: str) -> AsyncIterator[None]:
+        """The supervisor starts them anew; leaving waits until they run."""
+        before = await self.pids(pattern)
+        for pid in before.values():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        try:
+            yield
+        finally:
+            await self._back(before)
+
+    async def _back(self, before: dict[str, int]) -> None:
+        async with asyncio.timeout(BACK_S_MAX):
+            while True:
+                held = (await self.document())["processes"]
+                if all(held[name]["state"] == "running" and held[name]["pid"] != pid for name, pid in before.items()):
+                    return
+                await asyncio.sleep(_POLL_S)
+
+    @asynccontextmanager
+    async def frozen(self, pattern: str) -> AsyncIterator[None]:
+        """Held still (SIGSTOP), as a machine that is paused."""
+        pids = await self.pids(pattern)
+        try:
+            for pid in pids.values():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGSTOP)
+            yield
+        finally:
+            for pid in pids.values():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
+
+    async def ready(self, s_max: float = BACK_S_MAX) -> None:
+        """Until every process runs. Raises TimeoutError."""
+        async with asyncio.timeout(s_max):
+            while True:
+                held = (await self.document())["processes"]
+                if all(one["state"] == "running" for one in held.values()):
+                    return
+                await asyncio.sleep(_POLL_S)

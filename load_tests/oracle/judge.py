@@ -1,0 +1,130 @@
+"""Every line of every worker, the windows of faults, and the sweep, into one set of findings. Pure."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+
+from load_tests.faults.window import Cut, Window, excused
+from load_tests.oracle.cuts import Cuts
+from load_tests.oracle.ledger import Answered, Line, Sending, SignedUp
+from load_tests.oracle.violations import Kind, Violation
+from load_tests.oracle.writes import Writes
+from load_tests.report.findings import Errors, Findings, Latency, Second
+from load_tests.report.histogram import Histogram
+from load_tests.sweep import core
+from load_tests.sweep.reading import Found
+
+_EXCUSABLE = {
+    Kind.WRONG_VERDICT: ("rules",),
+    Kind.BODY_BEFORE_VERDICT: ("stop", "kill", "freeze", "late"),
+}
+"""What other rules, or a gateway that stands still, may bring about without a promise being broken."""
+SERVED = "serve"
+
+
+class Judge:
+    """Takes lines in any order; `findings` says what they come to."""
+
+    def __init__(self, windows: Sequence[Window], cuts: Iterable[Cut], allowed: Mapping[str, frozenset[str]]) -> None:
+        """`allowed`: cells by country of residence, as the rules say."""
+        self._windows = windows
+        self._cuts = Cuts(cuts)
+        self._allowed = allowed
+        self._writes = Writes()
+        self._subjects: dict[str, SignedUp] = {}
+        self._sent: set[str] = set()
+        self._carried: dict[str, str] = {}
+        self._violations: list[Violation] = []
+        self._latency: dict[tuple[str, str], Histogram] = defaultdict(Histogram)
+        self._actions: dict[str, Histogram] = defaultdict(Histogram)
+        self._seconds: dict[int, Counter[str]] = defaultdict(Counter)
+        self._second_ms: dict[int, Histogram] = defaultdict(Histogram)
+        self._errors: dict[tuple[str, str | None], Errors] = {}
+        self._jurisdictions: dict[str, str] = {}
+
+    def take(self, line: Line) -> None:
+        match line:
+            case SignedUp():
+                self._signed_up(line)
+            case Sending():
+                self._writes.sending(line)
+                if line.trace is not None:
+                    self._sent.add(line.trace)
+            case Answered():
+                self._answered(line)
+
+    def _signed_up(self, line: SignedUp) -> None:
+        self._subjects.setdefault(line.subject, line)
+        self._jurisdictions.setdefault(line.country, line.jurisdiction)
+        allowed = self._allowed.get(line.country)
+        if allowed is not None and line.cell not in allowed:
+            self._violations.append(
+                Violation(kind=Kind.HOME_NOT_ALLOWED, words=f"{line.subject} of {line.country} in {line.cell}")
+            )
+
+    def _answered(self, line: Answered) -> None:
+        second = int(line.at)
+        where = (line.asked, line.home)
+        self._violations += [one for one in line.violations if not self._excusable(one, line, where)]
+        self._violations += self._cuts.broken(line)
+        self._writes.answered(line)
+        if line.verdict == "hairpin" and 200 <= line.status < 300 and line.trace and line.subject:
+            self._carried[line.trace] = line.subject
+        fine = line.expected or 200 <= line.status < 300
+        reason = None if fine else excused(line.code, line.at, line.ms, where, self._windows)
+        self._seconds[second]["served" if fine else "excused" if reason else "errors"] += 1
+        self._second_ms[second].add(line.ms)
+        verdict = line.verdict or ("none" if line.status else "no answer")
+        self._latency[self._jurisdictions.get(line.country, line.country), verdict].add(line.ms)
+        self._actions[line.action].add(line.ms)
+        if not fine:
+            code = line.code or str(line.status)
+            held = self._errors.setdefault((code, reason), Errors(code=code, status=line.status, excused_by=reason))
+            held.count += 1
+            held.actions[line.action] = held.actions.get(line.action, 0) + 1
+
+    def _excusable(self, violation: Violation, line: Answered, where: tuple[str, str]) -> bool:
+        kinds = _EXCUSABLE.get(violation.kind, ())
+        return any(
+            window.kind in kinds
+            and window.touches(line.at, line.ms)
+            and (not window.regions or any(region in window.regions for region in where))
+            for window in self._windows
+        )
+
+    def findings(self, found: Found | None) -> Findings:
+        """`found` is None where nobody could sweep."""
+        violations = [*self._violations, *self._writes.twice()]
+        grounds: Counter[tuple[str, str, str, str]] = Counter()
+        if found is not None:
+            violations += core.homes(found, self._subjects)
+            violations += self._writes.swept(found.rows, self._subjects)
+            violations += core.crossings(found, self._subjects, self._sent, self._carried)
+            for one in found.crossings:
+                if one.subject in self._subjects:
+                    grounds[one.from_region, one.cell, one.verb, one.ground] += 1
+        return Findings(
+            violations=violations,
+            people=dict(Counter(f"{one.country} {one.cell}" for one in self._subjects.values())),
+            latency=[Latency.of(f"{name} {verdict}", each) for (name, verdict), each in sorted(self._latency.items())],
+            actions=[Latency.of(name, each) for name, each in sorted(self._actions.items())],
+            seconds=[
+                Second(
+                    at=second, served=count["served"], excused=count["excused"], errors=count["errors"],
+                    p50_ms=self._second_ms[second].quantile(0.5), p99_ms=self._second_ms[second].quantile(0.99),
+                )
+                for second, count in sorted(self._seconds.items())
+            ],
+            errors=sorted(self._errors.values(), key=lambda one: -one.count),
+            writes={
+                "tried": len(self._writes.known),
+                "acknowledged": sum(one.stands for one in self._writes.known.values()),
+                "refused": sum(one.tries > 0 and one.refused == one.tries for one in self._writes.known.values()),
+            },
+            crossings=[
+                {"from": a, "to": b, "verb": c, "ground": d, "count": n} for (a, b, c, d), n in sorted(grounds.items())
+            ],
+            crossings_seen=len(self._carried),
+            windows=list(self._windows),
+            cuts=0,
+            swept=found is not None,
+        )  # fmt: skip

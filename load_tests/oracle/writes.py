@@ -1,0 +1,70 @@
+"""What is known of every write, and what the sweep found of it. Pure."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+
+import msgspec
+
+from load_tests.oracle.ledger import Answered, Sending
+from load_tests.oracle.violations import Kind, Violation
+from load_tests.sweep.reading import Row
+
+
+class Write(msgspec.Struct):
+    """All answers about one write. Unknown in any of its tries means that it may stand."""
+
+    subject: str
+    table: str
+    tries: int = 0
+    acknowledged: int = 0
+    stands: bool = False
+    refused: int = 0
+
+
+class Writes:
+    """By id."""
+
+    def __init__(self) -> None:
+        self.known: dict[str, Write] = {}
+
+    def sending(self, line: Sending) -> None:
+        if line.write is not None:
+            write = self.known.setdefault(line.write, Write(line.subject, line.table or ""))
+            write.tries += 1
+
+    def answered(self, line: Answered) -> None:
+        write = self.known.get(line.write or "")
+        if write is None:
+            return
+        write.acknowledged += line.outcome == "acknowledged"
+        write.stands |= line.outcome in ("acknowledged", "repeated")
+        write.refused += line.outcome == "refused"
+
+    def twice(self) -> Iterator[Violation]:
+        for name, write in self.known.items():
+            if write.acknowledged > 1:
+                yield Violation(
+                    kind=Kind.ACKNOWLEDGED_TWICE,
+                    words=f"{write.table} {name} of {write.subject}, {write.acknowledged} times",
+                )
+
+    def swept(self, rows: Iterable[Row], subjects: Mapping[str, object]) -> Iterator[Violation]:
+        """Rows of `subjects`, whose writes are known, against what was said of them."""
+        stored: Counter[str] = Counter()
+        for row in rows:
+            if row.table == "profiles" or row.subject not in subjects:
+                continue
+            stored[row.id] += 1
+            write = self.known.get(row.id)
+            if write is None or write.subject != row.subject:
+                yield Violation(
+                    kind=Kind.NEVER_SENT, words=f"{row.table} {row.id} of {row.subject} in {row.cell}/{row.shard}"
+                )
+        for name, write in self.known.items():
+            told = f"{write.table} {name} of {write.subject}"
+            if write.stands and not stored[name]:
+                yield Violation(kind=Kind.LOST_WRITE, words=told)
+            if stored[name] > 1:
+                yield Violation(kind=Kind.DOUBLED_WRITE, words=f"{told}, {stored[name]} times")
+            if stored[name] and write.tries and write.refused == write.tries:
+                yield Violation(kind=Kind.REFUSED_BUT_STORED, words=told)

@@ -1,0 +1,107 @@
+"""The findings of a run, as its JSON holds them."""
+
+from typing import Any
+
+import msgspec
+
+from load_tests.faults.window import Window
+from load_tests.oracle.violations import PROMISES, Violation
+from load_tests.report.histogram import Histogram
+
+
+class Latency(msgspec.Struct, frozen=True, kw_only=True):
+    """Milliseconds."""
+
+    name: str
+    count: int
+    p50: float
+    p90: float
+    p99: float
+    p999: float
+    highest: float
+
+    @classmethod
+    def of(cls, name: str, each: Histogram) -> "Latency":
+        p50, p90, p99, p999 = (round(each.quantile(share), 2) for share in (0.5, 0.9, 0.99, 0.999))
+        return cls(name=name, count=each.count, p50=p50, p90=p90, p99=p99, p999=p999, highest=round(each.highest_ms, 2))
+
+
+class Second(msgspec.Struct, frozen=True, kw_only=True):
+    """One second of the run. `excused`: refusals that a fault explains; `errors`: those that none does."""
+
+    at: int
+    served: int
+    excused: int
+    errors: int
+    p50_ms: float
+    p99_ms: float
+
+
+class Errors(msgspec.Struct, kw_only=True):
+    """Refusals and broken connections of one code, and the fault that excuses them, if one does."""
+
+    code: str
+    status: int
+    excused_by: str | None
+    count: int = 0
+    actions: dict[str, int] = {}
+
+
+class Grown(msgspec.Struct, frozen=True, kw_only=True):
+    """Memory and file descriptors of one process after warm-up and at the end."""
+
+    process: str
+    memory_start_mb: float
+    memory_end_mb: float
+    descriptors_start: int
+    descriptors_end: int
+    flat: bool
+
+
+class Findings(msgspec.Struct, kw_only=True):
+    """Everything."""
+
+    violations: list[Violation]
+    people: dict[str, int]
+    latency: list[Latency]
+    actions: list[Latency]
+    seconds: list[Second]
+    errors: list[Errors]
+    writes: dict[str, int]
+    crossings: list[dict[str, Any]]
+    crossings_seen: int
+    windows: list[Window]
+    cuts: int
+    swept: bool
+    scenario: str = ""
+    about: str = ""
+    began: float = 0.0
+    ended: float = 0.0
+    faults_failed: list[str] = []
+    open_loop: Latency | None = None
+    processes: list[Grown] = []
+    notes: list[str] = []
+
+    @property
+    def answers(self) -> int:
+        return sum(one.count for one in self.actions)
+
+    @property
+    def unexplained(self) -> int:
+        return sum(one.count for one in self.errors if one.excused_by is None)
+
+    @property
+    def held(self) -> bool:
+        """Whether every promise was kept, and every process stayed flat where that was asked."""
+        return not self.violations and all(one.flat for one in self.processes)
+
+    def by_kind(self) -> dict[str, list[str]]:
+        """What was seen of each broken promise, by the promise's name."""
+        found: dict[str, list[str]] = {}
+        for one in self.violations:
+            found.setdefault(one.kind.value, []).append(one.words)
+        return found
+
+
+def promise(kind: str) -> str:
+    return next(words for name, words in PROMISES.items() if name.value == kind)

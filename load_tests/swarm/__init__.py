@@ -1,0 +1,1 @@
+"""Locust's half: users that play the actions. Runs in processes of its own, since gevent patches the standard library there."""

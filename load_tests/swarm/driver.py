@@ -1,0 +1,149 @@
+"""Plays an action for one locust user: sends what it asks for, hands back what came. Imported under gevent only."""
+
+import socket
+from typing import Any
+from urllib.parse import urlsplit
+
+import gevent
+import msgspec
+from locust.contrib.fasthttp import FastHttpSession, ResponseContextManager
+
+from foundation.clock import SystemClock
+from load_tests.scenarios.person import Person
+from load_tests.scenarios.steps import Answer, Ask, Pause, Play, Step, Together
+
+ANSWER_S_MAX = 20.0
+HEAD_S_MAX = 8.0
+HEAD_BODY_BYTES = 200_000
+_CLOCK = SystemClock()
+
+
+def play(action: Play, name: str, me: Person, session: FastHttpSession) -> None:
+    """Until the action has ended."""
+    step = _next(action, None)
+    while step is not None:
+        match step:
+            case Pause(seconds):
+                gevent.sleep(seconds)
+                step = _next(action, None)
+            case Together(asks):
+                jobs = [gevent.spawn(send, ask, session, name) for ask in asks]
+                gevent.joinall(jobs, timeout=2 * ANSWER_S_MAX)
+                answers = [job.value or Answer(at=_CLOCK.unix_s(), ms=0.0, status=0) for job in jobs]
+                step = _next(action, answers)
+            case Ask(head_only=True):
+                step = _next(action, send_head(step))
+            case Ask(quiet=True):
+                step = _next(action, send(step, session, "token"))
+            case Ask():
+                step = _send_judged(step, action, session, f"{name} {me.country}", me)
+
+
+def _next(action: Play, found: Any) -> Step | None:
+    try:
+        return action.send(found)
+    except StopIteration:
+        return None
+
+
+def _send_judged(ask: Ask, action: Play, session: FastHttpSession, name: str, me: Person) -> Step | None:
+    """Sends, and lets the action judge before locust counts the answer: a violation is a failure of it, an expected refusal none."""
+    with session.request(**_words(ask, name), catch_response=True) as response:
+        answer = answer_of(response)
+        me.found, me.fine = (), False
+        step = _next(action, answer)
+        if me.found:
+            response.failure(me.words())
+        elif me.fine:
+            response.success()
+        else:
+            response.failure(f"{answer.status} {answer.code or ''}".strip())
+    return step
+
+
+def send(ask: Ask, session: FastHttpSession, name: str) -> Answer:
+    """One request whose answer somebody else judges."""
+    with session.request(**_words(ask, name), catch_response=True) as response:
+        answer = answer_of(response)
+        if answer.status:
+            response.success()
+        else:
+            response.failure("no_answer")
+    return answer
+
+
+def _words(ask: Ask, name: str) -> dict[str, Any]:
+    headers = dict(ask.headers)
+    if ask.token:
+        headers["authorization"] = f"Bearer {ask.token}"
+    if ask.json is not None:
+        headers["content-type"] = "application/json"
+    data = None if ask.json is None else msgspec.json.encode(ask.json)
+    return {
+        "method": ask.method,
+        "url": ask.url,
+        "headers": headers,
+        "data": data,
+        "name": name,
+    }
+
+
+def answer_of(response: ResponseContextManager) -> Answer:
+    """What came back; a body that broke off makes the answer not whole."""
+    meta = response.request_meta
+    headers: Any = response.headers or {}
+    try:
+        body, whole = response.content or b"", getattr(response, "error", None) is None
+    except Exception:  # noqa: BLE001 - whatever breaks while reading is a broken answer
+        body, whole = b"", False
+    return Answer(
+        at=meta["start_time"],
+        ms=meta["response_time"],
+        status=(response.status_code or 0) if whole else 0,
+        headers={name.lower(): value for name, value in headers.items()},
+        body=body,
+        whole=whole,
+    )
+
+
+def send_head(ask: Ask) -> Answer:
+    """Only a request's head, announcing a body; waits for a verdict. `whole` says that the connection stood all the while."""
+    at = _CLOCK.unix_s()
+    where = urlsplit(ask.url)
+    head = (
+        f"{ask.method} {where.path} HTTP/1.1\r\nhost: {where.netloc}\r\nauthorization: Bearer {ask.token}\r\n"
+        f"content-type: application/json\r\ncontent-length: {HEAD_BODY_BYTES}\r\n\r\n"
+    )
+    raw, whole = b"", True
+    try:
+        with socket.create_connection((where.hostname or "", where.port or 80), timeout=HEAD_S_MAX) as connection:
+            connection.settimeout(HEAD_S_MAX)
+            connection.sendall(head.encode("ascii"))
+            while not _complete(raw):
+                piece = connection.recv(65_536)
+                if not piece:
+                    whole = _complete(raw)
+                    break
+                raw += piece
+    except TimeoutError:
+        pass
+    except OSError:
+        whole = False
+    return _parsed(raw, at, whole)
+
+
+def _complete(raw: bytes) -> bool:
+    head, ended, body = raw.partition(b"\r\n\r\n")
+    if not ended:
+        return False
+    sizes = [int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
+    return len(body) >= (sizes[0] if sizes else 0)
+
+
+def _parsed(raw: bytes, at: float, whole: bool) -> Answer:
+    head, ended, body = raw.partition(b"\r\n\r\n")
+    first, *fields = head.decode("latin-1").split("\r\n")
+    status = int(first.split(" ")[1]) if ended and first.startswith("HTTP/1.1 ") else 0
+    pairs = (field.partition(":") for field in fields)
+    headers = {name.strip().lower(): value.strip() for name, _, value in pairs}
+    return Answer(at=at, ms=(_CLOCK.unix_s() - at) * 1000, status=status, headers=headers, body=body, whole=whole)

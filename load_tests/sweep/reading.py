@@ -1,0 +1,115 @@
+"""Everything that a sweep compares, read from each shard as its owner and from the directory."""
+
+import asyncpg
+import msgspec
+
+from foundation.mute import Secret
+from foundation.postgres import connect
+from load_tests.faults.directory import Directory
+from load_tests.target import Target
+
+# Orders and notes on a shard, with their subjects.
+ORDERS = "SELECT subject_id::text AS subject, id::text AS id FROM product.orders"
+NOTES = "SELECT subject_id::text AS subject, id::text AS id FROM product.notes"
+PROFILES = "SELECT subject_id::text AS subject, id::text AS id FROM product.profiles"
+# Every fence of a shard.
+FENCES = "SELECT subject_id::text AS subject, epoch, state FROM domicile.home"
+# One subject's fence.
+FENCE = "SELECT epoch FROM domicile.home WHERE subject_id = $1::uuid"
+# Cuts that were begun and not ended.
+CLOSING = "SELECT subject_id::text AS subject FROM domicile.closing"
+# Crossings booked on a shard.
+CROSSINGS = "SELECT subject_id::text AS subject, trace_id AS trace, ground, from_region, verb FROM domicile.crossing"
+
+
+class Row(msgspec.Struct, frozen=True):
+    table: str
+    subject: str
+    id: str
+    cell: str
+    shard: str
+
+
+class Fence(msgspec.Struct, frozen=True):
+    subject: str
+    epoch: int
+    state: str
+    cell: str
+    shard: str
+
+
+class Crossing(msgspec.Struct, frozen=True):
+    subject: str
+    trace: str
+    ground: str
+    from_region: str
+    verb: str
+    cell: str
+    shard: str
+
+
+class Placed(msgspec.Struct, frozen=True):
+    """What the directory says of a subject."""
+
+    subject: str
+    cell: str
+    shard: str
+    epoch: int
+    state: str
+
+
+class Found(msgspec.Struct, kw_only=True):
+    """All of it."""
+
+    rows: list[Row] = []
+    fences: list[Fence] = []
+    closing: list[tuple[str, str]] = []
+    crossings: list[Crossing] = []
+    placed: list[Placed] = []
+
+
+async def everything(target: Target, dsns: dict[str, Secret[str]], directory: Directory) -> Found:
+    """Raises OSError, asyncpg.PostgresError, httpx.HTTPError where a part cannot be reached."""
+    found = Found()
+    for cell, stated in target.cells.items():
+        for shard, env in stated.shards.items():
+            async with connect(dsns[f"{env}_OWNER"], application_name="domicile-load") as connection:
+                await _shard(connection, cell, shard, found)
+        for one in await directory.placements(cell):
+            found.placed.append(Placed(one["subject_id"], one["cell"], one["shard"], int(one["epoch"]), one["state"]))
+    return found
+
+
+async def _shard(connection: "asyncpg.Connection[asyncpg.Record]", cell: str, shard: str, found: Found) -> None:
+    for table, query in (("orders", ORDERS), ("notes", NOTES), ("profiles", PROFILES)):
+        rows = await connection.fetch(query)
+        found.rows += [Row(table, row["subject"], row["id"], cell, shard) for row in rows]
+    fences = await connection.fetch(FENCES)
+    found.fences += [Fence(row["subject"], row["epoch"], row["state"], cell, shard) for row in fences]
+    found.closing += [(row["subject"], f"{cell}/{shard}") for row in await connection.fetch(CLOSING)]
+    crossings = await connection.fetch(CROSSINGS)
+    found.crossings += [
+        Crossing(row["subject"], row["trace"], row["ground"], row["from_region"], row["verb"], cell, shard)
+        for row in crossings
+    ]
+
+
+class FenceReader:
+    """Looks at single fences while the load runs."""
+
+    def __init__(self, target: Target, dsns: dict[str, Secret[str]]) -> None:
+        self._dsns = {
+            cell: [dsns[f"{env}_OWNER"] for env in stated.shards.values()] for cell, stated in target.cells.items()
+        }
+
+    async def stands(self, cell: str, subject: str, epoch: int) -> bool:
+        """Whether a shard of the cell holds the fence at `epoch` or above. False where it cannot be asked just now."""
+        try:
+            for dsn in self._dsns[cell]:
+                async with connect(dsn, application_name="domicile-load") as connection:
+                    row = await connection.fetchrow(FENCE, subject)
+                if row is not None:
+                    return int(row["epoch"]) >= epoch
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            return False
+        return False
