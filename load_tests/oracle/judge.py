@@ -18,7 +18,6 @@ _EXCUSABLE = {
     Kind.BODY_BEFORE_VERDICT: ("stop", "kill", "freeze", "late"),
 }
 """What other rules, or a gateway that stands still, may bring about without a promise being broken."""
-SERVED = "serve"
 
 
 class Judge:
@@ -74,7 +73,7 @@ class Judge:
         self._seconds[second]["served" if fine else "excused" if reason else "errors"] += 1
         self._second_ms[second].add(line.ms)
         verdict = line.verdict or ("none" if line.status else "no answer")
-        self._latency[self._jurisdictions.get(line.country, line.country), verdict].add(line.ms)
+        self._latency[line.country, verdict].add(line.ms)
         self._actions[line.action].add(line.ms)
         if not fine:
             code = line.code or str(line.status)
@@ -91,6 +90,13 @@ class Judge:
             for window in self._windows
         )
 
+    def _by_jurisdiction(self) -> list[Latency]:
+        """Countries are of one jurisdiction or another only once somebody there was told so."""
+        whole: dict[tuple[str, str], Histogram] = defaultdict(Histogram)
+        for (country, verdict), each in self._latency.items():
+            whole[self._jurisdictions.get(country, country), verdict].join(each)
+        return [Latency.of(f"{name} {verdict}", each) for (name, verdict), each in sorted(whole.items())]
+
     def findings(self, found: Found | None) -> Findings:
         """`found` is None where nobody could sweep."""
         violations = [*self._violations, *self._writes.twice()]
@@ -105,7 +111,7 @@ class Judge:
         return Findings(
             violations=violations,
             people=dict(Counter(f"{one.country} {one.cell}" for one in self._subjects.values())),
-            latency=[Latency.of(f"{name} {verdict}", each) for (name, verdict), each in sorted(self._latency.items())],
+            latency=self._by_jurisdiction(),
             actions=[Latency.of(name, each) for name, each in sorted(self._actions.items())],
             seconds=[
                 Second(

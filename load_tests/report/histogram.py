@@ -19,6 +19,12 @@ class Histogram:
         self.count += 1
         self.highest_ms = max(self.highest_ms, ms)
 
+    def join(self, other: "Histogram") -> None:
+        """Takes in all that the other counted."""
+        self._buckets.update(other._buckets)  # noqa: SLF001 - another of this class
+        self.count += other.count
+        self.highest_ms = max(self.highest_ms, other.highest_ms)
+
     def quantile(self, share: float) -> float:
         """The value under which `share` of all lie; 0 where there is none."""
         wanted, seen = share * self.count, 0

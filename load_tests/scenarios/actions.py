@@ -253,7 +253,9 @@ def nowhere(me: Person, now: float) -> Play:
         return
     ask = _sign_up_ask(me, held, region, me.world.nowhere, name="Nowhere")
     answer = yield ask
-    found = broken(Kind.PLACED_WITHOUT_GROUND, f"{me.world.nowhere} in {answer.cell}") if answer.ok else ()
+    placed = answer.ok or (answer.status, answer.code) == (421, "home_elsewhere")
+    words = f"{me.world.nowhere}: {answer.status} {answer.code or answer.cell} in {region}"
+    found = broken(Kind.PLACED_WITHOUT_GROUND, words) if placed else ()
     expected = (answer.status, answer.code) == (451, "no_cell_allowed")
     me.answered("nowhere", ask, answer, violations=found, expected=expected)
 

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 import gevent
 import msgspec
-from locust.contrib.fasthttp import FastHttpSession, ResponseContextManager
+from locust.contrib.fasthttp import FastHttpSession, LocustBadStatusCode, ResponseContextManager
 
 from foundation.clock import SystemClock
 from load_tests.scenarios.person import Person
@@ -93,7 +93,7 @@ def answer_of(response: ResponseContextManager) -> Answer:
     meta = response.request_meta
     headers: Any = response.headers or {}
     try:
-        body, whole = response.content or b"", getattr(response, "error", None) is None
+        body, whole = response.content or b"", _unbroken(getattr(response, "error", None))
     except Exception:  # noqa: BLE001 - whatever breaks while reading is a broken answer
         body, whole = b"", False
     return Answer(
@@ -104,6 +104,11 @@ def answer_of(response: ResponseContextManager) -> Answer:
         body=body,
         whole=whole,
     )
+
+
+def _unbroken(error: object) -> bool:
+    """Locust calls an answer's status an error, too; what broke is the rest."""
+    return error is None or isinstance(error, LocustBadStatusCode)
 
 
 def send_head(ask: Ask) -> Answer:

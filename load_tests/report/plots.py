@@ -1,0 +1,101 @@
+"""Plots as inline SVG: nothing is fetched from anywhere."""
+
+from collections.abc import Sequence
+from html import escape
+from typing import NamedTuple
+
+WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 1080, 220, 56, 24, 30
+
+
+class Series(NamedTuple):
+    """Values by second from the start."""
+
+    name: str
+    colour: str
+    values: Sequence[float]
+
+
+class Band(NamedTuple):
+    """A stretch of time that something held."""
+
+    name: str
+    began_s: float
+    ended_s: float
+
+
+def lines(series: Sequence[Series], bands: Sequence[Band], *, unit: str) -> str:
+    """Lines over time, with bands behind them."""
+    return _plot(series, bands, unit, [_line(one, _scale(series)) for one in series])
+
+
+def stacked(series: Sequence[Series], bands: Sequence[Band], *, unit: str) -> str:
+    """Areas on top of one another."""
+    tops: list[Series] = []
+    heights = [0.0] * max((len(one.values) for one in series), default=0)
+    for one in series:
+        heights = [height + value for height, value in zip(heights, one.values, strict=True)]
+        tops.append(Series(one.name, one.colour, list(heights)))
+    scale = _scale(tops)
+    return _plot(tops, bands, unit, [_area(one, scale) for one in reversed(tops)])
+
+
+def _scale(series: Sequence[Series]) -> tuple[int, float]:
+    """(seconds, highest value)."""
+    seconds = max((len(one.values) for one in series), default=1)
+    highest = max((max(one.values, default=0.0) for one in series), default=0.0)
+    return max(2, seconds), highest or 1.0
+
+
+def _x(second: float, seconds: int) -> float:
+    return LEFT + (WIDTH - LEFT - 8) * min(second, seconds - 1) / (seconds - 1)
+
+
+def _y(value: float, highest: float) -> float:
+    return HEIGHT - BOTTOM - (HEIGHT - BOTTOM - TOP) * value / highest
+
+
+def _points(one: Series, scale: tuple[int, float]) -> str:
+    seconds, highest = scale
+    return " ".join(f"{_x(at, seconds):.1f},{_y(value, highest):.1f}" for at, value in enumerate(one.values))
+
+
+def _line(one: Series, scale: tuple[int, float]) -> str:
+    return f'<polyline fill="none" stroke="{one.colour}" stroke-width="1.6" points="{_points(one, scale)}"/>'
+
+
+def _area(one: Series, scale: tuple[int, float]) -> str:
+    last = _x(max(0, len(one.values) - 1), scale[0])
+    base = HEIGHT - BOTTOM
+    return f'<polygon fill="{one.colour}" points="{LEFT},{base} {_points(one, scale)} {last:.1f},{base}"/>'
+
+
+def _plot(series: Sequence[Series], bands: Sequence[Band], unit: str, shapes: Sequence[str]) -> str:
+    seconds, highest = _scale(series)
+    parts = [f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(unit)} over time">']
+    for number, band in enumerate(bands):
+        left, right = _x(max(0.0, band.began_s), seconds), _x(band.ended_s, seconds)
+        width = max(2.0, right - left)
+        tone = "band" if number % 2 else "band other"
+        parts.append(
+            f'<rect class="{tone}" x="{left:.1f}" y="{TOP}" width="{width:.1f}" height="{HEIGHT - BOTTOM - TOP}">'
+            f"<title>{escape(band.name)}</title></rect>"
+        )
+    parts += shapes
+    for share in (0.0, 0.5, 1.0):
+        height = _y(highest * share, highest)
+        parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - 8}" y1="{height:.1f}" y2="{height:.1f}"/>')
+        parts.append(f'<text x="{LEFT - 6}" y="{height + 4:.1f}" text-anchor="end">{highest * share:,.0f}</text>')
+    for second in _ticks(seconds):
+        parts.append(f'<text x="{_x(second, seconds):.1f}" y="{HEIGHT - 6}" text-anchor="middle">{second:g} s</text>')
+    across = LEFT
+    for one in series:
+        parts.append(f'<rect x="{across}" y="8" width="10" height="10" fill="{one.colour}"/>')
+        parts.append(f'<text x="{across + 15}" y="17">{escape(one.name)}</text>')
+        across += 40 + 7 * len(one.name)
+    parts.append(f'<text x="{WIDTH - 8}" y="17" text-anchor="end">{escape(unit)}</text></svg>')
+    return "".join(parts)
+
+
+def _ticks(seconds: int) -> list[int]:
+    step = next(size for size in (1, 5, 10, 30, 60, 300, 600, 3600, 86_400) if seconds / size <= 12)
+    return list(range(0, seconds, step))
