@@ -66,15 +66,15 @@ class Run:
         self.processes = None if stack.state is None else Processes(Path(stack.state))
         reader = None if dsns is None else FenceReader(stack, dsns)
 
-        async def stands(person: SignedUp, epoch: int) -> bool:
-            return reader is not None and await reader.stands(person.cell, person.subject, epoch)
+        async def look(person: SignedUp) -> tuple[int, frozenset[str]] | None:
+            return None if reader is None else await reader.look(person.cell, person.subject)
 
         self.faults = FaultDriver(
             stack,
             clock=self.clock,
             directory=directory,
             processes=self.processes,
-            fence=None if reader is None else stands,
+            fence=None if reader is None else look,
         )
         self.progress = Progress(options.out)
 

@@ -22,11 +22,15 @@ UNDO_S_MAX = 90.0
 FENCE_S_MAX = 3.0
 HELD_S = 1.2
 """How long a gateway of the fault `late` is held still after the fences were raised."""
+GATHER_S = 0.5
+"""And before, so that requests are under way to it."""
+FREEZE_S = 0.05
 LATE_SUBJECTS = 12
 FREEZE_EACH = 4
 """Of how many epoch changes one is a freeze."""
-Fence = Callable[[SignedUp, int], Awaitable[bool]]
-"""Whether the fence of a subject stands at an epoch, or above, on its shard."""
+CUTS_AT_ONCE = 4
+Fence = Callable[[SignedUp], Awaitable[tuple[int, frozenset[str]] | None]]
+"""A subject's fence on its shard, and which rows are stored in that same snapshot. None where nobody can say just now."""
 
 
 def words_of(exc: BaseException) -> str:
@@ -55,6 +59,8 @@ class FaultDriver:
         self.people: list[SignedUp] = []
         self.windows: list[Window] = []
         self.cuts: list[Cut] = []
+        self.cuts_unseen = 0
+        """Changes that were not made, or whose fence nobody saw."""
         self.failed: list[str] = []
 
     async def play(self, faults: tuple[Fault, ...], started: float) -> None:
@@ -148,10 +154,13 @@ class FaultDriver:
         directory = self._needs_directory()
         epoch = await directory.change(person.subject, "freeze" if freeze else "epoch")
         try:
-            if epoch is not None and await self._stands(person, epoch):
-                self.cuts.append(Cut(subject=person.subject, epoch=epoch, at=self._clock.unix_s(), frozen=freeze))
-                if freeze:
-                    await asyncio.sleep(0.05)
+            cut = None if epoch is None else await self._stands(person, epoch, frozen=freeze)
+            if cut is None:
+                self.cuts_unseen += 1
+                return
+            self.cuts.append(cut)
+            if freeze:
+                await asyncio.sleep(FREEZE_S)
         finally:
             if freeze:
                 await self._thaw(person)
@@ -166,24 +175,35 @@ class FaultDriver:
                 await directory.change(person.subject, "unfreeze")
                 await asyncio.sleep(0.1)
 
-    async def _stands(self, person: SignedUp, epoch: int) -> bool:
-        """Waits until the fence stands at the epoch; False where nobody can look, or it takes too long."""
+    async def _stands(self, person: SignedUp, epoch: int, *, frozen: bool) -> Cut | None:
+        """Waits until the fence stands at the epoch; None where nobody can look, or it takes too long."""
         if self._fence is None:
-            return False
+            return None
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FENCE_S_MAX):
                 while True:
-                    if await self._fence(person, epoch):
-                        return True
+                    seen = await self._fence(person)
+                    if seen is not None and seen[0] >= epoch:
+                        stood, stored = seen
+                        now = self._clock.unix_s()
+                        return Cut(
+                            subject=person.subject, epoch=stood, at=now, stored=stored, frozen=frozen and stood == epoch
+                        )
                     await asyncio.sleep(0.02)
-        return False
+        return None
 
     async def _late(self, region: str) -> None:
         """The region's gateway stands still while epochs of its people change: what was sent to it since comes with old decisions."""
         here = [person for person in self.people if person.region == region]
         async with self._needs_processes().frozen(f"gateway-{region}"):
-            for person in self._chance.sample(here, min(LATE_SUBJECTS, len(here))):
-                await self._cut(person, freeze=False)
+            await asyncio.sleep(GATHER_S)
+            gate = asyncio.Semaphore(CUTS_AT_ONCE)
+
+            async def cut(person: SignedUp) -> None:
+                async with gate:
+                    await self._cut(person, freeze=False)
+
+            await asyncio.gather(*(cut(one) for one in self._chance.sample(here, min(LATE_SUBJECTS, len(here)))))
             await asyncio.sleep(HELD_S)
 
     async def _rotate(self, region: str) -> None:

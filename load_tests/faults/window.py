@@ -9,6 +9,9 @@ GRACE_S = 8.0
 """How long after a fault its effects may still be seen: restarts, leases that run out, connections that are found to be dead."""
 
 
+CUT_LOOKS_BACK_S = 60.0
+
+
 class Window(msgspec.Struct, frozen=True, kw_only=True):
     """A fault as it happened, in Unix seconds. `ended` is None while it holds."""
 
@@ -27,11 +30,12 @@ class Window(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Cut(msgspec.Struct, frozen=True, kw_only=True):
-    """The fence of a subject stood at `epoch` by `at`."""
+    """The fence of a subject stood at `epoch` by `at`; `stored`: ids of its rows of the last `CUT_LOOKS_BACK_S`, in that same snapshot."""
 
     subject: str
     epoch: int
     at: float
+    stored: frozenset[str] = frozenset()
     frozen: bool = False
 
 

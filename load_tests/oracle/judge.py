@@ -63,7 +63,7 @@ class Judge:
     def _answered(self, line: Answered) -> None:
         second = int(line.at)
         where = (line.asked, line.home)
-        self._violations += [one for one in line.violations if not self._excusable(one, line, where)]
+        self._violations += [one for one in line.violations if not self._excusable(one, line)]
         self._violations += self._cuts.broken(line)
         self._writes.answered(line)
         if line.verdict == "hairpin" and 200 <= line.status < 300 and line.trace and line.subject:
@@ -81,12 +81,12 @@ class Judge:
             held.count += 1
             held.actions[line.action] = held.actions.get(line.action, 0) + 1
 
-    def _excusable(self, violation: Violation, line: Answered, where: tuple[str, str]) -> bool:
+    def _excusable(self, violation: Violation, line: Answered) -> bool:
         kinds = _EXCUSABLE.get(violation.kind, ())
         return any(
             window.kind in kinds
             and window.touches(line.at, line.ms)
-            and (not window.regions or any(region in window.regions for region in where))
+            and (not window.regions or line.asked in window.regions)
             for window in self._windows
         )
 

@@ -13,6 +13,7 @@ class Kind(enum.StrEnum):
     HOME_NOT_ALLOWED = "home_not_allowed"
     EPOCH_WENT_BACK = "epoch_went_back"
     STALE_EPOCH_SERVED = "stale_epoch_served"
+    LATE_WRITE = "late_write"
     WRITTEN_WHILE_FROZEN = "written_while_frozen"
     FOREIGN_ROW = "foreign_row"
     UNCLASSIFIED_COLUMN = "unclassified_column"
@@ -43,6 +44,7 @@ PROMISES: dict[Kind, str] = {
     Kind.HOME_NOT_ALLOWED: "a subject stands in a cell that the rules do not allow",
     Kind.EPOCH_WENT_BACK: "an answer carried an older epoch than one before it",
     Kind.STALE_EPOCH_SERVED: "a request sent after a cut was served under the epoch of before",
+    Kind.LATE_WRITE: "a write under the epoch of before was stored after the cut",
     Kind.WRITTEN_WHILE_FROZEN: "a write was acknowledged under the epoch of a freeze",
     Kind.FOREIGN_ROW: "an answer held a row of somebody else, or one that nobody wrote",
     Kind.UNCLASSIFIED_COLUMN: "an answer held a column that no contract classifies",

@@ -18,8 +18,9 @@ def summary(findings: Findings) -> str:
 def _figures(findings: Findings) -> list[str]:
     seconds = max(1.0, findings.ended - findings.began)
     writes = findings.writes
+    people, rate = sum(findings.people.values()), findings.answers / seconds
     lines = [
-        f"{findings.answers} answers to {sum(findings.people.values())} people in {seconds:.0f} s, {findings.answers / seconds:.0f} a second",
+        f"{findings.answers} answers to {people} people in {seconds:.0f} s, {rate:.0f} a second",
         f"writes: {writes['acknowledged']} of {writes['tried']} acknowledged; crossings: {findings.crossings_seen}; cuts: {findings.cuts}",
         f"{'latency, ms':28} {'count':>8} {'p50':>8} {'p90':>8} {'p99':>8} {'p99.9':>8} {'most':>8}",
     ]

@@ -1,11 +1,14 @@
 """Everything that a sweep compares, read from each shard as its owner and from the directory."""
 
+import datetime
+
 import asyncpg
 import msgspec
 
 from foundation.mute import Secret
 from foundation.postgres import connect
 from load_tests.faults.directory import Directory
+from load_tests.faults.window import CUT_LOOKS_BACK_S
 from load_tests.target import Target
 
 # Orders and notes on a shard, with their subjects.
@@ -14,8 +17,14 @@ NOTES = "SELECT subject_id::text AS subject, id::text AS id FROM product.notes"
 PROFILES = "SELECT subject_id::text AS subject, id::text AS id FROM product.profiles"
 # Every fence of a shard.
 FENCES = "SELECT subject_id::text AS subject, epoch, state FROM domicile.home"
-# One subject's fence.
-FENCE = "SELECT epoch FROM domicile.home WHERE subject_id = $1::uuid"
+# One subject's fence, and in the same snapshot which of its latest rows are stored.
+FENCE = """
+SELECT f.epoch,
+       ARRAY(SELECT o.id::text FROM product.orders AS o WHERE o.subject_id = $1::uuid AND o.placed_at > now() - $2::interval)
+    || ARRAY(SELECT n.id::text FROM product.notes AS n WHERE n.subject_id = $1::uuid AND n.created_at > now() - $2::interval)
+       AS stored
+FROM domicile.home AS f WHERE f.subject_id = $1::uuid
+"""
 # Cuts that were begun and not ended.
 CLOSING = "SELECT subject_id::text AS subject FROM domicile.closing"
 # Crossings booked on a shard.
@@ -102,14 +111,14 @@ class FenceReader:
             cell: [dsns[f"{env}_OWNER"] for env in stated.shards.values()] for cell, stated in target.cells.items()
         }
 
-    async def stands(self, cell: str, subject: str, epoch: int) -> bool:
-        """Whether a shard of the cell holds the fence at `epoch` or above. False where it cannot be asked just now."""
+    async def look(self, cell: str, subject: str) -> tuple[int, frozenset[str]] | None:
+        """The fence's epoch and what is stored under it. None where it cannot be asked just now."""
         try:
             for dsn in self._dsns[cell]:
                 async with connect(dsn, application_name="domicile-load") as connection:
-                    row = await connection.fetchrow(FENCE, subject)
+                    row = await connection.fetchrow(FENCE, subject, datetime.timedelta(seconds=CUT_LOOKS_BACK_S))
                 if row is not None:
-                    return int(row["epoch"]) >= epoch
+                    return int(row["epoch"]), frozenset(row["stored"])
         except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
-            return False
-        return False
+            return None
+        return None

@@ -22,7 +22,7 @@ PLACES = {
 }
 """The processes that each mistake sits in."""
 FOUND = {
-    "ignores_the_epoch": "stale_epoch_served",
+    "ignores_the_epoch": "late_write",
     "falls_back_to_a_default_cell": "placed_without_ground",
     "drops_an_acknowledged_write": "lost_write",
     "forwards_a_body_before_deciding": "body_before_verdict",
@@ -41,7 +41,11 @@ def load(run: Run, out: Path) -> tuple[int, dict[str, Any]]:
     """Exit status and findings of one run."""
     words = ["--scenario", str(FOLDER / "planted.toml"), "--stack", str(run.paths.stack), "--out", str(out)]
     done = subprocess.run(
-        [sys.executable, "-P", "-m", "load_tests", *words], stdin=subprocess.DEVNULL, capture_output=True, timeout=100, check=False
+        [sys.executable, "-P", "-m", "load_tests", *words],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=100,
+        check=False,
     )
     assert (out / "load.html").exists(), done.stderr.decode()
     return done.returncode, json.loads((out / "load.json").read_text())
