@@ -1,7 +1,7 @@
 # Everything runs from .venv, which is made from the locks. `make help` lists what there is.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help run tour test oracle fuzz check bench docs clean
+.PHONY: help run tour test oracle fuzz check bench load docs clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -39,12 +39,15 @@ check: $(READY_DEV) ## Style, types, layers
 bench: $(READY_DEV) ## Print the figures of docs/benchmarks in a short form (a minute or two; asserts nothing)
 	@$(BIN)/python -m load_tests.bench
 
+load: $(READY) ## Put load on a stack of its own with faults for a minute and a half; fails when a promise is broken
+	@$(BIN)/domicile load --scenario short --out .load
+
 docs: $(READY) ## Write docs/api.md from the program
 	@$(BIN)/python -m deploy.docs
 
 clean: ## Remove the virtual environment, caches and the stack's state
 	@if [ -d .domicile ] && [ -x $(BIN)/domicile ]; then $(BIN)/domicile reset --yes; fi
-	rm -rf $(VENV) .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage dist
+	rm -rf $(VENV) .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage .load dist
 
 # The first Python of 3.11 to 3.14 on PATH; PYTHON=/path/to/python chooses another.
 define FIND_PYTHON

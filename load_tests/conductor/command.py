@@ -38,6 +38,9 @@ STACK_S_MAX = 240.0
     "--web", "web_port", type=click.IntRange(1, 65535), help="Show locust's own pages on this port meanwhile."
 )
 @click.option(
+    "--rate", type=click.FloatRange(0, 10_000), default=0.0, help="Open loop: arrivals a second, without locust."
+)
+@click.option(
     "--dsns", type=click.Path(path_type=Path), help="JSON of the shards' DSNs, for the sweep of another deployment."
 )
 @click.option(
@@ -52,6 +55,7 @@ def run(
     out: Path,
     workers: int,
     web_port: int | None,
+    rate: float,
     dsns: Path | None,
     directory_token: Path | None,
     listed: bool,
@@ -70,6 +74,7 @@ def run(
                 out=_emptied(out),
                 workers=workers,
                 web_port=web_port,
+                rate=rate,
                 dsns=dsns,
                 directory_token=directory_token,
             )

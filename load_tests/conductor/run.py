@@ -17,6 +17,7 @@ from foundation.words import Country, ServiceId
 from load_tests import plan, target
 from load_tests.conductor import swarm
 from load_tests.conductor.progress import Progress
+from load_tests.conductor.resources import Resources
 from load_tests.faults.directory import Directory, opened
 from load_tests.faults.driver import FaultDriver, words_of
 from load_tests.faults.processes import Processes
@@ -37,6 +38,7 @@ SETTLE_S_MAX = 30.0
 SWEEP_TRIES = 10
 SWEEP_PAUSE_S = 2.0
 TICK_S = 1.0
+SAMPLES = 240
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,6 +79,7 @@ class Run:
             fence=None if reader is None else look,
         )
         self.progress = Progress(options.out)
+        self.resources = Resources()
 
     async def play(self, show: Callable[[str], None]) -> Findings:
         """Raises SettingsError where nothing could be played."""
@@ -86,14 +89,17 @@ class Run:
             plan.Plan(scenario=options.scenario, target=self.stack, out=str(options.out), rate=options.rate), path
         )
         allowed = await self._allowed()
-        words = swarm.command(workers=options.workers, web_port=options.web_port)
+        closed = swarm.command(workers=options.workers, web_port=options.web_port)
+        words = swarm.open_loop() if options.rate else closed
         async with swarm.running(words, path, options.out / "locust.log") as locust:
             began = await self._first_answer(locust)
             async with asyncio.TaskGroup() as group:
                 watching = group.create_task(self._watch(began, show))
+                sampling = group.create_task(self._sample())
                 group.create_task(self.faults.play(options.scenario.faults, began))
                 await self._until_over(locust)
                 watching.cancel()
+                sampling.cancel()
         ended = self.clock.unix_s()
         if self.processes is not None:
             await self.processes.ready(SETTLE_S_MAX)
@@ -125,6 +131,14 @@ class Run:
             holding = [f"{one.kind} {one.target}".strip() for one in self.faults.windows if one.ended is None]
             show(self.progress.line(self.clock.unix_s() - began, holding))
 
+    async def _sample(self) -> None:
+        """Memory and descriptors of the stack's processes, where the scenario asks for it and they are on this machine."""
+        if self.processes is None or not self.options.scenario.soak:
+            return
+        while True:
+            self.resources.take((await self.processes.document())["processes"])
+            await asyncio.sleep(max(TICK_S, self.options.scenario.seconds / SAMPLES))
+
     async def _allowed(self) -> dict[str, frozenset[str]]:
         """The cells that the rules of today allow, by country of residence; empty where nobody may ask for the rules."""
         document = None if self.directory is None else await self.directory.rules()
@@ -146,6 +160,9 @@ class Run:
         findings = judge.findings(await self._swept())
         findings.scenario, findings.about = self.options.scenario.name, self.options.scenario.about
         findings.began, findings.ended = began, ended
+        if self.options.rate:
+            findings.open_loop = judge.open_loop()
+        findings.processes, findings.memory = self.resources.judged(), self.resources.memory()
         findings.faults_failed, findings.cuts = self.faults.failed, len(self.faults.cuts)
         return findings
 

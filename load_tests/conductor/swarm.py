@@ -29,6 +29,11 @@ def command(*, workers: int, web_port: int | None) -> list[str]:
     return words
 
 
+def open_loop() -> list[str]:
+    """The open-loop driver's command line."""
+    return [sys.executable, "-P", "-m", "load_tests.openloop"]
+
+
 @asynccontextmanager
 async def running(words: list[str], plan_file: Path, log: Path) -> AsyncIterator[asyncio.subprocess.Process]:
     """Locust while the block runs; it is ended with it, workers included."""

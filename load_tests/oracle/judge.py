@@ -19,6 +19,8 @@ _EXCUSABLE = {
 }
 """What other rules, or a gateway that stands still, may bring about without a promise being broken."""
 
+SETTLING = frozenset({"preview", "sign_up"})
+
 
 class Judge:
     """Takes lines in any order; `findings` says what they come to."""
@@ -89,6 +91,14 @@ class Judge:
             and (not window.regions or line.asked in window.regions)
             for window in self._windows
         )
+
+    def open_loop(self) -> Latency:
+        """Everything but signing up, together."""
+        whole = Histogram()
+        for action, each in self._actions.items():
+            if action not in SETTLING:
+                whole.join(each)
+        return Latency.of("open loop", whole)
 
     def _by_jurisdiction(self) -> list[Latency]:
         """Countries are of one jurisdiction or another only once somebody there was told so."""

@@ -80,6 +80,8 @@ class Findings(msgspec.Struct, kw_only=True):
     faults_failed: list[str] = []
     open_loop: Latency | None = None
     processes: list[Grown] = []
+    memory: dict[str, list[float]] = {}
+    """MB by process, evenly over the run."""
     notes: list[str] = []
 
     @property

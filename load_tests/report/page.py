@@ -181,7 +181,30 @@ def _processes(findings: Findings) -> str:
         for one in findings.processes
     ]  # fmt: skip
     columns = ("process", "#MB after warm-up", "#MB at the end", "#descriptors", "#at the end", "")
-    return _table("Memory and file descriptors", columns, rows)
+    return _memory(findings) + _table("Memory and file descriptors", columns, rows)
+
+
+_COLOURS = (
+    "#3b82c4",
+    "#d0342c",
+    "#2e9a63",
+    "#e0a030",
+    "#8b5cc4",
+    "#16969c",
+    "#c2559d",
+    "#7a7f2a",
+    "#8a5a3b",
+    "#5b6675",
+)
+
+
+def _memory(findings: Findings) -> str:
+    """Of the processes that hold most."""
+    held = sorted(findings.memory.items(), key=lambda one: -max(one[1], default=0.0))[: len(_COLOURS)]
+    if not held or len(held[0][1]) < 2:
+        return ""
+    series = [Series(name, colour, values) for (name, values), colour in zip(held, _COLOURS, strict=False)]
+    return f"<h2>Memory of the {len(held)} largest processes, over the whole run</h2>{lines(series, (), unit='MB')}"
 
 
 def _notes(findings: Findings) -> str:

@@ -139,7 +139,14 @@ def _nearest(word: str, words: list[str]) -> str:
 
 
 def resized(scenario: Scenario, **changes: Any) -> Scenario:
-    """With what the command line says instead; a shorter run leaves out the faults that would end after it."""
+    """With what the command line says instead. A shorter run has epochs change until it ends, and leaves out other faults that would end
+    after it."""
     made = msgspec.structs.replace(scenario, **{name: value for name, value in changes.items() if value is not None})
-    kept = tuple(fault for fault in made.faults if fault.at_s + fault.for_s <= made.seconds)
+    clipped = (
+        msgspec.structs.replace(fault, for_s=min(fault.for_s, max(0.0, made.seconds - fault.at_s)))
+        if fault.kind == "epochs"
+        else fault
+        for fault in made.faults
+    )
+    kept = tuple(fault for fault in clipped if fault.at_s + fault.for_s <= made.seconds)
     return msgspec.structs.replace(made, faults=kept)
