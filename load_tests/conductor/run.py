@@ -137,7 +137,11 @@ class Run:
             return
         while True:
             self.resources.take((await self.processes.document())["processes"])
-            await asyncio.sleep(max(TICK_S, self.options.scenario.seconds / SAMPLES))
+            await asyncio.sleep(self._sample_s)
+
+    @property
+    def _sample_s(self) -> float:
+        return max(TICK_S, self.options.scenario.seconds / SAMPLES)
 
     async def _allowed(self) -> dict[str, frozenset[str]]:
         """The cells that the rules of today allow, by country of residence; empty where nobody may ask for the rules."""
@@ -163,6 +167,7 @@ class Run:
         if self.options.rate:
             findings.open_loop = judge.open_loop()
         findings.processes, findings.memory = self.resources.judged(), self.resources.memory()
+        findings.memory_step_s = self._sample_s
         findings.faults_failed, findings.cuts = self.faults.failed, len(self.faults.cuts)
         return findings
 

@@ -56,7 +56,7 @@ EXCUSES: dict[str, frozenset[str]] = {
 }
 """The closed table: refusals that a process being down excuses. Anything else at any time is an error."""
 _OTHER = {
-    "epochs": frozenset({"subject_frozen", "cell_behind", "stale_epoch", "home_unknown"}),
+    "epochs": frozenset({"subject_frozen", "cell_behind", "stale_epoch"}),
     "drain": frozenset({"no_cell_allowed", "home_elsewhere"}),
     "rules": frozenset({"residency_refused", "home_elsewhere", "not_ready", "no_cell_allowed", "cell_behind"}),
     "rotate": frozenset({"unauthenticated"}),
@@ -65,8 +65,8 @@ _OTHER = {
 
 
 def excused(code: str | None, sent: float, ms: float, where: Sequence[str], windows: Sequence[Window]) -> str | None:
-    """The fault that a refusal is put down to, or None. `where`: the regions that the request went through."""
-    for window in windows:
+    """The fault that a refusal is put down to, the latest of several, or None. `where`: the regions that the request went through."""
+    for window in reversed(windows):
         here = not window.regions or any(region in window.regions for region in where)
         if here and window.touches(sent, ms) and code in _codes(window):
             return f"{window.kind} {window.target}".strip()

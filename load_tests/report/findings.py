@@ -81,7 +81,8 @@ class Findings(msgspec.Struct, kw_only=True):
     open_loop: Latency | None = None
     processes: list[Grown] = []
     memory: dict[str, list[float]] = {}
-    """MB by process, evenly over the run."""
+    """MB by process, each `memory_step_s` over the run."""
+    memory_step_s: float = 1.0
     notes: list[str] = []
 
     @property

@@ -204,7 +204,8 @@ def _memory(findings: Findings) -> str:
     if not held or len(held[0][1]) < 2:
         return ""
     series = [Series(name, colour, values) for (name, values), colour in zip(held, _COLOURS, strict=False)]
-    return f"<h2>Memory of the {len(held)} largest processes, over the whole run</h2>{lines(series, (), unit='MB')}"
+    drawn = lines(series, (), unit="MB", step_s=findings.memory_step_s)
+    return f"<h2>Memory of the {len(held)} largest processes, over the whole run</h2>{drawn}"
 
 
 def _notes(findings: Findings) -> str:

@@ -23,9 +23,9 @@ class Band(NamedTuple):
     ended_s: float
 
 
-def lines(series: Sequence[Series], bands: Sequence[Band], *, unit: str) -> str:
-    """Lines over time, with bands behind them."""
-    return _plot(series, bands, unit, [_line(one, _scale(series)) for one in series])
+def lines(series: Sequence[Series], bands: Sequence[Band], *, unit: str, step_s: float = 1.0) -> str:
+    """Lines over time, with bands behind them; `step_s` lies between two values."""
+    return _plot(series, bands, unit, [_line(one, _scale(series)) for one in series], step_s)
 
 
 def stacked(series: Sequence[Series], bands: Sequence[Band], *, unit: str) -> str:
@@ -69,7 +69,9 @@ def _area(one: Series, scale: tuple[int, float]) -> str:
     return f'<polygon fill="{one.colour}" points="{LEFT},{base} {_points(one, scale)} {last:.1f},{base}"/>'
 
 
-def _plot(series: Sequence[Series], bands: Sequence[Band], unit: str, shapes: Sequence[str]) -> str:
+def _plot(
+    series: Sequence[Series], bands: Sequence[Band], unit: str, shapes: Sequence[str], step_s: float = 1.0
+) -> str:
     seconds, highest = _scale(series)
     parts = [f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(unit)} over time">']
     for number, band in enumerate(bands):
@@ -85,13 +87,14 @@ def _plot(series: Sequence[Series], bands: Sequence[Band], unit: str, shapes: Se
         height = _y(highest * share, highest)
         parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - 8}" y1="{height:.1f}" y2="{height:.1f}"/>')
         parts.append(f'<text x="{LEFT - 6}" y="{height + 4:.1f}" text-anchor="end">{highest * share:,.0f}</text>')
-    for second in _ticks(seconds):
-        parts.append(f'<text x="{_x(second, seconds):.1f}" y="{HEIGHT - 6}" text-anchor="middle">{second:g} s</text>')
-    across = LEFT
+    for second in _ticks(round(seconds * step_s)):
+        across = _x(second / step_s, seconds)
+        parts.append(f'<text x="{across:.1f}" y="{HEIGHT - 6}" text-anchor="middle">{second:g} s</text>')
+    left_of = LEFT
     for one in series:
-        parts.append(f'<rect x="{across}" y="8" width="10" height="10" fill="{one.colour}"/>')
-        parts.append(f'<text x="{across + 15}" y="17">{escape(one.name)}</text>')
-        across += 40 + 7 * len(one.name)
+        parts.append(f'<rect x="{left_of}" y="8" width="10" height="10" fill="{one.colour}"/>')
+        parts.append(f'<text x="{left_of + 15}" y="17">{escape(one.name)}</text>')
+        left_of += 40 + 7 * len(one.name)
     parts.append(f'<text x="{WIDTH - 8}" y="17" text-anchor="end">{escape(unit)}</text></svg>')
     return "".join(parts)
 

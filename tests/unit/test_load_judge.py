@@ -1,0 +1,188 @@
+"""Lines, faults and what stands in the databases come to findings: each broken promise by its name, each refusal with what excuses it."""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from load_tests.conductor.resources import Sample, grown
+from load_tests.faults.window import CUT_LOOKS_BACK_S, GRACE_S, Cut, Window, excused
+from load_tests.oracle.judge import Judge
+from load_tests.oracle.ledger import Answered, Sending, SignedUp, Writer, lines
+from load_tests.report import page, terminal
+from load_tests.report.findings import Findings
+from load_tests.report.histogram import Histogram
+from load_tests.sweep.reading import Crossing, Fence, Found, Placed, Row
+
+HOME = SignedUp(at=1.0, subject="s", cell="eu-de", epoch=7, country="DE", region="eu", jurisdiction="eu")
+
+
+def answered(**changes: Any) -> Answered:
+    plain = Answered(
+        at=100.0, ms=5.0, action="write_order", country="DE", asked="eu", home="eu", status=201, subject="s", cell="eu-de",
+        epoch=7, verdict="serve", write="w", outcome="acknowledged", fenced=True,
+    )  # fmt: skip
+    return msgspec.structs.replace(plain, **changes)
+
+
+def found(**changes: Any) -> Found:
+    """A sweep that finds everything as it must be."""
+    plain = Found(
+        rows=[Row("orders", "s", "w", "eu-de", "s1")],
+        fences=[Fence("s", 7, "active", "eu-de", "s1")],
+        placed=[Placed("s", "eu-de", "s1", 7, "active")],
+    )
+    return msgspec.structs.replace(plain, **changes)
+
+
+def judged(*more: Any, sweep: Found | None = None, windows: Any = (), cuts: Any = (), allowed: Any = None) -> Findings:
+    judge = Judge(windows, cuts, allowed or {})
+    for line in (HOME, Sending(subject="s", write="w", table="orders"), *(more or (answered(),))):
+        judge.take(line)
+    return judge.findings(sweep or found())
+
+
+def kinds(findings: Findings) -> list[str]:
+    return sorted(findings.by_kind())
+
+
+def test_nothing_is_found_where_every_promise_was_kept() -> None:
+    findings = judged()
+    assert findings.violations == []
+    assert findings.held
+    assert findings.writes == {"tried": 1, "acknowledged": 1, "refused": 0}
+
+
+@pytest.mark.parametrize(
+    ("sweep", "broken"),
+    [
+        (found(rows=[]), ["lost_write"]),
+        (found(rows=[Row("orders", "s", "w", "eu-de", "s1")] * 2), ["doubled_write"]),
+        (found(rows=[Row("orders", "s", "w", "eu-de", "s2")]), ["row_abroad"]),
+        (found(rows=[*found().rows, Row("profiles", "s", "s", "us-va", "s1")]), ["row_abroad"]),
+        (found(rows=[*found().rows, Row("orders", "s", "x", "eu-de", "s1")]), ["never_sent"]),
+        (found(rows=[*found().rows, Row("orders", "somebody else", "x", "us-va", "s1")]), []),
+        (found(fences=[]), ["fence_differs"]),
+        (found(fences=[Fence("s", 6, "active", "eu-de", "s1")]), ["fence_differs"]),
+        (found(fences=[*found().fences, Fence("s", 7, "active", "us-va", "s1")]), ["fence_differs"]),
+        (found(fences=[*found().fences, Fence("s", 6, "moved", "us-va", "s1")]), []),
+        (found(placed=[]), ["row_abroad", "wrong_cell"]),
+        (found(closing=[("s", "eu-de/s1")]), ["cut_not_ended"]),
+        (found(crossings=[Crossing("s", "t", "g", "us", "read", "eu-de", "s1")]), ["crossing_not_seen"]),
+    ],
+)
+def test_the_sweep_names_what_does_not_stand_as_it_was_promised(sweep: Found, broken: list[str]) -> None:
+    assert kinds(judged(sweep=sweep)) == broken
+
+
+@pytest.mark.parametrize(
+    ("answers", "rows", "broken"),
+    [
+        ([answered(status=451, outcome="refused")], found().rows, ["refused_but_stored"]),
+        ([answered(status=451, outcome="refused")], [], []),
+        ([answered(status=0, outcome="maybe")], found().rows, []),
+        ([answered(status=0, outcome="maybe")], [], []),
+        ([answered(), answered()], found().rows, ["acknowledged_twice"]),
+        ([answered(status=409, outcome="repeated")], [], ["lost_write"]),
+    ],
+)
+def test_of_a_write_whose_outcome_is_unknown_both_are_right(answers: Any, rows: Any, broken: list[str]) -> None:
+    assert kinds(judged(*answers, sweep=found(rows=rows))) == broken
+
+
+def test_a_carried_request_needs_its_crossing_and_no_other_is_recorded() -> None:
+    sent, carried = Sending(subject="s", trace="t"), answered(verdict="hairpin", asked="us", trace="t")
+    crossing = Crossing("s", "t", "scc", "us", "write", "eu-de", "s1")
+    assert kinds(judged(sent, carried, sweep=found(crossings=[crossing]))) == []
+    assert kinds(judged(sent, carried)) == ["crossing_not_recorded"]
+    assert kinds(judged(sent, carried, sweep=found(crossings=[msgspec.structs.replace(crossing, cell="us-va")]))) == [
+        "crossing_not_recorded"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("cut", "broken"),
+    [
+        (Cut(subject="s", epoch=8, at=99.0, stored=frozenset("w")), ["stale_epoch_served"]),
+        (Cut(subject="s", epoch=8, at=101.0, stored=frozenset("w")), []),
+        (Cut(subject="s", epoch=8, at=101.0), ["late_write"]),
+        (Cut(subject="s", epoch=8, at=101.0 + CUT_LOOKS_BACK_S), []),
+        (Cut(subject="s", epoch=7, at=99.0, frozen=True), ["written_while_frozen"]),
+        (Cut(subject="s", epoch=7, at=99.0), []),
+        (Cut(subject="t", epoch=8, at=99.0), []),
+    ],
+)
+def test_nothing_comes_under_an_older_epoch_after_a_cut(cut: Cut, broken: list[str]) -> None:
+    assert kinds(judged(cuts=[cut])) == broken
+
+
+def test_a_home_that_the_rules_do_not_allow_is_found() -> None:
+    assert kinds(judged(allowed={"DE": frozenset({"us-va"})})) == ["home_not_allowed"]
+
+
+DOWN = Window(kind="stop", target="cell-eu-de", began=90.0, ended=95.0, regions=("eu",))
+
+
+@pytest.mark.parametrize(
+    ("code", "at", "where", "excuse"),
+    [
+        ("cell_unreachable", 92.0, ("eu", "eu"), "stop cell-eu-de"),
+        ("cell_unreachable", 92.0, ("us", "eu"), "stop cell-eu-de"),
+        ("cell_unreachable", 92.0, ("us", "us"), None),
+        ("cell_unreachable", 80.0, ("eu", "eu"), None),
+        ("cell_unreachable", 95.0 + GRACE_S + 1, ("eu", "eu"), None),
+        ("internal", 92.0, ("eu", "eu"), None),
+        ("no_home", 92.0, ("eu", "eu"), None),
+    ],
+)
+def test_a_fault_excuses_its_own_refusals_in_its_own_time_and_place_only(
+    code: str, at: float, where: tuple[str, str], excuse: str | None
+) -> None:
+    assert excused(code, at, 5.0, where, [DOWN]) == excuse
+
+
+def test_a_violation_is_never_excused_by_a_fault_that_cannot_bring_it_about() -> None:
+    line = msgspec.convert({"kind": "foreign_row", "words": "x"}, type=Any)
+    broken = msgspec.convert([line], tuple[Any, ...])
+    given = msgspec.convert({**msgspec.to_builtins(answered()), "violations": broken}, Answered)
+    everything_down = [Window(kind="stop", target="*", began=0.0, ended=1000.0)]
+    assert kinds(judged(given, windows=everything_down)) == ["foreign_row"]
+
+
+def test_a_worker_that_was_killed_loses_no_whole_line(tmp_path: Path) -> None:
+    Writer(tmp_path).write(HOME)
+    with next(tmp_path.glob("answers-*")).open("ab") as file:
+        file.write(b'{"type":"answer","at":1')
+    assert list(lines(tmp_path)) == [HOME]
+
+
+def test_quantiles_lie_within_three_per_cent() -> None:
+    counted = Histogram()
+    for number in range(1, 20_001):
+        counted.add(number / 10)
+    for share in (0.5, 0.9, 0.99, 0.999):
+        assert counted.quantile(share) == pytest.approx(2000 * share, rel=0.032)
+    assert counted.quantile(1.0) == counted.highest_ms == 2000
+    assert Histogram().quantile(0.5) == 0.0
+
+
+def test_what_grows_is_not_flat() -> None:
+    flat = grown("gateway", [Sample(100 + number % 3, 40) for number in range(40)])
+    leaking = grown("gateway", [Sample(100 + number, 40) for number in range(40)])
+    holding = grown("gateway", [Sample(100, 40 + number) for number in range(40)])
+    assert flat is not None
+    assert leaking is not None
+    assert holding is not None
+    assert (flat.flat, leaking.flat, holding.flat) == (True, False, False)
+
+
+def test_the_page_stands_alone_and_escapes_what_it_tells() -> None:
+    judge_found = judged(answered(action="<script>"), sweep=found(rows=[]), windows=[DOWN])
+    judge_found.scenario = "a <b> & c"
+    text = page.html(judge_found)
+    assert "lost_write" in text
+    assert "<script" not in text
+    assert "a &lt;b&gt; &amp; c" in text
+    assert not any(word in text for word in ("http:", "https:", "@import", " src=", "url("))
+    assert "BROKEN lost_write" in terminal.summary(judge_found)
