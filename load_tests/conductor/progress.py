@@ -19,6 +19,7 @@ class Progress:
         self.answers = 0
         self.violations = 0
         self._before = 0
+        self._at = 0.0
 
     def read(self) -> None:
         for line in self._tail.read():
@@ -35,8 +36,9 @@ class Progress:
         """One line of the summary; `holding`: faults that hold just now."""
         ordered = sorted(self._ms)
         p50, p99 = (ordered[int(share * (len(ordered) - 1))] if ordered else 0.0 for share in (0.5, 0.99))
-        rate, self._before = self.answers - self._before, self.answers
+        rate = (self.answers - self._before) / max(0.1, second - self._at)
+        self._before, self._at = self.answers, second
         codes = ", ".join(f"{code} {count}" for code, count in self._codes.most_common(3))
-        told = f"{second:5.0f} s  {len(self.people):4d} people  {rate:5d} answers/s  p50 {p50:6.1f}  p99 {p99:7.1f} ms"
+        told = f"{second:5.0f} s  {len(self.people):4d} people  {rate:5.0f} answers/s  p50 {p50:6.1f}  p99 {p99:7.1f} ms"
         told += f"  violations {self.violations}"
         return told + (f"  refused: {codes}" if codes else "") + (f"  [{'; '.join(holding)}]" if holding else "")

@@ -26,7 +26,8 @@ from load_tests.oracle.judge import Judge
 from load_tests.oracle.ledger import SignedUp
 from load_tests.report.findings import Findings
 from load_tests.scenarios.shape import Scenario
-from load_tests.sweep.reading import FenceReader, Found, everything
+from load_tests.sweep.found import Found
+from load_tests.sweep.reading import FenceReader, everything
 from load_tests.target import Target
 from routing_rules.facts import PlaceFacts, SubjectFacts
 from routing_rules.place import place
@@ -136,7 +137,8 @@ class Run:
         if self.processes is None or not self.options.scenario.soak:
             return
         while True:
-            self.resources.take((await self.processes.document())["processes"])
+            processes = (await self.processes.document())["processes"]
+            await asyncio.to_thread(self.resources.take, processes)
             await asyncio.sleep(self._sample_s)
 
     @property

@@ -1,6 +1,7 @@
 """Plays actions on asyncio: sends what they ask for through an httpx client; latency counts from when a request was due."""
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -36,7 +37,8 @@ class Driver:
     async def send(self, ask: Ask, due: float | None) -> Answer:
         """One request; `ms` counts from `due` where that is given."""
         at = self._clock.unix_s() if due is None else due
-        headers = dict(ask.headers) | ({"authorization": f"Bearer {ask.token}"} if ask.token else {})
+        token = ask.bearer(lambda path: Path(path).read_text(encoding="ascii"))
+        headers = dict(ask.headers) | ({"authorization": f"Bearer {token}"} if token else {})
         try:
             response = await self._client.request(ask.method, ask.url, headers=headers, json=ask.json)
         except httpx.HTTPError:

@@ -11,7 +11,7 @@ from load_tests.oracle.writes import Writes
 from load_tests.report.findings import Errors, Findings, Latency, Second
 from load_tests.report.histogram import Histogram
 from load_tests.sweep import core
-from load_tests.sweep.reading import Found
+from load_tests.sweep.found import Found
 
 _EXCUSABLE = {
     Kind.WRONG_VERDICT: ("rules",),

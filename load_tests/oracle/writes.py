@@ -7,7 +7,7 @@ import msgspec
 
 from load_tests.oracle.ledger import Answered, Sending
 from load_tests.oracle.violations import Kind, Violation
-from load_tests.sweep.reading import Row
+from load_tests.sweep.found import Row
 
 
 class Write(msgspec.Struct):

@@ -120,8 +120,8 @@ def _time(findings: Findings) -> str:
     span = range(max(by_second) + 1)
     held = [by_second.get(second) for second in span]
     bands = [
-        Band(f"{one.kind} {one.target}", one.began - first, (one.ended or findings.ended) - first)
-        for one in findings.windows
+        Band(str(number), f"{one.kind} {one.target}", one.began - first, (one.ended or findings.ended) - first)
+        for number, one in enumerate(findings.windows, start=1)
         if one.kind != "epochs"
     ]
     counts = (
@@ -134,7 +134,7 @@ def _time(findings: Findings) -> str:
         Series("p99", "#8b5cc4", [one.p99_ms if one else 0 for one in held]),
     )
     return (
-        f"<h2>Answers a second (faults behind, named when pointed at)</h2>{stacked(counts, bands, unit='answers a second')}"
+        f"<h2>Answers a second (faults behind, numbered as in their table)</h2>{stacked(counts, bands, unit='answers a second')}"
         f"<h2>Latency of each second's answers</h2>{lines(latency, bands, unit='ms')}"
     )
 
@@ -157,11 +157,11 @@ def _errors(findings: Findings) -> str:
 
 def _faults(findings: Findings) -> str:
     rows = [
-        (one.kind, one.target, one.began - findings.began, (one.ended or findings.ended) - one.began)
-        for one in findings.windows
+        (number, one.kind, one.target, one.began - findings.began, (one.ended or findings.ended) - one.began)
+        for number, one in enumerate(findings.windows, start=1)
     ]
     failed = "".join(f"<p class=soft>Could not be played: {escape(words)}</p>" for words in findings.faults_failed)
-    return _table("Faults, as they happened", ("kind", "target", "#at, s", "#for, s"), rows) + failed
+    return _table("Faults, as they happened", ("#", "kind", "target", "#at, s", "#for, s"), rows) + failed
 
 
 def _crossings(findings: Findings) -> str:

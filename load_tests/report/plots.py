@@ -16,8 +16,9 @@ class Series(NamedTuple):
 
 
 class Band(NamedTuple):
-    """A stretch of time that something held."""
+    """A stretch of time that something held; `mark` is written over it."""
 
+    mark: str
     name: str
     began_s: float
     ended_s: float
@@ -81,6 +82,7 @@ def _plot(
         parts.append(
             f'<rect class="{tone}" x="{left:.1f}" y="{TOP}" width="{width:.1f}" height="{HEIGHT - BOTTOM - TOP}">'
             f"<title>{escape(band.name)}</title></rect>"
+            f'<text x="{(left + width / 2):.1f}" y="{TOP + 11 + number % 2 * 11}" text-anchor="middle">{escape(band.mark)}</text>'
         )
     parts += shapes
     for share in (0.0, 0.5, 1.0):

@@ -4,7 +4,6 @@ import random
 import secrets
 import uuid
 from collections.abc import Callable, Generator
-from pathlib import Path
 from typing import Any
 
 from load_tests.oracle import answers
@@ -296,12 +295,12 @@ def acting(me: Person, now: float) -> Play:
     stated = me.world.acting
     if stated is None or me.world.secrets is None:
         return
-    held = Path(me.world.secrets, f"{stated.token}.jwt").read_text(encoding="ascii").strip()
+    file = f"{me.world.secrets}/{stated.token}.jwt"
     epoch, sent = me.epoch, me.orders_sent
     ask = Ask(
         method="GET",
         url=f"{me.gateway(me.region)}/orders?limit={ORDERS_READ}",
-        token=held,
+        token_file=file,
         headers={"domicile-for": me.subject},
     )
     answer = yield ask

@@ -1,6 +1,6 @@
 """What an action asks its driver for. Actions are generators without I/O: locust's users and the open-loop driver play the same ones."""
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Any
 
 import msgspec
@@ -12,6 +12,8 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     method: str
     url: str
     token: str | None = None
+    token_file: str | None = None
+    """Instead of `token`: a file that somebody renews, read by the driver."""
     headers: dict[str, str] = {}
     json: Any = None
     address: str | None = None
@@ -19,6 +21,10 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     """Only the head is sent, announcing a body that never comes: a verdict must fall all the same."""
     quiet: bool = False
     """No part of the load: a token is fetched."""
+
+    def bearer(self, read: Callable[[str], str]) -> str | None:
+        """The token to send; `read` gives the content of a file."""
+        return self.token if self.token_file is None else read(self.token_file).strip()
 
 
 class Together(msgspec.Struct, frozen=True):

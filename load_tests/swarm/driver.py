@@ -1,6 +1,7 @@
 """Plays an action for one locust user: sends what it asks for, hands back what came. Imported under gevent only."""
 
 import socket
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -74,8 +75,9 @@ def send(ask: Ask, session: FastHttpSession, name: str) -> Answer:
 
 def _words(ask: Ask, name: str) -> dict[str, Any]:
     headers = dict(ask.headers)
-    if ask.token:
-        headers["authorization"] = f"Bearer {ask.token}"
+    token = ask.bearer(lambda path: Path(path).read_text(encoding="ascii"))
+    if token:
+        headers["authorization"] = f"Bearer {token}"
     if ask.json is not None:
         headers["content-type"] = "application/json"
     data = None if ask.json is None else msgspec.json.encode(ask.json)

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 
 from load_tests.oracle.ledger import SignedUp
 from load_tests.oracle.violations import Kind, Violation
-from load_tests.sweep.reading import Found
+from load_tests.sweep.found import Found
 
 
 def homes(found: Found, subjects: Mapping[str, SignedUp]) -> Iterator[Violation]:

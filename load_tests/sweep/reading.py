@@ -3,12 +3,12 @@
 import datetime
 
 import asyncpg
-import msgspec
 
 from foundation.mute import Secret
 from foundation.postgres import connect
 from load_tests.faults.directory import Directory
 from load_tests.faults.window import CUT_LOOKS_BACK_S
+from load_tests.sweep.found import Crossing, Fence, Found, Placed, Row
 from load_tests.target import Target
 
 # Orders and notes on a shard, with their subjects.
@@ -29,52 +29,6 @@ FROM domicile.home AS f WHERE f.subject_id = $1::uuid
 CLOSING = "SELECT subject_id::text AS subject FROM domicile.closing"
 # Crossings booked on a shard.
 CROSSINGS = "SELECT subject_id::text AS subject, trace_id AS trace, ground, from_region, verb FROM domicile.crossing"
-
-
-class Row(msgspec.Struct, frozen=True):
-    table: str
-    subject: str
-    id: str
-    cell: str
-    shard: str
-
-
-class Fence(msgspec.Struct, frozen=True):
-    subject: str
-    epoch: int
-    state: str
-    cell: str
-    shard: str
-
-
-class Crossing(msgspec.Struct, frozen=True):
-    subject: str
-    trace: str
-    ground: str
-    from_region: str
-    verb: str
-    cell: str
-    shard: str
-
-
-class Placed(msgspec.Struct, frozen=True):
-    """What the directory says of a subject."""
-
-    subject: str
-    cell: str
-    shard: str
-    epoch: int
-    state: str
-
-
-class Found(msgspec.Struct, kw_only=True):
-    """All of it."""
-
-    rows: list[Row] = []
-    fences: list[Fence] = []
-    closing: list[tuple[str, str]] = []
-    crossings: list[Crossing] = []
-    placed: list[Placed] = []
 
 
 async def everything(target: Target, dsns: dict[str, Secret[str]], directory: Directory) -> Found:

@@ -13,7 +13,7 @@ from load_tests.oracle.ledger import Answered, Sending, SignedUp, Writer, lines
 from load_tests.report import page, terminal
 from load_tests.report.findings import Findings
 from load_tests.report.histogram import Histogram
-from load_tests.sweep.reading import Crossing, Fence, Found, Placed, Row
+from load_tests.sweep.found import Crossing, Fence, Found, Placed, Row
 
 HOME = SignedUp(at=1.0, subject="s", cell="eu-de", epoch=7, country="DE", region="eu", jurisdiction="eu")
 
