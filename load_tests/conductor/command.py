@@ -88,7 +88,7 @@ def run(
     write(findings, out)
     click.echo(terminal.summary(findings))
     click.echo(f"{out / 'load.html'}  {out / 'load.json'}")
-    sys.exit(CLEAN if findings.held else BROKEN)
+    sys.exit(BROKEN if not findings.held else NOT_RUN if findings.faults_failed else CLEAN)
 
 
 async def _played(options: Options) -> Findings:

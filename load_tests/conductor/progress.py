@@ -39,6 +39,8 @@ class Progress:
         rate = (self.answers - self._before) / max(0.1, second - self._at)
         self._before, self._at = self.answers, second
         codes = ", ".join(f"{code} {count}" for code, count in self._codes.most_common(3))
-        told = f"{second:5.0f} s  {len(self.people):4d} people  {rate:5.0f} answers/s  p50 {p50:6.1f}  p99 {p99:7.1f} ms"
+        told = (
+            f"{second:5.0f} s  {len(self.people):4d} people  {rate:5.0f} answers/s  p50 {p50:6.1f}  p99 {p99:7.1f} ms"
+        )
         told += f"  violations {self.violations}"
         return told + (f"  refused: {codes}" if codes else "") + (f"  [{'; '.join(holding)}]" if holding else "")

@@ -123,6 +123,10 @@ class Run:
                 await locust.wait()
         except TimeoutError as exc:
             raise SettingsError(f"locust did not end in time; see {self.options.out / 'locust.log'}") from exc
+        if locust.returncode != 0:
+            raise SettingsError(
+                f"what plays the load ended with {locust.returncode}; see {self.options.out / 'locust.log'}"
+            )
 
     async def _watch(self, began: float, show: Callable[[str], None]) -> None:
         while True:

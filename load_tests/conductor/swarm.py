@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -25,8 +26,18 @@ def command(*, workers: int, web_port: int | None) -> list[str]:
     else:
         words += ["--autostart", "--autoquit", "3", "--web-host", "127.0.0.1", "--web-port", str(web_port)]
     if workers > 1:
+        port = str(_free_port())
         words += ["--processes", str(workers), "--master-bind-host", "127.0.0.1"]
+        words += ["--master-bind-port", port, "--master-port", port]
     return words
+
+
+def _free_port() -> int:
+    """One that nobody has just now, for locust's own traffic between its processes."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 def open_loop() -> list[str]:
