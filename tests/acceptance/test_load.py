@@ -4,12 +4,14 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from deploy.local import control
+from deploy.local.layout import matching
 from tests.plants.entry import PLANTS
 from tests.stands.stack import Run
 
@@ -68,19 +70,18 @@ def test_a_stack_that_keeps_its_promises_passes(running: Run, tmp_path: Path) ->
 @pytest.mark.timeout(200)
 @pytest.mark.parametrize("plant", PLANTS)
 def test_a_planted_mistake_fails_the_run_by_its_name(running: Run, tmp_path: Path, plant: str) -> None:
-    mark = running.paths.state / "plant"
-    mark.write_text(plant, encoding="ascii")
-    try:
-        restarted(running, plant)
-        status, findings = load(running, tmp_path)
-    finally:
-        mark.unlink()
-        restarted(running, plant)
+    planted(running, plant)
+    status, findings = load(running, tmp_path)
     assert status == 1
     assert FOUND[plant] in kinds(findings)
 
 
-def restarted(run: Run, plant: str) -> None:
-    for pattern in PLACES[plant]:
-        control.ask(run.paths, "stop", pattern)
-        control.ask(run.paths, "start", pattern)
+def planted(run: Run, plant: str) -> None:
+    """Restarts the processes that the mistake sits in, and those of the one before it, which are right again."""
+    mark = run.paths.state / "plant"
+    before = PLACES[mark.read_text(encoding="ascii")] if mark.exists() else ()
+    mark.write_text(plant, encoding="ascii")
+    names = sorted({name for pattern in (*before, *PLACES[plant]) for name in matching(pattern)})
+    with ThreadPoolExecutor(len(names)) as together:
+        for op in ("stop", "start"):
+            list(together.map(lambda name, op=op: control.ask(run.paths, op, name), names))  # type: ignore[misc]

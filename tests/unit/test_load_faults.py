@@ -1,0 +1,112 @@
+"""Faults are recorded as they happened, and undone whatever happens."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from foundation.clock import SystemClock
+from load_tests.faults.directory import Directory
+from load_tests.faults.driver import FaultDriver
+from load_tests.oracle.ledger import SignedUp
+from load_tests.scenarios.shape import Fault
+from load_tests.target import Cell, Region, Target
+from tests.stands.waiting import eventually
+
+pytestmark = pytest.mark.anyio
+
+TARGET = Target(
+    directory={"url": "http://directory.test"},
+    regions={"eu": Region(gateway="http://eu.test", issuer="http://issuer.test")},
+    cells={"eu-de": Cell(region="eu", shards={"s1": "EU_DE_S1"})},
+)
+PERSON = SignedUp(at=1.0, subject="s", cell="eu-de", epoch=7, country="DE", region="eu", jurisdiction="eu")
+
+
+class MemoryDirectory(Directory):
+    """A directory in memory; `refusing` makes it refuse so many changes first."""
+
+    def __init__(self, refusing: int = 0) -> None:
+        self.policy = 'serves = ["eu"]'
+        self.drained: list[bool] = []
+        self.calls: list[str] = []
+        self.state, self.at = "active", 7
+        self._refusing = refusing
+
+    def _refuses(self) -> bool:
+        self._refusing -= 1
+        return self._refusing >= 0
+
+    async def rules(self) -> dict[str, Any]:
+        return {"policy": self.policy}
+
+    async def publish(self, policy: str) -> bool:
+        self.policy = policy
+        return True
+
+    async def drain(self, cell: str, drain: bool) -> bool:
+        self.drained.append(drain)
+        return True
+
+    async def placement(self, subject: str) -> dict[str, Any]:
+        return {"subject_id": subject, "epoch": self.at, "state": self.state}
+
+    async def change(self, subject: str, call: str) -> int | None:
+        if call == "unfreeze" and self._refuses():
+            return None
+        self.calls.append(call)
+        self.at += 1
+        self.state = {"freeze": "frozen", "unfreeze": "active"}.get(call, self.state)
+        return self.at
+
+
+def driver(directory: MemoryDirectory) -> FaultDriver:
+    async def look(person: SignedUp) -> tuple[int, frozenset[str]]:
+        return directory.at, frozenset({"w"})
+
+    made = FaultDriver(TARGET, clock=SystemClock(), directory=directory, processes=None, fence=look)
+    made.people = [PERSON]
+    return made
+
+
+async def test_a_run_that_is_broken_off_leaves_nothing_broken_behind() -> None:
+    directory = MemoryDirectory()
+    faults = driver(directory)
+    rules = Fault(kind="rules", at_s=0, for_s=600, replace=(('"eu"', '"eu", "uk"'),))
+    drain = Fault(kind="drain", at_s=0, for_s=600, target="eu-de")
+    task = asyncio.get_running_loop().create_task(faults.play((rules, drain), SystemClock().unix_s()))
+    await eventually(lambda: directory.drained == [True] and "uk" in directory.policy, s_max=10)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert directory.policy == 'serves = ["eu"]'
+    assert directory.drained == [True, False]
+    assert all(window.ended is not None for window in faults.windows)
+
+
+async def test_what_cannot_be_broken_here_is_told_and_ends_no_other_fault() -> None:
+    directory = MemoryDirectory()
+    faults = driver(directory)
+    stop = Fault(kind="stop", at_s=0, target="cell-eu-de")
+    unknown = Fault(kind="rules", at_s=0, replace=(("not there", "x"),))
+    drain = Fault(kind="drain", at_s=0, target="eu-de")
+    await faults.play((stop, unknown, drain), SystemClock().unix_s())
+    assert len(faults.failed) == 2
+    assert any("embedded stack only" in words for words in faults.failed)
+    assert directory.drained == [True, False]
+
+
+async def test_a_freeze_is_a_cut_that_was_seen_and_nobody_stays_frozen() -> None:
+    directory = MemoryDirectory(refusing=2)
+    faults = driver(directory)
+    await faults.play((Fault(kind="epochs", at_s=0, for_s=0.3, each_s=0.01),), SystemClock().unix_s())
+    assert "freeze" in directory.calls
+    assert directory.state == "active"
+    frozen = [cut for cut in faults.cuts if cut.frozen]
+    assert frozen
+    assert all(cut.stored == frozenset({"w"}) for cut in faults.cuts)
+
+
+async def test_a_fault_touches_the_people_of_its_region_only() -> None:
+    faults = driver(MemoryDirectory())
+    await faults.play((Fault(kind="stop", at_s=0, target="cell-eu-de"),), SystemClock().unix_s())
+    assert [window.regions for window in faults.windows] == [("eu",)]
