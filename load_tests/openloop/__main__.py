@@ -16,8 +16,9 @@ from load_tests import plan
 from load_tests.openloop.driver import Driver
 from load_tests.openloop.schedule import due
 from load_tests.oracle.ledger import Writer
-from load_tests.scenarios.actions import ACTIONS, sign_up
+from load_tests.scenarios.actions import ACTIONS
 from load_tests.scenarios.person import Person
+from load_tests.scenarios.signing_up import sign_up
 
 ANSWER_S_MAX = 20.0
 UNDER_WAY_MAX = 2_000

@@ -19,8 +19,9 @@ h1{font-size:1.5rem;margin:0}h2{font-size:1.1rem;margin:2rem 0 .5rem}p{margin:.3
 .figures{display:flex;flex-wrap:wrap;gap:.6rem 2.2rem}.figures b{display:block;font-size:1.4rem;font-variant-numeric:tabular-nums}
 table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
 th,td{padding:.25rem .6rem;border-bottom:1px solid var(--line);text-align:left}
-th{font-weight:600;color:var(--soft)}td.n,th.n{text-align:right}.wide{overflow-x:auto}
+th{font-weight:600;color:var(--soft)}td{white-space:nowrap}td:last-child{white-space:normal}td.n,th.n{text-align:right}.wide{overflow-x:auto}
 svg{width:100%;height:auto;font:11px system-ui,sans-serif}svg text{fill:var(--soft)}svg .grid{stroke:var(--line)}
+svg .mark{fill:var(--ink);stroke:var(--back);stroke-width:3px;paint-order:stroke;font-weight:600}
 svg .band{fill:var(--band);opacity:.22}svg .other{opacity:.12}code{font-size:.92em;overflow-wrap:anywhere}
 """
 

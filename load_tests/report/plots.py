@@ -75,6 +75,7 @@ def _plot(
 ) -> str:
     seconds, highest = _scale(series)
     parts = [f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(unit)} over time">']
+    marks: list[str] = []
     for number, band in enumerate(bands):
         left, right = _x(max(0.0, band.began_s), seconds), _x(band.ended_s, seconds)
         width = max(2.0, right - left)
@@ -82,9 +83,12 @@ def _plot(
         parts.append(
             f'<rect class="{tone}" x="{left:.1f}" y="{TOP}" width="{width:.1f}" height="{HEIGHT - BOTTOM - TOP}">'
             f"<title>{escape(band.name)}</title></rect>"
-            f'<text x="{(left + width / 2):.1f}" y="{TOP + 11 + number % 2 * 11}" text-anchor="middle">{escape(band.mark)}</text>'
         )
-    parts += shapes
+        foot = HEIGHT - BOTTOM - 4 - number % 2 * 12
+        marks.append(
+            f'<text class="mark" x="{left + width / 2:.1f}" y="{foot}" text-anchor="middle">{escape(band.mark)}</text>'
+        )
+    parts += [*shapes, *marks]
     for share in (0.0, 0.5, 1.0):
         height = _y(highest * share, highest)
         parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - 8}" y1="{height:.1f}" y2="{height:.1f}"/>')

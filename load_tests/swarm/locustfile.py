@@ -10,8 +10,9 @@ from locust import FastHttpUser, LoadTestShape, task
 from foundation.clock import SystemClock
 from load_tests import plan
 from load_tests.oracle.ledger import Writer
-from load_tests.scenarios.actions import ACTIONS, sign_up
+from load_tests.scenarios.actions import ACTIONS
 from load_tests.scenarios.person import Person
+from load_tests.scenarios.signing_up import sign_up
 from load_tests.swarm.driver import ANSWER_S_MAX, play
 
 _CLOCK = SystemClock()
