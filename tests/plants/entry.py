@@ -10,21 +10,11 @@ from typing import Any
 
 def ignores_the_epoch() -> None:
     """Guard and records API take any decision about a subject that is known here, and statements do not look at the fence's epoch."""
-    import cells.guard.core as guard
-    import cells.records.api as records
-    import cells.records.statements as statements
+    import cells.shards.core as shards
     import cells.shards.fence as fence
 
-    careful = guard.verdict
-
-    def verdict(decision: Any, request: Any, *, known: Any, **more: Any) -> Any:
-        answer = careful(decision, request, known=known, **more)
-        return guard.Pass() if known is not None and isinstance(answer, guard.Refusal) else answer
-
-    for module in [guard, *(one for name, one in sys.modules.items() if name.startswith("cells.guard."))]:
-        if getattr(module, "verdict", None) is careful:
-            module.verdict = verdict
-    records.check = lambda home, epoch, verb: None
+    # Before anything else of the cell is imported, so that everybody gets these.
+    shards.check = lambda home, epoch, verb: None
     any_epoch = "f.epoch >= $2::bigint - $2::bigint"
     fence.HELD = fence.HELD.replace("f.epoch = $2::bigint", any_epoch)
     fenced_read = fence.fenced_read
@@ -33,7 +23,16 @@ def ignores_the_epoch() -> None:
         made = fenced_read(select, returned).replace("SELECT f.epoch,", "SELECT $2::bigint AS epoch,", 1)
         return made.replace("ON f.epoch = $2::bigint", f"ON {any_epoch}")
 
-    statements.fenced_read = read
+    fence.fenced_read = read
+    import cells.guard.core as guard
+
+    careful = guard.verdict
+
+    def verdict(decision: Any, request: Any, *, known: Any, **more: Any) -> Any:
+        answer = careful(decision, request, known=known, **more)
+        return guard.Pass() if known is not None and isinstance(answer, guard.Refusal) else answer
+
+    guard.verdict = verdict
 
 
 def falls_back_to_a_default_cell() -> None:
