@@ -116,9 +116,6 @@ async def two_cells(
     async with connect(server.dsn()) as admin:
         await admin.execute(f"CREATE DATABASE {names[0]}")
     tokens = ServiceIssuer(folder)
-    monkeypatch.setitem(
-        sys.modules, "sniffio", None
-    )  # httpcore looks for it at every request, and the import system everywhere
     dsn = server.dsn(names[0])
     try:
         async with AsyncExitStack() as stack:
