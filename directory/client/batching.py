@@ -17,6 +17,8 @@ class Batcher(Generic[Id, Answer]):
 
     `answer` yields parts, and each part reaches its callers at once: who is known nearby does not wait for who is not. An id that is
     waiting or under way is not asked for again. Calls outlive cancelled callers and are owned by this object.
+
+    Two calls at a time keep a neighbour busy while an answer is read; more only wait for each other there, until all of them are late.
     """
 
     def __init__(
@@ -24,7 +26,7 @@ class Batcher(Generic[Id, Answer]):
         answer: Callable[[list[Id]], AsyncIterator[dict[Id, Answer]]],
         *,
         batch_max: int = 1000,
-        batches_max: int = 4,
+        batches_max: int = 2,
         waiting_max: int = 20_000,
     ) -> None:
         self._answer = answer

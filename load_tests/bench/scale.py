@@ -20,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,7 @@ from foundation.mute import Secret
 from foundation.postgres import connect, migrate, migrations_in
 from foundation.tokens import TokenFile
 from foundation.words import LookupKey
+from load_tests.bench.bare import Connection, connected
 
 ISSUER = "urn:domicile:bench:services"
 ASKERS = (1, 4, 16)
@@ -165,24 +166,48 @@ def _wait_ready(url: str) -> None:
     raise SystemExit("the directory did not become ready")
 
 
-async def misses(url: str, token: Path, subjects: int, count: int, askers: int) -> list[float]:
-    """Milliseconds of each resolve of one key drawn at random, by so many askers that ask one after the other."""
-    chance = random.Random(askers)
-    taken: list[float] = []
-
-    async def ask(directory: HttpDirectory) -> None:
-        for _ in range(count // askers):
-            key = key_of(chance.randint(1, subjects))
-            started = time.perf_counter()
-            resolved = await directory.resolve([key])
-            taken.append((time.perf_counter() - started) * 1000)
-            if key not in resolved.found:
-                raise SystemExit("the directory lost a key")
-
+async def misses(url: str, token: Path, subjects: int, count: int, askers: int, *, bare: bool = True) -> list[float]:
+    """Milliseconds of each resolve of one key drawn at random, by so many askers that ask one after the other: by a bare HTTP client, or
+    by the one that gateways have."""
+    chance, taken, bearer = random.Random(askers), list[float](), TokenFile(token).token().reveal()
     async with http_client(url, token=TokenFile(token)) as http, asyncio.TaskGroup() as group:
         for _ in range(askers):
-            group.create_task(ask(HttpDirectory(http, resolve_s_max=5.0)))
+            asking = (
+                _bare(await connected(url), bearer) if bare else _as_gateways_do(HttpDirectory(http, resolve_s_max=5.0))
+            )
+            group.create_task(_ask(asking, chance, taken, subjects, count // askers))
     return sorted(taken)
+
+
+Asking = Callable[[LookupKey], Awaitable[bool]]
+"""One resolve; whether the key was found."""
+
+
+async def _ask(asking: Asking, chance: random.Random, taken: list[float], subjects: int, count: int) -> None:
+    for _ in range(count):
+        key = key_of(chance.randint(1, subjects))
+        started = time.perf_counter()
+        found = await asking(key)
+        taken.append((time.perf_counter() - started) * 1000)
+        if not found:
+            raise SystemExit("the directory lost a key")
+
+
+def _as_gateways_do(directory: HttpDirectory) -> Asking:
+    async def ask(key: LookupKey) -> bool:
+        return key in (await directory.resolve([key])).found
+
+    return ask
+
+
+def _bare(connection: Connection, bearer: str) -> Asking:
+    async def ask(key: LookupKey) -> bool:
+        body = f'{{"keys": ["{key}"]}}'
+        head = f"POST /v1/resolve HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {bearer}\r\nContent-Length: {len(body)}\r\n"
+        await connection.ask(f"{head}Content-Type: application/json\r\n\r\n{body}".encode())
+        return key.encode() in connection.body
+
+    return ask
 
 
 async def boot(url: str, token: Path, subjects: int, started_unix_s: float) -> None:
@@ -238,14 +263,16 @@ async def measured(subjects: int, count: int) -> None:
             with running_directory(folder, dsn) as (url, token):
                 await misses(url, token, subjects, max(200, count // 10), 4)
                 print(
-                    "| askers | misses | p50 ms | p99 ms | p99.9 ms | misses/s |\n| ---: | ---: | ---: | ---: | ---: | ---: |"
+                    "| client | askers | misses | p50 ms | p99 ms | p99.9 ms | misses/s |\n"
+                    "| --- | ---: | ---: | ---: | ---: | ---: | ---: |"
                 )
-                for askers in ASKERS:
+                for bare, askers in (*((True, askers) for askers in ASKERS), (False, 1)):
                     began = time.perf_counter()
-                    taken = await misses(url, token, subjects, count, askers)
+                    taken = await misses(url, token, subjects, count, askers, bare=bare)
                     rate = len(taken) / (time.perf_counter() - began)
                     figures = " | ".join(f"{_percentile(taken, share):.2f}" for share in (0.5, 0.99, 0.999))
-                    print(f"| {askers} | {len(taken):,} | {figures} | {rate:,.0f} |", flush=True)
+                    client = "bare" if bare else "gateways'"
+                    print(f"| {client} | {askers} | {len(taken):,} | {figures} | {rate:,.0f} |", flush=True)
                 await asyncio.to_thread(booted, url, token, subjects)
 
 

@@ -7,7 +7,6 @@ CPU time is each process's, from /proc. Milliseconds and microseconds; nothing i
 """
 
 import argparse
-import asyncio
 import json
 import os
 import statistics
@@ -18,7 +17,6 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import asyncpg
-import httptools
 import msgspec
 import uvloop
 
@@ -35,6 +33,7 @@ from foundation.mute import Secret
 from foundation.postgres import connect
 from foundation.settings import read_keyring
 from foundation.words import RECORDS, ActorId, CellId, Epoch, RulesDigest, SubjectId, Verb
+from load_tests.bench.bare import Connection, connected
 from load_tests.bench.edge import cpu_s
 
 CELL = CellId("eu-de")
@@ -50,38 +49,6 @@ Once = Callable[[], Awaitable[int]]
 PLAIN = """
 SELECT subject_id, id, title, body, rank, starred, tags, extra, created_at FROM product.notes WHERE subject_id = $1 AND id = $2
 """
-
-
-class Connection(asyncio.Protocol):
-    """One keep-alive connection for one request at a time."""
-
-    def __init__(self) -> None:
-        self._answered: asyncio.Future[int] | None = None
-        self._bytes = 0
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport
-        self._parser = httptools.HttpResponseParser(self)
-
-    def data_received(self, data: bytes) -> None:
-        self._parser.feed_data(data)
-
-    def on_body(self, body: bytes) -> None:
-        self._bytes += len(body)
-
-    def on_message_complete(self) -> None:
-        status = self._parser.get_status_code()
-        if status != 200:
-            raise SystemExit(f"status {status}")
-        if self._answered is not None:
-            self._answered.set_result(self._bytes)
-
-    async def ask(self, request: bytes) -> int:
-        """Sends one request and waits for its whole answer; answers the body's length in bytes."""
-        self._bytes = 0
-        self._answered = asyncio.get_running_loop().create_future()
-        self._transport.write(request)  # type: ignore[attr-defined]
-        return await self._answered
 
 
 class Stack:
@@ -166,12 +133,6 @@ def direct(connection: "asyncpg.Connection[asyncpg.Record]", sql: str, *argument
         return len(await connection.fetch(sql, *arguments))
 
     return once
-
-
-async def connected(address: str) -> Connection:
-    host, _, port = address.removeprefix("http://").partition(":")
-    _, connection = await asyncio.get_running_loop().create_connection(Connection, host, int(port))
-    return connection
 
 
 def asking(connection: Connection, target: str, header: Callable[[], str]) -> Once:
