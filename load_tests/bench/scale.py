@@ -41,7 +41,7 @@ from foundation.mute import Secret
 from foundation.postgres import connect, migrate, migrations_in
 from foundation.tokens import TokenFile
 from foundation.words import LookupKey
-from load_tests.bench.bare import Connection, connected
+from load_tests.bench._bare import Connection, connected
 
 ISSUER = "urn:domicile:bench:services"
 ASKERS = (1, 4, 16)

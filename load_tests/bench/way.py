@@ -33,7 +33,7 @@ from foundation.mute import Secret
 from foundation.postgres import connect
 from foundation.settings import read_keyring
 from foundation.words import RECORDS, ActorId, CellId, Epoch, RulesDigest, SubjectId, Verb
-from load_tests.bench.bare import Connection, connected
+from load_tests.bench._bare import Connection, connected
 from load_tests.bench.edge import cpu_s
 
 CELL = CellId("eu-de")

@@ -11,7 +11,7 @@ __all__ = ["contracts"]
 
 @click.group()
 def contracts() -> None:
-    """Contracts of tables: check them, write them from live tables, see what a change opens."""
+    """Check contracts, write them, see what a change opens."""
 
 
 for command in (check, generate, diff):
