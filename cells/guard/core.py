@@ -80,6 +80,12 @@ class Lease(msgspec.Struct, frozen=True, kw_only=True):
 NO_LEASE = Lease(until_s=float("-inf"))
 
 
+def wait_ms(lease_ms: int, *, late_ms: int) -> int:
+    """How long the next question for changes may wait: with what the last answer came late, a third of the lease. An answer may then be
+    late by as much before the lease runs out, and a slow cell service is asked no more often than a quick one."""
+    return max(0, lease_ms // 3 - late_ms)
+
+
 def verdict(
     decision: Decision, request: Request, *, known: Known | None, lease: Lease, now_s: float, asked: bool
 ) -> Verdict:

@@ -5,7 +5,7 @@ from collections.abc import Awaitable
 from typing import Protocol
 
 from cells.guard.client import CellSilent, ChangesPage
-from cells.guard.core import EpochBook, Known, Lease
+from cells.guard.core import EpochBook, Known, Lease, wait_ms
 from foundation import logs
 from foundation.clock import Clock
 from foundation.problems import Code, Problem
@@ -15,7 +15,7 @@ from foundation.words import SubjectId
 log = logs.get(__name__)
 
 WAIT_MS_MAX = 10_000
-"""Longest long-poll; besides, a third of the lease, so that one lost answer does not end it."""
+"""Longest long-poll."""
 PAUSE_S = 0.02
 """Least time between two questions that brought nothing: a cell service that never waits is not hammered."""
 ASKING_MAX = 256
@@ -40,6 +40,7 @@ class EpochKeeper:
         self._flight = SingleFlight()
         self._asking = 0
         self._wait_ms = 0
+        self._late_ms = 0
         self._silent: bool | None = None
 
     @property
@@ -92,7 +93,10 @@ class EpochKeeper:
         sent_s = self._clock.monotonic_s()
         page = await self._cell.changes(self._book.position, self._wait_ms)
         self._book.heard(page.changes, upto=page.next, reset=page.reset, sent_s=sent_s, lease_ms=page.lease_ms)
-        self._wait_ms = min(page.lease_ms // 3, WAIT_MS_MAX)
+        late_ms = int((self._clock.monotonic_s() - sent_s) * 1000) - self._wait_ms
+        # An answer that had something to tell did not wait: how late it was cannot be said.
+        self._late_ms = max(late_ms, self._late_ms) if page.changes else max(0, late_ms)
+        self._wait_ms = min(wait_ms(page.lease_ms, late_ms=self._late_ms), WAIT_MS_MAX)
         if self._silent is not False or page.reset:
             log.info("cell_heard", seq=page.next, reason="reset" if page.reset else "answered")
         self._silent = False

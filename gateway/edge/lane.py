@@ -6,6 +6,7 @@ from functools import partial
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from directory.placement.core import Placement
 from foundation import logs
 from foundation.hop_header import Hop, HopRefused
 from foundation.metrics import REFUSALS
@@ -128,6 +129,11 @@ class Lane:
         if gathered is None:
             gathered = await desk.gather(request)
         outcome = desk.judge(gathered, book)
+        if isinstance(outcome, Refused) and outcome.problem.code is Code.CELL_BEHIND:
+            # Only reserved when this gateway last heard of it: the directory says whether it has been confirmed since.
+            renewed = await desk.gather_anew(request, gathered)
+            if isinstance(renewed.home, Placement):
+                gathered, outcome = renewed, desk.judge(renewed, book)
         if not isinstance(outcome, Admitted):
             if isinstance(outcome, Carried):
                 await self._carry(request, outcome, body, send)

@@ -117,8 +117,8 @@ def _emptied(out: Path) -> Path:
     """The folder without the lines of an earlier run. Raises SettingsError."""
     try:
         out.mkdir(parents=True, exist_ok=True)
-        for path in out.glob("answers-*.ndjson"):
-            path.unlink()
+        for path in (*out.glob("answers-*.ndjson"), out / "processes.ndjson"):
+            path.unlink(missing_ok=True)
     except OSError as exc:
         raise SettingsError(f"{out}: {exc.strerror}") from exc
     return out.absolute()

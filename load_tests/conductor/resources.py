@@ -1,9 +1,12 @@
-"""Memory and file descriptors of a stack's processes over a run, and whether they stay flat."""
+"""Memory, file descriptors and processor time of a stack's processes over a run, and whether they stay flat."""
 
+import itertools
 import statistics
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
 import psutil
 
 from load_tests.report.findings import Grown
@@ -18,24 +21,32 @@ POINTS_MAX = 240
 
 
 class Sample(NamedTuple):
-    """Of one process with its children: memory that is its own alone (MB), open descriptors."""
+    """Of one process with its children: memory that is its own alone (MB), open descriptors, processor time (s) that those alive have used;
+    `at` in Unix seconds, how many there were, and what is resident of them (MB, what they share counted for each)."""
 
     memory_mb: float
     descriptors: int
+    cpu_s: float = 0.0
+    at: float = 0.0
+    processes: int = 1
+    resident_mb: float = 0.0
 
 
 class Resources:
-    """Samples by process name."""
+    """Samples by process name. Each is written to `file` as it is taken, so that a run that is broken off leaves them."""
 
-    def __init__(self) -> None:
+    def __init__(self, file: Path) -> None:
         self._samples: dict[str, list[Sample]] = {}
+        self._file = file
 
-    def take(self, processes: Mapping[str, Mapping[str, Any]]) -> None:
+    def take(self, processes: Mapping[str, Mapping[str, Any]], at: float) -> None:
         """One sample of each that runs."""
-        for name, one in processes.items():
-            found = _sample(one.get("pid"))
-            if found is not None:
-                self._samples.setdefault(name, []).append(found)
+        taken = {name: found for name, one in processes.items() if (found := _sample(one.get("pid"), at)) is not None}
+        for name, found in taken.items():
+            self._samples.setdefault(name, []).append(found)
+        with self._file.open("ab") as out:
+            for name, found in taken.items():
+                out.write(msgspec.json.encode({"process": name, **found._asdict()}) + b"\n")
 
     def judged(self) -> list[Grown]:
         return [one for name, samples in self._samples.items() if (one := grown(name, samples)) is not None]
@@ -60,11 +71,22 @@ def grown(name: str, samples: Sequence[Sample]) -> Grown | None:
         memory_end_mb=round(memory[1], 2),
         descriptors_start=held[0],
         descriptors_end=held[1],
+        cpu_share=_cpu_share(warm),
         flat=memory_flat and descriptors_flat,
     )
 
 
-def _sample(pid: int | None) -> Sample | None:
+def _cpu_share(samples: Sequence[Sample]) -> float:
+    """Share of one core: the median over neighbours, since a session that ends takes its time with it."""
+    shares = [
+        max(0.0, after.cpu_s - before.cpu_s) / (after.at - before.at)
+        for before, after in itertools.pairwise(samples)
+        if after.at > before.at
+    ]
+    return round(statistics.median(shares), 3) if shares else 0.0
+
+
+def _sample(pid: int | None, at: float) -> Sample | None:
     if pid is None:
         return None
     try:
@@ -72,11 +94,14 @@ def _sample(pid: int | None) -> Sample | None:
         tree = [root, *root.children(recursive=True)]
     except psutil.Error:
         return None
-    memory, descriptors = 0.0, 0
+    memory, resident, descriptors, cpu_s = 0.0, 0.0, 0, 0.0
     for process in tree:
         try:
-            memory += process.memory_full_info().uss / 1e6
+            times = process.cpu_times()
+            held = process.memory_full_info()
+            memory, resident = memory + held.uss / 1e6, resident + held.rss / 1e6
             descriptors += process.num_fds()
+            cpu_s += times.user + times.system
         except psutil.Error:
             continue  # a database session that has just ended
-    return Sample(memory, descriptors)
+    return Sample(memory, descriptors, round(cpu_s, 2), round(at, 2), len(tree), round(resident, 2))

@@ -80,7 +80,7 @@ class Run:
             fence=None if reader is None else look,
         )
         self.progress = Progress(options.out)
-        self.resources = Resources()
+        self.resources = Resources(options.out / "processes.ndjson")
 
     async def play(self, show: Callable[[str], None]) -> Findings:
         """Raises SettingsError where nothing could be played."""
@@ -142,7 +142,7 @@ class Run:
             return
         while True:
             processes = (await self.processes.document())["processes"]
-            await asyncio.to_thread(self.resources.take, processes)
+            await asyncio.to_thread(self.resources.take, processes, self.clock.unix_s())
             await asyncio.sleep(self._sample_s)
 
     @property

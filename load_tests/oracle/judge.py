@@ -80,8 +80,7 @@ class Judge:
         if not fine:
             code = line.code or str(line.status)
             held = self._errors.setdefault((code, reason), Errors(code=code, status=line.status, excused_by=reason))
-            held.count += 1
-            held.actions[line.action] = held.actions.get(line.action, 0) + 1
+            held.add(line.action, line.detail)
 
     def _excusable(self, violation: Violation, line: Answered) -> bool:
         kinds = _EXCUSABLE.get(violation.kind, ())

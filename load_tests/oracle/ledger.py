@@ -47,6 +47,7 @@ class Answered(msgspec.Struct, frozen=True, kw_only=True, tag="answer", omit_def
     status: int
     subject: str | None = None
     code: str | None = None
+    detail: str | None = None
     cell: str | None = None
     epoch: int | None = None
     verdict: str | None = None

@@ -8,6 +8,8 @@ from load_tests.faults.window import Window
 from load_tests.oracle.violations import PROMISES, Violation
 from load_tests.report.histogram import Histogram
 
+DETAILS_MAX = 8
+
 
 class Latency(msgspec.Struct, frozen=True, kw_only=True):
     """Milliseconds."""
@@ -45,6 +47,14 @@ class Errors(msgspec.Struct, kw_only=True):
     excused_by: str | None
     count: int = 0
     actions: dict[str, int] = {}
+    details: dict[str, int] = {}
+    """How often which words of the refusals came, `DETAILS_MAX` different ones at most."""
+
+    def add(self, action: str, detail: str | None) -> None:
+        self.count += 1
+        self.actions[action] = self.actions.get(action, 0) + 1
+        if detail is not None and (detail in self.details or len(self.details) < DETAILS_MAX):
+            self.details[detail] = self.details.get(detail, 0) + 1
 
 
 class Grown(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,6 +65,8 @@ class Grown(msgspec.Struct, frozen=True, kw_only=True):
     memory_end_mb: float
     descriptors_start: int
     descriptors_end: int
+    cpu_share: float = 0.0
+    """Of one core, in the median."""
     flat: bool
 
 

@@ -4,7 +4,7 @@ import datetime
 from collections.abc import Iterable, Sequence
 from html import escape
 
-from load_tests.report.findings import Findings, Latency, promise
+from load_tests.report.findings import Errors, Findings, Latency, promise
 from load_tests.report.plots import Band, Series, lines, stacked
 
 WORDS_MAX = 20
@@ -150,10 +150,17 @@ def _latency(title: str, rows: Sequence[Latency]) -> str:
 def _errors(findings: Findings) -> str:
     rows = [
         (one.code, one.status or "none", one.count, one.excused_by or "nothing explains it",
-         ", ".join(f"{name} {count}" for name, count in sorted(one.actions.items())))
+         ", ".join(f"{name} {count}" for name, count in sorted(one.actions.items())), _said(one))
         for one in findings.errors
     ]  # fmt: skip
-    return _table("Refusals and broken connections, by code", ("code", "status", "#count", "while", "actions"), rows)
+    return _table(
+        "Refusals and broken connections, by code", ("code", "status", "#count", "while", "actions", "said"), rows
+    )
+
+
+def _said(errors: Errors) -> str:
+    """The words of the refusals, the most frequent first."""
+    return "; ".join(words for words, _ in sorted(errors.details.items(), key=lambda one: -one[1]))
 
 
 def _faults(findings: Findings) -> str:
@@ -178,10 +185,10 @@ def _people(findings: Findings) -> str:
 def _processes(findings: Findings) -> str:
     rows = [
         (one.process, one.memory_start_mb, one.memory_end_mb, one.descriptors_start, one.descriptors_end,
-         "flat" if one.flat else "NOT FLAT")
+         100 * one.cpu_share, "flat" if one.flat else "NOT FLAT")
         for one in findings.processes
     ]  # fmt: skip
-    columns = ("process", "#MB after warm-up", "#MB at the end", "#descriptors", "#at the end", "")
+    columns = ("process", "#MB after warm-up", "#MB at the end", "#descriptors", "#at the end", "#% of a core", "")
     return _memory(findings) + _table("Memory and file descriptors", columns, rows)
 
 

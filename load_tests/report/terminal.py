@@ -30,6 +30,8 @@ def _figures(findings: Findings) -> list[str]:
     for error in findings.errors:
         put_down = f"while {error.excused_by}" if error.excused_by else "UNEXPLAINED"
         lines.append(f"refused {error.count:6d} x {error.status} {error.code} ({put_down})")
+        if not error.excused_by:
+            lines += [f"        {count:6d} x {words}" for words, count in error.details.items()]
     return lines
 
 

@@ -33,7 +33,7 @@ _TURNED_AWAY: tuple[Way, ...] = ("home", "refuse")
 
 
 def travel_head(me: Person, now: float) -> Play:
-    """Only the head of a write that must be turned away: the verdict may not wait for the body."""
+    """Only the head of a write that must be turned away: the verdict may not wait for the body, and nobody may ask for the body first."""
     to = me.elsewhere()
     if to is None or me.world.ways.get(f"{me.jurisdiction}->{to}") not in _TURNED_AWAY:
         return
@@ -41,7 +41,9 @@ def travel_head(me: Person, now: float) -> Play:
     ask = Ask(method="POST", url=f"{me.gateway(to)}/orders", token=held, head_only=True)
     answer = yield ask
     found = answers.travelled(me, answer, to, epoch_before=me.epoch)
-    if answer.status == 0 and answer.whole:
+    if answer.body_asked:
+        found += broken(Kind.BODY_BEFORE_VERDICT, f"{me.jurisdiction}->{to}: the body was asked for before the verdict")
+    elif answer.status == 0 and answer.whole:
         found += broken(Kind.BODY_BEFORE_VERDICT, f"{me.jurisdiction}->{to}: no verdict while the body was held back")
     me.answered("travel_head", ask, answer, violations=found, expected=answers.way(answer) in _TURNED_AWAY)
 

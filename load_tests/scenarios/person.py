@@ -103,7 +103,7 @@ class Person:
                 {
                     "type": "answer", "at": answer.at, "ms": answer.ms, "action": action, "country": self.country,
                     "asked": self._region_of(ask.url), "home": self.region, "status": answer.status,
-                    "subject": self.subject or None, "code": answer.code, "cell": answer.cell, "epoch": answer.epoch,
+                    "subject": self.subject or None, "code": answer.code, "detail": answer.detail, "cell": answer.cell, "epoch": answer.epoch,
                     "verdict": answer.verdict, "trace": trace_id(ask), "write": write, "outcome": outcome,
                     "expected": expected, "fenced": fenced, "violations": violations,
                 },

@@ -5,6 +5,8 @@ from typing import Any
 
 import msgspec
 
+DETAIL_CHARS_MAX = 160
+
 
 class Ask(msgspec.Struct, frozen=True, kw_only=True):
     """One request. The driver answers with an `Answer`."""
@@ -18,7 +20,8 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     json: Any = None
     address: str | None = None
     head_only: bool = False
-    """Only the head is sent, announcing a body that never comes: a verdict must fall all the same."""
+    """Only the head is sent, announcing a body that comes when it is asked for (`Expect: 100-continue`), which here is never: a verdict
+    must fall all the same."""
     quiet: bool = False
     """No part of the load: a token is fetched."""
 
@@ -48,6 +51,8 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     headers: dict[str, str] = {}
     body: bytes = b""
     whole: bool = True
+    body_asked: bool = False
+    """Of `head_only`: the body was asked for (100 Continue) before there was a verdict."""
 
     def json(self) -> Any:
         try:
@@ -68,6 +73,13 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
             return None
         document = self.json()
         return str(document["code"]) if isinstance(document, dict) and "code" in document else None
+
+    @property
+    def detail(self) -> str | None:
+        """What a refusal says of itself, cut short."""
+        document = self.json() if self.status >= 400 else None
+        said = document.get("detail") if isinstance(document, dict) else None
+        return said[:DETAIL_CHARS_MAX] if isinstance(said, str) else None
 
     @property
     def cell(self) -> str | None:

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import msgspec
 import pytest
 from starlette.types import Receive, Scope, Send
 
 from directory.feed.client import FeedFollower
+from directory.placement.core import State
 from directory.rules.client import HeldRules, RulesFollower
 from foundation.blinding import Blinder, BlindingKey
 from foundation.clock import ManualClock
@@ -116,6 +118,24 @@ async def test_a_cell_that_was_behind_when_the_epoch_changed_is_waited_for(folde
         async with HttpClient(base_url=stand.url) as http:
             response = await http.post("/orders/1", headers=stand.bearer("ann"), content=b"once")
             assert (response.status_code, response.text) == (200, "served")
+
+
+async def test_a_home_that_was_reserved_when_last_heard_of_is_served_once_it_is_confirmed(folder: Path) -> None:
+    async with serving(Guarded(epoch=7)) as port, edge(folder, port) as stand:
+        reserved = placement(epoch=7, state=State.RESERVED)
+        stand.settle("ann", reserved)
+        key = stand.blinder.login(stand.people.issuer, "ann")[0]
+        async with HttpClient(base_url=stand.url) as http:
+            early = await http.get("/orders/1", headers=stand.bearer("ann"))
+            assert (early.status_code, early.json()["code"]) == (503, "cell_behind")
+            stand.homes.truth[key] = msgspec.structs.replace(reserved, state=State.ACTIVE)
+            stand.homes.dark = True
+            dark = await http.get("/orders/1", headers=stand.bearer("ann"))
+            assert (dark.status_code, dark.json()["code"]) == (503, "cell_behind")
+            stand.homes.dark = False
+            confirmed = await http.get("/orders/1", headers=stand.bearer("ann"))
+            assert (confirmed.status_code, confirmed.text) == (200, "served")
+        assert stand.homes.refreshed == 3
 
 
 async def test_a_cell_that_stays_behind_is_a_503_after_a_bounded_number_of_tries(folder: Path) -> None:

@@ -12,6 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from cells.guard.client import ChangesPage
 from cells.guard.middleware import Guard, decided
 from cells.guard.worker import EpochKeeper
 from directory.placement.core import State
@@ -236,6 +237,34 @@ async def test_a_restarted_cell_makes_the_guard_forget(setup: Setup) -> None:
         setup.cell.put(ANNA, 8)
         await setup.heard()
         assert code(await http.get("/orders", headers=setup.header())) == "stale_epoch"
+
+
+class LateCell(FakeCell):
+    """Answers about changes come `late_s` after they could. Time passes in questions only, and the lease must hold until each answer."""
+
+    def __init__(self, clock: ManualClock, late_s: float) -> None:
+        super().__init__(now=clock.unix_s)
+        self.clock = clock
+        self.late_s = late_s
+        self.keeper = EpochKeeper(self, clock)
+        self.lapsed = 0
+
+    async def changes(self, after: int, wait_ms: int) -> ChangesPage:
+        self.polled += 1
+        self.clock.advance(wait_ms / 1000 + self.late_s)
+        self.lapsed += self.keeper.ready() is not None
+        return self.page(after)
+
+
+@pytest.mark.parametrize("late_s", [0.0, 0.8, 1.6])
+async def test_the_lease_holds_while_every_answer_is_late(late_s: float) -> None:
+    cell = LateCell(ManualClock(), late_s)
+    await cell.keeper._poll()
+    assert cell.lapsed == 1  # before the first answer there is none
+    for _ in range(10):
+        await cell.keeper._poll()
+    assert cell.lapsed == 1
+    assert cell.clock.monotonic_s() > 10 * 5 / 3 - 0.1  # and it was asked no more often
 
 
 async def test_a_silent_cell_refuses_who_is_met_for_the_first_time(setup: Setup) -> None:
