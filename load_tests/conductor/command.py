@@ -10,85 +10,85 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import click
-import msgspec
 
 from foundation.settings import SettingsError
+from load_tests import plan
+from load_tests.conductor import conducted
+from load_tests.conductor.elsewhere import PATH, judge, work
+from load_tests.conductor.ending import ended, told
 from load_tests.conductor.run import Options, opened_run
-from load_tests.report import page, terminal
+from load_tests.conductor.swarm import address
+from load_tests.oracle import ledger
 from load_tests.report.findings import Findings
 from load_tests.scenarios import shape
 from load_tests.scenarios.actions import ACTIONS
 
-CLEAN, BROKEN, NOT_RUN = 0, 1, 2
 STACK_S_MAX = 240.0
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--scenario", default="short", show_default=True, help="A scenario by name, or its file.")
-@click.option(
-    "--stack", type=click.Path(path_type=Path), help="A deployment's stack.json. Default: starts a stack of its own."
-)
+@click.option("--list", "listed", is_flag=True, help="List the scenarios and end.")
+@click.option("--stack", type=PATH, help="A deployment's stack.json. Default: starts a stack of its own.")
+@click.option("--dsns", type=PATH, help="JSON of the shards' DSNs, for the sweep of another deployment.")
+@click.option("--directory-token", type=PATH, help="The operator's service token of another deployment.")
 @click.option("--seconds", type=click.IntRange(5), help="Instead of the scenario's.")
 @click.option("--users", type=click.IntRange(1), help="Instead of the scenario's.")
-@click.option(
-    "--out", type=click.Path(path_type=Path), default=Path("load"), show_default=True, help="Folder for the findings."
-)
-@click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Locust processes.")
+@click.option("--rate", type=click.FloatRange(0, 10_000), default=0.0, help="Open loop: arrivals a second, not locust.")
+@click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Locust processes here.")
+@click.option("--listen", metavar="HOST:PORT", help="Take `domicile load work` of other machines there.")
 @click.option(
     "--web", "web_port", type=click.IntRange(1, 65535), help="Show locust's own pages on this port meanwhile."
 )
-@click.option(
-    "--rate", type=click.FloatRange(0, 10_000), default=0.0, help="Open loop: arrivals a second, without locust."
-)
-@click.option(
-    "--dsns", type=click.Path(path_type=Path), help="JSON of the shards' DSNs, for the sweep of another deployment."
-)
-@click.option(
-    "--directory-token", type=click.Path(path_type=Path), help="The operator's service token of another deployment."
-)
-@click.option("--list", "listed", is_flag=True, help="List the scenarios and end.")
+@click.option("--out", type=PATH, default=Path("load"), show_default=True, help="Folder for the findings.")
+@click.pass_context
 def run(
+    context: click.Context,
+    *,
     scenario: str,
+    listed: bool,
     stack: Path | None,
-    seconds: int | None,
-    users: int | None,
-    out: Path,
-    workers: int,
-    web_port: int | None,
-    rate: float,
     dsns: Path | None,
     directory_token: Path | None,
-    listed: bool,
+    seconds: int | None,
+    users: int | None,
+    rate: float,
+    workers: int,
+    listen: str | None,
+    web_port: int | None,
+    out: Path,
 ) -> None:
-    """Put load on a deployment, break things meanwhile, and prove that no promise was broken."""
+    """Put load on a deployment, break things meanwhile, and prove that no promise was broken.
+
+    Exit status: 0 every promise was kept, 1 one was broken, 2 it could not be run as asked.
+    """
+    if context.invoked_subcommand is not None:
+        return
     if listed:
         for name in shape.known():
             click.echo(f"{name:10} {shape.read(name, frozenset(ACTIONS)).about}")
         return
-    try:
+    with told():
         chosen = shape.resized(shape.read(scenario, frozenset(ACTIONS)), seconds=seconds, users=users)
+        listens = None if listen is None else address(listen)
         with _stack(stack) as file:
             options = Options(
                 scenario=chosen,
                 stack=file,
                 out=_emptied(out),
                 workers=workers,
+                listen=listens,
                 web_port=web_port,
                 rate=rate,
                 dsns=dsns,
                 directory_token=directory_token,
             )
             findings = asyncio.run(_played(options))
-    except SettingsError as exc:
-        click.echo(f"domicile load: {exc}", err=True)
-        sys.exit(NOT_RUN)
-    except BaseExceptionGroup as exc:
-        click.echo(f"domicile load: {_first(exc)}", err=True)
-        sys.exit(NOT_RUN)
-    write(findings, out)
-    click.echo(terminal.summary(findings))
-    click.echo(f"{out / 'load.html'}  {out / 'load.json'}")
-    sys.exit(BROKEN if not findings.held else NOT_RUN if findings.faults_failed else CLEAN)
+    ended(findings, out)
+
+
+run.add_command(judge)
+run.add_command(work)
 
 
 async def _played(options: Options) -> Findings:
@@ -96,28 +96,11 @@ async def _played(options: Options) -> Findings:
         return await opened.play(lambda line: click.echo(line, err=True))
 
 
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The first settings error of a group of faults; a fault of another kind goes on."""
-    matched, rest = group.split(SettingsError)
-    if matched is None or rest is not None:
-        raise group
-    found: BaseException = matched
-    while isinstance(found, BaseExceptionGroup):
-        found = found.exceptions[0]
-    return found
-
-
-def write(findings: Findings, out: Path) -> None:
-    """`load.json` and `load.html`."""
-    (out / "load.json").write_bytes(msgspec.json.format(msgspec.json.encode(findings), indent=1))
-    (out / "load.html").write_text(page.html(findings), encoding="utf-8")
-
-
 def _emptied(out: Path) -> Path:
     """The folder without the lines of an earlier run. Raises SettingsError."""
     try:
         out.mkdir(parents=True, exist_ok=True)
-        for path in (*out.glob("answers-*.ndjson"), out / "processes.ndjson"):
+        for path in (*out.glob(ledger.PATTERN), out / conducted.FILE, out / plan.BEGUN, out / "processes.ndjson"):
             path.unlink(missing_ok=True)
     except OSError as exc:
         raise SettingsError(f"{out}: {exc.strerror}") from exc

@@ -6,8 +6,6 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
-import asyncpg
-import httpx
 import msgspec
 
 from foundation.clock import SystemClock
@@ -15,19 +13,18 @@ from foundation.mute import Secret
 from foundation.settings import SettingsError
 from foundation.words import Country, ServiceId
 from load_tests import plan, target
-from load_tests.conductor import swarm
+from load_tests.conductor import conducted, swarm
+from load_tests.conductor.conducted import Conducted
 from load_tests.conductor.progress import Progress
 from load_tests.conductor.resources import Resources
 from load_tests.faults.directory import Directory, opened
-from load_tests.faults.driver import FaultDriver, words_of
+from load_tests.faults.driver import FaultDriver
 from load_tests.faults.processes import Processes
 from load_tests.oracle import ledger
-from load_tests.oracle.judge import Judge
 from load_tests.oracle.ledger import SignedUp
 from load_tests.report.findings import Findings
 from load_tests.scenarios.shape import Scenario
-from load_tests.sweep.found import Found
-from load_tests.sweep.reading import FenceReader, everything
+from load_tests.sweep.reading import FenceReader, swept
 from load_tests.target import Target
 from routing_rules.facts import PlaceFacts, SubjectFacts
 from routing_rules.place import place
@@ -35,9 +32,8 @@ from routing_rules.rules import load
 from routing_rules.verdicts import Allowed
 
 START_S_MAX = 30.0
+POLL_S = 0.1
 SETTLE_S_MAX = 30.0
-SWEEP_TRIES = 10
-SWEEP_PAUSE_S = 2.0
 TICK_S = 1.0
 SAMPLES = 240
 
@@ -49,6 +45,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     stack: Path
     out: Path
     workers: int = 1
+    listen: tuple[str, int] | None = None
     web_port: int | None = None
     rate: float = 0.0
     dsns: Path | None = None
@@ -90,10 +87,10 @@ class Run:
             plan.Plan(scenario=options.scenario, target=self.stack, out=str(options.out), rate=options.rate), path
         )
         allowed = await self._allowed()
-        closed = swarm.command(workers=options.workers, web_port=options.web_port)
+        closed = swarm.command(workers=options.workers, web_port=options.web_port, listen=options.listen)
         words = swarm.open_loop() if options.rate else closed
         async with swarm.running(words, path, options.out / "locust.log") as locust:
-            began = await self._first_answer(locust)
+            began = await self._settled(locust)
             async with asyncio.TaskGroup() as group:
                 watching = group.create_task(self._watch(began, show))
                 sampling = group.create_task(self._sample())
@@ -106,16 +103,22 @@ class Run:
             await self.processes.ready(SETTLE_S_MAX)
         return await self._judged(allowed, began, ended)
 
-    async def _first_answer(self, locust: asyncio.subprocess.Process) -> float:
-        """When the load began. Raises SettingsError where locust ends before."""
-        for _ in range(int(START_S_MAX / 0.1)):
+    async def _settled(self, locust: asyncio.subprocess.Process) -> float:
+        """When the scenario's clock started: the first people have homes, or they had time enough. Raises SettingsError where locust ends
+        before, or nothing is answered."""
+        scenario = self.options.scenario
+        first = scenario.users if self.options.rate else scenario.users_at(0) or 1
+        for _ in range(int(START_S_MAX / POLL_S)):
             if locust.returncode is not None:
                 raise SettingsError(f"locust ended at once; see {self.options.out / 'locust.log'}")
             self.progress.read()
-            if self.progress.answers:
-                return self.clock.unix_s()
-            await asyncio.sleep(0.1)
-        raise SettingsError(f"nothing was answered in {START_S_MAX:.0f} s; see {self.options.out / 'locust.log'}")
+            if len(self.progress.people) >= first:
+                break
+            await asyncio.sleep(POLL_S)
+        if not self.progress.answers:
+            raise SettingsError(f"nothing was answered in {START_S_MAX:.0f} s; see {self.options.out / 'locust.log'}")
+        (self.options.out / plan.BEGUN).touch()
+        return self.clock.unix_s()
 
     async def _until_over(self, locust: asyncio.subprocess.Process) -> None:
         try:
@@ -164,31 +167,24 @@ class Run:
         return found
 
     async def _judged(self, allowed: dict[str, frozenset[str]], began: float, ended: float) -> Findings:
-        judge = Judge(self.faults.windows, self.faults.cuts, allowed)
-        for line in ledger.lines(self.options.out):
-            judge.take(line)
-        findings = judge.findings(await self._swept())
-        findings.scenario, findings.about = self.options.scenario.name, self.options.scenario.about
-        findings.began, findings.ended = began, ended
-        if self.options.rate:
-            findings.open_loop = judge.open_loop()
-        findings.processes, findings.memory = self.resources.judged(), self.resources.memory()
-        findings.memory_step_s = self._sample_s
-        findings.faults_failed, findings.cuts = self.faults.failed, len(self.faults.cuts)
-        return findings
-
-    async def _swept(self) -> Found | None:
-        """None where databases or directory are not this operator's to ask. Tried again while something comes back."""
-        if self.dsns is None or self.directory is None:
-            return None
-        for tries in range(SWEEP_TRIES):
-            try:
-                return await everything(self.stack, self.dsns, self.directory)
-            except (OSError, asyncpg.PostgresError, httpx.HTTPError) as exc:
-                if tries == SWEEP_TRIES - 1:
-                    raise SettingsError(f"the sweep cannot read everything: {words_of(exc)}") from exc
-                await asyncio.sleep(SWEEP_PAUSE_S)
-        return None
+        scenario = self.options.scenario
+        known = Conducted(
+            scenario=scenario.name,
+            about=scenario.about,
+            began=began,
+            ended=ended,
+            rate=self.options.rate,
+            allowed=allowed,
+            windows=tuple(self.faults.windows),
+            cuts=tuple(self.faults.cuts),
+            faults_failed=tuple(self.faults.failed),
+            processes=tuple(self.resources.judged()),
+            memory=self.resources.memory(),
+            memory_step_s=self._sample_s,
+        )
+        conducted.write(known, self.options.out)
+        found = await swept(self.stack, self.dsns, self.directory)
+        return conducted.judged(known, ledger.lines(self.options.out), found)
 
 
 @asynccontextmanager

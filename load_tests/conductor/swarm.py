@@ -9,27 +9,47 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from foundation.settings import SettingsError
 from load_tests import plan
 
 LOCUSTFILE = Path(__file__).parent.parent / "swarm" / "locustfile.py"
 STOP_S = 25
 """How long users may finish what they do when the time is over: a little more than the longest answer."""
+_EVERYWHERE = ("0.0.0.0", "*")
 END_S_MAX = STOP_S + 30.0
 
 
-def command(*, workers: int, web_port: int | None) -> list[str]:
-    """Locust's command line."""
-    words = [sys.executable, "-P", "-m", "locust", "-f", str(LOCUSTFILE), "--stop-timeout", str(STOP_S)]
-    words += ["--exit-code-on-error", "0", "--loglevel", "WARNING", "--skip-log-setup"]
+def command(*, workers: int, web_port: int | None, listen: tuple[str, int] | None = None) -> list[str]:
+    """Locust's command line. `listen`: where workers of other machines may join."""
+    words = _locust()
     if web_port is None:
         words += ["--headless", "--only-summary"]
     else:
         words += ["--autostart", "--autoquit", "3", "--web-host", "127.0.0.1", "--web-port", str(web_port)]
-    if workers > 1:
-        port = str(_free_port())
-        words += ["--processes", str(workers), "--master-bind-host", "127.0.0.1"]
-        words += ["--master-bind-port", port, "--master-port", port]
+    if workers > 1 or listen is not None:
+        host, number = listen or ("127.0.0.1", _free_port())
+        words += ["--processes", str(workers), "--master-bind-host", host, "--master-bind-port", str(number)]
+        words += ["--master-host", "127.0.0.1" if host in _EVERYWHERE else host, "--master-port", str(number)]
     return words
+
+
+def joining(host: str, port: int, *, workers: int) -> list[str]:
+    """The command line of workers that join a run of another machine."""
+    joined = ["--worker", "--master-host", host, "--master-port", str(port)]
+    return [*_locust(), *joined, *(["--processes", str(workers)] if workers > 1 else [])]
+
+
+def _locust() -> list[str]:
+    words = [sys.executable, "-P", "-m", "locust", "-f", str(LOCUSTFILE), "--stop-timeout", str(STOP_S)]
+    return [*words, "--exit-code-on-error", "0", "--loglevel", "WARNING", "--skip-log-setup"]
+
+
+def address(text: str) -> tuple[str, int]:
+    """`HOST:PORT`. Raises SettingsError."""
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdigit() or not 0 < int(port) < 65_536:
+        raise SettingsError(f"{text!r} is no HOST:PORT")
+    return host, int(port)
 
 
 def _free_port() -> int:

@@ -33,12 +33,14 @@ _TURNED_AWAY: tuple[Way, ...] = ("home", "refuse")
 
 
 def travel_head(me: Person, now: float) -> Play:
-    """Only the head of a write that must be turned away: the verdict may not wait for the body, and nobody may ask for the body first."""
+    """Only the head of a write that must be turned away: the verdict may not wait for the body, nor the body be asked for before it."""
     to = me.elsewhere()
     if to is None or me.world.ways.get(f"{me.jurisdiction}->{to}") not in _TURNED_AWAY:
         return
     held = yield from token(me, now)
-    ask = Ask(method="POST", url=f"{me.gateway(to)}/orders", token=held, head_only=True)
+    offered = {"expect": "100-continue"} if me.chance.random() < 0.5 else {}
+    url, wait_s = f"{me.gateway(to)}/orders", me.world.verdict_s
+    ask = Ask(method="POST", url=url, token=held, headers=offered, head_only=True, wait_s=wait_s)
     answer = yield ask
     found = answers.travelled(me, answer, to, epoch_before=me.epoch)
     if answer.body_asked:

@@ -28,6 +28,7 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
     """Folder of the acting service's token."""
     countries: tuple[str, ...] = ()
     nowhere: str | None = None
+    verdict_s: float = 8.0
 
 
 class Written(msgspec.Struct, kw_only=True):
@@ -103,8 +104,8 @@ class Person:
                 {
                     "type": "answer", "at": answer.at, "ms": answer.ms, "action": action, "country": self.country,
                     "asked": self._region_of(ask.url), "home": self.region, "status": answer.status,
-                    "subject": self.subject or None, "code": answer.code, "detail": answer.detail, "cell": answer.cell, "epoch": answer.epoch,
-                    "verdict": answer.verdict, "trace": trace_id(ask), "write": write, "outcome": outcome,
+                    "subject": self.subject or None, "code": answer.code, "detail": answer.detail, "cell": answer.cell,
+                    "epoch": answer.epoch, "verdict": answer.verdict, "trace": trace_id(ask), "write": write, "outcome": outcome,
                     "expected": expected, "fenced": fenced, "violations": violations,
                 },
                 Answered,

@@ -75,6 +75,8 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     ways: dict[str, Way] = {}
     acting: Acting | None = None
     nowhere: str | None = None
+    verdict_s: Annotated[float, Meta(gt=0, le=60)] = 8.0
+    """How long a head whose body is held back may wait for its verdict."""
     name: str = ""
     soak: bool = False
     """Whether memory and file descriptors of the stack's processes must stay flat."""

@@ -20,8 +20,9 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     json: Any = None
     address: str | None = None
     head_only: bool = False
-    """Only the head is sent, announcing a body that comes when it is asked for (`Expect: 100-continue`), which here is never: a verdict
-    must fall all the same."""
+    """Only the head is sent, announcing a body that never comes: a verdict must fall all the same."""
+    wait_s: float = 8.0
+    """Of `head_only`: how long the verdict may take."""
     quiet: bool = False
     """No part of the load: a token is fetched."""
 
@@ -52,7 +53,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes = b""
     whole: bool = True
     body_asked: bool = False
-    """Of `head_only`: the body was asked for (100 Continue) before there was a verdict."""
+    """Of `head_only` that offered its body (`Expect: 100-continue`): it was asked for before there was a verdict."""
 
     def json(self) -> Any:
         try:

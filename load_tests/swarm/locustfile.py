@@ -18,6 +18,7 @@ from load_tests.swarm.driver import ANSWER_S_MAX, play
 _CLOCK = SystemClock()
 _PLAN = plan.of_environment()
 _SCENARIO, _WORLD = _PLAN.scenario, _PLAN.world()
+_BEGUN = Path(_PLAN.out) / plan.BEGUN
 _LEDGER = Writer(Path(_PLAN.out))
 _NAMES = [name for name, weight in _SCENARIO.mix.items() if weight]
 _WEIGHTS = [_SCENARIO.mix[name] for name in _NAMES]
@@ -56,13 +57,14 @@ class Resident(FastHttpUser):
 
 
 class Shape(LoadTestShape):
-    """The scenario's number of users by time."""
+    """The scenario's number of users by time, which starts when the first people have their homes."""
 
     use_common_options = False
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.started_s = _CLOCK.monotonic_s()
+        self.begun = False
 
     def reset_time(self) -> None:
         """Called when a run begins, also anew from locust's pages."""
@@ -70,6 +72,9 @@ class Shape(LoadTestShape):
         self.started_s = _CLOCK.monotonic_s()
 
     def tick(self) -> Any:
+        if not self.begun:
+            self.started_s = _CLOCK.monotonic_s()
+            self.begun = _BEGUN.exists()
         users = _SCENARIO.users_at(_CLOCK.monotonic_s() - self.started_s)
         return None if users is None else (users, max(10, users))
 

@@ -1,16 +1,21 @@
 """Everything that a sweep compares, read from each shard as its owner and from the directory."""
 
+import asyncio
 import datetime
 
 import asyncpg
+import httpx
 
 from foundation.mute import Secret
 from foundation.postgres import connect
+from foundation.settings import SettingsError
 from load_tests.faults.directory import Directory
 from load_tests.faults.window import CUT_LOOKS_BACK_S
 from load_tests.sweep.found import Crossing, Fence, Found, Placed, Row
 from load_tests.target import Target
 
+TRIES = 10
+PAUSE_S = 2.0
 # Orders and notes on a shard, with their subjects.
 ORDERS = "SELECT subject_id::text AS subject, id::text AS id FROM product.orders"
 NOTES = "SELECT subject_id::text AS subject, id::text AS id FROM product.notes"
@@ -55,6 +60,20 @@ async def _shard(connection: "asyncpg.Connection[asyncpg.Record]", cell: str, sh
         Crossing(row["subject"], row["trace"], row["ground"], row["from_region"], row["verb"], cell, shard)
         for row in crossings
     ]
+
+
+async def swept(target: Target, dsns: dict[str, Secret[str]] | None, directory: Directory | None) -> Found | None:
+    """None where databases or directory are not this operator's to ask. Tried again while something comes back. Raises SettingsError."""
+    if dsns is None or directory is None:
+        return None
+    for tries in range(TRIES):
+        try:
+            return await everything(target, dsns, directory)
+        except (OSError, asyncpg.PostgresError, httpx.HTTPError) as exc:
+            if tries == TRIES - 1:
+                raise SettingsError(f"the sweep cannot read everything: {str(exc) or type(exc).__name__}") from exc
+            await asyncio.sleep(PAUSE_S)
+    return None
 
 
 class FenceReader:

@@ -6,30 +6,55 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
 from deploy.local import control
 from deploy.local.layout import matching
+from load_tests.oracle import ledger
+from load_tests.oracle.ledger import SignedUp
 from tests.plants.entry import PLANTS
 from tests.stands.stack import Run
 
 FOLDER = Path(__file__).parent.parent / "plants"
-PLACES = {
-    "ignores_the_epoch": ("cell-eu-de", "orders-eu-de"),
-    "falls_back_to_a_default_cell": ("directory", "gateway-*"),
-    "drops_an_acknowledged_write": ("orders-*",),
-    "forwards_a_body_before_deciding": ("gateway-*",),
+
+
+class Plant(NamedTuple):
+    """The processes that a mistake sits in, the promise whose breaking must be named, and what its words must hold; `homes`: the regions
+    of the people whom it may concern."""
+
+    places: tuple[str, ...]
+    found: str
+    words: str = ""
+    homes: frozenset[str] = frozenset()
+
+
+PLANTED = {
+    "ignores_the_epoch": Plant(("cell-eu-de", "orders-eu-de"), "late_write", homes=frozenset({"eu"})),
+    "falls_back_to_a_default_cell": Plant(("directory", "gateway-*"), "placed_without_ground", "BR"),
+    "drops_an_acknowledged_write": Plant(
+        ("orders-us-va", "orders-in-mum"), "lost_write", homes=frozenset({"us", "in"})
+    ),
+    "forwards_a_body_before_deciding": Plant(
+        ("gateway-in",), "body_before_verdict", "eu->in: no verdict while the body was held back"
+    ),
+    "forwards_a_body_without_waiting": Plant(
+        ("gateway-eu", "gateway-us"), "body_before_verdict", ": the body was asked for before the verdict"
+    ),
 }
-"""The processes that each mistake sits in."""
-FOUND = {
-    "ignores_the_epoch": "late_write",
-    "falls_back_to_a_default_cell": "placed_without_ground",
-    "drops_an_acknowledged_write": "lost_write",
-    "forwards_a_body_before_deciding": "body_before_verdict",
-}
-"""The promise whose breaking must be named."""
+"""All at once, each in a place of its own: what one breaks cannot be what another is found by."""
+
+
+class Played(NamedTuple):
+    """Exit status and findings of a run, and the home region of each of its people."""
+
+    status: int
+    findings: dict[str, Any]
+    homes: dict[str, str]
+
+    def words(self, kind: str) -> list[str]:
+        return [one["words"] for one in self.findings["violations"] if one["kind"] == kind]
 
 
 @pytest.fixture(scope="module")
@@ -39,8 +64,32 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
         yield run.start().ready()
 
 
-def load(run: Run, out: Path) -> tuple[int, dict[str, Any]]:
-    """Exit status and findings of one run."""
+@pytest.fixture(scope="module")
+def right(running: Run, tmp_path_factory: pytest.TempPathFactory) -> Played:
+    """A run over the stack as it is."""
+    return played(running, tmp_path_factory.mktemp("right"))
+
+
+@pytest.fixture(scope="module")
+def wrong(running: Run, right: Played, tmp_path_factory: pytest.TempPathFactory) -> Played:
+    """The same over the same stack with every mistake planted."""
+    plant(running)
+    return played(running, tmp_path_factory.mktemp("wrong"))
+
+
+def plant(run: Run) -> None:
+    """Restarts the processes that mistakes sit in."""
+    planted: dict[str, list[str]] = {}
+    for mistake, one in PLANTED.items():
+        for name in (name for pattern in one.places for name in matching(pattern)):
+            planted.setdefault(name, []).append(mistake)
+    (run.paths.state / "plants.json").write_text(json.dumps(planted), encoding="ascii")
+    with ThreadPoolExecutor(len(planted)) as together:
+        for op in ("stop", "start"):
+            list(together.map(lambda name, op=op: control.ask(run.paths, op, name), sorted(planted)))  # type: ignore[misc]
+
+
+def played(run: Run, out: Path) -> Played:
     words = ["--scenario", str(FOLDER / "planted.toml"), "--stack", str(run.paths.stack), "--out", str(out)]
     done = subprocess.run(
         [sys.executable, "-P", "-m", "load_tests", *words],
@@ -50,17 +99,14 @@ def load(run: Run, out: Path) -> tuple[int, dict[str, Any]]:
         check=False,
     )
     assert (out / "load.html").exists(), done.stderr.decode()
-    return done.returncode, json.loads((out / "load.json").read_text())
-
-
-def kinds(findings: dict[str, Any]) -> set[str]:
-    return {one["kind"] for one in findings["violations"]}
+    homes = {line.subject: line.region for line in ledger.lines(out) if isinstance(line, SignedUp)}
+    return Played(done.returncode, json.loads((out / "load.json").read_text()), homes)
 
 
 @pytest.mark.timeout(200)
-def test_a_stack_that_keeps_its_promises_passes(running: Run, tmp_path: Path) -> None:
-    status, findings = load(running, tmp_path)
-    assert (status, findings["violations"]) == (0, [])
+def test_a_stack_that_keeps_its_promises_passes(right: Played) -> None:
+    findings = right.findings
+    assert (right.status, findings["violations"]) == (0, [])
     assert findings["swept"]
     assert findings["cuts"] > 0
     assert findings["writes"]["acknowledged"] > 0
@@ -68,20 +114,12 @@ def test_a_stack_that_keeps_its_promises_passes(running: Run, tmp_path: Path) ->
 
 
 @pytest.mark.timeout(200)
-@pytest.mark.parametrize("plant", PLANTS)
-def test_a_planted_mistake_fails_the_run_by_its_name(running: Run, tmp_path: Path, plant: str) -> None:
-    planted(running, plant)
-    status, findings = load(running, tmp_path)
-    assert status == 1
-    assert FOUND[plant] in kinds(findings)
-
-
-def planted(run: Run, plant: str) -> None:
-    """Restarts the processes that the mistake sits in, and those of the one before it, which are right again."""
-    mark = run.paths.state / "plant"
-    before = PLACES[mark.read_text(encoding="ascii")] if mark.exists() else ()
-    mark.write_text(plant, encoding="ascii")
-    names = sorted({name for pattern in (*before, *PLACES[plant]) for name in matching(pattern)})
-    with ThreadPoolExecutor(len(names)) as together:
-        for op in ("stop", "start"):
-            list(together.map(lambda name, op=op: control.ask(run.paths, op, name), names))  # type: ignore[misc]
+@pytest.mark.parametrize("mistake", PLANTS)
+def test_a_planted_mistake_fails_the_run_by_its_name(wrong: Played, mistake: str) -> None:
+    planted = PLANTED[mistake]
+    assert wrong.status == 1
+    found = [words for words in wrong.words(planted.found) if planted.words in words]
+    assert found
+    if planted.homes:
+        concerned = {wrong.homes[subject] for words in found for subject in wrong.homes if subject in words}
+        assert concerned <= planted.homes

@@ -1,6 +1,7 @@
-"""`python -P entry.py MODULE --settings FILE`: runs a module of the product with the mistake that the file `plant` of its stack's folder
-names, or as it is where there is none."""
+"""`python -P entry.py MODULE --settings FILE`: runs a module of the product with the mistakes that `plants.json` of its stack's folder
+names for this process, or as it is where there are none."""
 
+import json
 import runpy
 import sys
 from collections.abc import Callable
@@ -96,6 +97,39 @@ def forwards_a_body_before_deciding() -> None:
     Lane._turn_away = turn_away
 
 
+def forwards_a_body_without_waiting() -> None:
+    """The body of a write is sent to another region as it comes, beside the verdict, which falls as it should."""
+    import asyncio
+    from urllib.parse import urlsplit
+
+    from gateway.edge.body import Body
+    from gateway.edge.lane import Lane
+
+    careful = Lane._decided
+    running: set[Any] = set()
+
+    async def send_on(body: Body, origin: str) -> None:
+        peer: asyncio.StreamWriter | None = None
+        while not body.read and (piece := await body._next()) is not None:
+            if peer is None:
+                where = urlsplit(origin)
+                _, peer = await asyncio.open_connection(where.hostname, where.port)
+            peer.write(piece)
+        if peer is not None:
+            peer.close()
+
+    async def decided(self: Any, request: Any, body: Any, book: Any, send: Any) -> None:
+        if request.method == "POST" and body.streams:
+            away = next(one.origin for name, one in book.policy.regions.items() if name != self._desk.region)
+            task = asyncio.get_running_loop().create_task(send_on(body, away))
+            running.add(task)
+            task.add_done_callback(running.discard)
+            await asyncio.sleep(0)
+        await careful(self, request, body, book, send)
+
+    Lane._decided = decided
+
+
 PLANTS: dict[str, Callable[[], None]] = {
     one.__name__: one
     for one in (
@@ -103,15 +137,17 @@ PLANTS: dict[str, Callable[[], None]] = {
         falls_back_to_a_default_cell,
         drops_an_acknowledged_write,
         forwards_a_body_before_deciding,
+        forwards_a_body_without_waiting,
     )
 }
 
 
 def main() -> None:
     module, settings = sys.argv[1], Path(sys.argv[3])
-    plant = settings.parent.parent / "plant"
-    if plant.exists():
-        PLANTS[plant.read_text(encoding="ascii")]()
+    file = settings.parent.parent / "plants.json"
+    planted = json.loads(file.read_text(encoding="ascii")) if file.exists() else {}
+    for plant in planted.get(settings.stem, ()):
+        PLANTS[plant]()
     sys.argv = [module, *sys.argv[2:]]
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 
