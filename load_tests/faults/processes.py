@@ -2,12 +2,13 @@
 
 import asyncio
 import contextlib
-import os
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from deploy.local import control
 from deploy.local.layout import Paths, matching
@@ -47,11 +48,9 @@ class Processes:
 
     @asynccontextmanager
     async def killed(self, pattern: str) -> AsyncIterator[None]:
-        """The supervisor starts them anew; leaving waits until they run."""
+        """With all that they started, as by a power cut. The supervisor starts them anew; leaving waits until they run."""
         before = await self.pids(pattern)
-        for pid in before.values():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        _send(signal.SIGKILL, _trees(before.values()))
         try:
             yield
         finally:
@@ -67,17 +66,13 @@ class Processes:
 
     @asynccontextmanager
     async def frozen(self, pattern: str) -> AsyncIterator[None]:
-        """Held still (SIGSTOP), as a machine that is paused."""
-        pids = await self.pids(pattern)
+        """Held still (SIGSTOP) with all that they started, as a machine that is paused."""
+        held = _trees((await self.pids(pattern)).values())
         try:
-            for pid in pids.values():
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGSTOP)
+            _send(signal.SIGSTOP, held)
             yield
         finally:
-            for pid in pids.values():
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGCONT)
+            _send(signal.SIGCONT, held)
 
     async def ready(self, s_max: float = BACK_S_MAX) -> None:
         """Until every process runs. Raises TimeoutError."""
@@ -87,3 +82,19 @@ class Processes:
                 if all(one["state"] == "running" for one in held.values()):
                     return
                 await asyncio.sleep(_POLL_S)
+
+
+def _trees(pids: Iterable[int]) -> list[psutil.Process]:
+    """Parents first: whoever stands still starts nobody."""
+    found: list[psutil.Process] = []
+    for pid in pids:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            root = psutil.Process(pid)
+            found += [root, *root.children(recursive=True)]
+    return found
+
+
+def _send(number: signal.Signals, processes: Iterable[psutil.Process]) -> None:
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.send_signal(number)
