@@ -77,6 +77,8 @@ def _codes(window: Window) -> frozenset[str]:
     found = _OTHER.get(window.kind, frozenset())
     if window.kind in _DOWN:
         target = f"gateway-{window.target}" if window.kind == "late" else window.target
+        if target in EXCUSES:
+            return found | EXCUSES[target]
         for pattern, causes in EXCUSES.items():
             if fnmatch.fnmatchcase(target, pattern) or fnmatch.fnmatchcase(pattern, target):
                 found |= causes

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from load_tests.oracle.ledger import Answered, Line
 from load_tests.scenarios import actions
@@ -104,10 +105,11 @@ def test_travellers_meet_the_way_that_is_stated_with_home_or_ground(
     [
         (refusal(451, "residency_refused", ground="g"), []),
         (Answer(at=1.0, ms=8000.0, status=0, whole=True), ["body_before_verdict"]),
+        (structs.replace(refusal(451, "residency_refused", ground="g"), body_asked=True), ["body_before_verdict"]),
         (Answer(at=1.0, ms=1.0, status=0, whole=False), []),
     ],
 )
-def test_a_verdict_that_waits_for_the_body_is_found_and_a_broken_connection_is_not_one(
+def test_a_verdict_that_waits_for_the_body_or_asks_for_it_is_found_and_a_broken_connection_is_not_one(
     reply: Answer, broken: list[str]
 ) -> None:
     me, lines = person(ways={"eu->in": "refuse"})

@@ -1,13 +1,20 @@
 """`domicile load` as it is called: what it cannot run ends with status 2 and a line that says why."""
 
+import json
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
-from load_tests.conductor import swarm
+from load_tests import plan
+from load_tests.conductor import conducted, swarm
 from load_tests.conductor.command import run
+from load_tests.conductor.conducted import Conducted
+from load_tests.faults.window import Cut
+from load_tests.oracle.ledger import Answered, SignedUp, Writer
 from load_tests.scenarios import shape
+from load_tests.scenarios.actions import ACTIONS
+from load_tests.target import Target
 
 
 @pytest.mark.parametrize(
@@ -15,6 +22,10 @@ from load_tests.scenarios import shape
     [
         (["--scenario", "stady"], "did you mean steady"),
         (["--stack", "/nowhere/stack.json"], "cannot be read"),
+        (["--listen", "everywhere"], "no HOST:PORT"),
+        (["work", "--master", "10.0.0.1", "--plan", "plan.json"], "no HOST:PORT"),
+        (["work", "--master", "10.0.0.1:5557", "--plan", "/nowhere/plan.json"], "no plan of a load"),
+        (["judge", "."], "none of them"),
     ],
 )
 def test_what_cannot_be_run_ends_with_two_and_says_why(tmp_path: Path, words: list[str], why: str) -> None:
@@ -41,3 +52,69 @@ def test_locust_shows_its_pages_only_where_somebody_asked_for_them() -> None:
     assert "--headless" not in shown
     assert shown[shown.index("--web-host") + 1] == "127.0.0.1"
     assert shown[shown.index("--processes") + 1] == "3"
+
+
+def test_workers_of_other_machines_join_where_the_run_listens() -> None:
+    words = swarm.command(workers=1, web_port=None, listen=("0.0.0.0", 5557))
+    assert words[words.index("--master-bind-host") + 1] == "0.0.0.0"
+    assert words[words.index("--master-host") + 1] == "127.0.0.1"
+    joined = swarm.joining("10.0.0.1", 5557, workers=2)
+    assert joined[joined.index("--master-host") + 1] == "10.0.0.1"
+    assert "--worker" in joined
+
+
+def test_a_plan_of_another_machine_is_read_with_its_lines_kept_here(tmp_path: Path) -> None:
+    stack = Target(directory={"url": "http://d.test"}, regions={}, cells={}, state="/nowhere/at/all")
+    scenario = shape.read("steady", frozenset(ACTIONS))
+    plan.write(plan.Plan(scenario=scenario, target=stack, out="/elsewhere"), tmp_path / "plan.json")
+    own = plan.here(plan.read(tmp_path / "plan.json"), tmp_path)
+    assert (own.out, own.target.state, own.scenario) == (str(tmp_path), None, scenario)
+
+
+HOME = SignedUp(at=1.0, subject="s", cell="eu-de", epoch=7, country="DE", region="eu", jurisdiction="eu")
+WROTE = Answered(
+    at=100.0, ms=5.0, action="write_order", country="DE", asked="eu", home="eu", status=201, subject="s", cell="eu-de",
+    epoch=7, verdict="serve", write="w", outcome="acknowledged", fenced=True,
+)  # fmt: skip
+
+
+def machines(tmp_path: Path, *cuts: Cut) -> list[str]:
+    """The folders of a run and of a worker elsewhere."""
+    known = Conducted(
+        scenario="s", about="a", began=99.0, ended=101.0, rate=0.0, allowed={}, windows=(), cuts=cuts,
+    )  # fmt: skip
+    for name, line in (("here", HOME), ("there", WROTE)):
+        (tmp_path / name).mkdir()
+        Writer(tmp_path / name).write(line)
+    conducted.write(known, tmp_path / "here")
+    return [str(tmp_path / "here"), str(tmp_path / "there")]
+
+
+@pytest.mark.parametrize(
+    ("cuts", "status", "kinds"),
+    [
+        ((), 0, set()),
+        ((Cut(subject="s", epoch=8, at=101.0),), 1, {"late_write"}),
+    ],
+)
+def test_lines_of_several_machines_are_judged_together(
+    tmp_path: Path, cuts: tuple[Cut, ...], status: int, kinds: set[str]
+) -> None:
+    done = CliRunner().invoke(run, ["judge", *machines(tmp_path, *cuts), "--out", str(tmp_path / "judged")])
+    assert done.exit_code == status, done.output
+    findings = json.loads((tmp_path / "judged" / "load.json").read_text())
+    assert {one["kind"] for one in findings["violations"]} == kinds
+    assert findings["people"] == {"DE eu-de": 1}
+    assert not findings["swept"]
+
+
+def test_folders_of_two_runs_or_of_none_are_not_judged_together(tmp_path: Path) -> None:
+    here, there = machines(tmp_path)
+    alone = CliRunner().invoke(run, ["judge", there, "--out", str(tmp_path / "judged")])
+    assert (alone.exit_code, "none of them" in alone.output) == (2, True)
+    conducted.write(conducted.read([Path(here)]), Path(there))
+    both = CliRunner().invoke(run, ["judge", here, there, "--out", str(tmp_path / "judged")])
+    assert both.exit_code == 2
+    (tmp_path / "empty").mkdir()
+    empty = CliRunner().invoke(run, ["judge", here, str(tmp_path / "empty"), "--out", str(tmp_path / "judged")])
+    assert (empty.exit_code, "no worker wrote anything" in empty.output) == (2, True)

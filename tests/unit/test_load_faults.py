@@ -3,11 +3,13 @@
 import asyncio
 from typing import Any
 
+import psutil
 import pytest
 
 from foundation.clock import SystemClock
 from load_tests.faults.directory import Directory
 from load_tests.faults.driver import FaultDriver
+from load_tests.faults.processes import Processes
 from load_tests.oracle.ledger import SignedUp
 from load_tests.scenarios.shape import Fault
 from load_tests.target import Cell, Region, Target
@@ -110,3 +112,28 @@ async def test_a_fault_touches_the_people_of_its_region_only() -> None:
     faults = driver(MemoryDirectory())
     await faults.play((Fault(kind="stop", at_s=0, target="cell-eu-de"),), SystemClock().unix_s())
     assert [window.regions for window in faults.windows] == [("eu",)]
+
+
+class OwnProcesses(Processes):
+    """One process of this test instead of a stack's."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+
+    async def pids(self, pattern: str) -> dict[str, int]:
+        return {"postgres-eu-de": self.pid}
+
+
+async def test_what_a_process_started_stands_still_with_it_and_goes_on_with_it() -> None:
+    shell = await asyncio.create_subprocess_exec("/bin/sh", "-c", "sleep 60 & wait")
+    root = psutil.Process(shell.pid)
+    try:
+        await eventually(lambda: bool(root.children()), s_max=10)
+        both = [root, *root.children()]
+        async with OwnProcesses(shell.pid).frozen("postgres-eu-de"):
+            await eventually(lambda: all(one.status() == psutil.STATUS_STOPPED for one in both), s_max=10)
+        await eventually(lambda: all(one.status() == psutil.STATUS_SLEEPING for one in both), s_max=10)
+    finally:
+        for one in [*root.children(), root]:
+            one.kill()
+        await shell.wait()

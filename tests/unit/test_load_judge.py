@@ -1,12 +1,13 @@
 """Lines, faults and what stands in the databases come to findings: each broken promise by its name, each refusal with what excuses it."""
 
+import os
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
-from load_tests.conductor.resources import Sample, grown
+from load_tests.conductor.resources import Resources, Sample, grown
 from load_tests.faults.window import CUT_LOOKS_BACK_S, GRACE_S, Cut, Window, excused
 from load_tests.oracle.judge import Judge
 from load_tests.oracle.ledger import Answered, Sending, SignedUp, Writer, lines
@@ -142,6 +143,20 @@ def test_a_fault_excuses_its_own_refusals_in_its_own_time_and_place_only(
     assert excused(code, at, 5.0, where, [DOWN]) == excuse
 
 
+def test_what_the_directorys_database_excuses_is_no_more_than_what_the_directory_does() -> None:
+    down = Window(kind="kill", target="postgres-directory", began=90.0, ended=95.0)
+    assert excused("home_unknown", 92.0, 5.0, ("eu", "eu"), [down]) == "kill postgres-directory"
+    assert excused("cell_unreachable", 92.0, 5.0, ("eu", "eu"), [down]) is None
+
+
+def test_an_error_that_nothing_explains_is_told_with_its_own_words() -> None:
+    refused = answered(status=503, code="not_ready", detail="no lease", outcome="maybe")
+    findings = judged(answered(), refused, refused)
+    assert findings.errors[0].details == {"no lease": 2}
+    assert "2 x no lease" in terminal.summary(findings)
+    assert "no lease" in page.html(findings)
+
+
 def test_a_violation_is_never_excused_by_a_fault_that_cannot_bring_it_about() -> None:
     line = msgspec.convert({"kind": "foreign_row", "words": "x"}, type=Any)
     broken = msgspec.convert([line], tuple[Any, ...])
@@ -175,6 +190,16 @@ def test_what_grows_is_not_flat() -> None:
     assert leaking is not None
     assert holding is not None
     assert (flat.flat, leaking.flat, holding.flat) == (True, False, False)
+
+
+def test_what_a_process_uses_is_written_down_as_it_is_taken(tmp_path: Path) -> None:
+    resources = Resources(tmp_path / "processes.ndjson")
+    for at in range(12):
+        resources.take({"own": {"pid": os.getpid()}, "gone": {"pid": None}}, float(at))
+    taken = [msgspec.json.decode(line) for line in (tmp_path / "processes.ndjson").read_bytes().splitlines()]
+    assert [one["at"] for one in taken] == list(range(12))
+    assert all(one["process"] == "own" and one["resident_mb"] >= one["memory_mb"] > 1 for one in taken)
+    assert [one.process for one in resources.judged()] == ["own"]
 
 
 def test_the_page_stands_alone_and_escapes_what_it_tells() -> None:
