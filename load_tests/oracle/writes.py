@@ -29,13 +29,17 @@ class Writes:
 
     def sending(self, line: Sending) -> None:
         if line.write is not None:
-            write = self.known.setdefault(line.write, Write(line.subject, line.table or ""))
+            write = self._of(line.write, line.subject)
+            write.table = line.table or ""
             write.tries += 1
 
+    def _of(self, name: str, subject: str) -> Write:
+        return self.known.setdefault(name, Write(subject, ""))
+
     def answered(self, line: Answered) -> None:
-        write = self.known.get(line.write or "")
-        if write is None:
+        if line.write is None or line.subject is None:
             return
+        write = self._of(line.write, line.subject)
         write.acknowledged += line.outcome == "acknowledged"
         write.stands |= line.outcome in ("acknowledged", "repeated")
         write.refused += line.outcome == "refused"

@@ -12,6 +12,7 @@ import pytest
 
 from deploy.local import control
 from deploy.local.layout import matching
+from load_tests.conductor import conducted
 from load_tests.oracle import ledger
 from load_tests.oracle.ledger import SignedUp
 from tests.plants.entry import PLANTS
@@ -47,8 +48,9 @@ PLANTED = {
 
 
 class Played(NamedTuple):
-    """Exit status and findings of a run, and the home region of each of its people."""
+    """Exit status and findings of a run in `out`, and the home region of each of its people."""
 
+    out: Path
     status: int
     findings: dict[str, Any]
     homes: dict[str, str]
@@ -77,6 +79,34 @@ def wrong(running: Run, right: Played, tmp_path_factory: pytest.TempPathFactory)
     return played(running, tmp_path_factory.mktemp("wrong"))
 
 
+class Hand(NamedTuple):
+    """What somebody writes for a deployment of their own: its addresses; owners' DSNs."""
+
+    stack: Path
+    dsns: Path
+
+
+@pytest.fixture
+def hand(running: Run, tmp_path: Path) -> Hand:
+    document = running.document()
+    stated = {
+        "directory": {"url": document["directory"]["url"]},
+        "regions": {
+            name: {"gateway": region["gateway"], "issuer": region["issuer"]}
+            for name, region in document["regions"].items()
+        },
+        "cells": {
+            name: {"region": cell["region"], "shards": cell["shards"]} for name, cell in document["cells"].items()
+        },
+    }
+    held = json.loads((running.paths.state / "secrets" / "dsns.json").read_text())
+    made = Hand(tmp_path / "stack.json", tmp_path / "dsns.json")
+    made.stack.write_text(json.dumps(stated))
+    made.dsns.touch(mode=0o600)
+    made.dsns.write_text(json.dumps({name: dsn for name, dsn in held.items() if name.endswith("_OWNER")}))
+    return made
+
+
 def plant(run: Run) -> None:
     """Restarts the processes that mistakes sit in."""
     planted: dict[str, list[str]] = {}
@@ -90,7 +120,15 @@ def plant(run: Run) -> None:
 
 
 def played(run: Run, out: Path) -> Played:
-    words = ["--scenario", str(FOLDER / "planted.toml"), "--stack", str(run.paths.stack), "--out", str(out)]
+    status, findings = load(
+        "--scenario", str(FOLDER / "planted.toml"), "--stack", str(run.paths.stack), "--out", str(out), out=out
+    )
+    homes = {line.subject: line.region for line in ledger.lines(out) if isinstance(line, SignedUp)}
+    return Played(out, status, findings, homes)
+
+
+def load(*words: str, out: Path) -> tuple[int, dict[str, Any]]:
+    """Exit status and findings."""
     done = subprocess.run(
         [sys.executable, "-P", "-m", "load_tests", *words],
         stdin=subprocess.DEVNULL,
@@ -99,8 +137,7 @@ def played(run: Run, out: Path) -> Played:
         check=False,
     )
     assert (out / "load.html").exists(), done.stderr.decode()
-    homes = {line.subject: line.region for line in ledger.lines(out) if isinstance(line, SignedUp)}
-    return Played(done.returncode, json.loads((out / "load.json").read_text()), homes)
+    return done.returncode, json.loads((out / "load.json").read_text())
 
 
 @pytest.mark.timeout(200)
@@ -111,6 +148,25 @@ def test_a_stack_that_keeps_its_promises_passes(right: Played) -> None:
     assert findings["cuts"] > 0
     assert findings["writes"]["acknowledged"] > 0
     assert findings["crossings_seen"] > 0
+
+
+@pytest.mark.timeout(200)
+def test_lines_of_two_machines_are_judged_by_a_stack_file_written_by_hand(
+    running: Run, right: Played, hand: Hand, tmp_path: Path
+) -> None:
+    here, there, out = (tmp_path / name for name in ("here", "there", "judged"))
+    for folder in (here, there):
+        folder.mkdir()
+    (here / conducted.FILE).write_bytes((right.out / conducted.FILE).read_bytes())
+    lines = b"".join(path.read_bytes() for path in right.out.glob(ledger.PATTERN)).splitlines(keepends=True)
+    for folder, part in ((here, lines[::2]), (there, lines[1::2])):
+        (folder / "answers-1.ndjson").write_bytes(b"".join(part))
+    words = ["judge", str(here), str(there), "--stack", str(hand.stack), "--dsns", str(hand.dsns)]
+    words += ["--directory-token", str(running.paths.state / "secrets" / "operator.jwt"), "--out", str(out)]
+    status, findings = load(*words, out=out)
+    assert (status, findings["violations"], findings["swept"]) == (0, [], True)
+    for figure in ("people", "writes", "crossings_seen", "cuts", "errors"):
+        assert findings[figure] == right.findings[figure]
 
 
 @pytest.mark.timeout(200)

@@ -165,6 +165,18 @@ def test_a_violation_is_never_excused_by_a_fault_that_cannot_bring_it_about() ->
     assert kinds(judged(given, windows=everything_down)) == ["foreign_row"]
 
 
+def test_lines_are_judged_in_whatever_order_they_are_read() -> None:
+    def findings(*given: Any) -> Findings:
+        judge = Judge((), (), {})
+        for line in given:
+            judge.take(line)
+        return judge.findings(found())
+
+    given = (HOME, Sending(subject="s", write="w", table="orders"), answered())
+    told = [(one.writes, kinds(one)) for one in (findings(*given), findings(*reversed(given)))]
+    assert told == [({"tried": 1, "acknowledged": 1, "refused": 0}, [])] * 2
+
+
 def test_a_worker_that_was_killed_loses_no_whole_line(tmp_path: Path) -> None:
     Writer(tmp_path).write(HOME)
     with next(tmp_path.glob("answers-*")).open("ab") as file:
