@@ -14,6 +14,7 @@ Rules that this class keeps, whatever the order in which answers arrive:
 
 import enum
 from collections import deque
+from itertools import islice
 
 from directory.client.known import KnownPlacements
 from directory.placement.core import BulkEvent, FeedEvent, KeysEvent, Placement, PlacementEvent, State
@@ -176,6 +177,9 @@ class PlacementTable:
 
     def _remember_absence(self, id_: AnyId, as_of: FeedSeq, now_s: float) -> None:
         self._absences.pop(id_, None)
+        # In the order of their end: for each that comes, two that nobody believes any more go.
+        for oldest in [one for one, until in islice(self._absences.items(), 2) if until <= now_s]:
+            del self._absences[oldest]
         while len(self._absences) >= self._absences_max:
             del self._absences[next(iter(self._absences))]
         self._absences[id_] = now_s + self._absent_s

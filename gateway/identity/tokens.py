@@ -5,7 +5,8 @@ An `Identity` holds lookup keys, never the claims that they were made from.
 
 import enum
 import hashlib
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 
@@ -15,6 +16,7 @@ from foundation.identifiers import MalformedIdentifier
 from foundation.tokens import JwksUnavailable, TokenRefused
 from foundation.words import LookupKey
 
+Remembered = TypeVar("Remembered")
 IDENTITIES_MAX = 65_536
 REFUSALS_MAX = 8_192
 REFUSAL_S = 1.0
@@ -84,13 +86,15 @@ class Identities:
             claims = await self._verifier.verify(token)
         except TokenRefused as exc:
             reason = Unidentified.MALFORMED if exc.reason == "shape" else Unidentified.REFUSED
-            until = self._clock.monotonic_s() + REFUSAL_S
-            _remember(self._refused, _digest(authorization), (until, reason), REFUSALS_MAX)
+            now_s = self._clock.monotonic_s()
+            until = now_s + REFUSAL_S
+            _remember(self._refused, _digest(authorization), (until, reason), REFUSALS_MAX, lambda one: one[0] <= now_s)
             return reason
         except JwksUnavailable:
             return Unidentified.KEYS_UNAVAILABLE
-        identity = identity_of(claims, self._blinder, self._clock.unix_s())
-        _remember(self._known, _digest(authorization), identity, IDENTITIES_MAX)
+        now = self._clock.unix_s()
+        identity = identity_of(claims, self._blinder, now)
+        _remember(self._known, _digest(authorization), identity, IDENTITIES_MAX, lambda one: one.until <= now)
         return identity
 
     def renew(self, blinder: Blinder) -> None:
@@ -137,8 +141,16 @@ def _digest(authorization: bytes) -> bytes:
     return hashlib.blake2b(authorization, digest_size=16).digest()
 
 
-def _remember(table: dict[bytes, Any], key: bytes, value: Any, entries_max: int) -> None:
-    """Keeps the table bounded; the oldest entry goes first."""
+def _remember(
+    table: dict[bytes, Remembered], key: bytes, value: Remembered, entries_max: int, over: Callable[[Remembered], bool]
+) -> None:
+    """Keeps the table bounded; the oldest entry goes first. Of tokens that nobody shows again nothing stays long: for each that comes, two
+    of the oldest go where they have run out."""
+    for _ in range(2):
+        oldest = next(iter(table), None)
+        if oldest is None or not over(table[oldest]):
+            break
+        del table[oldest]
     if key not in table and len(table) >= entries_max:
         del table[next(iter(table))]
     table[key] = value

@@ -151,6 +151,17 @@ def test_absences_are_bounded_and_the_oldest_goes_first() -> None:
     assert [table.by_key(key, NOW) for key in keys] == [None, None, ABSENT, ABSENT, ABSENT]
 
 
+def test_absences_that_nobody_believes_any_more_do_not_stay() -> None:
+    directory = MemoryDirectory()
+    table = following(directory)
+    for second in range(500):
+        key = a_key()
+        resolved = directory.resolve_now([key])
+        table.learn_key(key, ABSENT, as_of=resolved.as_of, generation=table.generation, now_s=NOW + second)
+    assert len(table._absences) <= 31
+    assert table.by_key(key, NOW + 499) is ABSENT
+
+
 def test_a_key_taken_away_is_absent_and_one_given_anew_leads_to_its_new_subject() -> None:
     directory = MemoryDirectory()
     key = a_key()

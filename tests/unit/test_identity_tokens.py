@@ -53,6 +53,17 @@ async def test_a_token_is_verified_once_and_remembered_until_it_runs_out() -> No
     assert verifier.asked == 1
 
 
+async def test_of_tokens_that_nobody_shows_again_nothing_stays_long() -> None:
+    clock, verifier = ManualClock(), Verifier()
+    identities = Identities(verifier, BLINDER, clock)
+    for number in range(1_000):
+        verifier.answers[f"t{number}"] = claims(clock, sub=f"somebody {number}")
+        await identities.establish(b"Bearer t%d" % number)
+        clock.advance(1)
+    assert identities.size <= 61
+    assert isinstance(identities.known(b"Bearer t999"), Identity)
+
+
 async def test_a_long_lived_token_is_verified_again_after_the_bound() -> None:
     clock, verifier = ManualClock(), Verifier()
     identities = Identities(verifier, BLINDER, clock)
