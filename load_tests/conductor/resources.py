@@ -17,6 +17,8 @@ FLAT = 0.05
 MEMORY_SLACK_MB = 2.0
 DESCRIPTORS_SLACK = 8
 """What a small process may gain beside `FLAT`: an allocator's arena, the connections of a pool."""
+PROCESSES_SLACK = 4
+"""Sessions of a database that the pools of its clients open and close within their bounds."""
 POINTS_MAX = 240
 
 
@@ -56,24 +58,41 @@ class Resources:
 
 
 def grown(name: str, samples: Sequence[Sample]) -> Grown | None:
-    """The median of the first third after warm-up beside that of the last third; None for too few samples. Pure."""
+    """The median of the first third after warm-up beside that of the last third; None for too few samples. Pure.
+
+    A database's sessions come and go with the pools of its clients: where there are several processes, what each holds in the mean must be
+    flat, and their number.
+    """
     warm = samples[int(len(samples) * WARM_UP) :]
     third = len(warm) // 3
     if third < 2:
         return None
-    memory = [statistics.median(one.memory_mb for one in part) for part in (warm[:third], warm[-third:])]
-    held = [round(statistics.median(one.descriptors for one in part)) for part in (warm[:third], warm[-third:])]
-    memory_flat = abs(memory[1] - memory[0]) <= max(MEMORY_SLACK_MB, FLAT * memory[0])
-    descriptors_flat = abs(held[1] - held[0]) <= max(DESCRIPTORS_SLACK, FLAT * held[0])
+    parts = (warm[:third], warm[-third:])
+    memory = [statistics.median(one.memory_mb for one in part) for part in parts]
+    held = [statistics.median(one.descriptors for one in part) for part in parts]
+    number = [statistics.median(one.processes for one in part) for part in parts]
+    flat = _flat(memory, MEMORY_SLACK_MB) and _flat(held, DESCRIPTORS_SLACK)
+    if max(number) > 1:
+        each = [statistics.median(one.memory_mb / one.processes for one in part) for part in parts]
+        open_each = [statistics.median(one.descriptors / one.processes for one in part) for part in parts]
+        flat = flat or (_flat(each, 0.0) and _flat(open_each, 0.0))
+        flat = flat and _flat(number, PROCESSES_SLACK)
     return Grown(
         process=name,
         memory_start_mb=round(memory[0], 2),
         memory_end_mb=round(memory[1], 2),
-        descriptors_start=held[0],
-        descriptors_end=held[1],
+        descriptors_start=round(held[0]),
+        descriptors_end=round(held[1]),
+        processes_start=round(number[0]),
+        processes_end=round(number[1]),
         cpu_share=_cpu_share(warm),
-        flat=memory_flat and descriptors_flat,
+        flat=flat,
     )
+
+
+def _flat(pair: Sequence[float], slack: float) -> bool:
+    before, after = pair
+    return abs(after - before) <= max(slack, FLAT * before)
 
 
 def _cpu_share(samples: Sequence[Sample]) -> float:

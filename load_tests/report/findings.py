@@ -65,6 +65,9 @@ class Grown(msgspec.Struct, frozen=True, kw_only=True):
     memory_end_mb: float
     descriptors_start: int
     descriptors_end: int
+    processes_start: int = 1
+    processes_end: int = 1
+    """It and its children."""
     cpu_share: float = 0.0
     """Of one core, in the median."""
     flat: bool

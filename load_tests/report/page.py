@@ -185,10 +185,20 @@ def _people(findings: Findings) -> str:
 def _processes(findings: Findings) -> str:
     rows = [
         (one.process, one.memory_start_mb, one.memory_end_mb, one.descriptors_start, one.descriptors_end,
-         100 * one.cpu_share, "flat" if one.flat else "NOT FLAT")
+         one.processes_start, one.processes_end, 100 * one.cpu_share, "flat" if one.flat else "NOT FLAT")
         for one in findings.processes
     ]  # fmt: skip
-    columns = ("process", "#MB after warm-up", "#MB at the end", "#descriptors", "#at the end", "#% of a core", "")
+    columns = (
+        "process",
+        "#MB after warm-up",
+        "#MB at the end",
+        "#descriptors",
+        "#at the end",
+        "#processes",
+        "#at the end",
+        "#% of a core",
+        "",
+    )
     return _memory(findings) + _table("Memory and file descriptors", columns, rows)
 
 

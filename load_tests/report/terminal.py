@@ -42,8 +42,11 @@ def _verdict(findings: Findings) -> list[str]:
         lines += [f"       {one}" for one in words[:EACH_MAX]]
     for one in findings.processes:
         if not one.flat:
-            lines.append(f"NOT FLAT {one.process}: {one.memory_start_mb:.0f} -> {one.memory_end_mb:.0f} MB, descriptors "
-                         f"{one.descriptors_start} -> {one.descriptors_end}")  # fmt: skip
+            lines.append(
+                f"NOT FLAT {one.process}: {one.memory_start_mb:.0f} -> {one.memory_end_mb:.0f} MB, "
+                f"descriptors {one.descriptors_start} -> {one.descriptors_end}, "
+                f"processes {one.processes_start} -> {one.processes_end}"
+            )
     if not findings.swept:
         lines.append(
             "the databases were not swept (no DSNs or no operator's token): rows, fences and crossings are not proven"

@@ -1,6 +1,7 @@
 """Lines, faults and what stands in the databases come to findings: each broken promise by its name, each refusal with what excuses it."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -202,6 +203,24 @@ def test_what_grows_is_not_flat() -> None:
     assert leaking is not None
     assert holding is not None
     assert (flat.flat, leaking.flat, holding.flat) == (True, False, False)
+
+
+@pytest.mark.parametrize(
+    ("sessions", "each_mb", "flat"),
+    [
+        (lambda at: 20 + at // 12, lambda at: 3.0, True),  # a pool opened some
+        (lambda at: 20, lambda at: 3.0 + at / 40, False),  # each of them grows
+        (lambda at: 20 + at // 12, lambda at: 3.0 + at / 40, False),
+        (lambda at: 20 + at, lambda at: 3.0, False),  # they are never closed
+    ],
+)
+def test_sessions_may_come_and_go_but_neither_grow_nor_become_ever_more(
+    sessions: Callable[[int], int], each_mb: Callable[[int], float], *, flat: bool
+) -> None:
+    samples = [Sample(sessions(at) * each_mb(at), 40 * sessions(at), processes=sessions(at)) for at in range(40)]
+    judged = grown("postgres", samples)
+    assert judged is not None
+    assert judged.flat is flat
 
 
 def test_what_a_process_uses_is_written_down_as_it_is_taken(tmp_path: Path) -> None:
