@@ -4,7 +4,7 @@ import datetime
 from collections.abc import Iterable, Sequence
 from html import escape
 
-from load_tests.report.findings import Errors, Findings, Latency, promise
+from load_tests.report.findings import Findings, Latency, promise
 from load_tests.report.plots import Band, Series, lines, stacked
 
 WORDS_MAX = 20
@@ -150,17 +150,17 @@ def _latency(title: str, rows: Sequence[Latency]) -> str:
 def _errors(findings: Findings) -> str:
     rows = [
         (one.code, one.status or "none", one.count, one.excused_by or "nothing explains it",
-         ", ".join(f"{name} {count}" for name, count in sorted(one.actions.items())), _said(one))
+         ", ".join(f"{name} {count}" for name, count in sorted(one.actions.items())))
         for one in findings.errors
     ]  # fmt: skip
-    return _table(
-        "Refusals and broken connections, by code", ("code", "status", "#count", "while", "actions", "said"), rows
-    )
-
-
-def _said(errors: Errors) -> str:
-    """The words of the refusals, the most frequent first."""
-    return "; ".join(words for words, _ in sorted(errors.details.items(), key=lambda one: -one[1]))
+    said = [
+        (one.code, words, count)
+        for one in findings.errors
+        if one.excused_by is None
+        for words, count in sorted(one.details.items(), key=lambda each: -each[1])
+    ]
+    table = _table("Refusals and broken connections, by code", ("code", "status", "#count", "while", "actions"), rows)
+    return table + _table("What those said that no fault explains", ("code", "its words", "#count"), said)
 
 
 def _faults(findings: Findings) -> str:
