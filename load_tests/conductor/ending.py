@@ -1,6 +1,7 @@
 """How a command of the harness ends: findings as files and on the terminal; exit status 0 clean, 1 a promise broken, 2 could not run."""
 
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,29 +19,23 @@ CLEAN, BROKEN, NOT_RUN = 0, 1, 2
 
 @contextmanager
 def told() -> Iterator[None]:
-    """What cannot be run ends the process with one line that says why."""
+    """What cannot be run ends the process with one line that says why, a fault of the harness with its trace: no broken promise."""
     try:
         yield
-    except SettingsError as exc:
-        _not_run(exc)
-    except BaseExceptionGroup as exc:
-        _not_run(_first(exc))
+    except Exception as exc:  # noqa: BLE001 - whatever it is, the exit status must not say that a promise was broken
+        why = _settings_error(exc)
+        click.echo("".join(traceback.format_exception(exc)) if why is None else f"domicile load: {why}", err=True)
+        sys.exit(NOT_RUN)
 
 
-def _not_run(exc: BaseException) -> NoReturn:
-    click.echo(f"domicile load: {exc}", err=True)
-    sys.exit(NOT_RUN)
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The first settings error of a group of faults; a fault of another kind goes on."""
-    matched, rest = group.split(SettingsError)
-    if matched is None or rest is not None:
-        raise group
-    found: BaseException = matched
-    while isinstance(found, BaseExceptionGroup):
-        found = found.exceptions[0]
-    return found
+def _settings_error(exc: BaseException) -> SettingsError | None:
+    """It, or the first one in a group of nothing else."""
+    if isinstance(exc, SettingsError):
+        return exc
+    if not isinstance(exc, BaseExceptionGroup):
+        return None
+    found = [_settings_error(one) for one in exc.exceptions]
+    return None if None in found else found[0]
 
 
 def ended(findings: Findings, out: Path) -> NoReturn:

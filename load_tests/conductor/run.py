@@ -100,8 +100,15 @@ class Run:
                 sampling.cancel()
         ended = self.clock.unix_s()
         if self.processes is not None:
-            await self.processes.ready(SETTLE_S_MAX)
+            await self._whole(self.processes)
         return await self._judged(allowed, began, ended)
+
+    async def _whole(self, processes: Processes) -> None:
+        """Until every process of the stack runs again. Raises SettingsError."""
+        try:
+            await processes.ready(SETTLE_S_MAX)
+        except TimeoutError as exc:
+            raise SettingsError(f"not every process of the stack came back within {SETTLE_S_MAX:.0f} s") from exc
 
     async def _settled(self, locust: asyncio.subprocess.Process) -> float:
         """When the scenario's clock started: the first people have homes, or they had time enough. Raises SettingsError where locust ends

@@ -6,10 +6,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from foundation.settings import SettingsError
 from load_tests import plan
 from load_tests.conductor import conducted, swarm
 from load_tests.conductor.command import run
 from load_tests.conductor.conducted import Conducted
+from load_tests.conductor.ending import told
 from load_tests.faults.window import Cut
 from load_tests.oracle.ledger import Answered, SignedUp, Writer
 from load_tests.scenarios import shape
@@ -118,3 +120,21 @@ def test_folders_of_two_runs_or_of_none_are_not_judged_together(tmp_path: Path) 
     (tmp_path / "empty").mkdir()
     empty = CliRunner().invoke(run, ["judge", here, str(tmp_path / "empty"), "--out", str(tmp_path / "judged")])
     assert (empty.exit_code, "no worker wrote anything" in empty.output) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        (SettingsError("no such stack"), "domicile load: no such stack"),
+        (ExceptionGroup("tasks", [SettingsError("locust ended"), SettingsError("later")]), "locust ended"),
+        (ExceptionGroup("tasks", [SettingsError("locust ended"), KeyError("a mistake")]), "KeyError: 'a mistake'"),
+        (RuntimeError("a mistake of the harness"), "Traceback"),
+    ],
+)
+def test_what_goes_wrong_in_the_harness_is_no_broken_promise(
+    fault: Exception, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended, told():
+        raise fault
+    assert ended.value.code == 2
+    assert said in capsys.readouterr().err
