@@ -34,7 +34,10 @@ class Conducted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def write(conducted: Conducted, folder: Path) -> None:
-    (folder / FILE).write_bytes(msgspec.json.encode(conducted))
+    """In one step: whoever reads meanwhile has the one before."""
+    fresh = folder / f"{FILE}.new"
+    fresh.write_bytes(msgspec.json.encode(conducted))
+    fresh.replace(folder / FILE)
 
 
 def read(folders: Iterable[Path]) -> Conducted:

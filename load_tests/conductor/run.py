@@ -2,9 +2,11 @@
 
 import asyncio
 import datetime
+import itertools
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import TypeAlias
 
 import msgspec
 
@@ -26,16 +28,19 @@ from load_tests.report.findings import Findings
 from load_tests.scenarios.shape import Scenario
 from load_tests.sweep.reading import FenceReader, swept
 from load_tests.target import Target
+from routing_rules import verdicts
 from routing_rules.facts import PlaceFacts, SubjectFacts
 from routing_rules.place import place
 from routing_rules.rules import load
-from routing_rules.verdicts import Allowed
 
 START_S_MAX = 30.0
 POLL_S = 0.1
 SETTLE_S_MAX = 30.0
 TICK_S = 1.0
+KEPT_TICKS = 10
 SAMPLES = 240
+Allowed: TypeAlias = dict[str, frozenset[str]]
+"""Cells by country of residence."""
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,7 +97,7 @@ class Run:
         async with swarm.running(words, path, options.out / "locust.log") as locust:
             began = await self._settled(locust)
             async with asyncio.TaskGroup() as group:
-                watching = group.create_task(self._watch(began, show))
+                watching = group.create_task(self._watch(allowed, began, show))
                 sampling = group.create_task(self._sample())
                 group.create_task(self.faults.play(options.scenario.faults, began))
                 await self._until_over(locust)
@@ -138,13 +143,17 @@ class Run:
                 f"what plays the load ended with {locust.returncode}; see {self.options.out / 'locust.log'}"
             )
 
-    async def _watch(self, began: float, show: Callable[[str], None]) -> None:
-        while True:
+    async def _watch(self, allowed: Allowed, began: float, show: Callable[[str], None]) -> None:
+        """Shows how it goes; keeps what is known so far in its file, so that a run that is broken off can be judged."""
+        for tick in itertools.count(1):
             await asyncio.sleep(TICK_S)
             self.progress.read()
             self.faults.people = self.progress.people
             holding = [f"{one.kind} {one.target}".strip() for one in self.faults.windows if one.ended is None]
-            show(self.progress.line(self.clock.unix_s() - began, holding))
+            now = self.clock.unix_s()
+            show(self.progress.line(now - began, holding))
+            if tick % KEPT_TICKS == 0:
+                conducted.write(self._known(allowed, began, now), self.options.out)
 
     async def _sample(self) -> None:
         """Memory and descriptors of the stack's processes, where the scenario asks for it and they are on this machine."""
@@ -159,7 +168,7 @@ class Run:
     def _sample_s(self) -> float:
         return max(TICK_S, self.options.scenario.seconds / SAMPLES)
 
-    async def _allowed(self) -> dict[str, frozenset[str]]:
+    async def _allowed(self) -> Allowed:
         """The cells that the rules of today allow, by country of residence; empty where nobody may ask for the rules."""
         document = None if self.directory is None else await self.directory.rules()
         if document is None:
@@ -170,12 +179,18 @@ class Run:
         for country in self.options.scenario.people:
             facts = PlaceFacts(subject=SubjectFacts(residence=Country(country)), services=(ServiceId("orders"),))
             answer = place(facts, rules, today)
-            found[country] = frozenset(answer.cells) if isinstance(answer, Allowed) else frozenset()
+            found[country] = frozenset(answer.cells) if isinstance(answer, verdicts.Allowed) else frozenset()
         return found
 
-    async def _judged(self, allowed: dict[str, frozenset[str]], began: float, ended: float) -> Findings:
+    async def _judged(self, allowed: Allowed, began: float, ended: float) -> Findings:
+        known = self._known(allowed, began, ended)
+        conducted.write(known, self.options.out)
+        found = await swept(self.stack, self.dsns, self.directory)
+        return conducted.judged(known, ledger.lines(self.options.out), found)
+
+    def _known(self, allowed: Allowed, began: float, ended: float) -> Conducted:
         scenario = self.options.scenario
-        known = Conducted(
+        return Conducted(
             scenario=scenario.name,
             about=scenario.about,
             began=began,
@@ -189,9 +204,6 @@ class Run:
             memory=self.resources.memory(),
             memory_step_s=self._sample_s,
         )
-        conducted.write(known, self.options.out)
-        found = await swept(self.stack, self.dsns, self.directory)
-        return conducted.judged(known, ledger.lines(self.options.out), found)
 
 
 @asynccontextmanager
