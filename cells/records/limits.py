@@ -17,8 +17,8 @@ from foundation.words import SubjectId
 
 NAMES_MAX = 65_536
 """Subjects whose rate is remembered; each takes some 200 bytes."""
-TURN_S_MAX = 2.0
-"""How long a request waits for its subject's other ones."""
+TURN_S_MAX = 3.0
+"""How long a request waits for its subject's other ones: as long as one statement may take."""
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -13,6 +13,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from cells.records.contracts import parse
+from cells.records.limits import Limits
 from cells.shards.live import view_sql
 from cells.shards.standing import CHANGED
 from deploy.local.postgres import PostgresServer
@@ -65,7 +66,9 @@ class Team:
 @asynccontextmanager
 async def product(server: PostgresServer, folder: Path) -> AsyncIterator[Team]:
     contracts = {"notes": notes(), "memos": parse(MEMOS, where="memos.yaml")}
-    async with records_stand(server, folder, contracts, f"{NOTES_DDL};{MEMOS_DDL}") as live:
+    # All requests are one person's here, whose own limit would be met before the shard's connections are taken.
+    limits = Limits(subject_statements=64)
+    async with records_stand(server, folder, contracts, f"{NOTES_DDL};{MEMOS_DDL}", limits=limits) as live:
         async with connect(server.dsn(database_of(live.dsns))) as admin:
             with_role = f"CREATE ROLE {PRODUCT} LOGIN PASSWORD '{PASSWORD}'"
             await admin.execute(f"DO $$ BEGIN {with_role}; EXCEPTION WHEN duplicate_object THEN NULL; END $$")
