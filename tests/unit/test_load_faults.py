@@ -1,6 +1,7 @@
 """Faults are recorded as they happened, and undone whatever happens."""
 
 import asyncio
+import contextlib
 from typing import Any
 
 import psutil
@@ -134,6 +135,8 @@ async def test_what_a_process_started_stands_still_with_it_and_goes_on_with_it()
             await eventually(lambda: all(one.status() == psutil.STATUS_STOPPED for one in both), s_max=10)
         await eventually(lambda: all(one.status() == psutil.STATUS_SLEEPING for one in both), s_max=10)
     finally:
-        for one in [*root.children(), root]:
-            one.kill()
+        # The shell ends by itself once what it waits for has ended.
+        for one in [root, *root.children()]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                one.kill()
         await shell.wait()
