@@ -12,6 +12,7 @@ from directory.client import metrics
 from directory.client.batching import Batcher, TooManyWaiting
 from directory.client.circuit import Circuit
 from directory.client.remote import Directory, DirectoryUnavailable
+from directory.client.said import Said
 from directory.client.second_level.level import SecondLevel
 from directory.client.second_level.sealed import Seal
 from directory.client.second_level.valkey import SecondLevelStore
@@ -28,6 +29,8 @@ log = logs.get(__name__)
 
 RESOLVE_S_MAX = 1.0
 ATTEMPTS_MAX = 3
+ABSENT_SURE_S = 0.25
+"""How long the directory's own word that a key leads nowhere is not asked for again: who has no home costs it four keys a second."""
 
 Id = TypeVar("Id", LookupKey, SubjectId)
 
@@ -110,6 +113,7 @@ class DirectoryClient:
         self._circuit = Circuit(chance=chance)
         self._hits_found = 0
         self._hits_absent = 0
+        self._nowhere = Said(entries_max=limits.absences_max, for_s=ABSENT_SURE_S)
         self._keys = Batcher[LookupKey, Answer](self._answer_keys)
         self._subjects = Batcher[SubjectId, Answer](self._answer_subjects)
         self._fresh_keys = Batcher[LookupKey, Answer](self._ask_keys)
@@ -176,9 +180,15 @@ class DirectoryClient:
         return await self._refresh(self._fresh_subjects, subject_id, newer_than)
 
     async def refresh_key(self, key: LookupKey, *, newer_than: Epoch) -> Answer:
-        """The same by lookup key, for when the key may lead to another subject by now."""
+        """The same by lookup key, for when the key may lead to another subject by now, or to one at all.
+
+        An absence is asked for again unless the directory said so just now (`ABSENT_SURE_S`): its end may be on its way in the feed.
+        """
         found = self.lookup(key)
-        if found is not None and found is not ABSENT and found.epoch > newer_than:
+        if found is ABSENT:
+            if self._nowhere.lately(key, self._clock.monotonic_s()):
+                return ABSENT
+        elif found is not None and found.epoch > newer_than:
             return Known(found)
         return await self._refresh(self._fresh_keys, key, newer_than)
 
@@ -224,6 +234,8 @@ class DirectoryClient:
                 self._second.offer(key, None if said is ABSENT else said.subject_id, resolved.as_of)
                 if said is not ABSENT:
                     self._second.offer(said.subject_id, said, resolved.as_of)
+            if verdict is ABSENT and said is ABSENT:
+                self._nowhere.note(key, now_s)
             return verdict
 
         return self._ask(keys, self._directory.resolve, learn)

@@ -39,6 +39,7 @@ _CARRIED = VERDICTS.labels("carried")
 _HAIRPIN = VERDICTS.labels("hairpin")
 _NO_GATEWAY = Problem(code=Code.FORBIDDEN, detail="Domicile-Hop is for gateways, each hop for one request, once")
 _TOO_MANY_HOPS = Problem(code=Code.NOT_READY, detail="too many hops at once", retry_after_s=RETRY_AFTER_S)
+_ASKED_ANEW = frozenset({Code.CELL_BEHIND, Code.NO_HOME})
 _MOVED_ON = Problem(code=Code.CELL_BEHIND, detail="the home has just moved; try again", retry_after_s=RETRY_AFTER_S)
 _NOT_RECORDED = Problem(code=Code.NOT_READY, detail="the access cannot be recorded", retry_after_s=RETRY_AFTER_S)
 _NOT_BOOKED = Problem(code=Code.NOT_READY, detail="no crossing can be booked here", retry_after_s=RETRY_AFTER_S)
@@ -129,8 +130,8 @@ class Lane:
         if gathered is None:
             gathered = await desk.gather(request)
         outcome = desk.judge(gathered, book)
-        if isinstance(outcome, Refused) and outcome.problem.code is Code.CELL_BEHIND:
-            # Only reserved when this gateway last heard of it: the directory says whether it has been confirmed since.
+        if isinstance(outcome, Refused) and outcome.problem.code in _ASKED_ANEW:
+            # Only reserved, or nobody's, when this gateway last heard of it: the directory says what has become of it since.
             renewed = await desk.gather_anew(request, gathered)
             if isinstance(renewed.home, Placement):
                 gathered, outcome = renewed, desk.judge(renewed, book)

@@ -23,6 +23,7 @@ from foundation.words import RegionId
 from gateway.edge.desk import Desk
 from gateway.edge.events import Recorder
 from gateway.edge.keeper import Keeper
+from gateway.edge.ports import Homeless
 from gateway.edge.tries import BEHIND_WAITS_S
 from gateway.identity.tokens import Identities
 from tests.stands.edge import (
@@ -136,6 +137,22 @@ async def test_a_home_that_was_reserved_when_last_heard_of_is_served_once_it_is_
             confirmed = await http.get("/orders/1", headers=stand.bearer("ann"))
             assert (confirmed.status_code, confirmed.text) == (200, "served")
         assert stand.homes.refreshed == 3
+
+
+async def test_nobody_is_told_to_sign_up_by_an_absence_that_has_ended(folder: Path) -> None:
+    async with serving(Guarded(epoch=7)) as port, edge(folder, port) as stand:
+        key = stand.blinder.login(stand.people.issuer, "ann")[0]
+        stand.homes.cached[key] = Homeless.NONE
+        async with HttpClient(base_url=stand.url) as http:
+            stranger = await http.get("/orders/1", headers=stand.bearer("ann"))
+            assert (stranger.status_code, stranger.json()["code"]) == (404, "no_home")
+            assert stand.homes.refreshed == 1
+            stand.homes.truth[key] = placement(epoch=7)
+            placed = await http.get("/orders/1", headers=stand.bearer("ann"))
+            assert (placed.status_code, placed.text) == (200, "served")
+            stand.homes.cached[key], stand.homes.dark = Homeless.NONE, True
+            dark = await http.get("/orders/1", headers=stand.bearer("ann"))
+            assert (dark.status_code, dark.json()["code"]) == (404, "no_home")
 
 
 async def test_a_cell_that_stays_behind_is_a_503_after_a_bounded_number_of_tries(folder: Path) -> None:

@@ -126,7 +126,7 @@ class MemoryHomes:
     """The port `gateway.edge.ports.Homes` in memory: `cached` is what a gateway knows, `truth` what the directory would say."""
 
     truth: dict[LookupKey, Placement] = field(default_factory=dict)
-    cached: dict[LookupKey, Placement] = field(default_factory=dict)
+    cached: dict[LookupKey, Home] = field(default_factory=dict)
     dark: bool = False
     refreshed: int = 0
     resolved: int = 0
