@@ -21,6 +21,9 @@ from directory.placement.core import BulkEvent, FeedEvent, KeysEvent, Placement,
 from foundation.words import FeedSeq, LookupKey, SubjectId
 
 RING_EVENTS_MAX = 65_536
+RING_S_MAX = 60.0
+"""How long what an event touched is known for answers from before it: far longer than any is under way, and an older one is asked for
+again. So a table that hears little does not grow for hours until the ring is full."""
 RING_IDS_OF_ONE_MAX = 256
 _MARKS_PRUNED_AT = 4096
 RESERVED_MAX = 65_536
@@ -64,7 +67,7 @@ class PlacementTable:
         self._absences_max = absences_max
         self._absent_s = absent_s
         self._reserved: set[SubjectId] = set()  # whose placements are held as reserved
-        self._ring: deque[tuple[FeedSeq, tuple[AnyId, ...]]] = deque()
+        self._ring: deque[tuple[FeedSeq, tuple[AnyId, ...], float]] = deque()
         self._ring_events_max = ring_events_max
         self._ring_floor = FeedSeq(0)  # the ring knows what events in (floor, position] touched
         self._touched: dict[AnyId, FeedSeq] = {}
@@ -209,7 +212,7 @@ class PlacementTable:
         elif isinstance(event, KeysEvent):
             touched = event.keys
             self._forget_keys(event)
-        self._turn_ring(event.seq, touched)
+        self._turn_ring(event.seq, touched, now_s)
         self._prune_marks()
 
     def _change(self, event: PlacementEvent, now_s: float) -> None:
@@ -271,16 +274,16 @@ class PlacementTable:
                 self._known.forget_key(key)
                 self._absences.pop(key, None)
 
-    def _turn_ring(self, seq: FeedSeq, touched: tuple[AnyId, ...]) -> None:
+    def _turn_ring(self, seq: FeedSeq, touched: tuple[AnyId, ...], now_s: float) -> None:
         if len(touched) > RING_IDS_OF_ONE_MAX:
             # One event that touches so much empties the ring instead of filling it: answers from before are asked for again.
             self._empty_ring(seq)
             return
-        self._ring.append((seq, touched))
+        self._ring.append((seq, touched, now_s))
         for id_ in touched:
             self._touched[id_] = seq
-        while len(self._ring) > self._ring_events_max:
-            self._ring_floor, old = self._ring.popleft()
+        while len(self._ring) > self._ring_events_max or self._ring[0][2] < now_s - RING_S_MAX:
+            self._ring_floor, old, _ = self._ring.popleft()
             for id_ in old:
                 if self._touched.get(id_) == self._ring_floor:
                     del self._touched[id_]

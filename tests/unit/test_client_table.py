@@ -1,6 +1,6 @@
 """The in-process table believes what it may, and nothing older than its position."""
 
-from directory.client.table import ABSENT, OVERTAKEN, PlacementTable
+from directory.client.table import ABSENT, OVERTAKEN, RING_S_MAX, PlacementTable
 from directory.placement.core import PlacementEvent, RulesEvent, State
 from foundation.words import FeedSeq, RulesDigest
 from tests.stands.memory_directory import MemoryDirectory, a_key, a_subject, placed
@@ -14,9 +14,9 @@ def following(directory: MemoryDirectory, **limits: int) -> PlacementTable:
     return table
 
 
-def catch_up(table: PlacementTable, directory: MemoryDirectory) -> None:
+def catch_up(table: PlacementTable, directory: MemoryDirectory, now_s: float = NOW) -> None:
     for event in directory.events[table.position :]:
-        table.apply(event, NOW)
+        table.apply(event, now_s)
 
 
 def learn(table: PlacementTable, key, resolved, generation: int | None = None):
@@ -83,6 +83,22 @@ def test_an_answer_from_before_the_ring_is_not_believed() -> None:
     assert table.still_true(key, late.as_of)
     directory.place(a_key())
     catch_up(table, directory)
+    assert learn(table, key, late) is OVERTAKEN
+
+
+def test_the_ring_knows_what_the_last_minute_touched_and_nothing_older() -> None:
+    directory = MemoryDirectory()
+    key = a_key()
+    directory.place(key)
+    table = following(directory)
+    late = directory.resolve_now([key])
+    directory.place(a_key())
+    catch_up(table, directory, NOW)
+    directory.place(a_key())
+    catch_up(table, directory, NOW + RING_S_MAX)
+    assert table.still_true(key, late.as_of)
+    directory.place(a_key())
+    catch_up(table, directory, NOW + RING_S_MAX + 1)
     assert learn(table, key, late) is OVERTAKEN
 
 
