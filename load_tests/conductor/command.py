@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -24,6 +25,7 @@ from load_tests.scenarios import shape
 from load_tests.scenarios.actions import ACTIONS
 
 STACK_S_MAX = 240.0
+STOPS = (signal.SIGINT, signal.SIGTERM)
 
 
 @click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
@@ -60,7 +62,7 @@ def run(
 ) -> None:
     """Put load on a deployment, break things meanwhile, and prove that no promise was broken.
 
-    Exit status: 0 every promise was kept, 1 one was broken, 2 it could not be run as asked.
+    Exit status: 0 every promise was kept, 1 one was broken, 2 it could not be run as asked, or was broken off (Ctrl-C).
     """
     if context.invoked_subcommand is not None:
         return
@@ -93,7 +95,30 @@ run.add_command(work)
 
 async def _played(options: Options) -> Findings:
     async with opened_run(options) as opened:
-        return await opened.play(lambda line: click.echo(line, err=True))
+        with _breaking_off(opened.halt):
+            return await opened.play(lambda line: click.echo(line, err=True))
+
+
+@contextmanager
+def _breaking_off(halt: asyncio.Event) -> Iterator[None]:
+    """Within the block the first Ctrl-C, or SIGTERM, sets `halt`; the next one does what it does elsewhere."""
+    loop = asyncio.get_running_loop()
+
+    def first() -> None:
+        click.echo("broken off: what was answered until now is judged (again: nothing is)", err=True)
+        restore()
+        halt.set()
+
+    def restore() -> None:
+        for number in STOPS:
+            loop.remove_signal_handler(number)
+
+    for number in STOPS:
+        loop.add_signal_handler(number, first)
+    try:
+        yield
+    finally:
+        restore()
 
 
 def _emptied(out: Path) -> Path:

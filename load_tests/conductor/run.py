@@ -1,6 +1,7 @@
 """One run: people, faults, locust, sweep, judgement."""
 
 import asyncio
+import contextlib
 import datetime
 import itertools
 from collections.abc import AsyncIterator, Callable
@@ -81,6 +82,9 @@ class Run:
             processes=self.processes,
             fence=None if reader is None else look,
         )
+        self.halt = asyncio.Event()
+        """Set by whoever breaks the run off: it ends early, and what was answered until then is judged."""
+        self._broken_off: tuple[str, ...] = ()
         self.progress = Progress(options.out)
         self.resources = Resources(options.out / "processes.ndjson")
 
@@ -99,10 +103,14 @@ class Run:
             async with asyncio.TaskGroup() as group:
                 watching = group.create_task(self._watch(allowed, began, show))
                 sampling = group.create_task(self._sample())
-                group.create_task(self.faults.play(options.scenario.faults, began))
-                await self._until_over(locust)
-                watching.cancel()
-                sampling.cancel()
+                halting = group.create_task(self._halting(locust))
+                breaking = group.create_task(self.faults.play(options.scenario.faults, began))
+                if not await self._until_over(locust):
+                    played_s = self.clock.unix_s() - began
+                    self._broken_off = (f"the rest: broken off after {played_s:.0f} of {options.scenario.seconds} s",)
+                    breaking.cancel()
+                for task in (watching, sampling, halting):
+                    task.cancel()
         ended = self.clock.unix_s()
         if self.processes is not None:
             await self._whole(self.processes)
@@ -123,6 +131,8 @@ class Run:
         for _ in range(int(START_S_MAX / POLL_S)):
             if locust.returncode is not None:
                 raise SettingsError(f"locust ended at once; see {self.options.out / 'locust.log'}")
+            if self.halt.is_set():
+                raise SettingsError("broken off before people had homes")
             self.progress.read()
             if len(self.progress.people) >= first:
                 break
@@ -132,16 +142,29 @@ class Run:
         (self.options.out / plan.BEGUN).touch()
         return self.clock.unix_s()
 
-    async def _until_over(self, locust: asyncio.subprocess.Process) -> None:
+    async def _until_over(self, locust: asyncio.subprocess.Process) -> bool:
+        """Whether it was played to its end, and not broken off. Raises SettingsError."""
         try:
             async with asyncio.timeout(self.options.scenario.seconds + swarm.END_S_MAX):
                 await locust.wait()
         except TimeoutError as exc:
             raise SettingsError(f"locust did not end in time; see {self.options.out / 'locust.log'}") from exc
+        if self.halt.is_set():
+            return False
         if locust.returncode != 0:
             raise SettingsError(
                 f"what plays the load ended with {locust.returncode}; see {self.options.out / 'locust.log'}"
             )
+        return True
+
+    async def _halting(self, locust: asyncio.subprocess.Process) -> None:
+        """Ends what plays once the run is broken off: as it likes to end, or at once."""
+        await self.halt.wait()
+        with contextlib.suppress(ProcessLookupError):
+            locust.terminate()
+        await asyncio.sleep(swarm.END_S_MAX)
+        with contextlib.suppress(ProcessLookupError):
+            locust.kill()
 
     async def _watch(self, allowed: Allowed, began: float, show: Callable[[str], None]) -> None:
         """Shows how it goes; keeps what is known so far in its file, so that a run that is broken off can be judged."""
@@ -199,7 +222,7 @@ class Run:
             allowed=allowed,
             windows=tuple(self.faults.windows),
             cuts=tuple(self.faults.cuts),
-            faults_failed=tuple(self.faults.failed),
+            faults_failed=(*self.faults.failed, *self._broken_off),
             processes=tuple(self.resources.judged()),
             memory=self.resources.memory(),
             memory_step_s=self._sample_s,

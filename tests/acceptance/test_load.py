@@ -1,6 +1,7 @@
 """The harness itself: a stack that keeps its promises passes, and each planted mistake fails the run by its name."""
 
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,11 +13,13 @@ import pytest
 
 from deploy.local import control
 from deploy.local.layout import matching
+from load_tests import plan
 from load_tests.conductor import conducted
 from load_tests.oracle import ledger
 from load_tests.oracle.ledger import SignedUp
 from tests.plants.entry import PLANTS
 from tests.stands.stack import Run
+from tests.stands.waiting import wait_for
 
 FOLDER = Path(__file__).parent.parent / "plants"
 
@@ -167,6 +170,24 @@ def test_lines_of_two_machines_are_judged_by_a_stack_file_written_by_hand(
     assert (status, findings["violations"], findings["swept"]) == (0, [], True)
     for figure in ("people", "writes", "crossings_seen", "cuts", "errors"):
         assert findings[figure] == right.findings[figure]
+
+
+@pytest.mark.timeout(200)
+def test_a_run_that_is_broken_off_is_judged_by_what_was_answered(running: Run, right: Played, tmp_path: Path) -> None:
+    out, judged = tmp_path / "out", tmp_path / "judged"
+    words = ["--scenario", "steady", "--users", "6", "--stack", str(running.paths.stack)]
+    command = [sys.executable, "-P", "-m", "load_tests", *words, "--out", str(out)]
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as run:
+        wait_for((out / plan.BEGUN).exists, s_max=60)
+        run.send_signal(signal.SIGINT)
+        told = run.communicate(timeout=90)[0].decode()
+    assert run.returncode == 2, told
+    assert "could not be played: the rest: broken off after" in told
+    findings = json.loads((out / "load.json").read_text())
+    assert (findings["violations"], findings["swept"]) == ([], True)
+    assert findings["people"]
+    assert (out / "load.html").exists()
+    assert load("judge", str(out), "--stack", str(running.paths.stack), "--out", str(judged), out=judged)[0] == 2
 
 
 @pytest.mark.timeout(200)
