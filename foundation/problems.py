@@ -22,6 +22,7 @@ class Code(enum.StrEnum):
     NO_HOME = "no_home"
     METHOD_NOT_ALLOWED = "method_not_allowed"
     NOT_ACCEPTABLE = "not_acceptable"
+    REQUEST_TIMEOUT = "request_timeout"
     CONFLICT = "conflict"
     STALE_EPOCH = "stale_epoch"
     KEY_TAKEN = "key_taken"
@@ -29,11 +30,14 @@ class Code(enum.StrEnum):
     IDEMPOTENCY_MISMATCH = "idempotency_mismatch"
     PRECONDITION_FAILED = "precondition_failed"
     TOO_LARGE = "too_large"
+    TARGET_TOO_LONG = "target_too_long"
     RANGE_NOT_SATISFIABLE = "range_not_satisfiable"
+    EXPECTATION_FAILED = "expectation_failed"
     HOME_ELSEWHERE = "home_elsewhere"
     RESIDENCE_REQUIRED = "residence_required"
     UNPROCESSABLE = "unprocessable"
     RATE_LIMITED = "rate_limited"
+    HEAD_TOO_LARGE = "head_too_large"
     RESIDENCY_REFUSED = "residency_refused"
     NO_CELL_ALLOWED = "no_cell_allowed"
     NOT_PLACED_FOR_SERVICE = "not_placed_for_service"
@@ -47,6 +51,7 @@ class Code(enum.StrEnum):
     UPSTREAM_BROKEN = "upstream_broken"
     UPSTREAM_TIMEOUT = "upstream_timeout"
     INTERNAL = "internal"
+    VERSION_NOT_SUPPORTED = "version_not_supported"
 
 
 _STATUS: dict[Code, tuple[int, str]] = {
@@ -59,6 +64,7 @@ _STATUS: dict[Code, tuple[int, str]] = {
     Code.NO_HOME: (404, "This person has no home yet"),
     Code.METHOD_NOT_ALLOWED: (405, "The method is not allowed here"),
     Code.NOT_ACCEPTABLE: (406, "The answer cannot have the form that was asked for"),
+    Code.REQUEST_TIMEOUT: (408, "The request did not arrive in time"),
     Code.CONFLICT: (409, "The request conflicts with what is stored"),
     Code.STALE_EPOCH: (409, "The decision was made under an older epoch"),
     Code.KEY_TAKEN: (409, "A lookup key belongs to another subject"),
@@ -66,11 +72,14 @@ _STATUS: dict[Code, tuple[int, str]] = {
     Code.IDEMPOTENCY_MISMATCH: (422, "The idempotency key was used for another request"),
     Code.PRECONDITION_FAILED: (412, "What was compared with holds no more"),
     Code.TOO_LARGE: (413, "The request is too large"),
+    Code.TARGET_TOO_LONG: (414, "The request target is too long"),
     Code.RANGE_NOT_SATISFIABLE: (416, "There are no such rows"),
+    Code.EXPECTATION_FAILED: (417, "What the request expects is not done here"),
     Code.HOME_ELSEWHERE: (421, "This person's home is another region"),
     Code.RESIDENCE_REQUIRED: (400, "A sign-up states the residence first"),
     Code.UNPROCESSABLE: (422, "The request cannot be carried out as it stands"),
     Code.RATE_LIMITED: (429, "Too many requests"),
+    Code.HEAD_TOO_LARGE: (431, "The head of the request is too large"),
     Code.RESIDENCY_REFUSED: (451, "Residency rules refuse this request"),
     Code.NO_CELL_ALLOWED: (451, "No cell may hold this person's data"),
     Code.NOT_PLACED_FOR_SERVICE: (451, "The placement was not made for this service"),
@@ -84,6 +93,7 @@ _STATUS: dict[Code, tuple[int, str]] = {
     Code.UPSTREAM_BROKEN: (502, "The service broke off its answer"),
     Code.UPSTREAM_TIMEOUT: (504, "The service did not answer in time"),
     Code.INTERNAL: (500, "Something broke here"),
+    Code.VERSION_NOT_SUPPORTED: (505, "This version of HTTP is not spoken here"),
 }
 
 

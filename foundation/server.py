@@ -17,6 +17,7 @@ from foundation import logs
 from foundation.problems import Code, Problem
 from foundation.settings import SettingsError
 from foundation.tasks import Worker, run_together
+from foundation.wire.door import Door
 
 log = logs.get(__name__)
 
@@ -71,7 +72,7 @@ async def serve(
     workers: dict[str, Worker] | None = None,
     drain: Drain | None = None,
     drain_s: float = 0.0,
-    http: Any = "httptools",
+    http: type[asyncio.Protocol] = Door,
 ) -> None:
     """Serves until SIGTERM or SIGINT; then not ready for `drain_s`, then no new connections, then at most DRAIN_S_MAX for the rest.
 

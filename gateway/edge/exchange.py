@@ -13,6 +13,7 @@ from starlette.types import Send
 
 from foundation import logs
 from foundation.problems import Code, Problem
+from foundation.wire.head import StatusHead
 from foundation.words import CellId, ServiceId
 from gateway.edge.body import Body
 from gateway.edge.book import Book
@@ -21,7 +22,7 @@ from gateway.edge.desk import Desk, Request
 from gateway.edge.observed import FAULTS, RETRIES, SERVED
 from gateway.edge.relay import STALLED, ClientLeft, Helper, framed, read_small, relay, request_line, via
 from gateway.edge.tries import Tries
-from gateway.edge.upstream.connection import Fault, ResponseHead, UpstreamFailed
+from gateway.edge.upstream.connection import Fault, UpstreamFailed
 from gateway.edge.upstream.forwarder import Forwarder, may_repeat
 from gateway.identity.address import Network, trusted
 
@@ -184,11 +185,11 @@ def _stated(admitted: Admitted) -> list[tuple[bytes, bytes]]:
     return stated
 
 
-def _refusal_of(head: ResponseHead) -> Code | None:
+def _refusal_of(head: StatusHead) -> Code | None:
     """The service's refusal that another try may cure, or None. Only refusals carry it: never a success."""
     if head.status < 400:
         return None
-    for name, value in head.headers:
+    for name, value in head.fields:
         if name == _REFUSAL:
             return _CURABLE.get(value)
     return None

@@ -10,6 +10,7 @@ something that nobody will be believed for.
 from collections.abc import Iterable, Sequence
 
 from foundation.problems import Code, Problem
+from foundation.wire import framing
 
 Pairs = Sequence[tuple[bytes, bytes]]
 
@@ -41,7 +42,6 @@ _SPECIAL_REQUEST = (
 _FORWARDED_PREFIX = b"x-forwarded-"
 _SPECIAL_RESPONSE = _HOP_BY_HOP | {b"date", b"content-length"}
 _TOKENS_MAX = 32
-_LENGTH_DIGITS_MAX = 15
 
 
 class RequestFields:
@@ -51,6 +51,7 @@ class RequestFields:
         "acts_for",
         "authorization",
         "chunked",
+        "closes",
         "content_length",
         "expects",
         "forwarded_for",
@@ -69,6 +70,8 @@ class RequestFields:
         self.authorization: bytes | None = None
         self.content_length: int | None = None
         self.chunked = False
+        self.closes = False
+        """Its connection carries no other request."""
         self.expects = False
         self.host: bytes | None = None
         self.traceparent: bytes | None = None
@@ -87,8 +90,9 @@ class RequestFields:
         return self.chunked or bool(self.content_length)
 
 
-def read_request(headers: Iterable[tuple[bytes, bytes]]) -> RequestFields | Problem:
-    """Sorts the fields of a request; names are lower case already. A Problem where the framing or a credential is ambiguous."""
+def read_request(headers: Iterable[tuple[bytes, bytes]], *, minor: int = 1) -> RequestFields | Problem:
+    """Sorts the fields of a request of HTTP/1.`minor`; names are lower case already. A Problem where framing, host or a credential is
+    ambiguous."""
     fields = RequestFields()
     kept = fields.kept
     connection: list[bytes] = []
@@ -105,18 +109,24 @@ def read_request(headers: Iterable[tuple[bytes, bytes]]) -> RequestFields | Prob
             pass  # X-Forwarded-Port, -Prefix, …: nobody here vouches for them
         else:
             kept.append(b"%b: %b\r\n" % (name, value))
-    if fields.chunked and fields.content_length is not None:
-        return _bad("a body has a length or chunks, not both")
-    if connection:
-        named = _named(connection)
-        if named is None:
-            return _bad("too many connection options")
-        if fields.upgrades and fields.has_body and b"upgrade" in named:
-            # llhttp ends such a message with its head, so the body would never be seen as one
-            return _bad("a request that asks for an upgrade has no body here; send it as plain HTTP/1.1")
-        if named:
-            fields.kept = [line for line in kept if line.partition(b":")[0] not in named]
-    return fields
+    return _contradiction(fields, connection, minor) or fields
+
+
+def _contradiction(fields: RequestFields, connection: list[bytes], minor: int) -> Problem | None:
+    """What fields say against each other; those that `Connection` names end here."""
+    problem = framing.contradiction(fields, minor)
+    if problem is not None:
+        return problem
+    tokens = _tokens(connection)
+    if tokens is None:
+        return _bad("too many connection options")
+    fields.closes = b"close" in tokens or fields.upgrades  # one that is not made: whoever asked may believe that it was
+    if fields.upgrades and fields.has_body and b"upgrade" in tokens:
+        return _bad("a request that asks for an upgrade has no body here; send it as plain HTTP/1.1")
+    named = tokens - _NEVER_NAMED
+    if named:
+        fields.kept = [line for line in fields.kept if line.partition(b":")[0] not in named]
+    return None
 
 
 def _read_own(fields: RequestFields, name: bytes, value: bytes) -> None:
@@ -137,23 +147,25 @@ def _edges_own(name: bytes) -> bool:
 def _read_special(fields: RequestFields, connection: list[bytes], name: bytes, value: bytes) -> Problem | None:
     match name:
         case b"host":
-            if fields.host is not None:
-                return _bad("send one Host header")
-            fields.host = value
+            problem, fields.host = framing.host(value, fields.host), value
+            return problem
         case b"authorization":
             if fields.authorization is not None:
                 return Problem(code=Code.MALFORMED_TOKEN, detail="send one Authorization header")
             fields.authorization = value
         case b"content-length":
-            if fields.content_length is not None or not value.isdigit() or len(value) > _LENGTH_DIGITS_MAX:
-                return _bad("Content-Length is one whole number")
-            fields.content_length = int(value)
+            stated = framing.length(value, fields.content_length)
+            if isinstance(stated, Problem):
+                return stated
+            fields.content_length = stated
         case b"transfer-encoding":
-            if fields.chunked or value.strip().lower() != b"chunked":
-                return _bad("the only transfer coding taken is chunked")
-            fields.chunked = True
+            problem, fields.chunked = framing.coding(value, before=fields.chunked), True
+            return problem
         case b"connection":
             connection.append(value)
+        case b"expect":
+            fields.expects = True
+            return framing.expectation(value)
         case b"upgrade":
             fields.upgrades = True
         case _:
@@ -173,8 +185,6 @@ def _read_forwarding(fields: RequestFields, name: bytes, value: bytes) -> None:
             fields.forwarded_host = value
         case b"x-forwarded-proto":
             fields.forwarded_proto = value
-        case b"expect":
-            fields.expects = True
         case _:
             pass  # hop-by-hop, Forwarded, X-Real-IP, what would override the decided method or target: end here
 
@@ -194,7 +204,7 @@ def read_response(headers: Pairs, *, status: int, head_only: bool) -> list[tuple
         elif name[:8] != b"domicile":
             kept.append(pair)
     if connection:
-        named = _named(connection)
+        named = (_tokens(connection) or frozenset()) - _NEVER_NAMED
         if named:
             kept = [pair for pair in kept if pair[0] not in named]
     return kept
@@ -203,12 +213,12 @@ def read_response(headers: Pairs, *, status: int, head_only: bool) -> list[tuple
 _NEVER_NAMED = frozenset({b"close", b"keep-alive", b"", b"content-length", b"host"})
 
 
-def _named(connection: list[bytes]) -> frozenset[bytes] | None:
-    """The fields that `Connection` names for this hop, or None when there are absurdly many."""
+def _tokens(connection: list[bytes]) -> frozenset[bytes] | None:
+    """What `Connection` names for this hop, in lower case, or None when there are absurdly many."""
+    if not connection:
+        return frozenset()
     tokens = [token.strip().lower() for value in connection for token in value.split(b",")]
-    if len(tokens) > _TOKENS_MAX:
-        return None
-    return frozenset(tokens) - _NEVER_NAMED
+    return None if len(tokens) > _TOKENS_MAX else frozenset(tokens)
 
 
 def _bad(detail: str) -> Problem:

@@ -1,7 +1,5 @@
-"""The proxied path as an ASGI callable: head, verdict, exchange. Everything that is not a service's path goes to the control surface."""
+"""The proxied path as an ASGI callable behind `gateway.edge.door`: head, verdict, exchange. The rest goes to the control surface."""
 
-import asyncio
-from collections.abc import Callable
 from functools import partial
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -9,15 +7,16 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from directory.placement.core import Placement
 from foundation import logs
 from foundation.hop_header import Hop, HopRefused
-from foundation.metrics import REFUSALS
 from foundation.problems import Code, Problem
+from foundation.wire.door import FIELDS
 from gateway.edge.body import KEPT_BYTES_MAX, Body
 from gateway.edge.book import Book
 from gateway.edge.core import RETRY_AFTER_S, Admitted, Carried, Gathered, Refused
 from gateway.edge.desk import Desk, Request
 from gateway.edge.exchange import Answerer
-from gateway.edge.headers import RequestFields, read_request
+from gateway.edge.headers import RequestFields
 from gateway.edge.observed import HOPS_REFUSED, VERDICTS
+from gateway.edge.problems import send_home, send_problem
 from gateway.edge.records import Records
 from gateway.edge.relay import ClientLeft, raw_target
 from gateway.edge.target import Route, Target, target_of
@@ -33,7 +32,6 @@ log = logs.get(__name__)
 CONTROL_PATHS = frozenset({b"/healthz", b"/readyz", b"/metrics"})
 CONTROL_PREFIX = b"/.well-known/domicile"
 ALLOWED = b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
-_NO_HOST = Problem(code=Code.BAD_REQUEST, detail="send one Host header")
 _SERVED = VERDICTS.labels("serve")
 _CARRIED = VERDICTS.labels("carried")
 _HAIRPIN = VERDICTS.labels("hairpin")
@@ -71,13 +69,7 @@ class Lane:
         if raw_path in CONTROL_PATHS or raw_path.startswith(CONTROL_PREFIX):
             await self._control(scope, receive, send)
             return
-        fields = read_request(scope["headers"])
-        if isinstance(fields, Problem):
-            await send_problem(send, fields, close=True)
-            return
-        if fields.host is None and scope["http_version"] == "1.1":  # RFC 9112 section 3.2
-            await send_problem(send, _NO_HOST, close=True)
-            return
+        fields: RequestFields = scope["extensions"][FIELDS]
         body = Body(receive, fields)
         book = self._desk.open_book()
         if isinstance(book, Problem):
@@ -268,47 +260,3 @@ def _as_sent_there(request: Request, hop: Hop) -> Request:
         scheme=hop.scheme,
         hop=hop,
     )
-
-
-async def send_home(send: Send, location: bytes) -> None:
-    """308 to the home region (RFC 9110 section 15.4.9), for a browser that goes where it is told; homes change, so nobody keeps it."""
-    VERDICTS.labels(Code.HOME_ELSEWHERE.value).inc()
-    headers = [
-        (b"location", location),
-        (b"content-length", b"0"),
-        (b"cache-control", b"no-store"),
-        (b"domicile-verdict", b"redirect"),
-    ]
-    await send({"type": "http.response.start", "status": 308, "headers": headers})
-    await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-
-async def send_problem(
-    send: Send,
-    problem: Problem,
-    headers: list[tuple[bytes, bytes]] | None = None,
-    *,
-    close: bool,
-    before_end: Callable[[], object] | None = None,
-) -> None:
-    VERDICTS.labels(problem.code.value).inc()
-    REFUSALS.labels(problem.code.value).inc()
-    document = problem.encode()
-    stated = dict(headers or [])
-    lines = [
-        *((name.encode("ascii"), value.encode("latin-1")) for name, value in problem.headers().items()),
-        (b"content-length", str(len(document)).encode("ascii")),
-        (b"domicile-verdict", b"redirect" if problem.code is Code.HOME_ELSEWHERE else b"refuse"),
-    ]
-    lines = [(name, stated.pop(name, value)) for name, value in lines]
-    lines.extend(stated.items())
-    if close:
-        lines.append((b"connection", b"close"))
-    await send({"type": "http.response.start", "status": problem.status, "headers": lines})
-    if before_end is not None:
-        await send({"type": "http.response.body", "body": document, "more_body": True})
-        waiting = before_end()
-        if asyncio.iscoroutine(waiting):
-            await waiting
-        document = b""
-    await send({"type": "http.response.body", "body": document, "more_body": False})

@@ -10,11 +10,13 @@ from starlette.types import Send
 
 from foundation import logs
 from foundation.problems import Code, Problem
+from foundation.wire.cycle import AnswerBroken
+from foundation.wire.head import StatusHead
 from gateway.edge.body import Body
 from gateway.edge.desk import Request
 from gateway.edge.headers import RequestFields, read_response
 from gateway.edge.observed import FAULTS
-from gateway.edge.upstream.connection import Fault, ResponseHead, UpstreamFailed
+from gateway.edge.upstream.connection import Fault, UpstreamFailed
 from gateway.edge.upstream.forwarder import Exchange
 
 log = logs.get(__name__)
@@ -27,10 +29,6 @@ STALLED = Problem(code=Code.BAD_REQUEST, detail="the body did not arrive in time
 
 class ClientLeft(Exception):
     """The client closed its connection; there is nobody to answer."""
-
-
-class AnswerBroken(Exception):
-    """The upstream broke off inside its answer; the server closes the client's connection, so the end is not mistaken for one."""
 
 
 class Helper:
@@ -98,7 +96,7 @@ def framed(fields: RequestFields, body: Body) -> bytes:
 
 async def relay(
     request: Request,
-    head: ResponseHead,
+    head: StatusHead,
     stated: list[tuple[bytes, bytes]],
     exchange: Exchange,
     body: Body,
@@ -111,7 +109,7 @@ async def relay(
     Raises AnswerBroken once something was sent, UpstreamFailed(CLIENT_GONE).
     """
     connection = exchange.connection
-    headers = read_response(head.headers, status=head.status, head_only=request.method == "HEAD")
+    headers = read_response(head.fields, status=head.status, head_only=request.method == "HEAD")
     headers.extend(stated)
     early = not connection.request_done
     if early and head.status >= 300:

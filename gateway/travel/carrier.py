@@ -14,13 +14,14 @@ from starlette.types import Send
 from foundation import logs
 from foundation.hop_header import HOST_CHARS_MAX, SCHEME_CHARS_MAX
 from foundation.problems import Code, Problem
+from foundation.wire.head import StatusHead
 from foundation.words import Country, RegionId
 from gateway.edge.body import Body
 from gateway.edge.core import RETRY_AFTER_S, Carried
 from gateway.edge.desk import Request
 from gateway.edge.observed import CARRIED, FAULTS, RETRIES
 from gateway.edge.relay import STALLED, ClientLeft, Helper, framed, raw_target, read_small, relay, request_line, via
-from gateway.edge.upstream.connection import Fault, ResponseHead, UpstreamFailed
+from gateway.edge.upstream.connection import Fault, UpstreamFailed
 from gateway.edge.upstream.forwarder import Forwarder, may_repeat
 from gateway.edge.upstream.pool import Pools
 from gateway.identity.address import Address
@@ -93,7 +94,7 @@ class Carrier:
         helper = Helper(loop, body, exchange)
         try:
             head = await exchange.connection.head()
-            if (b"domicile-refusal", HOP_REFUSED) in head.headers:
+            if (b"domicile-refusal", HOP_REFUSED) in head.fields:
                 log.error("hop_not_taken", region=region, trace_id=request.trace.trace_id)
                 return Problem(code=Code.UPSTREAM_BROKEN, detail=f"region {region} did not take the request from here")
             await relay(request, head, _told(head), exchange, body, helper, send, {"region": region})
@@ -131,9 +132,9 @@ class Carrier:
         return b"".join((*request.fields.kept, own, framed(request.fields, body)))
 
 
-def _told(head: ResponseHead) -> list[tuple[bytes, bytes]]:
+def _told(head: StatusHead) -> list[tuple[bytes, bytes]]:
     """What the home gateway says of its verdict; the client gets it from nobody else."""
-    return [(name, value) for name, value in head.headers if name in _TOLD]
+    return [(name, value) for name, value in head.fields if name in _TOLD]
 
 
 def _problem_of(failed: UpstreamFailed, region: RegionId, request: Request) -> Problem:

@@ -1,5 +1,6 @@
 """Servers for tests: ports of loopback, programs that run while a block does, ASGI applications on a real server."""
 
+import asyncio
 import contextlib
 import secrets
 import socket
@@ -9,6 +10,8 @@ from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
+
+from foundation.wire.door import Door
 
 PORTS = range(10_000, 32_000)
 """Below those that systems give to connections and to whoever binds port 0, so that none of these takes a port that is to be bound soon."""
@@ -45,7 +48,9 @@ def running(command: list[str], **popen: object) -> Iterator[subprocess.Popen[by
 
 
 @contextlib.asynccontextmanager
-async def serving(app: ASGIApp, *, port: int = 0, http: Any = "httptools", **options: Any) -> AsyncIterator[int]:
+async def serving(
+    app: ASGIApp, *, port: int = 0, http: type[asyncio.Protocol] = Door, **options: Any
+) -> AsyncIterator[int]:
     """`app` on a real server of loopback until the block ends; then nobody listens there any more. Yields the port.
 
     `options` are uvicorn's, such as those of TLS."""

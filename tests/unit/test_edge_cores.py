@@ -84,7 +84,7 @@ def test_methods_that_tunnel_or_mirror_go_no_further(method: str) -> None:
 
 
 def kept(headers: list[tuple[bytes, bytes]]) -> set[bytes]:
-    fields = read_request(headers)
+    fields = read_request([(b"host", b"x"), *headers])
     assert not isinstance(fields, Problem)
     return {line.partition(b":")[0] for line in fields.kept}
 
@@ -93,12 +93,12 @@ def test_hop_by_hop_credentials_and_house_headers_do_not_go_on() -> None:
     names = [
         b"connection", b"keep-alive", b"te", b"trailer", b"upgrade", b"proxy-authorization", b"proxy-connection", b"authorization",
         b"domicile-decision", b"domicile_decision", b"domicile-cell", b"domicile-hop", b"forwarded", b"x-forwarded-for", b"x-real-ip",
-        b"x-forwarded-proto", b"x-forwarded-host", b"via", b"expect", b"host", b"traceparent",
+        b"x-forwarded-proto", b"x-forwarded-host", b"via", b"traceparent",
         b"x_forwarded_for", b"x-forwarded_host", b"x_real_ip", b"transfer_encoding", b"content_length",
         b"x-forwarded-port", b"x-forwarded-prefix", b"x_forwarded_prefix", b"x-original-url", b"x-rewrite-url",
         b"x-http-method-override", b"x_http_method_override", b"x-method-override",
     ]  # fmt: skip
-    assert kept([(name, b"x") for name in names] + [(b"accept", b"*/*")]) == {b"accept"}
+    assert kept([(name, b"x") for name in names] + [(b"expect", b"100-Continue"), (b"accept", b"*/*")]) == {b"accept"}
     assert kept([(b"x_plain", b"1")]) == {b"x_plain"}
 
 
@@ -121,18 +121,30 @@ def test_fields_that_connection_names_do_not_go_on() -> None:
         [(b"transfer-encoding", b"chunked"), (b"transfer-encoding", b"chunked")],
         [(b"authorization", b"Bearer a"), (b"authorization", b"Bearer b")],
         [(b"connection", b",".join([b"a"] * 40))],
-        [(b"host", b"a"), (b"host", b"b")],
+        [(b"host", b"a")],
+        [(b"expect", b"a miracle")],
         [(b"connection", b"Upgrade"), (b"upgrade", b"h2c"), (b"content-length", b"3")],
         [(b"upgrade", b"h2c"), (b"connection", b"http2-settings, upgrade"), (b"transfer-encoding", b"chunked")],
     ],
 )
 def test_ambiguous_framing_or_credentials_are_refused(headers: list[tuple[bytes, bytes]]) -> None:
-    assert isinstance(read_request(headers), Problem)
+    assert isinstance(read_request([(b"host", b"x"), *headers]), Problem)
+
+
+@pytest.mark.parametrize("host", [b"user@a", b"a/b", b"a:b", b"a b", b"[::1", b"a:123456", b"a, b"])
+def test_a_host_is_a_host_and_a_port(host: bytes) -> None:
+    assert isinstance(read_request([(b"host", host)]), Problem)
+
+
+def test_only_http_1_0_may_name_no_host_and_have_no_chunks() -> None:
+    assert isinstance(read_request([]), Problem)
+    assert not isinstance(read_request([], minor=0), Problem)
+    assert isinstance(read_request([(b"transfer-encoding", b"chunked")], minor=0), Problem)
 
 
 @pytest.mark.parametrize("name", [b"domicile-for", b"domicile_for"])
 def test_acting_for_somebody_is_noticed(name: bytes) -> None:
-    fields = read_request([(name, b"x")])
+    fields = read_request([(b"host", b"x"), (name, b"x")])
     assert not isinstance(fields, Problem)
     assert fields.acts_for is not None
 

@@ -1,7 +1,7 @@
 """One HTTP/1.1 connection to a service: an asyncio protocol that carries one exchange at a time, with back-pressure both ways.
 
-The response is parsed by httptools (llhttp, strict): both a length and chunks, a transfer coding other than chunked, an upgrade, an
-oversized head, bytes nobody asked for: each breaks the exchange, and the connection with it. A broken exchange never looks complete.
+The answer is read as strictly as requests are (`foundation.wire`): ambiguous framing, an upgrade, an oversized head, bytes nobody asked
+for: each breaks the exchange, and the connection with it. A broken exchange never looks complete.
 """
 
 import asyncio
@@ -9,14 +9,13 @@ import enum
 from collections.abc import Callable
 from typing import cast
 
-import httptools
-
+from foundation.wire.head import Malformed, StatusHead
+from foundation.wire.requests import Told
+from foundation.wire.responses import ResponseReader
 from gateway.settings import Upstream
 
 BUFFER_BYTES_HIGH = 256 * 1024
 """Reading pauses above this until the buffered part of the answer has been taken."""
-HEAD_BYTES_MAX = 64 * 1024
-INTERIM_MAX = 16
 
 
 class Fault(enum.Enum):
@@ -40,16 +39,6 @@ class UpstreamFailed(Exception):
         self.answered = answered
 
 
-class ResponseHead:
-    """Status and fields (names in lower case) of a final answer."""
-
-    __slots__ = ("headers", "status")
-
-    def __init__(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
-        self.status = status
-        self.headers = headers
-
-
 class Connection(asyncio.Protocol):
     """Owned by a pool; lent to one exchange between `begin` and `end`."""
 
@@ -58,7 +47,7 @@ class Connection(asyncio.Protocol):
         self._lost = lost
         self._loop = loop
         self._transport: asyncio.Transport | None = None
-        self._parser = httptools.HttpResponseParser(self)
+        self._reader = ResponseReader()
         self._waiter: asyncio.Future[None] | None = None
         self._drain: asyncio.Future[None] | None = None
         self._write_paused = False
@@ -71,18 +60,13 @@ class Connection(asyncio.Protocol):
         self._reset_exchange(head_only=False)
 
     def _reset_exchange(self, *, head_only: bool) -> None:
-        self._head_only = head_only
+        self._reader.begin(head_only=head_only)
         self._request_done = False
-        self._headers: list[tuple[bytes, bytes]] = []
-        self._head_bytes = 0
-        self._interims = 0
-        self._interim = False
-        self._head: ResponseHead | None = None
-        self._to_eof = False
+        self._answered = False
+        self._head: StatusHead | None = None
         self._body: list[bytes] = []
         self._body_bytes = 0
         self._complete = False
-        self._keep = False
         self._failure: UpstreamFailed | None = None
 
     # --- an exchange ---------------------------------------------------------------------------------------------------------
@@ -121,7 +105,7 @@ class Connection(asyncio.Protocol):
             self._drain = self._loop.create_future()
             await self._drain
 
-    async def head(self) -> ResponseHead:
+    async def head(self) -> StatusHead:
         """The head of the final answer. Raises UpstreamFailed."""
         while self._head is None:
             self._raise_failure()
@@ -151,17 +135,13 @@ class Connection(asyncio.Protocol):
 
     def end(self) -> bool:
         """Ends the exchange; True when the connection may carry another, else it is closed."""
-        again = self._complete and self._keep and self._request_done and self._failure is None and self.usable
+        again = self._complete and self._reader.keep and self._request_done and self._failure is None and self.usable
         self.busy = False
         if not again:
             self.close()
             return False
-        if self._head_only:
-            # The parser waits for a body that HEAD does not have.
-            self._parser = httptools.HttpResponseParser(self)
         self.used = True
         self._body = []
-        self._headers = []
         self._head = None
         self.quiet_since = self._loop.time()
         return True
@@ -169,7 +149,7 @@ class Connection(asyncio.Protocol):
     def fail(self, fault: Fault) -> None:
         """Breaks the exchange off and closes the connection. The first failure counts."""
         if self._failure is None and not self._complete:
-            self._failure = UpstreamFailed(fault, answered=self._head_bytes > 0)
+            self._failure = UpstreamFailed(fault, answered=self._answered)
         self.close()
         self._wake()
 
@@ -200,13 +180,23 @@ class Connection(asyncio.Protocol):
             self.close()  # an answer to nothing
             return
         self.quiet_since = self._loop.time()
-        try:
-            self._parser.feed_data(data)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
-            self._keep = False
-            self.fail(Fault.PROTOCOL)
-            return
-        if self._body_bytes > BUFFER_BYTES_HIGH and not self._read_paused and self._transport is not None:
+        self._answered = True
+        reader = self._reader
+        reader.feed(data)
+        while (event := reader.event()) is not Told.MORE:
+            if isinstance(event, bytes):
+                self._body.append(event)
+                self._body_bytes += len(event)
+            elif isinstance(event, StatusHead):
+                self._head = event
+            elif isinstance(event, Malformed):
+                self.fail(Fault.PROTOCOL)
+                return
+            else:
+                self._finish()
+        if reader.ahead:
+            self.close()  # more than was asked for
+        elif self._body_bytes > BUFFER_BYTES_HIGH and not self._read_paused and self._transport is not None:
             self._read_paused = True
             self._transport.pause_reading()
         self._wake()
@@ -216,11 +206,10 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self.busy and not self._complete:
-            if self._to_eof and exc is None and self._head is not None and self._failure is None:
+            if exc is None and self._failure is None and self._reader.close():
                 self._complete = True
             elif self._failure is None:
-                self._failure = UpstreamFailed(Fault.RESET, answered=self._head_bytes > 0)
-        self._keep = False
+                self._failure = UpstreamFailed(Fault.RESET, answered=self._answered)
         self._wake()
         self._lost(self)
 
@@ -231,58 +220,8 @@ class Connection(asyncio.Protocol):
         self._write_paused = False
         self._wake_drain()
 
-    # --- httptools -----------------------------------------------------------------------------------------------------------
-
-    def on_message_begin(self) -> None:
-        if self._complete:
-            raise ValueError("bytes after the answer")
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self._head_bytes += len(name) + len(value) + 4
-        if self._head_bytes > HEAD_BYTES_MAX:
-            raise ValueError("the head of the answer is too large")
-        if self._head is None:  # else a trailer: dropped
-            self._headers.append((name.lower(), value))
-
-    def on_headers_complete(self) -> None:
-        status = self._parser.get_status_code()
-        self._head_bytes += 1
-        self._interim = 100 <= status < 200
-        if self._interim:
-            self._interims += 1
-            self._headers = []
-            if self._interims > INTERIM_MAX or status == 101:
-                raise ValueError("too many interim answers, or an upgrade nobody asked for")
-            return
-        if not 100 <= status <= 599:
-            raise ValueError("no status of HTTP (RFC 9110 section 15)")
-        framed = False
-        for name, value in self._headers:
-            if name == b"transfer-encoding":
-                framed = True
-                if value.strip().lower() != b"chunked":
-                    raise ValueError("a transfer coding other than chunked")
-            elif name == b"content-length":
-                framed = True
-        self._head = ResponseHead(status, self._headers)
-        if self._head_only:
-            self._finish()
-        else:
-            self._to_eof = not framed and status not in (204, 304)
-
-    def on_body(self, body: bytes) -> None:
-        if self._complete:
-            raise ValueError("a body where none may be")
-        self._body.append(body)
-        self._body_bytes += len(body)
-
-    def on_message_complete(self) -> None:
-        if not self._interim and not self._complete:
-            self._finish()
-
     def _finish(self) -> None:
         self._complete = True
-        self._keep = self._parser.should_keep_alive()
         self._wake_drain()
 
     # --- waiting -------------------------------------------------------------------------------------------------------------

@@ -1,0 +1,46 @@
+"""Request targets (RFC 9112 section 3.2): what is asked for, byte for byte."""
+
+import re
+
+import msgspec
+
+from foundation.wire.head import Malformed, RequestHead
+
+_HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
+_FRAGMENT = Malformed("a target holds no fragment")
+_FORM = Malformed("the request target is a path")
+_AUTHORITY = Malformed("Host, or the authority of the target, is a host and a port")
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """`path` begins with a slash, but for `*` and CONNECT, which go no further. `authority` of an absolute form: it stands for Host."""
+
+    method: str
+    path: bytes
+    query: bytes
+    authority: bytes | None = None
+
+
+def asked_of(head: RequestHead) -> Asked | Malformed:
+    """Nothing is decoded or normalised."""
+    target, method = head.target, head.method.decode("ascii")
+    if b"#" in target:
+        return _FRAGMENT
+    if target[:1] == b"/":
+        path, _, query = target.partition(b"?")
+        return Asked(method, path, query)
+    if target == b"*" or method == "CONNECT":
+        return Asked(method, target, b"")
+    scheme, colon, rest = target.partition(b"://")
+    if not colon or scheme.lower() not in (b"http", b"https"):
+        return _FORM
+    end = min((at for at in (rest.find(b"/"), rest.find(b"?")) if at >= 0), default=len(rest))
+    authority, path, query = rest[:end], *rest[end:].partition(b"?")[::2]
+    if not authority or not is_host(authority):
+        return _AUTHORITY
+    return Asked(method, path or b"/", query, authority)
+
+
+def is_host(value: bytes) -> bool:
+    """Whether a value of Host, or an authority, is a host with perhaps a port (RFC 9110 section 7.2); it names no user."""
+    return _HOST.fullmatch(value) is not None

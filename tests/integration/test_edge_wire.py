@@ -1,0 +1,391 @@
+"""Wire-level cases, bytes in and the service's bytes watched: what is ambiguous reaches nobody, what goes on is what was decided."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import anyio
+import pytest
+
+from tests.stands.edge import Stand, edge, placement, tcp
+from tests.stands.waiting import eventually
+
+pytestmark = pytest.mark.anyio
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+PATH = b"/orders/1"
+
+
+@pytest.fixture(scope="module")
+def anyio_backend() -> tuple[str, dict[str, bool]]:
+    """The loop that the product runs on: transports differ."""
+    return "asyncio", {"use_uvloop": True}
+
+
+class Service:
+    """Keeps each request that reaches it, byte for byte, and answers with `answers` in turn, the last one for ever."""
+
+    def __init__(self, *answers: bytes) -> None:
+        self.seen: list[bytes] = []
+        self._answers = list(answers or (OK,))
+        self.received = 0
+
+    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            head = await self._until(reader, b"\r\n\r\n")
+            fields = fields_of(head)
+            body = b""
+            if "content-length" in fields:
+                body = await reader.readexactly(int(fields["content-length"]))
+            elif "transfer-encoding" in fields:
+                body = await self._until(reader, b"0\r\n\r\n")
+            self.seen.append(head + body)
+            writer.write(self._answers.pop(0) if len(self._answers) > 1 else self._answers[0])
+
+    async def _until(self, reader: asyncio.StreamReader, end: bytes) -> bytes:
+        found = b""
+        while not found.endswith(end):
+            piece = await reader.readexactly(1)
+            self.received += 1
+            found += piece
+        return found
+
+
+def fields_of(head: bytes) -> dict[str, str]:
+    lines = head.decode("latin-1").split("\r\n")[1:-2]
+    return {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+
+
+class Client:
+    """A connection to the edge, with the token of somebody who has a home."""
+
+    def __init__(self, stand: Stand, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.token = b"Authorization: %b\r\n" % stand.bearer("ann")["authorization"].encode()
+        self.reader = reader
+        self.writer = writer
+
+    def request(self, line: bytes = b"GET %b HTTP/1.1" % PATH, fields: bytes = b"", body: bytes = b"") -> bytes:
+        return b"%b\r\nHost: eu.example.com\r\n%b%b\r\n%b" % (line, self.token, fields, body)
+
+    async def send(self, data: bytes) -> None:
+        self.writer.write(data)
+        await self.writer.drain()
+
+    async def head(self) -> bytes:
+        with anyio.fail_after(5):
+            return await self.reader.readuntil(b"\r\n\r\n")
+
+    async def answer(self) -> tuple[int, dict[str, str], bytes]:
+        """Status, fields and body, by length."""
+        head = await self.head()
+        fields = fields_of(head)
+        with anyio.fail_after(5):
+            body = await self.reader.readexactly(int(fields.get("content-length", "0")))
+        return int(head.split(b" ")[1]), fields, body
+
+    async def rest(self) -> bytes:
+        """Everything until the edge closes the connection."""
+        with anyio.fail_after(5):
+            try:
+                return await self.reader.read()
+            except ConnectionResetError:
+                return b""
+
+
+@contextlib.asynccontextmanager
+async def facing(folder: Path, service: Service) -> AsyncIterator[Client]:
+    async with tcp(service) as port, edge(folder, port, records_port=port) as stand:
+        stand.settle("ann", placement(epoch=7))
+        reader, writer = await asyncio.open_connection("127.0.0.1", stand.port)
+        try:
+            yield Client(stand, reader, writer)
+        finally:
+            writer.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
+
+
+# --- refused, and nothing of it forwarded --------------------------------------------------------------------------------------
+
+SMUGGLED = b"GET /orders/smuggled HTTP/1.1\r\nHost: eu.example.com\r\n\r\n"
+POST = b"POST %b HTTP/1.1" % PATH
+REFUSED = {
+    "both_lengths": (POST, b"Content-Length: 4\r\nTransfer-Encoding: chunked\r\n", b"0\r\n\r\n", 400),
+    "both_the_other_way": (POST, b"Transfer-Encoding: chunked\r\nContent-Length: 4\r\n", b"0\r\n\r\n", 400),
+    "length_twice": (POST, b"Content-Length: 3\r\nContent-Length: 3\r\n", b"abc", 400),
+    "lengths_differ": (POST, b"Content-Length: 3\r\nContent-Length: 30\r\n", b"abc", 400),
+    "length_list": (POST, b"Content-Length: 3, 3\r\n", b"abc", 400),
+    "length_signed": (POST, b"Content-Length: +3\r\n", b"abc", 400),
+    "length_negative": (POST, b"Content-Length: -3\r\n", b"abc", 400),
+    "length_hexadecimal": (POST, b"Content-Length: 0x3\r\n", b"abc", 400),
+    "length_inner_space": (POST, b"Content-Length: 3 3\r\n", b"abc", 400),
+    "length_space_after": (POST, b"Content-Length: 3 \r\n", b"abc", 400),
+    "length_huge": (POST, b"Content-Length: 9999999999999999\r\n", b"abc", 400),
+    "length_empty": (POST, b"Content-Length:\r\n", b"", 400),
+    "length_other_digits": (POST, b"Content-Length: \xb2\r\n", b"ab", 400),
+    "space_before_colon": (POST, b"Content-Length : 3\r\n", b"abc", 400),
+    "coding_not_chunked": (POST, b"Transfer-Encoding: gzip\r\n", b"abc", 400),
+    "coding_before_chunked": (POST, b"Transfer-Encoding: gzip, chunked\r\n", b"0\r\n\r\n", 400),
+    "coding_after_chunked": (POST, b"Transfer-Encoding: chunked, identity\r\n", b"0\r\n\r\n", 400),
+    "coding_twice": (POST, b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", b"0\r\n\r\n", 400),
+    "coding_disguised": (POST, b"Transfer-Encoding: xchunked\r\n", b"0\r\n\r\n", 400),
+    "coding_vertical_tab": (POST, b"Transfer-Encoding: \x0bchunked\r\n", b"0\r\n\r\n", 400),
+    "coding_quoted": (POST, b'Transfer-Encoding: "chunked"\r\n', b"0\r\n\r\n", 400),
+    "coding_on_1_0": (b"POST %b HTTP/1.0" % PATH, b"Transfer-Encoding: chunked\r\n", b"0\r\n\r\n", 400),
+    "coding_folded": (POST, b"Transfer-Encoding:\r\n chunked\r\n", b"0\r\n\r\n", 400),
+    "bare_lf": (POST, b"X-A: b\nContent-Length: 3\r\n", b"abc", 400),
+    "bare_cr": (POST, b"X-A: b\rContent-Length: 3\r\n", b"abc", 400),
+    "nul": (POST, b"X-A: \x00\r\n", b"", 400),
+    "host_twice": (b"GET %b HTTP/1.1" % PATH, b"Host: eu.example.com\r\n", b"", 400),
+    "authorization_twice": (b"GET %b HTTP/1.1" % PATH, b"Authorization: Bearer x\r\n", b"", 401),
+    "two_spaces": (b"GET  %b HTTP/1.1" % PATH, b"", b"", 400),
+    "no_version": (b"GET %b" % PATH, b"", b"", 400),
+    "http_2": (b"GET %b HTTP/2.0" % PATH, b"", b"", 505),
+    "fragment": (b"GET %b#a HTTP/1.1" % PATH, b"", b"", 400),
+    "asterisk": (b"OPTIONS * HTTP/1.1", b"", b"", 400),
+    "no_scheme": (b"GET eu.example.com/orders/1 HTTP/1.1", b"", b"", 400),
+    "other_scheme": (b"GET file:///orders/1 HTTP/1.1", b"", b"", 400),
+    "user_in_authority": (b"GET http://a@eu.example.com/orders/1 HTTP/1.1", b"", b"", 400),
+    "connect": (b"CONNECT eu.example.com:443 HTTP/1.1", b"", b"", 405),
+    "trace": (b"TRACE %b HTTP/1.1" % PATH, b"", b"", 405),
+    "dot_segments": (b"GET /orders/../records/x HTTP/1.1", b"", b"", 400),
+    "dot_segments_encoded": (b"GET /orders/%2e%2e/records/x HTTP/1.1", b"", b"", 400),
+    "dot_segments_encoded_twice": (b"GET /orders/%252e%252e/records/x HTTP/1.1", b"", b"", 400),
+    "dot_segments_behind_an_encoded_slash": (b"GET /orders%2f..%2frecords/x HTTP/1.1", b"", b"", 400),
+    "service_with_an_encoded_slash": (b"GET /orders%2frecords HTTP/1.1", b"", b"", 404),
+    "service_encoded": (b"GET /%6frders/1 HTTP/1.1", b"", b"", 404),
+    "empty_first_segment": (b"GET //orders/1 HTTP/1.1", b"", b"", 404),
+    "expectation": (POST, b"Expect: a-miracle\r\nContent-Length: 3\r\n", b"abc", 417),
+    "target_too_long": (b"GET /orders/%b HTTP/1.1" % (b"x" * 17_000), b"", b"", 414),
+    "fields_too_many": (b"GET %b HTTP/1.1" % PATH, b"a: b\r\n" * 130, b"", 431),
+    "head_too_large": (b"GET %b HTTP/1.1" % PATH, b"X-A: %b\r\n" % (b"x" * 70_000), b"", 431),
+    "upgrade_with_a_body": (POST, b"Connection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: 3\r\n", b"abc", 400),
+}  # fmt: skip
+AND_GOES_ON = {"service_with_an_encoded_slash", "service_encoded", "empty_first_segment", "connect", "trace", "asterisk",
+               "dot_segments", "dot_segments_encoded", "dot_segments_encoded_twice", "dot_segments_behind_an_encoded_slash"}  # fmt: skip
+"""Well-formed messages that ask for what there is not: their connection may be kept. After all others it ends."""
+
+
+@pytest.mark.parametrize("name", REFUSED)
+async def test_what_is_refused_reaches_no_service_and_neither_does_what_stands_behind_it(
+    folder: Path, name: str
+) -> None:
+    line, fields, body, status = REFUSED[name]
+    service = Service()
+    async with facing(folder, service) as client:
+        await client.send(client.request(line, fields, body) + (b"" if name in AND_GOES_ON else SMUGGLED))
+        told, answered, document = await client.answer()
+        assert (told, answered["content-type"]) == (status, "application/problem+json")
+        assert b'"detail":"' in document
+        if name not in AND_GOES_ON:
+            assert answered["connection"] == "close"
+            assert await client.rest() == b""
+        assert service.received == 0
+
+
+@pytest.mark.parametrize("missing", [b"", b"Host: eu.example.com:port\r\n", b"Host: a b\r\n"])
+async def test_a_request_without_one_proper_host_reaches_no_service(folder: Path, missing: bytes) -> None:
+    service = Service()
+    async with facing(folder, service) as client:
+        await client.send(b"GET %b HTTP/1.1\r\n%b%b\r\n" % (PATH, missing, client.token))
+        assert (await client.answer())[0] == 400
+        assert service.received == 0
+
+
+@pytest.mark.parametrize(
+    "broken", [b"3\r\nabcd\r\n", b"+1\r\na\r\n", b"1;" + b"x" * 600, b"0\r\nX-A : b\r\n\r\n", b"1\na\r\n", b"g\r\n"]
+)
+async def test_a_body_whose_chunks_break_is_no_whole_request_to_the_service(folder: Path, broken: bytes) -> None:
+    service = Service()
+    async with facing(folder, service) as client:
+        await client.send(client.request(POST, b"Transfer-Encoding: chunked\r\n", b"3\r\nabc\r\n" + broken + SMUGGLED))
+        found = await client.rest()
+        assert found.startswith(b"HTTP/1.1 400 ")
+        assert found.count(b"HTTP/1.1") == 1
+        assert service.seen == []
+
+
+# --- what goes on ------------------------------------------------------------------------------------------------------------
+
+
+async def gone_on(
+    folder: Path, line: bytes, fields: bytes = b"", body: bytes = b""
+) -> tuple[bytes, dict[str, str], bytes]:
+    """Request line, fields and body as the service saw them."""
+    service = Service()
+    async with facing(folder, service) as client:
+        await client.send(client.request(line, fields, body))
+        assert (await client.answer())[0] == 200
+    head, _, seen = service.seen[0].partition(b"\r\n\r\n")
+    return head.split(b"\r\n")[0], fields_of(head + b"\r\n\r\n"), seen
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        b"/orders/a%2Fb;c/%7e?q=%00&x=%zz&y=a/../b",
+        b"/orders?",
+        b"/orders/",
+        b"/orders/*:@!$&'()+,=",
+        b"/orders/a//b?c?d",
+    ],
+)
+async def test_a_target_goes_on_byte_for_byte(folder: Path, target: bytes) -> None:
+    line, _, _ = await gone_on(folder, b"GET %b HTTP/1.1" % target)
+    assert line == b"GET %b HTTP/1.1" % target.removesuffix(b"?")
+
+
+async def test_an_absolute_form_goes_on_as_a_path_and_its_authority_stands_for_the_host(folder: Path) -> None:
+    line, fields, _ = await gone_on(folder, b"GET http://Shop.example:8080/orders/1?x=1 HTTP/1.1")
+    assert line == b"GET /orders/1?x=1 HTTP/1.1"
+    assert fields["x-forwarded-host"] == "Shop.example:8080"
+
+
+async def test_fields_of_this_hop_and_of_the_house_end_here_and_via_grows(folder: Path) -> None:
+    sent = (
+        b"Connection: keep-alive, X-Secret\r\nX-Secret: 1\r\nKeep-Alive: timeout=5\r\nTE: trailers\r\nProxy-Connection: close\r\n"
+        b"Domicile-Decision: v1.forged\r\nDomicile-Cell: us-va\r\ndomicile_epoch: 9\r\nX-Forwarded-For: 203.0.113.9\r\nForwarded: for=x\r\n"
+        b"X_Forwarded_For: 203.0.113.9\r\nX-Original-URL: /records\r\nVia: 1.0 fred\r\nX-Kept: a, b\r\nX-Kept: c\r\n"
+    )
+    _, fields, _ = await gone_on(folder, b"GET %b HTTP/1.1" % PATH, sent)
+    assert fields["via"] == "1.0 fred, 1.1 domicile"
+    assert fields["x-forwarded-for"] == "127.0.0.1"
+    assert fields["domicile-decision"] != "v1.forged"
+    assert fields["x-kept"] == "c"
+    ended = {
+        "connection",
+        "x-secret",
+        "keep-alive",
+        "te",
+        "proxy-connection",
+        "domicile-cell",
+        "domicile_epoch",
+        "forwarded",
+    }
+    assert not (ended | {"x_forwarded_for", "x-original-url", "authorization"}) & fields.keys()
+
+
+async def test_chunks_go_on_as_what_they_mean_without_extensions_and_trailers(folder: Path) -> None:
+    chunks = b"3;a=b\r\nabc\r\n1\r\nd\r\n0\r\nX-Admin: 1\r\nAuthorization: x\r\n\r\n"
+    _, fields, body = await gone_on(folder, POST, b"Transfer-Encoding: chunked\r\nTrailer: X-Admin\r\n", chunks)
+    framed = fields.get("content-length") == "4" and body == b"abcd"
+    assert framed or (fields["transfer-encoding"], body) == ("chunked", b"4\r\nabcd\r\n0\r\n\r\n")
+    assert not {"x-admin", "trailer", "authorization"} & fields.keys()
+
+
+async def test_requests_sent_ahead_are_answered_one_after_the_other(folder: Path) -> None:
+    answers = [b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n%d" % number for number in range(4)]
+    service = Service(*answers)
+    async with facing(folder, service) as client:
+        first = client.request(b"GET /orders/0 HTTP/1.1")
+        second = client.request(b"POST /orders/1 HTTP/1.1", b"Content-Length: 3\r\n", b"abc")
+        third = client.request(b"POST /orders/2 HTTP/1.1", b"Transfer-Encoding: chunked\r\n", b"1\r\na\r\n0\r\n\r\n")
+        await client.send(first + second + third + client.request(b"GET /orders/3 HTTP/1.1"))
+        assert [(await client.answer())[2] for _ in range(4)] == [b"0", b"1", b"2", b"3"]
+    assert [request.split(b" ")[1] for request in service.seen] == [b"/orders/%d" % number for number in range(4)]
+
+
+async def test_100_continue_is_asked_for_by_the_verdict_and_does_not_go_on(folder: Path) -> None:
+    service = Service()
+    async with facing(folder, service) as client:
+        await client.send(client.request(POST, b"Expect: 100-continue\r\nContent-Length: 3\r\n"))
+        assert await client.head() == b"HTTP/1.1 100 Continue\r\n\r\n"
+        assert service.received == 0
+        await client.send(b"abc")
+        assert (await client.answer())[0] == 200
+    assert service.seen[0].endswith(b"\r\n\r\nabc")
+    assert b"expect" not in service.seen[0].lower()
+
+
+async def test_a_client_of_http_1_0_gets_no_chunks_and_the_end_of_its_connection(folder: Path) -> None:
+    service = Service(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n")
+    async with facing(folder, service) as client:
+        await client.send(client.request(b"GET %b HTTP/1.0" % PATH))
+        head, _, body = (await client.rest()).partition(b"\r\n\r\n")
+        assert (body, fields_of(head + b"\r\n\r\n")["connection"]) == (b"abc", "close")
+        assert b"transfer-encoding" not in head.lower()
+
+
+# --- what comes back ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("method", "answered", "status"),
+    [
+        (b"HEAD", b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n", 200),
+        (b"GET", b"HTTP/1.1 204 No Content\r\n\r\n", 204),
+        (b"GET", b"HTTP/1.1 304 Not Modified\r\nContent-Length: 500\r\nETag: x\r\n\r\n", 304),
+        (b"GET", b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n", 204),
+    ],
+)
+async def test_an_answer_without_a_body_ends_with_its_head_and_the_connection_goes_on(
+    folder: Path, method: bytes, answered: bytes, status: int
+) -> None:
+    async with facing(folder, Service(answered, OK)) as client:
+        for _ in range(2):
+            await client.send(client.request(b"%b %b HTTP/1.1" % (method, PATH)))
+            head = await client.head()
+            assert head.startswith(b"HTTP/1.1 %d " % status)
+            assert b"transfer-encoding" not in head.lower()
+            method, status = b"GET", 200
+        with anyio.fail_after(5):
+            assert await client.reader.readexactly(2) == b"ok"
+
+
+AMBIGUOUS = {
+    "both_lengths": b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "length_twice": b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nok",
+    "length_signed": b"HTTP/1.1 200 OK\r\nContent-Length: +2\r\n\r\nok",
+    "coding": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+    "coding_on_1_0": b"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "fold": b"HTTP/1.1 200 OK\r\nX-A: b\r\n c\r\nContent-Length: 2\r\n\r\nok",
+    "bare_lf": b"HTTP/1.1 200 OK\r\nX-A: b\nContent-Length: 2\r\n\r\nok",
+    "space_before_colon": b"HTTP/1.1 200 OK\r\nContent-Length : 2\r\n\r\nok",
+    "nul": b"HTTP/1.1 200 OK\r\nX-A: \x00\r\nContent-Length: 2\r\n\r\nok",
+    "upgrade": b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
+    "no_http": b"hello\r\n\r\n",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", AMBIGUOUS)
+async def test_an_ambiguous_answer_is_a_502_and_nothing_of_it_reaches_the_client(folder: Path, name: str) -> None:
+    async with facing(folder, Service(AMBIGUOUS[name])) as client:
+        await client.send(client.request())
+        status, fields, document = await client.answer()
+        assert (status, fields["content-type"]) == (502, "application/problem+json")
+        assert b"upstream_broken" in document
+
+
+@pytest.mark.parametrize(
+    "broken", [b"3\r\nabcd\r\n0\r\n\r\n", b"+1\r\na\r\n0\r\n\r\n", b"1\na\r\n0\r\n\r\n", b"0\r\nX-A : b\r\n\r\n"]
+)
+async def test_an_answer_whose_chunks_break_has_no_end(folder: Path, broken: bytes) -> None:
+    start = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n"
+
+    async def raw(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(start)
+        await go_on.wait()
+        writer.write(broken)
+
+    go_on = asyncio.Event()
+    async with tcp(raw) as port, edge(folder, port) as stand:
+        stand.settle("ann", placement(epoch=7))
+        reader, writer = await asyncio.open_connection("127.0.0.1", stand.port)
+        client = Client(stand, reader, writer)
+        await client.send(client.request())
+        await client.head()
+        go_on.set()
+        assert not (await client.rest()).endswith(b"0\r\n\r\n")
+        writer.close()
+
+
+async def test_bytes_behind_an_answer_belong_to_no_other(folder: Path) -> None:
+    evil = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"
+    service = Service(OK + evil, OK)
+    async with facing(folder, service) as client:
+        for _ in range(3):
+            await client.send(client.request())
+            assert (await client.answer())[2] == b"ok"
+        await eventually(lambda: len(service.seen) == 3)
