@@ -28,6 +28,7 @@ from foundation.tokens import (
     TokenVerifier,
     fetch_jwks_file,
 )
+from foundation.wire.transport import Transport
 
 log = logs.get(__name__)
 
@@ -278,12 +279,12 @@ async def client(
     connect_s: float = 1.0,
     connections_max: int = 32,
 ) -> AsyncIterator[HttpClient]:
-    """An httpx client for control traffic: every wait bounded, no proxies from the environment, no redirects."""
+    """An httpx client for control traffic: every wait bounded, no proxies from the environment, no redirects, nothing streamed."""
     async with httpx.AsyncClient(  # noqa: TID251 - this is the place
         base_url=base_url,
         auth=_TokenAuth(token) if token else None,
         timeout=httpx.Timeout(total_s, connect=connect_s),
-        limits=httpx.Limits(max_connections=connections_max, max_keepalive_connections=connections_max),
+        transport=Transport(connections_max=connections_max, wait_s=total_s),
         trust_env=False,
     ) as created:
         yield created
