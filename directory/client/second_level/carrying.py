@@ -64,6 +64,7 @@ class Carrier:
             return await self._begin(raw, "unproven")
         shelf.generation, shelf.applied = position.generation, position.applied
         metrics.SECOND_LEVEL_POSITION.set(position.applied)
+        self._forget(position.applied)
         if position.applied >= target:
             return None
         if target - position.applied > GAP_EVENTS_MAX:
@@ -74,6 +75,11 @@ class Carrier:
             return TAKE_OVER_S
         await self._carry_on(raw, position)
         return AT_ONCE
+
+    def _forget(self, applied: FeedSeq) -> None:
+        """Events that have been carried over; should the position ever be found before them, the directory is asked for them."""
+        while self._recent and self._recent[0].seq <= applied:
+            self._recent.popleft()
 
     async def _proven(self, position: Position) -> bool:
         """Whether the directory still knows the newest event that any entry may contain: what was stored may have outlived a
