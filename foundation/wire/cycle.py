@@ -1,7 +1,6 @@
 """One request on a connection as an ASGI application has it: `receive` its body, `send` its answer (ASGI 3.0, HTTP 2.5)."""
 
 import asyncio
-import re
 from http import HTTPStatus
 from typing import Protocol
 
@@ -12,8 +11,6 @@ Lines = list[tuple[bytes, bytes]]
 BUFFER_BYTES_HIGH = 64 * 1024
 """Reading pauses while more of a body than this waits to be received."""
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-_NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_UNFIT = re.compile(rb"[\x00\r\n]")
 _WORDS = {status.value: status.phrase.encode("ascii") for status in HTTPStatus}
 _BODILESS = (204, 304)
 
@@ -162,12 +159,11 @@ class Cycle:
     def _start(self, status: int, headers: Lines) -> None:
         if self._expects:
             self._keep = False  # nobody knows whether the body that was not asked for will come
-        lines = [b"HTTP/1.1 %d %b\r\n" % (status, _WORDS.get(status, b"")), self._line.dated()]
+        dated = self._line.dated()
+        lines = [b"HTTP/1.1 %d %b\r\n" % (status, _WORDS.get(status, b"")), dated]
         framed = status in _BODILESS or status < 200
         left = 0 if framed else None
         for name, value in headers:
-            if _NAME.fullmatch(name) is None or _UNFIT.search(value) is not None:
-                raise UnfitAnswer("a field of the answer is malformed")
             lowered = name.lower()
             if lowered == b"content-length":
                 framed = True
@@ -190,7 +186,11 @@ class Cycle:
         if not self._keep:
             lines.append(b"connection: close\r\n")
         lines.append(b"\r\n")
-        self._stated = b"".join(lines)
+        stated = b"".join(lines)
+        ends = len(lines) - 1 + dated.count(b"\r\n")
+        if not (stated.count(b"\r\n") == stated.count(b"\n") == stated.count(b"\r") == ends) or b"\x00" in stated:
+            raise UnfitAnswer("a field of the answer holds a line's end")
+        self._stated = stated
         self.started = True
         self._loop.call_soon(self._flush)
 

@@ -140,7 +140,7 @@ class Door(asyncio.Protocol):
         if isinstance(fields, Problem):
             self._refuse(fields)
             return
-        self._reader.body(length=fields.content_length, chunked=fields.chunked)
+        more = self._reader.body(length=fields.content_length, chunked=fields.chunked)
         self._unread = 0
         cycle = self._cycle = Cycle(
             self,
@@ -148,8 +148,9 @@ class Door(asyncio.Protocol):
             method=asked.method,
             minor=head.minor,
             keep=bool(head.minor) and not (fields.closes or self._leaving),
-            expects=fields.expects and bool(head.minor),
+            expects=more and fields.expects and bool(head.minor),
         )
+        cycle.ended = not more
         task = self._loop.create_task(self._run(cycle, self._scope(head, asked, fields)), name="edge request")
         self._server.tasks.add(task)
         task.add_done_callback(self._server.tasks.discard)
@@ -245,7 +246,7 @@ class Door(asyncio.Protocol):
             self._transport.write(data)
 
     def dated(self) -> bytes:
-        return b"".join(b"%b: %b\r\n" % line for line in self._server.default_headers)
+        return _rendered_once(self._server.default_headers)
 
     async def drained(self) -> None:
         if self._full is not None:
@@ -267,7 +268,8 @@ class Door(asyncio.Protocol):
                 self._part()
         elif cycle.ended:
             self._next()
-            self._loop.call_soon(self._go_on)
+            if self._reader.waiting:
+                self._loop.call_soon(self._go_on)
         else:
             self._alarm.within(BODY_SILENT_S_MAX)
             self._resume()
@@ -303,6 +305,18 @@ class Door(asyncio.Protocol):
             self._refuse(_LATE)
         else:
             self._transport.close()
+
+
+_ONCE: list[tuple[list[tuple[bytes, bytes]], bytes]] = [([], b"")]
+
+
+def _rendered_once(lines: list[tuple[bytes, bytes]]) -> bytes:
+    """uvicorn makes these lines anew each second, so they are rendered once for each list."""
+    made_of, rendered_lines = _ONCE[0]
+    if made_of is not lines:
+        rendered_lines = b"".join(b"%b: %b\r\n" % line for line in lines)
+        _ONCE[0] = lines, rendered_lines
+    return rendered_lines
 
 
 _LATE = Problem(code=Code.REQUEST_TIMEOUT, detail="the request did not arrive in time")

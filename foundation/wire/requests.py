@@ -64,6 +64,11 @@ class RequestReader:
         return self._at is _At.HEAD and bool(self._held)
 
     @property
+    def waiting(self) -> bool:
+        """Whether anything has arrived that no event has told yet."""
+        return bool(self._held)
+
+    @property
     def ahead(self) -> bool:
         """Whether bytes wait that belong to a request after this one."""
         return self._at is _At.OVER and bool(self._held)
@@ -72,26 +77,27 @@ class RequestReader:
         if self._at is not _At.BROKEN:
             self._held = self._held + data if self._held else data
 
-    def body(self, *, length: int | None, chunked: bool) -> None:
-        """How the body of the head that was just given is framed; without either there is none."""
+    def body(self, *, length: int | None, chunked: bool) -> bool:
+        """How the body of the head that was just given is framed. False: there is none, so the request is whole, and no END is told."""
         if chunked:
             self._chunks = Chunks()
             self._at = _At.CHUNKS
-        else:
-            self._left = length or 0
+        elif length:
+            self._left = length
             self._at = _At.LENGTH
+        else:
+            self._at = _At.OVER
+            return False
+        return True
 
     def event(self) -> Event:
         """The next one."""
-        match self._at:
-            case _At.HEAD:
-                return self._head()
-            case _At.LENGTH:
-                return self._piece()
-            case _At.CHUNKS:
-                return self._pieces()
-            case _:
-                return Told.MORE
+        at = self._at
+        if at is _At.HEAD:
+            return self._head()
+        if at is _At.LENGTH:
+            return self._piece()
+        return self._pieces() if at is _At.CHUNKS else Told.MORE
 
     def _head(self) -> Event:
         held = self._held
