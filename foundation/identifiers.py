@@ -37,6 +37,8 @@ _PHONE = re.compile(r"\+?[\d\s().\-/\u2010-\u2015]+\Z")
 _UNSEEN = frozenset({"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp", "Zs"})
 _SPECIAL = frozenset('"(),:;<>@[\\]')
 """RFC 5322 section 3.2.3, without the dot: these stand only in quoted local parts, which are not taken."""
+_PLAIN = re.compile(r"[a-z0-9!#$%&'*+/=?^_`{|}~.-]+")
+"""The names before @ that nearly everybody has: nothing in them is special or unseen."""
 _JOINING = frozenset("._-")
 
 
@@ -83,7 +85,7 @@ def email(text: str) -> str:
     local, at, domain = address.rpartition("@")
     if not at or not local or not domain or len(address) > EMAIL_CHARS_MAX:
         raise MalformedIdentifier(f"an e-mail address is name@domain, of at most {EMAIL_CHARS_MAX} characters")
-    if any(char in _SPECIAL or unicodedata.category(char) in _UNSEEN for char in local):
+    if not _PLAIN.fullmatch(local) and any(char in _SPECIAL or unicodedata.category(char) in _UNSEEN for char in local):
         raise MalformedIdentifier("write the name before @ without blanks, quotes, brackets or invisible characters")
     if len(local.encode()) > LOCAL_BYTES_MAX:
         raise MalformedIdentifier(f"the name before @ is at most {LOCAL_BYTES_MAX} bytes long")

@@ -27,7 +27,8 @@ BATCHES_MAX = 10_000_000
 PARTS_PAGE_MAX = 16
 
 
-class BulkRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+# Rows and members are many and hold no cycle: the garbage collector need not walk them (a third of the time that decoding them takes).
+class BulkRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
     """One existing user, blinded by the caller; fields as in PlaceRequest. `row`: its number in the caller's file, for refusals."""
 
     row: Annotated[int, Meta(ge=0)]
@@ -95,7 +96,7 @@ class BulkJob(msgspec.Struct, frozen=True, kw_only=True):
     next: int
 
 
-class Member(msgspec.Struct, frozen=True, array_like=True):
+class Member(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A subject of a part that nothing has changed since it was imported."""
 
     subject_id: SubjectId

@@ -34,7 +34,7 @@ class Ruled(msgspec.Struct, frozen=True):
     candidates: Candidates
 
 
-class NewRow(msgspec.Struct, frozen=True):
+class NewRow(msgspec.Struct, frozen=True, gc=False):
     """A row that becomes a subject."""
 
     subject_id: SubjectId

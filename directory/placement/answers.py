@@ -42,7 +42,7 @@ class ResolveRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     subjects: Annotated[tuple[SubjectText, ...], Meta(min_length=1, max_length=RESOLVE_BATCH_MAX)] | None = None
 
 
-class ClaimedKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+class ClaimedKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
     """A lookup key and what it stands for: `login`, `email`, …; `kid`: the blinding key that it was made under."""
 
     kind: Slug
