@@ -17,6 +17,7 @@ from foundation.wire.requests import Told
 from foundation.wire.responses import ResponseReader
 
 ANSWER_BYTES_MAX = 64 << 20
+REQUEST_BYTES_MAX = 64 << 20
 IDLE_S_MAX = 20.0
 """How long an idle connection may be used again: shorter than any server here keeps one."""
 WAITERS_MAX = 100_000
@@ -221,11 +222,18 @@ def _origin(url: httpx.URL) -> Origin:
 
 
 async def _rendered(request: httpx.Request) -> bytes:
-    """Head and body. Raises LocalProtocolError for a field that would be more than one."""
+    """Head and body. Raises LocalProtocolError for a field that would be more than one, and for a body beyond REQUEST_BYTES_MAX."""
     stream = request.stream
     if not isinstance(stream, httpx.AsyncByteStream):
         raise TypeError("an asynchronous client sends asynchronous bodies")
-    body = b"".join([piece async for piece in stream])
+    pieces: list[bytes] = []
+    size = 0
+    async for piece in stream:
+        pieces.append(piece)
+        size += len(piece)
+        if size > REQUEST_BYTES_MAX:
+            raise httpx.LocalProtocolError("the body of the request is too large", request=request)
+    body = b"".join(pieces)
     lines = [b"%b %b HTTP/1.1\r\n" % (request.method.encode("ascii"), request.url.raw_path)]
     framed = False
     for name, value in request.headers.raw:

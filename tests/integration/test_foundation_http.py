@@ -16,6 +16,7 @@ from foundation import logs
 from foundation.clock import ManualClock, SystemClock
 from foundation.http import (
     JWKS_BYTES_MAX,
+    HttpClient,
     ServiceAuth,
     application,
     bearer,
@@ -115,7 +116,7 @@ async def test_a_body_is_read_up_to_its_bound_and_no_further(http: httpx.AsyncCl
             read += 10_000
             yield b"x" * 10_000
 
-    async with serving(app()) as port, client(f"http://127.0.0.1:{port}") as real:
+    async with serving(app()) as port, HttpClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as real:
         try:
             answer = await real.post("/take", content=endless(), timeout=5)
             assert code(answer) == "too_large"

@@ -116,6 +116,10 @@ async def test_what_httpx_s_callers_expect_is_raised(monkeypatch: pytest.MonkeyP
     async with asking(Service()) as http:
         with pytest.raises(httpx.LocalProtocolError):
             await http.get("/", headers={"x-a": "b\r\nx-c: d"})
+    monkeypatch.setattr(transport, "REQUEST_BYTES_MAX", 1)
+    async with asking(Service()) as http:
+        with pytest.raises(httpx.LocalProtocolError):
+            await http.post("/", content=b"ab")
     monkeypatch.setattr(transport, "ANSWER_BYTES_MAX", 1)
     async with asking(Service()) as http:
         with pytest.raises(httpx.RemoteProtocolError):
