@@ -139,7 +139,8 @@ async def test_a_member_is_told_home_and_the_limits_hold_for_all(
         assert (stranger.status_code, len(stranger.content)) == (200, len(told.content))
         assert stranger.headers.keys() == told.headers.keys()
         for address in ("ada@example.org", "nobody@example.org"):
-            answers = await asyncio.gather(*(stand.hint(address) for _ in range(40)))
+            # More than the burst of 30 by far: on a busy machine some seconds' worth of further ones is earned meanwhile.
+            answers = await asyncio.gather(*(stand.hint(address) for _ in range(80)))
             refused = [answer for answer in answers if answer.status_code == 429]
             assert len(refused) >= 5
             assert all(1 <= int(answer.headers["retry-after"]) <= 60 for answer in refused)
