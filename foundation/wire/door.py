@@ -21,8 +21,9 @@ from foundation.wire.alarm import Alarm
 from foundation.wire.cycle import BUFFER_BYTES_HIGH, AnswerBroken, Cycle
 from foundation.wire.framing import Framed, framing_of
 from foundation.wire.head import Malformed, RequestHead
+from foundation.wire.messages import Told
 from foundation.wire.refusals import rendered
-from foundation.wire.requests import RequestReader, Told
+from foundation.wire.requests import RequestReader
 from foundation.wire.targets import Asked, asked_of
 
 log = logs.get(__name__)

@@ -4,8 +4,6 @@ The reader stops where a request ends until `another` is called, so what a clien
 order. Framing is stated by whoever reads the fields: `body`.
 """
 
-import enum
-
 from foundation.wire.chunks import Chunks
 from foundation.wire.head import (
     BARE,
@@ -17,87 +15,59 @@ from foundation.wire.head import (
     request_head,
     why_no_request,
 )
-
-
-class Told(enum.Enum):
-    """What is no part of a message."""
-
-    MORE = "more"
-    """Nothing more can be said until more bytes come."""
-    END = "end"
-    """The request is whole."""
-
-
-class _At(enum.Enum):
-    HEAD = "head"
-    FRAMING = "framing"
-    LENGTH = "length"
-    CHUNKS = "chunks"
-    OVER = "over"
-    BROKEN = "broken"
-
+from foundation.wire.messages import At, MessageReader, Told
 
 Event = RequestHead | bytes | Told | Malformed
 """A head, a piece of its body, `Told`, or Malformed: then nothing more is read from this connection."""
 
 
-class RequestReader:
+class RequestReader(MessageReader):
     """`feed` what arrived, then ask for the `event`s until it tells MORE."""
 
-    __slots__ = ("_at", "_blank", "_chunks", "_held", "_left", "_looked")
+    __slots__ = ("_blank",)
 
     def __init__(self) -> None:
-        self._held = b""
-        self._chunks = Chunks()
+        super().__init__()
         self.another()
 
     def another(self) -> None:
         """The request has been answered: the next one may be read."""
-        self._at = _At.HEAD
-        self._looked = 0  # how much of `_held` was looked at and holds no end of a head
+        self._at = At.HEAD
+        self._looked = 0
         self._blank = True  # whether an empty line may still be passed over
         self._left = 0
 
     @property
     def in_head(self) -> bool:
         """Whether a request has begun, and its head is not whole."""
-        return self._at is _At.HEAD and bool(self._held)
+        return self._at is At.HEAD and bool(self._held)
 
     @property
     def waiting(self) -> bool:
         """Whether anything has arrived that no event has told yet."""
         return bool(self._held)
 
-    @property
-    def ahead(self) -> bool:
-        """Whether bytes wait that belong to a request after this one."""
-        return self._at is _At.OVER and bool(self._held)
-
-    def feed(self, data: bytes) -> None:
-        if self._at is not _At.BROKEN:
-            self._held = self._held + data if self._held else data
-
     def body(self, *, length: int | None, chunked: bool) -> bool:
         """How the body of the head that was just given is framed. False: there is none, so the request is whole, and no END is told."""
         if chunked:
             self._chunks = Chunks()
-            self._at = _At.CHUNKS
+            self._at = At.CHUNKS
         elif length:
             self._left = length
-            self._at = _At.LENGTH
+            self._at = At.LENGTH
         else:
-            self._at = _At.OVER
+            self._at = At.OVER
             return False
         return True
 
     def event(self) -> Event:
         """The next one."""
         at = self._at
-        if at is _At.HEAD:
+        if at is At.HEAD:
             return self._head()
-        if at is _At.LENGTH:
+        if at is At.LENGTH:
             return self._piece()
-        return self._pieces() if at is _At.CHUNKS else Told.MORE
+        return self._pieces() if at is At.CHUNKS else Told.MORE
 
     def _head(self) -> Event:
         held = self._held
@@ -113,7 +83,7 @@ class RequestReader:
         if isinstance(head, Malformed):
             return self._broken(head)
         self._held = held[end:]
-        self._at = _At.FRAMING
+        self._at = At.FRAMING
         return head
 
     def _unfinished(self, held: bytes) -> Event:
@@ -123,36 +93,3 @@ class RequestReader:
             return self._broken(BARE)
         self._looked = len(held)
         return Told.MORE
-
-    def _piece(self) -> Event:
-        if not self._left:
-            self._at = _At.OVER
-            return Told.END
-        held = self._held
-        if not held:
-            return Told.MORE
-        if len(held) <= self._left:
-            self._held = b""
-            self._left -= len(held)
-            return held
-        piece, self._held = held[: self._left], held[self._left :]
-        self._left = 0
-        return piece
-
-    def _pieces(self) -> Event:
-        chunks = self._chunks
-        if self._held and not chunks.over:
-            pieces = chunks.take(self._held)
-            self._held = b""
-            if isinstance(pieces, Malformed):
-                return self._broken(pieces)
-            if pieces:
-                return b"".join(pieces)
-        if not chunks.over:
-            return Told.MORE
-        self._held, self._at = chunks.rest, _At.OVER
-        return Told.END
-
-    def _broken(self, why: Malformed) -> Malformed:
-        self._held, self._at = b"", _At.BROKEN
-        return why

@@ -3,11 +3,9 @@
 Interim answers are passed over (RFC 9110 section 15.2), a bounded number of them; an upgrade that nobody asked for is malformed.
 """
 
-import enum
-
 from foundation.wire.chunks import Chunks
 from foundation.wire.head import HEAD_BYTES_MAX, Fields, Malformed, StatusHead, bare, status_head
-from foundation.wire.requests import Told
+from foundation.wire.messages import At, MessageReader, Told
 
 INTERIM_MAX = 16
 LENGTH_DIGITS_MAX = 15
@@ -19,51 +17,33 @@ _FRAMING = Malformed("the answer's framing is ambiguous")
 Event = StatusHead | bytes | Told | Malformed
 
 
-class _At(enum.Enum):
-    HEAD = "head"
-    LENGTH = "length"
-    CHUNKS = "chunks"
-    CLOSE = "close"
-    OVER = "over"
-    BROKEN = "broken"
-
-
-class ResponseReader:
+class ResponseReader(MessageReader):
     """`begin` an answer, `feed` what arrives, ask for the `event`s until it tells MORE; `close` once nothing more can come."""
 
-    __slots__ = ("_at", "_chunks", "_head_only", "_held", "_interims", "_left", "_looked", "keep")
+    __slots__ = ("_head_only", "_interims", "keep")
 
     def __init__(self) -> None:
-        self._held = b""
-        self._chunks = Chunks()
+        super().__init__()
         self.begin(head_only=False)
 
     def begin(self, *, head_only: bool) -> None:
         """An answer is awaited; to HEAD if `head_only`."""
-        self._at = _At.HEAD
+        self._at = At.HEAD
         self._head_only = head_only
         self._looked = self._left = self._interims = 0
         self.keep = False
         """Once the answer is over: whether the service lets another request follow on this connection."""
 
-    @property
-    def ahead(self) -> bool:
-        """Whether bytes stand behind the answer, which nobody asked for."""
-        return self._at is _At.OVER and bool(self._held)
-
-    def feed(self, data: bytes) -> None:
-        self._held = self._held + data if self._held else data
-
     def event(self) -> Event:
         """The next one. Of the head only once it is final."""
         match self._at:
-            case _At.HEAD:
+            case At.HEAD:
                 return self._head()
-            case _At.LENGTH:
+            case At.LENGTH:
                 return self._piece()
-            case _At.CHUNKS:
+            case At.CHUNKS:
                 return self._pieces()
-            case _At.CLOSE:
+            case At.CLOSE:
                 piece, self._held = self._held, b""
                 return piece or Told.MORE
             case _:
@@ -71,9 +51,9 @@ class ResponseReader:
 
     def close(self) -> bool:
         """The connection has ended in good order: whether that ends an answer that was framed by it."""
-        if self._at is not _At.CLOSE:
+        if self._at is not At.CLOSE:
             return False
-        self._at = _At.OVER
+        self._at = At.OVER
         return True
 
     def _head(self) -> Event:
@@ -103,47 +83,18 @@ class ResponseReader:
             return self._broken(framing)
         length, chunked, self.keep = framing
         if self._head_only or head.status in (204, 304):
-            self._left, self._at = 0, _At.LENGTH
+            self._left, self._at = 0, At.LENGTH
         elif chunked:
-            self._chunks, self._at = Chunks(), _At.CHUNKS
+            self._chunks, self._at = Chunks(), At.CHUNKS
         elif length is not None:
-            self._left, self._at = length, _At.LENGTH
+            self._left, self._at = length, At.LENGTH
         else:
-            self._at, self.keep = _At.CLOSE, False
+            self._at, self.keep = At.CLOSE, False
         return head
 
-    def _piece(self) -> Event:
-        if not self._left:
-            self._at = _At.OVER
-            return Told.END
-        held = self._held
-        if not held:
-            return Told.MORE
-        if len(held) <= self._left:
-            self._held = b""
-            self._left -= len(held)
-            return held
-        piece, self._held = held[: self._left], held[self._left :]
-        self._left = 0
-        return piece
-
-    def _pieces(self) -> Event:
-        chunks = self._chunks
-        if self._held and not chunks.over:
-            pieces = chunks.take(self._held)
-            self._held = b""
-            if isinstance(pieces, Malformed):
-                return self._broken(pieces)
-            if pieces:
-                return b"".join(pieces)
-        if not chunks.over:
-            return Told.MORE
-        self._held, self._at = chunks.rest, _At.OVER
-        return Told.END
-
     def _broken(self, why: Malformed) -> Malformed:
-        self._held, self._at, self.keep = b"", _At.BROKEN, False
-        return why
+        self.keep = False
+        return super()._broken(why)
 
 
 def framing_of(fields: Fields, minor: int) -> tuple[int | None, bool, bool] | Malformed:

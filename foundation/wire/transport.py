@@ -13,7 +13,7 @@ import httpx
 from foundation.turns import Crowded, Turns
 from foundation.wire.alarm import Alarm
 from foundation.wire.head import Malformed, StatusHead
-from foundation.wire.requests import Told
+from foundation.wire.messages import Told
 from foundation.wire.responses import ResponseReader
 
 ANSWER_BYTES_MAX = 64 << 20

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from foundation.wire.chunks import EXTENSIONS_BYTES_MAX, TRAILERS_BYTES_MAX
 from foundation.wire.chunks import LINE_BYTES_MAX as CHUNK_LINE_BYTES_MAX
 from foundation.wire.head import FIELDS_MAX, HEAD_BYTES_MAX, LINE_BYTES_MAX, Malformed, RequestHead
-from foundation.wire.requests import RequestReader, Told
+from foundation.wire.messages import Told
+from foundation.wire.requests import RequestReader
 
 HEAD = b"POST /a HTTP/1.1\r\nHost: x\r\n"
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"

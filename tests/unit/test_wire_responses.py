@@ -3,7 +3,7 @@
 import pytest
 
 from foundation.wire.head import FIELDS_MAX, HEAD_BYTES_MAX, Malformed, StatusHead
-from foundation.wire.requests import Told
+from foundation.wire.messages import Told
 from foundation.wire.responses import INTERIM_MAX, ResponseReader
 
 OK = b"HTTP/1.1 200 OK\r\n"

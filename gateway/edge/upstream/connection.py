@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import cast
 
 from foundation.wire.head import Malformed, StatusHead
-from foundation.wire.requests import Told
+from foundation.wire.messages import Told
 from foundation.wire.responses import ResponseReader
 from gateway.settings import Upstream
 
