@@ -28,7 +28,7 @@ class At(enum.Enum):
 
 
 class MessageReader:
-    """One connection's messages of one direction. `_held`: what arrived and was not told; `_looked`: how much of it has no end of a head."""
+    """One connection's messages of one direction. `_held`: what arrived and was not told; `_looked`: how much of it ends no head."""
 
     __slots__ = ("_at", "_chunks", "_held", "_left", "_looked")
 
