@@ -60,8 +60,8 @@ class Resources:
 def grown(name: str, samples: Sequence[Sample]) -> Grown | None:
     """The median of the first third after warm-up beside that of the last third; None for too few samples. Pure.
 
-    A database's sessions come and go with the pools of its clients: where there are several processes, what each holds in the mean must not
-    grow (it falls where old ones are replaced by new ones), and their number must be flat.
+    A database's sessions come and go with the pools of its clients: where there are several processes, what each holds in the mean must be
+    flat, and their number.
     """
     warm = samples[int(len(samples) * WARM_UP) :]
     third = len(warm) // 3
@@ -75,7 +75,7 @@ def grown(name: str, samples: Sequence[Sample]) -> Grown | None:
     if max(number) > 1:
         each = [statistics.median(one.memory_mb / one.processes for one in part) for part in parts]
         open_each = [statistics.median(one.descriptors / one.processes for one in part) for part in parts]
-        flat = flat or not (_grows(each) or _grows(open_each))
+        flat = flat or (_flat(each, 0.0) and _flat(open_each, 0.0))
         flat = flat and _flat(number, PROCESSES_SLACK)
     return Grown(
         process=name,
@@ -93,11 +93,6 @@ def grown(name: str, samples: Sequence[Sample]) -> Grown | None:
 def _flat(pair: Sequence[float], slack: float) -> bool:
     before, after = pair
     return abs(after - before) <= max(slack, FLAT * before)
-
-
-def _grows(pair: Sequence[float]) -> bool:
-    before, after = pair
-    return after > (1 + FLAT) * before
 
 
 def _cpu_share(samples: Sequence[Sample]) -> float:
