@@ -4,7 +4,7 @@ import itertools
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 import psutil
@@ -17,14 +17,26 @@ FLAT = 0.05
 MEMORY_SLACK_MB = 2.0
 DESCRIPTORS_SLACK = 8
 """What a small process may gain beside `FLAT`: an allocator's arena, the connections of a pool."""
+THIRD_MIN = 2
 PROCESSES_SLACK = 4
 """Sessions of a database that the pools of its clients open and close within their bounds."""
 POINTS_MAX = 240
 
 
+class Member(NamedTuple):
+    """One process by itself, as of `Sample`."""
+
+    memory_mb: float
+    descriptors: int
+
+
+_Taken = TypeVar("_Taken")
+
+
 class Sample(NamedTuple):
     """Of one process with its children: memory that is its own alone (MB), open descriptors, processor time (s) that those alive have used;
-    `at` in Unix seconds, how many there were, and what is resident of them (MB, what they share counted for each)."""
+    `at` in Unix seconds, how many there were, what is resident of them (MB, what they share counted for each), and each by itself
+    (by its number and when it started)."""
 
     memory_mb: float
     descriptors: int
@@ -32,6 +44,7 @@ class Sample(NamedTuple):
     at: float = 0.0
     processes: int = 1
     resident_mb: float = 0.0
+    members: Mapping[str, Member] = {}
 
 
 class Resources:
@@ -60,23 +73,27 @@ class Resources:
 def grown(name: str, samples: Sequence[Sample]) -> Grown | None:
     """The median of the first third after warm-up beside that of the last third; None for too few samples. Pure.
 
-    A database's sessions come and go with the pools of its clients: where there are several processes, what each holds in the mean must be
-    flat, and their number.
+    A database's sessions come and go with the pools of its clients. Where there are several processes each is judged by itself, with its
+    own warm-up, as long as the whole's; and their number must be flat. Where none lives long enough for that, what each holds in the mean.
     """
-    warm = samples[int(len(samples) * WARM_UP) :]
-    third = len(warm) // 3
-    if third < 2:
+    warm_up = int(len(samples) * WARM_UP)
+    warm = samples[warm_up:]
+    parts = _thirds(warm)
+    if parts is None:
         return None
-    parts = (warm[:third], warm[-third:])
     memory = [statistics.median(one.memory_mb for one in part) for part in parts]
     held = [statistics.median(one.descriptors for one in part) for part in parts]
     number = [statistics.median(one.processes for one in part) for part in parts]
-    flat = _flat(memory, MEMORY_SLACK_MB) and _flat(held, DESCRIPTORS_SLACK)
-    if max(number) > 1:
+    alone = _alone(samples, warm_up)
+    if max(number) <= 1:
+        flat = _flat(memory, MEMORY_SLACK_MB) and _flat(held, DESCRIPTORS_SLACK)
+    elif alone:
+        flat = all(_flat(each.memory_mb, 0.0) and _flat(each.descriptors, DESCRIPTORS_SLACK) for each in alone)
+        flat = flat and _flat(number, PROCESSES_SLACK)
+    else:
         each = [statistics.median(one.memory_mb / one.processes for one in part) for part in parts]
         open_each = [statistics.median(one.descriptors / one.processes for one in part) for part in parts]
-        flat = flat or (_flat(each, 0.0) and _flat(open_each, 0.0))
-        flat = flat and _flat(number, PROCESSES_SLACK)
+        flat = _flat(each, 0.0) and _flat(open_each, 0.0) and _flat(number, PROCESSES_SLACK)
     return Grown(
         process=name,
         memory_start_mb=round(memory[0], 2),
@@ -85,9 +102,45 @@ def grown(name: str, samples: Sequence[Sample]) -> Grown | None:
         descriptors_end=round(held[1]),
         processes_start=round(number[0]),
         processes_end=round(number[1]),
+        alone=len(alone),
+        alone_change=max((each.change for each in alone), key=abs, default=0.0),
         cpu_share=_cpu_share(warm),
         flat=flat,
     )
+
+
+class _Alone(NamedTuple):
+    """Medians of one process in the first third of its life after warm-up and in the last."""
+
+    memory_mb: Sequence[float]
+    descriptors: Sequence[float]
+
+    @property
+    def change(self) -> float:
+        """Of its memory, as a share."""
+        return round(self.memory_mb[1] / self.memory_mb[0] - 1, 4) if self.memory_mb[0] else 0.0
+
+
+def _alone(samples: Sequence[Sample], warm_up: int) -> list[_Alone]:
+    """Each process that lived long enough after its own warm-up."""
+    lives: dict[str, list[Member]] = {}
+    for one in samples:
+        for which, member in one.members.items():
+            lives.setdefault(which, []).append(member)
+    return [
+        _Alone(
+            [statistics.median(one.memory_mb for one in part) for part in parts],
+            [statistics.median(one.descriptors for one in part) for part in parts],
+        )
+        for life in lives.values()
+        if (parts := _thirds(life[warm_up:])) is not None
+    ]
+
+
+def _thirds(taken: Sequence[_Taken]) -> tuple[Sequence[_Taken], Sequence[_Taken]] | None:
+    """The first and the last; None for too few."""
+    third = len(taken) // 3
+    return (taken[:third], taken[-third:]) if third >= THIRD_MIN else None
 
 
 def _flat(pair: Sequence[float], slack: float) -> bool:
@@ -113,14 +166,26 @@ def _sample(pid: int | None, at: float) -> Sample | None:
         tree = [root, *root.children(recursive=True)]
     except psutil.Error:
         return None
-    memory, resident, descriptors, cpu_s = 0.0, 0.0, 0, 0.0
+    resident, cpu_s = 0.0, 0.0
+    members: dict[str, Member] = {}
     for process in tree:
         try:
             times = process.cpu_times()
             held = process.memory_full_info()
-            memory, resident = memory + held.uss / 1e6, resident + held.rss / 1e6
-            descriptors += process.num_fds()
-            cpu_s += times.user + times.system
+            which = f"{process.pid} {process.create_time():.2f}"
+            members[which] = Member(round(held.uss / 1e6, 3), process.num_fds())
         except psutil.Error:
             continue  # a database session that has just ended
-    return Sample(memory, descriptors, round(cpu_s, 2), round(at, 2), len(tree), round(resident, 2))
+        resident += held.rss / 1e6
+        cpu_s += times.user + times.system
+    if not members:
+        return None
+    return Sample(
+        memory_mb=sum(one.memory_mb for one in members.values()),
+        descriptors=sum(one.descriptors for one in members.values()),
+        cpu_s=round(cpu_s, 2),
+        at=round(at, 2),
+        processes=len(members),
+        resident_mb=round(resident, 2),
+        members=members,
+    )

@@ -68,6 +68,10 @@ class Grown(msgspec.Struct, frozen=True, kw_only=True):
     processes_start: int = 1
     processes_end: int = 1
     """It and its children."""
+    alone: int = 0
+    """How many of them lived long enough to be judged by themselves."""
+    alone_change: float = 0.0
+    """What the memory of that one changed by that changed most, as a share."""
     cpu_share: float = 0.0
     """Of one core, in the median."""
     flat: bool

@@ -185,7 +185,8 @@ def _people(findings: Findings) -> str:
 def _processes(findings: Findings) -> str:
     rows = [
         (one.process, one.memory_start_mb, one.memory_end_mb, one.descriptors_start, one.descriptors_end,
-         one.processes_start, one.processes_end, 100 * one.cpu_share, "flat" if one.flat else "NOT FLAT")
+         one.processes_start, one.processes_end, one.alone, 100 * one.alone_change, 100 * one.cpu_share,
+         "flat" if one.flat else "NOT FLAT")
         for one in findings.processes
     ]  # fmt: skip
     columns = (
@@ -196,6 +197,8 @@ def _processes(findings: Findings) -> str:
         "#at the end",
         "#processes",
         "#at the end",
+        "#judged alone",
+        "#most that one changed, %",
         "#% of a core",
         "",
     )

@@ -45,7 +45,8 @@ def _verdict(findings: Findings) -> list[str]:
             lines.append(
                 f"NOT FLAT {one.process}: {one.memory_start_mb:.0f} -> {one.memory_end_mb:.0f} MB, "
                 f"descriptors {one.descriptors_start} -> {one.descriptors_end}, "
-                f"processes {one.processes_start} -> {one.processes_end}"
+                f"processes {one.processes_start} -> {one.processes_end}, "
+                f"one by itself {one.alone_change:+.1%}"
             )
     if not findings.swept:
         lines.append(

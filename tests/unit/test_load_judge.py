@@ -1,14 +1,14 @@
 """Lines, faults and what stands in the databases come to findings: each broken promise by its name, each refusal with what excuses it."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
-from load_tests.conductor.resources import Resources, Sample, grown
+from load_tests.conductor.resources import Member, Resources, Sample, grown
 from load_tests.faults.window import CUT_LOOKS_BACK_S, GRACE_S, Cut, Window, excused
 from load_tests.oracle.judge import Judge
 from load_tests.oracle.ledger import Answered, Sending, SignedUp, Writer, lines
@@ -223,6 +223,54 @@ def test_sessions_may_come_and_go_but_neither_grow_nor_become_ever_more(
     assert judged.flat is flat
 
 
+Life = tuple[int, int, float, float]
+"""From which sample to which, and what it holds then and there (MB)."""
+
+
+def of_members(lives: Sequence[Life]) -> list[Sample]:
+    """Forty samples of such processes."""
+    samples = []
+    for at in range(40):
+        alive = {
+            str(which): Member(first_mb + (last_mb - first_mb) * (at - born) / (ends - born), 30)
+            for which, (born, ends, first_mb, last_mb) in enumerate(lives)
+            if born <= at < ends
+        }
+        samples.append(
+            Sample(sum(one.memory_mb for one in alive.values()), 30 * len(alive), processes=len(alive), members=alive)
+        )
+    return samples
+
+
+STEADY: list[Life] = [(0, 40, 3.0, 3.0)] * 10
+
+
+@pytest.mark.parametrize(
+    ("lives", "alone", "change", "flat"),
+    [
+        (STEADY, 10, 0.0, True),
+        (
+            [*STEADY, (0, 20, 9.0, 9.0), (20, 40, 1.0, 1.0)],
+            12,
+            0.0,
+            True,
+        ),  # the mean falls: a small one came for a large one
+        ([*STEADY, (0, 40, 3.0, 4.0)], 11, 0.149, False),  # the mean grows by 1.4 %
+        ([*STEADY, (0, 40, 3.0, 2.5)], 11, -0.087, False),
+        ([*STEADY, (8, 16, 3.0, 9.0)], 10, 0.0, True),  # not old enough, and gone
+        ([(born, born + 8, 3.0, 3.0) for born in range(0, 40, 8)] * 10, 0, 0.0, True),  # none is: their mean tells
+        ([(born, born + 8, 3.0 + born, 3.0 + born) for born in range(0, 40, 8)] * 10, 0, 0.0, False),
+    ],
+)
+def test_each_session_that_lives_long_enough_is_judged_by_itself(
+    lives: Sequence[Life], alone: int, change: float, *, flat: bool
+) -> None:
+    judged = grown("postgres", of_members(lives))
+    assert judged is not None
+    assert (judged.alone, judged.flat) == (alone, flat)
+    assert judged.alone_change == pytest.approx(change, abs=0.003)
+
+
 def test_what_a_process_uses_is_written_down_as_it_is_taken(tmp_path: Path) -> None:
     resources = Resources(tmp_path / "processes.ndjson")
     for at in range(12):
@@ -230,7 +278,8 @@ def test_what_a_process_uses_is_written_down_as_it_is_taken(tmp_path: Path) -> N
     taken = [msgspec.json.decode(line) for line in (tmp_path / "processes.ndjson").read_bytes().splitlines()]
     assert [one["at"] for one in taken] == list(range(12))
     assert all(one["process"] == "own" and one["resident_mb"] >= one["memory_mb"] > 1 for one in taken)
-    assert [one.process for one in resources.judged()] == ["own"]
+    assert all(len(one["members"]) == 1 for one in taken)
+    assert [(one.process, one.alone) for one in resources.judged()] == [("own", 1)]
 
 
 def test_the_page_stands_alone_and_escapes_what_it_tells() -> None:
