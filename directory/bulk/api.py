@@ -6,7 +6,7 @@ import uuid
 from starlette.requests import Request
 from starlette.responses import Response
 
-from directory.bulk import store
+from directory.bulk import parts, store
 from directory.bulk.answers import (
     BATCH_BYTES_MAX,
     PARTS_PAGE_MAX,
@@ -59,11 +59,11 @@ class BulkCalls:
         cell = CellId(parse_slug(request.query_params.get("cell", ""), "cell"))
         shard = ShardId(parse_slug(request.query_params.get("shard", ""), "shard"))
         _demand(caller, cell)
-        found = await store.waiting(self._services.pool, cell, shard, PARTS_PAGE_MAX + 1)
+        found = await parts.waiting(self._services.pool, cell, shard, PARTS_PAGE_MAX + 1)
         return json_response(PartsAnswer(parts=found[:PARTS_PAGE_MAX], more=len(found) > PARTS_PAGE_MAX))
 
     async def part(self, request: Request, caller: Caller) -> Response:
-        found = await store.part(self._services.pool, _part(request))
+        found = await parts.part(self._services.pool, _part(request))
         if found is None:
             raise _no_part()
         _demand(caller, found.cell)
@@ -71,19 +71,19 @@ class BulkCalls:
 
     async def acknowledge(self, request: Request, caller: Caller) -> Response:
         services = self._services
-        done = await store.acknowledge(
+        done = await parts.acknowledge(
             services.pool, services.clock, _part(request), cells=scoped(caller, "cell"), actor=caller.actor
         )
         if done is None:
             raise _no_part()
-        if isinstance(done, store.NotYours):
+        if isinstance(done, parts.NotYours):
             raise refuse(Code.FORBIDDEN, "only the cell that a part lies in acknowledges it")
         services.commits.committed(done.as_of)
         return json_response(done)
 
     async def settle(self, request: Request, caller: Caller) -> Response:
         number = _part(request)
-        if not await store.settle(self._services.pool, number, cells=scoped(caller, "cell")):
+        if not await parts.settle(self._services.pool, number, cells=scoped(caller, "cell")):
             raise refuse(Code.NOT_FOUND, "this cell has no such part that it acknowledged")
         return json_response(SettledPart(part=number))
 

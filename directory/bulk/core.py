@@ -17,7 +17,7 @@ from directory.placement.core import Facts, Placement
 from directory.placement.provenance import Basis, facts_kept, provenance
 from directory.registry.core import Registry, shares
 from foundation.problems import Code, Problem
-from foundation.words import CellId, FeedSeq, LookupKey, RulesDigest, ServiceId, ShardId, SubjectId
+from foundation.words import CellId, FeedSeq, LookupKey, RulesDigest, ShardId, SubjectId
 from routing_rules.choose import Candidates, candidates
 from routing_rules.facts import PlaceFacts
 from routing_rules.place import place
@@ -190,7 +190,3 @@ def _request(row: BulkRow) -> PlaceRequest:
 def keys_of(rows: Iterable[BulkRow]) -> list[LookupKey]:
     """Every key that a batch names, once, sorted."""
     return sorted({LookupKey(one.key) for row in rows for one in row.keys})
-
-
-def services_of(new: NewRow) -> tuple[ServiceId, ...]:
-    return new.ruled.asked.services

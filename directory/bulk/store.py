@@ -9,8 +9,9 @@ from collections.abc import Sequence
 import msgspec
 
 from directory.aliases.core import first_twins
-from directory.bulk.answers import AcknowledgedPart, BatchAnswer, BulkJob, Member, Part
-from directory.bulk.core import Decided, services_of
+from directory.bulk.answers import BatchAnswer, BulkJob
+from directory.bulk.core import Decided
+from directory.bulk.lots import Lots, lots_of
 from directory.database import session, transaction
 from directory.feed import store as feed
 from directory.placement.core import BulkPart, Facts, Placement, State
@@ -19,7 +20,7 @@ from foundation.clock import Clock
 from foundation.ledger.outbox import PostgresOutbox
 from foundation.ledger.port import Event, Kind
 from foundation.postgres import Connection, Pool
-from foundation.words import CellId, Epoch, FeedSeq, LookupKey, ServiceId, ShardId, SubjectId
+from foundation.words import CellId, FeedSeq, LookupKey, ShardId
 
 RESERVATION_S = 86_400.0
 """How long an imported reservation waits for its cell: a cell may be away for hours, and its people are known all the same."""
@@ -49,7 +50,8 @@ _OUTCOME = "SELECT body, outcome FROM directory.bulk_batch WHERE job_id = $1 AND
 
 # purpose: take a batch's number; waits for a concurrent taker, no row = it is taken
 _TAKE = """
-INSERT INTO directory.bulk_batch (job_id, number, body, placed, known, refused, outcome) VALUES ($1, $2, $3, $4, $5, $6, '')
+INSERT INTO directory.bulk_batch (job_id, number, body, placed, known, refused, provenances, outcome)
+VALUES ($1, $2, $3, $4, $5, $6, $7::text[]::jsonb[], '')
 ON CONFLICT DO NOTHING RETURNING true
 """
 
@@ -65,26 +67,26 @@ JOIN directory.facts f ON f.facts_id = s.facts_id
 WHERE k.key = ANY($1::text[])
 """  # noqa: S608 - constants
 
-# purpose: every subject of a batch with its first history entry, and the parts that its cells acknowledge
+# purpose: numbers for the parts of a batch
+_PARTS = "SELECT nextval('directory.bulk_part_part_seq') FROM generate_series(1, $1)"
+
+# purpose: every subject of a batch, and the parts that its cells acknowledge, which hold what their members' histories begin with
 _PLACE = """
 WITH s AS (
-    INSERT INTO directory.subject (subject_id, cell, shard, epoch, state, services, facts_id, changes, expires_at)
-    SELECT r.id, r.cell, r.shard, nextval('directory.epoch_seq'), 'reserved', string_to_array(k.services, ','), k.facts_id, 1,
-        clock_timestamp() + make_interval(secs => $11)
-    FROM unnest($1::uuid[], $2::text[], $3::text[], $4::int[]) AS r(id, cell, shard, kind)
-    JOIN unnest($5::int[], $6::text[], $7::bigint[]) AS k(kind, services, facts_id) USING (kind)
+    INSERT INTO directory.subject (subject_id, cell, shard, epoch, state, services, facts_id, changes, expires_at, part)
+    SELECT r.id, l.cell, l.shard, nextval('directory.epoch_seq'), 'reserved', string_to_array(l.services, ','), l.facts_id, 1,
+        clock_timestamp() + make_interval(secs => $8), l.part
+    FROM unnest($1::uuid[], $2::int[]) AS r(id, lot)
+    JOIN unnest($3::text[], $4::text[], $5::text[], $6::bigint[], $7::bigint[])
+        WITH ORDINALITY AS l(cell, shard, services, facts_id, part, lot) USING (lot)
     ORDER BY r.id
-    RETURNING subject_id, cell, shard, epoch, services
-), h AS (
-    INSERT INTO directory.history (subject_id, number, at, actor, reason, from_state, to_state, epoch, provenance)
-    SELECT s.subject_id, 1, clock_timestamp(), $9, $10, NULL, 'reserved', s.epoch, w.provenance::jsonb
-    FROM s
-    JOIN unnest($1::uuid[], $4::int[]) AS r(id, kind) ON r.id = s.subject_id
-    JOIN unnest($5::int[], $8::text[]) AS w(kind, provenance) USING (kind)
+    RETURNING subject_id, cell, shard, epoch, services, part
 )
-INSERT INTO directory.bulk_part (job_id, number, cell, shard, services, subject_ids, epochs)
-SELECT $12, $13, cell, shard, services, array_agg(subject_id ORDER BY subject_id), array_agg(epoch ORDER BY subject_id)
-FROM s GROUP BY cell, shard, services ORDER BY cell, shard, services
+INSERT INTO directory.bulk_part (part, job_id, number, cell, shard, services, subject_ids, epochs, at, actor, kinds) OVERRIDING SYSTEM VALUE
+SELECT s.part, $9, $10, s.cell, s.shard, s.services, array_agg(s.subject_id ORDER BY s.subject_id),
+    array_agg(s.epoch ORDER BY s.subject_id), clock_timestamp(), $11, k.kinds::smallint[]
+FROM s JOIN unnest($12::bigint[], $13::text[]) AS k(part, kinds) USING (part)
+GROUP BY s.part, s.cell, s.shard, s.services, k.kinds ORDER BY s.part
 RETURNING part, cell, shard, cardinality(subject_ids) AS count
 """
 
@@ -94,61 +96,6 @@ INSERT INTO directory.lookup_key (key, kind, subject_id, kid, twin_of)
 SELECT key, kind, id, kid, twin_of
 FROM unnest($1::text[], $2::text[], $3::uuid[], $4::text[], $5::text[]) AS asked(key, kind, id, kid, twin_of) ORDER BY key COLLATE "C"
 ON CONFLICT DO NOTHING
-"""
-
-# purpose: parts of a cell's shard whose fences it has not said to stand, the oldest first
-_WAITING = """
-SELECT part FROM directory.bulk_part WHERE cell = $1 AND shard = $2 AND settled_at IS NULL ORDER BY part LIMIT $3
-"""
-
-# purpose: a part and its members that nothing else has changed, in the order of their ids; a row with nulls where there is none
-_PART = """
-SELECT p.part, p.cell, p.shard, p.services, s.subject_id::text AS subject_id, s.epoch, s.state
-FROM directory.bulk_part p
-LEFT JOIN LATERAL unnest(p.subject_ids, p.epochs) AS m(id, epoch) ON true
-LEFT JOIN directory.subject s
-    ON s.subject_id = m.id AND s.epoch = m.epoch AND s.cell = p.cell AND s.shard = p.shard AND s.state IN ('reserved', 'active')
-WHERE p.part = $1
-"""
-
-# purpose: a part, locked, so that two acknowledgements of it queue
-_LOCK_PART = "SELECT job_id, number, cell, shard FROM directory.bulk_part WHERE part = $1 FOR UPDATE"
-
-# purpose: make the reserved members of a part active, each with its history entry; tells how many
-_ACKNOWLEDGE = """
-WITH s AS (
-    UPDATE directory.subject AS s SET state = 'active', changes = s.changes + 1, expires_at = NULL
-    FROM directory.bulk_part p, unnest(p.subject_ids, p.epochs) AS m(id, epoch)
-    WHERE p.part = $1 AND s.subject_id = m.id AND s.epoch = m.epoch AND s.state = 'reserved'
-    RETURNING s.subject_id, s.epoch, s.changes
-), h AS (
-    INSERT INTO directory.history (subject_id, number, at, actor, reason, from_state, to_state, epoch)
-    SELECT subject_id, changes, clock_timestamp(), $2, 'fence raised', 'reserved', 'active', epoch FROM s
-)
-SELECT count(*) FROM s
-"""
-
-# purpose: members of a part that are not active under the epoch of their import
-_MISSED = """
-SELECT m.id::text AS subject_id
-FROM directory.bulk_part p, unnest(p.subject_ids, p.epochs) AS m(id, epoch)
-WHERE p.part = $1
-    AND NOT EXISTS (SELECT 1 FROM directory.subject s WHERE s.subject_id = m.id AND s.epoch = m.epoch AND s.state = 'active')
-"""
-
-# purpose: a part's members wait no more
-_ACKNOWLEDGED = """
-WITH p AS (
-    UPDATE directory.bulk_part SET acknowledged_at = clock_timestamp() WHERE part = $1 AND acknowledged_at IS NULL
-    RETURNING job_id, number, cardinality(subject_ids) AS count
-)
-UPDATE directory.bulk_batch AS b SET acknowledged = b.acknowledged + p.count FROM p WHERE b.job_id = p.job_id AND b.number = p.number
-"""
-
-# purpose: the cell says that the fences of a part stand as acknowledged
-_SETTLE = """
-UPDATE directory.bulk_part SET settled_at = coalesce(settled_at, clock_timestamp())
-WHERE part = $1 AND cell = ANY($2::text[]) AND acknowledged_at IS NOT NULL RETURNING part
 """
 
 
@@ -232,17 +179,19 @@ async def place(
     reason: str,
 ) -> BatchAnswer | Earlier | RulesMoved | KeysMoved:
     """Stores a batch, all of it or nothing. Raises DatabaseUnavailable."""
+    lots = lots_of(decided.new)
     try:
         async with transaction(pool) as tx:
             counts = (len(decided.new), decided.known, len(decided.refused))
-            if not await tx.fetchval(_TAKE, job_id, number, body, *counts):
+            why = [one.provenance for one in lots.kinds]
+            if not await tx.fetchval(_TAKE, job_id, number, body, *counts, why):
                 found = await _earlier(tx, job_id, number)
                 if found is None:
                     raise _RollBack(KeysMoved())
                 return found
             seq = await feed.head(tx)
             if decided.new:
-                seq = await _place(tx, clock, decided, facts_ids, job_id, number, actor, reason)
+                seq = await _place(tx, clock, decided, lots, facts_ids, job_id, number, actor, reason)
             answer = BatchAnswer(
                 number=number,
                 placed=len(decided.new),
@@ -261,6 +210,7 @@ async def _place(
     tx: Connection,
     clock: Clock,
     decided: Decided,
+    lots: Lots,
     facts_ids: dict[Facts, int],
     job_id: str,
     number: int,
@@ -268,23 +218,23 @@ async def _place(
     reason: str,
 ) -> FeedSeq:
     new = decided.new
-    kinds = {id(one.ruled): one for one in new}
-    numbers = {kind: at for at, kind in enumerate(kinds)}
-    parts = await tx.fetch(
+    parts = await tx.fetch(_PARTS, len(lots.kinds_of_parts))
+    numbers = [row["part"] for row in parts]
+    placed = await tx.fetch(
         _PLACE,
         [one.subject_id for one in new],
-        [one.cell for one in new],
-        [one.shard for one in new],
-        [numbers[id(one.ruled)] for one in new],
-        list(numbers.values()),
-        [",".join(services_of(one)) for one in kinds.values()],
-        [facts_ids[one.ruled.facts] for one in kinds.values()],
-        [one.ruled.provenance for one in kinds.values()],
-        actor,
-        reason,
+        lots.of_rows,
+        [lot.cell for lot in lots.lots],
+        [lot.shard for lot in lots.lots],
+        [",".join(lot.services) for lot in lots.lots],
+        [facts_ids[lot.ruled.facts] for lot in lots.lots],
+        [numbers[lot.part] for lot in lots.lots],
         RESERVATION_S,
         job_id,
         number,
+        actor,
+        numbers,
+        [f"{{{','.join(map(str, kinds))}}}" for kinds in lots.kinds_of_parts],
     )
     claims = [
         (key.key, key.kind, one.subject_id, key.kid, twin)
@@ -311,7 +261,7 @@ async def _place(
     await PostgresOutbox("directory").append(tx, event)
     told_parts = tuple(
         BulkPart(part=row["part"], cell=CellId(row["cell"]), shard=ShardId(row["shard"]), count=row["count"])
-        for row in parts
+        for row in placed
     )
     seq = await feed.append_bulk(
         tx, State.RESERVED, job_id, number, told_parts, under=decided.under, registry=decided.registry
@@ -319,73 +269,3 @@ async def _place(
     if seq is None:
         raise _RollBack(RulesMoved())
     return seq
-
-
-async def waiting(pool: Pool, cell: CellId, shard: ShardId, limit: int) -> tuple[int, ...]:
-    """Raises DatabaseUnavailable."""
-    async with session(pool) as connection:
-        rows = await connection.fetch(_WAITING, cell, shard, limit)
-    return tuple(row["part"] for row in rows)
-
-
-async def part(pool: Pool, number: int) -> Part | None:
-    """Raises DatabaseUnavailable."""
-    async with session(pool) as connection:
-        rows = await connection.fetch(_PART, number)
-    if not rows:
-        return None
-    first = rows[0]
-    return Part(
-        part=first["part"],
-        cell=CellId(first["cell"]),
-        shard=ShardId(first["shard"]),
-        services=tuple(ServiceId(one) for one in first["services"]),
-        members=tuple(
-            Member(SubjectId(row["subject_id"]), Epoch(row["epoch"]), State(row["state"]))
-            for row in rows
-            if row["subject_id"] is not None
-        ),
-    )
-
-
-class NotYours(msgspec.Struct, frozen=True):
-    """The part lies in a cell that the caller does not speak for."""
-
-
-async def acknowledge(
-    pool: Pool, clock: Clock, number: int, *, cells: frozenset[str], actor: str
-) -> AcknowledgedPart | NotYours | None:
-    """Makes a part's reservations active, one event for all; nothing where they are. None: there is no such part.
-    Raises DatabaseUnavailable."""
-    async with transaction(pool) as tx:
-        row = await tx.fetchrow(_LOCK_PART, number)
-        if row is None:
-            return None
-        if row["cell"] not in cells:
-            return NotYours()
-        count = await tx.fetchval(_ACKNOWLEDGE, number, actor)
-        missed = await tx.fetch(_MISSED, number)
-        await tx.execute(_ACKNOWLEDGED, number)
-        seq: FeedSeq | None = await feed.head(tx)
-        if count:
-            details = {"job": str(row["job_id"]), "batch": row["number"], "part": number, "count": count}
-            event = Event(
-                id=f"bulk/part/{number}", at=clock.unix_s(), kind=Kind.PLACEMENT, actor=actor, details=details
-            )
-            await PostgresOutbox("directory").append(tx, event)
-            told = BulkPart(part=number, cell=CellId(row["cell"]), shard=ShardId(row["shard"]), count=count)
-            seq = await feed.append_bulk(tx, State.ACTIVE, str(row["job_id"]), row["number"], (told,))
-    if seq is None:
-        raise RuntimeError("the feed's counter row is missing")
-    return AcknowledgedPart(
-        part=number,
-        acknowledged=count,
-        missed=tuple(SubjectId(one["subject_id"]) for one in missed),
-        as_of=seq,
-    )
-
-
-async def settle(pool: Pool, number: int, *, cells: frozenset[str]) -> bool:
-    """False where there is no such part of these cells, or it is not acknowledged yet. Raises DatabaseUnavailable."""
-    async with session(pool) as connection:
-        return await connection.fetchval(_SETTLE, number, list(cells)) is not None

@@ -68,7 +68,7 @@ _BEFORE_ALL = SubjectId("00000000-0000-0000-0000-000000000000")
 # purpose: a page of one subject's history, oldest first
 _HISTORY = """
 SELECT number, extract(epoch FROM at)::float8 AS at, actor, reason, from_state, to_state, epoch, provenance::text AS provenance
-FROM directory.history
+FROM directory.entry
 WHERE subject_id = $1 AND number > $2
 ORDER BY number
 LIMIT $3
@@ -76,7 +76,7 @@ LIMIT $3
 
 # purpose: why a subject is where it is: the last entry of its history that placed it
 _PROVENANCE = """
-SELECT provenance::text FROM directory.history
+SELECT provenance::text FROM directory.entry
 WHERE subject_id = $1 AND provenance IS NOT NULL ORDER BY number DESC LIMIT 1
 """
 

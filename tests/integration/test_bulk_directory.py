@@ -191,6 +191,82 @@ async def test_a_part_is_acknowledged_by_its_own_cell_alone_and_once(callers: Ca
     assert (status["batches"], status["placed"], status["waiting"], status["next"]) == (1, 25, 0, 1)
 
 
+async def history(callers: Callers, subject_id: str, **asked: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = (await callers.operator.get(f"/v1/subjects/{subject_id}/history", **asked)).json()[
+        "entries"
+    ]
+    return found
+
+
+def steps(entries: list[dict[str, Any]]) -> list[tuple[int, str | None, str, str]]:
+    return [(one["number"], one["from"], one["to"], one["actor"].partition(":")[0]) for one in entries]
+
+
+async def test_everybodys_history_begins_with_the_reason_of_their_own_row(callers: Callers) -> None:
+    ops = callers.operator
+    countries = ("DE", "US", "FR", "GB", "IN", "CH")
+    given = [
+        row(at, residence=country, verified_residence="FR" if at == 2 else None)
+        for at, country in enumerate(countries * 3)
+    ]
+    told = await batch(ops, await job(ops), 0, given)
+    placed = [one for at, one in enumerate(given) if at not in {refused["row"] for refused in told["refused"]}]
+    assert len(placed) > 8
+    answer = await callers.resolver.post("/v1/resolve", {"keys": [one["keys"][0]["key"] for one in placed]})
+    found = answer.json()["found"]
+    for one in placed:
+        imported = found[one["keys"][0]["key"]]
+        single = await ops.place(f"single {one['row']}", residence=one["residence"], services=one["services"],
+                                 **({"verified_residence": "FR"} if one["verified_residence"] else {}))  # fmt: skip
+        alike = single.json()["placement"]
+        assert alike["facts"] == imported["facts"]
+        (first,) = await history(callers, imported["subject_id"])
+        (expected,) = await history(callers, alike["subject_id"])
+        assert first["provenance"] == expected["provenance"]
+        assert (first["epoch"], first["number"], first["from"]) == (imported["epoch"], 1, None)
+
+
+async def test_a_members_history_is_what_happened_to_it_whatever_happened_to_its_part(callers: Callers) -> None:
+    ops, cell = callers.operator, callers.cell_us
+    await batch(ops, await job(ops), 0, rows(4, residence="US"))
+    members = (await cell.get("/v1/bulk/parts/1")).json()["members"]
+    (with_part, epoch, _), (alone, alone_epoch, _), *_ = members
+    assert (await cell.post(f"/v1/subjects/{alone}/ack", {"epoch": alone_epoch})).status_code == 200
+    assert steps(await history(callers, with_part)) == [(1, None, "reserved", "operator")]
+    assert (await cell.post("/v1/bulk/parts/1/ack", None)).json()["acknowledged"] == 3
+    assert (await cell.post("/v1/bulk/parts/1/ack", None)).json()["acknowledged"] == 0
+    for subject, number in ((with_part, epoch), (alone, alone_epoch)):
+        frozen = await ops.post(f"/v1/subjects/{subject}/freeze", {"epoch": number, "reason": "t"})
+        assert frozen.status_code == 200
+        entries = await history(callers, subject)
+        assert steps(entries) == [
+            (1, None, "reserved", "operator"), (2, "reserved", "active", "service"), (3, "active", "frozen", "operator"),
+        ]  # fmt: skip
+        assert [one["epoch"] for one in entries] == [number, number, frozen.json()["placement"]["epoch"]]
+        assert entries == sorted(entries, key=lambda one: one["at"])
+    first = (await ops.get(f"/v1/subjects/{with_part}/history", limit="1")).json()
+    rest = (await ops.get(f"/v1/subjects/{with_part}/history", limit="2", cursor=first["next"])).json()
+    assert (first["entries"] + rest["entries"], rest["next"]) == (await history(callers, with_part), None)
+
+
+async def test_whom_the_version_before_imported_keeps_a_history_of_their_own(
+    callers: Callers, database: Secret[str]
+) -> None:
+    ops, cell = callers.operator, callers.cell_us
+    await batch(ops, await job(ops), 0, rows(3, residence="US"))
+    subject, *_ = (await cell.get("/v1/bulk/parts/1")).json()["members"][0]
+    before = await history(callers, subject)
+    async with connect(database) as connection:  # as that version wrote it
+        await connection.execute("INSERT INTO directory.history SELECT * FROM directory.entry")
+        await connection.execute("UPDATE directory.subject SET part = NULL")
+    assert await history(callers, subject) == before
+    assert (await cell.post("/v1/bulk/parts/1/ack", None)).json()["acknowledged"] == 3
+    assert steps(await history(callers, subject)) == [
+        (1, None, "reserved", "operator"),
+        (2, "reserved", "active", "service"),
+    ]
+
+
 async def test_only_operators_hand_rows_over(callers: Callers) -> None:
     for caller in (callers.resolver, callers.cell, callers.publisher):
         assert (await caller.post("/v1/bulk", {"reason": "t"})).status_code == 403

@@ -86,9 +86,7 @@ async def test_the_observed_country_decides_nothing_and_is_not_kept(running: Run
         assert (seen["placement"]["cell"], seen["placement"]["facts"]) == ("eu-de", plain["facts"])
         assert isinstance(seen["questions"], list)
     async with connect(database) as db:
-        kept = await db.fetch(
-            "SELECT provenance::text FROM directory.history UNION ALL SELECT body FROM directory.feed"
-        )
+        kept = await db.fetch("SELECT provenance::text FROM directory.entry UNION ALL SELECT body FROM directory.feed")
     assert not any('"KP"' in row[0] for row in kept if row[0] is not None)
 
 

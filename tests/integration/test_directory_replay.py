@@ -108,7 +108,7 @@ async def histories_agree(database: Secret[str], events: tuple[FeedEvent, ...]) 
     """Each subject's history is its events, numbered without gaps, and the outbox holds each change once."""
     async with connect(database) as db:
         rows = await db.fetch(
-            "SELECT subject_id::text AS id, number, to_state, epoch FROM directory.history ORDER BY subject_id, number"
+            "SELECT subject_id::text AS id, number, to_state, epoch FROM directory.entry ORDER BY subject_id, number"
         )
         recorded = await db.fetchval("SELECT count(*) FROM directory.outbox")
     told: dict[str, list[tuple[str, int]]] = {}

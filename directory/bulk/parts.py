@@ -1,0 +1,139 @@
+"""Parts of batches in SQL: what of a batch lies on one shard, acknowledged by its cell as a whole."""
+
+import msgspec
+
+from directory.bulk.answers import AcknowledgedPart, Member, Part
+from directory.database import session, transaction
+from directory.feed import store as feed
+from directory.placement.core import BulkPart, State
+from foundation.clock import Clock
+from foundation.ledger.outbox import PostgresOutbox
+from foundation.ledger.port import Event, Kind
+from foundation.postgres import Pool
+from foundation.words import CellId, Epoch, FeedSeq, ServiceId, ShardId, SubjectId
+
+# purpose: parts of a cell's shard whose fences it has not said to stand, the oldest first
+_WAITING = """
+SELECT part FROM directory.bulk_part WHERE cell = $1 AND shard = $2 AND settled_at IS NULL ORDER BY part LIMIT $3
+"""
+
+# purpose: a part and its members that nothing else has changed, in the order of their ids; a row with nulls where there is none
+_PART = """
+SELECT p.part, p.cell, p.shard, p.services, s.subject_id::text AS subject_id, s.epoch, s.state
+FROM directory.bulk_part p
+LEFT JOIN LATERAL unnest(p.subject_ids, p.epochs) AS m(id, epoch) ON true
+LEFT JOIN directory.subject s
+    ON s.subject_id = m.id AND s.epoch = m.epoch AND s.cell = p.cell AND s.shard = p.shard AND s.state IN ('reserved', 'active')
+WHERE p.part = $1
+"""
+
+# purpose: a part, locked, so that two acknowledgements of it queue
+_LOCK_PART = "SELECT job_id, number, cell, shard FROM directory.bulk_part WHERE part = $1 FOR UPDATE"
+
+# purpose: make the reserved members of a part active; tells how many. The entry of their histories is the part's; those that the version
+# before imported get entries of their own, as it wrote them
+_ACKNOWLEDGE = """
+WITH s AS (
+    UPDATE directory.subject AS s SET state = 'active', changes = s.changes + 1, expires_at = NULL
+    FROM directory.bulk_part p, unnest(p.subject_ids, p.epochs) AS m(id, epoch)
+    WHERE p.part = $1 AND s.subject_id = m.id AND s.epoch = m.epoch AND s.state = 'reserved'
+    RETURNING s.subject_id, s.epoch, s.changes, s.part
+), h AS (
+    INSERT INTO directory.history (subject_id, number, at, actor, reason, from_state, to_state, epoch)
+    SELECT subject_id, changes, clock_timestamp(), $2, 'fence raised', 'reserved', 'active', epoch FROM s WHERE part IS NULL
+)
+SELECT count(*) FROM s
+"""
+
+# purpose: members of a part that are not active under the epoch of their import
+_MISSED = """
+SELECT m.id::text AS subject_id
+FROM directory.bulk_part p, unnest(p.subject_ids, p.epochs) AS m(id, epoch)
+WHERE p.part = $1
+    AND NOT EXISTS (SELECT 1 FROM directory.subject s WHERE s.subject_id = m.id AND s.epoch = m.epoch AND s.state = 'active')
+"""
+
+# purpose: a part's members wait no more
+_ACKNOWLEDGED = """
+WITH p AS (
+    UPDATE directory.bulk_part SET acknowledged_at = clock_timestamp(), acknowledged_by = $2 WHERE part = $1 AND acknowledged_at IS NULL
+    RETURNING job_id, number, cardinality(subject_ids) AS count
+)
+UPDATE directory.bulk_batch AS b SET acknowledged = b.acknowledged + p.count FROM p WHERE b.job_id = p.job_id AND b.number = p.number
+"""
+
+# purpose: the cell says that the fences of a part stand as acknowledged
+_SETTLE = """
+UPDATE directory.bulk_part SET settled_at = coalesce(settled_at, clock_timestamp())
+WHERE part = $1 AND cell = ANY($2::text[]) AND acknowledged_at IS NOT NULL RETURNING part
+"""
+
+
+class NotYours(msgspec.Struct, frozen=True):
+    """The part lies in a cell that the caller does not speak for."""
+
+
+async def waiting(pool: Pool, cell: CellId, shard: ShardId, limit: int) -> tuple[int, ...]:
+    """Raises DatabaseUnavailable."""
+    async with session(pool) as connection:
+        rows = await connection.fetch(_WAITING, cell, shard, limit)
+    return tuple(row["part"] for row in rows)
+
+
+async def part(pool: Pool, number: int) -> Part | None:
+    """Raises DatabaseUnavailable."""
+    async with session(pool) as connection:
+        rows = await connection.fetch(_PART, number)
+    if not rows:
+        return None
+    first = rows[0]
+    return Part(
+        part=first["part"],
+        cell=CellId(first["cell"]),
+        shard=ShardId(first["shard"]),
+        services=tuple(ServiceId(one) for one in first["services"]),
+        members=tuple(
+            Member(SubjectId(row["subject_id"]), Epoch(row["epoch"]), State(row["state"]))
+            for row in rows
+            if row["subject_id"] is not None
+        ),
+    )
+
+
+async def acknowledge(
+    pool: Pool, clock: Clock, number: int, *, cells: frozenset[str], actor: str
+) -> AcknowledgedPart | NotYours | None:
+    """Makes a part's reservations active, one event for all; nothing where they are. None: there is no such part.
+    Raises DatabaseUnavailable."""
+    async with transaction(pool) as tx:
+        row = await tx.fetchrow(_LOCK_PART, number)
+        if row is None:
+            return None
+        if row["cell"] not in cells:
+            return NotYours()
+        count = await tx.fetchval(_ACKNOWLEDGE, number, actor)
+        missed = await tx.fetch(_MISSED, number)
+        await tx.execute(_ACKNOWLEDGED, number, actor)
+        seq: FeedSeq | None = await feed.head(tx)
+        if count:
+            details = {"job": str(row["job_id"]), "batch": row["number"], "part": number, "count": count}
+            event = Event(
+                id=f"bulk/part/{number}", at=clock.unix_s(), kind=Kind.PLACEMENT, actor=actor, details=details
+            )
+            await PostgresOutbox("directory").append(tx, event)
+            told = BulkPart(part=number, cell=CellId(row["cell"]), shard=ShardId(row["shard"]), count=count)
+            seq = await feed.append_bulk(tx, State.ACTIVE, str(row["job_id"]), row["number"], (told,))
+    if seq is None:
+        raise RuntimeError("the feed's counter row is missing")
+    return AcknowledgedPart(
+        part=number,
+        acknowledged=count,
+        missed=tuple(SubjectId(one["subject_id"]) for one in missed),
+        as_of=seq,
+    )
+
+
+async def settle(pool: Pool, number: int, *, cells: frozenset[str]) -> bool:
+    """False where there is no such part of these cells, or it is not acknowledged yet. Raises DatabaseUnavailable."""
+    async with session(pool) as connection:
+        return await connection.fetchval(_SETTLE, number, list(cells)) is not None
