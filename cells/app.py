@@ -62,7 +62,7 @@ class Cell:
     mistakes: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        # Tried in turn: a read or write of a row is what most requests are.
+        # The first is what most requests are: a read or write of rows.
         routes = [
             *records_api.routes(self.context, self.contracts, self.settings.rows_max, self.settings.limits),
             *cell_api.routes(self.context, self.aliases),
@@ -70,7 +70,7 @@ class Cell:
             *crossings_api.routes(self.context, self.bookings, self.operators),
             *fences_api.routes(self.context, self.operators),
         ]
-        self.app = application(routes, ready=self.ready)
+        self.app = application(routes, ready=self.ready, straight=routes[0])
 
     @property
     def workers(self) -> dict[str, Worker]:

@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from foundation import logs, metrics, trace
 from foundation.clock import Clock, SystemClock
 from foundation.problems import Code, Problem, ProblemError, refuse
+from foundation.straight import Straight
 from foundation.tokens import (
     FetchJwks,
     Issuer,
@@ -47,10 +48,12 @@ def application(
     *,
     ready: Ready,
     exception_handlers: Mapping[Any, Callable[[Request, Exception], Any]] | None = None,
+    straight: Route | None = None,
 ) -> ASGIApp:
     """A Starlette application with `/healthz`, `/readyz`, `/metrics`, problem documents, trace context and request metrics.
 
-    `exception_handlers` are the service's own, beside those for problems and faults.
+    `exception_handlers` are the service's own, beside those for problems and faults. `straight`: that one of the routes that most requests
+    are for (`foundation.straight`).
     """
 
     async def healthz(request: Request) -> Response:
@@ -76,7 +79,7 @@ def application(
             Exception: _on_fault,
         },
     )
-    return Observed(app)
+    return Observed(app if straight is None else Straight(straight, app, _answer_fault))
 
 
 class Observed:
@@ -151,6 +154,12 @@ async def _on_disconnect(request: Request, exc: Exception) -> Response:
 async def _on_fault(request: Request, exc: Exception) -> Response:
     log.fault("request_fault", exc, trace_id=trace_of(request).trace_id)
     return problem_response(Problem(code=Code.INTERNAL, detail=f"trace {trace_of(request).trace_id}"))
+
+
+async def _answer_fault(exc: Exception, scope: Scope, receive: Receive, send: Send) -> None:
+    on = _on_disconnect if isinstance(exc, ClientDisconnect) else _on_fault
+    answer = await on(Request(scope, receive), exc)
+    await answer(scope, receive, send)
 
 
 async def body_bytes(request: Request, *, bytes_max: int = BODY_BYTES_MAX) -> bytes:

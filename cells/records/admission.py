@@ -1,5 +1,7 @@
 """Who asks and with which decision: what every request on records is held to before anything of it is read."""
 
+from collections.abc import Mapping
+
 import msgspec
 from starlette.requests import Request
 
@@ -7,13 +9,16 @@ from cells.records import errors
 from cells.records.limits import Limiter
 from cells.service.context import Context
 from cells.shards.core import Home, Refused, check
-from foundation.decision_header import Decision
+from foundation.decision_header import HEADER, Decision
 from foundation.problems import Code, refuse
-from foundation.words import Epoch, ServiceId, SubjectId, Verb, verb_of_method
+from foundation.words import RECORDS, Epoch, ServiceId, SubjectId, Verb, verb_of_method
+
+DECISION = HEADER.encode("ascii")
 
 
 class Admitted(msgspec.Struct, frozen=True, kw_only=True):
-    """A decision that holds here for the subject at home, as far as memory tells. `service`: whose decision it is."""
+    """A decision that holds here for the subject at home, as far as memory tells. `service`: whose decision it is; `fields`: the
+    request's, of several of one name the first."""
 
     service: ServiceId
     decision: Decision
@@ -21,12 +26,21 @@ class Admitted(msgspec.Struct, frozen=True, kw_only=True):
     epoch: Epoch
     verb: Verb
     home: Home
+    fields: Mapping[bytes, bytes]
+
+
+def text(fields: Mapping[bytes, bytes], name: bytes) -> str | None:
+    value = fields.get(name)
+    return None if value is None else value.decode("latin-1")
 
 
 async def admitted(context: Context, request: Request, limiter: Limiter) -> Admitted:
-    """Raises ProblemError."""
-    service = await context.audience(request)
-    decision = context.decision(request, service)
+    """The decision is for the service whose token the request bears; without one for `records`, as from a gateway. Raises ProblemError."""
+    fields = dict(
+        reversed(request.scope["headers"])
+    )  # once: each look-up in Starlette's headers goes through all of them
+    service = RECORDS if b"authorization" not in fields else await context.product_service(request)
+    decision = context.decision(text(fields, DECISION), service)
     verb = verb_of_method(request.method)
     if decision.subject is None or decision.epoch is None or decision.verb is Verb.SIGNUP:
         raise refuse(Code.FORBIDDEN, "a decision about a subject is needed")
@@ -38,5 +52,11 @@ async def admitted(context: Context, request: Request, limiter: Limiter) -> Admi
     if refused is not None or home is None:
         raise errors.fenced(refused or Refused(Code.CELL_BEHIND, "this cell does not know the subject yet"))
     return Admitted(
-        service=service, decision=decision, subject=decision.subject, epoch=decision.epoch, verb=verb, home=home
+        service=service,
+        decision=decision,
+        subject=decision.subject,
+        epoch=decision.epoch,
+        verb=verb,
+        home=home,
+        fields=fields,
     )

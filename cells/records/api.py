@@ -10,7 +10,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from cells.records import answers, body, errors, media, single
-from cells.records.admission import admitted
+from cells.records.admission import admitted, text
 from cells.records.answers import Found
 from cells.records.contracts import Contract
 from cells.records.core import Bound, Grant, bind, grant
@@ -124,12 +124,12 @@ class Records:
         if isinstance(bound, Problem):
             raise ProblemError(bound)
         query = parse_query(_query_string(request))
-        headers = request.headers
+        fields = who.fields
         if verb is Verb.WRITE and request.method != "DELETE":
-            media.check_sent(headers.get("content-type", media.JSON))
-        ranged = (headers.get("range"), headers.get("range-unit")) if verb is Verb.READ else (None, None)
+            media.check_sent(fields.get(b"content-type", b"application/json").decode("latin-1"))
+        ranged = (text(fields, b"range"), text(fields, b"range-unit")) if verb is Verb.READ else (None, None)
         rows_asked = page(query, self._rows_max, header=ranged[0], unit=ranged[1])
-        accepted = media.accepted(headers.get("accept", "*/*"))
+        accepted = media.accepted(fields.get(b"accept", b"*/*").decode("latin-1"))
         return Asked(
             decision=decision,
             subject=who.subject,
@@ -141,7 +141,7 @@ class Records:
             bound=bound,
             query=query,
             page=rows_asked,
-            preferences=parse_preferences(headers.getlist("prefer")),
+            preferences=parse_preferences(request.headers.getlist("prefer") if b"prefer" in fields else []),
             media=accepted,
             streams=request.method == "GET" and not accepted.single,
         )

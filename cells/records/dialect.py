@@ -32,7 +32,7 @@ _GROUPS: dict[str, tuple[Literal["and", "or"], bool]] = {
 def parse_query(query: str) -> Query:
     """A query string. Raises ProblemError with PostgREST's code."""
     try:
-        pairs = parse_qsl(query, keep_blank_values=True, max_num_fields=PARAMETERS_MAX, errors="strict")
+        pairs = _pairs(query)
     except (ValueError, UnicodeDecodeError) as exc:
         message = f"the query string is not UTF-8 or has over {PARAMETERS_MAX} parameters"
         raise errors.dialect(errors.QUERY, message) from exc
@@ -62,6 +62,16 @@ def parse_query(query: str) -> Query:
         columns=_names("columns", once["columns"]) if once.get("columns") else None,
         conflict=_names("on_conflict", once["on_conflict"]) if once.get("on_conflict") else None,
     )
+
+
+def _pairs(query: str) -> list[tuple[str, str]]:
+    """As the form encoding has them, names without a value too. Raises ValueError, UnicodeDecodeError."""
+    if "%" in query or "+" in query:
+        return parse_qsl(query, keep_blank_values=True, max_num_fields=PARAMETERS_MAX, errors="strict")
+    if query.count("&") >= PARAMETERS_MAX:
+        raise ValueError
+    parts = (part.partition("=") for part in query.split("&") if part)
+    return [(name, value) for name, _, value in parts]
 
 
 def _number(name: str, text: str) -> int:

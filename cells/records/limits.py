@@ -66,9 +66,12 @@ class Limiter:
             detail = f"one person may ask {self._limits.subject_per_s} times a second"
             raise refuse(Code.RATE_LIMITED, detail, retry_after_s=1 + int(wait_ms / 1_000))
 
-    @asynccontextmanager
-    async def statement(self, subject: SubjectId) -> AsyncIterator[None]:
-        """Around what takes a connection of a shard. Raises ProblemError (429) where too many of the subject's wait, or for too long."""
+    def statement(self, subject: SubjectId) -> "Turn":
+        """`async with` around what takes a connection of a shard. Raises ProblemError (429) where too many of the subject's wait, or for
+        too long."""
+        return Turn(self, subject)
+
+    async def enter(self, subject: SubjectId) -> None:
         turns = self._statements.get(subject)
         if turns is None:
             turns = self._statements[subject] = Turns(
@@ -79,12 +82,12 @@ class Limiter:
         except Crowded as exc:
             detail = f"one person's requests are answered {self._limits.subject_statements} at a time"
             raise refuse(Code.RATE_LIMITED, detail, retry_after_s=1) from exc
-        try:
-            yield
-        finally:
-            turns.leave()
-            if turns.idle:
-                self._statements.pop(subject, None)
+
+    def leave(self, subject: SubjectId) -> None:
+        turns = self._statements[subject]
+        turns.leave()
+        if turns.idle:
+            del self._statements[subject]
 
     @asynccontextmanager
     async def stream(self, subject: SubjectId) -> AsyncIterator[None]:
@@ -100,3 +103,19 @@ class Limiter:
             self._streams[subject] -= 1
             if not self._streams[subject]:
                 del self._streams[subject]
+
+
+class Turn:
+    """One statement of a subject's; made for each request, so without a generator."""
+
+    __slots__ = ("_limiter", "_subject")
+
+    def __init__(self, limiter: Limiter, subject: SubjectId) -> None:
+        self._limiter = limiter
+        self._subject = subject
+
+    async def __aenter__(self) -> None:
+        await self._limiter.enter(self._subject)
+
+    async def __aexit__(self, *_: object) -> None:
+        self._limiter.leave(self._subject)

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 import msgspec
 
@@ -13,6 +14,8 @@ ARRAY = "application/vnd.pgrst.array+json"
 _ANY = frozenset({"*/*", "application/*"})
 _OBJECTS = frozenset({OBJECT, "application/vnd.pgrst.object"})
 _ARRAYS = frozenset({ARRAY, "application/vnd.pgrst.array"})
+KNOWN_MAX = 256
+"""Accept headers whose meaning is remembered: clients send few, and the same each time."""
 _WEIGHT = re.compile(r"q\s*=\s*(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)", re.ASCII)
 
 
@@ -28,6 +31,7 @@ class Media(msgspec.Struct, frozen=True, kw_only=True):
         return f"{name}{';nulls=stripped' if self.stripped else ''}; charset=utf-8"
 
 
+@lru_cache(maxsize=KNOWN_MAX)
 def accepted(header: str) -> Media:
     """The type of an Accept header with the highest weight that can be answered, the first of equals. Raises ProblemError."""
     best, heaviest = None, 0.0

@@ -53,11 +53,16 @@ class Preferences(msgspec.Struct, frozen=True, kw_only=True):
         return ", ".join(words)
 
 
+NONE = Preferences()
+
+
 def parse_preferences(headers: list[str]) -> Preferences:
     """Raises ProblemError for what is not understood under handling=strict, and for a write that would not be kept.
 
     Every count is exact. The planner's estimates rest on statistics over all subjects' rows, so they would tell of others.
     """
+    if not headers:
+        return NONE
     found, unknown = Preferences(), []
     stated: set[str] = set()
     for item in (part.strip() for header in headers for part in header.split(",")):

@@ -10,10 +10,10 @@ from cells.shards.homes import Homes
 from cells.shards.shard import Shard, unreachable
 from directory.rules.client import HeldRules
 from foundation.clock import Clock
-from foundation.decision_header import HEADER, CellVerifier, Decision, DecisionRefused, Minter
+from foundation.decision_header import CellVerifier, Decision, DecisionRefused, Minter
 from foundation.http import ServiceAuth
 from foundation.problems import Code, Problem, ProblemError, refuse
-from foundation.words import RECORDS, CellId, ServiceId, ShardId, SubjectId
+from foundation.words import CellId, ServiceId, ShardId, SubjectId
 
 
 class Context(msgspec.Struct, kw_only=True):
@@ -36,15 +36,8 @@ class Context(msgspec.Struct, kw_only=True):
             raise ProblemError(found)
         return found
 
-    async def audience(self, request: Request) -> ServiceId:
-        """Whose decision the request must bring: the service of its token, or `records` where it has none (a gateway)."""
-        if "authorization" in request.headers:
-            return await self.product_service(request)
-        return RECORDS
-
-    def decision(self, request: Request, service: ServiceId) -> Decision:
-        """The request's decision, made for `service` under rules that count here. Raises ProblemError."""
-        header = request.headers.get(HEADER)
+    def decision(self, header: str | None, service: ServiceId) -> Decision:
+        """The decision in a request's header, made for `service` under rules that count here. Raises ProblemError."""
         if header is None:
             raise refuse(Code.UNAUTHENTICATED, "only decided requests are served here: Domicile-Decision is missing")
         try:

@@ -18,7 +18,7 @@ from directory.client.remote import DirectoryUnavailable
 from directory.placement.answers import TAGS_MAX, ClaimedKey, CountryCode, PlacedAnswer, PlaceRequest, Slug, Tag, Terms
 from directory.placement.core import Placement, State
 from foundation import logs
-from foundation.decision_header import Decision, new_decision_id
+from foundation.decision_header import HEADER, Decision, new_decision_id
 from foundation.http import body_json, json_response
 from foundation.ledger.port import Event, Kind
 from foundation.problems import Code, Problem, ProblemError, refuse
@@ -56,7 +56,7 @@ class SignUp:
     async def signup(self, request: Request) -> Response:
         context = self._context
         service = await context.product_service(request)
-        decision = context.decision(request, service)
+        decision = context.decision(request.headers.get(HEADER), service)
         asked = await body_json(request, SignUpRequest)
         services = tuple(dict.fromkeys(ServiceId(name) for name in asked.services)) or (service,)
         policy = context.rules.require().policy
