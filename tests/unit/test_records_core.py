@@ -1,15 +1,18 @@
 """Contracts, access and the dialect's parser, without a database."""
 
 from typing import Any
+from urllib.parse import quote
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cells.records import body
 from cells.records.contracts import Contract, parse
 from cells.records.core import Bound, Grant, bind, grant
 from cells.records.dialect import parse_query
 from cells.records.preferences import Returned, parse_preferences
-from cells.records.query import Condition, Operator, Path
+from cells.records.query import Condition, Operator, Path, Query
 from cells.records.ranges import page
 from cells.records.statements import Builder
 from foundation.decision_header import Decision
@@ -172,3 +175,18 @@ def test_a_body_that_states_another_subject_is_refused_whatever_its_form() -> No
     for value in (f'"{mint_subject_id()}"', "null", "[]", '""', f'" {bound.subject}"'):
         with pytest.raises(ProblemError):
             body.inserted(f'{{"subject_id": {value}}}'.encode(), held, grant(held, ORDERS, "service"), bound)
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.text('=.()*,ab:"é', max_size=8)), max_size=70))
+def test_a_query_string_says_the_same_with_and_without_percent_encoding(pairs: list[tuple[str, str]]) -> None:
+    """Those without a percent sign are read another way."""
+    plain = "&".join(f"{name}=eq.{value}" for name, value in pairs)
+    encoded = "&".join(f"%{ord(name):02x}=eq.{quote(value, safe='')}" for name, value in pairs)
+    assert asked(plain) == asked(encoded)
+
+
+def asked(query: str) -> Query | Problem:
+    try:
+        return parse_query(query)
+    except ProblemError as exc:
+        return exc.problem
