@@ -152,7 +152,7 @@ class Shard:
     async def _load(self, cell: Pool) -> None:
         async with store.session(cell) as connection:
             async for subject, home in store.homes(connection, self.id):
-                self._homes.put(subject, home)
+                self._homes.put_new(subject, home)
 
     async def finish_cuts(self) -> None:
         """Finishes cuts that a process beside this one left half done by its death. Raises ProblemError, LOST errors."""

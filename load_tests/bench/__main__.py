@@ -51,6 +51,9 @@ BENCHES = {
         headline="The directory at scale: misses over HTTP, boot of a client (docs/scale.md)",
         short=("--subjects", "100000", "--misses", "1000"),
     ),
+    "boot": Bench(
+        headline="The boot of a cell service beside a million people (docs/scale.md)", short=("--subjects", "100000")
+    ),
     "imports": Bench(
         headline="Moving people in: subjects placed a second, beside a plain COPY (docs/benchmarks/imports.md)",
         short=("--subjects", "50000"),
