@@ -48,9 +48,13 @@ class Homes:
         self._homes[subject] = home
         self.newest += 1
         self._log.append((self.newest, subject, home))
+        self.wake()
+        return True
+
+    def wake(self) -> None:
+        """Whoever waits looks again."""
         self._changed.set()
         self._changed = asyncio.Event()
-        return True
 
     def put_new(self, subject: SubjectId, home: Home) -> None:
         """The same for a subject that may be unknown so far: then there is nobody to tell, since nothing is held of it anywhere."""

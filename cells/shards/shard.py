@@ -153,6 +153,7 @@ class Shard:
         async with store.session(cell) as connection:
             async for subject, home in store.homes(connection, self.id):
                 self._homes.put_new(subject, home)
+        self._homes.wake()
 
     async def finish_cuts(self) -> None:
         """Finishes cuts that a process beside this one left half done by its death. Raises ProblemError, LOST errors."""

@@ -96,6 +96,20 @@ async def test_whoever_waits_for_changes_is_woken() -> None:
     assert not (await homes.changes(homes.newest, wait_s=0)).changes
 
 
+async def test_what_is_taken_in_without_a_word_is_found_by_whoever_is_woken() -> None:
+    homes, subject = Homes(started_unix_s=1.0), mint_subject_id()
+    start = homes.newest
+    async with asyncio.TaskGroup() as group:
+        waiting = group.create_task(homes.wait_until(lambda: homes.get(subject) is not None, wait_s=5))
+        await asyncio.sleep(0)
+        homes.put_new(subject, home(1))
+        homes.wake()
+    assert waiting.result()
+    assert (homes.newest, homes.after(start).changes) == (start, [])
+    homes.put_new(subject, home(2))  # known by now, so guards are told
+    assert homes.after(start).changes == [(subject, home(2))]
+
+
 @pytest.mark.parametrize("verb", [Verb.READ, Verb.WRITE])
 @pytest.mark.parametrize("state", list(State))
 def test_nothing_passes_but_under_the_current_epoch_in_a_state_that_allows_it(state: State, verb: Verb) -> None:
