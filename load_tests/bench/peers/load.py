@@ -1,4 +1,4 @@
-"""The load: closed (each connection asks again once it is answered) and open (requests come at a constant rate, however slow answers are)."""
+"""The load: closed (each connection asks again once it is answered) and open (requests come at a constant rate all the same)."""
 
 import asyncio
 import itertools
@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any
 
 import httptools
-
 
 OPEN_ENDS_S_MAX = 30
 

@@ -51,7 +51,7 @@ def rows(taken: Mapping[str, Sequence[Round]]) -> list[Row]:
 def table(title: str, found: Sequence[Row]) -> str:
     lines = [title, f"  {'':24}{'CPU µs/request':>18}{'spread':>18}{'requests/s':>12}{'to nginx':>10}"]
     for one in found:
-        spread = f"{one.cpu_us_low:.0f}–{one.cpu_us_high:.0f}"
+        spread = f"{one.cpu_us_low:.0f}-{one.cpu_us_high:.0f}"
         ratio = "" if one.ratio is None else f"{one.ratio:.2f}"
         lines.append(f"  {one.proxy:24}{one.cpu_us:18.1f}{spread:>18}{one.per_s:12,.0f}{ratio:>10}")
     return "\n".join(lines)

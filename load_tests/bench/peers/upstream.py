@@ -84,7 +84,7 @@ class DecisionService:
     def __init__(self) -> None:
         self._decisions = Decisions()
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, _receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
         header = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
