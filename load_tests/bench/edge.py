@@ -13,13 +13,10 @@ import multiprocessing
 import os
 import secrets
 import tempfile
-import time
 from collections.abc import Iterator
-from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-import httptools
 import jwt
 import uvloop
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -54,9 +51,11 @@ from gateway.edge.upstream.pool import Pools
 from gateway.identity.country import CountryDatabase
 from gateway.identity.tokens import Identities
 from gateway.settings import Upstream
+from load_tests.bench.peers.cases import CASES
+from load_tests.bench.peers.load import closed
+from load_tests.bench.peers.upstream import Service
 from routing_rules.rules import load
 
-ANSWER = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 360\r\n\r\n" + b"x" * 360
 ISSUER, AUDIENCE = "https://issuer.example", "shop"
 CLOCK = SystemClock()
 BLINDER = Blinder((BlindingKey("b1", Secret(b"b" * 32)),))
@@ -88,20 +87,6 @@ hosts = {{ eu-de = ["127.0.0.1:{port}"] }}
 
 
 # --- the service -------------------------------------------------------------------------------------------------------------
-
-
-class Service(asyncio.Protocol):
-    """Answers every request with the same bytes."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport
-        self._parser = httptools.HttpRequestParser(self)
-
-    def data_received(self, data: bytes) -> None:
-        self._parser.feed_data(data)
-
-    def on_message_complete(self) -> None:
-        self._transport.write(ANSWER)  # type: ignore[attr-defined]
 
 
 def service_process(pipe: Connection) -> None:
@@ -183,47 +168,6 @@ def _placement() -> Placement:
 # --- the load ----------------------------------------------------------------------------------------------------------------
 
 
-class Client(asyncio.Protocol):
-    """One keep-alive connection that sends the next request when the answer is there."""
-
-    def __init__(self, request: bytes, budget: list[int], done: asyncio.Future[None]) -> None:
-        self._request = request
-        self._budget = budget
-        self._done = done
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport
-        self._parser = httptools.HttpResponseParser(self)
-        self._next()
-
-    def data_received(self, data: bytes) -> None:
-        self._parser.feed_data(data)
-
-    def on_message_complete(self) -> None:
-        if self._parser.get_status_code() != 200:
-            raise SystemExit(f"status {self._parser.get_status_code()}")
-        self._next()
-
-    def _next(self) -> None:
-        if self._budget[0] > 0:
-            self._budget[0] -= 1
-            self._transport.write(self._request)  # type: ignore[attr-defined]
-        elif not self._done.done():
-            self._done.set_result(None)
-
-
-async def drive(port: int, requests: list[bytes], count: int) -> float:
-    """Sends `count` requests over as many connections as there are `requests`; seconds it took."""
-    loop = asyncio.get_running_loop()
-    budget = [count]
-    started = time.perf_counter()
-    finished = [loop.create_future() for _ in requests]
-    for request, done in zip(requests, finished, strict=True):
-        await loop.create_connection(partial(Client, request, budget, done), "127.0.0.1", port)
-    await asyncio.gather(*finished)
-    return time.perf_counter() - started
-
-
 def cpu_s(pid: int) -> tuple[float, float]:
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     tick = os.sysconf("SC_CLK_TCK")
@@ -275,17 +219,14 @@ def main() -> None:
 
 
 async def _rounds(given: argparse.Namespace, port: int, tokens: list[str], pid: int) -> None:
-    requests = [
-        f"GET /orders/1?page=2 HTTP/1.1\r\nHost: shop\r\nAccept: */*\r\nUser-Agent: bench\r\nAuthorization: Bearer {token}\r\n\r\n".encode()
-        for token in tokens
-    ]
+    requests = CASES[0].requests(tokens)
     await _listening(port)
-    await drive(port, requests, 2_000)
+    await closed(port, requests, 2_000, given.connections)
     rounds = 10_000 if given.hold else given.rounds
     print(f"gateway pid {pid}; {given.connections} connections, {given.requests} requests a round")
     for _ in range(rounds):
         user, system = cpu_s(pid)
-        took = await drive(port, requests, given.requests)
+        took = await closed(port, requests, given.requests, given.connections)
         user_after, system_after = cpu_s(pid)
         spent = (user_after - user + system_after - system) / given.requests * 1e6
         print(

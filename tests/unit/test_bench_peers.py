@@ -1,0 +1,42 @@
+"""What a bench of proxies tells of its rounds."""
+
+from xml.etree import ElementTree as ET
+
+from load_tests.bench.peers import report
+from load_tests.bench.peers.cases import CASES
+from load_tests.bench.peers.report import Round
+
+TAKEN = {
+    "domicile": [Round(200, 1000), Round(300, 900), Round(1000, 10)],
+    "nginx": [Round(100, 4000), Round(100, 4100), Round(500, 50)],
+    "Caddy": [],
+}
+
+
+def test_each_round_is_set_beside_its_neighbour() -> None:
+    ours, nginx = report.rows(TAKEN)
+    assert (ours.proxy, ours.cpu_us, ours.cpu_us_low, ours.cpu_us_high, ours.per_s) == ("domicile", 300, 200, 1000, 900)
+    assert ours.ratio == 2.0  # of 2, 3 and 2
+    assert nginx.ratio == 1.0
+
+
+def test_without_nginx_there_is_no_ratio() -> None:
+    (ours,) = report.rows({"domicile": TAKEN["domicile"]})
+    assert ours.ratio is None
+    assert "domicile" in report.table("alone", [ours])
+
+
+def test_the_plot_names_every_proxy_shortest_first() -> None:
+    drawn = ET.fromstring(report.svg("a < b & c", report.rows(TAKEN)))
+    words = [one.text for one in drawn.iter("{http://www.w3.org/2000/svg}text")]
+    assert words[:2] == ["a < b & c", "nginx"]
+    widths = [float(one.attrib["width"]) for one in drawn.iter("{http://www.w3.org/2000/svg}rect")][1:]
+    assert widths == sorted(widths)
+
+
+def test_requests_state_their_bodies_as_they_are() -> None:
+    for case in CASES:
+        head, _, body = case.request("t").partition(b"\r\n\r\n")
+        assert len(body) == case.body
+        assert (f"Content-Length: {case.body}".encode() in head) == bool(case.body)
+        assert head.endswith(b"Bearer t") or case.body
