@@ -150,6 +150,13 @@ class Cycle:
             self.buffered += len(piece)
             self._wake()
 
+    def begin_with(self, body: bytes) -> None:
+        """All of the body, before anybody asks for it."""
+        if body:
+            self._held.append(body)
+            self.buffered = len(body)
+        self.ended = True
+
     def end(self) -> None:
         self.ended = True
         self._wake()

@@ -145,10 +145,12 @@ class Door(asyncio.Protocol):
         more = self._reader.body(length=fields.content_length, chunked=fields.chunked)
         self._unread = 0
         keep = bool(head.minor) and not (fields.closes or self._leaving)
-        at_once = None if more else self.answer_now(head, asked, fields, keep=keep)
-        if at_once is not None:
-            self._cycle = at_once
-            return
+        whole = self._reader.whole(BUFFER_BYTES_HIGH) if more else b""
+        if whole is not None:
+            at_once = self.answer_now(head, asked, fields, whole, keep=keep)
+            if at_once is not None:
+                self._cycle = at_once
+                return
         cycle = Cycle(
             self,
             self._loop,
@@ -157,15 +159,24 @@ class Door(asyncio.Protocol):
             keep=keep,
             expects=more and fields.expects and bool(head.minor),
         )
-        cycle.ended = not more
+        if whole is not None:
+            cycle.begin_with(whole)
         self.run(cycle, self._app(self._scope(head, asked, fields), cycle.receive, cycle.send))
 
     def read(self, head: RequestHead, asked: Asked) -> Framed | Problem:  # noqa: ARG002 - for protocols that build on this one
         """What the head says of its body and connection, or why it goes no further."""
         return framing_of(head)
 
-    def answer_now(self, head: RequestHead, asked: Asked, fields: Framed, *, keep: bool) -> Answering | None:  # noqa: ARG002
-        """For protocols that build on this one: who answers a request without a body, and without a task; None: the application does.
+    def answer_now(
+        self,
+        head: RequestHead,  # noqa: ARG002
+        asked: Asked,  # noqa: ARG002
+        fields: Framed,  # noqa: ARG002
+        body: bytes,  # noqa: ARG002
+        *,
+        keep: bool,  # noqa: ARG002
+    ) -> Answering | None:
+        """For protocols that build on this one: who answers a request that came whole, without a task; None: the application does.
         Called while what came is read, so it must not answer before it returns."""
         return None
 

@@ -23,12 +23,14 @@ class Door(door.Door):
             fields.host = asked.authority  # RFC 9112 section 3.2.2
         return fields
 
-    def answer_now(self, head: RequestHead, asked: Asked, fields: Framed, *, keep: bool) -> Flight | None:
+    def answer_now(self, head: RequestHead, asked: Asked, fields: Framed, body: bytes, *, keep: bool) -> Flight | None:
         if not (isinstance(self._app, Lane) and isinstance(fields, RequestFields)):
             return None
         peer = self._client[0] if self._client else ""
         try:
-            return self._app.depart(self, self._loop, head, asked, fields, peer=peer, scheme=self._scheme, keep=keep)
+            return self._app.depart(
+                self, self._loop, head, asked, fields, body, peer=peer, scheme=self._scheme, keep=keep
+            )
         except Exception as exc:  # noqa: BLE001 - the task that answers instead meets it too, and tells the client
             log.fault("departure_failed", exc)
             return None

@@ -106,12 +106,12 @@ class Answerer:
                     return renewed
                 admitted = renewed
 
-    def begin_now(self, request: Request, admitted: Admitted, book: Book, now: float) -> Begun | None:
-        """The exchange of a request without a body, where a connection is idle; `now` on the loop's clock. Never waits."""
+    def begin_now(self, request: Request, admitted: Admitted, body: bytes, book: Book, now: float) -> Begun | None:
+        """The exchange of a request that came whole, where a connection is idle; `now` on the loop's clock. Never waits."""
         exchange = self._forwarder.open_now(
             admitted.hosts,
             request_line(request),
-            partial(self._rest, request, admitted, framed(request.fields, b""), book),
+            partial(self._rest, request, admitted, framed(request.fields, body), book),
             head_only=request.method == "HEAD",
         )
         return None if exchange is None else Begun(exchange, now)

@@ -27,6 +27,7 @@ class Flight:
 
     __slots__ = (
         "_begun",
+        "_body",
         "_finish",
         "_keep",
         "_line",
@@ -49,6 +50,7 @@ class Flight:
         *,
         method: str,
         minor: int,
+        body: bytes,
         keep: bool,
         finish: Callable[[Begun, float], Answer | None],
         resume: Callable[[Begun, Receive, Send], Coroutine[Any, Any, None]],
@@ -58,6 +60,7 @@ class Flight:
         self._begun = begun
         self._method = method
         self._minor = minor
+        self._body = body
         self._keep = keep
         self._finish = finish
         self._resume = resume
@@ -69,10 +72,10 @@ class Flight:
     # --- from the client's connection ------------------------------------------------------------------------------------------
 
     def data(self, piece: bytes) -> None:
-        """There is no body."""
+        """The body came with the head."""
 
     def end(self) -> None:
-        """It ended with its head."""
+        """It has ended."""
 
     def leave(self) -> None:
         if not self.done:
@@ -98,7 +101,7 @@ class Flight:
             return
         connection.listener = None
         cycle = Cycle(self._line, self._loop, method=self._method, minor=self._minor, keep=self._keep, expects=False)
-        cycle.ended = True
+        cycle.begin_with(self._body)
         self._line.run(cycle, self._resume(self._begun, cycle.receive, cycle.send))
 
     def _land(self, answer: Answer) -> None:

@@ -111,14 +111,15 @@ class Lane:
         head: RequestHead,
         asked: Asked,
         fields: RequestFields,
+        body: bytes,
         *,
         peer: str,
         scheme: str,
         keep: bool,
     ) -> Flight | None:
-        """The plain case of `__call__`, without a task: no body, everything known here, admitted at home, a connection to the service
-        idle. None, and nothing has happened, where anything else is so."""
-        if fields.hop is not None or fields.acts_for is not None or fields.has_body or _controls(asked.path):
+        """The plain case of `__call__`, without a task: a request that came whole, everything known here, admitted at home, a connection
+        to the service idle. None, and nothing has happened, where anything else is so."""
+        if fields.hop is not None or fields.acts_for is not None or fields.chunked or _controls(asked.path):
             return None
         book = self._desk.open_book()
         if isinstance(book, Problem) or (book.policy.product.session_cookie is not None and _has_cookie(head.fields)):
@@ -139,7 +140,7 @@ class Lane:
         outcome = None if gathered is None else self._desk.judge(gathered, book)
         if not isinstance(outcome, Admitted) or outcome.actor is not None or outcome.crosses is not None:
             return None
-        begun = self._answerer.begin_now(request, outcome, book, loop.time())
+        begun = self._answerer.begin_now(request, outcome, body, book, loop.time())
         if begun is None or gathered is None:
             return None
         _SERVED.inc()
@@ -149,6 +150,7 @@ class Lane:
             begun,
             method=asked.method,
             minor=head.minor,
+            body=body,
             keep=keep,
             finish=partial(self._answerer.finish_now, request, outcome),
             resume=partial(self._resume, request, gathered, outcome),
