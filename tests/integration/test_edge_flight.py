@@ -2,12 +2,16 @@
 
 import asyncio
 import contextlib
+import itertools
+import random
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from gateway.edge.door import Door
 from gateway.settings import Upstream
 from tests.stands.edge import Stand, edge, placement, tcp
 from tests.stands.waiting import eventually
@@ -102,9 +106,9 @@ class Met:
 
 
 @contextlib.asynccontextmanager
-async def met(folder: Path, limits: Upstream | None = None) -> AsyncIterator[Met]:
+async def met(folder: Path, limits: Upstream | None = None, http: type[Door] = Door) -> AsyncIterator[Met]:
     service = Service()
-    async with tcp(service.handle) as port, edge(folder, port, limits=limits) as stand:
+    async with tcp(service.handle) as port, edge(folder, port, limits=limits, http=http) as stand:
         stand.settle("ann", placement(epoch=7))
         token = stand.bearer("ann")
         stand.bearer = lambda sub, **_: token if sub == "ann" else {"authorization": "Bearer x"}  # type: ignore[method-assign]
@@ -370,3 +374,63 @@ async def test_what_is_refused_or_the_gateways_own_reaches_no_service(
         one.client.ask(method, path, "1.1", *lines, sub=sub)
         assert (await one.client.head()).startswith(b"HTTP/1.1 " + status)
         assert one.service.came.empty()
+
+
+# --- the same either way -----------------------------------------------------------------------------------------------------
+
+
+class Walking(Door):
+    """Every request is a task's."""
+
+    def answer_now(self, *_: Any, **__: Any) -> None:
+        return None
+
+
+ANSWERS = (
+    OK,
+    b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nX-Double: a\r\nX-Double: b\r\nConnection: x-secret\r\nX-Secret: 1\r\n\r\nhello",
+    b"HTTP/1.1 201 Created\r\nlocation: /orders/2\r\ndomicile-epoch: 99\r\ncontent-length: 0\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n6;x=y\r\n world\r\n0\r\nx-trailer: 1\r\n\r\n",
+    b"HTTP/1.1 204 No Content\r\ndate: yesterday\r\nserver: x\r\n\r\n",
+    b"HTTP/1.1 304 Not Modified\r\ncontent-length: 7\r\n\r\n",
+    b"HTTP/1.1 503 Busy\r\nretry-after: 7\r\ncontent-length: 4\r\n\r\nlate",
+    b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 3\r\n\r\nbye",
+    b"HTTP/1.1 200 OK\r\ncontent-length: 3 \r\n\r\nbad",
+    b"HTTP/1.1 200 OK\r\ncontent-length: 70000\r\n\r\n" + b"z" * 70_000,
+)
+
+
+async def seen(one: Met, answer: bytes, cuts: list[int]) -> tuple[bytes, set[bytes], bytes]:
+    """Status line, fields but for how the body is framed, and body, of an answer that comes in these pieces."""
+    one.client.ask()
+    _, writer = await one.service.asked()
+    for start, end in itertools.pairwise([0, *cuts, len(answer)]):
+        if not writer.transport.is_closing():  # what was malformed so far has ended it
+            writer.write(answer[start:end])
+        await asyncio.sleep(0.002)
+    lines = (await one.client.head()).split(b"\r\n")
+    fields = {
+        line
+        for line in lines[1:]
+        if line and not line.startswith((b"date: ", b"content-length: ", b"transfer-encoding: "))
+    }
+    length = next((int(line[16:]) for line in lines if line.startswith(b"content-length: ")), 0)
+    if b"transfer-encoding: chunked" in lines:
+        body = b""
+        while size := int(await asyncio.wait_for(one.client.reader.readline(), 5), 16):
+            body += (await one.client.exactly(size + 2))[:-2]
+        await one.client.exactly(2)
+    else:
+        body = await one.client.exactly(0 if b" 304 " in lines[0] else length)
+    if b"application/problem+json" in b"".join(fields):
+        body = b""  # it names its own trace
+    return lines[0], fields, body
+
+
+@pytest.mark.parametrize("answer", ANSWERS, ids=range(len(ANSWERS)))
+async def test_with_and_without_a_task_the_answer_is_the_same_however_it_is_cut(tmp_path: Path, answer: bytes) -> None:
+    chance = random.Random(answer)
+    ways = [[], *(sorted(chance.sample(range(1, min(len(answer), 200)), number)) for number in (1, 1, 2, 3, 5))]
+    async with met(tmp_path) as flown, met(tmp_path, http=Walking) as walked:
+        for cuts in ways:
+            assert await seen(flown, answer, cuts) == await seen(walked, answer, cuts), cuts
