@@ -12,7 +12,8 @@ BUFFER_BYTES_HIGH = 64 * 1024
 """Reading pauses while more of a body than this waits to be received."""
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _WORDS = {status.value: status.phrase.encode("ascii") for status in HTTPStatus}
-_BODILESS = (204, 304)
+BODILESS = (204, 304)
+"""Statuses whose answers have no body, whatever their fields say (RFC 9110 sections 15.3.5 and 15.4.5)."""
 
 
 class Line(Protocol):
@@ -45,8 +46,48 @@ class Line(Protocol):
         ...
 
 
+class Answering(Protocol):
+    """What answers a connection's request, as the connection sees it."""
+
+    ended: bool
+    """The whole body has arrived."""
+    done: bool
+    """The answer is whole."""
+
+    @property
+    def started(self) -> bool:
+        """Something of the answer has been sent."""
+        ...
+
+    @property
+    def buffered(self) -> int:
+        """Bytes of the body that wait to be received."""
+        ...
+
+    @property
+    def until_closed(self) -> bool:
+        """Whether the end of the connection would be taken for the end of the answer."""
+        ...
+
+    def data(self, piece: bytes) -> None: ...
+
+    def end(self) -> None: ...
+
+    def leave(self) -> None:
+        """The client is gone."""
+        ...
+
+    def close_after(self) -> None:
+        """No other request follows on this connection."""
+        ...
+
+
 class AnswerBroken(Exception):
     """The application has told already why its answer has no end; its connection is closed, so that no end is taken for one."""
+
+
+def status_line(status: int) -> bytes:
+    return b"HTTP/1.1 %d %b\r\n" % (status, _WORDS.get(status, b""))
 
 
 class UnfitAnswer(Exception):
@@ -109,6 +150,13 @@ class Cycle:
             self.buffered += len(piece)
             self._wake()
 
+    def begin_with(self, body: bytes) -> None:
+        """All of the body, before anybody asks for it."""
+        if body:
+            self._held.append(body)
+            self.buffered = len(body)
+        self.ended = True
+
     def end(self) -> None:
         self.ended = True
         self._wake()
@@ -160,14 +208,14 @@ class Cycle:
         if self._expects:
             self._keep = False  # nobody knows whether the body that was not asked for will come
         dated = self._line.dated()
-        lines = [b"HTTP/1.1 %d %b\r\n" % (status, _WORDS.get(status, b"")), dated]
-        framed = status in _BODILESS or status < 200
+        lines = [status_line(status), dated]
+        framed = status in BODILESS or status < 200
         left = 0 if framed else None
         for name, value in headers:
             lowered = name.lower()
             if lowered == b"content-length":
                 framed = True
-                left = 0 if status in _BODILESS else int(value)
+                left = 0 if status in BODILESS else int(value)
             elif lowered == b"transfer-encoding":
                 continue  # framed here
             elif lowered == b"connection":

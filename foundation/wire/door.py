@@ -7,10 +7,11 @@ Give it to `uvicorn.Config(http=...)`.
 import asyncio
 import socket
 import struct
+from collections.abc import Awaitable, Coroutine
 from typing import Any, cast
 from urllib.parse import unquote
 
-from starlette.types import ASGIApp, Scope
+from starlette.types import Scope
 from uvicorn.config import Config
 from uvicorn.protocols.utils import get_local_addr, get_remote_addr, is_ssl
 from uvicorn.server import ServerState
@@ -18,7 +19,7 @@ from uvicorn.server import ServerState
 from foundation import logs
 from foundation.problems import Code, Problem
 from foundation.wire.alarm import Alarm
-from foundation.wire.cycle import BUFFER_BYTES_HIGH, AnswerBroken, Cycle
+from foundation.wire.cycle import BUFFER_BYTES_HIGH, AnswerBroken, Answering, Cycle
 from foundation.wire.framing import Framed, framing_of
 from foundation.wire.head import Malformed, RequestHead
 from foundation.wire.messages import Told
@@ -50,12 +51,12 @@ class Door(asyncio.Protocol):
         app_state: dict[str, Any],  # noqa: ARG002 - uvicorn gives it
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
-        self._app: ASGIApp = config.loaded_app
+        self._app: Any = config.loaded_app
         self._loop = _loop or asyncio.get_running_loop()
         self._server = server_state
         self._idle_s = config.timeout_keep_alive
         self._reader = RequestReader()
-        self._cycle: Cycle | None = None
+        self._cycle: Answering | None = None
         self._leaving = False
         self._parting = False
         self._idle = False  # whether the bound that runs is that of a connection between two requests
@@ -143,22 +144,48 @@ class Door(asyncio.Protocol):
             return
         more = self._reader.body(length=fields.content_length, chunked=fields.chunked)
         self._unread = 0
-        cycle = self._cycle = Cycle(
+        keep = bool(head.minor) and not (fields.closes or self._leaving)
+        whole = self._reader.whole(BUFFER_BYTES_HIGH) if more else b""
+        if whole is not None:
+            at_once = self.answer_now(head, asked, fields, whole, keep=keep)
+            if at_once is not None:
+                self._cycle = at_once
+                return
+        cycle = Cycle(
             self,
             self._loop,
             method=asked.method,
             minor=head.minor,
-            keep=bool(head.minor) and not (fields.closes or self._leaving),
+            keep=keep,
             expects=more and fields.expects and bool(head.minor),
         )
-        cycle.ended = not more
-        task = self._loop.create_task(self._run(cycle, self._scope(head, asked, fields)), name="edge request")
-        self._server.tasks.add(task)
-        task.add_done_callback(self._server.tasks.discard)
+        if whole is not None:
+            cycle.begin_with(whole)
+        self.run(cycle, self._app(self._scope(head, asked, fields), cycle.receive, cycle.send))
 
     def read(self, head: RequestHead, asked: Asked) -> Framed | Problem:  # noqa: ARG002 - for protocols that build on this one
         """What the head says of its body and connection, or why it goes no further."""
         return framing_of(head)
+
+    def answer_now(
+        self,
+        head: RequestHead,  # noqa: ARG002
+        asked: Asked,  # noqa: ARG002
+        fields: Framed,  # noqa: ARG002
+        body: bytes,  # noqa: ARG002
+        *,
+        keep: bool,  # noqa: ARG002
+    ) -> Answering | None:
+        """For protocols that build on this one: who answers a request that came whole, without a task; None: the application does.
+        Called while what came is read, so it must not answer before it returns."""
+        return None
+
+    def run(self, cycle: Cycle, answering: Coroutine[Any, Any, None]) -> None:
+        """From now on the request is answered by this coroutine over `cycle`."""
+        self._cycle = cycle
+        task = self._loop.create_task(self._run(cycle, answering), name="edge request")
+        self._server.tasks.add(task)
+        task.add_done_callback(self._server.tasks.discard)
 
     def refusal(self, problem: Problem) -> bytes:
         """The answer that ends the connection, with what every answer has."""
@@ -182,9 +209,9 @@ class Door(asyncio.Protocol):
             "extensions": {FIELDS: fields},
         }
 
-    async def _run(self, cycle: Cycle, scope: Scope) -> None:
+    async def _run(self, cycle: Cycle, answering: Awaitable[None]) -> None:
         try:
-            await self._app(scope, cycle.receive, cycle.send)
+            await answering
         except AnswerBroken:
             pass  # told where it was seen
         except Exception as exc:  # noqa: BLE001 - whatever it is, the client is told, or its connection ends

@@ -60,6 +60,15 @@ class RequestReader(MessageReader):
             return False
         return True
 
+    def whole(self, bytes_max: int) -> bytes | None:
+        """The body of a stated length up to `bytes_max`, if all of it has arrived: then the request is whole, and no END is told."""
+        length = self._left
+        if self._at is not At.LENGTH or length > bytes_max or len(self._held) < length:
+            return None
+        body, self._held = self._held[:length], self._held[length:]
+        self._left, self._at = 0, At.OVER
+        return body
+
     def event(self) -> Event:
         """The next one."""
         at = self._at

@@ -7,6 +7,7 @@ further tries within a second, both only while the whole body is still here.
 import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
+from typing import NamedTuple
 
 from prometheus_client import Histogram
 from starlette.types import Send
@@ -19,11 +20,12 @@ from gateway.edge.body import Body
 from gateway.edge.book import Book
 from gateway.edge.core import RETRY_AFTER_S, Admitted
 from gateway.edge.desk import Desk, Request
+from gateway.edge.headers import read_response
 from gateway.edge.observed import FAULTS, RETRIES, SERVED
 from gateway.edge.relay import STALLED, ClientLeft, Helper, framed, read_small, relay, request_line, via
 from gateway.edge.tries import Tries
 from gateway.edge.upstream.connection import Fault, UpstreamFailed
-from gateway.edge.upstream.forwarder import Forwarder, may_repeat
+from gateway.edge.upstream.forwarder import Exchange, Forwarder, may_repeat
 from gateway.identity.address import Network, trusted
 
 log = logs.get(__name__)
@@ -32,6 +34,21 @@ _REFUSAL = b"domicile-refusal"
 _CURABLE = {code.value.encode("ascii"): code for code in (Code.STALE_EPOCH, Code.CELL_BEHIND)}
 
 Again = Callable[[], Awaitable[Admitted | Problem]]
+
+
+class Begun(NamedTuple):
+    """An exchange under way, since `at` on the loop's clock."""
+
+    exchange: Exchange
+    at: float
+
+
+class Answer(NamedTuple):
+    """A whole answer, as the client gets it."""
+
+    status: int
+    headers: list[tuple[bytes, bytes]]
+    body: bytes
 
 
 class Answerer:
@@ -45,9 +62,19 @@ class Answerer:
         self._served: dict[tuple[CellId, ServiceId], Histogram] = {}  # labels() costs more than observe()
 
     async def answer(
-        self, request: Request, admitted: Admitted, body: Body, desk: Desk, again: Again, send: Send
+        self,
+        request: Request,
+        admitted: Admitted,
+        body: Body,
+        desk: Desk,
+        again: Again,
+        send: Send,
+        begun: Begun | None = None,
     ) -> Problem | None:
-        """Sends the service's answer, or returns the problem to answer with. Raises ClientLeft, AnswerBroken."""
+        """Sends the service's answer, or returns the problem to answer with. `begun`: the first try, under way already.
+
+        Raises ClientLeft, AnswerBroken.
+        """
         unread = await read_small(body, stall_s=self._stall_s)
         if unread is not None:
             return unread
@@ -57,7 +84,8 @@ class Answerer:
             if book is None:
                 return Problem(code=Code.NOT_READY, detail="the rules are gone", retry_after_s=RETRY_AFTER_S)
             try:
-                refusal = await self._try(request, admitted, body, book, send, fresh=tries.after_fault)
+                first, begun = begun, None
+                refusal = await self._try(request, admitted, body, book, send, fresh=tries.after_fault, begun=first)
             except UpstreamFailed as exc:
                 FAULTS.labels(exc.fault.value).inc()
                 if may_repeat(exc, method=request.method, whole=body.whole is not None) and tries.again_after_fault():
@@ -78,20 +106,44 @@ class Answerer:
                     return renewed
                 admitted = renewed
 
+    def begin_now(self, request: Request, admitted: Admitted, body: bytes, book: Book, now: float) -> Begun | None:
+        """The exchange of a request that came whole, where a connection is idle; `now` on the loop's clock. Never waits."""
+        exchange = self._forwarder.open_now(
+            admitted.hosts,
+            request_line(request),
+            partial(self._rest, request, admitted, framed(request.fields, body), book),
+            head_only=request.method == "HEAD",
+        )
+        return None if exchange is None else Begun(exchange, now)
+
+    def finish_now(self, request: Request, admitted: Admitted, begun: Begun, now: float) -> Answer | None:
+        """The answer of an exchange that is complete, which ends here; None where another try may cure it, and it does not end."""
+        connection = begun.exchange.connection
+        head = connection.known_head
+        if head is None or _refusal_of(head) is not None:
+            return None
+        headers = read_response(head.fields, status=head.status, head_only=request.method == "HEAD")
+        headers.extend(_stated(admitted))
+        answer = Answer(head.status, headers, connection.take())
+        begun.exchange.end()
+        self._observe(admitted, now - begun.at)
+        return answer
+
     async def _try(
-        self, request: Request, admitted: Admitted, body: Body, book: Book, send: Send, *, fresh: bool
+        self,
+        request: Request,
+        admitted: Admitted,
+        body: Body,
+        book: Book,
+        send: Send,
+        *,
+        fresh: bool,
+        begun: Begun | None = None,
     ) -> Code | None:
         """One exchange, on a connection just made if `fresh`. None when the answer was sent, else the refusal that another try may cure."""
         loop = asyncio.get_running_loop()
-        started = loop.time()
-        exchange = await self._forwarder.open(
-            admitted.hosts,
-            request_line(request),
-            partial(self._rest, request, admitted, body, book),
-            head_only=request.method == "HEAD",
-            done=body.whole is not None,
-            fresh=fresh,
-        )
+        started = loop.time() if begun is None else begun.at
+        exchange = await self._opened(request, admitted, body, book, fresh=fresh) if begun is None else begun.exchange
         helper = Helper(loop, body, exchange)
         try:
             head = await exchange.connection.head()
@@ -110,8 +162,18 @@ class Answerer:
         self._observe(admitted, loop.time() - started)
         return None
 
-    def _rest(self, request: Request, admitted: Admitted, body: Body, book: Book) -> bytes:
-        """The fields that go to the service, the empty line, and the body if it is whole."""
+    async def _opened(self, request: Request, admitted: Admitted, body: Body, book: Book, *, fresh: bool) -> Exchange:
+        return await self._forwarder.open(
+            admitted.hosts,
+            request_line(request),
+            lambda: self._rest(request, admitted, framed(request.fields, body.whole), book),
+            head_only=request.method == "HEAD",
+            done=body.whole is not None,
+            fresh=fresh,
+        )
+
+    def _rest(self, request: Request, admitted: Admitted, last: bytes, book: Book) -> bytes:
+        """The fields that go to the service, and `last` of them those that frame the body, with what follows."""
         fields = request.fields
         parts = list(fields.kept)
         if admitted.digest is not None:
@@ -127,7 +189,7 @@ class Answerer:
             b"traceparent: %b\r\nx-forwarded-for: %b\r\nx-forwarded-host: %b\r\nx-forwarded-proto: %b\r\nvia: %b\r\n"
             % (request.trace.header().encode("ascii"), peer, host, scheme, via(fields))
         )
-        parts.append(framed(fields, body))
+        parts.append(last)
         return b"".join(parts)
 
     def asked(self, request: Request) -> tuple[str, str]:

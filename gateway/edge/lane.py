@@ -1,5 +1,6 @@
 """The proxied path as an ASGI callable behind `gateway.edge.door`: head, verdict, exchange. The rest goes to the control surface."""
 
+import asyncio
 from functools import partial
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -9,11 +10,14 @@ from foundation import logs
 from foundation.hop_header import Hop, HopRefused
 from foundation.problems import Code, Problem
 from foundation.wire.door import FIELDS
+from foundation.wire.head import Fields, RequestHead
+from foundation.wire.targets import Asked
 from gateway.edge.body import KEPT_BYTES_MAX, Body
 from gateway.edge.book import Book
 from gateway.edge.core import RETRY_AFTER_S, Admitted, Carried, Gathered, Refused
 from gateway.edge.desk import Desk, Request
-from gateway.edge.exchange import Answerer
+from gateway.edge.exchange import Answerer, Begun
+from gateway.edge.flight import Flight, Runway
 from gateway.edge.headers import RequestFields
 from gateway.edge.observed import HOPS_REFUSED, VERDICTS
 from gateway.edge.problems import send_home, send_problem
@@ -66,7 +70,7 @@ class Lane:
             await self._control(scope, receive, send)
             return
         raw_path: bytes = scope["raw_path"]
-        if raw_path in CONTROL_PATHS or raw_path.startswith(CONTROL_PREFIX):
+        if _controls(raw_path):
             await self._control(scope, receive, send)
             return
         fields: RequestFields = scope["extensions"][FIELDS]
@@ -99,6 +103,63 @@ class Lane:
                 return
             request = carried
         await self._decided(request, body, book, send)
+
+    def depart(
+        self,
+        line: Runway,
+        loop: asyncio.AbstractEventLoop,
+        head: RequestHead,
+        asked: Asked,
+        fields: RequestFields,
+        body: bytes,
+        *,
+        peer: str,
+        scheme: str,
+        keep: bool,
+    ) -> Flight | None:
+        """The plain case of `__call__`, without a task: a request that came whole, everything known here, admitted at home, a connection
+        to the service idle. None, and nothing has happened, where anything else is so."""
+        if fields.hop is not None or fields.acts_for is not None or fields.chunked or _controls(asked.path):
+            return None
+        book = self._desk.open_book()
+        if isinstance(book, Problem) or (book.policy.product.session_cookie is not None and _has_cookie(head.fields)):
+            return None
+        target = target_of(asked.method, asked.path, book.policy.services)
+        if isinstance(target, Problem) or target.route is not Route.ORDINARY:
+            return None
+        request = Request(
+            method=asked.method,
+            raw_path=asked.path,
+            query=asked.query,
+            fields=fields,
+            target=target,
+            peer=peer,
+            scheme=scheme,
+        )
+        gathered = self._desk.gather_now(request)
+        outcome = None if gathered is None else self._desk.judge(gathered, book)
+        if not isinstance(outcome, Admitted) or outcome.actor is not None or outcome.crosses is not None:
+            return None
+        begun = self._answerer.begin_now(request, outcome, body, book, loop.time())
+        if begun is None or gathered is None:
+            return None
+        _SERVED.inc()
+        return Flight(
+            line,
+            loop,
+            begun,
+            method=asked.method,
+            minor=head.minor,
+            body=body,
+            keep=keep,
+            finish=partial(self._answerer.finish_now, request, outcome),
+            resume=partial(self._resume, request, gathered, outcome),
+        )
+
+    async def _resume(
+        self, request: Request, gathered: Gathered, admitted: Admitted, begun: Begun, receive: Receive, send: Send
+    ) -> None:
+        await self._answered(request, gathered, admitted, Body(receive, request.fields), send, begun)
 
     def _taken(self, request: Request, header: bytes) -> Request | Problem:
         """A request that another region carried here, as its client sent it there; or why nobody is believed to have."""
@@ -139,11 +200,20 @@ class Lane:
                 await self._refuse(send, unready, body, request.fields)
                 return
         (_SERVED if outcome.crosses is None else _HAIRPIN).inc()
+        await self._answered(request, gathered, outcome, body, send)
 
+    async def _answered(
+        self,
+        request: Request,
+        gathered: Gathered,
+        admitted: Admitted,
+        body: Body,
+        send: Send,
+        begun: Begun | None = None,
+    ) -> None:
+        again = partial(self._anew, request, gathered, admitted)
         try:
-            problem = await self._answerer.answer(
-                request, outcome, body, desk, partial(self._anew, request, gathered, outcome), send
-            )
+            problem = await self._answerer.answer(request, admitted, body, self._desk, again, send, begun)
         except ClientLeft:
             return
         if problem is not None:
@@ -227,6 +297,15 @@ class Lane:
         small = fields.content_length is not None and fields.content_length <= KEPT_BYTES_MAX and not fields.expects
         close = not body.read and not small
         await send_problem(send, problem, headers or [], close=close, before_end=body.linger if close else None)
+
+
+def _controls(raw_path: bytes) -> bool:
+    """Whether it is one of the gateway's own paths."""
+    return raw_path in CONTROL_PATHS or raw_path.startswith(CONTROL_PREFIX)
+
+
+def _has_cookie(fields: Fields) -> bool:
+    return any(name == b"cookie" for name, _ in fields)
 
 
 def _request_of(scope: Scope, fields: RequestFields, target: Target, *, navigates: bool) -> Request:

@@ -81,17 +81,15 @@ def via(fields: RequestFields) -> bytes:
     return b", ".join((*fields.via, VIA))
 
 
-def framed(fields: RequestFields, body: Body) -> bytes:
-    """The fields that frame the body, the empty line, and the body if it is whole."""
+def framed(fields: RequestFields, whole: bytes | None) -> bytes:
+    """The fields that frame the body, the empty line, and the body if it is `whole`."""
     framing = b""
     if fields.chunked:
         # a body that was kept whole has a length by now
-        framing = (
-            b"transfer-encoding: chunked\r\n" if body.whole is None else b"content-length: %d\r\n" % len(body.whole)
-        )
+        framing = b"transfer-encoding: chunked\r\n" if whole is None else b"content-length: %d\r\n" % len(whole)
     elif fields.content_length is not None:
         framing = b"content-length: %d\r\n" % fields.content_length
-    return b"%b\r\n%b" % (framing, body.whole) if body.whole else framing + b"\r\n"
+    return b"%b\r\n%b" % (framing, whole) if whole else framing + b"\r\n"
 
 
 async def relay(

@@ -129,7 +129,7 @@ class Carrier:
             request.trace.header().encode("ascii"),
             via(request.fields),
         )
-        return b"".join((*request.fields.kept, own, framed(request.fields, body)))
+        return b"".join((*request.fields.kept, own, framed(request.fields, body.whole)))
 
 
 def _told(head: StatusHead) -> list[tuple[bytes, bytes]]:

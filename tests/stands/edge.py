@@ -245,6 +245,7 @@ async def edge(
     limits: Upstream | None = None,
     proxies: tuple[str, ...] = (),
     pending_max: int = 100,
+    http: type[Door] = Door,
 ) -> AsyncIterator[Stand]:
     """A gateway of `region` in front of one orders service (of its own cell); the other cell's address leads nowhere."""
     people, homes = People(folder), MemoryHomes()
@@ -270,6 +271,6 @@ async def edge(
     )
     async with asyncio.TaskGroup() as group:
         sweeper = group.create_task(pools.sweep())
-        async with serving(app, http=Door) as port:
+        async with serving(app, http=http) as port:
             yield Stand(f"http://127.0.0.1:{port}", port, people, homes, desk, pools, recorder, blinder)
         sweeper.cancel()

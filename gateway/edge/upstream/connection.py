@@ -56,6 +56,8 @@ class Connection(asyncio.Protocol):
         """Whether an exchange was completed on this connection before."""
         self.busy = False
         self.quiet_since = loop.time()
+        self.listener: Callable[[], None] | None = None
+        """Is told whenever there is more of the answer, or the exchange has failed; instead of whoever waits."""
         self._began_at = 0.0
         self._reset_exchange(head_only=False)
 
@@ -79,6 +81,15 @@ class Connection(asyncio.Protocol):
     def complete(self) -> bool:
         """Whether the whole answer has arrived (some of it may still be buffered here)."""
         return self._complete
+
+    @property
+    def failed(self) -> bool:
+        return self._failure is not None
+
+    @property
+    def known_head(self) -> StatusHead | None:
+        """The head of the final answer, where it has arrived."""
+        return self._head
 
     @property
     def request_done(self) -> bool:
@@ -137,6 +148,7 @@ class Connection(asyncio.Protocol):
         """Ends the exchange; True when the connection may carry another, else it is closed."""
         again = self._complete and self._reader.keep and self._request_done and self._failure is None and self.usable
         self.busy = False
+        self.listener = None
         if not again:
             self.close()
             return False
@@ -240,6 +252,8 @@ class Connection(asyncio.Protocol):
             self._waiter = None
 
     def _wake(self) -> None:
+        if self.listener is not None:
+            self.listener()
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
         if self._failure is not None:

@@ -68,6 +68,27 @@ class Forwarder:
             return exchange
         raise UpstreamFailed(Fault.CONNECT)
 
+    def open_now(
+        self, hosts: Sequence[str], line: bytes, rest: Callable[[], bytes], *, head_only: bool
+    ) -> Exchange | None:
+        """The same for a request that is whole, where a connection to the next address is idle; else None, and nothing was sent."""
+        self._turn += 1
+        pool = self.pools.of(hosts[self._turn % len(hosts)])
+        connection = pool.acquire_now()
+        if connection is None:
+            return None
+        exchange = Exchange(pool, connection)
+        try:
+            head = b"%bhost: %b\r\n%b" % (line, pool.address.encode("ascii"), rest())
+        except BaseException:
+            exchange.end()
+            raise
+        connection.begin(head, head_only=head_only, done=True)
+        if connection.failed:
+            exchange.end()
+            return None
+        return exchange
+
 
 def may_repeat(failed: UpstreamFailed, *, method: str, whole: bool) -> bool:
     """Whether a broken exchange may be tried once more: nothing came back, the method is idempotent and the body is still here."""
