@@ -70,7 +70,7 @@ class Cell:
             *crossings_api.routes(self.context, self.bookings, self.operators),
             *fences_api.routes(self.context, self.operators),
         ]
-        self.app = application(routes, ready=self.ready, straight=routes[0])
+        self.app = application(routes, ready=self.ready, straight=routes[:1])
 
     @property
     def workers(self) -> dict[str, Worker]:

@@ -122,6 +122,10 @@ async def migrated(dsn: Secret[str], *, start_s_max: float, clock: Clock) -> Non
             raise SettingsError("the directory's database does not exist; create it first") from exc
 
 
+RESOLVE = "resolve"
+"""The call that the directory is asked for most."""
+
+
 def operations(services: Services) -> list[Operation]:
     """Every call of the API."""
     return [
@@ -144,4 +148,9 @@ def _application(services: Services, auth: ServiceAuth) -> ASGIApp:
     def ready() -> Problem | None:
         return services.drain.problem() or services.commits.problem()
 
-    return application([Route("/openapi.json", openapi_document), *routes(declared, auth)], ready=ready)
+    of_calls = routes(declared, auth)
+    return application(
+        [Route("/openapi.json", openapi_document), *of_calls],
+        ready=ready,
+        straight=[route for route in of_calls if route.name == RESOLVE],
+    )

@@ -1,7 +1,7 @@
 """HTTP shells: an application with health, metrics and problem documents; JSON in and out; service callers; a bounded client."""
 
 import hashlib
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
@@ -48,12 +48,12 @@ def application(
     *,
     ready: Ready,
     exception_handlers: Mapping[Any, Callable[[Request, Exception], Any]] | None = None,
-    straight: Route | None = None,
+    straight: Sequence[Route] = (),
 ) -> ASGIApp:
     """A Starlette application with `/healthz`, `/readyz`, `/metrics`, problem documents, trace context and request metrics.
 
-    `exception_handlers` are the service's own, beside those for problems and faults. `straight`: that one of the routes that most requests
-    are for (`foundation.straight`).
+    `exception_handlers` are the service's own, beside those for problems and faults. `straight`: those of the routes that most
+    requests are for (`foundation.straight`).
     """
 
     async def healthz(request: Request) -> Response:
@@ -71,15 +71,9 @@ def application(
     app = Starlette(
         # Routes are tried in turn: those of the service's own work come first.
         routes=[*routes, Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", exposition)],
-        exception_handlers={
-            **(exception_handlers or {}),
-            ProblemError: _on_problem,
-            HTTPException: _on_http_exception,
-            ClientDisconnect: _on_disconnect,
-            Exception: _on_fault,
-        },
+        exception_handlers={**(exception_handlers or {}), **_HANDLERS, Exception: _on_fault},
     )
-    return Observed(app if straight is None else Straight(straight, app, _answer_fault))
+    return Observed(Straight(straight, app, _answer) if straight else app)
 
 
 class Observed:
@@ -156,8 +150,16 @@ async def _on_fault(request: Request, exc: Exception) -> Response:
     return problem_response(Problem(code=Code.INTERNAL, detail=f"trace {trace_of(request).trace_id}"))
 
 
-async def _answer_fault(exc: Exception, scope: Scope, receive: Receive, send: Send) -> None:
-    on = _on_disconnect if isinstance(exc, ClientDisconnect) else _on_fault
+_HANDLERS = {ProblemError: _on_problem, HTTPException: _on_http_exception, ClientDisconnect: _on_disconnect}
+
+
+async def _answer(exc: Exception, scope: Scope, receive: Receive, send: Send) -> None:
+    """What Starlette's layers make of an exception by the handlers above."""
+    on: Callable[[Request, Exception], Awaitable[Response]] = _on_fault
+    for kind, handler in _HANDLERS.items():
+        if isinstance(exc, kind):
+            on = handler
+            break
     answer = await on(Request(scope, receive), exc)
     await answer(scope, receive, send)
 

@@ -11,6 +11,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from foundation.http import HttpClient, application
+from foundation.problems import Code, refuse
 from foundation.straight import Straight
 
 pytestmark = pytest.mark.anyio
@@ -35,13 +36,26 @@ async def nested(request: Request) -> Response:
     return PlainTextResponse(f"nested {request.path_params['function']}")
 
 
-TABLE = Route("/records/{table}", Table(), methods=["GET", "POST"])
-ROUTES = [TABLE, Route("/records/rpc/{function}", nested, methods=["GET"])]
+async def resolve(request: Request) -> Response:
+    if await request.body() == b"no":
+        raise refuse(Code.CONFLICT, "not this one", retry_after_s=3)
+    return PlainTextResponse("resolved")
+
+
+STRAIGHT = [
+    Route("/records/{table}", Table(), methods=["GET", "POST"]),
+    Route("/v1/resolve", resolve, methods=["POST"]),
+]
+ROUTES = [
+    *STRAIGHT,
+    Route("/records/rpc/{function}", nested, methods=["GET"]),
+    Route("/v1/{function}", nested, methods=["PUT"]),
+]
 
 
 @pytest.fixture(params=["straight", "routed"])
 async def http(request: pytest.FixtureRequest) -> AsyncIterator[HttpClient]:
-    app = application(ROUTES, ready=lambda: None, straight=TABLE if request.param == "straight" else None)
+    app = application(ROUTES, ready=lambda: None, straight=STRAIGHT if request.param == "straight" else ())
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with HttpClient(transport=transport, base_url="http://cell") as client:
         yield client
@@ -63,6 +77,9 @@ async def http(request: pytest.FixtureRequest) -> AsyncIterator[HttpClient]:
         ("GET", "/records/breaks", 500, None),
         ("GET", "/records/leaves", 400, ""),
         ("GET", "/healthz", 200, None),
+        ("POST", "/v1/resolve", 200, "resolved"),
+        ("GET", "/v1/resolve", 405, None),
+        ("POST", "/v1/resolve/", 307, None),
     ],
 )
 async def test_it_answers_as_the_router_does(
@@ -75,6 +92,11 @@ async def test_it_answers_as_the_router_does(
         assert answer.headers["content-type"] == "application/problem+json"
         assert answer.json()["status"] == status
     assert ("allow" in answer.headers) == (status == 405)
+
+
+async def test_a_refusal_is_a_problem_document_either_way(http: HttpClient) -> None:
+    answer = await http.post("/v1/resolve", content=b"no")
+    assert (answer.status_code, answer.json()["code"], answer.headers["retry-after"]) == (409, "conflict", "3")
 
 
 async def test_requests_are_counted_by_the_route_either_way(http: HttpClient) -> None:
@@ -90,7 +112,7 @@ def counted() -> float:
 
 async def test_an_answer_that_broke_is_not_answered_once_more() -> None:
     with pytest.raises(RuntimeError, match="within"):
-        await application(ROUTES, ready=lambda: None, straight=TABLE)(
+        await application(ROUTES, ready=lambda: None, straight=STRAIGHT)(
             {
                 "type": "http",
                 "method": "GET",
@@ -112,10 +134,10 @@ async def _dropped(message: object) -> None:
     pass
 
 
-@pytest.mark.parametrize("path", ["/records", "/records/{table}/{id}", "/records/{table:path}", "/{a}/{b}"])
-def test_only_routes_of_one_last_name_can_be_gone_straight_to(path: str) -> None:
+@pytest.mark.parametrize("path", ["/records/{table}/{id}", "/records/{table:path}", "/{a}/{b}", "/{a}/b"])
+def test_only_plain_paths_and_those_of_one_last_name_can_be_gone_straight_to(path: str) -> None:
     with pytest.raises(ValueError, match="form"):
-        Straight(Route(path, Table(), methods=["GET"]), Table(), _never)
+        Straight([Route(path, Table(), methods=["GET"])], Table(), _never)
 
 
 async def _never(*_: object) -> None:
