@@ -28,6 +28,8 @@ log = logs.get(__name__)
 
 CONNECT_S_MAX = 5.0
 COMMAND_S_MAX = 10.0
+_ALIVE = {"tcp_keepalives_idle": "60", "tcp_keepalives_interval": "10", "tcp_keepalives_count": "3"}
+"""A session that nobody uses stays: the server asks after it, so that no gateway in between forgets it, and a dead client's is ended."""
 _MIGRATION_LOCK = 0x646F6D6963696C65  # "domicile"
 _FILE = re.compile(r"(\d{4})_[a-z0-9_]+\.sql\Z")
 
@@ -48,6 +50,9 @@ async def pool(
 ) -> AsyncIterator[Pool]:
     """A pool whose connects, commands and statements are all bounded. Raises OSError or asyncpg errors on the first connect.
 
+    It opens sessions as they are needed, up to `size_max`, and keeps them: what a new one costs (the connection, its statements prepared
+    and planned anew) would be paid by the first requests after a quiet time, each time.
+
     `clean` promises that users leave no session state behind (SET, LISTEN, advisory locks, cursors): a release then costs no round
     trip. An open transaction is rolled back either way.
     """
@@ -55,12 +60,14 @@ async def pool(
         "application_name": "domicile",
         "statement_timeout": str(statement_ms_max),
         "idle_in_transaction_session_timeout": "10000",
+        **_ALIVE,
         **(server_settings or {}),
     }
     created = await asyncpg.create_pool(  # noqa: TID251 - this is the place
         dsn.reveal(),
         min_size=size_min,
         max_size=size_max,
+        max_inactive_connection_lifetime=0,
         timeout=CONNECT_S_MAX,
         command_timeout=COMMAND_S_MAX,
         server_settings=settings,

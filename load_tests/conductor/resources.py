@@ -14,12 +14,13 @@ from load_tests.report.findings import Grown
 WARM_UP = 0.25
 """Share of the samples that come before anything is judged."""
 FLAT = 0.05
-MEMORY_SLACK_MB = 2.0
+MEMORY_SLACK_MB = 0.1
+"""What the smallest may gain beside `FLAT`: a run of the allocator's pages."""
 DESCRIPTORS_SLACK = 8
-"""What a small process may gain beside `FLAT`: an allocator's arena, the connections of a pool."""
+"""The connections of a pool."""
 THIRD_MIN = 2
 PROCESSES_SLACK = 4
-"""Sessions of a database that the pools of its clients open and close within their bounds."""
+"""Sessions of a database that the pools of its clients open within their bounds."""
 POINTS_MAX = 240
 
 
@@ -73,8 +74,8 @@ class Resources:
 def grown(name: str, samples: Sequence[Sample]) -> Grown | None:
     """The median of the first third after warm-up beside that of the last third; None for too few samples. Pure.
 
-    A database's sessions come and go with the pools of its clients. Where there are several processes each is judged by itself, with its
-    own warm-up, as long as the whole's; and their number must be flat. Where none lives long enough for that, what each holds in the mean.
+    A process counts with its children, as a database with its sessions: what all hold together must be flat, and how many they are. By how
+    much one of them changed, that lived long enough after a warm-up of its own, is told beside it.
     """
     warm_up = int(len(samples) * WARM_UP)
     warm = samples[warm_up:]
@@ -85,15 +86,7 @@ def grown(name: str, samples: Sequence[Sample]) -> Grown | None:
     held = [statistics.median(one.descriptors for one in part) for part in parts]
     number = [statistics.median(one.processes for one in part) for part in parts]
     alone = _alone(samples, warm_up)
-    if max(number) <= 1:
-        flat = _flat(memory, MEMORY_SLACK_MB) and _flat(held, DESCRIPTORS_SLACK)
-    elif alone:
-        flat = all(_flat(each.memory_mb, 0.0) and _flat(each.descriptors, DESCRIPTORS_SLACK) for each in alone)
-        flat = flat and _flat(number, PROCESSES_SLACK)
-    else:
-        each = [statistics.median(one.memory_mb / one.processes for one in part) for part in parts]
-        open_each = [statistics.median(one.descriptors / one.processes for one in part) for part in parts]
-        flat = _flat(each, 0.0) and _flat(open_each, 0.0) and _flat(number, PROCESSES_SLACK)
+    flat = _flat(memory, MEMORY_SLACK_MB) and _flat(held, DESCRIPTORS_SLACK) and _flat(number, PROCESSES_SLACK)
     return Grown(
         process=name,
         memory_start_mb=round(memory[0], 2),
@@ -103,38 +96,25 @@ def grown(name: str, samples: Sequence[Sample]) -> Grown | None:
         processes_start=round(number[0]),
         processes_end=round(number[1]),
         alone=len(alone),
-        alone_change=max((each.change for each in alone), key=abs, default=0.0),
+        alone_change=max(alone, key=abs, default=0.0),
         cpu_share=_cpu_share(warm),
         flat=flat,
     )
 
 
-class _Alone(NamedTuple):
-    """Medians of one process in the first third of its life after warm-up and in the last."""
-
-    memory_mb: Sequence[float]
-    descriptors: Sequence[float]
-
-    @property
-    def change(self) -> float:
-        """Of its memory, as a share."""
-        return round(self.memory_mb[1] / self.memory_mb[0] - 1, 4) if self.memory_mb[0] else 0.0
-
-
-def _alone(samples: Sequence[Sample], warm_up: int) -> list[_Alone]:
-    """Each process that lived long enough after its own warm-up."""
-    lives: dict[str, list[Member]] = {}
+def _alone(samples: Sequence[Sample], warm_up: int) -> list[float]:
+    """By how much, as a share, the memory changed of each process that lived long enough after a warm-up of its own."""
+    lives: dict[str, list[float]] = {}
     for one in samples:
         for which, member in one.members.items():
-            lives.setdefault(which, []).append(member)
-    return [
-        _Alone(
-            [statistics.median(one.memory_mb for one in part) for part in parts],
-            [statistics.median(one.descriptors for one in part) for part in parts],
-        )
-        for life in lives.values()
-        if (parts := _thirds(life[warm_up:])) is not None
-    ]
+            lives.setdefault(which, []).append(member.memory_mb)
+    found = []
+    for life in lives.values():
+        parts = _thirds(life[warm_up:])
+        if parts is not None:
+            before, after = (statistics.median(part) for part in parts)
+            found.append(round(after / before - 1, 4) if before else 0.0)
+    return found
 
 
 def _thirds(taken: Sequence[_Taken]) -> tuple[Sequence[_Taken], Sequence[_Taken]] | None:

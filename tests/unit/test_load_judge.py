@@ -208,13 +208,14 @@ def test_what_grows_is_not_flat() -> None:
 @pytest.mark.parametrize(
     ("sessions", "each_mb", "flat"),
     [
-        (lambda at: 20 + at // 12, lambda at: 3.0, True),  # a pool opened some
+        (lambda at: 20 + at // 39, lambda at: 3.0, True),  # a pool opened one more
         (lambda at: 20, lambda at: 3.0 + at / 40, False),  # each of them grows
-        (lambda at: 20 + at // 12, lambda at: 3.0 + at / 40, False),
-        (lambda at: 20 + at, lambda at: 3.0, False),  # they are never closed
+        (lambda at: 20 + at // 10, lambda at: 3.0, False),  # they are opened, and each holds its memory
+        (lambda at: 20 + at, lambda at: 60.0 / (20 + at), False),  # they are never closed, however little they hold
+        (lambda at: 20, lambda at: 3.0 - at / 100, False),  # and nothing else may change either
     ],
 )
-def test_sessions_may_come_and_go_but_neither_grow_nor_become_ever_more(
+def test_what_all_sessions_hold_together_stays_the_same_and_so_does_their_number(
     sessions: Callable[[int], int], each_mb: Callable[[int], float], *, flat: bool
 ) -> None:
     samples = [Sample(sessions(at) * each_mb(at), 40 * sessions(at), processes=sessions(at)) for at in range(40)]
@@ -249,20 +250,16 @@ STEADY: list[Life] = [(0, 40, 3.0, 3.0)] * 10
     ("lives", "alone", "change", "flat"),
     [
         (STEADY, 10, 0.0, True),
-        (
-            [*STEADY, (0, 20, 9.0, 9.0), (20, 40, 1.0, 1.0)],
-            12,
-            0.0,
-            True,
-        ),  # the mean falls: a small one came for a large one
-        ([*STEADY, (0, 40, 3.0, 4.0)], 11, 0.149, False),  # the mean grows by 1.4 %
-        ([*STEADY, (0, 40, 3.0, 2.5)], 11, -0.087, False),
-        ([*STEADY, (8, 16, 3.0, 9.0)], 10, 0.0, True),  # not old enough, and gone
-        ([(born, born + 8, 3.0, 3.0) for born in range(0, 40, 8)] * 10, 0, 0.0, True),  # none is: their mean tells
+        ([*STEADY, (0, 40, 3.0, 4.0)], 11, 0.149, True),  # all together grow by 1.4 %
+        ([*STEADY, (0, 40, 3.0, 2.5)], 11, -0.087, True),
+        ([*STEADY, (0, 40, 3.0, 9.0)], 11, 0.58, False),
+        ([*STEADY, (0, 20, 9.0, 9.0), (20, 40, 1.0, 1.0)], 12, 0.0, False),  # a small one came for a large one
+        ([*STEADY, (8, 12, 3.0, 9.0)], 10, 0.0, True),  # not old enough, and gone
+        ([(born, born + 8, 3.0, 3.0) for born in range(0, 40, 8)] * 10, 0, 0.0, True),  # none is old enough
         ([(born, born + 8, 3.0 + born, 3.0 + born) for born in range(0, 40, 8)] * 10, 0, 0.0, False),
     ],
 )
-def test_each_session_that_lives_long_enough_is_judged_by_itself(
+def test_what_each_session_that_lives_long_enough_changed_by_is_told(
     lives: Sequence[Life], alone: int, change: float, *, flat: bool
 ) -> None:
     judged = grown("postgres", of_members(lives))
