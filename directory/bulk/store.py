@@ -68,7 +68,7 @@ WHERE k.key = ANY($1::text[])
 """  # noqa: S608 - constants
 
 # purpose: numbers for the parts of a batch
-_PARTS = "SELECT nextval('directory.bulk_part_part_seq') FROM generate_series(1, $1)"
+_PARTS = "SELECT nextval('directory.bulk_part_part_seq') AS part FROM generate_series(1, $1)"
 
 # purpose: every subject of a batch, and the parts that its cells acknowledge, which hold what their members' histories begin with
 _PLACE = """

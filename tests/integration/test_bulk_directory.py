@@ -240,7 +240,7 @@ async def test_a_members_history_is_what_happened_to_it_whatever_happened_to_its
         assert frozen.status_code == 200
         entries = await history(callers, subject)
         assert steps(entries) == [
-            (1, None, "reserved", "operator"), (2, "reserved", "active", "service"), (3, "active", "frozen", "operator"),
+            (1, None, "reserved", "operator"), (2, "reserved", "active", "cell"), (3, "active", "frozen", "operator"),
         ]  # fmt: skip
         assert [one["epoch"] for one in entries] == [number, number, frozen.json()["placement"]["epoch"]]
         assert entries == sorted(entries, key=lambda one: one["at"])
@@ -263,7 +263,7 @@ async def test_whom_the_version_before_imported_keeps_a_history_of_their_own(
     assert (await cell.post("/v1/bulk/parts/1/ack", None)).json()["acknowledged"] == 3
     assert steps(await history(callers, subject)) == [
         (1, None, "reserved", "operator"),
-        (2, "reserved", "active", "service"),
+        (2, "reserved", "active", "cell"),
     ]
 
 
