@@ -28,6 +28,7 @@ from gateway.edge.desk import Desk
 from gateway.edge.events import Recorder
 from gateway.edge.homes import DirectoryHomes
 from gateway.edge.keeper import Keeper
+from gateway.edge.limits.assembly import limited
 from gateway.edge.upstream.pool import Pools
 from gateway.hints.assembly import hints
 from gateway.identity.actors import Actors
@@ -94,8 +95,13 @@ async def opened(settings: Settings, *, drain: Drain, clock: Clock | None = None
         pools = Pools(settings.upstream)
         away = travel(settings, Bookings(to_cells, lambda cell: _cell_service(desk, cell), clock), clock)
 
+        cache_key = read_keyring(settings.cache_mac_keyring)[0][1]
+        limits = await stack.enter_async_context(
+            limited(settings.limits, valkey=valkey, key=cache_key, proxies=proxies, clock=clock)
+        )
+
         routes: list[Route] = []
-        workers: dict[str, Worker] = {}
+        workers: dict[str, Worker] = {**limits.workers}
         if settings.hints is not None:
             hinting, population = await stack.enter_async_context(
                 hints(
@@ -131,6 +137,7 @@ async def opened(settings: Settings, *, drain: Drain, clock: Clock | None = None
             clock=clock,
             ready=ready,
             travel=away,
+            gate=limits.gate,
             more=routes,
         )
         yield Gateway(

@@ -51,6 +51,23 @@ class HintSettings(msgspec.Struct, frozen=True, kw_only=True):
     per_key_minute: int = 10
 
 
+class Budget(msgspec.Struct, frozen=True, kw_only=True):
+    """`per_s` requests a second, and `burst` at once: at least a second's, at all gateways of the region together."""
+
+    per_s: int
+    burst: int
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """How often each subject, each client address (IPv6: each /64) and each acting service may ask. None: as often as it likes."""
+
+    subject: Budget | None = None
+    address: Budget | None = None
+    actor: Budget | None = None
+    parts: int = 4
+    """A gateway process grants one of so many parts of a budget by itself, and leases the rest. Not fewer than there are processes."""
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Secrets are named here as files or environment variables, never held."""
 
@@ -76,6 +93,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """By peer region: origins (`https://10.0.0.7:7430`) at which its gateways are reached from here; else its origin in policy."""
     hop_tls: HopTls | None = None
     """For `https` routes; without it the system's authorities are believed and no certificate is shown."""
+    limits: Limits = Limits()
+    """Of the proxied path."""
     hints: HintSettings | None = None
     """Without it no sign-in hints are given here."""
     hop_upstream: Upstream = HOP_UPSTREAM

@@ -12,6 +12,8 @@ from gateway.edge.desk import Desk
 from gateway.edge.events import Recorder
 from gateway.edge.exchange import Answerer
 from gateway.edge.lane import Lane
+from gateway.edge.limits.assembly import unlimited
+from gateway.edge.limits.gate import Gate
 from gateway.edge.observed import CONNECTIONS, IDENTITIES
 from gateway.edge.records import Records
 from gateway.edge.upstream.forwarder import Forwarder
@@ -33,12 +35,15 @@ def lane(
     clock: Clock,
     ready: Ready,
     travel: Travel | None = None,
+    gate: Gate | None = None,
     more: Sequence[Route] = (),
 ) -> Lane:
-    """The gateway's ASGI callable. Without `travel` nobody is carried home and no hop is taken. `more`: further paths of its own."""
+    """The gateway's ASGI callable. Without `travel` nobody is carried home and no hop is taken; without `gate` nobody asks too often.
+    `more`: further paths of its own."""
+    gate = gate or unlimited(clock)
 
     def observed_ready() -> Problem | None:
-        _observe(desk, pools)
+        _observe(desk, pools, gate)
         return ready()
 
     desk.observe = Observer(countries, proxies)
@@ -47,11 +52,13 @@ def lane(
         answerer=Answerer(Forwarder(pools), proxies, stall_s=limits.stall_s),
         records=Records(recorder, countries, proxies, region=desk.region, clock=clock),
         travel=travel or nowhere(desk.region, clock),
+        gate=gate,
         control=application([*api.routes(desk), *more], ready=observed_ready),
     )
 
 
-def _observe(desk: Desk, pools: Pools) -> None:
+def _observe(desk: Desk, pools: Pools, gate: Gate) -> None:
+    gate.observe()
     IDENTITIES.set(desk.identities.size)
     for pool in pools.all():
         CONNECTIONS.labels(pool.address, "open").set(pool.open)

@@ -19,6 +19,7 @@ from gateway.edge.desk import Desk, Request
 from gateway.edge.exchange import Answerer, Begun
 from gateway.edge.flight import Flight, Runway
 from gateway.edge.headers import RequestFields
+from gateway.edge.limits.gate import Gate
 from gateway.edge.observed import HOPS_REFUSED, VERDICTS
 from gateway.edge.problems import send_home, send_problem
 from gateway.edge.records import Records
@@ -57,12 +58,14 @@ class Lane:
         answerer: Answerer,
         records: Records,
         travel: Travel,
+        gate: Gate,
         control: ASGIApp,
     ) -> None:
         self._desk = desk
         self._answerer = answerer
         self._records = records
         self._travel = travel
+        self._gate = gate
         self._control = control
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -83,6 +86,11 @@ class Lane:
         if isinstance(target, Problem):
             allow = [(b"allow", ALLOWED)] if target.code is Code.METHOD_NOT_ALLOWED else None
             await self._refuse(send, target, body, fields, allow)
+            return
+        client = scope["client"]
+        too_many = self._gate.by_address(client[0] if client else "", fields)
+        if too_many is not None:
+            await self._refuse(send, too_many, body, fields)
             return
         navigates = False
         session = book.policy.product.session_cookie
@@ -182,6 +190,10 @@ class Lane:
         gathered = desk.gather_now(request)
         if gathered is None:
             gathered = await desk.gather(request)
+        too_many = self._gate.by_person(gathered)
+        if too_many is not None:
+            await self._refuse(send, too_many, body, request.fields)
+            return
         outcome = desk.judge(gathered, book)
         if isinstance(outcome, Refused) and outcome.problem.code in _ASKED_ANEW:
             # Only reserved, or nobody's, when this gateway last heard of it: the directory says what has become of it since.

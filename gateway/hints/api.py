@@ -6,7 +6,6 @@ goes out at one set time after the request came. What has not been resolved by t
 
 import asyncio
 from collections.abc import Callable, Sequence
-from ipaddress import IPv6Address
 from typing import Annotated, Protocol
 
 import msgspec
@@ -27,7 +26,7 @@ from gateway.edge.book import Book
 from gateway.edge.ports import Home, Homeless, Homes
 from gateway.hints.core import decoy, encode, own_region, region_shares
 from gateway.hints.limiter import Ask
-from gateway.identity.address import Address, Network, client_address
+from gateway.identity.address import Network, client_address, counted_as
 
 PATH = "/.well-known/domicile/home"
 BODY_BYTES_MAX = 2_048
@@ -114,7 +113,7 @@ class Hints:
     async def _limit(self, request: Request, identifier: Identifier) -> None:
         forwarded_for = [value for name, value in request.headers.raw if name == b"x-forwarded-for"]
         peer = request.client.host if request.client else ""
-        whence = _network(client_address(peer, forwarded_for, self._proxies))
+        whence = counted_as(client_address(peer, forwarded_for, self._proxies))
         name = self._drawing.blind("hints", "address", whence)[0]
         prefix = self._drawing.blind("hints", identifier.kind.value, self._drawing.alias(identifier)[0])[0][
             :PREFIX_CHARS
@@ -147,10 +146,3 @@ def _identifier(asked: HintRequest) -> Identifier:
         return parse(asked.kind, asked.value, country=country, system=asked.system)
     except MalformedIdentifier as exc:
         raise refuse(Code.BAD_REQUEST, str(exc)) from exc
-
-
-def _network(address: Address | None) -> str:
-    """Whom a limit counts as one: an IPv4 address, the /64 of an IPv6 one."""
-    if isinstance(address, IPv6Address):
-        return f"{int(address) >> 64:x}"
-    return str(address)

@@ -11,12 +11,10 @@ from contextlib import asynccontextmanager
 from typing import Any, NamedTuple, Protocol
 
 import redis.asyncio
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
-from redis.maint_notifications import MaintNotificationsConfig
 
 from directory.client.circuit import Circuit
+from directory.client.second_level.valkey import valkey_client
 from foundation import logs
 from foundation.clock import Clock
 from foundation.mute import Secret
@@ -83,16 +81,7 @@ class ValkeyCounter:
 
 @asynccontextmanager
 async def valkey_counter(url: Secret[str]) -> AsyncIterator[ValkeyCounter]:
-    """Connects when first used, and never retries by itself."""
-    client = redis.asyncio.from_url(
-        url.reveal(),
-        socket_timeout=None,  # `take` bounds every call
-        socket_connect_timeout=CALL_S_MAX,
-        max_connections=CONNECTIONS_MAX,
-        retry=Retry(NoBackoff(), 0),
-        maint_notifications_config=MaintNotificationsConfig(enabled=False),
-    )
-    async with client:
+    async with valkey_client(url, connections_max=CONNECTIONS_MAX) as client:
         yield ValkeyCounter(client)
 
 

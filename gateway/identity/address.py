@@ -45,6 +45,13 @@ def client_address(peer: str, forwarded_for: Sequence[bytes], proxies: tuple[Net
     return address
 
 
+def counted_as(address: Address | None) -> str:
+    """Whom a limit counts as one: an IPv4 address, the /64 of an IPv6 one, all whose address nobody can read."""
+    if isinstance(address, ipaddress.IPv6Address):
+        return f"{int(address) >> 64:x}"
+    return str(address)
+
+
 def parse(text: str) -> Address | None:
     """An address, brackets and port allowed as proxies write them; an IPv4-mapped one as IPv4, a zone left out. None if it is none."""
     if text.startswith("["):

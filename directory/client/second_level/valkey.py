@@ -143,17 +143,24 @@ async def _bounded(call: Awaitable[Any]) -> Any:
 
 
 @asynccontextmanager
-async def valkey_store(url: Secret[str]) -> AsyncIterator[ValkeyStore]:
-    """A store at `redis[s]://…`; connects when first used, and never retries by itself (the circuit decides that)."""
+async def valkey_client(url: Secret[str], *, connections_max: int) -> "AsyncIterator[redis.asyncio.Redis]":
+    """A client of `redis[s]://…`; connects when first used, and never retries by itself. Whoever calls bounds each call."""
     client = redis.asyncio.from_url(
         url.reveal(),
         # No timeout of redis-py's own: it would use asyncio.wait_for, which swallows a cancellation that comes as the inner call ends
-        # (cpython issue 86296, until 3.12). `_bounded` bounds every call.
+        # (cpython issue 86296, until 3.12).
         socket_timeout=None,
         socket_connect_timeout=CONNECT_S_MAX,
-        max_connections=CONNECTIONS_MAX,
+        max_connections=connections_max,
         retry=Retry(NoBackoff(), 0),
         maint_notifications_config=MaintNotificationsConfig(enabled=False),
     )
     async with client:
+        yield client
+
+
+@asynccontextmanager
+async def valkey_store(url: Secret[str]) -> AsyncIterator[ValkeyStore]:
+    """The circuit decides when to try again."""
+    async with valkey_client(url, connections_max=CONNECTIONS_MAX) as client:
         yield ValkeyStore(client)

@@ -1,0 +1,77 @@
+"""Whether a request is one too many: by address before anybody is identified, by subject or acting service after. Never waits.
+
+A request that another region carried here counts by address where it came in, and by subject in both regions. A service that acts for
+somebody counts for itself, not for the subject: nobody uses up what is another's. Whoever has no home yet counts by the lookup key.
+"""
+
+import math
+
+from directory.placement.core import Placement
+from foundation import logs
+from foundation.clock import Clock
+from foundation.problems import Code, Problem
+from gateway.edge.core import Gathered
+from gateway.edge.headers import RequestFields
+from gateway.edge.limits.callers import Callers
+from gateway.edge.limits.observed import LIMITED, NAMES
+from gateway.edge.limits.table import Table
+from gateway.identity.actors import Actor
+from gateway.identity.tokens import Identity
+
+log = logs.get(__name__)
+
+QUIET_MS = 60_000.0
+"""At most one log line a name in this time."""
+SUBJECT, ADDRESS, ACTOR = "subject", "address", "actor"
+
+
+class Gate:
+    """One per gateway. A limit that is None is not kept."""
+
+    def __init__(
+        self, callers: Callers, clock: Clock, *, subject: Table | None, address: Table | None, actor: Table | None
+    ) -> None:
+        self._callers = callers
+        self._clock = clock
+        self._subject = subject
+        self._address = address
+        self._actor = actor
+
+    def by_address(self, peer: str, fields: RequestFields) -> Problem | None:
+        """Before a token is verified. None: go on."""
+        if self._address is None or fields.hop is not None:
+            return None
+        name = self._callers.of(peer, fields.forwarded_for)
+        return None if name is None else self._over(self._address, name)
+
+    def by_person(self, gathered: Gathered) -> Problem | None:
+        """Once it is known who asks, before the verdict. None: go on."""
+        if isinstance(gathered.acting, Actor):
+            return (
+                None if self._actor is None else self._over(self._actor, gathered.acting.id, actor=gathered.acting.id)
+            )
+        if self._subject is None:
+            return None
+        if isinstance(gathered.home, Placement):
+            subject = gathered.home.subject_id
+            return self._over(self._subject, subject, subject_id=subject)
+        return self._over(self._subject, gathered.who.login[0]) if isinstance(gathered.who, Identity) else None
+
+    def _over(self, table: Table, name: str, **who: str) -> Problem | None:
+        now_ms = self._clock.monotonic_s() * 1_000
+        wait_ms = table.take(name, now_ms)
+        if not wait_ms:
+            return None
+        LIMITED.labels(table.kind).inc()
+        if table.speaks(name, now_ms, every_ms=QUIET_MS):
+            log.info("limited", kind=table.kind, **who)
+        return Problem(
+            code=Code.RATE_LIMITED,
+            detail=f"too many requests of one {table.kind}",
+            retry_after_s=math.ceil(wait_ms / 1_000),
+        )
+
+    def observe(self) -> None:
+        for table in (self._subject, self._address, self._actor):
+            if table is not None:
+                NAMES.labels(table.kind).set(len(table))
