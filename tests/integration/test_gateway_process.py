@@ -41,7 +41,9 @@ def keyring(path: Path, kid: str, key: bytes) -> Path:
     return secret(path, json.dumps({"current": kid, "keys": {kid: base64.urlsafe_b64encode(key).decode()}}))
 
 
-def settings_of(folder: Path, *, port: int, directory: int, people: People, tokens: ServiceIssuer) -> Path:
+def settings_of(
+    folder: Path, *, port: int, directory: int, people: People, tokens: ServiceIssuer, more: str = ""
+) -> Path:
     token = secret(folder / "gateway.jwt", tokens.token("gateway:eu", ["resolver", "gateway:eu"]))
     path = folder / "gateway-eu.toml"
     path.write_text(f"""
@@ -57,6 +59,7 @@ valkey_url_env = "TEST_GATEWAY_VALKEY"
 cache_mac_keyring = "{keyring(folder / "cache.json", "c1", b"c" * 32)}"
 trusted_proxies = ["127.0.0.1/32"]
 country_database = ""
+{more}
 """)
     return path
 
@@ -196,6 +199,56 @@ async def test_the_known_are_served_when_the_directory_is_gone(
                 refused = await http.get("/orders/1", headers=stranger)
                 assert (refused.status_code, refused.json()["code"]) == (503, "home_unknown")
                 assert (await http.get("/readyz")).status_code == 200
+
+
+async def test_limits_are_kept_by_the_regions_budget_and_not_by_the_process_alone(
+    folder: Path, database: Secret[str], valkey_server: ValkeyServer
+) -> None:
+    """Of 120 at once and one a second, a process grants 30 by itself; whoever asks on gets the rest out of Valkey, and then 429."""
+
+    async def health(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
+        await send({"type": "http.response.body", "body": b""})
+
+    tokens, people, port = ServiceIssuer(folder), People(folder), free_port()
+    async with HttpClient(base_url=f"http://127.0.0.1:{port}", timeout=10) as http, serving(health) as orders:
+        addresses = {"eu-de": f"127.0.0.1:{orders}", "us-va": "127.0.0.1:9"}
+
+        async def status(client: str) -> int:
+            return (await http.get("/orders/health", headers={"x-forwarded-for": client})).status_code
+
+        async with running_directory(database, tokens) as running, serving(running.directory.app) as directory:
+            await running.callers.publisher.publish(policy_text(addresses, addresses))
+            settings = settings_of(
+                folder,
+                port=port,
+                directory=directory,
+                people=people,
+                tokens=tokens,
+                more="limits = { address = { per_s = 1, burst = 120 }, subject = { per_s = 100, burst = 200 } }",
+            )
+            async with gateway(settings, valkey_server):
+                await _alive(http)
+
+                async def served() -> bool:
+                    return await status("198.51.100.1") == 200
+
+                await eventually(served)
+                answers = 0
+
+                async def refused_after_the_burst() -> bool:
+                    nonlocal answers
+                    if await status("198.51.100.7") == 429:
+                        return answers >= 120
+                    answers += 1
+                    return False
+
+                await eventually(refused_after_the_burst, s_max=60)
+                assert await status("198.51.100.8") == 200
+                shown = (await http.get("/metrics")).text
+                assert 'domicile_gateway_limited_total{limit="address"}' in shown
+                assert 'domicile_gateway_limit_leases_total{outcome="granted"}' in shown
+            assert "198.51.100" not in (folder / "gateway.log").read_text()
 
 
 async def test_a_setting_that_does_not_hold_is_said_in_one_line(folder: Path) -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from foundation.clock import ManualClock
 from foundation.mute import Secret
-from gateway.edge.limits.core import LEASE_MS, Terms, terms_of
+from gateway.edge.limits.core import AGAIN_MS, LEASE_MS, Terms, terms_of
 from gateway.edge.limits.table import Table, Wanting
 from gateway.edge.limits.worker import Lessor
 from tests.stands.memory_region import MemoryRegion
@@ -73,7 +73,7 @@ STEPS = st.lists(
 
 
 @given(TERMS, st.integers(1, 4), STEPS, st.sets(st.integers(0, 59)))
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=200)
 def test_no_window_grants_more_than_is_stated(terms: Terms, count: int, steps: list[Step], outages: set[int]) -> None:
     """(B + r·(t + lease)) + N·(A + r·t·A/B), for every window of every schedule, with the region away at any steps."""
     processes = Processes(count, terms)
@@ -84,7 +84,7 @@ def test_no_window_grants_more_than_is_stated(terms: Terms, count: int, steps: l
         if step.leases:
             processes.lease(step.process)
     at = processes.granted_ms
-    (interval_ms, burst), own = terms
+    (interval_ms, burst), own = terms.region, terms.own
     for first in range(len(at)):
         for last in range(first, len(at), 7):
             window = at[last] - at[first]
@@ -95,10 +95,11 @@ def test_no_window_grants_more_than_is_stated(terms: Terms, count: int, steps: l
 
 @given(TERMS, st.integers(1, 4), st.integers(1, 40), st.integers(1, 30))
 @settings(deadline=None, max_examples=100)
-def test_who_asks_for_more_all_the_time_gets_the_budget_and_at_most_twice_each_process_own_part_on_top(
+def test_who_asks_for_more_all_the_time_gets_the_budget_and_little_more(
     terms: Terms, count: int, rounds: int, pace_ms: int
 ) -> None:
-    """What is told of counts: the overshoot does not grow with time, as long as there are no more processes than parts."""
+    """What is told of counts: the overshoot is at most twice each process's own part and does not grow with time, as long as there are no
+    more processes than parts."""
     parts = max(1, terms.region.burst // terms.own.burst)
     count = min(count, parts)
     processes = Processes(count, terms)
@@ -108,7 +109,10 @@ def test_who_asks_for_more_all_the_time_gets_the_budget_and_at_most_twice_each_p
             processes.ask(process, 1 + 2 * terms.own.burst)
             processes.lease(process)
     budget = terms.region.burst + processes.now_ms / terms.region.interval_ms
-    assert len(processes.granted_ms) <= budget + 2 * count * terms.own.burst + 0.01
+    granted, own = len(processes.granted_ms), count * terms.own.burst
+    assert granted <= budget + 2 * own + 0.01
+    # What is leased is not yet spent, or was not asked for again a moment ago: else nothing of the budget is kept from whoever asks.
+    assert granted >= budget - own - 2 * max(AGAIN_MS, pace_ms) / terms.region.interval_ms - count
 
 
 @given(TERMS, st.integers(1, 4), STEPS)

@@ -39,6 +39,7 @@ from gateway.edge.book import Book
 from gateway.edge.desk import Desk
 from gateway.edge.door import Door
 from gateway.edge.events import Recorder
+from gateway.edge.limits.gate import Gate
 from gateway.edge.ports import Home, Homeless
 from gateway.edge.upstream.pool import Pools
 from gateway.identity.address import networks
@@ -246,6 +247,7 @@ async def edge(
     proxies: tuple[str, ...] = (),
     pending_max: int = 100,
     http: type[Door] = Door,
+    gate: Gate | None = None,
 ) -> AsyncIterator[Stand]:
     """A gateway of `region` in front of one orders service (of its own cell); the other cell's address leads nowhere."""
     people, homes = People(folder), MemoryHomes()
@@ -268,6 +270,7 @@ async def edge(
         proxies=networks(proxies),
         clock=CLOCK,
         ready=recorder.problem,
+        gate=gate,
     )
     async with asyncio.TaskGroup() as group:
         sweeper = group.create_task(pools.sweep())

@@ -1,7 +1,7 @@
 """Two regions for tests: a gateway each on real servers, one issuer of people's tokens, what each knows of homes, a shared hop keyring."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +23,7 @@ from gateway.edge.book import Book
 from gateway.edge.desk import Desk
 from gateway.edge.door import Door
 from gateway.edge.events import Recorder
+from gateway.edge.limits.gate import Gate
 from gateway.edge.upstream.pool import Pools
 from gateway.identity.actors import Actors
 from gateway.identity.country import CountryDatabase
@@ -202,6 +203,7 @@ async def world(
     clock: Clock = CLOCK,
     pending_max: int = 100,
     nonces_max: int = 100,
+    gates: Mapping[RegionId, Gate] | None = None,
 ) -> AsyncIterator[World]:
     """Both gateways up, each in front of its region's orders service and cell service."""
     people, tokens = People(folder), ServiceIssuer(folder)
@@ -241,6 +243,7 @@ async def world(
             app = lane(
                 desk=desk, pools=pools, limits=LIMITS, recorder=recorder,
                 countries=stack.enter_context(CountryDatabase()), proxies=(), clock=clock, ready=recorder.problem, travel=away,
+                gate=(gates or {}).get(region),
             )  # fmt: skip
             tasks.extend(group.create_task(each.sweep()) for each in (pools, away_pools))
             made = Side(region, ports[region], homes, desk, recorder, books[region], away, app)

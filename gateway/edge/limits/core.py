@@ -24,16 +24,21 @@ AGAIN_MS = 20.0
 
 
 class Terms(NamedTuple):
-    """A budget as each process keeps to it: `region` for all of them together, `own` for what one grants by itself."""
+    """A budget as each process keeps to it: `region` for all of them together, `own` for what one grants by itself.
+
+    Of the own bucket: it grants while it is full again within `room_ms`, and is short when that takes more than `short_ms`."""
 
     region: Rate
     own: Rate
+    room_ms: float
+    short_ms: float
 
 
 def terms_of(*, per_s: int, burst: int, parts: int) -> Terms:
     own = max(1, burst // parts)
     interval_ms = 1_000 / per_s
-    return Terms(Rate(interval_ms, burst), Rate(interval_ms * burst / own, own))
+    own_ms = interval_ms * burst / own
+    return Terms(Rate(interval_ms, burst), Rate(own_ms, own), own_ms * (own - 1), own_ms * own / 2)
 
 
 class Share:
@@ -67,23 +72,20 @@ class Share:
                 self.held -= 1
                 return 0.0
             self.held = 0
-        interval_ms, burst = terms.own
         if self.full_ms <= now_ms:
             # A full bucket owes nothing: who asks now and then is never told of.
             self.full_ms, self.told, self.asked, self.since_ms = now_ms, 0, 1, now_ms
-        wait = self.full_ms + interval_ms - now_ms - interval_ms * burst
+        wait = self.full_ms - now_ms - terms.room_ms
         if wait > SLACK_MS:
             return wait
-        self.full_ms += interval_ms
-        self.told = min(self.told + 1, burst)
+        self.full_ms += terms.own.interval_ms
+        if self.told < terms.own.burst:
+            self.told += 1
         return 0.0
 
     def wants(self, terms: Terms, now_ms: float) -> bool:
-        """Whether to ask for a lease: none is held or on its way, and less than half of the own bucket is left."""
-        if self.held or self.wanting or now_ms < self.again_ms:
-            return False
-        interval_ms, burst = terms.own
-        return self.full_ms - now_ms > interval_ms * burst / 2
+        """Whether to ask for a lease: less than half of the own bucket is left, and none is held or on its way."""
+        return self.full_ms - now_ms > terms.short_ms and not (self.held or self.wanting or now_ms < self.again_ms)
 
     def want(self, terms: Terms, now_ms: float) -> int:
         """How many to ask for."""

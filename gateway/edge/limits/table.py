@@ -6,7 +6,7 @@ from collections import deque
 from gateway.edge.limits.core import Share, Terms
 
 NAMES_MAX = 65_536
-"""Names remembered a limit; the one asked for longest ago is forgotten first, and begins anew. Each takes some 400 bytes."""
+"""Names remembered a limit; the one asked for longest ago is forgotten first, and begins anew. Each takes some 300 bytes."""
 WANTING_MAX = 8_192
 """Names that wait for a lease, of all limits; one beyond that waits for its next request."""
 
@@ -46,14 +46,15 @@ class Table:
 
     def take(self, name: str, now_ms: float) -> float:
         """Milliseconds to wait, and 0 where it is granted. Never waits itself: what runs short is leased meanwhile."""
-        share = self._shares.pop(name, None)
+        shares, terms = self._shares, self.terms
+        share = shares.pop(name, None)
         if share is None:
             share = Share(now_ms)
-            while len(self._shares) >= self._names_max:
-                del self._shares[next(iter(self._shares))]
-        self._shares[name] = share
-        wait_ms = share.take(self.terms, now_ms)
-        if share.wants(self.terms, now_ms):
+            while len(shares) >= self._names_max:
+                del shares[next(iter(shares))]
+        shares[name] = share
+        wait_ms = share.take(terms, now_ms)
+        if share.wants(terms, now_ms):
             self._wanting.add(self, name, share)
         return wait_ms
 
