@@ -27,6 +27,13 @@ ROLES = {"owner": "domicile_owner", "cell": "domicile_cell", "records": "domicil
 SUFFIXES = {role: f"_{role.upper()}" for role in ROLES}
 DIRECTORY_ROLE = "domicile_directory"
 DIRECTORY_DATABASE = "directory"
+LIMITS = {
+    "subject": {"per_s": 1_000, "burst": 2_000},
+    "address": {"per_s": 2_000, "burst": 4_000},
+    "actor": {"per_s": 5_000, "burst": 10_000},
+}
+"""A runaway client is stopped, a load test is not. Loopback is a trusted proxy here, so whoever comes from this machine without
+X-Forwarded-For is not counted by address."""
 
 
 # --- TOML --------------------------------------------------------------------------------------------------------------------
@@ -152,6 +159,7 @@ def _gateway(layout: Layout, region: Region) -> str:
             "trusted_proxies": ["127.0.0.1/32"],
             "country_database": "",
             **_service_issuers(layout),
+            "limits": LIMITS,
             "hints": {"keyring": str(layout.paths.keyring("hints"))},
             "hop_keyrings": {peer: str(layout.paths.keyring(hop_ring(region.id, peer))) for peer in peers},
             "hop_routes": {peer: [layout.url(f"gateway-{peer}")] for peer in peers},
