@@ -6,8 +6,8 @@ lease runs out after `LEASE_MS`. With a lease it also tells what it has granted 
 
 So N processes together grant at most (B + r·(t + LEASE_MS)) + N·(A + r·t·A/B) in any time t. The first half is what was leased, the second
 what each grants by itself. All of the second comes on top only where it is never told of: for a name that keeps above half of A at each
-process. A name that wants more leases, and then counts as in one bucket, but for what is not told of yet: at most A a process. While the
-region's bucket cannot be asked there is the second half alone.
+process. A name that wants more leases, and then counts as in one bucket, but for what is not told of yet, and what the bucket still owes
+for: at most A each a process, however long it goes on. While the region's bucket cannot be asked there is the second half alone.
 """
 
 import math
@@ -19,7 +19,7 @@ LEASE_MS = 1_000.0
 """How long leased grants may be spent; counted from before they were asked for."""
 AHEAD_MS = 500.0
 """A lease is for what the name will be asked for in this time, at its pace of late."""
-AGAIN_MS = 20.0
+AGAIN_MS = 50.0
 """Least time before the next lease of a name that got less than it wanted."""
 
 
