@@ -95,9 +95,9 @@ async def opened(settings: Settings, *, drain: Drain, clock: Clock | None = None
         pools = Pools(settings.upstream)
         away = travel(settings, Bookings(to_cells, lambda cell: _cell_service(desk, cell), clock), clock)
 
-        cache_key = read_keyring(settings.cache_mac_keyring)[0][1]
+        blinds = read_keyring(settings.cache_mac_keyring)[0][1]
         limits = await stack.enter_async_context(
-            limited(settings.limits, valkey=valkey, key=cache_key, proxies=proxies, clock=clock)
+            limited(settings.limits, valkey=valkey, key=blinds, proxies=proxies, clock=clock)
         )
 
         routes: list[Route] = []

@@ -111,6 +111,8 @@ def test_who_asks_for_more_all_the_time_gets_the_budget_and_little_more(
     budget = terms.region.burst + processes.now_ms / terms.region.interval_ms
     granted, own = len(processes.granted_ms), count * terms.own.burst
     assert granted <= budget + 2 * own + 0.01
+    if rounds * 10 * own < 2 * budget:
+        return  # there were not as many leases as would bring it all
     # What is leased is not yet spent, or was not asked for again a moment ago: else nothing of the budget is kept from whoever asks.
     assert granted >= budget - own - 2 * max(AGAIN_MS, pace_ms) / terms.region.interval_ms - count
 

@@ -47,24 +47,22 @@ class Gate:
     def by_person(self, gathered: Gathered) -> Problem | None:
         """Once it is known who asks, before the verdict. None: go on."""
         if isinstance(gathered.acting, Actor):
-            return (
-                None if self._actor is None else self._over(self._actor, gathered.acting.id, actor=gathered.acting.id)
-            )
-        if self._subject is None:
-            return None
+            return self._over(self._actor, gathered.acting.id, "actor")
         if isinstance(gathered.home, Placement):
-            subject = gathered.home.subject_id
-            return self._over(self._subject, subject, subject_id=subject)
+            return self._over(self._subject, gathered.home.subject_id, "subject_id")
         return self._over(self._subject, gathered.who.login[0]) if isinstance(gathered.who, Identity) else None
 
-    def _over(self, table: Table, name: str, **who: str) -> Problem | None:
+    def _over(self, table: Table | None, name: str, field: str | None = None) -> Problem | None:
+        """`field`: under which the name may stand in a log."""
+        if table is None:
+            return None
         now_ms = self._clock.monotonic_s() * 1_000
         wait_ms = table.take(name, now_ms)
         if not wait_ms:
             return None
         LIMITED.labels(table.kind).inc()
         if table.speaks(name, now_ms, every_ms=QUIET_MS):
-            log.info("limited", kind=table.kind, **who)
+            log.info("limited", kind=table.kind, **({field: name} if field else {}))
         return Problem(
             code=Code.RATE_LIMITED,
             detail=f"too many requests of one {table.kind}",

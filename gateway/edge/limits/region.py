@@ -41,7 +41,7 @@ class Region(Protocol):
     """Buckets that are full when first asked for. A bucket owes at most one burst, however much it is told of."""
 
     async def lease(self, asks: Sequence[Ask]) -> list[Granted]:
-        """In the order of `asks`. Raises RegionDown, within CALL_S_MAX; what was granted then is lost to everybody for its time."""
+        """In the order of `asks`. Raises RegionDown, within CALL_S_MAX; what was granted then is lost."""
         ...
 
 
