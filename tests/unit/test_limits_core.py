@@ -61,6 +61,12 @@ def test_a_lease_is_wanted_once_half_of_its_part_is_gone(asks: int, wants: bool)
     assert share.wants(TEN, 0.0) is wants
 
 
+def test_a_part_that_holds_one_alone_wants_a_lease_until_it_is_whole_again() -> None:
+    terms, share = terms_of(per_s=1, burst=4, parts=4), Share(0.0)
+    assert granted(share, terms, 2, 0.0) == 1
+    assert [share.wants(terms, at) for at in (0.0, 2_001.0, 3_999.0, 4_000.0)] == [True, True, True, False]
+
+
 def test_no_lease_is_wanted_while_one_is_held_or_asked_for_or_was_short_a_moment_ago() -> None:
     share = Share(0.0)
     granted(share, TEN, 10, 0.0)

@@ -38,7 +38,8 @@ def terms_of(*, per_s: int, burst: int, parts: int) -> Terms:
     own = max(1, burst // parts)
     interval_ms = 1_000 / per_s
     own_ms = interval_ms * burst / own
-    return Terms(Rate(interval_ms, burst), Rate(own_ms, own), own_ms * (own - 1), own_ms * own / 2)
+    room_ms = own_ms * (own - 1)
+    return Terms(Rate(interval_ms, burst), Rate(own_ms, own), room_ms, min(room_ms, own_ms * own / 2))
 
 
 class Share:
@@ -84,7 +85,7 @@ class Share:
         return 0.0
 
     def wants(self, terms: Terms, now_ms: float) -> bool:
-        """Whether to ask for a lease: less than half of the own bucket is left, and none is held or on its way."""
+        """Whether to ask for a lease: less than half of the own bucket is left, or than one, and none is held or on its way."""
         return self.full_ms - now_ms > terms.short_ms and not (self.held or self.wanting or now_ms < self.again_ms)
 
     def want(self, terms: Terms, now_ms: float) -> int:
