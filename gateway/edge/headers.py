@@ -53,6 +53,7 @@ class RequestFields:
         "chunked",
         "closes",
         "content_length",
+        "counted",
         "expects",
         "forwarded_for",
         "forwarded_host",
@@ -70,6 +71,8 @@ class RequestFields:
         self.authorization: bytes | None = None
         self.content_length: int | None = None
         self.chunked = False
+        self.counted = 0
+        """How many of its limits it has passed (`gateway.edge.limits.gate`): by address 1, by who asks as well 2."""
         self.closes = False
         """Its connection carries no other request."""
         self.expects = False

@@ -126,7 +126,7 @@ class Lane:
         keep: bool,
     ) -> Flight | None:
         """The plain case of `__call__`, without a task: a request that came whole, everything known here, admitted at home, a connection
-        to the service idle. None, and nothing has happened, where anything else is so."""
+        to the service idle. None, and nothing has happened but counting, where anything else is so."""
         if fields.hop is not None or fields.acts_for is not None or fields.chunked or _controls(asked.path):
             return None
         book = self._desk.open_book()
@@ -148,8 +148,10 @@ class Lane:
         outcome = None if gathered is None else self._desk.judge(gathered, book)
         if not isinstance(outcome, Admitted) or outcome.actor is not None or outcome.crosses is not None:
             return None
+        if gathered is None or not self._gate.passes(peer, fields, gathered):
+            return None
         begun = self._answerer.begin_now(request, outcome, body, book, loop.time())
-        if begun is None or gathered is None:
+        if begun is None:
             return None
         _SERVED.inc()
         return Flight(
@@ -190,7 +192,7 @@ class Lane:
         gathered = desk.gather_now(request)
         if gathered is None:
             gathered = await desk.gather(request)
-        too_many = self._gate.by_person(gathered)
+        too_many = self._gate.by_person(request.fields, gathered)
         if too_many is not None:
             await self._refuse(send, too_many, body, request.fields)
             return

@@ -79,6 +79,18 @@ async def test_a_subject_that_asks_too_often_is_told_when_to_come_again(folder: 
         assert (await it.get("ann")).status_code == 200
 
 
+@pytest.mark.parametrize("limits", [Limits(subject=FEW), Limits(address=FEW), Limits(subject=FEW, address=FEW)])
+async def test_what_is_answered_without_a_task_counts_once_and_no_less(folder: Path, limits: Limits) -> None:
+    """With one token over one connection all but the first are plain; the first finds no connection to the service that is idle."""
+    async with facing(folder, limits) as it:
+        token = it.stand.bearer("ann")["authorization"]
+        answers = [await it.get(authorization=token) for _ in range(4)]
+        assert [answer.status_code for answer in answers] == [200, 200, 429, 429]
+        it.clock.advance(4)
+        assert [(await it.get(authorization=token)).status_code for _ in range(2)] == [200, 429]
+        assert it.service.calls == 3
+
+
 async def test_another_token_of_the_same_subject_is_no_other_subject(folder: Path) -> None:
     async with facing(folder, Limits(subject=FEW)) as it:
         answers = [await it.get(authorization=it.stand.bearer("ann", jti=str(n))["authorization"]) for n in range(3)]

@@ -23,6 +23,7 @@ log = logs.get(__name__)
 QUIET_MS = 60_000.0
 """At most one log line a name in this time."""
 SUBJECT, ADDRESS, ACTOR = "subject", "address", "actor"
+ADDRESS_PASSED, ALL_PASSED = 1, 2
 
 
 class Gate:
@@ -39,22 +40,39 @@ class Gate:
 
     def by_address(self, peer: str, fields: RequestFields) -> Problem | None:
         """Before a token is verified. None: go on."""
-        if self._address is None or fields.hop is not None:
+        if self._address is None or fields.hop is not None or fields.counted >= ADDRESS_PASSED:
             return None
-        name = self._callers.of(peer, fields.forwarded_for)
-        return None if name is None else self._over(self._address, name)
+        return self._over(self._address, self._callers.of(peer, fields.forwarded_for), None)
 
-    def by_person(self, gathered: Gathered) -> Problem | None:
+    def by_person(self, fields: RequestFields, gathered: Gathered) -> Problem | None:
         """Once it is known who asks, before the verdict. None: go on."""
-        if isinstance(gathered.acting, Actor):
-            return self._over(self._actor, gathered.acting.id, "actor")
-        if isinstance(gathered.home, Placement):
-            return self._over(self._subject, gathered.home.subject_id, "subject_id")
-        return self._over(self._subject, gathered.who.login[0]) if isinstance(gathered.who, Identity) else None
+        return None if fields.counted >= ALL_PASSED else self._over(*self._asker(gathered))
 
-    def _over(self, table: Table | None, name: str, field: str | None = None) -> Problem | None:
-        """`field`: under which the name may stand in a log."""
-        if table is None:
+    def passes(self, peer: str, fields: RequestFields, gathered: Gathered) -> bool:
+        """Both, for a request that nobody carried here and of which all is known at once. What it passes is not counted again by the two
+        above; where it does not pass, they say so."""
+        now_ms = self._clock.monotonic_s() * 1_000
+        if self._address is not None:
+            address = self._callers.of(peer, fields.forwarded_for)
+            if address is not None and self._address.take(address, now_ms):
+                return False
+        fields.counted = ADDRESS_PASSED
+        table, name, _ = self._asker(gathered)
+        if table is not None and name is not None and table.take(name, now_ms):
+            return False
+        fields.counted = ALL_PASSED
+        return True
+
+    def _asker(self, gathered: Gathered) -> tuple[Table | None, str | None, str | None]:
+        """By which limit a request counts for whom, and the field of a log under which that may stand."""
+        if isinstance(gathered.acting, Actor):
+            return self._actor, gathered.acting.id, "actor"
+        if isinstance(gathered.home, Placement):
+            return self._subject, gathered.home.subject_id, "subject_id"
+        return self._subject, gathered.who.login[0] if isinstance(gathered.who, Identity) else None, None
+
+    def _over(self, table: Table | None, name: str | None, field: str | None) -> Problem | None:
+        if table is None or name is None:
             return None
         now_ms = self._clock.monotonic_s() * 1_000
         wait_ms = table.take(name, now_ms)
