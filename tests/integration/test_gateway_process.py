@@ -204,7 +204,7 @@ async def test_the_known_are_served_when_the_directory_is_gone(
 async def test_limits_are_kept_by_the_regions_budget_and_not_by_the_process_alone(
     folder: Path, database: Secret[str], valkey_server: ValkeyServer
 ) -> None:
-    """Of 120 at once and one a second, a process grants 30 by itself; whoever asks on gets the rest out of Valkey, and then 429."""
+    """Of 40 at once and one a second, a process grants 10 by itself; whoever asks on gets the rest out of Valkey, and then 429."""
 
     async def health(scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
@@ -225,7 +225,7 @@ async def test_limits_are_kept_by_the_regions_budget_and_not_by_the_process_alon
                 directory=directory,
                 people=people,
                 tokens=tokens,
-                more="limits = { address = { per_s = 1, burst = 120 }, subject = { per_s = 100, burst = 200 } }",
+                more="limits = { address = { per_s = 1, burst = 40 }, subject = { per_s = 100, burst = 200 } }",
             )
             async with gateway(settings, valkey_server):
                 await _alive(http)
@@ -239,7 +239,7 @@ async def test_limits_are_kept_by_the_regions_budget_and_not_by_the_process_alon
                 async def refused_after_the_burst() -> bool:
                     nonlocal answers
                     if await status("198.51.100.7") == 429:
-                        return answers >= 120
+                        return answers >= 40
                     answers += 1
                     return False
 
