@@ -7,7 +7,7 @@ from load_tests.faults.window import Cut, Window, excused
 from load_tests.oracle.cuts import Cuts
 from load_tests.oracle.ledger import Answered, Line, Sending, SignedUp
 from load_tests.oracle.violations import Kind, Violation
-from load_tests.oracle.writes import Writes
+from load_tests.oracle.writes import Writes, signed_up
 from load_tests.report.findings import Errors, Findings, Latency, Second
 from load_tests.report.histogram import Histogram
 from load_tests.sweep import core
@@ -113,6 +113,7 @@ class Judge:
         if found is not None:
             violations += core.homes(found, self._subjects)
             violations += self._writes.swept(found.rows, self._subjects)
+            violations += signed_up(found.rows, self._subjects)
             violations += core.crossings(found, self._subjects, self._sent, self._carried)
             for one in found.crossings:
                 if one.subject in self._subjects:
