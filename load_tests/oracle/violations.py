@@ -21,6 +21,7 @@ class Kind(enum.StrEnum):
     SERVED_WITHOUT_HOME = "served_without_home"
     PLACED_WITHOUT_GROUND = "placed_without_ground"
     WRONG_VERDICT = "wrong_verdict"
+    VERDICT_MISSTATED = "verdict_misstated"
     REFUSAL_WITHOUT_GROUND = "refusal_without_ground"
     BODY_BEFORE_VERDICT = "body_before_verdict"
     ALIAS_TAKEN_TWICE = "alias_taken_twice"
@@ -52,6 +53,7 @@ PROMISES: dict[Kind, str] = {
     Kind.SERVED_WITHOUT_HOME: "a person without a home was served, or named a cell",
     Kind.PLACED_WITHOUT_GROUND: "a residence that no cell serves was given a home",
     Kind.WRONG_VERDICT: "a traveller met another verdict than the one stated",
+    Kind.VERDICT_MISSTATED: "an answer stated no verdict, or another than the one that it came under",
     Kind.REFUSAL_WITHOUT_GROUND: "a refusal named no ground, or no home",
     Kind.BODY_BEFORE_VERDICT: "a refused request was not answered before its body came",
     Kind.ALIAS_TAKEN_TWICE: "two people hold the same alias",
