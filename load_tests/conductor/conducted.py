@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 
 from foundation.settings import SettingsError
+from load_tests.conductor.stated import Stated
 from load_tests.faults.window import Cut, Window
 from load_tests.oracle.judge import Judge
 from load_tests.oracle.ledger import Line
@@ -17,14 +18,14 @@ FILE = "conducted.json"
 
 
 class Conducted(msgspec.Struct, frozen=True, kw_only=True):
-    """`allowed`: cells by country of residence, as the rules said; `cuts`: the fences that were seen."""
+    """`stated`: what the rules said when it began; `cuts`: the fences that were seen."""
 
     scenario: str
     about: str
     began: float
     ended: float
     rate: float
-    allowed: dict[str, frozenset[str]]
+    stated: Stated
     windows: tuple[Window, ...]
     cuts: tuple[Cut, ...]
     faults_failed: tuple[str, ...] = ()
@@ -54,7 +55,7 @@ def read(folders: Iterable[Path]) -> Conducted:
 
 def judged(conducted: Conducted, lines: Iterable[Line], found: Found | None) -> Findings:
     """`found` is None where nobody could sweep."""
-    judge = Judge(conducted.windows, conducted.cuts, conducted.allowed)
+    judge = Judge(conducted.windows, conducted.cuts, conducted.stated.allowed, conducted.stated.grounds)
     for line in lines:
         judge.take(line)
     findings = judge.findings(found)

@@ -7,19 +7,18 @@ import itertools
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import TypeAlias
 
 import msgspec
 
 from foundation.clock import SystemClock
 from foundation.mute import Secret
 from foundation.settings import SettingsError
-from foundation.words import Country, ServiceId
 from load_tests import plan, target
 from load_tests.conductor import conducted, swarm
 from load_tests.conductor.conducted import Conducted
 from load_tests.conductor.progress import Progress
 from load_tests.conductor.resources import Resources
+from load_tests.conductor.stated import Stated, stated
 from load_tests.faults.directory import Directory, opened
 from load_tests.faults.driver import FaultDriver
 from load_tests.faults.processes import Processes
@@ -29,10 +28,6 @@ from load_tests.report.findings import Findings
 from load_tests.scenarios.shape import Scenario
 from load_tests.sweep.reading import FenceReader, swept
 from load_tests.target import Target
-from routing_rules import verdicts
-from routing_rules.facts import PlaceFacts, SubjectFacts
-from routing_rules.place import place
-from routing_rules.rules import load
 
 START_S_MAX = 30.0
 POLL_S = 0.1
@@ -40,8 +35,6 @@ SETTLE_S_MAX = 30.0
 TICK_S = 1.0
 KEPT_TICKS = 10
 SAMPLES = 240
-Allowed: TypeAlias = dict[str, frozenset[str]]
-"""Cells by country of residence."""
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,13 +88,13 @@ class Run:
         plan.write(
             plan.Plan(scenario=options.scenario, target=self.stack, out=str(options.out), rate=options.rate), path
         )
-        allowed = await self._allowed()
+        rules = await self._stated()
         closed = swarm.command(workers=options.workers, web_port=options.web_port, listen=options.listen)
         words = swarm.open_loop() if options.rate else closed
         async with swarm.running(words, path, options.out / "locust.log") as locust:
             began = await self._settled(locust)
             async with asyncio.TaskGroup() as group:
-                watching = group.create_task(self._watch(allowed, began, show))
+                watching = group.create_task(self._watch(rules, began, show))
                 sampling = group.create_task(self._sample())
                 halting = group.create_task(self._halting(locust))
                 breaking = group.create_task(self.faults.play(options.scenario.faults, began))
@@ -114,7 +107,7 @@ class Run:
         ended = self.clock.unix_s()
         if self.processes is not None:
             await self._whole(self.processes)
-        return await self._judged(allowed, began, ended)
+        return await self._judged(rules, began, ended)
 
     async def _whole(self, processes: Processes) -> None:
         """Until every process of the stack runs again. Raises SettingsError."""
@@ -166,7 +159,7 @@ class Run:
         with contextlib.suppress(ProcessLookupError):
             locust.kill()
 
-    async def _watch(self, allowed: Allowed, began: float, show: Callable[[str], None]) -> None:
+    async def _watch(self, rules: Stated, began: float, show: Callable[[str], None]) -> None:
         """Shows how it goes; keeps what is known so far in its file, so that a run that is broken off can be judged."""
         for tick in itertools.count(1):
             await asyncio.sleep(TICK_S)
@@ -176,7 +169,7 @@ class Run:
             now = self.clock.unix_s()
             show(self.progress.line(now - began, holding))
             if tick % KEPT_TICKS == 0:
-                conducted.write(self._known(allowed, began, now), self.options.out)
+                conducted.write(self._known(rules, began, now), self.options.out)
 
     async def _sample(self) -> None:
         """Memory and descriptors of the stack's processes, where the scenario asks for it and they are on this machine."""
@@ -191,27 +184,19 @@ class Run:
     def _sample_s(self) -> float:
         return max(TICK_S, self.options.scenario.seconds / SAMPLES)
 
-    async def _allowed(self) -> Allowed:
-        """The cells that the rules of today allow, by country of residence; empty where nobody may ask for the rules."""
+    async def _stated(self) -> Stated:
+        """What the rules of today state; nothing where nobody may ask for them."""
         document = None if self.directory is None else await self.directory.rules()
-        if document is None:
-            return {}
-        rules = load(str(document["policy"]))
         today = datetime.datetime.fromtimestamp(self.clock.unix_s(), datetime.UTC).date()
-        found: dict[str, frozenset[str]] = {}
-        for country in self.options.scenario.people:
-            facts = PlaceFacts(subject=SubjectFacts(residence=Country(country)), services=(ServiceId("orders"),))
-            answer = place(facts, rules, today)
-            found[country] = frozenset(answer.cells) if isinstance(answer, verdicts.Allowed) else frozenset()
-        return found
+        return Stated() if document is None else stated(document, self.options.scenario.people, today)
 
-    async def _judged(self, allowed: Allowed, began: float, ended: float) -> Findings:
-        known = self._known(allowed, began, ended)
+    async def _judged(self, rules: Stated, began: float, ended: float) -> Findings:
+        known = self._known(rules, began, ended)
         conducted.write(known, self.options.out)
         found = await swept(self.stack, self.dsns, self.directory)
         return conducted.judged(known, ledger.lines(self.options.out), found)
 
-    def _known(self, allowed: Allowed, began: float, ended: float) -> Conducted:
+    def _known(self, rules: Stated, began: float, ended: float) -> Conducted:
         scenario = self.options.scenario
         return Conducted(
             scenario=scenario.name,
@@ -219,7 +204,7 @@ class Run:
             began=began,
             ended=ended,
             rate=self.options.rate,
-            allowed=allowed,
+            stated=rules,
             windows=tuple(self.faults.windows),
             cuts=tuple(self.faults.cuts),
             faults_failed=(*self.faults.failed, *self._broken_off),

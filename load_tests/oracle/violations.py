@@ -38,6 +38,10 @@ class Kind(enum.StrEnum):
     CUT_NOT_ENDED = "cut_not_ended"
     CROSSING_NOT_RECORDED = "crossing_not_recorded"
     CROSSING_NOT_SEEN = "crossing_not_seen"
+    CROSSING_DOUBLED = "crossing_doubled"
+    CROSSING_DIFFERS = "crossing_differs"
+    CROSSING_THOUGH_REFUSED = "crossing_though_refused"
+    CROSSING_WITHOUT_GROUND = "crossing_without_ground"
 
 
 PROMISES: dict[Kind, str] = {
@@ -70,6 +74,10 @@ PROMISES: dict[Kind, str] = {
     Kind.CUT_NOT_ENDED: "a cut was begun and never ended",
     Kind.CROSSING_NOT_RECORDED: "a request was carried across a border without a recorded crossing",
     Kind.CROSSING_NOT_SEEN: "a crossing is recorded that nobody sent",
+    Kind.CROSSING_DOUBLED: "one request has more than one recorded crossing",
+    Kind.CROSSING_DIFFERS: "a recorded crossing is not what was sent: another subject, region, verb or home",
+    Kind.CROSSING_THOUGH_REFUSED: "a request that was turned away has a recorded crossing",
+    Kind.CROSSING_WITHOUT_GROUND: "a recorded crossing has no ground, or not the one that the rules state",
 }
 
 

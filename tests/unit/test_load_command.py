@@ -12,6 +12,7 @@ from load_tests.conductor import conducted, swarm
 from load_tests.conductor.command import run
 from load_tests.conductor.conducted import Conducted
 from load_tests.conductor.ending import told
+from load_tests.conductor.stated import Stated
 from load_tests.faults.window import Cut
 from load_tests.oracle.ledger import Answered, SignedUp, Writer
 from load_tests.scenarios import shape
@@ -83,7 +84,7 @@ WROTE = Answered(
 def machines(tmp_path: Path, *cuts: Cut) -> list[str]:
     """The folders of a run and of a worker elsewhere."""
     known = Conducted(
-        scenario="s", about="a", began=99.0, ended=101.0, rate=0.0, allowed={}, windows=(), cuts=cuts,
+        scenario="s", about="a", began=99.0, ended=101.0, rate=0.0, stated=Stated(), windows=(), cuts=cuts,
     )  # fmt: skip
     for name, line in (("here", HOME), ("there", WROTE)):
         (tmp_path / name).mkdir()

@@ -11,7 +11,7 @@ import pytest
 from load_tests.conductor.resources import Member, Resources, Sample, grown
 from load_tests.faults.window import CUT_LOOKS_BACK_S, GRACE_S, Cut, Window, excused
 from load_tests.oracle.judge import Judge
-from load_tests.oracle.ledger import Answered, Sending, SignedUp, Writer, lines
+from load_tests.oracle.ledger import Answered, Line, Sending, SignedUp, Writer, lines
 from load_tests.report import page, terminal
 from load_tests.report.findings import Findings
 from load_tests.report.histogram import Histogram
@@ -22,6 +22,7 @@ HOME = SignedUp(at=1.0, subject="s", cell="eu-de", epoch=7, country="DE", region
 
 PROFILE = Row("profiles", "s", "s", "eu-de", "s1")
 ORDER = Row("orders", "s", "w", "eu-de", "s1")
+DOWN = Window(kind="stop", target="cell-eu-de", began=90.0, ended=95.0, regions=("eu",))
 
 
 def answered(**changes: Any) -> Answered:
@@ -99,14 +100,91 @@ def test_of_a_write_whose_outcome_is_unknown_both_are_right(answers: Any, rows: 
     assert kinds(judged(*answers, sweep=found(rows=rows))) == broken
 
 
-def test_a_carried_request_needs_its_crossing_and_no_other_is_recorded() -> None:
-    sent, carried = Sending(subject="s", trace="t"), answered(verdict="hairpin", asked="us", trace="t")
-    crossing = Crossing("s", "t", "scc", "us", "write", "eu-de", "s1")
-    assert kinds(judged(sent, carried, sweep=found(crossings=[crossing]))) == []
-    assert kinds(judged(sent, carried)) == ["crossing_not_recorded"]
-    assert kinds(judged(sent, carried, sweep=found(crossings=[msgspec.structs.replace(crossing, cell="us-va")]))) == [
-        "crossing_not_recorded"
-    ]
+SENT = Sending(subject="s", trace="t", asked="us", verb="read")
+CARRIED = answered(action="travel_read", verdict="hairpin", status=200, asked="us", trace="t", write=None, outcome=None)
+CROSSING = Crossing("s", "t", "scc", "us", "read", "eu-de", "s1")
+GROUNDS = {"DE eu-de us": "scc"}
+
+
+def crossed(
+    answer: Answered | None, *records: Crossing, sent: Sending = SENT, windows: Any = (), grounds: Any = GROUNDS
+) -> list[str]:
+    judge = Judge(windows, (), {}, grounds)
+    told: list[Line] = [HOME, sent, *([] if answer is None else [answer])]
+    for line in told:
+        judge.take(line)
+    return kinds(judge.findings(found(rows=[PROFILE], crossings=list(records))))
+
+
+def other(**changes: Any) -> Crossing:
+    return msgspec.structs.replace(CROSSING, **changes)
+
+
+@pytest.mark.parametrize(
+    ("answer", "must", "may"),
+    [
+        (CARRIED, True, True),
+        (msgspec.structs.replace(CARRIED, status=404, code="not_found"), True, True),
+        (msgspec.structs.replace(CARRIED, status=403, code="forbidden"), True, True),  # the service's own word
+        (msgspec.structs.replace(CARRIED, status=421, code="home_elsewhere", verdict="redirect"), False, False),
+        (msgspec.structs.replace(CARRIED, status=451, code="residency_refused", verdict="refuse"), False, False),
+        (msgspec.structs.replace(CARRIED, status=401, code="unauthenticated", verdict="refuse"), False, False),
+        (msgspec.structs.replace(CARRIED, status=409, code="subject_frozen", verdict="refuse"), False, True),
+        (msgspec.structs.replace(CARRIED, status=502, code="upstream_broken", verdict="refuse"), False, True),
+        (msgspec.structs.replace(CARRIED, status=0, code="no_answer", verdict=None), False, True),
+        (None, False, True),
+    ],
+)
+def test_crossings_recorded_are_crossings_seen(answer: Answered | None, *, must: bool, may: bool) -> None:
+    assert crossed(answer) == (["crossing_not_recorded"] if must else [])
+    assert crossed(answer, CROSSING) == ([] if may else ["crossing_though_refused"])
+
+
+@pytest.mark.parametrize(
+    ("record", "broken"),
+    [
+        (other(from_region="in"), ["crossing_differs", "crossing_without_ground"]),
+        (other(verb="write"), ["crossing_differs"]),
+        (other(subject="somebody else"), ["crossing_differs"]),
+        (other(cell="us-va"), ["crossing_differs", "crossing_without_ground"]),
+        (other(ground="another"), ["crossing_without_ground"]),
+        (other(ground=""), ["crossing_without_ground"]),
+        (other(trace="another"), ["crossing_not_recorded", "crossing_not_seen"]),
+    ],
+)
+def test_a_crossing_is_recorded_as_it_was_sent_on_the_ground_that_the_rules_state(
+    record: Crossing, broken: list[str]
+) -> None:
+    assert crossed(CARRIED, record) == broken
+
+
+def test_a_crossing_of_a_request_that_was_sent_at_home_was_seen_by_nobody() -> None:
+    at_home = msgspec.structs.replace(CARRIED, asked="eu", verdict="serve")
+    assert crossed(at_home, CROSSING, sent=Sending(subject="s", trace="t")) == ["crossing_not_seen"]
+
+
+def test_where_nobody_knows_the_rules_a_ground_must_be_there_whichever_it_is() -> None:
+    assert crossed(CARRIED, other(ground="another"), grounds={}) == []
+    assert crossed(CARRIED, other(ground=""), grounds={}) == ["crossing_without_ground"]
+
+
+def test_a_request_is_recorded_once_but_for_a_read_that_a_gateway_which_died_left_behind() -> None:
+    died = [Window(kind="kill", target="gateway-eu", began=95.0, ended=99.9, regions=("eu",))]
+    write, written = msgspec.structs.replace(SENT, verb="write"), other(verb="write")
+    assert crossed(CARRIED, CROSSING, CROSSING) == ["crossing_doubled"]
+    assert crossed(CARRIED, CROSSING, CROSSING, windows=died) == []
+    assert crossed(CARRIED, CROSSING, CROSSING, CROSSING, windows=died) == ["crossing_doubled"]
+    assert crossed(CARRIED, written, written, sent=write, windows=died) == ["crossing_doubled"]
+
+
+def test_only_other_rules_excuse_another_ground_or_a_verdict_that_changed_meanwhile() -> None:
+    rules = [Window(kind="rules", target="", began=95.0, ended=99.9)]
+    assert crossed(CARRIED, other(ground="another"), windows=rules) == []
+    assert crossed(CARRIED, other(verb="write"), windows=rules) == ["crossing_differs"]
+    refused = msgspec.structs.replace(CARRIED, status=451, code="residency_refused", verdict="refuse")
+    assert crossed(refused, CROSSING, windows=rules) == []
+    assert crossed(refused, CROSSING, windows=[DOWN]) == ["crossing_though_refused"]
+    assert crossed(CARRIED, other(ground="another"), windows=[DOWN]) == ["crossing_without_ground"]
 
 
 @pytest.mark.parametrize(
@@ -127,9 +205,6 @@ def test_nothing_comes_under_an_older_epoch_after_a_cut(cut: Cut, broken: list[s
 
 def test_a_home_that_the_rules_do_not_allow_is_found() -> None:
     assert kinds(judged(allowed={"DE": frozenset({"us-va"})})) == ["home_not_allowed"]
-
-
-DOWN = Window(kind="stop", target="cell-eu-de", began=90.0, ended=95.0, regions=("eu",))
 
 
 @pytest.mark.parametrize(
