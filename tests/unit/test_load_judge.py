@@ -231,6 +231,14 @@ def test_what_the_directorys_database_excuses_is_no_more_than_what_the_directory
     assert excused("cell_unreachable", 92.0, 5.0, ("eu", "eu"), [down]) is None
 
 
+@pytest.mark.parametrize(("code", "excuse"), [("upstream_timeout", "slow cell-eu-de"), ("cell_unreachable", None)])
+def test_what_is_slow_excuses_waits_and_nothing_that_only_a_dead_one_brings_about(
+    code: str, excuse: str | None
+) -> None:
+    slow = Window(kind="slow", target="cell-eu-de", began=90.0, ended=95.0, regions=("eu",))
+    assert excused(code, 92.0, 5.0, ("eu", "eu"), [slow]) == excuse
+
+
 def test_an_error_that_nothing_explains_is_told_with_its_own_words() -> None:
     refused = answered(status=503, code="not_ready", detail="no lease", outcome="maybe")
     findings = judged(answered(), refused, refused)
