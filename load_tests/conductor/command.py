@@ -19,6 +19,7 @@ from load_tests.conductor.elsewhere import PATH, judge, work
 from load_tests.conductor.ending import ended, told
 from load_tests.conductor.run import Options, opened_run
 from load_tests.conductor.swarm import address
+from load_tests.openloop import arrivals
 from load_tests.oracle import ledger
 from load_tests.report.findings import Findings
 from load_tests.scenarios import shape
@@ -125,7 +126,8 @@ def _emptied(out: Path) -> Path:
     """The folder without the lines of an earlier run. Raises SettingsError."""
     try:
         out.mkdir(parents=True, exist_ok=True)
-        for path in (*out.glob(ledger.PATTERN), out / conducted.FILE, out / plan.BEGUN, out / "processes.ndjson"):
+        known = (conducted.FILE, plan.BEGUN, arrivals.FILE, "processes.ndjson")
+        for path in (*out.glob(ledger.PATTERN), *(out / name for name in known)):
             path.unlink(missing_ok=True)
     except OSError as exc:
         raise SettingsError(f"{out}: {exc.strerror}") from exc

@@ -22,6 +22,7 @@ from load_tests.conductor.stated import Stated, stated
 from load_tests.faults.directory import Directory, opened
 from load_tests.faults.driver import FaultDriver
 from load_tests.faults.processes import Processes
+from load_tests.openloop import arrivals
 from load_tests.oracle import ledger
 from load_tests.oracle.ledger import SignedUp
 from load_tests.report.findings import Findings
@@ -77,7 +78,8 @@ class Run:
         )
         self.halt = asyncio.Event()
         """Set by whoever breaks the run off: it ends early, and what was answered until then is judged."""
-        self._broken_off: tuple[str, ...] = ()
+        self._missed: list[str] = []
+        """What did not come about as the options ask, beside faults that could not be played."""
         self.progress = Progress(options.out)
         self.resources = Resources(options.out / "processes.ndjson")
 
@@ -98,35 +100,43 @@ class Run:
                 sampling = group.create_task(self._sample())
                 halting = group.create_task(self._halting(locust))
                 breaking = group.create_task(self.faults.play(options.scenario.faults, began))
-                if not await self._until_over(locust):
-                    played_s = self.clock.unix_s() - began
-                    self._broken_off = (f"the rest: broken off after {played_s:.0f} of {options.scenario.seconds} s",)
+                missed = await self._until_over(locust, began)
+                if missed is not None:
+                    self._missed.append(missed)
                     breaking.cancel()
                 for task in (watching, sampling, halting):
                     task.cancel()
         ended = self.clock.unix_s()
+        came = arrivals.read(options.out)
+        if came is not None and came.missed is not None:
+            self._missed.append(came.missed)
         if self.processes is not None:
             await self._whole(self.processes)
         return await self._judged(rules, began, ended)
 
     async def _whole(self, processes: Processes) -> None:
-        """Until every process of the stack runs again. Raises SettingsError."""
+        """Until every process of the stack runs again, or had time enough."""
         try:
             await processes.ready(SETTLE_S_MAX)
-        except TimeoutError as exc:
-            raise SettingsError(f"not every process of the stack came back within {SETTLE_S_MAX:.0f} s") from exc
+        except TimeoutError:
+            self._missed.append(f"the end: not every process of the stack came back within {SETTLE_S_MAX:.0f} s")
+        except SettingsError as exc:
+            self._missed.append(f"the end: {exc}")
 
     async def _settled(self, locust: asyncio.subprocess.Process) -> float:
-        """When the scenario's clock started: the first people have homes, or they had time enough. Raises SettingsError where locust ends
-        before, or nothing is answered."""
+        """When the scenario's clock started: the first people have homes, or they had time enough. Raises SettingsError where nothing
+        is answered."""
         scenario = self.options.scenario
         first = scenario.users if self.options.rate else scenario.users_at(0) or 1
         for _ in range(int(START_S_MAX / POLL_S)):
-            if locust.returncode is not None:
+            ended = locust.returncode is not None
+            self.progress.read()
+            if ended and not self.progress.answers:
                 raise SettingsError(f"locust ended at once; see {self.options.out / 'locust.log'}")
+            if ended:
+                break
             if self.halt.is_set():
                 raise SettingsError("broken off before people had homes")
-            self.progress.read()
             if len(self.progress.people) >= first:
                 break
             await asyncio.sleep(POLL_S)
@@ -135,20 +145,19 @@ class Run:
         (self.options.out / plan.BEGUN).touch()
         return self.clock.unix_s()
 
-    async def _until_over(self, locust: asyncio.subprocess.Process) -> bool:
-        """Whether it was played to its end, and not broken off. Raises SettingsError."""
+    async def _until_over(self, locust: asyncio.subprocess.Process, began: float) -> str | None:
+        """Waits for the end of what plays. None where it came by itself and at its time; else, in words, what did not come about."""
+        options, log = self.options, self.options.out / "locust.log"
         try:
-            async with asyncio.timeout(self.options.scenario.seconds + swarm.END_S_MAX):
+            async with asyncio.timeout(options.scenario.seconds + swarm.END_S_MAX):
                 await locust.wait()
-        except TimeoutError as exc:
-            raise SettingsError(f"locust did not end in time; see {self.options.out / 'locust.log'}") from exc
+        except TimeoutError:
+            return f"the end: what plays the load did not end in time; see {log}"
         if self.halt.is_set():
-            return False
+            return f"the rest: broken off after {self.clock.unix_s() - began:.0f} of {options.scenario.seconds} s"
         if locust.returncode != 0:
-            raise SettingsError(
-                f"what plays the load ended with {locust.returncode}; see {self.options.out / 'locust.log'}"
-            )
-        return True
+            return f"the rest: what plays the load ended with {locust.returncode}; see {log}"
+        return None
 
     async def _halting(self, locust: asyncio.subprocess.Process) -> None:
         """Ends what plays once the run is broken off: as it likes to end, or at once."""
@@ -193,8 +202,14 @@ class Run:
     async def _judged(self, rules: Stated, began: float, ended: float) -> Findings:
         known = self._known(rules, began, ended)
         conducted.write(known, self.options.out)
-        found = await swept(self.stack, self.dsns, self.directory)
-        return conducted.judged(known, ledger.lines(self.options.out), found)
+        try:
+            found, unswept = await swept(self.stack, self.dsns, self.directory), None
+        except SettingsError as exc:
+            found, unswept = None, str(exc)
+        findings = conducted.judged(known, ledger.lines(self.options.out), found)
+        if unswept is not None:
+            findings.faults_failed.append(unswept)
+        return findings
 
     def _known(self, rules: Stated, began: float, ended: float) -> Conducted:
         scenario = self.options.scenario
@@ -207,7 +222,7 @@ class Run:
             stated=rules,
             windows=tuple(self.faults.windows),
             cuts=tuple(self.faults.cuts),
-            faults_failed=(*self.faults.failed, *self._broken_off),
+            faults_failed=(*self.faults.failed, *self._missed),
             processes=tuple(self.resources.judged()),
             memory=self.resources.memory(),
             memory_step_s=self._sample_s,

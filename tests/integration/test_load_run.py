@@ -1,0 +1,67 @@
+"""Runs against a deployment in memory, played by the real drivers in processes of their own: how each ends, and that its page is there."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from load_tests.conductor import swarm
+from load_tests.conductor.ending import ended
+from load_tests.conductor.run import Options, opened_run
+from load_tests.openloop import arrivals
+from tests.stands.deployment import Deployed, deployed, scenario
+
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(90)]
+
+ONE_AT_A_TIME = """
+import asyncio, sys
+from load_tests import plan
+from load_tests.openloop import __main__ as driver
+
+driver.UNDER_WAY_MAX = 1
+sys.exit(asyncio.run(driver.main(plan.of_environment())))
+"""
+
+
+async def played(at: Deployed, out: Path, **options: Any) -> tuple[int, dict[str, Any]]:
+    """Exit status and findings."""
+    out.mkdir()
+    async with opened_run(Options(scenario=scenario(), stack=at.stack, out=out, **options)) as run:
+        findings = await run.play(lambda line: None)
+    with pytest.raises(SystemExit) as how:
+        ended(findings, out)
+    assert (out / "load.html").stat().st_size > 0
+    return int(str(how.value.code)), json.loads((out / "load.json").read_text())
+
+
+@pytest.mark.parametrize(("mute", "status"), [(False, 2), (True, 1)])
+async def test_arrivals_that_are_dropped_are_told_on_the_page_and_hide_no_violation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, mute: bool, status: int
+) -> None:
+    words = swarm.open_loop()
+    monkeypatch.setattr(swarm, "open_loop", lambda: [*words[:2], "-c", ONE_AT_A_TIME])
+    async with deployed(tmp_path, mute=mute) as at:
+        how, findings = await played(at, tmp_path / "out", rate=200.0)
+    came = arrivals.read(tmp_path / "out")
+    assert came is not None
+    assert came.due == 1000
+    assert 0 < came.dropped < came.due
+    assert how == status
+    assert findings["faults_failed"] == [came.missed]
+    assert f"{came.dropped:,} of 1,000 arrivals" in (tmp_path / "out" / "load.html").read_text()
+    assert findings["open_loop"]["count"] > 0
+    assert {one["kind"] for one in findings["violations"]} == ({"verdict_misstated"} if mute else set())
+
+
+async def test_what_plays_the_load_may_die_and_what_was_answered_is_judged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = swarm.open_loop()
+    dies = ONE_AT_A_TIME.replace("driver.UNDER_WAY_MAX = 1", "del driver.due")
+    monkeypatch.setattr(swarm, "open_loop", lambda: [*words[:2], "-c", dies])
+    async with deployed(tmp_path) as at:
+        how, findings = await played(at, tmp_path / "out", rate=20.0)
+    assert how == 2
+    assert findings["people"] == {"DE eu-de": 4}
+    assert "what plays the load ended with 1" in findings["faults_failed"][0]
