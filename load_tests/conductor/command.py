@@ -37,7 +37,12 @@ STOPS = (signal.SIGINT, signal.SIGTERM)
 @click.option("--directory-token", type=PATH, help="The operator's service token of another deployment.")
 @click.option("--seconds", type=click.IntRange(5), help="Instead of the scenario's.")
 @click.option("--users", type=click.IntRange(1), help="Instead of the scenario's.")
-@click.option("--rate", type=click.FloatRange(0, 10_000), default=0.0, help="Open loop: arrivals a second, not locust.")
+@click.option(
+    "--rate",
+    type=click.FloatRange(0, 10_000),
+    default=0.0,
+    help="Open loop: arrivals a second, not locust; one process, shape constant.",
+)
 @click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Locust processes here.")
 @click.option("--listen", metavar="HOST:PORT", help="Take `domicile load work` of other machines there.")
 @click.option(
@@ -74,6 +79,8 @@ def run(
     with told():
         chosen = shape.resized(shape.read(scenario, frozenset(ACTIONS)), seconds=seconds, users=users)
         listens = None if listen is None else address(listen)
+        if rate:
+            _open_loop_takes(chosen, workers=workers, listens=listens, web_port=web_port)
         with _stack(stack) as file:
             options = Options(
                 scenario=chosen,
@@ -98,6 +105,20 @@ async def _played(options: Options) -> Findings:
     async with opened_run(options) as opened:
         with _breaking_off(opened.halt):
             return await opened.play(lambda line: click.echo(line, err=True))
+
+
+def _open_loop_takes(
+    scenario: shape.Scenario, *, workers: int, listens: tuple[str, int] | None, web_port: int | None
+) -> None:
+    """Whether nothing that only locust's users have is asked of the open loop. Raises SettingsError."""
+    locusts = {"--workers": workers > 1, "--listen": listens is not None, "--web": web_port is not None}
+    for option, asked in locusts.items():
+        if asked:
+            raise SettingsError(f"--rate is played by one process, without locust: leave out {option}")
+    if not isinstance(scenario.shape, shape.Constant):
+        raise SettingsError(
+            f"--rate is constant, and scenario {scenario.name} has a shape; use one without, such as steady"
+        )
 
 
 @contextmanager
