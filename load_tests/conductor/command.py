@@ -1,4 +1,4 @@
-"""The command: options in, a run, its page and its document, exit status out: 0 clean, 1 a promise broken, 2 could not run."""
+"""The command: options in, a run, its page and its document, exit status out (`ending` says which)."""
 
 import asyncio
 import shutil
@@ -68,7 +68,8 @@ def run(
 ) -> None:
     """Put load on a deployment, break things meanwhile, and prove that no promise was broken.
 
-    Exit status: 0 every promise was kept, 1 one was broken, 2 it could not be run as asked, or was broken off (Ctrl-C).
+    Exit status: 0 every promise was kept, 1 one was broken, 2 it could not be run as asked, was broken off (Ctrl-C), or proved nothing:
+    somebody's jurisdiction had not one read or write, or too many errors that no fault explains.
     """
     if context.invoked_subcommand is not None:
         return

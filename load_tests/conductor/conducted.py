@@ -11,6 +11,7 @@ from load_tests.conductor.stated import Stated
 from load_tests.faults.window import Cut, Window
 from load_tests.oracle.judge import Judge
 from load_tests.oracle.ledger import Line
+from load_tests.oracle.proven import UNEXPLAINED_MAX
 from load_tests.report.findings import Findings, Grown
 from load_tests.sweep.found import Found
 
@@ -18,7 +19,7 @@ FILE = "conducted.json"
 
 
 class Conducted(msgspec.Struct, frozen=True, kw_only=True):
-    """`stated`: what the rules said when it began; `cuts`: the fences that were seen."""
+    """`stated`: what the rules said when it began; `cuts`: the fences that were seen; `mix`: actions that people were to do."""
 
     scenario: str
     about: str
@@ -28,6 +29,8 @@ class Conducted(msgspec.Struct, frozen=True, kw_only=True):
     stated: Stated
     windows: tuple[Window, ...]
     cuts: tuple[Cut, ...]
+    mix: frozenset[str] = frozenset()
+    unexplained_max: float = UNEXPLAINED_MAX
     faults_failed: tuple[str, ...] = ()
     processes: tuple[Grown, ...] = ()
     memory: dict[str, list[float]] = {}
@@ -66,4 +69,12 @@ def judged(conducted: Conducted, lines: Iterable[Line], found: Found | None) -> 
     findings.processes, findings.memory = list(conducted.processes), conducted.memory
     findings.memory_step_s = conducted.memory_step_s
     findings.faults_failed, findings.cuts = list(conducted.faults_failed), len(conducted.cuts)
+    findings.unproven = list(
+        judge.proven.missing(
+            conducted.mix,
+            answers=findings.answers,
+            unexplained=findings.unexplained,
+            unexplained_max=conducted.unexplained_max,
+        )
+    )
     return findings

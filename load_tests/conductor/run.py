@@ -220,6 +220,8 @@ class Run:
             ended=ended,
             rate=self.options.rate,
             stated=rules,
+            mix=frozenset(name for name, weight in scenario.mix.items() if weight),
+            unexplained_max=scenario.unexplained_max,
             windows=tuple(self.faults.windows),
             cuts=tuple(self.faults.cuts),
             faults_failed=(*self.faults.failed, *self._missed),

@@ -7,6 +7,7 @@ from load_tests.faults.window import Cut, Window, excused
 from load_tests.oracle.crossings import Crossings
 from load_tests.oracle.cuts import Cuts
 from load_tests.oracle.ledger import Answered, Line, Sending, SignedUp
+from load_tests.oracle.proven import Proven
 from load_tests.oracle.violations import Kind, Violation
 from load_tests.oracle.writes import Writes, signed_up
 from load_tests.report.findings import Errors, Findings, Latency, Second
@@ -54,6 +55,7 @@ class Judge:
         self._second_ms: dict[int, Histogram] = defaultdict(Histogram)
         self._errors: dict[tuple[str, str | None], Errors] = {}
         self._jurisdictions: dict[str, str] = {}
+        self.proven = Proven()
 
     def take(self, line: Line) -> None:
         match line:
@@ -68,6 +70,7 @@ class Judge:
     def _signed_up(self, line: SignedUp) -> None:
         self._subjects.setdefault(line.subject, line)
         self._jurisdictions.setdefault(line.country, line.jurisdiction)
+        self.proven.signed_up(line)
         allowed = self._allowed.get(line.country)
         if allowed is not None and line.cell not in allowed:
             self._violations.append(
@@ -81,6 +84,7 @@ class Judge:
         self._violations += self._cuts.broken(line)
         self._writes.answered(line)
         self._crossings.answered(line)
+        self.proven.answered(line)
         fine = line.expected or 200 <= line.status < 300
         reason = None if fine else excused(line.code, line.at, line.ms, where, self._windows)
         self._seconds[second]["served" if fine else "excused" if reason else "errors"] += 1

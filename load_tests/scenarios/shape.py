@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from foundation.settings import SettingsError, load
+from load_tests.oracle.proven import UNEXPLAINED_MAX
 
 HERE = Path(__file__).parent
 Way = Literal["hairpin", "home", "refuse"]
@@ -82,6 +83,8 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     name: str = ""
     soak: bool = False
     """Whether memory and file descriptors of the stack's processes must stay flat."""
+    unexplained_max: Annotated[float, Meta(ge=0, le=1)] = UNEXPLAINED_MAX
+    """The share of all answers that may be errors which no fault explains; a run with more of them ends with 2."""
 
     def users_at(self, second: float) -> int | None:
         """How many users there are `second` s after the start; None once it is over. Pure."""

@@ -65,3 +65,14 @@ async def test_what_plays_the_load_may_die_and_what_was_answered_is_judged(
     assert how == 2
     assert findings["people"] == {"DE eu-de": 4}
     assert "what plays the load ended with 1" in findings["faults_failed"][0]
+
+
+@pytest.mark.parametrize(("fails", "status"), [(False, 0), (True, 2)])
+async def test_a_run_in_which_nobody_is_served_after_sign_up_is_not_green(
+    tmp_path: Path, *, fails: bool, status: int
+) -> None:
+    async with deployed(tmp_path, fails=fails) as at:
+        how, findings = await played(at, tmp_path / "out")
+    assert (how, findings["people"], findings["violations"]) == (status, {"DE eu-de": 4}, [])
+    assert ("nothing was proven of eu: not one read was served" in findings["unproven"]) is fails
+    assert ("nothing was proven of eu: not one write was acknowledged" in findings["unproven"]) is fails
