@@ -295,6 +295,23 @@ def test_what_grows_is_not_flat() -> None:
 
 
 @pytest.mark.parametrize(
+    ("memory_mb", "descriptors", "flat"),
+    [
+        (lambda at: 1.7 + 0.05 * (at % 2), lambda at: 11 + at % 3, True),
+        (lambda at: 1.7 + 1.7 * at / 40, lambda at: 11, False),  # doubles
+        (lambda at: 1.7 + at / 125, lambda at: 11, False),  # by 0.17 MB in between, a tenth of it
+        (lambda at: 1.7, lambda at: 11 + at * 14 // 40, False),  # a descriptor now and then
+    ],
+)
+def test_a_small_process_is_held_to_little_more_than_five_per_cent(
+    memory_mb: Callable[[int], float], descriptors: Callable[[int], int], *, flat: bool
+) -> None:
+    judged = grown("valkey", [Sample(memory_mb(at), descriptors(at)) for at in range(40)])
+    assert judged is not None
+    assert judged.flat is flat
+
+
+@pytest.mark.parametrize(
     ("sessions", "each_mb", "flat"),
     [
         (lambda at: 20 + at // 39, lambda at: 3.0, True),  # a pool opened one more
