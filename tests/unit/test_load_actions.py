@@ -8,6 +8,7 @@ from msgspec import structs
 from load_tests.oracle.ledger import Answered, Line
 from load_tests.scenarios import actions
 from load_tests.scenarios.person import Written
+from load_tests.scenarios.shape import Acting
 from load_tests.scenarios.signing_up import sign_up
 from load_tests.scenarios.steps import Answer, Ask
 from tests.stands.load_person import SUBJECT, answer, kinds, person, play, refusal
@@ -151,6 +152,37 @@ def test_those_without_a_home_without_a_token_and_without_a_cell_are_refused(
     play(action(me, 0.0), lambda ask: reply)
     assert kinds(lines) == broken
     assert last(lines).expected is expected
+
+
+@pytest.mark.parametrize(
+    ("countries", "reply", "broken", "expected"),
+    [
+        (("DE", "FR"), orders((SUBJECT, "a")), [], False),
+        (("DE", "FR"), orders((OTHER, "b")), ["foreign_row"], False),
+        (("FR",), orders((SUBJECT, "a")), ["acted_beyond_bounds"], False),
+        (("FR",), orders(), ["acted_beyond_bounds"], False),
+        (("FR",), refusal(403, "forbidden"), [], True),
+        (("FR",), refusal(451, "residency_refused", ground="g"), [], True),
+        (("DE", "FR"), refusal(403, "forbidden"), [], False),
+    ],
+)
+def test_a_service_acts_for_those_only_whom_policy_lets_it(
+    countries: tuple[str, ...], reply: Answer, broken: list[str], *, expected: bool
+) -> None:
+    me, lines = person(acting=Acting(token="support-desk", countries=countries), secrets="/run/secrets")
+    me.orders["a"], me.orders_sent = Written(number=1, stands=True), 1
+    asked: list[Ask] = []
+
+    def answered(ask: Ask) -> Answer:
+        asked.append(ask)
+        return reply
+
+    play(actions.acting(me, 0.0), answered)
+    assert kinds(lines) == broken
+    assert last(lines).expected is expected
+    assert [(one.headers["domicile-for"], one.token_file) for one in asked] == [
+        (SUBJECT, "/run/secrets/support-desk.jwt")
+    ]
 
 
 def test_a_column_that_no_contract_classifies_is_found() -> None:
