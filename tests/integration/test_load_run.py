@@ -1,6 +1,8 @@
 """Runs against a deployment in memory, played by the real drivers in processes of their own: how each ends, and that its page is there."""
 
+import asyncio
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,10 @@ from load_tests.conductor import swarm
 from load_tests.conductor.ending import ended
 from load_tests.conductor.run import Options, opened_run
 from load_tests.openloop import arrivals
+from load_tests.oracle import ledger
 from tests.stands.deployment import Deployed, deployed, scenario
+from tests.stands.servers import free_port
+from tests.stands.waiting import eventually
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(90)]
 
@@ -42,14 +47,14 @@ async def test_arrivals_that_are_dropped_are_told_on_the_page_and_hide_no_violat
     words = swarm.open_loop()
     monkeypatch.setattr(swarm, "open_loop", lambda: [*words[:2], "-c", ONE_AT_A_TIME])
     async with deployed(tmp_path, mute=mute) as at:
-        how, findings = await played(at, tmp_path / "out", rate=200.0)
+        how, findings = await played(at, tmp_path / "out", rate=1000.0)  # one at a time takes longer than a ms
     came = arrivals.read(tmp_path / "out")
     assert came is not None
-    assert came.due == 1000
+    assert came.due == 5000
     assert 0 < came.dropped < came.due
     assert how == status
     assert findings["faults_failed"] == [came.missed]
-    assert f"{came.dropped:,} of 1,000 arrivals" in (tmp_path / "out" / "load.html").read_text()
+    assert f"{came.dropped:,} of 5,000 arrivals" in (tmp_path / "out" / "load.html").read_text()
     assert findings["open_loop"]["count"] > 0
     assert {one["kind"] for one in findings["violations"]} == ({"verdict_misstated"} if mute else set())
 
@@ -76,3 +81,47 @@ async def test_a_run_in_which_nobody_is_served_after_sign_up_is_not_green(
     assert (how, findings["people"], findings["violations"]) == (status, {"DE eu-de": 4}, [])
     assert ("nothing was proven of eu: not one read was served" in findings["unproven"]) is fails
     assert ("nothing was proven of eu: not one write was acknowledged" in findings["unproven"]) is fails
+
+
+async def test_workers_of_another_machine_join_a_run_and_their_lines_are_judged_with_its_own(tmp_path: Path) -> None:
+    here, there, judged = tmp_path / "here", tmp_path / "there", tmp_path / "judged"
+    here.mkdir()
+    port = free_port()
+    played = scenario(seconds=600, users=8)
+    async with deployed(tmp_path) as at:
+        options = Options(scenario=played, stack=at.stack, out=here, listen=("127.0.0.1", port))
+        async with opened_run(options) as run:
+            playing = asyncio.get_running_loop().create_task(run.play(lambda line: None))
+            await eventually((here / "plan.json").exists, s_max=20)
+            joined = await command(
+                "work", "--master", f"127.0.0.1:{port}", "--plan", str(here / "plan.json"), out=there
+            )
+            try:
+                await eventually(lambda: homes(there) and homes(here), s_max=60)
+            finally:
+                run.halt.set()
+                findings = await playing
+                async with asyncio.timeout(30):
+                    await joined.communicate()
+            both = homes(here) | homes(there)
+        judging = await command("judge", str(here), str(there), out=judged)
+        told = (await judging.communicate())[0].decode()
+    assert findings.violations == []
+    assert findings.people == {"DE eu-de": len(homes(here))}
+    assert judging.returncode == 2, told  # it was broken off
+    document = json.loads((judged / "load.json").read_text())
+    assert (document["people"], document["violations"]) == ({"DE eu-de": len(both)}, [])
+    assert len(both) == len(homes(here)) + len(homes(there))
+
+
+async def command(*words: str, out: Path) -> asyncio.subprocess.Process:
+    """`domicile load` with these words."""
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-P", "-m", "load_tests", *words, "--out", str(out),
+        stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+    )  # fmt: skip
+
+
+def homes(folder: Path) -> set[str]:
+    """Whose sign-up the workers that write to `folder` have written down."""
+    return {line.subject for line in ledger.lines(folder) if isinstance(line, ledger.SignedUp)}
