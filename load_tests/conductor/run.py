@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import datetime
 import itertools
+import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -160,10 +161,13 @@ class Run:
         return None
 
     async def _halting(self, locust: asyncio.subprocess.Process) -> None:
-        """Ends what plays once the run is broken off: as it likes to end, or at once."""
+        """Ends what plays once the run is broken off: as it likes to end, or at once.
+
+        By SIGINT: before its users run locust has no handler for SIGTERM, and would leave its workers, wherever they are, to go on.
+        """
         await self.halt.wait()
         with contextlib.suppress(ProcessLookupError):
-            locust.terminate()
+            locust.send_signal(signal.SIGINT)
         await asyncio.sleep(swarm.END_S_MAX)
         with contextlib.suppress(ProcessLookupError):
             locust.kill()

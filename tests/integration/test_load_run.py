@@ -101,9 +101,9 @@ async def test_workers_of_another_machine_join_a_run_and_their_lines_are_judged_
             finally:
                 run.halt.set()
                 findings = await playing
-                async with asyncio.timeout(30):
-                    await joined.communicate()
+                left = await ended_by_itself(joined)
             both = homes(here) | homes(there)
+        assert left == 0  # its master told it to
         judging = await command("judge", str(here), str(there), out=judged)
         told = (await judging.communicate())[0].decode()
     assert findings.violations == []
@@ -120,6 +120,18 @@ async def command(*words: str, out: Path) -> asyncio.subprocess.Process:
         sys.executable, "-P", "-m", "load_tests", *words, "--out", str(out),
         stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
     )  # fmt: skip
+
+
+async def ended_by_itself(process: asyncio.subprocess.Process) -> int | None:
+    """Its exit status; None where it had to be killed."""
+    try:
+        async with asyncio.timeout(40):
+            await process.communicate()
+    except TimeoutError:
+        process.kill()
+        await process.communicate()
+        return None
+    return process.returncode
 
 
 def homes(folder: Path) -> set[str]:
