@@ -30,14 +30,18 @@ def stated(document: Mapping[str, Any], countries: Iterable[str], at: datetime.d
     allowed = {country: _allowed(country, rules, at) for country in countries}
     if document.get("digest") != rules.digest:
         return Stated(allowed=allowed)
-    grounds = {
+    return Stated(allowed=allowed, grounds=grounds(rules, allowed, at))
+
+
+def grounds(rules: Rules, allowed: Mapping[str, frozenset[str]], at: datetime.date) -> dict[str, str]:
+    """Of people in the cells of `allowed`, wherever the rules let them be carried. Pure."""
+    return {
         key(country, cell, region): ground
         for country, cells in allowed.items()
         for cell in cells
         for region in rules.policy.regions
         if (ground := _ground(country, cell, region, rules, at)) is not None
     }
-    return Stated(allowed=allowed, grounds=grounds)
 
 
 def _allowed(country: str, rules: Rules, at: datetime.date) -> frozenset[str]:
