@@ -45,7 +45,7 @@ bench-peers: $(READY_DEV) ## Install other proxies where they can be had, and se
 		apt-get install -y -qq --no-install-recommends nginx-light haproxy caddy >/dev/null || true; fi
 	@$(BIN)/python -m load_tests.bench.peers
 
-load: $(READY) ## Put load on a stack of its own with faults for a minute and a half; fails when a promise is broken
+load: $(READY) ## Put load on a stack of its own with faults for a minute and a half; fails when a promise is broken or nothing was proven
 	@$(BIN)/domicile load --scenario short --out .load
 
 docs: $(READY) ## Write docs/api.md from the program

@@ -1,4 +1,4 @@
-"""The command: options in, a run, its page and its document, exit status out: 0 clean, 1 a promise broken, 2 could not run."""
+"""The command: options in, a run, its page and its document, exit status out (`ending` says which)."""
 
 import asyncio
 import shutil
@@ -19,6 +19,7 @@ from load_tests.conductor.elsewhere import PATH, judge, work
 from load_tests.conductor.ending import ended, told
 from load_tests.conductor.run import Options, opened_run
 from load_tests.conductor.swarm import address
+from load_tests.openloop import arrivals
 from load_tests.oracle import ledger
 from load_tests.report.findings import Findings
 from load_tests.scenarios import shape
@@ -36,7 +37,12 @@ STOPS = (signal.SIGINT, signal.SIGTERM)
 @click.option("--directory-token", type=PATH, help="The operator's service token of another deployment.")
 @click.option("--seconds", type=click.IntRange(5), help="Instead of the scenario's.")
 @click.option("--users", type=click.IntRange(1), help="Instead of the scenario's.")
-@click.option("--rate", type=click.FloatRange(0, 10_000), default=0.0, help="Open loop: arrivals a second, not locust.")
+@click.option(
+    "--rate",
+    type=click.FloatRange(0, 10_000),
+    default=0.0,
+    help="Open loop: arrivals a second, not locust; one process, shape constant.",
+)
 @click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Locust processes here.")
 @click.option("--listen", metavar="HOST:PORT", help="Take `domicile load work` of other machines there.")
 @click.option(
@@ -62,7 +68,8 @@ def run(
 ) -> None:
     """Put load on a deployment, break things meanwhile, and prove that no promise was broken.
 
-    Exit status: 0 every promise was kept, 1 one was broken, 2 it could not be run as asked, or was broken off (Ctrl-C).
+    Exit status: 0 every promise was kept, 1 one was broken, 2 it could not be run as asked, was broken off (Ctrl-C), or proved nothing:
+    somebody's jurisdiction had not one read or write, or too many errors that no fault explains.
     """
     if context.invoked_subcommand is not None:
         return
@@ -73,6 +80,8 @@ def run(
     with told():
         chosen = shape.resized(shape.read(scenario, frozenset(ACTIONS)), seconds=seconds, users=users)
         listens = None if listen is None else address(listen)
+        if rate:
+            _open_loop_takes(chosen, workers=workers, listens=listens, web_port=web_port)
         with _stack(stack) as file:
             options = Options(
                 scenario=chosen,
@@ -97,6 +106,20 @@ async def _played(options: Options) -> Findings:
     async with opened_run(options) as opened:
         with _breaking_off(opened.halt):
             return await opened.play(lambda line: click.echo(line, err=True))
+
+
+def _open_loop_takes(
+    scenario: shape.Scenario, *, workers: int, listens: tuple[str, int] | None, web_port: int | None
+) -> None:
+    """Whether nothing that only locust's users have is asked of the open loop. Raises SettingsError."""
+    locusts = {"--workers": workers > 1, "--listen": listens is not None, "--web": web_port is not None}
+    for option, asked in locusts.items():
+        if asked:
+            raise SettingsError(f"--rate is played by one process, without locust: leave out {option}")
+    if not isinstance(scenario.shape, shape.Constant):
+        raise SettingsError(
+            f"--rate is constant, and scenario {scenario.name} has a shape; use one without, such as steady"
+        )
 
 
 @contextmanager
@@ -125,7 +148,8 @@ def _emptied(out: Path) -> Path:
     """The folder without the lines of an earlier run. Raises SettingsError."""
     try:
         out.mkdir(parents=True, exist_ok=True)
-        for path in (*out.glob(ledger.PATTERN), out / conducted.FILE, out / plan.BEGUN, out / "processes.ndjson"):
+        known = (conducted.FILE, plan.BEGUN, arrivals.FILE, "processes.ndjson")
+        for path in (*out.glob(ledger.PATTERN), *(out / name for name in known)):
             path.unlink(missing_ok=True)
     except OSError as exc:
         raise SettingsError(f"{out}: {exc.strerror}") from exc

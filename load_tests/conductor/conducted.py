@@ -7,9 +7,11 @@ from pathlib import Path
 import msgspec
 
 from foundation.settings import SettingsError
+from load_tests.conductor.stated import Stated
 from load_tests.faults.window import Cut, Window
 from load_tests.oracle.judge import Judge
 from load_tests.oracle.ledger import Line
+from load_tests.oracle.proven import UNEXPLAINED_MAX
 from load_tests.report.findings import Findings, Grown
 from load_tests.sweep.found import Found
 
@@ -17,16 +19,18 @@ FILE = "conducted.json"
 
 
 class Conducted(msgspec.Struct, frozen=True, kw_only=True):
-    """`allowed`: cells by country of residence, as the rules said; `cuts`: the fences that were seen."""
+    """`stated`: what the rules said when it began; `cuts`: the fences that were seen; `mix`: actions that people were to do."""
 
     scenario: str
     about: str
     began: float
     ended: float
     rate: float
-    allowed: dict[str, frozenset[str]]
+    stated: Stated
     windows: tuple[Window, ...]
     cuts: tuple[Cut, ...]
+    mix: frozenset[str] = frozenset()
+    unexplained_max: float = UNEXPLAINED_MAX
     faults_failed: tuple[str, ...] = ()
     processes: tuple[Grown, ...] = ()
     memory: dict[str, list[float]] = {}
@@ -54,7 +58,7 @@ def read(folders: Iterable[Path]) -> Conducted:
 
 def judged(conducted: Conducted, lines: Iterable[Line], found: Found | None) -> Findings:
     """`found` is None where nobody could sweep."""
-    judge = Judge(conducted.windows, conducted.cuts, conducted.allowed)
+    judge = Judge(conducted.windows, conducted.cuts, conducted.stated.allowed, conducted.stated.grounds)
     for line in lines:
         judge.take(line)
     findings = judge.findings(found)
@@ -65,4 +69,12 @@ def judged(conducted: Conducted, lines: Iterable[Line], found: Found | None) -> 
     findings.processes, findings.memory = list(conducted.processes), conducted.memory
     findings.memory_step_s = conducted.memory_step_s
     findings.faults_failed, findings.cuts = list(conducted.faults_failed), len(conducted.cuts)
+    findings.unproven = list(
+        judge.proven.missing(
+            conducted.mix,
+            answers=findings.answers,
+            unexplained=findings.unexplained,
+            unexplained_max=conducted.unexplained_max,
+        )
+    )
     return findings

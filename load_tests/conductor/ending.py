@@ -1,4 +1,5 @@
-"""How a command of the harness ends: findings as files and on the terminal; exit status 0 clean, 1 a promise broken, 2 could not run."""
+"""How a command of the harness ends: findings as files and on the terminal; exit status 0 clean, 1 a promise broken, 2 could not run as
+asked, or proved nothing."""
 
 import sys
 import traceback
@@ -44,4 +45,4 @@ def ended(findings: Findings, out: Path) -> NoReturn:
     (out / "load.html").write_text(page.html(findings), encoding="utf-8")
     click.echo(terminal.summary(findings))
     click.echo(f"{out / 'load.html'}  {out / 'load.json'}")
-    sys.exit(BROKEN if not findings.held else NOT_RUN if findings.faults_failed else CLEAN)
+    sys.exit(BROKEN if not findings.held else CLEAN if findings.as_asked else NOT_RUN)

@@ -16,8 +16,8 @@ WARM_UP = 0.25
 FLAT = 0.05
 MEMORY_SLACK_MB = 0.1
 """What the smallest may gain beside `FLAT`: a run of the allocator's pages."""
-DESCRIPTORS_SLACK = 8
-"""The connections of a pool."""
+DESCRIPTORS_SLACK = 6
+"""What a small one may gain or lose likewise: connections of pools; of a gateway's, 5 were seen to go within half an hour."""
 THIRD_MIN = 2
 PROCESSES_SLACK = 4
 """Sessions of a database that the pools of its clients open within their bounds."""

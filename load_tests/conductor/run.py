@@ -4,35 +4,32 @@ import asyncio
 import contextlib
 import datetime
 import itertools
+import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import TypeAlias
 
 import msgspec
 
 from foundation.clock import SystemClock
 from foundation.mute import Secret
 from foundation.settings import SettingsError
-from foundation.words import Country, ServiceId
 from load_tests import plan, target
 from load_tests.conductor import conducted, swarm
 from load_tests.conductor.conducted import Conducted
 from load_tests.conductor.progress import Progress
 from load_tests.conductor.resources import Resources
+from load_tests.conductor.stated import Stated, stated
 from load_tests.faults.directory import Directory, opened
 from load_tests.faults.driver import FaultDriver
 from load_tests.faults.processes import Processes
+from load_tests.openloop import arrivals
 from load_tests.oracle import ledger
 from load_tests.oracle.ledger import SignedUp
 from load_tests.report.findings import Findings
 from load_tests.scenarios.shape import Scenario
 from load_tests.sweep.reading import FenceReader, swept
 from load_tests.target import Target
-from routing_rules import verdicts
-from routing_rules.facts import PlaceFacts, SubjectFacts
-from routing_rules.place import place
-from routing_rules.rules import load
 
 START_S_MAX = 30.0
 POLL_S = 0.1
@@ -40,8 +37,6 @@ SETTLE_S_MAX = 30.0
 TICK_S = 1.0
 KEPT_TICKS = 10
 SAMPLES = 240
-Allowed: TypeAlias = dict[str, frozenset[str]]
-"""Cells by country of residence."""
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,7 +79,8 @@ class Run:
         )
         self.halt = asyncio.Event()
         """Set by whoever breaks the run off: it ends early, and what was answered until then is judged."""
-        self._broken_off: tuple[str, ...] = ()
+        self._missed: list[str] = []
+        """What did not come about as the options ask, beside faults that could not be played."""
         self.progress = Progress(options.out)
         self.resources = Resources(options.out / "processes.ndjson")
 
@@ -95,45 +91,53 @@ class Run:
         plan.write(
             plan.Plan(scenario=options.scenario, target=self.stack, out=str(options.out), rate=options.rate), path
         )
-        allowed = await self._allowed()
+        rules = await self._stated()
         closed = swarm.command(workers=options.workers, web_port=options.web_port, listen=options.listen)
         words = swarm.open_loop() if options.rate else closed
         async with swarm.running(words, path, options.out / "locust.log") as locust:
             began = await self._settled(locust)
             async with asyncio.TaskGroup() as group:
-                watching = group.create_task(self._watch(allowed, began, show))
+                watching = group.create_task(self._watch(rules, began, show))
                 sampling = group.create_task(self._sample())
                 halting = group.create_task(self._halting(locust))
                 breaking = group.create_task(self.faults.play(options.scenario.faults, began))
-                if not await self._until_over(locust):
-                    played_s = self.clock.unix_s() - began
-                    self._broken_off = (f"the rest: broken off after {played_s:.0f} of {options.scenario.seconds} s",)
+                missed = await self._until_over(locust, began)
+                if missed is not None:
+                    self._missed.append(missed)
                     breaking.cancel()
                 for task in (watching, sampling, halting):
                     task.cancel()
         ended = self.clock.unix_s()
+        came = arrivals.read(options.out)
+        if came is not None and came.missed is not None:
+            self._missed.append(came.missed)
         if self.processes is not None:
             await self._whole(self.processes)
-        return await self._judged(allowed, began, ended)
+        return await self._judged(rules, began, ended)
 
     async def _whole(self, processes: Processes) -> None:
-        """Until every process of the stack runs again. Raises SettingsError."""
+        """Until every process of the stack runs again, or had time enough."""
         try:
             await processes.ready(SETTLE_S_MAX)
-        except TimeoutError as exc:
-            raise SettingsError(f"not every process of the stack came back within {SETTLE_S_MAX:.0f} s") from exc
+        except TimeoutError:
+            self._missed.append(f"the end: not every process of the stack came back within {SETTLE_S_MAX:.0f} s")
+        except SettingsError as exc:
+            self._missed.append(f"the end: {exc}")
 
     async def _settled(self, locust: asyncio.subprocess.Process) -> float:
-        """When the scenario's clock started: the first people have homes, or they had time enough. Raises SettingsError where locust ends
-        before, or nothing is answered."""
+        """When the scenario's clock started: the first people have homes, or they had time enough. Raises SettingsError where nothing
+        is answered."""
         scenario = self.options.scenario
         first = scenario.users if self.options.rate else scenario.users_at(0) or 1
         for _ in range(int(START_S_MAX / POLL_S)):
-            if locust.returncode is not None:
+            ended = locust.returncode is not None
+            self.progress.read()
+            if ended and not self.progress.answers:
                 raise SettingsError(f"locust ended at once; see {self.options.out / 'locust.log'}")
+            if ended:
+                break
             if self.halt.is_set():
                 raise SettingsError("broken off before people had homes")
-            self.progress.read()
             if len(self.progress.people) >= first:
                 break
             await asyncio.sleep(POLL_S)
@@ -142,31 +146,33 @@ class Run:
         (self.options.out / plan.BEGUN).touch()
         return self.clock.unix_s()
 
-    async def _until_over(self, locust: asyncio.subprocess.Process) -> bool:
-        """Whether it was played to its end, and not broken off. Raises SettingsError."""
+    async def _until_over(self, locust: asyncio.subprocess.Process, began: float) -> str | None:
+        """Waits for the end of what plays. None where it came by itself and at its time; else, in words, what did not come about."""
+        options, log = self.options, self.options.out / "locust.log"
         try:
-            async with asyncio.timeout(self.options.scenario.seconds + swarm.END_S_MAX):
+            async with asyncio.timeout(options.scenario.seconds + swarm.END_S_MAX):
                 await locust.wait()
-        except TimeoutError as exc:
-            raise SettingsError(f"locust did not end in time; see {self.options.out / 'locust.log'}") from exc
+        except TimeoutError:
+            return f"the end: what plays the load did not end in time; see {log}"
         if self.halt.is_set():
-            return False
+            return f"the rest: broken off after {self.clock.unix_s() - began:.0f} of {options.scenario.seconds} s"
         if locust.returncode != 0:
-            raise SettingsError(
-                f"what plays the load ended with {locust.returncode}; see {self.options.out / 'locust.log'}"
-            )
-        return True
+            return f"the rest: what plays the load ended with {locust.returncode}; see {log}"
+        return None
 
     async def _halting(self, locust: asyncio.subprocess.Process) -> None:
-        """Ends what plays once the run is broken off: as it likes to end, or at once."""
+        """Ends what plays once the run is broken off: as it likes to end, or at once.
+
+        By SIGINT: before its users run locust has no handler for SIGTERM, and would leave its workers, wherever they are, to go on.
+        """
         await self.halt.wait()
         with contextlib.suppress(ProcessLookupError):
-            locust.terminate()
+            locust.send_signal(signal.SIGINT)
         await asyncio.sleep(swarm.END_S_MAX)
         with contextlib.suppress(ProcessLookupError):
             locust.kill()
 
-    async def _watch(self, allowed: Allowed, began: float, show: Callable[[str], None]) -> None:
+    async def _watch(self, rules: Stated, began: float, show: Callable[[str], None]) -> None:
         """Shows how it goes; keeps what is known so far in its file, so that a run that is broken off can be judged."""
         for tick in itertools.count(1):
             await asyncio.sleep(TICK_S)
@@ -176,7 +182,7 @@ class Run:
             now = self.clock.unix_s()
             show(self.progress.line(now - began, holding))
             if tick % KEPT_TICKS == 0:
-                conducted.write(self._known(allowed, began, now), self.options.out)
+                conducted.write(self._known(rules, began, now), self.options.out)
 
     async def _sample(self) -> None:
         """Memory and descriptors of the stack's processes, where the scenario asks for it and they are on this machine."""
@@ -191,27 +197,25 @@ class Run:
     def _sample_s(self) -> float:
         return max(TICK_S, self.options.scenario.seconds / SAMPLES)
 
-    async def _allowed(self) -> Allowed:
-        """The cells that the rules of today allow, by country of residence; empty where nobody may ask for the rules."""
+    async def _stated(self) -> Stated:
+        """What the rules of today state; nothing where nobody may ask for them."""
         document = None if self.directory is None else await self.directory.rules()
-        if document is None:
-            return {}
-        rules = load(str(document["policy"]))
         today = datetime.datetime.fromtimestamp(self.clock.unix_s(), datetime.UTC).date()
-        found: dict[str, frozenset[str]] = {}
-        for country in self.options.scenario.people:
-            facts = PlaceFacts(subject=SubjectFacts(residence=Country(country)), services=(ServiceId("orders"),))
-            answer = place(facts, rules, today)
-            found[country] = frozenset(answer.cells) if isinstance(answer, verdicts.Allowed) else frozenset()
-        return found
+        return Stated() if document is None else stated(document, self.options.scenario.people, today)
 
-    async def _judged(self, allowed: Allowed, began: float, ended: float) -> Findings:
-        known = self._known(allowed, began, ended)
+    async def _judged(self, rules: Stated, began: float, ended: float) -> Findings:
+        known = self._known(rules, began, ended)
         conducted.write(known, self.options.out)
-        found = await swept(self.stack, self.dsns, self.directory)
-        return conducted.judged(known, ledger.lines(self.options.out), found)
+        try:
+            found, unswept = await swept(self.stack, self.dsns, self.directory), None
+        except SettingsError as exc:
+            found, unswept = None, str(exc)
+        findings = conducted.judged(known, ledger.lines(self.options.out), found)
+        if unswept is not None:
+            findings.faults_failed.append(unswept)
+        return findings
 
-    def _known(self, allowed: Allowed, began: float, ended: float) -> Conducted:
+    def _known(self, rules: Stated, began: float, ended: float) -> Conducted:
         scenario = self.options.scenario
         return Conducted(
             scenario=scenario.name,
@@ -219,10 +223,12 @@ class Run:
             began=began,
             ended=ended,
             rate=self.options.rate,
-            allowed=allowed,
+            stated=rules,
+            mix=frozenset(name for name, weight in scenario.mix.items() if weight),
+            unexplained_max=scenario.unexplained_max,
             windows=tuple(self.faults.windows),
             cuts=tuple(self.faults.cuts),
-            faults_failed=(*self.faults.failed, *self._broken_off),
+            faults_failed=(*self.faults.failed, *self._missed),
             processes=tuple(self.resources.judged()),
             memory=self.resources.memory(),
             memory_step_s=self._sample_s,

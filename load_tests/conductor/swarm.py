@@ -85,11 +85,12 @@ async def running(words: list[str], plan_file: Path, log: Path) -> AsyncIterator
 
 
 async def _ended(process: asyncio.subprocess.Process) -> None:
+    """With all of its group: workers may be left of one that was killed."""
     for number in (15, 9):
-        if process.returncode is not None:
-            return
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, number)
+        if process.returncode is not None:
+            return
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(10):
                 await process.wait()

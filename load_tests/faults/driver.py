@@ -109,6 +109,9 @@ class FaultDriver:
             case "freeze":
                 async with self._needs_processes().frozen(fault.target):
                     yield
+            case "slow":
+                async with self._needs_processes().slowed(fault.target, share=fault.share, period_s=fault.period_s):
+                    yield
             case "drain":
                 async with self._drained(fault.target):
                     yield

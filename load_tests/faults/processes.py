@@ -1,20 +1,22 @@
-"""Processes of an embedded stack: stopped and started, killed, held still. Through its control channel and by the pids that it names."""
+"""Processes of an embedded stack: stopped and started, killed, held still, slowed. By its control channel and the pids that it names."""
 
 import asyncio
-import contextlib
 import signal
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from deploy.local import control
 from deploy.local.layout import Paths, matching
 from foundation.settings import SettingsError
+from load_tests.faults import stutter
+from load_tests.faults.stutter import send, trees
 
 BACK_S_MAX = 60.0
+LET_GO_S_MAX = 10.0
 _POLL_S = 0.1
 
 
@@ -50,7 +52,7 @@ class Processes:
     async def killed(self, pattern: str) -> AsyncIterator[None]:
         """With all that they started, as by a power cut. The supervisor starts them anew; leaving waits until they run."""
         before = await self.pids(pattern)
-        _send(signal.SIGKILL, _trees(before.values()))
+        send(signal.SIGKILL, trees(before.values()))
         try:
             yield
         finally:
@@ -67,12 +69,24 @@ class Processes:
     @asynccontextmanager
     async def frozen(self, pattern: str) -> AsyncIterator[None]:
         """Held still (SIGSTOP) with all that they started, as a machine that is paused."""
-        held = _trees((await self.pids(pattern)).values())
+        async with self.slowed(pattern, share=1.0, period_s=1.0):
+            yield
+
+    @asynccontextmanager
+    async def slowed(self, pattern: str, *, share: float, period_s: float) -> AsyncIterator[None]:
+        """Still for `share` of each `period_s`, with all that they started, as a machine that has too much to do. They go on at the end,
+        or when this process dies. Raises SettingsError."""
+        pids = list((await self.pids(pattern)).values())
+        words = ("-P", "-m", stutter.__name__, str(share), str(period_s), *map(str, pids))
+        holder = await asyncio.create_subprocess_exec(
+            sys.executable, *words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+        )
         try:
-            _send(signal.SIGSTOP, held)
+            if holder.stdout is None or await holder.stdout.readline() != stutter.HELD:
+                raise SettingsError(f"{pattern} cannot be held still")
             yield
         finally:
-            _send(signal.SIGCONT, held)
+            await _let_go(holder, pids)
 
     async def ready(self, s_max: float = BACK_S_MAX) -> None:
         """Until every process runs. Raises TimeoutError."""
@@ -84,17 +98,16 @@ class Processes:
                 await asyncio.sleep(_POLL_S)
 
 
-def _trees(pids: Iterable[int]) -> list[psutil.Process]:
-    """Parents first: whoever stands still starts nobody."""
-    found: list[psutil.Process] = []
-    for pid in pids:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            root = psutil.Process(pid)
-            found += [root, *root.children(recursive=True)]
-    return found
-
-
-def _send(number: signal.Signals, processes: Iterable[psutil.Process]) -> None:
-    for process in processes:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.send_signal(number)
+async def _let_go(holder: asyncio.subprocess.Process, pids: Iterable[int]) -> None:
+    """The end of its input lets it go on and end, whatever becomes of this task meanwhile."""
+    if holder.stdin is not None:
+        holder.stdin.close()
+    try:
+        async with asyncio.timeout(LET_GO_S_MAX):
+            await holder.communicate()
+    except TimeoutError:
+        holder.kill()
+        await holder.communicate()
+    finally:
+        if holder.returncode != 0:
+            send(signal.SIGCONT, trees(pids))

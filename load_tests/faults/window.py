@@ -40,6 +40,8 @@ class Cut(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _DOWN = ("stop", "kill", "freeze", "late")
+_ONLY_DOWN = frozenset({"cell_unreachable", "upstream_broken"})
+"""What a process that is slow, but there, does not excuse."""
 _UNREACHABLE = frozenset(
     {"cell_unreachable", "upstream_broken", "upstream_timeout", "not_ready", "no_answer", "cell_behind"}
 )
@@ -75,11 +77,19 @@ def excused(code: str | None, sent: float, ms: float, where: Sequence[str], wind
 
 def _codes(window: Window) -> frozenset[str]:
     found = _OTHER.get(window.kind, frozenset())
+    if window.kind == "slow":
+        return _down(window.target) - _ONLY_DOWN
     if window.kind in _DOWN:
-        target = f"gateway-{window.target}" if window.kind == "late" else window.target
-        if target in EXCUSES:
-            return found | EXCUSES[target]
-        for pattern, causes in EXCUSES.items():
-            if fnmatch.fnmatchcase(target, pattern) or fnmatch.fnmatchcase(pattern, target):
-                found |= causes
+        found |= _down(f"gateway-{window.target}" if window.kind == "late" else window.target)
+    return found
+
+
+def _down(target: str) -> frozenset[str]:
+    """What processes of that name, or pattern, excuse while they are down."""
+    if target in EXCUSES:
+        return EXCUSES[target]
+    found: frozenset[str] = frozenset()
+    for pattern, causes in EXCUSES.items():
+        if fnmatch.fnmatchcase(target, pattern) or fnmatch.fnmatchcase(pattern, target):
+            found |= causes
     return found

@@ -10,16 +10,28 @@ from load_tests.scenarios.steps import Answer
 UNCLASSIFIED = "internal_score"
 """The sample product's column that no contract names."""
 CONFLICTS = frozenset({"conflict", "23505"})
+SERVED, CARRIED = "serve", "hairpin"
+"""`Domicile-Verdict` of an answer that came from the home cell: at home, and by way of another region."""
 
 
-def at_home(me: Person, answer: Answer, *, epoch_before: int) -> tuple[Violation, ...]:
-    """Cell and epoch of an answer about `me`. A refusal that names a cell must name the home, too."""
+def at_home(me: Person, answer: Answer, *, epoch_before: int, verdict: str = SERVED) -> tuple[Violation, ...]:
+    """Cell, epoch and verdict of an answer about `me`. A refusal that names a cell came from there, so it is held to them, too."""
     found: tuple[Violation, ...] = ()
     if answer.cell not in (me.cell, None) or (answer.ok and answer.cell is None):
         found += broken(Kind.WRONG_CELL, f"{me.subject} of {me.cell} answered by {answer.cell} ({answer.status})")
     if answer.ok and (answer.epoch is None or answer.epoch < epoch_before):
         found += broken(Kind.EPOCH_WENT_BACK, f"{me.subject}: {answer.epoch} after {epoch_before}")
-    return found
+    return found + stated(me, answer, verdict)
+
+
+def stated(me: Person, answer: Answer, verdict: str) -> tuple[Violation, ...]:
+    """What came from a cell says under which verdict. What a gateway refuses by itself names no cell."""
+    if (not answer.ok and answer.cell is None) or answer.verdict == verdict:
+        return ()
+    words = (
+        f"{me.subject or me.country} answered by {answer.cell} ({answer.status}) under {answer.verdict}, not {verdict}"
+    )
+    return broken(Kind.VERDICT_MISSTATED, words)
 
 
 def orders(me: Person, answer: Answer, *, sent_before: int, stood: frozenset[str]) -> tuple[Violation, ...]:
@@ -80,10 +92,12 @@ def travelled(me: Person, answer: Answer, to: str, *, epoch_before: int) -> tupl
     if met is not None and stated is not None and met != stated:
         found += broken(Kind.WRONG_VERDICT, f"{me.jurisdiction}->{to}: {met} instead of {stated}")
     document = answer.json() if met in ("home", "refuse") else None
-    if met == "hairpin":
-        found += at_home(me, answer, epoch_before=epoch_before)
-        if answer.verdict != "hairpin":
-            found += broken(Kind.WRONG_VERDICT, f"{me.jurisdiction}->{to}: served as {answer.verdict}")
+    turned = {"home": "redirect", "refuse": "refuse"}.get(met or "")
+    if turned is not None and answer.verdict != turned:
+        words = f"{me.jurisdiction}->{to}: {answer.status} under {answer.verdict}, not {turned}"
+        found += broken(Kind.VERDICT_MISSTATED, words)
+    if met == "hairpin" or answer.cell is not None:
+        found += at_home(me, answer, epoch_before=epoch_before, verdict=CARRIED)
     elif met == "home" and (document or {}).get("home") != me.gateway(me.region):
         found += broken(Kind.REFUSAL_WITHOUT_GROUND, f"{me.jurisdiction}->{to}: sent to {(document or {}).get('home')}")
     elif met == "refuse" and not (document or {}).get("ground"):

@@ -4,10 +4,12 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from load_tests.faults.window import Cut, Window, excused
+from load_tests.oracle.crossings import Crossings
 from load_tests.oracle.cuts import Cuts
 from load_tests.oracle.ledger import Answered, Line, Sending, SignedUp
+from load_tests.oracle.proven import Proven
 from load_tests.oracle.violations import Kind, Violation
-from load_tests.oracle.writes import Writes
+from load_tests.oracle.writes import Writes, signed_up
 from load_tests.report.findings import Errors, Findings, Latency, Second
 from load_tests.report.histogram import Histogram
 from load_tests.sweep import core
@@ -16,8 +18,14 @@ from load_tests.sweep.found import Found
 _EXCUSABLE = {
     Kind.WRONG_VERDICT: ("rules",),
     Kind.BODY_BEFORE_VERDICT: ("stop", "kill", "freeze", "late"),
+    Kind.CROSSING_DOUBLED: ("stop", "kill"),
+    Kind.CROSSING_THOUGH_REFUSED: ("rules",),
+    Kind.CROSSING_WITHOUT_GROUND: ("rules",),
 }
-"""What other rules, or a gateway that stands still, may bring about without a promise being broken."""
+"""What other rules, or a gateway that stands still, may bring about without a promise being broken. One that ends after it has booked a
+read has it sent, and booked, once more."""
+_OF_BOTH_REGIONS = frozenset({Kind.CROSSING_DOUBLED})
+"""What a fault of the home region brings about as well as one where the request came in."""
 
 SETTLING = frozenset({"preview", "sign_up"})
 
@@ -25,15 +33,21 @@ SETTLING = frozenset({"preview", "sign_up"})
 class Judge:
     """Takes lines in any order; `findings` says what they come to."""
 
-    def __init__(self, windows: Sequence[Window], cuts: Iterable[Cut], allowed: Mapping[str, frozenset[str]]) -> None:
-        """`allowed`: cells by country of residence, as the rules say."""
+    def __init__(
+        self,
+        windows: Sequence[Window],
+        cuts: Iterable[Cut],
+        allowed: Mapping[str, frozenset[str]],
+        grounds: Mapping[str, str] | None = None,
+    ) -> None:
+        """`allowed`: cells by country of residence, as the rules say; `grounds`: on which people are carried (`crossings.key`)."""
         self._windows = windows
         self._cuts = Cuts(cuts)
         self._allowed = allowed
+        self._grounds = grounds or {}
         self._writes = Writes()
         self._subjects: dict[str, SignedUp] = {}
-        self._sent: set[str] = set()
-        self._carried: dict[str, str] = {}
+        self._crossings = Crossings()
         self._violations: list[Violation] = []
         self._latency: dict[tuple[str, str], Histogram] = defaultdict(Histogram)
         self._actions: dict[str, Histogram] = defaultdict(Histogram)
@@ -41,6 +55,7 @@ class Judge:
         self._second_ms: dict[int, Histogram] = defaultdict(Histogram)
         self._errors: dict[tuple[str, str | None], Errors] = {}
         self._jurisdictions: dict[str, str] = {}
+        self.proven = Proven()
 
     def take(self, line: Line) -> None:
         match line:
@@ -48,14 +63,14 @@ class Judge:
                 self._signed_up(line)
             case Sending():
                 self._writes.sending(line)
-                if line.trace is not None:
-                    self._sent.add(line.trace)
+                self._crossings.sending(line)
             case Answered():
                 self._answered(line)
 
     def _signed_up(self, line: SignedUp) -> None:
         self._subjects.setdefault(line.subject, line)
         self._jurisdictions.setdefault(line.country, line.jurisdiction)
+        self.proven.signed_up(line)
         allowed = self._allowed.get(line.country)
         if allowed is not None and line.cell not in allowed:
             self._violations.append(
@@ -68,8 +83,8 @@ class Judge:
         self._violations += [one for one in line.violations if not self._excusable(one, line)]
         self._violations += self._cuts.broken(line)
         self._writes.answered(line)
-        if line.verdict == "hairpin" and 200 <= line.status < 300 and line.trace and line.subject:
-            self._carried[line.trace] = line.subject
+        self._crossings.answered(line)
+        self.proven.answered(line)
         fine = line.expected or 200 <= line.status < 300
         reason = None if fine else excused(line.code, line.at, line.ms, where, self._windows)
         self._seconds[second]["served" if fine else "excused" if reason else "errors"] += 1
@@ -84,10 +99,11 @@ class Judge:
 
     def _excusable(self, violation: Violation, line: Answered) -> bool:
         kinds = _EXCUSABLE.get(violation.kind, ())
+        where = {line.asked, line.home} if violation.kind in _OF_BOTH_REGIONS else {line.asked}
         return any(
             window.kind in kinds
             and window.touches(line.at, line.ms)
-            and (not window.regions or line.asked in window.regions)
+            and (not window.regions or not where.isdisjoint(window.regions))
             for window in self._windows
         )
 
@@ -113,7 +129,12 @@ class Judge:
         if found is not None:
             violations += core.homes(found, self._subjects)
             violations += self._writes.swept(found.rows, self._subjects)
-            violations += core.crossings(found, self._subjects, self._sent, self._carried)
+            violations += signed_up(found.rows, self._subjects)
+            violations += [
+                broken
+                for broken, answer in self._crossings.swept(found.crossings, self._subjects, self._grounds)
+                if answer is None or not self._excusable(broken, answer)
+            ]
             for one in found.crossings:
                 if one.subject in self._subjects:
                     grounds[one.from_region, one.cell, one.verb, one.ground] += 1
@@ -138,7 +159,7 @@ class Judge:
             crossings=[
                 {"from": a, "to": b, "verb": c, "ground": d, "count": n} for (a, b, c, d), n in sorted(grounds.items())
             ],
-            crossings_seen=len(self._carried),
+            crossings_seen=self._crossings.seen,
             windows=list(self._windows),
             cuts=0,
             swept=found is not None,

@@ -27,12 +27,17 @@ class SignedUp(msgspec.Struct, frozen=True, kw_only=True, tag="home", omit_defau
 
 
 class Sending(msgspec.Struct, frozen=True, kw_only=True, tag="sending", omit_defaults=True):
-    """A write, or a request from abroad, is about to be sent; without an `Answered` for it, its outcome is unknown."""
+    """A write, or a request from abroad, is about to be sent; without an `Answered` for it, its outcome is unknown.
+
+    `asked`: of a request from abroad, the region that it is sent to; `verb` is then what a crossing of it must say.
+    """
 
     subject: str
     write: str | None = None
     table: str | None = None
     trace: str | None = None
+    asked: str | None = None
+    verb: Literal["read", "write"] | None = None
 
 
 class Answered(msgspec.Struct, frozen=True, kw_only=True, tag="answer", omit_defaults=True):

@@ -21,6 +21,7 @@ class Kind(enum.StrEnum):
     SERVED_WITHOUT_HOME = "served_without_home"
     PLACED_WITHOUT_GROUND = "placed_without_ground"
     WRONG_VERDICT = "wrong_verdict"
+    VERDICT_MISSTATED = "verdict_misstated"
     REFUSAL_WITHOUT_GROUND = "refusal_without_ground"
     BODY_BEFORE_VERDICT = "body_before_verdict"
     ALIAS_TAKEN_TWICE = "alias_taken_twice"
@@ -37,6 +38,10 @@ class Kind(enum.StrEnum):
     CUT_NOT_ENDED = "cut_not_ended"
     CROSSING_NOT_RECORDED = "crossing_not_recorded"
     CROSSING_NOT_SEEN = "crossing_not_seen"
+    CROSSING_DOUBLED = "crossing_doubled"
+    CROSSING_DIFFERS = "crossing_differs"
+    CROSSING_THOUGH_REFUSED = "crossing_though_refused"
+    CROSSING_WITHOUT_GROUND = "crossing_without_ground"
 
 
 PROMISES: dict[Kind, str] = {
@@ -52,6 +57,7 @@ PROMISES: dict[Kind, str] = {
     Kind.SERVED_WITHOUT_HOME: "a person without a home was served, or named a cell",
     Kind.PLACED_WITHOUT_GROUND: "a residence that no cell serves was given a home",
     Kind.WRONG_VERDICT: "a traveller met another verdict than the one stated",
+    Kind.VERDICT_MISSTATED: "an answer stated no verdict, or another than the one that it came under",
     Kind.REFUSAL_WITHOUT_GROUND: "a refusal named no ground, or no home",
     Kind.BODY_BEFORE_VERDICT: "a refused request was not answered before its body came",
     Kind.ALIAS_TAKEN_TWICE: "two people hold the same alias",
@@ -68,6 +74,10 @@ PROMISES: dict[Kind, str] = {
     Kind.CUT_NOT_ENDED: "a cut was begun and never ended",
     Kind.CROSSING_NOT_RECORDED: "a request was carried across a border without a recorded crossing",
     Kind.CROSSING_NOT_SEEN: "a crossing is recorded that nobody sent",
+    Kind.CROSSING_DOUBLED: "one request has more than one recorded crossing",
+    Kind.CROSSING_DIFFERS: "a recorded crossing is not what was sent: another subject, region, verb or home",
+    Kind.CROSSING_THOUGH_REFUSED: "a request that was turned away has a recorded crossing",
+    Kind.CROSSING_WITHOUT_GROUND: "a recorded crossing has no ground, or not the one that the rules state",
 }
 
 

@@ -5,9 +5,12 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
-from load_tests.oracle.ledger import Answered, Sending
+from load_tests.oracle.ledger import Answered, Sending, SignedUp
 from load_tests.oracle.violations import Kind, Violation
 from load_tests.sweep.found import Row
+
+SIGN_UPS = "profiles"
+"""The table in which a sign-up stores one row a subject."""
 
 
 class Write(msgspec.Struct):
@@ -56,7 +59,7 @@ class Writes:
         """Rows of `subjects`, whose writes are known, against what was said of them."""
         stored: Counter[str] = Counter()
         for row in rows:
-            if row.table == "profiles" or row.subject not in subjects:
+            if row.table == SIGN_UPS or row.subject not in subjects:
                 continue
             stored[row.id] += 1
             write = self.known.get(row.id)
@@ -72,3 +75,14 @@ class Writes:
                 yield Violation(kind=Kind.DOUBLED_WRITE, words=f"{told}, {stored[name]} times")
             if stored[name] and write.tries and write.refused == write.tries:
                 yield Violation(kind=Kind.REFUSED_BUT_STORED, words=told)
+
+
+def signed_up(rows: Iterable[Row], subjects: Mapping[str, SignedUp]) -> Iterator[Violation]:
+    """Each acknowledged sign-up stored its row, once. In which cell they lie is the homes' question."""
+    stored = Counter(row.subject for row in rows if row.table == SIGN_UPS)
+    for subject, person in subjects.items():
+        told = f"sign-up of {subject} in {person.cell}"
+        if not stored[subject]:
+            yield Violation(kind=Kind.LOST_WRITE, words=told)
+        if stored[subject] > 1:
+            yield Violation(kind=Kind.DOUBLED_WRITE, words=f"{told}, {stored[subject]} times")

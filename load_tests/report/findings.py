@@ -97,6 +97,8 @@ class Findings(msgspec.Struct, kw_only=True):
     began: float = 0.0
     ended: float = 0.0
     faults_failed: list[str] = []
+    unproven: list[str] = []
+    """What keeps the run from proving anything, in words."""
     open_loop: Latency | None = None
     processes: list[Grown] = []
     memory: dict[str, list[float]] = {}
@@ -116,6 +118,11 @@ class Findings(msgspec.Struct, kw_only=True):
     def held(self) -> bool:
         """Whether every promise was kept, and every process stayed flat where that was asked."""
         return not self.violations and all(one.flat for one in self.processes)
+
+    @property
+    def as_asked(self) -> bool:
+        """Whether all of it was played, and there was enough of it to prove something."""
+        return not self.faults_failed and not self.unproven
 
     def by_kind(self) -> dict[str, list[str]]:
         """What was seen of each broken promise, by the promise's name."""

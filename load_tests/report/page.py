@@ -15,7 +15,7 @@ _STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--back);max-width:1120px;margin:2rem auto;padding:0 1rem}
 h1{font-size:1.5rem;margin:0}h2{font-size:1.1rem;margin:2rem 0 .5rem}p{margin:.3rem 0}.soft{color:var(--soft)}
 .verdict{font-size:1.25rem;font-weight:600;padding:.6rem 1rem;border-left:6px solid var(--good);margin:1rem 0}
-.verdict.bad{border-color:var(--bad);color:var(--bad)}
+.bad{color:var(--bad)}.verdict.bad{border-color:var(--bad);color:var(--bad)}
 .figures{display:flex;flex-wrap:wrap;gap:.6rem 2.2rem}.figures b{display:block;font-size:1.4rem;font-variant-numeric:tabular-nums}
 table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
 th,td{padding:.25rem .6rem;border-bottom:1px solid var(--line);text-align:left}
@@ -58,12 +58,16 @@ def _utc(at: float) -> str:
 
 
 def _verdict(findings: Findings) -> str:
+    unproven = "".join(f"<p class=bad>{escape(words)}</p>" for words in findings.unproven)
+    if findings.held and not findings.as_asked:
+        why = "it proves too little" if unproven else "not all of it was played"
+        return f"<p class='verdict bad'>No promise was seen broken, but {why}.</p>{unproven}"
     if findings.held and findings.swept:
         return "<p class=verdict>Every promise was kept.</p>"
     if findings.held:
         return "<p class=verdict>No promise was seen broken; the databases were not swept.</p>"
     kinds = ", ".join(findings.by_kind()) or "a process did not stay flat"
-    return f"<p class='verdict bad'>Broken: {escape(kinds)}</p>"
+    return f"<p class='verdict bad'>Broken: {escape(kinds)}</p>{unproven}"
 
 
 def _figures(findings: Findings) -> str:

@@ -1,10 +1,13 @@
 """Plots as inline SVG: nothing is fetched from anywhere."""
 
+import itertools
 from collections.abc import Sequence
 from html import escape
 from typing import NamedTuple
 
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 1080, 220, 56, 24, 30
+CHAR, ROW = 7, 16
+"""Of the legend: as wide as a character may be, and as far as its rows lie apart."""
 
 
 class Series(NamedTuple):
@@ -74,7 +77,9 @@ def _plot(
     series: Sequence[Series], bands: Sequence[Band], unit: str, shapes: Sequence[str], step_s: float = 1.0
 ) -> str:
     seconds, highest = _scale(series)
-    parts = [f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(unit)} over time">']
+    legend, above = _legend(series, unit)
+    box = f"0 {-above} {WIDTH} {HEIGHT + above}"
+    parts = [f'<svg viewBox="{box}" role="img" aria-label="{escape(unit)} over time">']
     marks: list[str] = []
     for number, band in enumerate(bands):
         left, right = _x(max(0.0, band.began_s), seconds), _x(band.ended_s, seconds)
@@ -96,13 +101,26 @@ def _plot(
     for second in _ticks(round(seconds * step_s)):
         across = _x(second / step_s, seconds)
         parts.append(f'<text x="{across:.1f}" y="{HEIGHT - 6}" text-anchor="middle">{second:g} s</text>')
-    left_of = LEFT
-    for one in series:
-        parts.append(f'<rect x="{left_of}" y="8" width="10" height="10" fill="{one.colour}"/>')
-        parts.append(f'<text x="{left_of + 15}" y="17">{escape(one.name)}</text>')
-        left_of += 40 + 7 * len(one.name)
-    parts.append(f'<text x="{WIDTH - 8}" y="17" text-anchor="end">{escape(unit)}</text></svg>')
+    parts += [*legend, f'<text x="{WIDTH - 8}" y="17" text-anchor="end">{escape(unit)}</text></svg>']
     return "".join(parts)
+
+
+def _legend(series: Sequence[Series], unit: str) -> tuple[list[str], int]:
+    """In as many rows as it takes beside the unit; how high it reaches above the plot."""
+    rows: list[list[str]] = [[]]
+    left_of, end = LEFT, WIDTH - 8 - CHAR * (len(unit) + 2)
+    for one in series:
+        width = 15 + CHAR * len(one.name)
+        if rows[-1] and left_of + width > end:
+            rows.append([])
+            left_of = LEFT
+        top = 8 + ROW * (1 - len(rows))
+        rows[-1].append(
+            f'<rect x="{left_of}" y="{top}" width="10" height="10" fill="{one.colour}"/>'
+            f'<text x="{left_of + 15}" y="{top + 9}">{escape(one.name)}</text>'
+        )
+        left_of += width + 25
+    return list(itertools.chain.from_iterable(rows)), ROW * (len(rows) - 1)
 
 
 def _ticks(seconds: int) -> list[int]:

@@ -11,6 +11,7 @@ def summary(findings: Findings) -> str:
     lines += _figures(findings)
     lines += [f"note: {note}" for note in findings.notes]
     lines += [f"could not be played: {words}" for words in findings.faults_failed]
+    lines += findings.unproven
     lines += _verdict(findings)
     return "\n".join(lines)
 

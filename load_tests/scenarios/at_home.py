@@ -26,7 +26,7 @@ def orders_read(me: Person, held: str, region: str, action: str) -> Play:
     stood = frozenset(write for write, known in me.orders.items() if known.stands)
     ask = Ask(method="GET", url=f"{me.gateway(region)}/orders?limit={ORDERS_READ}", token=held, headers=traced())
     if region != me.region:
-        me.note(Sending(subject=me.subject, trace=trace_id(ask)))
+        me.note(Sending(subject=me.subject, trace=trace_id(ask), asked=region, verb="read"))
     answer = yield ask
     if region == me.region:
         found, fine = answers.at_home(me, answer, epoch_before=epoch), False
@@ -62,7 +62,8 @@ def _written(
     me: Person, ask: Ask, action: str, write: str, table: str, region: str, tries: int
 ) -> Generator[Step, Any, str]:
     epoch = me.epoch
-    me.note(Sending(subject=me.subject, write=write, table=table, trace=trace_id(ask)))
+    away = None if region == me.region else region
+    me.note(Sending(subject=me.subject, write=write, table=table, trace=trace_id(ask), asked=away, verb="write"))
     answer = yield ask
     known = answers.outcome(answer, tries=tries)
     if region == me.region:

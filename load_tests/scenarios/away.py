@@ -4,9 +4,10 @@ import random
 import secrets
 
 from load_tests.oracle import answers
+from load_tests.oracle.ledger import Sending
 from load_tests.oracle.violations import Kind, broken
 from load_tests.scenarios.at_home import order_written, orders_read
-from load_tests.scenarios.person import ORDERS_READ, Person
+from load_tests.scenarios.person import ORDERS_READ, Person, trace_id, traced
 from load_tests.scenarios.shape import Way
 from load_tests.scenarios.signing_up import region_at, sign_up_ask, signed_up
 from load_tests.scenarios.steps import Ask, Pause, Play, Together
@@ -40,7 +41,8 @@ def travel_head(me: Person, now: float) -> Play:
     held = yield from token(me, now)
     offered = {"expect": "100-continue"} if me.chance.random() < 0.5 else {}
     url, wait_s = f"{me.gateway(to)}/orders", me.world.verdict_s
-    ask = Ask(method="POST", url=url, token=held, headers=offered, head_only=True, wait_s=wait_s)
+    ask = Ask(method="POST", url=url, token=held, headers=offered | traced(), head_only=True, wait_s=wait_s)
+    me.note(Sending(subject=me.subject, trace=trace_id(ask), asked=to, verb="write"))
     answer = yield ask
     found = answers.travelled(me, answer, to, epoch_before=me.epoch)
     if answer.body_asked:

@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from foundation.settings import SettingsError, load
+from load_tests.oracle.proven import UNEXPLAINED_MAX
 
 HERE = Path(__file__).parent
 Way = Literal["hairpin", "home", "refuse"]
@@ -41,16 +42,18 @@ Shape = Constant | Ramp | Burst
 class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Something that happens at `at_s` and is undone `for_s` later.
 
-    `target`: a process or pattern (`stop`, `kill`, `freeze`), a region (`late`, `rotate`), a cell (`drain`); `each_s`: pause between epoch
-    changes; `replace`: pairs of policy text for `rules`.
+    `target`: a process or pattern (`stop`, `kill`, `freeze`, `slow`), a region (`late`, `rotate`), a cell (`drain`); `each_s`: between
+    epoch changes; `replace`: pairs of policy text for `rules`; `share`: of each `period_s`, how long what is `slow` stands still.
     """
 
-    kind: Literal["stop", "kill", "freeze", "late", "epochs", "drain", "rules", "rotate"]
+    kind: Literal["stop", "kill", "freeze", "slow", "late", "epochs", "drain", "rules", "rotate"]
     at_s: Seconds
     for_s: Seconds = 0.0
     target: str = ""
     each_s: Annotated[float, Meta(ge=0.01, le=60)] = 0.25
     replace: tuple[tuple[str, str], ...] = ()
+    share: Annotated[float, Meta(ge=0.05, le=0.95)] = 0.6
+    period_s: Annotated[float, Meta(ge=0.05, le=2)] = 0.25
 
 
 class Acting(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -80,6 +83,8 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     name: str = ""
     soak: bool = False
     """Whether memory and file descriptors of the stack's processes must stay flat."""
+    unexplained_max: Annotated[float, Meta(ge=0, le=1)] = UNEXPLAINED_MAX
+    """The share of all answers that may be errors which no fault explains; a run with more of them ends with 2."""
 
     def users_at(self, second: float) -> int | None:
         """How many users there are `second` s after the start; None once it is over. Pure."""
@@ -128,7 +133,7 @@ def _mistake(scenario: Scenario, actions: frozenset[str]) -> str | None:
     if scenario.pause_ms[0] > scenario.pause_ms[1]:
         return "pause_ms is [least, most]"
     for fault in scenario.faults:
-        if fault.kind in ("stop", "kill", "freeze", "late", "rotate", "drain") and not fault.target:
+        if fault.kind in ("stop", "kill", "freeze", "slow", "late", "rotate", "drain") and not fault.target:
             return f"a fault of kind {fault.kind} needs a target"
         if fault.at_s + fault.for_s > scenario.seconds:
             return f"the fault {fault.kind} {fault.target} at {fault.at_s:g} s ends after the scenario"

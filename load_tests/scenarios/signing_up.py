@@ -1,5 +1,6 @@
 """How somebody gets a home."""
 
+from load_tests.oracle import answers
 from load_tests.oracle.ledger import SignedUp
 from load_tests.oracle.violations import Kind, broken
 from load_tests.scenarios.person import Person
@@ -42,6 +43,7 @@ def signed_up(me: Person, ask: Ask, answer: Answer) -> None:
         )  # fmt: skip
     wrong = answer.ok and answer.cell != me.cell
     found = broken(Kind.WRONG_CELL, f"{me.subject}: placed in {me.cell}, answered by {answer.cell}") if wrong else ()
+    found += answers.stated(me, answer, answers.SERVED)
     me.answered("sign_up", ask, answer, violations=found)
 
 

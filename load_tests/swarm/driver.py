@@ -1,9 +1,7 @@
 """Plays an action for one locust user: sends what it asks for, hands back what came. Imported under gevent only."""
 
-import socket
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import gevent
 import msgspec
@@ -12,10 +10,9 @@ from locust.contrib.fasthttp import FastHttpSession, LocustBadStatusCode, Respon
 from foundation.clock import SystemClock
 from load_tests.scenarios.person import Person
 from load_tests.scenarios.steps import Answer, Ask, Pause, Play, Step, Together
+from load_tests.swarm.head import send_head
 
 ANSWER_S_MAX = 20.0
-HEAD_BODY_BYTES = 200_000
-_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _CLOCK = SystemClock()
 
 
@@ -111,50 +108,3 @@ def answer_of(response: ResponseContextManager) -> Answer:
 def _unbroken(error: object) -> bool:
     """Locust calls an answer's status an error, too; what broke is the rest."""
     return error is None or isinstance(error, LocustBadStatusCode)
-
-
-def send_head(ask: Ask) -> Answer:
-    """Only a request's head, announcing a body; waits for a verdict. `whole` says that the connection stood all the while.
-
-    Where the body is offered (`Expect: 100-continue`), whoever begins to read it says so first (RFC 9110 section 10.1.1)."""
-    at = _CLOCK.unix_s()
-    where = urlsplit(ask.url)
-    head = (
-        f"{ask.method} {where.path} HTTP/1.1\r\nhost: {where.netloc}\r\nauthorization: Bearer {ask.token}\r\n"
-        f"content-type: application/json\r\ncontent-length: {HEAD_BODY_BYTES}\r\n"
-    )
-    head += "".join(f"{name}: {value}\r\n" for name, value in ask.headers.items()) + "\r\n"
-    raw, whole, asked = b"", True, False
-    try:
-        with socket.create_connection((where.hostname or "", where.port or 80), timeout=ask.wait_s) as connection:
-            connection.settimeout(ask.wait_s)
-            connection.sendall(head.encode("ascii"))
-            while not _complete(raw):
-                piece = connection.recv(65_536)
-                if not piece:
-                    whole = _complete(raw)
-                    break
-                raw += piece
-                asked, raw = (True, raw[len(_CONTINUE) :]) if raw.startswith(_CONTINUE) else (asked, raw)
-    except TimeoutError:
-        pass
-    except OSError:
-        whole = False
-    return msgspec.structs.replace(_parsed(raw, at, whole), body_asked=asked)
-
-
-def _complete(raw: bytes) -> bool:
-    head, ended, body = raw.partition(b"\r\n\r\n")
-    if not ended:
-        return False
-    sizes = [int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
-    return len(body) >= (sizes[0] if sizes else 0)
-
-
-def _parsed(raw: bytes, at: float, whole: bool) -> Answer:
-    head, ended, body = raw.partition(b"\r\n\r\n")
-    first, *fields = head.decode("latin-1").split("\r\n")
-    status = int(first.split(" ")[1]) if ended and first.startswith("HTTP/1.1 ") else 0
-    pairs = (field.partition(":") for field in fields)
-    headers = {name.strip().lower(): value.strip() for name, _, value in pairs}
-    return Answer(at=at, ms=(_CLOCK.unix_s() - at) * 1000, status=status, headers=headers, body=body, whole=whole)

@@ -1,4 +1,4 @@
-"""What stands beside what should: homes, fences, crossings. Pure."""
+"""What stands beside what should: homes and fences. Pure."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -46,20 +46,4 @@ def _fences(found: Found, subjects: Mapping[str, SignedUp]) -> Iterator[Violatio
             yield Violation(
                 kind=Kind.FENCE_DIFFERS,
                 words=f"{one.subject}: the directory says {one.cell}/{one.shard} {one.epoch} {one.state}, there is {stands}",
-            )
-
-
-def crossings(
-    found: Found, subjects: Mapping[str, SignedUp], sent: set[str], carried: Mapping[str, str]
-) -> Iterator[Violation]:
-    """`sent`: traces of every request from abroad; `carried`: subject by trace of those that were served."""
-    booked = {one.trace: one for one in found.crossings}
-    for trace, subject in carried.items():
-        crossing = booked.get(trace)
-        if crossing is None or crossing.subject != subject or crossing.cell != subjects[subject].cell:
-            yield Violation(kind=Kind.CROSSING_NOT_RECORDED, words=f"trace {trace} of {subject}")
-    for one in found.crossings:
-        if one.subject in subjects and one.trace not in sent:
-            yield Violation(
-                kind=Kind.CROSSING_NOT_SEEN, words=f"trace {one.trace} of {one.subject} in {one.cell}/{one.shard}"
             )

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import datetime
 import json
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from foundation.ledger.port import Kind
 from foundation.mute import Secret
 from foundation.words import Epoch, RegionId
 from gateway.settings import Upstream
+from load_tests.conductor.stated import grounds
+from load_tests.oracle.crossings import key
 from tests.stands.edge import CLOCK, placement, service_verifier, tcp
 from tests.stands.travel import EU, GROUNDS, US, Sent, World, world
 from tests.stands.waiting import eventually
@@ -114,6 +117,18 @@ async def test_a_berliner_in_virginia_is_served_at_home_and_the_crossing_is_book
         assert crossing.trace_id == "4bf92f3577b34da6a3ce929d0e0e4736"
         assert stand.us.cell.crossings == []
         assert stand.us.recorder.pending == stand.eu.recorder.pending == 0
+
+
+async def test_a_crossing_is_booked_on_the_ground_that_a_load_test_expects(folder: Path) -> None:
+    async with world(folder, eu_orders=Mirror("eu-de")) as stand, HttpClient() as http:
+        stand.settle("ann", placement())
+        assert (await http.get(f"{stand.us.url}/orders/1", headers=stand.bearer("ann"))).status_code == 200
+        (crossing,) = stand.eu.cell.crossings
+        today = datetime.datetime.fromtimestamp(crossing.at, datetime.UTC).date()
+        held = stand.eu.desk.book
+        assert held is not None
+        expected = grounds(held.rules, {"DE": frozenset({"eu-de"})}, today)
+        assert expected == {key("DE", "eu-de", "us"): crossing.ground}
 
 
 async def test_the_crossing_is_booked_before_the_service_hears_anything(folder: Path) -> None:

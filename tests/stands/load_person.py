@@ -26,10 +26,15 @@ def person(**world: Any) -> tuple[Person, list[Line]]:
 
 
 def answer(
-    status: int = 200, body: Any = None, *, cell: str | None = "eu-de", epoch: int | None = 7, **more: str
+    status: int = 200,
+    body: Any = None,
+    *,
+    cell: str | None = "eu-de",
+    epoch: int | None = 7,
+    verdict: str | None = "serve",
 ) -> Answer:
     """As a gateway answers."""
-    headers = {f"domicile-{name}": value for name, value in more.items()}
+    headers = {} if verdict is None else {"domicile-verdict": verdict}
     if cell is not None:
         headers["domicile-cell"] = cell
     if epoch is not None:
@@ -38,7 +43,8 @@ def answer(
 
 
 def refusal(status: int, code: str, **extra: Any) -> Answer:
-    return answer(status, {"code": code, **extra}, cell=None, epoch=None)
+    verdict = "redirect" if code == "home_elsewhere" else "refuse"
+    return answer(status, {"code": code, **extra}, cell=None, epoch=None, verdict=verdict)
 
 
 def play(action: Play, reply: Callable[[Ask], Answer]) -> None:

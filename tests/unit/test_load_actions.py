@@ -8,6 +8,8 @@ from msgspec import structs
 from load_tests.oracle.ledger import Answered, Line
 from load_tests.scenarios import actions
 from load_tests.scenarios.person import Written
+from load_tests.scenarios.shape import Acting
+from load_tests.scenarios.signing_up import sign_up
 from load_tests.scenarios.steps import Answer, Ask
 from tests.stands.load_person import SUBJECT, answer, kinds, person, play, refusal
 
@@ -32,11 +34,14 @@ def last(lines: list[Line]) -> Answered:
         (orders((SUBJECT, "a"), cell=None), ["wrong_cell"]),
         (orders((SUBJECT, "a"), epoch=6), ["epoch_went_back"]),
         (orders((SUBJECT, "a"), epoch=None), ["epoch_went_back"]),
+        (orders((SUBJECT, "a"), verdict=None), ["verdict_misstated"]),
+        (orders((SUBJECT, "a"), verdict="hairpin"), ["verdict_misstated"]),
         (orders((SUBJECT, "a"), (OTHER, "b")), ["foreign_row"]),
         (orders((SUBJECT, "a"), (SUBJECT, "never written")), ["foreign_row"]),
         (orders(), ["unseen_write"]),
         (answer(200, "no list"), ["foreign_row"]),
         (refusal(503, "cell_unreachable"), []),
+        (answer(404, {"code": "not_found"}, verdict=None), ["verdict_misstated"]),
         (answer(503, {"code": "cell_unreachable"}, cell="us-va"), ["wrong_cell"]),
     ],
 )
@@ -84,7 +89,14 @@ def test_a_refused_write_is_not_repeated_and_does_not_stand() -> None:
         ("refuse", refusal(451, "residency_refused", ground="g"), []),
         ("refuse", refusal(451, "residency_refused"), ["refusal_without_ground"]),
         ("hairpin", orders(verdict="hairpin"), []),
-        ("hairpin", orders(verdict="serve"), ["wrong_verdict"]),
+        ("hairpin", orders(verdict="serve"), ["verdict_misstated"]),
+        ("hairpin", answer(404, {"code": "not_found"}, verdict="serve"), ["verdict_misstated"]),
+        (
+            "home",
+            structs.replace(refusal(421, "home_elsewhere", home="http://eu.test"), headers={}),
+            ["verdict_misstated"],
+        ),
+        ("refuse", structs.replace(refusal(451, "residency_refused", ground="g"), headers={}), ["verdict_misstated"]),
         ("hairpin", orders(verdict="hairpin", cell="in-mum"), ["wrong_cell"]),
         ("refuse", orders(verdict="hairpin"), ["wrong_verdict"]),
         ("refuse", refusal(503, "home_unknown"), []),
@@ -142,11 +154,50 @@ def test_those_without_a_home_without_a_token_and_without_a_cell_are_refused(
     assert last(lines).expected is expected
 
 
+@pytest.mark.parametrize(
+    ("countries", "reply", "broken", "expected"),
+    [
+        (("DE", "FR"), orders((SUBJECT, "a")), [], False),
+        (("DE", "FR"), orders((OTHER, "b")), ["foreign_row"], False),
+        (("FR",), orders((SUBJECT, "a")), ["acted_beyond_bounds"], False),
+        (("FR",), orders(), ["acted_beyond_bounds"], False),
+        (("FR",), refusal(403, "forbidden"), [], True),
+        (("FR",), refusal(451, "residency_refused", ground="g"), [], True),
+        (("DE", "FR"), refusal(403, "forbidden"), [], False),
+    ],
+)
+def test_a_service_acts_for_those_only_whom_policy_lets_it(
+    countries: tuple[str, ...], reply: Answer, broken: list[str], *, expected: bool
+) -> None:
+    me, lines = person(acting=Acting(token="support-desk", countries=countries), secrets="/run/secrets")
+    me.orders["a"], me.orders_sent = Written(number=1, stands=True), 1
+    asked: list[Ask] = []
+
+    def answered(ask: Ask) -> Answer:
+        asked.append(ask)
+        return reply
+
+    play(actions.acting(me, 0.0), answered)
+    assert kinds(lines) == broken
+    assert last(lines).expected is expected
+    assert [(one.headers["domicile-for"], one.token_file) for one in asked] == [
+        (SUBJECT, "/run/secrets/support-desk.jwt")
+    ]
+
+
 def test_a_column_that_no_contract_classifies_is_found() -> None:
     me, lines = person()
     row = {"subject_id": SUBJECT, "display_name": me.name, "internal_score": 0}
     play(actions.read_profile(me, 0.0), lambda ask: answer(200, [row]))
     assert kinds(lines) == ["unclassified_column"]
+
+
+@pytest.mark.parametrize(("verdict", "broken"), [("serve", []), (None, ["verdict_misstated"])])
+def test_a_sign_up_states_its_verdict(verdict: str | None, broken: list[str]) -> None:
+    me, lines = person()
+    placed = {"subject_id": SUBJECT, "cell": "eu-de", "epoch": 7}
+    play(sign_up(me, 0.0), lambda ask: answer(201, placed, epoch=None, verdict=verdict))
+    assert kinds(lines) == broken
 
 
 @pytest.mark.parametrize(("winners", "broken"), [(0, []), (1, []), (2, ["alias_taken_twice"])])

@@ -1,8 +1,11 @@
 """`domicile load` as it is called: what it cannot run ends with status 2 and a line that says why."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 from click.testing import CliRunner
 
@@ -12,8 +15,9 @@ from load_tests.conductor import conducted, swarm
 from load_tests.conductor.command import run
 from load_tests.conductor.conducted import Conducted
 from load_tests.conductor.ending import told
+from load_tests.conductor.stated import Stated
 from load_tests.faults.window import Cut
-from load_tests.oracle.ledger import Answered, SignedUp, Writer
+from load_tests.oracle.ledger import Answered, Line, SignedUp, Writer
 from load_tests.scenarios import shape
 from load_tests.scenarios.actions import ACTIONS
 from load_tests.target import Target
@@ -25,6 +29,10 @@ from load_tests.target import Target
         (["--scenario", "stady"], "did you mean steady"),
         (["--stack", "/nowhere/stack.json"], "cannot be read"),
         (["--listen", "everywhere"], "no HOST:PORT"),
+        (["--scenario", "steady", "--rate", "5", "--workers", "2"], "leave out --workers"),
+        (["--scenario", "steady", "--rate", "5", "--listen", "127.0.0.1:5557"], "leave out --listen"),
+        (["--scenario", "steady", "--rate", "5", "--web", "8089"], "leave out --web"),
+        (["--scenario", "burst", "--rate", "5"], "scenario burst has a shape"),
         (["work", "--master", "10.0.0.1", "--plan", "plan.json"], "no HOST:PORT"),
         (["work", "--master", "10.0.0.1:5557", "--plan", "/nowhere/plan.json"], "no plan of a load"),
         (["judge", "."], "none of them"),
@@ -80,14 +88,18 @@ WROTE = Answered(
 )  # fmt: skip
 
 
-def machines(tmp_path: Path, *cuts: Cut) -> list[str]:
+READ = msgspec.structs.replace(WROTE, action="read_orders", status=200, write=None, outcome=None)
+
+
+def machines(tmp_path: Path, *cuts: Cut, lines: Sequence[Line] = (HOME, WROTE), **more: Any) -> list[str]:
     """The folders of a run and of a worker elsewhere."""
     known = Conducted(
-        scenario="s", about="a", began=99.0, ended=101.0, rate=0.0, allowed={}, windows=(), cuts=cuts,
+        scenario="s", about="a", began=99.0, ended=101.0, rate=0.0, stated=Stated(), windows=(), cuts=cuts, **more,
     )  # fmt: skip
-    for name, line in (("here", HOME), ("there", WROTE)):
+    for name, wrote in (("here", lines[:1]), ("there", lines[1:])):
         (tmp_path / name).mkdir()
-        Writer(tmp_path / name).write(line)
+        for line in wrote:
+            Writer(tmp_path / name).write(line)
     conducted.write(known, tmp_path / "here")
     return [str(tmp_path / "here"), str(tmp_path / "there")]
 
@@ -108,6 +120,60 @@ def test_lines_of_several_machines_are_judged_together(
     assert {one["kind"] for one in findings["violations"]} == kinds
     assert findings["people"] == {"DE eu-de": 1}
     assert not findings["swept"]
+
+
+def failed(line: Answered, **changes: Any) -> Answered:
+    return msgspec.structs.replace(
+        line, status=500, code="internal", outcome="maybe" if line.write else None, **changes
+    )
+
+
+BOTH = frozenset({"read_orders", "write_order"})
+US = SignedUp(at=1.0, subject="u", cell="us-va", epoch=7, country="US", region="us", jurisdiction="us")
+CAME = msgspec.structs.replace(READ, action="preview", country="FR", subject=None)
+
+
+@pytest.mark.parametrize(
+    ("mix", "lines", "said"),
+    [
+        (BOTH, (HOME, READ, WROTE), None),
+        (BOTH, (HOME, READ, failed(WROTE)), "nothing was proven of eu: not one write was acknowledged"),
+        (BOTH, (HOME, failed(READ), WROTE), "nothing was proven of eu: not one read was served"),
+        (BOTH, (HOME, READ, WROTE, US), "nothing was proven of us: not one read was served"),
+        ({"write_order"}, (HOME, WROTE), None),
+        ({"read_orders"}, (HOME, READ), None),
+        ({"stranger"}, (HOME, READ), None),
+        (BOTH, (READ, WROTE), "nothing was proven of anybody: nobody got a home"),
+        (BOTH, (HOME, READ, WROTE, CAME), "nothing was proven of people of FR: nobody of them got a home"),
+        (BOTH, (HOME, WROTE, *[READ] * 18, failed(READ)), None),
+        (BOTH, (HOME, WROTE, *[READ] * 17, failed(READ)), "1 of 19 answers are errors that no fault explains, more than 5.0%"),
+    ],
+)  # fmt: skip
+def test_a_run_that_proved_nothing_is_not_green_and_says_of_whom(
+    tmp_path: Path, mix: frozenset[str], lines: Sequence[Line], said: str | None
+) -> None:
+    folders = machines(tmp_path, lines=lines, mix=frozenset(mix))
+    done = CliRunner().invoke(run, ["judge", *folders, "--out", str(tmp_path / "judged")])
+    assert done.exit_code == (0 if said is None else 2), done.output
+    page = (tmp_path / "judged" / "load.html").read_text()
+    if said is None:
+        assert json.loads((tmp_path / "judged" / "load.json").read_text())["unproven"] == []
+        assert "verdict bad" not in page
+    else:
+        assert said in done.output
+        assert said in page
+
+
+def test_a_broken_promise_is_told_by_its_status_also_where_little_was_proven(tmp_path: Path) -> None:
+    cut = Cut(subject="s", epoch=8, at=101.0)
+    done = CliRunner().invoke(run, ["judge", *machines(tmp_path, cut, mix=BOTH), "--out", str(tmp_path / "judged")])
+    assert done.exit_code == 1
+    assert "not one read was served" in done.output
+
+
+def test_a_scenario_may_state_another_bound_of_errors(tmp_path: Path) -> None:
+    folders = machines(tmp_path, lines=(HOME, READ, WROTE, failed(READ)), mix=BOTH, unexplained_max=0.5)
+    assert CliRunner().invoke(run, ["judge", *folders, "--out", str(tmp_path / "judged")]).exit_code == 0
 
 
 def test_folders_of_two_runs_or_of_none_are_not_judged_together(tmp_path: Path) -> None:

@@ -2,7 +2,10 @@
 
 import asyncio
 import contextlib
-from typing import Any
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, NamedTuple
 
 import psutil
 import pytest
@@ -125,18 +128,92 @@ class OwnProcesses(Processes):
         return {"postgres-eu-de": self.pid}
 
 
-async def test_what_a_process_started_stands_still_with_it_and_goes_on_with_it() -> None:
+class Tree(NamedTuple):
+    """A shell and what it started."""
+
+    root: psutil.Process
+    all: list[psutil.Process]
+
+    def status(self) -> set[str]:
+        return {one.status() for one in self.all}
+
+
+@asynccontextmanager
+async def tree() -> AsyncIterator[Tree]:
     shell = await asyncio.create_subprocess_exec("/bin/sh", "-c", "sleep 60 & wait")
     root = psutil.Process(shell.pid)
     try:
         await eventually(lambda: bool(root.children()), s_max=10)
-        both = [root, *root.children()]
-        async with OwnProcesses(shell.pid).frozen("postgres-eu-de"):
-            await eventually(lambda: all(one.status() == psutil.STATUS_STOPPED for one in both), s_max=10)
-        await eventually(lambda: all(one.status() == psutil.STATUS_SLEEPING for one in both), s_max=10)
+        yield Tree(root, [root, *root.children()])
     finally:
         # The shell ends by itself once what it waits for has ended.
         for one in [root, *root.children()]:
             with contextlib.suppress(psutil.NoSuchProcess):
                 one.kill()
         await shell.wait()
+
+
+def gone(process: psutil.Process) -> bool:
+    """Whether it has ended, waited for by somebody or not."""
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+STILL, GOING = {psutil.STATUS_STOPPED}, {psutil.STATUS_SLEEPING}
+
+
+async def test_what_a_process_started_stands_still_with_it_and_goes_on_with_it() -> None:
+    async with tree() as held:
+        async with OwnProcesses(held.root.pid).frozen("postgres-eu-de"):
+            await eventually(lambda: held.status() == STILL, s_max=10)
+        await eventually(lambda: held.status() == GOING, s_max=10)
+
+
+async def test_what_is_slow_stands_still_and_goes_on_by_turns_and_goes_on_in_the_end() -> None:
+    slow = Fault(kind="slow", at_s=0, for_s=600, target="cell-eu-de", share=0.5, period_s=0.1)
+    async with tree() as held:
+        faults = FaultDriver(
+            TARGET, clock=SystemClock(), directory=None, processes=OwnProcesses(held.root.pid), fence=None
+        )
+        task = asyncio.get_running_loop().create_task(faults.play((slow,), SystemClock().unix_s()))
+        for _ in range(3):
+            await eventually(lambda: held.status() == STILL, s_max=10)
+            await eventually(lambda: held.status() == GOING, s_max=10)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await eventually(lambda: held.status() == GOING, s_max=10)
+        assert psutil.Process().children() == [held.root]
+    assert [(one.kind, one.regions, one.ended is None) for one in faults.windows] == [("slow", ("eu",), False)]
+
+
+HOLDS_AND_WAITS = """
+import asyncio, sys
+from load_tests.faults.processes import Processes
+
+class Own(Processes):
+    async def pids(self, pattern):
+        return {"own": int(sys.argv[1])}
+
+async def main():
+    async with Own(None).slowed("own", share=float(sys.argv[2]), period_s=0.1):
+        await asyncio.sleep(60)
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("share", ["1.0", "0.9"])
+async def test_what_stands_still_goes_on_when_the_run_that_holds_it_is_killed(share: str) -> None:
+    async with tree() as held:
+        run = await asyncio.create_subprocess_exec(
+            sys.executable, "-P", "-c", HOLDS_AND_WAITS, str(held.root.pid), share
+        )
+        await eventually(lambda: held.status() == STILL, s_max=20)
+        holders = psutil.Process(run.pid).children()
+        run.kill()
+        await run.wait()
+        await eventually(lambda: all(map(gone, holders)), s_max=10)
+        assert len(holders) == 1
+        assert held.status() == GOING

@@ -11,13 +11,18 @@ import pytest
 from load_tests.conductor.resources import Member, Resources, Sample, grown
 from load_tests.faults.window import CUT_LOOKS_BACK_S, GRACE_S, Cut, Window, excused
 from load_tests.oracle.judge import Judge
-from load_tests.oracle.ledger import Answered, Sending, SignedUp, Writer, lines
+from load_tests.oracle.ledger import Answered, Line, Sending, SignedUp, Writer, lines
 from load_tests.report import page, terminal
 from load_tests.report.findings import Findings
 from load_tests.report.histogram import Histogram
 from load_tests.sweep.found import Crossing, Fence, Found, Placed, Row
 
 HOME = SignedUp(at=1.0, subject="s", cell="eu-de", epoch=7, country="DE", region="eu", jurisdiction="eu")
+
+
+PROFILE = Row("profiles", "s", "s", "eu-de", "s1")
+ORDER = Row("orders", "s", "w", "eu-de", "s1")
+DOWN = Window(kind="stop", target="cell-eu-de", began=90.0, ended=95.0, regions=("eu",))
 
 
 def answered(**changes: Any) -> Answered:
@@ -31,7 +36,7 @@ def answered(**changes: Any) -> Answered:
 def found(**changes: Any) -> Found:
     """A sweep that finds everything as it must be."""
     plain = Found(
-        rows=[Row("orders", "s", "w", "eu-de", "s1")],
+        rows=[PROFILE, ORDER],
         fences=[Fence("s", 7, "active", "eu-de", "s1")],
         placed=[Placed("s", "eu-de", "s1", 7, "active")],
     )
@@ -59,10 +64,12 @@ def test_nothing_is_found_where_every_promise_was_kept() -> None:
 @pytest.mark.parametrize(
     ("sweep", "broken"),
     [
-        (found(rows=[]), ["lost_write"]),
-        (found(rows=[Row("orders", "s", "w", "eu-de", "s1")] * 2), ["doubled_write"]),
-        (found(rows=[Row("orders", "s", "w", "eu-de", "s2")]), ["row_abroad"]),
-        (found(rows=[*found().rows, Row("profiles", "s", "s", "us-va", "s1")]), ["row_abroad"]),
+        (found(rows=[PROFILE]), ["lost_write"]),
+        (found(rows=[ORDER]), ["lost_write"]),
+        (found(rows=[PROFILE, ORDER, ORDER]), ["doubled_write"]),
+        (found(rows=[PROFILE, ORDER, Row("profiles", "s", "x", "eu-de", "s1")]), ["doubled_write"]),
+        (found(rows=[PROFILE, Row("orders", "s", "w", "eu-de", "s2")]), ["row_abroad"]),
+        (found(rows=[Row("profiles", "s", "s", "us-va", "s1"), ORDER]), ["row_abroad"]),
         (found(rows=[*found().rows, Row("orders", "s", "x", "eu-de", "s1")]), ["never_sent"]),
         (found(rows=[*found().rows, Row("orders", "somebody else", "x", "us-va", "s1")]), []),
         (found(fences=[]), ["fence_differs"]),
@@ -82,25 +89,102 @@ def test_the_sweep_names_what_does_not_stand_as_it_was_promised(sweep: Found, br
     ("answers", "rows", "broken"),
     [
         ([answered(status=451, outcome="refused")], found().rows, ["refused_but_stored"]),
-        ([answered(status=451, outcome="refused")], [], []),
+        ([answered(status=451, outcome="refused")], [PROFILE], []),
         ([answered(status=0, outcome="maybe")], found().rows, []),
-        ([answered(status=0, outcome="maybe")], [], []),
+        ([answered(status=0, outcome="maybe")], [PROFILE], []),
         ([answered(), answered()], found().rows, ["acknowledged_twice"]),
-        ([answered(status=409, outcome="repeated")], [], ["lost_write"]),
+        ([answered(status=409, outcome="repeated")], [PROFILE], ["lost_write"]),
     ],
 )
 def test_of_a_write_whose_outcome_is_unknown_both_are_right(answers: Any, rows: Any, broken: list[str]) -> None:
     assert kinds(judged(*answers, sweep=found(rows=rows))) == broken
 
 
-def test_a_carried_request_needs_its_crossing_and_no_other_is_recorded() -> None:
-    sent, carried = Sending(subject="s", trace="t"), answered(verdict="hairpin", asked="us", trace="t")
-    crossing = Crossing("s", "t", "scc", "us", "write", "eu-de", "s1")
-    assert kinds(judged(sent, carried, sweep=found(crossings=[crossing]))) == []
-    assert kinds(judged(sent, carried)) == ["crossing_not_recorded"]
-    assert kinds(judged(sent, carried, sweep=found(crossings=[msgspec.structs.replace(crossing, cell="us-va")]))) == [
-        "crossing_not_recorded"
-    ]
+SENT = Sending(subject="s", trace="t", asked="us", verb="read")
+CARRIED = answered(action="travel_read", verdict="hairpin", status=200, asked="us", trace="t", write=None, outcome=None)
+CROSSING = Crossing("s", "t", "scc", "us", "read", "eu-de", "s1")
+GROUNDS = {"DE eu-de us": "scc"}
+
+
+def crossed(
+    answer: Answered | None, *records: Crossing, sent: Sending = SENT, windows: Any = (), grounds: Any = GROUNDS
+) -> list[str]:
+    judge = Judge(windows, (), {}, grounds)
+    told: list[Line] = [HOME, sent, *([] if answer is None else [answer])]
+    for line in told:
+        judge.take(line)
+    return kinds(judge.findings(found(rows=[PROFILE], crossings=list(records))))
+
+
+def other(**changes: Any) -> Crossing:
+    return msgspec.structs.replace(CROSSING, **changes)
+
+
+@pytest.mark.parametrize(
+    ("answer", "must", "may"),
+    [
+        (CARRIED, True, True),
+        (msgspec.structs.replace(CARRIED, status=404, code="not_found"), True, True),
+        (msgspec.structs.replace(CARRIED, status=403, code="forbidden"), True, True),  # the service's own word
+        (msgspec.structs.replace(CARRIED, status=421, code="home_elsewhere", verdict="redirect"), False, False),
+        (msgspec.structs.replace(CARRIED, status=451, code="residency_refused", verdict="refuse"), False, False),
+        (msgspec.structs.replace(CARRIED, status=401, code="unauthenticated", verdict="refuse"), False, False),
+        (msgspec.structs.replace(CARRIED, status=409, code="subject_frozen", verdict="refuse"), False, True),
+        (msgspec.structs.replace(CARRIED, status=502, code="upstream_broken", verdict="refuse"), False, True),
+        (msgspec.structs.replace(CARRIED, status=0, code="no_answer", verdict=None), False, True),
+        (None, False, True),
+    ],
+)
+def test_crossings_recorded_are_crossings_seen(answer: Answered | None, *, must: bool, may: bool) -> None:
+    assert crossed(answer) == (["crossing_not_recorded"] if must else [])
+    assert crossed(answer, CROSSING) == ([] if may else ["crossing_though_refused"])
+
+
+@pytest.mark.parametrize(
+    ("record", "broken"),
+    [
+        (other(from_region="in"), ["crossing_differs", "crossing_without_ground"]),
+        (other(verb="write"), ["crossing_differs"]),
+        (other(subject="somebody else"), ["crossing_differs"]),
+        (other(cell="us-va"), ["crossing_differs", "crossing_without_ground"]),
+        (other(ground="another"), ["crossing_without_ground"]),
+        (other(ground=""), ["crossing_without_ground"]),
+        (other(trace="another"), ["crossing_not_recorded", "crossing_not_seen"]),
+    ],
+)
+def test_a_crossing_is_recorded_as_it_was_sent_on_the_ground_that_the_rules_state(
+    record: Crossing, broken: list[str]
+) -> None:
+    assert crossed(CARRIED, record) == broken
+
+
+def test_a_crossing_of_a_request_that_was_sent_at_home_was_seen_by_nobody() -> None:
+    at_home = msgspec.structs.replace(CARRIED, asked="eu", verdict="serve")
+    assert crossed(at_home, CROSSING, sent=Sending(subject="s", trace="t")) == ["crossing_not_seen"]
+
+
+def test_where_nobody_knows_the_rules_a_ground_must_be_there_whichever_it_is() -> None:
+    assert crossed(CARRIED, other(ground="another"), grounds={}) == []
+    assert crossed(CARRIED, other(ground=""), grounds={}) == ["crossing_without_ground"]
+
+
+def test_a_request_is_recorded_once_but_for_a_read_that_a_gateway_which_died_left_behind() -> None:
+    died = [Window(kind="kill", target="gateway-eu", began=95.0, ended=99.9, regions=("eu",))]
+    write, written = msgspec.structs.replace(SENT, verb="write"), other(verb="write")
+    assert crossed(CARRIED, CROSSING, CROSSING) == ["crossing_doubled"]
+    assert crossed(CARRIED, CROSSING, CROSSING, windows=died) == []
+    assert crossed(CARRIED, CROSSING, CROSSING, CROSSING, windows=died) == ["crossing_doubled"]
+    assert crossed(CARRIED, written, written, sent=write, windows=died) == ["crossing_doubled"]
+
+
+def test_only_other_rules_excuse_another_ground_or_a_verdict_that_changed_meanwhile() -> None:
+    rules = [Window(kind="rules", target="", began=95.0, ended=99.9)]
+    assert crossed(CARRIED, other(ground="another"), windows=rules) == []
+    assert crossed(CARRIED, other(verb="write"), windows=rules) == ["crossing_differs"]
+    refused = msgspec.structs.replace(CARRIED, status=451, code="residency_refused", verdict="refuse")
+    assert crossed(refused, CROSSING, windows=rules) == []
+    assert crossed(refused, CROSSING, windows=[DOWN]) == ["crossing_though_refused"]
+    assert crossed(CARRIED, other(ground="another"), windows=[DOWN]) == ["crossing_without_ground"]
 
 
 @pytest.mark.parametrize(
@@ -121,9 +205,6 @@ def test_nothing_comes_under_an_older_epoch_after_a_cut(cut: Cut, broken: list[s
 
 def test_a_home_that_the_rules_do_not_allow_is_found() -> None:
     assert kinds(judged(allowed={"DE": frozenset({"us-va"})})) == ["home_not_allowed"]
-
-
-DOWN = Window(kind="stop", target="cell-eu-de", began=90.0, ended=95.0, regions=("eu",))
 
 
 @pytest.mark.parametrize(
@@ -148,6 +229,14 @@ def test_what_the_directorys_database_excuses_is_no_more_than_what_the_directory
     down = Window(kind="kill", target="postgres-directory", began=90.0, ended=95.0)
     assert excused("home_unknown", 92.0, 5.0, ("eu", "eu"), [down]) == "kill postgres-directory"
     assert excused("cell_unreachable", 92.0, 5.0, ("eu", "eu"), [down]) is None
+
+
+@pytest.mark.parametrize(("code", "excuse"), [("upstream_timeout", "slow cell-eu-de"), ("cell_unreachable", None)])
+def test_what_is_slow_excuses_waits_and_nothing_that_only_a_dead_one_brings_about(
+    code: str, excuse: str | None
+) -> None:
+    slow = Window(kind="slow", target="cell-eu-de", began=90.0, ended=95.0, regions=("eu",))
+    assert excused(code, 92.0, 5.0, ("eu", "eu"), [slow]) == excuse
 
 
 def test_an_error_that_nothing_explains_is_told_with_its_own_words() -> None:
@@ -203,6 +292,23 @@ def test_what_grows_is_not_flat() -> None:
     assert leaking is not None
     assert holding is not None
     assert (flat.flat, leaking.flat, holding.flat) == (True, False, False)
+
+
+@pytest.mark.parametrize(
+    ("memory_mb", "descriptors", "flat"),
+    [
+        (lambda at: 1.7 + 0.05 * (at % 2), lambda at: 11 + at % 3, True),
+        (lambda at: 1.7 + 1.7 * at / 40, lambda at: 11, False),  # doubles
+        (lambda at: 1.7 + at / 125, lambda at: 11, False),  # by 0.17 MB in between, a tenth of it
+        (lambda at: 1.7, lambda at: 11 + at * 14 // 40, False),  # a descriptor now and then
+    ],
+)
+def test_a_small_process_is_held_to_little_more_than_five_per_cent(
+    memory_mb: Callable[[int], float], descriptors: Callable[[int], int], *, flat: bool
+) -> None:
+    judged = grown("valkey", [Sample(memory_mb(at), descriptors(at)) for at in range(40)])
+    assert judged is not None
+    assert judged.flat is flat
 
 
 @pytest.mark.parametrize(
