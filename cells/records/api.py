@@ -73,7 +73,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     preferences: Preferences
     media: Media
     streams: bool
-    """Whether the answer may be streamed: rows, and not one object or a head alone."""
+    """Whether the answer may be streamed: rows or one object, and not a head alone."""
 
 
 class Records:
@@ -143,7 +143,7 @@ class Records:
             page=rows_asked,
             preferences=parse_preferences(request.headers.getlist("prefer") if b"prefer" in fields else []),
             media=accepted,
-            streams=request.method == "GET" and not accepted.single,
+            streams=request.method == "GET",
         )
 
     def _grant(self, contract: Contract, service: ServiceId, purpose: str) -> Grant:
@@ -208,10 +208,12 @@ class Records:
 
     def _builder(self, asked: Asked) -> Builder:
         stripped = asked.media.stripped
-        return Builder(asked.contract, asked.granted, asked.bound, rows_max=self._rows_max, stripped=stripped)
+        return Builder(asked.contract, asked.granted, asked.bound, stripped=stripped)
 
     def _streamed(self, asked: Asked) -> Large:
-        statement = self._builder(asked).read(asked.query, asked.page, counted=True, held=False)
+        # What is counted says whether the first row is the only one.
+        some = msgspec.structs.replace(asked.page, limit=1) if asked.media.single else asked.page
+        statement = self._builder(asked).read(asked.query, some, counted=True, held=False)
 
         async def check(first: asyncpg.Record) -> None:
             await self._check_read(asked, first)

@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from cells.shards.core import Refused
 from foundation import metrics
-from foundation.problems import Code, Problem, ProblemError
+from foundation.problems import Code, Problem, ProblemError, refuse
 
 REFUSAL_HEADER = "domicile-refusal"
 EPOCH_HEADER = "domicile-epoch"
@@ -33,6 +33,8 @@ NO_OPERATOR = "42883"
 WRONG_TYPE = "42804"
 NOT_A_VALUE = "22P02"
 TAKEN = "23505"
+LARGE = "DM009"
+"""What `domicile.refuse_large()` raises."""
 
 METHODS = ("GET", "HEAD", "POST", "PATCH", "PUT", "DELETE")
 """What a table answers to."""
@@ -92,5 +94,8 @@ _CLASSES = {"22": Code.BAD_REQUEST, "23": Code.BAD_REQUEST, "54": Code.TOO_LARGE
 def of_postgres(error: asyncpg.PostgresError) -> ProblemError | None:
     """What Postgres refused about the caller's own values; None for a fault of ours. Its DETAIL is left out: it quotes whole rows."""
     state = error.sqlstate or ""
+    if state == LARGE:
+        detail = "what would be given back is too large, so nothing was written: write fewer rows at once, or prefer return=minimal"
+        return refuse(Code.TOO_LARGE, detail)
     code = _STATES.get(state) or _CLASSES.get(state[:2])
     return None if code is None else dialect(state, str(error.args[0]) if error.args else "refused", code=code)

@@ -24,9 +24,12 @@ from foundation.problems import Code
 JSON_ROW = "to_json({})::text"
 STRIPPED_ROW = "json_strip_nulls(to_json({}))::text"
 HELD_BYTES_MAX = 8 << 20
-"""Rows that an answer holds in memory: Postgres keeps those beyond back, and the last row's `bytes` says that it did."""
+"""Rows that an answer holds in memory. Of a read Postgres keeps those beyond back, and the last row's `bytes` says that it did; a write
+that would give back more fails, and leaves nothing."""
 WRITTEN_ROWS_MAX = 10_000
-"""Rows that a write gives back: they are held in memory until they are known to stay."""
+"""Rows that a write gives back, likewise."""
+TOLD_APART = 2
+"""Rows of which only it matters whether there is one."""
 
 
 class Statement(msgspec.Struct, frozen=True):
@@ -39,13 +42,10 @@ class Statement(msgspec.Struct, frozen=True):
 class Builder:
     """Statements on one contract's table for one caller. `stripped`: members that are null are left out of rows."""
 
-    def __init__(
-        self, contract: Contract, granted: Grant, bound: Bound, *, rows_max: int, stripped: bool = False
-    ) -> None:
+    def __init__(self, contract: Contract, granted: Grant, bound: Bound, *, stripped: bool = False) -> None:
         self._contract = contract
         self._granted = granted
         self._bound = bound
-        self._rows_max = rows_max
         self._row = STRIPPED_ROW if stripped else JSON_ROW
 
     def _begin(self) -> None:
@@ -186,11 +186,16 @@ class Builder:
     def _written(self, returned: Returned, *writes: str, more: str = "") -> Statement:
         counted = "(SELECT count(*) FROM _w) AS total"
         total = f"{more}{counted}"
-        if returned is Returned.MINIMAL:
-            return self._made(fenced_write(writes, f"{total}, NULL::text") + " LIMIT 1")
-        limit = min(self._rows_max, WRITTEN_ROWS_MAX)
-        given = _within(self._row.format("_w"))
-        return self._made(fenced_write(writes, f"{total}, {given}") + f"{_IN_ORDER} LIMIT {limit}")
+        row = self._row.format("_w")
+        match returned:
+            case Returned.MINIMAL:
+                return self._made(fenced_write(writes, f"{total}, NULL::text") + " LIMIT 1")
+            case Returned.HEADERS_ONLY:
+                return self._made(fenced_write(writes, f"{total}, {row}") + f" LIMIT {TOLD_APART}")
+            case Returned.REPRESENTATION:
+                return self._made(fenced_write(writes, f"{total}, {_whole(row)}") + _IN_ORDER)
+            case _:
+                assert_never(returned)
 
     def _made(self, sql: str) -> Statement:
         return Statement(sql, tuple(self._parameters.held))
@@ -259,7 +264,16 @@ def _quoted(names: list[str]) -> str:
 _IN_ORDER = "\nWINDOW _u AS (ROWS UNBOUNDED PRECEDING)"
 
 
+def _upto(row: str) -> str:
+    return f"sum(octet_length({row})) OVER _u"
+
+
 def _within(row: str) -> str:
     """A row's text unless those up to it are over HELD_BYTES_MAX, with their length as `bytes` before it."""
-    upto = f"sum(octet_length({row})) OVER _u"
-    return f"{upto} AS bytes, CASE WHEN {upto} <= {HELD_BYTES_MAX} THEN {row} END"
+    return f"{_upto(row)} AS bytes, CASE WHEN {_upto(row)} <= {HELD_BYTES_MAX} THEN {row} END"
+
+
+def _whole(row: str) -> str:
+    """A row's text; where the rows are too long or too many to be held, the statement fails (`errors.LARGE`)."""
+    many = f"(SELECT count(*) FROM _w) > {WRITTEN_ROWS_MAX}"  # noqa: S608 - a constant
+    return f"CASE WHEN {many} OR {_upto(row)} > {HELD_BYTES_MAX} THEN domicile.refuse_large() ELSE {row} END"

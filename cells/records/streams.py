@@ -100,8 +100,16 @@ async def _begun(large: Large, pieces: Pieces) -> StreamingResponse:
     counted = total if large.preferences.counted else None
     status, headers = answers.read_head(large.page, number, counted, large.preferences, large.media)
     return StreamingResponse(
-        _document(first, pieces), status_code=status, media_type=large.media.content_type, headers=headers
+        _object(first[0]["row"]) if large.media.single else _document(first, pieces),
+        status_code=status,
+        media_type=large.media.content_type,
+        headers=headers,
     )
+
+
+async def _object(row: str) -> AsyncIterator[str]:
+    """The one row that there is."""
+    yield row
 
 
 async def _document(first: Sequence[asyncpg.Record], pieces: Pieces) -> AsyncIterator[str]:

@@ -174,7 +174,7 @@ async def statements(shard: Shard, dsns: Dsns, contract: Contract, number: int) 
     await shard.raise_fence(subject, Home(S1, Epoch(1), State.ACTIVE, ()))
     granted = grant(contract, ServiceId("orders"), "service")
     bound = Bound(subject=subject, epoch=Epoch(1), owner=subject, owner_only=False)
-    builder = Builder(contract, granted, bound, rows_max=1000)
+    builder = Builder(contract, granted, bound)
 
     def order() -> Statement:
         row = f'{{"id":"{mint_subject_id()}","item":"book","quantity":1,"total_cents":1200,"currency":"EUR"}}'

@@ -124,7 +124,7 @@ def statement(person: Person) -> Statement:
     """What the records API makes of the read."""
     contract = read_folder(CONTRACTS)["notes"]
     bound = Bound(subject=person.subject, epoch=person.epoch, owner=person.subject, owner_only=False)
-    builder = Builder(contract, grant(contract, RECORDS, "service"), bound, rows_max=1000)
+    builder = Builder(contract, grant(contract, RECORDS, "service"), bound)
     return builder.read(parse_query(f"id=eq.{person.note}"), Page(offset=0, limit=1000))
 
 

@@ -71,7 +71,7 @@ async def _plan(stand: RecordsStand, query: str, plans: str) -> list[dict[str, A
     bound = bind(CONTRACT, asked)
     assert isinstance(bound, Bound)
     parsed = parse_query(query)
-    builder = Builder(CONTRACT, grant(CONTRACT, ServiceId("orders"), "service"), bound, rows_max=1000)
+    builder = Builder(CONTRACT, grant(CONTRACT, ServiceId("orders"), "service"), bound)
     statement = builder.read(parsed, page(parsed, 1000))
     values = ", ".join(f"'{one}'" for one in statement.arguments)
     types = ", ".join(["uuid", "bigint", *["text"] * (len(statement.arguments) - 2)])

@@ -135,7 +135,7 @@ async def test_a_statement_that_takes_too_long_ends_with_504(
     assert (late.status_code, late.json()["code"]) == (504, "upstream_timeout")
 
 
-async def test_rows_too_long_to_be_held_are_streamed_and_a_write_gives_back_what_it_can_hold(
+async def test_rows_too_long_to_be_held_are_streamed_and_a_write_that_would_give_them_back_leaves_nothing(
     postgres_server: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with records_stand(postgres_server, tmp_path) as live:
@@ -154,11 +154,67 @@ async def test_rows_too_long_to_be_held_are_streamed_and_a_write_gives_back_what
         answer = await live.call("GET", "?order=rank")
         assert [row["rank"] for row in answer.json()] == list(range(90))
         assert answer.headers["content-range"] == "0-89/*"
-        changed = await live.call("PATCH", "", {"done": True}, prefer="return=representation,count=exact")
-        assert (changed.status_code, changed.headers["content-range"]) == (200, "0-89/90")
-        assert 20 < len(changed.json()) < 40
+        for prefer in ("return=representation,count=exact", "return=representation,max-affected=90"):
+            changed = await live.call("PATCH", "", {"done": True}, prefer=prefer)
+            assert (changed.status_code, changed.json()["code"]) == (413, "too_large")
+        assert (await live.call("GET", "?done=is.true&select=id")).json() == []
+        quiet = await live.call("PATCH", "", {"done": True}, prefer="return=headers-only,count=exact")
+        assert (quiet.status_code, quiet.headers["content-range"]) == (204, "0-89/90")
         assert 0 < max(held) <= statements.HELD_BYTES_MAX
         single = await live.http.get(
             "/records/notes", headers=live.headers() | {"accept": "application/vnd.pgrst.object+json"}
         )
         assert (single.status_code, single.json()["details"]) == (406, "The result contains 90 rows")
+
+
+ONE = {"accept": "application/vnd.pgrst.object+json"}
+NINE = ",".join(f"{name}:extra" for name in "abcdefghi")
+"""One column nine times: more than is held, of a body that is short enough to be sent."""
+
+
+async def test_one_object_too_long_to_be_held_is_streamed(postgres_server: PostgresServer, tmp_path: Path) -> None:
+    async with records_stand(postgres_server, tmp_path) as live:
+        (long,) = await live.stored({"rank": 1, "extra": {"text": "z" * 1_000_000}})
+        asked = f"/records/notes?id=eq.{long['id']}&select={NINE}"
+        answer = await live.http.get(asked, headers=live.headers() | ONE)
+        assert (answer.status_code, answer.headers["content-range"]) == (200, "0-0/*")
+        assert answer.json() == dict.fromkeys("abcdefghi", long["extra"])
+        assert len(answer.content) > statements.HELD_BYTES_MAX
+        await live.stored({"rank": 2, "extra": {"text": "z" * 1_000_000}})
+        several = await live.http.get(f"/records/notes?select={NINE}", headers=live.headers() | ONE)
+        assert (several.status_code, several.json()["details"]) == (406, "The result contains 2 rows")
+
+
+async def test_a_write_that_would_give_back_more_than_is_held_is_refused_and_leaves_nothing(
+    postgres_server: PostgresServer, tmp_path: Path
+) -> None:
+    async with records_stand(postgres_server, tmp_path) as live:
+        (kept,) = await live.stored({"rank": 1, "body": "kept"})
+        long = {"id": str(mint_subject_id()), "rank": 2, "extra": {"text": "z" * 1_000_000}}
+        named = f"?id=eq.{kept['id']}&select={NINE}"
+        everything = kept | long | {"id": kept["id"]}
+        everything.pop("subject_id")
+        for accept in ({}, ONE):
+            who = live.headers() | accept | {"prefer": "return=representation,missing=default"}
+            written = (
+                await live.http.post(f"/records/notes?select={NINE}", headers=who, json=long),
+                await live.http.patch(f"/records/notes{named}", headers=who, json={"extra": long["extra"]}),
+                await live.http.put(f"/records/notes{named}", headers=who, json=everything),
+            )
+            assert [(one.status_code, one.json()["code"]) for one in written] == [(413, "too_large")] * 3
+        assert (await live.call("GET", "")).json() == [kept]
+
+
+async def test_a_write_gives_back_every_row_or_none_whatever_a_read_may_answer(
+    postgres_server: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with records_stand(postgres_server, tmp_path, rows_max=10) as live:
+        assert len(await live.stored(*({"rank": n} for n in range(30)))) == 30
+        monkeypatch.setattr(statements, "WRITTEN_ROWS_MAX", 30)
+        changed = await live.call("PATCH", "", {"done": True}, prefer="return=representation")
+        assert (changed.status_code, len(changed.json())) == (200, 30)
+        await live.stored({"rank": 30})
+        many = await live.call("DELETE", "?rank=gte.0", prefer="return=representation")
+        assert (many.status_code, many.json()["code"]) == (413, "too_large")
+        counted = await live.call("HEAD", "", prefer="count=exact")
+        assert counted.headers["content-range"].endswith("/31")

@@ -23,7 +23,7 @@ CONTRACT = notes()
 GRANTED = grant(CONTRACT, ServiceId("orders"), "service")
 BOUND = bind(CONTRACT, decision())
 assert isinstance(BOUND, Bound)
-BUILDER = Builder(CONTRACT, GRANTED, BOUND, rows_max=50)
+BUILDER = Builder(CONTRACT, GRANTED, BOUND)
 TEXTS = st.text(max_size=40)
 FILTERS = st.lists(
     st.tuples(st.sampled_from([*CONTRACT.columns, "nothing"]), st.sampled_from(list(Operator)), TEXTS), max_size=5

@@ -137,7 +137,7 @@ def builder(contract: Contract | None = None) -> Builder:
     held = contract or notes()
     bound = bind(held, decision())
     assert isinstance(bound, Bound)
-    return Builder(held, grant(held, ORDERS, "service"), bound, rows_max=10)
+    return Builder(held, grant(held, ORDERS, "service"), bound)
 
 
 def test_every_statement_carries_the_fence_and_the_subject() -> None:
