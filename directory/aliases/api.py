@@ -121,7 +121,10 @@ class AliasCalls:
         kid = request.path_params["kid"]
         if not _KID.match(kid):
             raise refuse(Code.BAD_REQUEST, "a kid is letters, digits, dots, hyphens and underscores, at most 64")
-        answer = await generations.retire(self._services.pool, kid, lose=asked.lose)
+        act = generations.Act(
+            actor=caller.actor, reason=asked.reason, at=self._services.clock.unix_s(), lose=asked.lose
+        )
+        answer = await generations.retire(self._services.pool, kid, act)
         if isinstance(answer, Problem):
             raise ProblemError(answer)
         log.info("blinding_key_retired", kid=kid, count=answer.removed, actor=caller.actor)

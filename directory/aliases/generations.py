@@ -5,14 +5,18 @@ The directory never holds a blinding key; it knows the names (`kid`) that caller
 
 from collections.abc import Sequence
 
+import msgspec
+
 from directory.aliases.answers import Generation, RetireAnswer, Twins, TwinsAnswer
 from directory.database import session, transaction
 from directory.feed import store as feed
 from directory.placement.core import KeysChange
 from directory.placement.store import PLACEMENT_COLUMNS, placement_of
+from foundation.ledger.outbox import PostgresOutbox
+from foundation.ledger.port import Event, Kind
 from foundation.postgres import Connection, Pool
 from foundation.problems import Code, Problem
-from foundation.words import CellId, LookupKey
+from foundation.words import CellId, FeedSeq, LookupKey
 
 RETIRED_AT_ONCE = 200
 """Keys in one feed event: fewer than what makes clients forget what else they followed."""
@@ -59,7 +63,8 @@ SELECT EXISTS (
 
 # purpose: some keys of a blinding key, with twins or ($2) without, locked; one that is busy is for the next time
 _SOME = """
-SELECT k.key FROM directory.lookup_key k
+SELECT k.key, k.twin_of IS NULL AND NOT EXISTS (SELECT 1 FROM directory.lookup_key t WHERE t.twin_of = k.key) AS alone
+FROM directory.lookup_key k
 WHERE k.kid = $1 AND ($2 OR k.twin_of IS NOT NULL OR EXISTS (SELECT 1 FROM directory.lookup_key t WHERE t.twin_of = k.key))
 LIMIT $3 FOR UPDATE OF k SKIP LOCKED
 """
@@ -77,6 +82,8 @@ _DELETE = "DELETE FROM directory.lookup_key WHERE key = ANY($1::text[])"
 
 # purpose: counting every key takes its time
 _PATIENCE = f"SET LOCAL statement_timeout = {COUNT_MS_MAX}"
+
+_OUTBOX = PostgresOutbox("directory")
 
 
 async def add_twins(pool: Pool, twins: Sequence[Twins], cells: frozenset[CellId]) -> TwinsAnswer:
@@ -120,9 +127,18 @@ async def count(pool: Pool) -> tuple[Generation, ...]:
     )
 
 
-async def retire(pool: Pool, kid: str, *, lose: bool) -> RetireAnswer | Problem:
-    """Removes keys of one blinding key, a bounded number at a time; with `lose` also those that stand alone. Raises DatabaseUnavailable."""
-    if not lose and await _any_alone(pool, kid):
+class Act(msgspec.Struct, frozen=True, kw_only=True):
+    """Who retires a blinding key, why, and when (unix seconds). `lose`: also keys that stand alone."""
+
+    actor: str
+    reason: str
+    at: float
+    lose: bool
+
+
+async def retire(pool: Pool, kid: str, act: Act) -> RetireAnswer | Problem:
+    """Removes keys of one blinding key, a bounded number at a time, each time recorded with it. Raises DatabaseUnavailable."""
+    if not act.lose and await _any_alone(pool, kid):
         return Problem(
             code=Code.CONFLICT,
             detail="identifiers are known under this key alone; let them be looked up, or give them up with lose",
@@ -131,7 +147,7 @@ async def retire(pool: Pool, kid: str, *, lose: bool) -> RetireAnswer | Problem:
     removed = 0
     for _ in range(BATCHES_MAX):
         async with transaction(pool) as tx:
-            gone = await _retire_some(tx, kid, lose=lose)
+            gone = await _retire_some(tx, kid, act)
         removed += gone
         if gone < RETIRED_AT_ONCE:
             return RetireAnswer(removed=removed, left=False)
@@ -143,11 +159,24 @@ async def _any_alone(pool: Pool, kid: str) -> bool:
         return bool(await connection.fetchval(_ANY_ALONE, kid))
 
 
-async def _retire_some(tx: Connection, kid: str, *, lose: bool) -> int:
-    rows = await tx.fetch(_SOME, kid, lose, RETIRED_AT_ONCE)
+async def _retire_some(tx: Connection, kid: str, act: Act) -> int:
+    rows = await tx.fetch(_SOME, kid, act.lose, RETIRED_AT_ONCE)
     keys = [LookupKey(row["key"]) for row in rows]
     if keys:
         await tx.execute(_INHERIT, keys)
         await tx.execute(_DELETE, keys)
-        await feed.append_keys(tx, KeysChange.RETIRED, tuple(keys))
+        seq = await feed.append_keys(tx, KeysChange.RETIRED, tuple(keys))
+        lost = sum(row["alone"] for row in rows)
+        await _OUTBOX.append(tx, _event(kid, act, seq, removed=len(keys), lost=lost))
     return len(keys)
+
+
+def _event(kid: str, act: Act, seq: FeedSeq, *, removed: int, lost: int) -> Event:
+    """`lost`: of the keys removed, those under which alone an identifier was known."""
+    return Event(
+        id=f"blinding_key/{kid}/{seq}",
+        at=act.at,
+        kind=Kind.ALIAS,
+        actor=act.actor,
+        details={"kid": kid, "reason": act.reason, "lose": act.lose, "removed": removed, "lost": lost},
+    )
