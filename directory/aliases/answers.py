@@ -115,7 +115,7 @@ class RetireRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 class RetireAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """`removed` keys this time; `left`: there are more, ask again."""
+    """`removed` keys this time; `left`: there are more, also such as somebody else holds just now: ask again."""
 
     removed: int
     left: bool

@@ -69,6 +69,9 @@ WHERE k.kid = $1 AND ($2 OR k.twin_of IS NOT NULL OR EXISTS (SELECT 1 FROM direc
 LIMIT $3 FOR UPDATE OF k SKIP LOCKED
 """
 
+# purpose: whether any key of a blinding key is there, also one that is busy just now
+_ANY_LEFT = "SELECT EXISTS (SELECT 1 FROM directory.lookup_key WHERE kid = $1)"
+
 # purpose: of each identifier whose first key goes, the least of the others is the first
 _INHERIT = """
 WITH heirs AS (
@@ -138,7 +141,7 @@ class Act(msgspec.Struct, frozen=True, kw_only=True):
 
 async def retire(pool: Pool, kid: str, act: Act) -> RetireAnswer | Problem:
     """Removes keys of one blinding key, a bounded number at a time, each time recorded with it. Raises DatabaseUnavailable."""
-    if not act.lose and await _any_alone(pool, kid):
+    if not act.lose and await _is(pool, _ANY_ALONE, kid):
         return Problem(
             code=Code.CONFLICT,
             detail="identifiers are known under this key alone; let them be looked up, or give them up with lose",
@@ -150,13 +153,13 @@ async def retire(pool: Pool, kid: str, act: Act) -> RetireAnswer | Problem:
             gone = await _retire_some(tx, kid, act)
         removed += gone
         if gone < RETIRED_AT_ONCE:
-            return RetireAnswer(removed=removed, left=False)
+            return RetireAnswer(removed=removed, left=await _is(pool, _ANY_LEFT, kid))
     return RetireAnswer(removed=removed, left=True)
 
 
-async def _any_alone(pool: Pool, kid: str) -> bool:
+async def _is(pool: Pool, question: str, kid: str) -> bool:
     async with session(pool) as connection:
-        return bool(await connection.fetchval(_ANY_ALONE, kid))
+        return bool(await connection.fetchval(question, kid))
 
 
 async def _retire_some(tx: Connection, kid: str, act: Act) -> int:

@@ -1,31 +1,43 @@
 """Retiring a blinding key: what goes is recorded with it, and nothing stays behind unsaid."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import asyncpg
 import pytest
+from click.testing import CliRunner, Result
 
 from directory.aliases import generations
 from directory.placement.core import KeysChange, KeysEvent
 from foundation.blinding import Blinder, BlindingKey
 from foundation.mute import Secret
 from foundation.postgres import connect
+from foundation.words import LookupKey
+from gateway.cli.main import cli
 from tests.stands.directory import Running, running_directory
+from tests.stands.servers import serving
 from tests.stands.service_tokens import ServiceIssuer
 
 pytestmark = pytest.mark.anyio
 
 OLD, NEW = BlindingKey("k1", Secret(b"o" * 32)), BlindingKey("k2", Secret(b"n" * 32))
 BOTH = Blinder((NEW, OLD))
+HOLD = "SELECT 1 FROM directory.lookup_key WHERE key = $1 FOR UPDATE"
 RECORDED = "SELECT actor, details FROM directory.outbox WHERE id LIKE 'blinding_key/%' ORDER BY position"
 
 
 @pytest.fixture
-async def running(database: Secret[str], tmp_path: Path) -> AsyncIterator[Running]:
-    async with running_directory(database, ServiceIssuer(tmp_path)) as one:
+def tokens(tmp_path: Path) -> ServiceIssuer:
+    return ServiceIssuer(tmp_path)
+
+
+@pytest.fixture
+async def running(database: Secret[str], tokens: ServiceIssuer) -> AsyncIterator[Running]:
+    async with running_directory(database, tokens) as one:
         assert (await one.callers.publisher.publish()).status_code == 201
         yield one
 
@@ -34,6 +46,10 @@ async def place(running: Running, name: str, *, under: Blinder = BOTH) -> None:
     pairs = zip(under.kids, under.login("https://i", name), strict=True)
     keys = [{"kind": "login", "key": key, "kid": kid} for kid, key in pairs]
     assert (await running.callers.operator.place(name, keys=keys)).status_code < 300
+
+
+def old_key(name: str) -> LookupKey:
+    return Blinder((OLD,)).login("https://i", name)[0]
 
 
 async def retire(running: Running, *, lose: bool = False) -> dict[str, Any]:
@@ -66,6 +82,64 @@ async def test_who_retired_a_key_why_and_what_was_lost_is_recorded_with_it_and_o
     assert sum(details["lost"] for _, details in told) == 3
     events = [one for one in (await running.callers.resolver.feed(0)).events if isinstance(one, KeysEvent)]
     assert [one.change for one in events] == [KeysChange.RETIRED] * 2
+
+
+async def test_keys_that_somebody_holds_just_now_are_said_to_be_left_and_go_later(
+    running: Running, database: Secret[str]
+) -> None:
+    for name in "abc":
+        await place(running, name)
+    await place(running, "z", under=Blinder((OLD,)))
+    async with connect(database) as other:
+        async with other.transaction():
+            await other.execute(HOLD, old_key("a"))
+            assert await retire(running, lose=True) == {"removed": 3, "left": True}
+            assert await retire(running, lose=True) == {"removed": 0, "left": True}
+        assert await retire(running, lose=True) == {"removed": 1, "left": False}
+    assert sum(details["removed"] for _, details in await recorded(database)) == 4
+
+
+async def test_an_identifier_that_came_meanwhile_under_the_old_key_alone_is_left_and_asked_about(
+    running: Running, database: Secret[str]
+) -> None:
+    await place(running, "ada")
+    async with connect(database) as other, other.transaction():
+        await other.execute(HOLD, old_key("ada"))
+        assert await retire(running) == {"removed": 0, "left": True}
+        await place(running, "late", under=Blinder((OLD,)))
+        assert (await retire(running))["code"] == "conflict"
+
+
+async def test_the_command_says_retired_when_nothing_is_left(
+    running: Running,
+    database: Secret[str],
+    tokens: ServiceIssuer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    command = import_module("gateway.cli.directory.keys")  # the package's name for it is the command
+    monkeypatch.setattr(command, "BUSY_S", 0.02)
+    monkeypatch.setattr(command, "BUSY_TRIES_MAX", 3)
+    keyring, token = tmp_path / "blinding.json", tmp_path / "operator.jwt"
+    keyring.touch(mode=0o600)
+    keyring.write_text(json.dumps({"current": "k2", "keys": {"k2": "n" * 43, "k1": "o" * 43}}))
+    tokens.token_file(token, "operator:ops", ["operator"])
+    for name in "ab":
+        await place(running, name)
+    async with serving(running.directory.app) as port:
+        words = ["directory", "keys", "retire", "k1", "--reason", "test", "--blinding-keyring", str(keyring)]
+        words += ["--directory", f"http://127.0.0.1:{port}", "--token-file", str(token)]
+
+        async def run() -> Result:
+            return await asyncio.to_thread(CliRunner().invoke, cli, words, catch_exceptions=False)
+
+        async with connect(database) as other, other.transaction():
+            await other.execute(HOLD, old_key("a"))
+            busy = await run()
+            assert busy.exit_code == 1
+            assert "k1 is not retired: 1 lookup keys are removed" in busy.output
+        done = await run()
+        assert (done.exit_code, "k1 is retired: 1 lookup keys removed" in done.output) == (0, True), done.output
 
 
 async def test_what_cannot_be_recorded_is_not_retired(running: Running, database: Secret[str]) -> None:

@@ -3,6 +3,7 @@
 import base64
 import re
 import secrets
+import time
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,9 @@ from gateway.cli.client import Directory
 from gateway.cli.options import json_option, print_json, print_table
 from gateway.cli.reach import Reach, Stack, reach_option
 
+BUSY_TRIES_MAX = 20
+"""Requests in a row that removed nothing, because somebody else holds what is left."""
+BUSY_S = 0.5
 _KID = re.compile(r"[A-Za-z0-9_.-]{1,64}\Z")
 _keyring_option = click.option(
     "--blinding-keyring",
@@ -94,11 +98,25 @@ def retire(kid: str, lose: bool, reason: str, blinding_keyring: Path | None, rea
         _write(
             path, KeyringFile(current=ring.current, keys={name: key for name, key in ring.keys.items() if name != kid})
         )
-    removed, left = 0, True
-    while left:
+    click.echo(f"{kid} is retired: {_removed(directory, kid, reason, lose=lose)} lookup keys removed")
+
+
+def _removed(directory: Directory, kid: str, reason: str, *, lose: bool) -> int:
+    """How many, once none is left. Raises SettingsError."""
+    removed = idle = 0
+    while idle < BUSY_TRIES_MAX:
         answer: dict[str, Any] = directory.post(f"/aliases/generations/{kid}/retire", {"reason": reason, "lose": lose})
-        removed, left = removed + answer["removed"], answer["left"]
-    click.echo(f"{kid} is retired: {removed} lookup keys removed")
+        removed += int(answer["removed"])
+        if not answer["left"]:
+            return removed
+        if answer["removed"]:
+            idle = 0
+        else:
+            idle += 1
+            time.sleep(BUSY_S)
+    raise SettingsError(
+        f"{kid} is not retired: {removed} lookup keys are removed, others are being changed just now; run the same command again"
+    )
 
 
 def _path(named: Path | None, reach: Reach) -> Path:
