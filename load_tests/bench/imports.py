@@ -38,6 +38,7 @@ from foundation.mute import Secret
 from foundation.postgres import connect
 from foundation.words import mint_subject_id
 from gateway.cli.client import blinder_of
+from gateway.cli.directory.lines import Records
 from gateway.cli.directory.rows import Reader, batches, mapping
 from load_tests.bench.scale import ISSUER, port_free, running_postgres
 from routing_rules.rules import load
@@ -161,7 +162,7 @@ def steps(file: Path, ring: Path, count: int) -> None:
     sent: list[bytes] = []
 
     def blind() -> None:
-        made.extend(tuple(good) for _, good, _ in batches(file, reader, BATCH_ROWS_MAX, skip=0))
+        made.extend(tuple(one.good) for one in batches(Records(file), reader, BATCH_ROWS_MAX))
 
     def encode() -> None:
         sent.extend(msgspec.json.encode(BatchRequest(number=at, rows=rows)) for at, rows in enumerate(made))

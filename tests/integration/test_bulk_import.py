@@ -3,15 +3,19 @@
 import asyncio
 import base64
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
 from deploy.local.postgres import PostgresServer
+from foundation.settings import SettingsError
+from gateway.cli.directory import importing as importing_module
+from gateway.cli.directory import progress as progress_module
+from gateway.cli.directory.progress import Progress
 from gateway.cli.main import cli
 from tests.stands.cell import Stand, stand
 
@@ -97,38 +101,72 @@ async def test_imported_keys_are_counted_and_retired_by_the_name_of_their_blindi
     assert len(json.loads(found.stdout)["found"]) == 1
 
 
-async def test_an_import_that_broke_off_goes_on_where_it_was(one: Stand) -> None:
+@contextmanager
+def broken_off(monkeypatch: pytest.MonkeyPatch, *, batches: int) -> Iterator[None]:
+    """What was told by then stays, and what is on its way has its effect."""
+    kept: list[Progress] = []
+
+    def keep(file: Path, progress: Progress) -> None:
+        if len(kept) > batches:
+            raise SettingsError("the power failed")
+        kept.append(progress)
+        progress_module.keep(file, progress)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(importing_module, "keep", keep)
+        yield
+
+
+COUNTED = ("rows", "placed", "known", "refused", "waiting")
+
+
+async def test_an_import_that_broke_off_goes_on_where_it_was(one: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
     file = users(one.folder, 230)
-    whole = file.read_text()
-    broken = whole.splitlines(keepends=True)
-    broken[180] = '"x"y,DE\n'
-    kept = one.folder / "users.csv.import.json"
-    # the progress file knows a file by its size and beginning: the same bytes, one of them wrong further on
-    file.write_text("".join(broken))
-    refused = await run(one, *importing(one, file), ok=False)
-    assert "line" in refused.output
-    before: dict[str, Any] = msgspec.json.decode(kept.read_bytes())
-    assert before["batches"] in (0, 1)
-    kept.write_bytes(msgspec.json.encode(before | {"source": await _source_of(one, file, whole)}))
+    with broken_off(monkeypatch, batches=1):
+        assert "power" in (await run(one, *importing(one, file), ok=False)).output
+    before = msgspec.json.decode((one.folder / "users.csv.import.json").read_bytes(), type=Progress)
+    assert before.rows == 100
     told = json.loads((await run(one, *importing(one, file))).stdout)
-    assert (told["rows"], told["placed"] + told["known"], told["refused"]) == (230, 226, 4)
-    assert told["job_id"] == before["job_id"]
+    assert [told[name] for name in COUNTED] == [230, 226, 0, 4, 0]
+    assert [told["job_id"]] == before.jobs
+    again = json.loads((await run(one, *importing(one, file))).stdout)
+    assert again | {"seconds": 0} == told | {"seconds": 0}
 
 
-async def _source_of(one: Stand, file: Path, text: str) -> str:
-    """What the command takes the mended file for."""
-    from gateway.cli.directory.importing import _source
+async def test_one_that_broke_off_goes_on_also_when_rows_were_appended(
+    one: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = users(one.folder, 230)
+    file.write_text(file.read_text().rstrip("\n"))
+    with broken_off(monkeypatch, batches=1):
+        await run(one, *importing(one, file), ok=False)
+    told = json.loads((await run(one, *importing(one, users(one.folder, 260)))).stdout)
+    assert (told["rows"], told["placed"] + told["known"], told["refused"], told["waiting"]) == (260, 255, 5, 0)
+    more = json.loads((await run(one, *importing(one, users(one.folder, 270)))).stdout)
+    assert (more["rows"], more["placed"] - told["placed"], more["refused"]) == (270, 10, 5)
 
-    file.write_text(text)
-    options = ("sub=uid", "residence=country", "issuer=https://id.example", "services=orders", "100")
-    return _source(file, options)
+
+async def test_a_row_that_was_mended_far_into_the_file_is_not_passed_over(one: Stand) -> None:
+    file = one.folder / "users.csv"
+    rows = [f"u{number},{'BR' if number == 90 else 'DE'},{'x' * 1_000}" for number in range(100)]
+    file.write_text("\n".join(("uid,country,note", *rows)) + "\n")
+    told = json.loads((await run(one, *importing(one, file))).stdout)
+    assert (told["placed"], told["refused"]) == (99, 1)
+    mended = file.read_text().replace("BR", "DE")
+    file.write_text(mended)
+    assert file.stat().st_size > 90 * 1_000
+    refused = await run(one, *importing(one, file), ok=False)
+    assert "some of the 100 rows that were sent are not the same any more" in refused.output
+    (one.folder / "users.csv.import.json").unlink()
+    told = json.loads((await run(one, *importing(one, file))).stdout)
+    assert (told["placed"], told["known"], told["refused"]) == (1, 99, 0)
 
 
-async def test_progress_of_another_file_is_not_gone_on_with(one: Stand) -> None:
+async def test_progress_under_other_options_is_not_gone_on_with(one: Stand) -> None:
     file = users(one.folder, 10)
     await run(one, *importing(one, file))
-    users(one.folder, 12)
-    assert "another file" in (await run(one, *importing(one, file), ok=False)).output
+    other = await run(one, *importing(one, file, "--set", "residence=FR"), ok=False)
+    assert "other options" in other.output
 
 
 async def test_a_cell_is_drained_and_opened_again_from_the_command_line(one: Stand) -> None:

@@ -9,7 +9,8 @@ from directory.bulk.answers import BulkRow
 from foundation.blinding import Blinder, BlindingKey
 from foundation.mute import Secret
 from foundation.settings import SettingsError
-from gateway.cli.directory.rows import Malformed, Reader, batches, mapping, records
+from gateway.cli.directory.lines import Records
+from gateway.cli.directory.rows import Malformed, Reader, batches, mapping, passed
 
 BLINDER = Blinder((BlindingKey("k1", Secret(b"k" * 32)), BlindingKey("k0", Secret(b"j" * 32))))
 SET = ("issuer=https://id.example", "services=orders, records")
@@ -77,8 +78,8 @@ def test_both_forms_of_file_are_streamed_and_give_the_same_rows(tmp_path: Path) 
     as_csv, as_ndjson = tmp_path / "a.csv", tmp_path / "a.ndjson"
     as_csv.write_text('\ufeffsub,residence\nada,DE\n"b,ob",FR\neve\n', encoding="utf-8")
     as_ndjson.write_text('{"sub":"ada","residence":"DE"}\n{"sub":"b,ob","residence":"FR"}\n[1]\n', encoding="utf-8")
-    assert list(records(as_csv)) == list(records(as_ndjson))
-    assert list(records(as_csv))[1:] == [{"sub": "b,ob", "residence": "FR"}, None]
+    assert list(Records(as_csv)) == list(Records(as_ndjson))
+    assert list(Records(as_csv))[1:] == [{"sub": "b,ob", "residence": "FR"}, None]
 
 
 @pytest.mark.parametrize(
@@ -88,12 +89,38 @@ def test_a_file_that_is_not_what_it_says_is_refused(tmp_path: Path, name: str, c
     file = tmp_path / name
     file.write_bytes(content)
     with pytest.raises(SettingsError):
-        list(records(file))
+        list(Records(file))
 
 
 def test_batches_are_the_same_wherever_one_begins(tmp_path: Path) -> None:
     file = tmp_path / "a.ndjson"
     file.write_text("".join(f'{{"sub":"p{n}","residence":"DE"}}\n' for n in range(25)))
-    every = list(batches(file, reader(), 10, skip=0))
-    assert [rows for rows, _, _ in every] == [10, 10, 5]
-    assert list(batches(file, reader(), 10, skip=20)) == every[2:]
+    every = list(batches(Records(file), reader(), 10))
+    assert [one.rows for one in every] == [10, 10, 5]
+    again = Records(file)
+    assert passed(again, 20) == every[1].sent
+    assert list(batches(again, reader(), 10, first=20)) == every[2:]
+
+
+ROW = {".csv": "p{},DE", ".ndjson": '{{"sub":"p{}","residence":"DE"}}'}
+
+
+@pytest.mark.parametrize("form", [".csv", ".ndjson"])
+def test_rows_are_known_again_by_their_digest_wherever_one_was_changed(tmp_path: Path, form: str) -> None:
+    file = tmp_path / f"a{form}"
+    lines = ["sub,residence"] * (form == ".csv") + [ROW[form].format(f"{n:06}") for n in range(10_000)]
+
+    def of(written: list[str], rows: int, end: str = "\n") -> str:
+        file.write_text("\n".join(written) + end)
+        return passed(Records(file), rows)
+
+    sent = of(lines, 8_000)
+    assert file.stat().st_size > 100_000
+    assert of(lines + lines[-3:], 8_000) == sent
+    for changed in (1, 4_000, 8_000 - (form == ".ndjson")):
+        other = lines.copy()
+        other[changed] = other[changed].replace("DE", "FR")
+        assert of(other, 8_000) != sent
+    assert of(lines[:7_900], 8_000) != sent
+    # a last line that had no end yet has one when rows are appended
+    assert of(lines[:-1], 20_000, end="") == of(lines[:-1], 20_000)

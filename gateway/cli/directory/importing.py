@@ -1,9 +1,8 @@
 """`domicile directory import`: existing users out of a file, blinded here, placed in batches; resumable."""
 
-import hashlib
 import sys
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -17,7 +16,9 @@ from directory.bulk.answers import BATCH_ROWS_MAX, BatchAnswer, BatchRequest, Ch
 from foundation.clock import SystemClock
 from foundation.settings import SettingsError
 from gateway.cli.client import Directory, addresses, blinder_of
-from gateway.cli.directory.rows import FIELDS, Malformed, Reader, batches, mapping
+from gateway.cli.directory.lines import Records
+from gateway.cli.directory.progress import Progress, anew, digest_of, keep, options_of, taken_up
+from gateway.cli.directory.rows import FIELDS, Malformed, Reader, Taken, batches, mapping, passed
 from gateway.cli.options import json_option, print_json, print_table
 from gateway.cli.reach import Reach, Stack, reach_option
 
@@ -25,37 +26,12 @@ BATCH_S_MAX = 60.0
 AT_ONCE = 2
 TRIES_MAX = 6
 LOOK_S = 0.5
-SAMPLE_BYTES = 65_536
-
-
-class Progress(msgspec.Struct):
-    """What an import has come to, kept beside the file so that a later run goes on."""
-
-    source: str
-    job_id: str | None = None
-    rows: int = 0
-    batches: int = 0
-    placed: int = 0
-    known: int = 0
-    refused: int = 0
-    cells: dict[str, int] = {}
-
-    def take(self, rows: int, answer: BatchAnswer | None, malformed: int) -> None:
-        self.rows += rows
-        self.batches += 1
-        self.refused += malformed
-        if answer is not None:
-            self.placed += answer.placed
-            self.known += answer.known
-            self.refused += len(answer.refused)
-            self.cells = dict(sorted((Counter(self.cells) + Counter(answer.cells)).items()))
 
 
 class Batch(msgspec.Struct, frozen=True):
     """One on its way; `answer` is None where none of its rows could be sent."""
 
-    rows: int
-    malformed: list[Malformed]
+    taken: Taken
     answer: "Future[BatchAnswer] | None"
 
 
@@ -114,23 +90,28 @@ def import_(
     command may be repeated; one that was broken off goes on where it was.
     """
     reader = _reader(reach, maps, constants, blinding_keyring)
-    source = _source(file, (*maps, *constants, str(batch_rows)))
+    options = options_of((*maps, *constants, str(batch_rows)))
     kept = progress_file or file.with_name(f"{file.name}.import.json")
-    progress = Progress(source) if dry_run else _taken_up(kept, source)
+    progress = Progress(options) if dry_run else taken_up(kept, options)
     told = errors or file.with_name(f"{file.name}.errors.ndjson")
-    if not dry_run and progress.job_id is None:
-        progress.job_id = Directory(reach).post("/bulk", {"reason": reason})["job_id"]
-        _keep(kept, progress)
+    records = Records(file)
+    if progress.rows and passed(records, progress.rows) != progress.sent:
+        raise SettingsError(
+            f"some of the {progress.rows:,} rows that were sent are not the same any more; {anew(kept)}"
+        )
+    if not dry_run:
+        _begun(progress, file, kept, reach, reason)
     clock = SystemClock()
     started, before = clock.monotonic_s(), progress.rows
+    coming = batches(records, reader, batch_rows, first=progress.rows)
     with told.open("a" if before else "w", encoding="utf-8") as refused:
-        for done in _sent(file, reader, progress, batch_rows, reach, dry_run=dry_run):
+        for done in _sent(coming, progress, reach, dry_run=dry_run):
             answer = None if done.answer is None else done.answer.result()
-            progress.take(done.rows, answer, len(done.malformed))
-            _write(refused, done.malformed, answer)
+            progress.take(done.taken.rows, answer, len(done.taken.malformed), done.taken.sent)
+            _write(refused, done.taken.malformed, answer)
             refused.flush()
             if not dry_run:
-                _keep(kept, progress)
+                keep(kept, progress)
             _show(progress, before, clock.monotonic_s() - started)
     seconds = clock.monotonic_s() - started
     waiting = 0 if dry_run else _waited(reach, progress, wait_s, clock)
@@ -157,47 +138,29 @@ def _reader(reach: Reach, maps: tuple[str, ...], constants: tuple[str, ...], key
         raise click.UsageError(str(exc)) from exc
 
 
-def _source(file: Path, options: tuple[str, ...]) -> str:
-    """What tells this file and these options from others: an import goes on only over the same."""
-    with file.open("rb") as opened:
-        start = opened.read(SAMPLE_BYTES)
-    parts = msgspec.json.encode([file.stat().st_size, hashlib.sha256(start).hexdigest(), options])
-    return hashlib.sha256(parts).hexdigest()
+def _begun(progress: Progress, file: Path, kept: Path, reach: Reach, reason: str) -> None:
+    """A job for what is to be sent: the one before where the file is what it was, so that a batch that was sent has its effect once.
+    Raises SettingsError."""
+    found = digest_of(file)
+    if not progress.jobs or progress.file != found:
+        progress.file = found
+        progress.begin(Directory(reach).post("/bulk", {"reason": reason})["job_id"])
+        keep(kept, progress)
 
 
-def _taken_up(kept: Path, source: str) -> Progress:
-    """Raises SettingsError."""
-    if not kept.exists():
-        return Progress(source)
-    try:
-        found = msgspec.json.decode(kept.read_bytes(), type=Progress)
-    except (OSError, msgspec.MsgspecError) as exc:
-        raise SettingsError(f"{kept} cannot be read; remove it to begin anew (who is placed stays placed)") from exc
-    if found.source != source:
-        raise SettingsError(
-            f"{kept} is of another file or other options; remove it to begin anew (who is placed stays placed)"
-        )
-    return found
-
-
-def _keep(kept: Path, progress: Progress) -> None:
-    beside = kept.with_name(f"{kept.name}.new")
-    beside.write_bytes(msgspec.json.encode(progress))
-    beside.replace(kept)
-
-
-def _sent(file: Path, reader: Reader, progress: Progress, size: int, reach: Reach, *, dry_run: bool) -> Iterator[Batch]:
+def _sent(coming: Iterator[Taken], progress: Progress, reach: Reach, *, dry_run: bool) -> Iterator[Batch]:
     """Batches in their order, a few on their way at a time."""
     waiting: deque[Batch] = deque()
     number = progress.batches
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        for rows, good, malformed in batches(file, reader, size, skip=progress.rows):
+        for taken in coming:
             answer = None
-            if good:
-                body: Any = CheckRequest(rows=tuple(good)) if dry_run else BatchRequest(number=number, rows=tuple(good))
-                path = "/bulk/check" if dry_run else f"/bulk/{progress.job_id}/batches"
+            if taken.good:
+                rows = tuple(taken.good)
+                body: Any = CheckRequest(rows=rows) if dry_run else BatchRequest(number=number, rows=rows)
+                path = "/bulk/check" if dry_run else f"/bulk/{progress.jobs[-1]}/batches"
                 answer = pool.submit(_post, reach, path, msgspec.json.encode(body))
-            waiting.append(Batch(rows, malformed, answer))
+            waiting.append(Batch(taken, answer))
             number += 1
             if len(waiting) > AT_ONCE:
                 yield waiting.popleft()
@@ -239,7 +202,7 @@ def _waited(reach: Reach, progress: Progress, wait_s: float, clock: SystemClock)
     """How many still wait for their cells after at most `wait_s`."""
     deadline = clock.monotonic_s() + wait_s
     while True:
-        waiting = int(Directory(reach).get(f"/bulk/{progress.job_id}")["waiting"])
+        waiting = sum(int(Directory(reach).get(f"/bulk/{job}")["waiting"]) for job in progress.jobs)
         if waiting == 0 or clock.monotonic_s() >= deadline:
             return waiting
         time.sleep(LOOK_S)
@@ -254,8 +217,8 @@ def _say(
         print_json(
             {
                 "rows": progress.rows, "placed": progress.placed, "known": progress.known, "refused": progress.refused,
-                "cells": progress.cells, "waiting": waiting, "job_id": progress.job_id, "seconds": round(seconds, 3),
-                "dry_run": dry_run,
+                "cells": progress.cells, "waiting": waiting, "job_id": progress.jobs[-1] if progress.jobs else None,
+                "seconds": round(seconds, 3), "dry_run": dry_run,
             }
         )  # fmt: skip
         return

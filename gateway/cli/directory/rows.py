@@ -1,11 +1,8 @@
-"""Existing users out of a file: CSV or NDJSON, row by row, each blinded here. Pure but for reading the file."""
+"""Existing users out of a file, row by row, each blinded here."""
 
-import csv
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
-from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import msgspec
 
@@ -13,8 +10,8 @@ from directory.bulk.answers import BulkRow
 from directory.placement.answers import ClaimedKey
 from foundation.blinding import LOGIN, Blinder
 from foundation.identifiers import IdentifierKind, MalformedIdentifier, parse
-from foundation.settings import SettingsError
 from foundation.words import LookupKey
+from gateway.cli.directory.lines import Record, Records
 
 IDENTIFIERS = ("email", "phone", "handle")
 NAMING = ("issuer", "sub", *IDENTIFIERS)
@@ -23,7 +20,6 @@ LISTS = ("services", "tags", "citizenships")
 FIELDS = (
     *NAMING, "residence", "verified_residence", "subdivision", "citizenships", "tags", "terms", "services",
 )  # fmt: skip
-LINE_CHARS_MAX = 65_536
 ROW_CHARS_SHOWN_MAX = 200
 
 
@@ -63,44 +59,6 @@ def _pairs(texts: tuple[str, ...]) -> dict[str, str]:
     return found
 
 
-def records(file: Path) -> Iterator[dict[str, Any] | None]:
-    """Each row as it stands, streamed; None for one that is no row. Raises SettingsError for a file that is not what its suffix says."""
-    readers = {".csv": _csv, ".ndjson": _ndjson, ".jsonl": _ndjson}
-    reader = readers.get(file.suffix.lower())
-    if reader is None:
-        raise SettingsError(f"{file} is neither .csv nor .ndjson")
-    try:
-        with file.open(encoding="utf-8-sig", newline="") as opened:
-            yield from reader(opened)
-    except UnicodeDecodeError as exc:
-        raise SettingsError(f"{file} is not UTF-8 (byte {exc.start})") from exc
-    except OSError as exc:
-        raise SettingsError(f"{file} cannot be read ({exc.strerror})") from exc
-
-
-def _csv(opened: TextIO) -> Iterator[dict[str, Any] | None]:
-    rows = csv.reader(opened, strict=True)
-    try:
-        header = next(rows, None)
-        if not header:
-            raise SettingsError("the file has no header line")
-        for row in rows:
-            yield dict(zip(header, row, strict=True)) if len(row) == len(header) else None
-    except csv.Error as exc:
-        raise SettingsError(f"line {rows.line_num} is no CSV: {exc}") from exc
-
-
-def _ndjson(opened: TextIO) -> Iterator[dict[str, Any] | None]:
-    while line := opened.readline(LINE_CHARS_MAX + 1):
-        if len(line) > LINE_CHARS_MAX:
-            raise SettingsError(f"a line is longer than {LINE_CHARS_MAX} characters")
-        try:
-            found = json.loads(line)
-        except ValueError:
-            found = None
-        yield found if isinstance(found, dict) else None
-
-
 class Reader:
     """Turns a file's rows into what the directory is sent."""
 
@@ -112,7 +70,7 @@ class Reader:
         self._stated = {field: value for field, value in constants.items() if value is not None}
         self._blinder = blinder
 
-    def row(self, number: int, record: dict[str, Any] | None) -> BulkRow | Malformed:
+    def row(self, number: int, record: Record) -> BulkRow | Malformed:
         """Blinded and of the right shape, or why not."""
         if record is None:
             return Malformed(number, "the line has not the form of the others")
@@ -164,13 +122,25 @@ def _value(field: str, value: Any) -> Any:
     )
 
 
-def batches(
-    file: Path, reader: Reader, size: int, *, skip: int
-) -> Iterator[tuple[int, list[BulkRow], list[Malformed]]]:
-    """(rows of the file, those to send, those refused here) from row `skip` on; always the same batches for the same file."""
-    rows = enumerate(records(file))
-    for _ in islice(rows, skip):
+class Taken(msgspec.Struct, frozen=True):
+    """A batch of the file: so many rows of it, those to send, those refused here. `sent`: digest of all rows up to its end."""
+
+    rows: int
+    good: list[BulkRow]
+    malformed: list[Malformed]
+    sent: str
+
+
+def passed(records: Records, rows: int) -> str:
+    """The digest of so many rows, which are not taken."""
+    for _ in islice(records, rows):
         pass
+    return records.digest
+
+
+def batches(records: Records, reader: Reader, size: int, *, first: int = 0) -> Iterator[Taken]:
+    """Of what is left, the next row being number `first`; always the same batches for the same rows."""
+    rows = enumerate(records, first)
     while taken := [reader.row(number, record) for number, record in islice(rows, size)]:
         good = [one for one in taken if isinstance(one, BulkRow)]
-        yield len(taken), good, [one for one in taken if isinstance(one, Malformed)]
+        yield Taken(len(taken), good, [one for one in taken if isinstance(one, Malformed)], records.digest)
