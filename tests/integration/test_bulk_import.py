@@ -117,6 +117,11 @@ def broken_off(monkeypatch: pytest.MonkeyPatch, *, batches: int) -> Iterator[Non
         yield
 
 
+def rows_of(told: str) -> list[int]:
+    """Numbers of the rows that a file of refused ones names."""
+    return [json.loads(line)["row"] for line in Path(told).read_text().splitlines()]
+
+
 COUNTED = ("rows", "placed", "known", "refused", "waiting")
 
 
@@ -144,6 +149,28 @@ async def test_one_that_broke_off_goes_on_also_when_rows_were_appended(
     assert (told["rows"], told["placed"] + told["known"], told["refused"], told["waiting"]) == (260, 255, 5, 0)
     more = json.loads((await run(one, *importing(one, users(one.folder, 270)))).stdout)
     assert (more["rows"], more["placed"] - told["placed"], more["refused"]) == (270, 10, 5)
+
+
+async def test_refused_rows_are_told_once_and_a_dry_run_tells_its_own_elsewhere(
+    one: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = users(one.folder, 230)
+    with broken_off(monkeypatch, batches=1):
+        await run(one, *importing(one, file), ok=False)
+    told = one.folder / "users.csv.errors.ndjson"
+    assert rows_of(str(told)) == [49, 99, 149, 199]  # the last two before that was kept
+    dry = json.loads((await run(one, *importing(one, file, "--dry-run"))).stdout)
+    assert (Path(dry["errors"]).name, rows_of(dry["errors"])) == (
+        "users.csv.errors.dry-run.ndjson",
+        [49, 99, 149, 199],
+    )
+    named = json.loads((await run(one, *importing(one, file, "--dry-run", "--errors", str(told)))).stdout)
+    assert named["errors"] == dry["errors"]
+    done = json.loads((await run(one, *importing(one, file))).stdout)
+    assert (done["errors"], rows_of(done["errors"])) == (str(told), [49, 99, 149, 199])
+    assert rows_of(json.loads((await run(one, *importing(one, file))).stdout)["errors"]) == [49, 99, 149, 199]
+    (one.folder / "users.csv.import.json").unlink()
+    assert rows_of(json.loads((await run(one, *importing(one, file))).stdout)["errors"]) == [49, 99, 149, 199]
 
 
 async def test_a_row_that_was_mended_far_into_the_file_is_not_passed_over(one: Stand) -> None:

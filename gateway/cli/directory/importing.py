@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import click
 import msgspec
@@ -17,7 +17,7 @@ from foundation.clock import SystemClock
 from foundation.settings import SettingsError
 from gateway.cli.client import Directory, addresses, blinder_of
 from gateway.cli.directory.lines import Records
-from gateway.cli.directory.progress import Progress, anew, digest_of, keep, options_of, taken_up
+from gateway.cli.directory.progress import Progress, anew, digest_of, keep, options_of, refusals, taken_up, told_in
 from gateway.cli.directory.rows import FIELDS, Malformed, Reader, Taken, batches, mapping, passed
 from gateway.cli.options import json_option, print_json, print_table
 from gateway.cli.reach import Reach, Stack, reach_option
@@ -61,7 +61,7 @@ class Batch(msgspec.Struct, frozen=True):
 @click.option(
     "--errors",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Where refused rows go (NDJSON); default: FILE.errors.ndjson.",
+    help="Where refused rows go (NDJSON); default: FILE.errors.ndjson. Those of a dry run go beside it, to ….dry-run.ndjson.",
 )
 @click.option(
     "--progress-file",
@@ -93,7 +93,7 @@ def import_(
     options = options_of((*maps, *constants, str(batch_rows)))
     kept = progress_file or file.with_name(f"{file.name}.import.json")
     progress = Progress(options) if dry_run else taken_up(kept, options)
-    told = errors or file.with_name(f"{file.name}.errors.ndjson")
+    told = told_in(file, errors, dry_run=dry_run)
     records = Records(file)
     if progress.rows and passed(records, progress.rows) != progress.sent:
         raise SettingsError(
@@ -104,12 +104,11 @@ def import_(
     clock = SystemClock()
     started, before = clock.monotonic_s(), progress.rows
     coming = batches(records, reader, batch_rows, first=progress.rows)
-    with told.open("a" if before else "w", encoding="utf-8") as refused:
+    with refusals(told, progress) as refused:
         for done in _sent(coming, progress, reach, dry_run=dry_run):
             answer = None if done.answer is None else done.answer.result()
-            progress.take(done.taken.rows, answer, len(done.taken.malformed), done.taken.sent)
             _write(refused, done.taken.malformed, answer)
-            refused.flush()
+            progress.take(done.taken, answer, refused.tell())
             if not dry_run:
                 keep(kept, progress)
             _show(progress, before, clock.monotonic_s() - started)
@@ -184,11 +183,11 @@ def _may_pass(refusal: str) -> bool:
     return refusal.startswith("503 ") or "does not answer" in refusal
 
 
-def _write(errors: Any, malformed: list[Malformed], answer: BatchAnswer | None) -> None:
+def _write(errors: BinaryIO, malformed: list[Malformed], answer: BatchAnswer | None) -> None:
     refused = [Refused(row=one.row, code="malformed_row", detail=one.detail) for one in malformed]
     refused += answer.refused if answer is not None else ()
-    for one in sorted(refused, key=lambda one: one.row):
-        errors.write(msgspec.json.encode(one).decode() + "\n")
+    errors.writelines(msgspec.json.encode(one) + b"\n" for one in sorted(refused, key=lambda one: one.row))
+    errors.flush()
 
 
 def _show(progress: Progress, before: int, seconds: float) -> None:
@@ -218,7 +217,7 @@ def _say(
             {
                 "rows": progress.rows, "placed": progress.placed, "known": progress.known, "refused": progress.refused,
                 "cells": progress.cells, "waiting": waiting, "job_id": progress.jobs[-1] if progress.jobs else None,
-                "seconds": round(seconds, 3), "dry_run": dry_run,
+                "seconds": round(seconds, 3), "dry_run": dry_run, "errors": str(told),
             }
         )  # fmt: skip
         return
