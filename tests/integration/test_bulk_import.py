@@ -189,6 +189,25 @@ async def test_a_row_that_was_mended_far_into_the_file_is_not_passed_over(one: S
     assert (told["placed"], told["known"], told["refused"]) == (1, 99, 0)
 
 
+async def test_a_badly_quoted_row_is_refused_and_a_quote_that_nothing_closes_stops_after_what_came_before(
+    one: Stand,
+) -> None:
+    file = users(one.folder, 230)
+    lines = file.read_text().splitlines(keepends=True)
+    lines[21], lines[181] = '"u20"x,DE\n', '"u180,DE\n'
+    file.write_text("".join(lines))
+    stopped = await run(one, *importing(one, file), ok=False)
+    assert "line 182 holds a quote that nothing closes" in stopped.output
+    told = one.folder / "users.csv.errors.ndjson"
+    assert rows_of(str(told)) == [20, 49, 99, 149]
+    assert len((await one.directory.operator.get("/v1/subjects", cell="eu-de", limit=1000)).json()["subjects"]) == 176
+    lines[181] = "u180,DE\n"
+    file.write_text("".join(lines))
+    done = json.loads((await run(one, *importing(one, file))).stdout)
+    assert [done[name] for name in COUNTED] == [230, 225, 0, 5, 0]
+    assert rows_of(str(told)) == [20, 49, 99, 149, 199]
+
+
 async def test_progress_under_other_options_is_not_gone_on_with(one: Stand) -> None:
     file = users(one.folder, 10)
     await run(one, *importing(one, file))

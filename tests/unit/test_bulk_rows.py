@@ -1,5 +1,6 @@
 """Rows of a file become blinded rows: where fields come from, what is refused here, and that nothing personal is left in them."""
 
+import random
 from pathlib import Path
 
 import msgspec
@@ -9,7 +10,7 @@ from directory.bulk.answers import BulkRow
 from foundation.blinding import Blinder, BlindingKey
 from foundation.mute import Secret
 from foundation.settings import SettingsError
-from gateway.cli.directory.lines import Records
+from gateway.cli.directory.lines import LINE_CHARS_MAX, Records
 from gateway.cli.directory.rows import Malformed, Reader, batches, mapping, passed
 
 BLINDER = Blinder((BlindingKey("k1", Secret(b"k" * 32)), BlindingKey("k0", Secret(b"j" * 32))))
@@ -50,20 +51,21 @@ def test_a_region_of_the_stack_stands_for_its_issuer() -> None:
 @pytest.mark.parametrize(
     ("record", "said"),
     [
-        (None, "form"),
+        ("the line is no JSON object", "JSON"),
         ({"sub": "ada"}, "residence"),
         ({"residence": "DE"}, "names nobody"),
         ({"email": "no address", "residence": "DE"}, "@"),
         ({"sub": "ada", "residence": "Deutschland"}, "residence"),
     ],
 )
-def test_what_is_no_row_is_refused_here_without_quoting_it(record: dict[str, str] | None, said: str) -> None:
-    constants = SET if record is None or "sub" in record else SET[1:]
+def test_what_is_no_row_is_refused_here_without_quoting_it(record: dict[str, str] | str, said: str) -> None:
+    constants = SET if isinstance(record, str) or "sub" in record else SET[1:]
     row = reader(constants=constants).row(7, record)
     assert isinstance(row, Malformed)
     assert row.row == 7
     assert said in row.detail
-    assert not any(value in row.detail for value in (record or {}).values() if value != "DE")
+    values = {} if isinstance(record, str) else record
+    assert not any(value in row.detail for value in values.values() if value != "DE")
 
 
 @pytest.mark.parametrize("text", ["nonsense=x", "sub", "sub=", "=x"])
@@ -78,12 +80,14 @@ def test_both_forms_of_file_are_streamed_and_give_the_same_rows(tmp_path: Path) 
     as_csv, as_ndjson = tmp_path / "a.csv", tmp_path / "a.ndjson"
     as_csv.write_text('\ufeffsub,residence\nada,DE\n"b,ob",FR\neve\n', encoding="utf-8")
     as_ndjson.write_text('{"sub":"ada","residence":"DE"}\n{"sub":"b,ob","residence":"FR"}\n[1]\n', encoding="utf-8")
-    assert list(Records(as_csv)) == list(Records(as_ndjson))
-    assert list(Records(as_csv))[1:] == [{"sub": "b,ob", "residence": "FR"}, None]
+    rows = [{"sub": "ada", "residence": "DE"}, {"sub": "b,ob", "residence": "FR"}]
+    assert list(Records(as_csv)) == [*rows, "line 4 has not as many columns as the header"]
+    assert list(Records(as_ndjson)) == [*rows, "the line is no JSON object"]
 
 
 @pytest.mark.parametrize(
-    ("name", "content"), [("a.txt", b"x"), ("a.csv", b""), ("a.csv", b"a,b\n\xff,1\n"), ("a.csv", b'a\n"x"y\n')]
+    ("name", "content"),
+    [("a.txt", b"x"), ("a.csv", b""), ("a.csv", b"a,\xff\nb,1\n"), ("a.csv", b'"a"b\n'), ("a.csv", b"a" * 70_000)],
 )
 def test_a_file_that_is_not_what_it_says_is_refused(tmp_path: Path, name: str, content: bytes) -> None:
     file = tmp_path / name
@@ -124,3 +128,71 @@ def test_rows_are_known_again_by_their_digest_wherever_one_was_changed(tmp_path:
     assert of(lines[:7_900], 8_000) != sent
     # a last line that had no end yet has one when rows are appended
     assert of(lines[:-1], 20_000, end="") == of(lines[:-1], 20_000)
+
+
+LONG = "x" * (LINE_CHARS_MAX + 10)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ('"x"y,DE', "line 3 is no CSV"),
+        ('"a","b"c"",FR', "line 3 is no CSV"),
+        ('x"y,D"E,', "line 3 has not as many columns"),
+        (f"{LONG},DE", "line 3 is longer than 65536 characters"),
+        (f'"{LONG}",DE', "line 3 is longer"),
+        ("\udcff,DE", "line 3 is not UTF-8"),
+        ('"ada,\n,FR\n"b,DE', "lines 3 to 5 is no CSV"),
+    ],
+)
+def test_a_wrong_row_of_csv_is_refused_and_the_next_ones_are_read(tmp_path: Path, wrong: str, said: str) -> None:
+    file = tmp_path / "a.csv"
+    text = f"sub,residence\nada,DE\n{wrong}\nbob,FR\n"
+    file.write_bytes(text.encode(errors="surrogateescape"))
+    first, second, third = Records(file)
+    assert (first, third) == ({"sub": "ada", "residence": "DE"}, {"sub": "bob", "residence": "FR"})
+    assert isinstance(second, str)
+    assert second.startswith(said)
+
+
+@pytest.mark.parametrize("wrong", [f'{{"sub":"{LONG}"}}', "[" * 60_000, '{"sub":', "\udcff", ""])
+def test_a_wrong_line_of_ndjson_is_refused_and_the_next_ones_are_read(tmp_path: Path, wrong: str) -> None:
+    file = tmp_path / "a.ndjson"
+    file.write_bytes(f'{{"sub":"a"}}\n{wrong}\n{{"sub":"b"}}'.encode(errors="surrogateescape"))
+    first, second, third = Records(file)
+    assert (first, third) == ({"sub": "a"}, {"sub": "b"})
+    assert isinstance(second, str)
+
+
+@pytest.mark.parametrize("wrong", ['"p4,DE', 'p4,"DE', f'"{LONG},DE', '"p"4",DE'])
+@pytest.mark.parametrize("after", ["", '"q1",DE\nq2,DE\n', "q,DE\n" * 60_000])
+def test_a_quote_that_nothing_closes_stops_the_reading_after_the_rows_before_it(
+    tmp_path: Path, wrong: str, after: str
+) -> None:
+    file = tmp_path / "a.csv"
+    before = "sub,residence\np0,DE\np1,DE\np2,DE\np3,DE\n"
+    file.write_text(f"{before}{wrong}\n{after}")
+    coming = batches(Records(file), reader(), 3)
+    taken = [next(coming), next(coming)]
+    with pytest.raises(SettingsError, match="line 6 holds a quote that nothing closes"):
+        next(coming)
+    assert [one.rows for one in taken] == [3, 1]
+    file.write_text(f"{before}p4,DE\nq,DE\n")
+    mended = Records(file)
+    assert passed(mended, 4) == taken[-1].sent
+    assert [one.rows for one in batches(mended, reader(), 3, first=4)] == [2]
+
+
+def test_hostile_bytes_never_stop_the_reading_of_ndjson_and_of_csv_only_at_a_quote(tmp_path: Path) -> None:
+    chance = random.Random(7)
+    for number in range(300):
+        raw = bytes(chance.choice(b'",\n\ra\xff{}\x00') for _ in range(chance.randrange(200)))
+        ndjson, as_csv = tmp_path / "a.ndjson", tmp_path / "a.csv"
+        ndjson.write_bytes(raw)
+        as_csv.write_bytes(b"sub,residence\n" + raw)
+        assert len(list(Records(ndjson))) <= len(raw) + 1, number
+        try:
+            list(Records(as_csv))
+        except SettingsError as exc:
+            assert "holds a quote" in str(exc), number  # noqa: PT017
+            assert raw.count(b'"'), number

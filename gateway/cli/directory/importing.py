@@ -148,22 +148,27 @@ def _begun(progress: Progress, file: Path, kept: Path, reach: Reach, reason: str
 
 
 def _sent(coming: Iterator[Taken], progress: Progress, reach: Reach, *, dry_run: bool) -> Iterator[Batch]:
-    """Batches in their order, a few on their way at a time."""
+    """Batches in their order, a few on their way at a time. What stops the reading is raised after the last."""
     waiting: deque[Batch] = deque()
-    number = progress.batches
+    number, stopped = progress.batches, None
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        for taken in coming:
-            answer = None
-            if taken.good:
-                rows = tuple(taken.good)
-                body: Any = CheckRequest(rows=rows) if dry_run else BatchRequest(number=number, rows=rows)
-                path = "/bulk/check" if dry_run else f"/bulk/{progress.jobs[-1]}/batches"
-                answer = pool.submit(_post, reach, path, msgspec.json.encode(body))
-            waiting.append(Batch(taken, answer))
-            number += 1
-            if len(waiting) > AT_ONCE:
-                yield waiting.popleft()
+        try:
+            for taken in coming:
+                answer = None
+                if taken.good:
+                    rows = tuple(taken.good)
+                    body: Any = CheckRequest(rows=rows) if dry_run else BatchRequest(number=number, rows=rows)
+                    path = "/bulk/check" if dry_run else f"/bulk/{progress.jobs[-1]}/batches"
+                    answer = pool.submit(_post, reach, path, msgspec.json.encode(body))
+                waiting.append(Batch(taken, answer))
+                number += 1
+                if len(waiting) > AT_ONCE:
+                    yield waiting.popleft()
+        except SettingsError as exc:
+            stopped = exc
         yield from waiting
+    if stopped is not None:
+        raise stopped
 
 
 def _post(reach: Reach, path: str, body: bytes) -> BatchAnswer:

@@ -10,6 +10,7 @@ from directory.bulk.answers import BulkRow
 from directory.placement.answers import ClaimedKey
 from foundation.blinding import LOGIN, Blinder
 from foundation.identifiers import IdentifierKind, MalformedIdentifier, parse
+from foundation.settings import SettingsError
 from foundation.words import LookupKey
 from gateway.cli.directory.lines import Record, Records
 
@@ -72,8 +73,8 @@ class Reader:
 
     def row(self, number: int, record: Record) -> BulkRow | Malformed:
         """Blinded and of the right shape, or why not."""
-        if record is None:
-            return Malformed(number, "the line has not the form of the others")
+        if isinstance(record, str):
+            return Malformed(number, record)
         said = {field: record.get(column) for field, column in self._naming} | self._named
         try:
             body = {"row": number, "keys": self._keys(said)} | self._stated
@@ -139,8 +140,22 @@ def passed(records: Records, rows: int) -> str:
 
 
 def batches(records: Records, reader: Reader, size: int, *, first: int = 0) -> Iterator[Taken]:
-    """Of what is left, the next row being number `first`; always the same batches for the same rows."""
+    """Of what is left, the next row being number `first`; always the same batches for the same rows.
+
+    What stops the reading is raised after the rows before it.
+    """
     rows = enumerate(records, first)
-    while taken := [reader.row(number, record) for number, record in islice(rows, size)]:
+    stopped: SettingsError | None = None
+    while stopped is None:
+        taken: list[BulkRow | Malformed] = []
+        try:
+            for number, record in islice(rows, size):
+                taken.append(reader.row(number, record))
+        except SettingsError as exc:
+            stopped = exc
+        if not taken:
+            break
         good = [one for one in taken if isinstance(one, BulkRow)]
         yield Taken(len(taken), good, [one for one in taken if isinstance(one, Malformed)], records.digest)
+    if stopped is not None:
+        raise stopped
