@@ -15,6 +15,7 @@ from deploy.local.postgres import PostgresServer
 from foundation.settings import SettingsError
 from gateway.cli.directory import importing as importing_module
 from gateway.cli.directory import progress as progress_module
+from gateway.cli.directory import ticker as ticker_module
 from gateway.cli.directory.progress import Progress
 from gateway.cli.main import cli
 from tests.stands.cell import Stand, stand
@@ -206,6 +207,15 @@ async def test_a_badly_quoted_row_is_refused_and_a_quote_that_nothing_closes_sto
     done = json.loads((await run(one, *importing(one, file))).stdout)
     assert [done[name] for name in COUNTED] == [230, 225, 0, 5, 0]
     assert rows_of(str(told)) == [20, 49, 99, 149, 199]
+
+
+async def test_how_far_an_import_has_come_is_told_without_a_terminal_too(
+    one: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ticker_module, "EVERY_S", 0.0)
+    told = await run(one, *importing(one, users(one.folder, 230)))
+    assert "100 rows, 98 placed, 2 refused" in told.stderr
+    assert json.loads(told.stdout)["rows"] == 230
 
 
 async def test_progress_under_other_options_is_not_gone_on_with(one: Stand) -> None:

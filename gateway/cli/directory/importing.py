@@ -1,6 +1,5 @@
 """`domicile directory import`: existing users out of a file, blinded here, placed in batches; resumable."""
 
-import sys
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from gateway.cli.client import Directory, addresses, blinder_of
 from gateway.cli.directory.lines import Records
 from gateway.cli.directory.progress import Progress, anew, digest_of, keep, options_of, refusals, taken_up, told_in
 from gateway.cli.directory.rows import FIELDS, Malformed, Reader, Taken, batches, mapping, passed
+from gateway.cli.directory.ticker import Ticker
 from gateway.cli.options import json_option, print_json, print_table
 from gateway.cli.reach import Reach, Stack, reach_option
 
@@ -104,16 +104,17 @@ def import_(
     clock = SystemClock()
     started, before = clock.monotonic_s(), progress.rows
     coming = batches(records, reader, batch_rows, first=progress.rows)
-    with refusals(told, progress) as refused:
-        for done in _sent(coming, progress, reach, dry_run=dry_run):
-            answer = None if done.answer is None else done.answer.result()
-            _write(refused, done.taken.malformed, answer)
-            progress.take(done.taken, answer, refused.tell())
-            if not dry_run:
-                keep(kept, progress)
-            _show(progress, before, clock.monotonic_s() - started)
-    seconds = clock.monotonic_s() - started
-    waiting = 0 if dry_run else _waited(reach, progress, wait_s, clock)
+    with Ticker(clock) as ticker:
+        with refusals(told, progress) as refused:
+            for done in _sent(coming, progress, reach, dry_run=dry_run):
+                answer = None if done.answer is None else done.answer.result()
+                _write(refused, done.taken.malformed, answer)
+                progress.take(done.taken, answer, refused.tell())
+                if not dry_run:
+                    keep(kept, progress)
+                ticker.tell(_line(progress, before, clock.monotonic_s() - started))
+        seconds = clock.monotonic_s() - started
+        waiting = 0 if dry_run else _waited(reach, progress, wait_s, clock, ticker)
     _say(
         progress, told, seconds=seconds, waiting=waiting, dry_run=dry_run, rows=progress.rows - before, as_json=as_json
     )
@@ -195,28 +196,25 @@ def _write(errors: BinaryIO, malformed: list[Malformed], answer: BatchAnswer | N
     errors.flush()
 
 
-def _show(progress: Progress, before: int, seconds: float) -> None:
-    """A line that replaces itself, on a terminal only; to standard error, so that --json stays JSON."""
-    if sys.stderr.isatty():
-        rate = (progress.rows - before) / max(seconds, 1e-9)
-        click.echo(f"\r{progress.rows:,} rows, {progress.placed:,} placed, {rate:,.0f} rows/s ", nl=False, err=True)
+def _line(progress: Progress, before: int, seconds: float) -> str:
+    rate = (progress.rows - before) / max(seconds, 1e-9)
+    return f"{progress.rows:,} rows, {progress.placed:,} placed, {progress.refused:,} refused, {rate:,.0f} rows/s"
 
 
-def _waited(reach: Reach, progress: Progress, wait_s: float, clock: SystemClock) -> int:
+def _waited(reach: Reach, progress: Progress, wait_s: float, clock: SystemClock, ticker: Ticker) -> int:
     """How many still wait for their cells after at most `wait_s`."""
     deadline = clock.monotonic_s() + wait_s
     while True:
         waiting = sum(int(Directory(reach).get(f"/bulk/{job}")["waiting"]) for job in progress.jobs)
         if waiting == 0 or clock.monotonic_s() >= deadline:
             return waiting
+        ticker.tell(f"{waiting:,} people wait for their cells")
         time.sleep(LOOK_S)
 
 
 def _say(
     progress: Progress, told: Path, *, seconds: float, waiting: int, dry_run: bool, rows: int, as_json: bool
 ) -> None:
-    if sys.stderr.isatty():
-        click.echo("", err=True)
     if as_json:
         print_json(
             {
