@@ -132,7 +132,7 @@ GATEWAY_CALLS = {
         (
             'where somebody may sign in: `{"region", "home"}`, for whoever has no home a decoy that stays the same; status, headers, '
             "length and time say nothing of which. 400 where it is no such identifier, 429 `rate_limited` by address and by "
-            "identifier. Where settings have `hints`"
+            "identifier, 503 `home_unknown` for everybody while the directory cannot be asked. Where settings have `hints`"
         ),
     ),
 }

@@ -109,6 +109,7 @@ async def opened(settings: Settings, *, drain: Drain, clock: Clock | None = None
                     valkey=valkey,
                     directory=directory,
                     desk=desk,
+                    homes=homes,
                     blinder=lambda: blinding.blinder,
                     proxies=proxies,
                     clock=clock,

@@ -192,6 +192,10 @@ class DirectoryClient:
             return Known(found)
         return await self._refresh(self._fresh_keys, key, newer_than)
 
+    async def ask_key(self, key: LookupKey) -> Answer:
+        """What the directory itself says of a key now, whatever is known here: who asks so waits the same, and fails the same, for all."""
+        return await self._bounded(self._fresh_keys, key)
+
     async def _refresh(self, batcher: Batcher[Id, Answer], id_: Id, newer_than: Epoch) -> Answer:
         metrics.REFRESHES.inc()
         answer = await self._bounded(batcher, id_)

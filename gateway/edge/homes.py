@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import assert_never
 
-from directory.client.client import Answer, DirectoryClient, Known, Unknown
+from directory.client.client import Answer, DirectoryClient, Known, Unknown, Why
 from directory.client.table import ABSENT, Absent
 from directory.feed.client import FeedFollower
 from foundation.words import Epoch, LookupKey, SubjectId
@@ -33,6 +33,13 @@ class DirectoryHomes:
 
     async def refresh(self, key: LookupKey, *, newer_than: Epoch) -> Home:
         return Homeless.UNKNOWN if self._stale else _home(await self._client.refresh_key(key, newer_than=newer_than))
+
+    async def ask(self, key: LookupKey) -> Home:
+        """`gateway.hints.api.Asked`: what the directory itself says. A key that is claimed and settled for nobody yet leads nowhere."""
+        if self._stale:
+            return Homeless.UNKNOWN
+        answer = await self._client.ask_key(key)
+        return Homeless.NONE if answer == Unknown(Why.UNRESOLVED) else _home(answer)
 
     async def subject(self, subject_id: SubjectId) -> Home:
         return Homeless.UNKNOWN if self._stale else _home(await self._client.subject(subject_id))

@@ -1,7 +1,8 @@
 """`POST /.well-known/domicile/home`: a sign-in hint. Members and strangers get the same status, headers, length and time.
 
-Every request does the same: both limits are asked, every live lookup key is resolved, the decoy is drawn, and the answer, ready by then,
-goes out at one set time after the request came. What has not been resolved by then is answered as for a stranger.
+Every request does the same: both limits are asked, the directory is asked for every live lookup key (whatever is known here of some), the
+decoy is drawn, and the answer, ready by then, goes out at one set time after the request came. Where the directory has not said by then
+where each key leads, nobody is told anything: 503 for members and strangers alike.
 """
 
 import asyncio
@@ -23,7 +24,7 @@ from foundation.problems import Code, Problem, ProblemError, refuse
 from foundation.rates import Rate
 from foundation.words import CellId, Country, LookupKey
 from gateway.edge.book import Book
-from gateway.edge.ports import Home, Homeless, Homes
+from gateway.edge.ports import Home, Homeless
 from gateway.hints.core import decoy, encode, own_region, region_shares
 from gateway.hints.limiter import Ask
 from gateway.identity.address import Network, client_address, counted_as
@@ -39,6 +40,14 @@ class Limits(Protocol):
     """`gateway.hints.limiter.Limiter`."""
 
     async def wait_s(self, asks: Sequence[Ask]) -> int: ...
+
+
+class Asked(Protocol):
+    """`gateway.edge.homes.DirectoryHomes`."""
+
+    async def ask(self, key: LookupKey) -> Home:
+        """The directory's own word, past everything known here; UNKNOWN where it has none. Takes and fails alike for all keys."""
+        ...
 
 
 class HintRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -66,7 +75,7 @@ class Hints:
         book: Callable[[], Book | Problem],
         blinder: Callable[[], Blinder],
         drawing: Blinder,
-        homes: Homes,
+        homes: Asked,
         shares: Callable[[], dict[CellId, float] | None],
         limits: Limits,
         proxies: tuple[Network, ...],
@@ -103,11 +112,13 @@ class Hints:
         stranger = decoy(identifier, self._drawing, region_shares(shares, book.policy))
         if stranger is None:
             raise refuse(Code.NOT_READY, "policy has no cells yet", retry_after_s=1)
-        homes = await self._resolved(self._blinder().alias(identifier))
-        member = own_region(homes, book.policy)
-        body = encode(member or stranger, book.policy)
-        ASKS.labels("answered").inc()
+        homes = await self._said(self._blinder().alias(identifier))
+        body = encode(own_region(homes, book.policy) or stranger, book.policy)
         await asyncio.sleep(max(0.0, started + self._times.answer_s - self._clock.monotonic_s()))
+        if any(home is Homeless.UNKNOWN for home in homes):
+            ASKS.labels("unknown").inc()
+            raise refuse(Code.HOME_UNKNOWN, "nobody's home can be told just now", retry_after_s=1)
+        ASKS.labels("answered").inc()
         return Response(body, media_type="application/json", headers={"cache-control": "no-store"})
 
     async def _limit(self, request: Request, identifier: Identifier) -> None:
@@ -125,11 +136,11 @@ class Hints:
             ASKS.labels("limited").inc()
             raise refuse(Code.RATE_LIMITED, "hints are asked for too often; wait", retry_after_s=wait_s)
 
-    async def _resolved(self, keys: Sequence[LookupKey]) -> Sequence[Home]:
-        """What is known of every key within the time there is; nothing where it is not enough."""
+    async def _said(self, keys: Sequence[LookupKey]) -> Sequence[Home]:
+        """What the directory says of every key within the time there is."""
         try:
             async with asyncio.timeout(self._times.resolve_s), asyncio.TaskGroup() as group:
-                asked = [group.create_task(self._homes.resolve(key), name="hint") for key in keys]
+                asked = [group.create_task(self._homes.ask(key), name="hint") for key in keys]
         except TimeoutError:
             return [Homeless.UNKNOWN]
         return [task.result() for task in asked]

@@ -10,7 +10,7 @@ from foundation.mute import Secret
 from foundation.rates import per_minute
 from foundation.settings import SettingsError, read_keyring
 from gateway.edge.desk import Desk
-from gateway.hints.api import Hints, times_of
+from gateway.hints.api import Asked, Hints, times_of
 from gateway.hints.limiter import Limiter, valkey_counter
 from gateway.hints.population import Population
 from gateway.identity.address import Network
@@ -27,6 +27,7 @@ async def hints(
     valkey: Secret[str],
     directory: HttpDirectory,
     desk: Desk,
+    homes: Asked,
     blinder: Callable[[], Blinder],
     proxies: tuple[Network, ...],
     clock: Clock,
@@ -40,7 +41,7 @@ async def hints(
                 book=desk.open_book,
                 blinder=blinder,
                 drawing=drawing,
-                homes=desk.homes,
+                homes=homes,
                 shares=lambda: population.shares,
                 limits=Limiter(counter, clock),
                 proxies=proxies,

@@ -1,7 +1,7 @@
 """Whether somebody who asks for sign-in hints can tell members from strangers: real probes of a real handler on this machine.
 
-10,000 probes, half of them of members, in an order of chance, over a directory's client that answers members' and strangers' keys after
-different times (as caches do). For each probe an observer has status, headers, length, region and time. Printed: how often the best guess
+10,000 probes, half of them of members, in an order of chance, over a directory that answers members' and strangers' keys after
+different times. For each probe an observer has status, headers, length, region and time. Printed: how often the best guess
 from the content is right beside what chance allows, and the area under the curve (0.5 = no better than chance) of a guess by time, with
 its 95 % interval for chance alone; the same where the answer goes out as soon as it is known, to show that the test would see it.
 
@@ -34,7 +34,6 @@ from foundation.words import (
     RegionId,
     ServiceId,
     ShardId,
-    SubjectId,
     mint_subject_id,
 )
 from gateway.edge.book import Book
@@ -75,32 +74,20 @@ hosts = { eu-de = ["127.0.0.1:7101"], us-va = ["127.0.0.1:7102"] }
 """
 SHARES = {CellId("eu-de"): 0.7, CellId("us-va"): 0.3}
 AT_ONCE = 64
-CACHED_S, ASKED_S = 0.0, 0.004
+FOUND_S, ABSENT_S = 0.0, 0.004
 BLINDER = Blinder((BlindingKey("k1", Secret(b"k" * 32)),))
 
 
 class Homes:
-    """Members are known here, strangers are asked for: what an observer would like to see."""
+    """Members are found at once, strangers are looked for: what an observer would like to see."""
 
     def __init__(self) -> None:
         self.truth: dict[LookupKey, Placement] = {}
 
-    def lookup(self, key: LookupKey) -> Home | None:
-        return self.truth.get(key)
-
-    async def resolve(self, key: LookupKey) -> Home:
+    async def ask(self, key: LookupKey) -> Home:
         found = self.truth.get(key)
-        await asyncio.sleep(CACHED_S if found else ASKED_S)
+        await asyncio.sleep(FOUND_S if found else ABSENT_S)
         return found or Homeless.NONE
-
-    async def refresh(self, key: LookupKey, *, newer_than: Epoch) -> Home:  # noqa: ARG002
-        return await self.resolve(key)
-
-    async def subject(self, subject_id: SubjectId) -> Home:  # noqa: ARG002
-        return Homeless.UNKNOWN
-
-    async def refresh_subject(self, subject_id: SubjectId, *, newer_than: Epoch) -> Home:  # noqa: ARG002
-        return Homeless.UNKNOWN
 
 
 class Unlimited:

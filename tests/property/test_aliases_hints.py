@@ -122,11 +122,11 @@ class SlowHomes(MemoryHomes):
         self.seconds = 0.0
         self.never = False
 
-    async def resolve(self, key: LookupKey) -> Home:
+    async def ask(self, key: LookupKey) -> Home:
         if self.never:
             await asyncio.Event().wait()
         self.clock.advance(self.seconds)
-        return await super().resolve(key)
+        return await self.resolve(key)
 
 
 class NoLimits:
@@ -205,14 +205,26 @@ async def test_status_headers_length_work_and_time_are_the_same_for_everybody(lo
 
 
 @pytest.mark.anyio
-async def test_a_directory_that_does_not_answer_makes_members_strangers_for_that_time(loop: Loop) -> None:
+async def test_while_the_directory_does_not_answer_nobody_is_told_anything_whatever_is_known_of_them(
+    loop: Loop,
+) -> None:
     stand = Stand(loop, answer_ms=20)
-    stand.settle(1, placement("us-va" if drawn(1) == "eu" else "eu-de"))
-    stand.homes.never = True
-    answer = await stand.email(1)
-    assert (answer.status_code, answer.json()["region"]) == (200, drawn(1))
-    stand.homes.never, stand.homes.dark = False, True
-    assert (await stand.email(1)).json()["region"] == drawn(1)
+    for number in (1, 2):
+        stand.settle(number, placement("us-va" if drawn(number) == "eu" else "eu-de"))
+    before = [(await stand.email(number)).content for number in (1, 3)]  # known here from now on; 2 and 4 never were
+    assert stand.homes.cached
+    for never, dark in ((True, False), (False, True)):
+        stand.homes.never, stand.homes.dark = never, dark
+        told, took = set(), set()
+        for number in (1, 2, 3, 4):
+            at = loop.clock.monotonic_s()
+            answer = await stand.email(number)
+            told.add((answer.status_code, answer.json()["code"], answer.headers["retry-after"], len(answer.content)))
+            took.add(round(loop.clock.monotonic_s() - at, 6))
+        assert told == {(503, "home_unknown", "1", len(answer.content))}
+        assert took == {0.02}
+    stand.homes.dark = False
+    assert [(await stand.email(number)).content for number in (1, 3)] == before
 
 
 @pytest.mark.anyio
