@@ -59,6 +59,8 @@ NONE = Preferences()
 def parse_preferences(headers: list[str]) -> Preferences:
     """Raises ProblemError for what is not understood under handling=strict, and for a write that would not be kept.
 
+    No `tx` is understood: there is no choice of how a request ends, and `commit` is how each does.
+
     Every count is exact. The planner's estimates rest on statistics over all subjects' rows, so they would tell of others.
     """
     if not headers:
@@ -71,7 +73,7 @@ def parse_preferences(headers: list[str]) -> Preferences:
         if name == "tx" and value == "rollback":
             raise errors.dialect(errors.PREFERENCE, "tx=rollback is not supported here: what is written stays written")
         if taken is None:
-            unknown += [item] if item and (name, value) != ("tx", "commit") else []
+            unknown += [item] if item else []
         elif name not in stated:
             # RFC 7240 section 2: of several, the first counts.
             stated.add(name)

@@ -90,7 +90,14 @@ def test_preferences_are_echoed_as_they_were_heeded() -> None:
 
 @pytest.mark.parametrize(
     "header",
-    ["tx=rollback", "handling=strict, nonsense", "handling=strict, max-affected=-1", "handling=strict, return=all"],
+    [
+        "tx=rollback",
+        "handling=strict, tx=commit",
+        "handling=strict, tx=",
+        "handling=strict, nonsense",
+        "handling=strict, max-affected=-1",
+        "handling=strict, return=all",
+    ],
 )
 def test_what_would_not_be_kept_or_is_not_understood_under_strict_handling_is_refused(header: str) -> None:
     with pytest.raises(ProblemError) as raised:
