@@ -131,6 +131,16 @@ async def test_of_thousands_of_sign_ups_in_two_cells_one_wins_each_address_and_t
         assert {one.cell for one in told if one.subject_id} == set(both.cells), "one cell won every address: no race"
 
 
+@pytest.mark.timeout(400)  # as above
+async def test_of_two_thousand_sign_ups_for_one_address_in_two_cells_one_wins(
+    postgres_server: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with two_cells(postgres_server, tmp_path, monkeypatch) as both:
+        told = await race(both, addresses=1, tries=1_000)
+        assert (len(told), len({one.email for one in told})) == (2_000, 1)
+        assert violations(told, await written(both)) == set()
+
+
 class KeepsFirst(Aliases):
     """A mistake: the alias is written down as somebody's before the directory was asked."""
 
