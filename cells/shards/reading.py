@@ -19,7 +19,8 @@ READERS_MAX = 4
 """At once on a shard: each holds one of its connections for as long as its client takes to listen."""
 LONGER = "SET LOCAL statement_timeout = '9s'"
 """Sorting and counting come before the first piece; under the bound that every command has on the client's side."""
-ROWS_FIRST = 50
+ROWS_FIRST = 1
+"""Nothing is known of their length yet, and each may be as long as its columns together."""
 ROWS_MAX = 2_000
 PIECE_CHARACTERS = 1 << 20
 """What a piece should hold: the next one's rows are counted by the length of those before."""

@@ -167,6 +167,26 @@ async def test_rows_too_long_to_be_held_are_streamed_and_a_write_that_would_give
         assert (single.status_code, single.json()["details"]) == (406, "The result contains 90 rows")
 
 
+async def test_no_piece_of_a_stream_is_longer_than_it_should_be_by_more_than_a_row(
+    postgres_server: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lengths: list[int] = []
+    following = reading.Pieces.next
+
+    async def watched(pieces: reading.Pieces) -> Any:
+        found = await following(pieces)
+        lengths.append(sum(len(row[-1] or "") for row in found))
+        return found
+
+    monkeypatch.setattr(reading.Pieces, "next", watched)
+    async with records_stand(postgres_server, tmp_path) as live:
+        await rows(live.dsns, FILL, live.subject, 40)
+        await rows(live.dsns, "UPDATE product.notes SET body = repeat('y', 700000)")
+        assert len((await live.call("GET", "?select=body")).json()) == 40
+        assert len(lengths) > 10
+        assert max(lengths) <= reading.PIECE_CHARACTERS + 700_100
+
+
 ONE = {"accept": "application/vnd.pgrst.object+json"}
 NINE = ",".join(f"{name}:extra" for name in "abcdefghi")
 """One column nine times: more than is held, of a body that is short enough to be sent."""
