@@ -13,6 +13,7 @@ import msgspec
 from deploy.local import files
 from deploy.local.layout import Paths
 from foundation.blinding import KEY_BYTES
+from foundation.blinding_keys import LOOK_S
 from foundation.settings import KeyringFile, SettingsError, read_keyring
 from gateway.cli.client import Directory
 from gateway.cli.options import json_option, print_json, print_table
@@ -21,6 +22,8 @@ from gateway.cli.reach import Reach, Stack, reach_option
 BUSY_TRIES_MAX = 20
 """Requests in a row that removed nothing, because somebody else holds what is left."""
 BUSY_S = 0.5
+REREAD_S = 1.5 * LOOK_S
+"""How long processes may hold a key still that was taken out of their keyring: until then they tell what is known under it again."""
 _KID = re.compile(r"[A-Za-z0-9_.-]{1,64}\Z")
 _keyring_option = click.option(
     "--blinding-keyring",
@@ -98,6 +101,7 @@ def retire(kid: str, lose: bool, reason: str, blinding_keyring: Path | None, rea
         _write(
             path, KeyringFile(current=ring.current, keys={name: key for name, key in ring.keys.items() if name != kid})
         )
+        time.sleep(REREAD_S)
     click.echo(f"{kid} is retired: {_removed(directory, kid, reason, lose=lose)} lookup keys removed")
 
 
