@@ -7,13 +7,16 @@ from pathlib import Path
 from directory.app import opened
 from directory.feed.pruning import Keep
 from directory.settings import Settings
+from foundation.clock import SystemClock
 from foundation.server import Drain, run, serve
 from foundation.settings import load, secret_from_env
+from foundation.tls import Credentials
 
 
 async def main(path: Path) -> None:
     """Serves until told to stop. Raises SettingsError."""
     settings = load(path, Settings)
+    tls = None if settings.tls is None else Credentials(settings.tls, SystemClock())
     drain = Drain()
     async with opened(
         secret_from_env(settings.dsn_env),
@@ -30,6 +33,7 @@ async def main(path: Path) -> None:
             workers=directory.workers,
             drain=drain,
             drain_s=settings.drain_s,
+            tls=tls,
         )
 
 

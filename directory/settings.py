@@ -3,6 +3,7 @@
 import msgspec
 
 from directory.feed.pruning import Keep
+from foundation.tls import Tls
 from foundation.tokens import Issuer
 
 
@@ -17,6 +18,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     pool_size_max: int = 10
     start_s_max: float = 60.0
     drain_s: float = 0.0
+    tls: Tls | None = None
+    """Of its own listener. Its callers prove themselves by their tokens: `authorities` are for a mesh that shows certificates for them."""
     feed_keep_s: float = Keep().feed_s
     feed_keep_max: int = Keep().feed_max
     rules_keep_max: int = Keep().rules_max

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from foundation import logs
 from foundation.blinding import Blinder, BlindingKey
-from foundation.settings import SettingsError, read_keyring
+from foundation.settings import SettingsError, read_keyring, stamp
 
 log = logs.get(__name__)
 
@@ -19,7 +19,7 @@ class Blinding:
     def __init__(self, path: Path) -> None:
         """Raises SettingsError."""
         self._path = path
-        self._seen = _stamp(path)
+        self._seen = stamp(path)
         self.blinder = _read(path)
         self.on_change: list[Callable[[Blinder], None]] = []
 
@@ -30,8 +30,8 @@ class Blinding:
             self.look()
 
     def look(self) -> None:
-        stamp = _stamp(self._path)
-        if stamp == self._seen:
+        found = stamp(self._path)
+        if found == self._seen:
             return
         try:
             fresh = _read(self._path)
@@ -42,7 +42,7 @@ class Blinding:
             for changed in self.on_change:
                 changed(fresh)
             log.info("blinding_keys_read", count=len(fresh.kids), kid=fresh.kids[0])
-        self._seen = stamp
+        self._seen = found
 
 
 def _read(path: Path) -> Blinder:
@@ -50,12 +50,3 @@ def _read(path: Path) -> Blinder:
         return Blinder(tuple(BlindingKey(kid, key) for kid, key in read_keyring(path)))
     except ValueError as exc:
         raise SettingsError(f"blinding_keyring {path}: {exc}") from exc
-
-
-def _stamp(path: Path) -> tuple[int, int, int]:
-    """Changes with the file's content; zeros where it cannot be looked at."""
-    try:
-        found = path.stat()
-    except OSError:
-        return 0, 0, 0
-    return found.st_mtime_ns, found.st_ino, found.st_size

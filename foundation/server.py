@@ -5,8 +5,9 @@ import errno
 import signal
 import socket
 import sys
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import uvicorn
@@ -17,11 +18,15 @@ from foundation import logs
 from foundation.problems import Code, Problem
 from foundation.settings import SettingsError
 from foundation.tasks import Worker, run_together
-from foundation.wire.door import Door
+from foundation.tls import Credentials
+from foundation.wire.door import Door, State
 
 log = logs.get(__name__)
 
 DRAIN_S_MAX = 10
+TLS_BOUNDS = {"ssl_handshake_timeout": 10.0, "ssl_shutdown_timeout": 2.0}
+"""Seconds. The second: how long a connection that was closed here waits for the client's own end; what still comes is dropped, so that no
+reset takes the answer from it (RFC 9112 section 9.6)."""
 
 
 class Drain:
@@ -34,8 +39,31 @@ class Drain:
         return Problem(code=Code.NOT_READY, detail="draining", retry_after_s=1) if self.begun else None
 
 
-class _Server(uvicorn.Server):
-    """uvicorn without its signal handling: the process's root decides when to stop."""
+class Server(uvicorn.Server):
+    """uvicorn without its signal handling: the process's root decides when to stop. `tls`: what connections are met with."""
+
+    def __init__(self, config: uvicorn.Config, tls: Credentials | None = None) -> None:
+        super().__init__(config)
+        self.server_state: State = State()
+        self._tls: dict[str, Any] = {} if tls is None else {"ssl": tls.context, **TLS_BOUNDS}
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """As uvicorn's for sockets that are bound already, with bounds of our own on what TLS waits for."""
+        config, loop = self.config, asyncio.get_running_loop()
+        protocol: Callable[..., asyncio.Protocol] = config.http_protocol_class
+        make = partial(protocol, config, self.server_state, {})
+        self.servers = [
+            await loop.create_server(make, sock=bound, backlog=config.backlog, **self._tls) for bound in sockets or []
+        ]
+        self.started = True
+
+    def leaves(self) -> None:
+        """From now on each answer ends its connection."""
+        self.server_state.leaving = True
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self.leaves()  # also of a connection that is being accepted, or shakes hands, while the others are told
+        await super().shutdown(sockets)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -73,8 +101,11 @@ async def serve(
     drain: Drain | None = None,
     drain_s: float = 0.0,
     http: type[asyncio.Protocol] = Door,
+    tls: Credentials | None = None,
+    stop: asyncio.Event | None = None,
 ) -> None:
-    """Serves until SIGTERM or SIGINT; then not ready for `drain_s`, then no new connections, then at most DRAIN_S_MAX for the rest.
+    """Serves until `stop`, or without one until SIGTERM or SIGINT; then not ready for `drain_s`, each answer ending its connection, then no
+    new connections, then at most DRAIN_S_MAX for the rest.
 
     Raises an exception group with WorkerDied when a worker ends first: the server ends with it.
     """
@@ -95,16 +126,14 @@ async def serve(
         timeout_keep_alive=75,
         backlog=1024,
     )
-    server = _Server(config)
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+    server = Server(config, tls)
+    told = stop or _signalled()
 
     async def leave() -> None:
-        await stop.wait()
+        await told.wait()
         if drain is not None:
             drain.begun = True
+            server.leaves()
             await asyncio.sleep(drain_s)
         server.should_exit = True
         await asyncio.Event().wait()
@@ -115,9 +144,19 @@ async def serve(
         log.info("served")
 
     try:
-        await run_together({**(workers or {}), "signals": leave}, until)
+        watched = {} if tls is None else {"tls files": tls.watch}
+        await run_together({**(workers or {}), **watched, "signals": leave}, until)
     finally:
         listener.close()
+
+
+def _signalled() -> asyncio.Event:
+    """Set by SIGTERM and SIGINT."""
+    told = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, told.set)
+    return told
 
 
 def run(process: str, main: Coroutine[Any, Any, None]) -> int:

@@ -119,6 +119,15 @@ def read_secret(path: Path) -> Secret[bytes]:
     return Secret(content)
 
 
+def stamp(path: Path) -> tuple[int, int, int]:
+    """Changes with the file's content; zeros where it cannot be looked at."""
+    try:
+        found = path.stat()
+    except OSError:
+        return 0, 0, 0
+    return found.st_mtime_ns, found.st_ino, found.st_size
+
+
 def secret_from_env(name: str) -> Secret[str]:
     """A secret out of the environment. Raises SettingsError when it is not set."""
     value = os.environ.get(name)

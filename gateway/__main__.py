@@ -5,8 +5,10 @@ import sys
 from pathlib import Path
 
 from foundation import logs
+from foundation.clock import SystemClock
 from foundation.server import Drain, run, serve
 from foundation.settings import load
+from foundation.tls import Credentials
 from gateway.app import opened
 from gateway.edge.door import Door
 from gateway.settings import Settings
@@ -16,6 +18,7 @@ async def main(path: Path) -> None:
     """Serves until told to stop. Raises SettingsError."""
     settings = load(path, Settings)
     logs.configure(f"gateway-{settings.region}")
+    tls = None if settings.tls is None else Credentials(settings.tls, SystemClock())
     drain = Drain()
     async with opened(settings, drain=drain) as gateway:
         await serve(
@@ -26,6 +29,7 @@ async def main(path: Path) -> None:
             drain=drain,
             drain_s=settings.drain_s,
             http=Door,
+            tls=tls,
         )
 
 

@@ -102,6 +102,8 @@ async def opened(settings: Settings, *, drain: Drain, clock: Clock | None = None
 
         routes: list[Route] = []
         workers: dict[str, Worker] = {**limits.workers}
+        if away.tls is not None:
+            workers["hop tls files"] = away.tls.watch
         if settings.hints is not None:
             hinting, population = await stack.enter_async_context(
                 hints(

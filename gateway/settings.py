@@ -4,6 +4,7 @@ from pathlib import Path
 
 import msgspec
 
+from foundation.tls import Tls
 from foundation.tokens import Issuer
 from foundation.words import RegionId
 
@@ -81,6 +82,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     blinding_keyring: Path
     valkey_url_env: str
     cache_mac_keyring: Path
+    tls: Tls | None = None
+    """Of the gateway's own listener; without it a proxy on the same machine, or a mesh, is in front."""
     trusted_proxies: tuple[str, ...] = ()
     country_database: str = ""
     drain_s: float = 0.0

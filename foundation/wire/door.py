@@ -41,6 +41,13 @@ UNREAD_BYTES_MAX = 1 << 20
 """How much of a body is read and dropped once its request has been answered; beyond it the connection ends."""
 
 
+class State(ServerState):
+    """What uvicorn's protocols share, and whether the server has begun to leave: then each answer ends its connection, so that clients and
+    proxies go elsewhere before the listener closes."""
+
+    leaving = False
+
+
 class Door(asyncio.Protocol):
     """One connection."""
 
@@ -144,7 +151,7 @@ class Door(asyncio.Protocol):
             return
         more = self._reader.body(length=fields.content_length, chunked=fields.chunked)
         self._unread = 0
-        keep = bool(head.minor) and not (fields.closes or self._leaving)
+        keep = bool(head.minor) and not (fields.closes or self._last())
         whole = self._reader.whole(BUFFER_BYTES_HIGH) if more else b""
         if whole is not None:
             at_once = self.answer_now(head, asked, fields, whole, keep=keep)
@@ -162,6 +169,10 @@ class Door(asyncio.Protocol):
         if whole is not None:
             cycle.begin_with(whole)
         self.run(cycle, self._app(self._scope(head, asked, fields), cycle.receive, cycle.send))
+
+    def _last(self) -> bool:
+        """Whether no other request follows on this connection, since the server leaves."""
+        return self._leaving or (isinstance(self._server, State) and self._server.leaving)
 
     def read(self, head: RequestHead, asked: Asked) -> Framed | Problem:  # noqa: ARG002 - for protocols that build on this one
         """What the head says of its body and connection, or why it goes no further."""

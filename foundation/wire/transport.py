@@ -28,7 +28,7 @@ Origin = tuple[bytes, str, int]
 
 
 class Transport(httpx.AsyncBaseTransport):
-    """At most `connections_max` exchanges at once. `tls`: for https, httpx's own default otherwise."""
+    """At most `connections_max` exchanges at once. `tls`: for https; without it, the authorities that httpx brings and the system's."""
 
     def __init__(self, *, connections_max: int, wait_s: float, tls: ssl.SSLContext | None = None) -> None:
         self._turns = Turns(at_once=connections_max, waiters_max=WAITERS_MAX, wait_s=wait_s)
@@ -88,7 +88,7 @@ class Transport(httpx.AsyncBaseTransport):
         scheme, host, port = origin
         loop = asyncio.get_running_loop()
         if scheme == b"https" and self._tls is None:
-            self._tls = httpx.create_ssl_context(trust_env=False)
+            self._tls = _believing()
         tls = self._tls if scheme == b"https" else None
         try:
             async with asyncio.timeout(seconds):
@@ -215,6 +215,13 @@ class _Connection(asyncio.Protocol):
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_exception(_Failed(kind, words, answered=self._answered))
         self.abort()
+
+
+def _believing() -> ssl.SSLContext:
+    """Whom everybody believes, and whom this machine does: an operator's own authority stands in the system's store or in SSL_CERT_FILE."""
+    context = httpx.create_ssl_context(trust_env=False)
+    context.load_default_certs()
+    return context
 
 
 def _origin(url: httpx.URL) -> Origin:

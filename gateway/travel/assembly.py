@@ -1,16 +1,20 @@
 """What a gateway needs for people away from home, put together; opens nothing."""
 
+import ssl
+from collections.abc import Callable
+
 import msgspec
 
 from foundation.clock import Clock
 from foundation.settings import SettingsError, read_keyring
+from foundation.tls import Tls, Watched, asking
 from foundation.words import RegionId
 from gateway.edge.upstream.pool import Pools
-from gateway.settings import Settings, Upstream
+from gateway.settings import HopTls, Settings, Upstream
 from gateway.travel.bookings import Bookings
 from gateway.travel.carrier import Carrier
 from gateway.travel.hops import Hops
-from gateway.travel.routes import Routes, tls_context
+from gateway.travel.routes import Routes
 
 
 class Travel(msgspec.Struct, frozen=True):
@@ -20,6 +24,8 @@ class Travel(msgspec.Struct, frozen=True):
     carrier: Carrier
     bookings: Bookings | None
     pools: tuple[Pools, ...]
+    tls: Watched | None = None
+    """What peers are shown; wants watching."""
 
 
 def nowhere(here: RegionId, clock: Clock) -> Travel:
@@ -35,6 +41,21 @@ def travel(settings: Settings, bookings: Bookings, clock: Clock) -> Travel:
         raise SettingsError(f"hop_keyrings: {settings.region} is this region itself")
     hops = Hops(settings.region, {peer: read_keyring(path) for peer, path in settings.hop_keyrings.items()}, clock)
     limits = settings.hop_upstream
-    plain, secure = Pools(limits), Pools(limits, tls=tls_context(settings.hop_tls))
+    shown = None if settings.hop_tls is None else hop_context(settings.hop_tls, clock)
+    plain, secure = Pools(limits), Pools(limits, tls=contexts(shown))
     carrier = Carrier(hops, Routes(settings.hop_routes), plain=plain, secure=secure, stall_s=limits.stall_s)
-    return Travel(hops, carrier, bookings, (plain, secure))
+    return Travel(hops, carrier, bookings, (plain, secure), shown)
+
+
+def hop_context(settings: HopTls, clock: Clock) -> Watched:
+    """How peers are believed, and what this region shows them. Raises SettingsError."""
+    files = Tls(certificate=settings.certificate, key=settings.key, authorities=settings.authorities)
+    return Watched("hop_tls", files, asking, clock)
+
+
+def contexts(shown: Watched | None) -> Callable[[], ssl.SSLContext]:
+    """What a new connection to a peer speaks by; without settings nothing is shown, and the system's authorities are believed."""
+    if shown is not None:
+        return shown.newest
+    context = ssl.create_default_context()
+    return lambda: context

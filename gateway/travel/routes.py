@@ -1,6 +1,5 @@
 """Where the gateways of other regions are reached: inside addresses from the settings, else the origin that policy states. Pure."""
 
-import ssl
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
@@ -8,7 +7,6 @@ import msgspec
 
 from foundation.settings import SettingsError
 from foundation.words import RegionId
-from gateway.settings import HopTls
 
 ADDRESSES_MAX = 64
 _PORTS = {"http": 80, "https": 443}
@@ -62,17 +60,3 @@ def _parsed(origin: str) -> tuple[str, str] | None:
         return None
     bracketed = f"[{host}]" if ":" in host else host
     return parts.scheme, f"{bracketed}:{port or _PORTS[parts.scheme]}"
-
-
-def tls_context(settings: HopTls | None) -> ssl.SSLContext:
-    """How peers are believed, and what this region shows them. Raises SettingsError."""
-    if settings is None:
-        return ssl.create_default_context()
-    try:
-        context = ssl.create_default_context(cafile=settings.authorities)
-        context.load_cert_chain(settings.certificate, settings.key)
-    except (OSError, ssl.SSLError) as exc:
-        raise SettingsError(
-            f"hop_tls: {settings.certificate}, its key or {settings.authorities} cannot be used"
-        ) from exc
-    return context

@@ -15,6 +15,7 @@ import pytest
 from foundation.http import HttpClient, client
 from foundation.mute import Secret
 from foundation.postgres import connect
+from tests.stands.certificates import Authority
 from tests.stands.directory import Callers
 from tests.stands.servers import free_port
 from tests.stands.service_tokens import ServiceIssuer
@@ -130,3 +131,25 @@ async def test_a_worker_that_cannot_do_its_work_ends_the_process(database: Secre
     finally:
         process.kill()
         process.wait()
+
+
+async def test_a_directory_behind_its_own_tls_is_reached_by_whoever_believes_the_machines_authorities(
+    database: Secret[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokens, port, ours = ServiceIssuer(tmp_path), free_port(), Authority(tmp_path, "ours")
+    certificate, key = ours.sign("directory")
+    path = settings(tmp_path, tokens, port, f'tls = {{ certificate = "{certificate}", key = "{key}" }}\n')
+    process = started(path, database, tmp_path / "directory.log")
+    try:
+        monkeypatch.setenv("SSL_CERT_FILE", str(ours.file))
+        async with client(f"https://127.0.0.1:{port}") as http:
+            await eventually(lambda: ready(http), s_max=30)
+            answer = await Callers(http, tokens).operator.get("/v1/rules/history")
+            assert answer.status_code == 200
+        monkeypatch.delenv("SSL_CERT_FILE")
+        async with client(f"https://127.0.0.1:{port}") as http:
+            with pytest.raises(httpx.ConnectError):
+                await http.get("/readyz")
+    finally:
+        process.terminate()
+        assert await ended(process) == 0

@@ -5,6 +5,7 @@ import base64
 import json
 import os
 import signal
+import ssl
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,12 +14,14 @@ from typing import Any
 
 import httpx
 import pytest
+from cryptography import x509
 from starlette.types import Receive, Scope, Send
 
 from deploy.local.valkey import ValkeyServer
 from foundation.blinding import Blinder, BlindingKey
 from foundation.http import HttpClient
 from foundation.mute import Secret
+from tests.stands.certificates import Authority, serial_of
 from tests.stands.directory import Caller, running_directory
 from tests.stands.edge import CLOCK, REGION_ROOT, People, policy_text, service_verifier
 from tests.stands.servers import free_port, serving
@@ -261,6 +264,57 @@ async def test_a_setting_that_does_not_hold_is_said_in_one_line(folder: Path) ->
     assert process.returncode == 2
     assert b"did you mean host?" in said
     assert len(said.splitlines()) == 1
+
+
+async def test_a_gateway_serves_tls_by_itself_and_takes_a_renewed_certificate_as_it_runs(
+    folder: Path, valkey_server: ValkeyServer
+) -> None:
+    ours, port = Authority(folder, "ours"), free_port()
+    certificate, key = ours.sign("gateway-eu")
+    settings = settings_of(
+        folder, port=port, directory=9, people=People(folder), tokens=ServiceIssuer(folder),
+        more=f'tls = {{ certificate = "{certificate}", key = "{key}" }}',
+    )  # fmt: skip
+    believing = ssl.create_default_context(cafile=ours.file)
+
+    async def shown() -> int:
+        _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=believing)
+        der = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+        writer.transport.abort()
+        return x509.load_der_x509_certificate(der).serial_number
+
+    async with gateway(settings, valkey_server) as process:
+        async with HttpClient(base_url=f"https://127.0.0.1:{port}", verify=believing, timeout=20) as http:
+            await _alive(http)
+            assert await shown() == serial_of(certificate)
+            ours.sign("gateway-eu")
+
+            async def renewed() -> bool:
+                return await shown() == serial_of(certificate)
+
+            await eventually(renewed, s_max=20)
+            assert (await http.get("/healthz")).status_code == 200
+            metrics = (await http.get("/metrics")).text
+            assert 'domicile_tls_certificate_expires_seconds{use="tls"}' in metrics
+            assert 'domicile_tls_reload_failed{use="tls"} 0.0' in metrics
+        process.send_signal(signal.SIGTERM)
+        assert await process.wait() == 0
+    assert '"event":"tls_files_read"' in (folder / "gateway.log").read_text()
+
+
+async def test_a_certificate_that_cannot_be_served_is_said_in_one_line(
+    folder: Path, valkey_server: ValkeyServer
+) -> None:
+    ours = Authority(folder, "ours")
+    (certificate, _), (_, key) = ours.sign("gateway-eu"), ours.sign("other")
+    settings = settings_of(
+        folder, port=free_port(), directory=9, people=People(folder), tokens=ServiceIssuer(folder),
+        more=f'tls = {{ certificate = "{certificate}", key = "{key}" }}',
+    )  # fmt: skip
+    async with gateway(settings, valkey_server) as process:
+        assert await process.wait() == 2
+    said = (folder / "gateway.log").read_text()
+    assert said == f"gateway: tls.key {key}: is not the key of {certificate}; give both of one renewal\n"
 
 
 async def _alive(http: HttpClient) -> None:

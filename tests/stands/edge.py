@@ -14,12 +14,15 @@ from typing import Any
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec
+from starlette.types import ASGIApp
 
 from directory.placement.core import Facts, Placement, State
 from foundation.blinding import Blinder, BlindingKey
 from foundation.clock import SystemClock
 from foundation.decision_header import CellVerifier, RootKey, ServiceVerifier, cell_root, service_key
 from foundation.mute import Secret
+from foundation.server import Drain
+from foundation.tls import Credentials
 from foundation.tokens import Issuer, Jwks, TokenVerifier, fetch_jwks_file
 from foundation.words import (
     CellId,
@@ -204,6 +207,7 @@ class Stand:
     pools: Pools
     recorder: Recorder
     blinder: Blinder
+    app: ASGIApp
 
     def settle(self, sub: str, home: Placement, *, cached: bool = True) -> SubjectId:
         key = self.blinder.login(self.people.issuer, sub)[0]
@@ -247,10 +251,16 @@ async def edge(
     proxies: tuple[str, ...] = (),
     pending_max: int = 100,
     http: type[Door] = Door,
+    tls: Credentials | None = None,
+    drain: Drain | None = None,
+    beside: Stand | None = None,
     gate: Gate | None = None,
 ) -> AsyncIterator[Stand]:
-    """A gateway of `region` in front of one orders service (of its own cell); the other cell's address leads nowhere."""
-    people, homes = People(folder), MemoryHomes()
+    """A gateway of `region` in front of one orders service (of its own cell); the other cell's address leads nowhere.
+
+    `beside`: another gateway, whose people and homes are this one's too. `drain`: makes it not ready.
+    """
+    people, homes = (People(folder), MemoryHomes()) if beside is None else (beside.people, beside.homes)
     blinder = Blinder((BlindingKey("b1", Secret(b"b" * 32)),))
     limits = limits or Upstream(connect_s=1.0, first_byte_s=2.0, stall_s=2.0, total_s=20.0)
     own = {"eu": "eu-de", "us": "us-va"}[region]
@@ -269,11 +279,12 @@ async def edge(
         countries=_NoCountries(),
         proxies=networks(proxies),
         clock=CLOCK,
-        ready=recorder.problem,
+        ready=lambda: (drain and drain.problem()) or recorder.problem(),
         gate=gate,
     )
     async with asyncio.TaskGroup() as group:
         sweeper = group.create_task(pools.sweep())
-        async with serving(app, http=http) as port:
-            yield Stand(f"http://127.0.0.1:{port}", port, people, homes, desk, pools, recorder, blinder)
+        async with serving(app, http=http, tls=tls) as port:
+            url = f"{'http' if tls is None else 'https'}://127.0.0.1:{port}"
+            yield Stand(url, port, people, homes, desk, pools, recorder, blinder, app)
         sweeper.cancel()

@@ -11,6 +11,8 @@ from typing import Any
 import uvicorn
 from starlette.types import ASGIApp
 
+from foundation.server import Server
+from foundation.tls import Credentials
 from foundation.wire.door import Door
 
 PORTS = range(10_000, 32_000)
@@ -49,11 +51,16 @@ def running(command: list[str], **popen: object) -> Iterator[subprocess.Popen[by
 
 @contextlib.asynccontextmanager
 async def serving(
-    app: ASGIApp, *, port: int = 0, http: type[asyncio.Protocol] = Door, **options: Any
+    app: ASGIApp,
+    *,
+    port: int = 0,
+    http: type[asyncio.Protocol] = Door,
+    tls: Credentials | None = None,
+    **options: Any,
 ) -> AsyncIterator[int]:
     """`app` on a real server of loopback until the block ends; then nobody listens there any more. Yields the port.
 
-    `options` are uvicorn's, such as those of TLS."""
+    `options` are uvicorn's."""
     config = uvicorn.Config(
         app,
         proxy_headers=False,
@@ -67,7 +74,7 @@ async def serving(
         **options,
     )
     config.load()
-    server = uvicorn.Server(config)
+    server = Server(config, tls)
     server.lifespan = config.lifespan_class(config)
     with socket.create_server(("127.0.0.1", port)) as listener:
         await server.startup(sockets=[listener])

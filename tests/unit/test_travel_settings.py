@@ -10,9 +10,9 @@ from foundation.clock import SystemClock
 from foundation.http import HttpClient
 from foundation.settings import SettingsError, load
 from gateway.settings import HopTls, Settings
-from gateway.travel.assembly import travel
+from gateway.travel.assembly import hop_context, travel
 from gateway.travel.bookings import Bookings
-from gateway.travel.routes import Route, Routes, route_of, tls_context
+from gateway.travel.routes import Route, Routes, route_of
 
 pytestmark = pytest.mark.anyio
 CLOCK = SystemClock()
@@ -80,4 +80,4 @@ def test_inside_addresses_go_before_the_public_origin() -> None:
 def test_certificates_that_cannot_be_used_are_refused_at_the_start(tmp_path: Path) -> None:
     nothing = tmp_path / "nothing.pem"
     with pytest.raises(SettingsError, match="hop_tls"):
-        tls_context(HopTls(certificate=nothing, key=nothing, authorities=nothing))
+        hop_context(HopTls(certificate=nothing, key=nothing, authorities=nothing), CLOCK)

@@ -3,6 +3,7 @@
 import asyncio
 import ssl
 from collections import deque
+from collections.abc import Callable
 
 from foundation import logs
 from gateway.edge.upstream.connection import Connection, Fault, UpstreamFailed
@@ -11,14 +12,13 @@ from gateway.settings import Upstream
 log = logs.get(__name__)
 
 SWEEP_S = 0.25
+Tls = Callable[[], ssl.SSLContext]
 
 
 class AddressPool:
     """The connections to one address."""
 
-    def __init__(
-        self, address: str, limits: Upstream, loop: asyncio.AbstractEventLoop, tls: ssl.SSLContext | None = None
-    ) -> None:
+    def __init__(self, address: str, limits: Upstream, loop: asyncio.AbstractEventLoop, tls: Tls | None = None) -> None:
         self.address = address
         self._host, _, port = address.rpartition(":")
         self._host = self._host.strip("[]")
@@ -103,7 +103,10 @@ class AddressPool:
         try:
             async with asyncio.timeout(self._limits.connect_s):
                 _, made = await self._loop.create_connection(
-                    lambda: Connection(self._limits, self._forget, self._loop), self._host, self._port, ssl=self._tls
+                    lambda: Connection(self._limits, self._forget, self._loop),
+                    self._host,
+                    self._port,
+                    ssl=self._tls and self._tls(),
                 )
         except (OSError, TimeoutError) as exc:
             raise UpstreamFailed(Fault.CONNECT) from exc
@@ -158,9 +161,10 @@ class AddressPool:
 
 
 class Pools:
-    """Pools by address; `sweep` is a worker of the process. With `tls` every connection speaks it, to whom the address names."""
+    """Pools by address; `sweep` is a worker of the process. With `tls` every connection speaks it, to whom the address names; each new
+    one asks for the context."""
 
-    def __init__(self, limits: Upstream, *, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, limits: Upstream, *, tls: Tls | None = None) -> None:
         self._limits = limits
         self._tls = tls
         self._pools: dict[str, AddressPool] = {}
