@@ -1,4 +1,4 @@
-"""A service in trouble holds its share of the gateway and no more; an address in trouble is left alone for a while. Real servers on loopback."""
+"""A service in trouble holds its share of the gateway and no more; an address in trouble is left alone for a while. On real servers."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
