@@ -3,11 +3,11 @@ nothing but failures."""
 
 from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from gateway.edge.upstream.breaker import Bounds, Breaker, State
 
-BOUNDS = Bounds(failures=3, open_s=1.0, open_s_max=8.0, probe_s_max=20.0)
+BOUNDS = Bounds(failures=2, open_s=1.0, open_s_max=8.0, probe_s_max=20.0)
 CHANCES = st.floats(min_value=0.0, max_value=1.0, exclude_max=True)
 
 
@@ -25,7 +25,17 @@ class Exchanges(RuleBasedStateMachine):
         self.in_a_row = 0
         """Failures since the last answer: an upper bound of what the breaker may count."""
 
-    @rule(seconds=st.floats(min_value=0.0, max_value=30.0))
+    @initialize(asked=st.integers(0, 6), broken=st.integers(0, 3))
+    def some_are_under_way(self, asked: int, broken: int) -> None:
+        """Most that goes wrong goes wrong with what was under way before an opening."""
+        for _ in range(asked):
+            self.one_asks()
+        for ticket in self.under_way[:broken]:
+            self.under_way.remove(ticket)
+            self.in_a_row += 1
+            self.breaker.failed(ticket, self.now)
+
+    @rule(seconds=st.sampled_from([0.25, 1.0, 8.0, 20.0]) | st.floats(min_value=0.0, max_value=30.0))
     def time_goes_by(self, seconds: float) -> None:
         self.now += seconds
 
@@ -69,9 +79,11 @@ class Exchanges(RuleBasedStateMachine):
     @precondition(lambda self: self.under_way)
     @rule(data=st.data())
     def one_is_given_back(self, data: st.DataObject) -> None:
-        before = self.breaker.state
-        self.breaker.gave_back(self._ended(data))
+        before, may, probes = self.breaker.state, self.breaker.admits(self.now), dict(self.probes)
+        ticket = self._ended(data)
+        self.breaker.gave_back(ticket)
         assert self.breaker.state is before
+        assert self.breaker.admits(self.now) == (may or ticket in probes)
 
     @invariant()
     def it_comes_to_half_open_by_waiting_alone(self) -> None:
