@@ -1,7 +1,8 @@
 """Carries an admitted request to its service and the answer back; tries once more where that is safe.
 
 A service's `Domicile-Refusal: stale_epoch` leads to a new look at the directory and one more try, `cell_behind` to growing waits and
-further tries within a second, both only while the whole body is still here.
+further tries within a second, both only while the whole body is still here. What a cell's service has no room or no health for is turned
+away at once.
 """
 
 import asyncio

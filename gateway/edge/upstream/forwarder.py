@@ -50,13 +50,10 @@ class Forwarder:
 
     def barred_s(self, hosts: Sequence[str]) -> float | None:
         """None where one of `hosts` may be asked now, else the seconds until the first may."""
-        waits = []
         for host in hosts:
-            health = self.pools.of(host).health
-            if health.admits():
+            if self.pools.of(host).health.admits():
                 return None
-            waits.append(health.left_s())
-        return min(waits, default=0.0)
+        return min((self.pools.of(host).health.left_s() for host in hosts), default=0.0)
 
     async def open(
         self,
@@ -82,9 +79,8 @@ class Forwarder:
             if ticket is None:
                 continue
             tried += 1
-            alone = (
-                fresh or pool.health.state is not State.CLOSED
-            )  # a probe that meets an old connection's end proves nothing
+            # A probe that meets the end of an old connection proves nothing.
+            alone = fresh or pool.health.state is not State.CLOSED
             connection = None if alone else pool.acquire_now()
             if connection is None:
                 try:
