@@ -19,7 +19,7 @@ from foundation.words import CellId, ServiceId
 from gateway.edge.body import Body
 from gateway.edge.book import Book
 from gateway.edge.bulkhead import Bulkhead, Bulkheads
-from gateway.edge.core import Admitted
+from gateway.edge.core import RETRY_AFTER_S, Admitted
 from gateway.edge.desk import Desk, Request
 from gateway.edge.failures import behind, busy, problem_of, unreachable
 from gateway.edge.headers import read_response

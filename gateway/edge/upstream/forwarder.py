@@ -101,18 +101,6 @@ class Forwarder:
             raise UpstreamFailed(Fault.CONNECT)
         raise UpstreamFailed(Fault.OPEN, wait_s=self.barred_s(hosts) or 0.0)
 
-
-async def _acquired(pool: AddressPool, ticket: int, *, fresh: bool) -> Connection:
-    """A connection for whoever holds `ticket`, who otherwise holds it no more. Raises UpstreamFailed (BUSY, CONNECT)."""
-    try:
-        return await pool.acquire(fresh=fresh)
-    except UpstreamFailed as exc:
-        pool.health.broke(ticket, exc.fault)
-        raise
-    except BaseException:
-        pool.health.given_back(ticket)
-        raise
-
     def open_now(
         self, hosts: Sequence[str], line: bytes, rest: Callable[[], bytes], *, head_only: bool
     ) -> Exchange | None:
@@ -120,11 +108,9 @@ async def _acquired(pool: AddressPool, ticket: int, *, fresh: bool) -> Connectio
         sent."""
         self._turn += 1
         pool = self.pools.of(hosts[self._turn % len(hosts)])
-        if pool.health.state is not State.CLOSED:
-            return None
-        ticket = pool.health.admit()
-        connection = pool.acquire_now()
-        if connection is None or ticket is None:
+        ticket = pool.health.admit() if pool.health.state is State.CLOSED else None
+        connection = None if ticket is None else pool.acquire_now()
+        if ticket is None or connection is None:
             return None
         exchange = Exchange(pool, ticket, connection)
         try:
@@ -137,6 +123,18 @@ async def _acquired(pool: AddressPool, ticket: int, *, fresh: bool) -> Connectio
             exchange.end()
             return None
         return exchange
+
+
+async def _acquired(pool: AddressPool, ticket: int, *, fresh: bool) -> Connection:
+    """A connection for whoever holds `ticket`, who otherwise holds it no more. Raises UpstreamFailed (BUSY, CONNECT)."""
+    try:
+        return await pool.acquire(fresh=fresh)
+    except UpstreamFailed as exc:
+        pool.health.broke(ticket, exc.fault)
+        raise
+    except BaseException:
+        pool.health.given_back(ticket)
+        raise
 
 
 def may_repeat(failed: UpstreamFailed, *, method: str, whole: bool) -> bool:
