@@ -158,6 +158,56 @@ async def test_whoever_leaves_leaves_a_place(folder: Path) -> None:
         await eventually(served)
 
 
+# --- what takes no task ------------------------------------------------------------------------------------------------------
+
+
+def tasks() -> int:
+    """Requests that a task answers just now, at the gateway or at a service."""
+    return sum(task.get_name() == "edge request" for task in asyncio.all_tasks())
+
+
+@pytest.mark.parametrize("leaves", [False, True], ids=["answered", "left"])
+async def test_what_takes_no_task_takes_a_place_as_well_and_leaves_it(folder: Path, leaves: bool) -> None:
+    slow = Service()
+    async with (
+        serving(slow) as orders,
+        edge(folder, orders, limits=replace(PATIENT, exchanges_max=1, breaker_failures=1)) as stand,
+        HttpClient(timeout=20) as http,
+    ):
+        stand.settle("ann", placement())
+        known = stand.bearer("ann")
+        ask = asking(stand, http)
+        assert (await http.get(f"{stand.url}/orders/1", headers=known)).status_code == 200
+        slow.gate.clear()
+        reader, writer = await asyncio.open_connection("127.0.0.1", stand.port)
+        writer.write(f"GET /orders/1 HTTP/1.1\r\nHost: x\r\nAuthorization: {known['authorization']}\r\n\r\n".encode())
+        await eventually(partial(slow.called, 2))
+        assert tasks() == 1  # the service's own
+        assert refused(await ask("/orders/1")) == (503, "cell_busy")
+        if leaves:
+            writer.close()
+            await eventually(lambda: stand.pools.of(f"127.0.0.1:{orders}").open == 0)
+        slow.gate.set()
+        if not leaves:
+            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
+            writer.close()
+        assert [(await ask("/orders/1")).status_code for _ in range(3)] == [200] * 3
+        assert health(stand, orders).state is State.CLOSED
+
+
+async def test_silence_towards_what_took_no_task_opens_too(folder: Path) -> None:
+    slow = Service()
+    limits = replace(PATIENT, first_byte_s=0.2, breaker_failures=1)
+    async with serving(slow) as orders, edge(folder, orders, limits=limits) as stand, HttpClient(timeout=20) as http:
+        stand.settle("ann", placement())
+        ask = asking(stand, http)
+        assert (await ask("/orders/1")).status_code == 200
+        slow.gate.clear()
+        assert refused(await ask("/orders/1")) == (504, "upstream_timeout")
+        assert refused(await ask("/orders/1")) == (502, "cell_unreachable")
+        assert slow.calls == 2
+
+
 # --- the breaker -------------------------------------------------------------------------------------------------------------
 
 
