@@ -109,7 +109,9 @@ def services_process(pipe: Connection, late: "Synchronized[int]") -> None:
     async def main() -> None:
         loop, held = asyncio.get_running_loop(), dict[Service, asyncio.TimerHandle]()
         servers = {
-            cell: await loop.create_server(partial(Service, late if cell == LATE else None, held), "127.0.0.1", 0)
+            cell: await loop.create_server(
+                partial(Service, late if cell == LATE else None, held), "127.0.0.1", 0, backlog=1024
+            )
             for cell in CELLS
         }
         pipe.send({cell: server.sockets[0].getsockname()[1] for cell, server in servers.items()})
@@ -204,12 +206,10 @@ class Crowd:
         async with asyncio.timeout(ANSWERS_S_MAX):
             await self._complete.wait()
 
-    def measured(self) -> list[float]:
-        """Sorted seconds of those asked once the round had settled; none of the others' requests may fail."""
+    def measured(self) -> list[tuple[int, float]]:
+        """Status and seconds of what was asked once the round had settled."""
         first = min(self.times) + SETTLE_S
-        if any(status != 200 for status, _ in self.times.values()):
-            raise SystemExit(f"the others were answered {Counter(status for status, _ in self.times.values())}")
-        return sorted(took for due, (_, took) in self.times.items() if due >= first)
+        return [answer for due, answer in self.times.items() if due >= first]
 
 
 async def one_round(others: Crowd, theirs: Crowd, late: "Synchronized[int]", seconds: float, *, is_late: bool) -> float:
@@ -223,12 +223,14 @@ async def one_round(others: Crowd, theirs: Crowd, late: "Synchronized[int]", sec
     waiting = theirs.asked - meanwhile.total()
     late.value = False
     await theirs.all_answered()
-    times = others.measured()
+    measured = others.measured()
+    times = sorted(took for status, took in measured if status == 200)
     p50, p99 = (times[int(len(times) * share)] for share in (0.5, 0.99))
     answers = ", ".join(f"{status}: {count}" for status, count in sorted(meanwhile.items()))
     print(
-        f"{'one late' if is_late else 'all well'}: others p50 {p50 * 1e3:.2f} p99 {p99 * 1e3:.2f} ms of {len(times)};"
-        f" the third cell's people got {answers or 'nothing'}, {waiting} waited at the end"
+        f"{'one late' if is_late else 'all well'}: others p50 {p50 * 1e3:.2f} p99 {p99 * 1e3:.2f} ms of {len(times)},"
+        f" {len(measured) - len(times)} failed; the third cell's people got {answers or 'nothing'}, {waiting} waited at the end",
+        flush=True,
     )
     return p99
 
