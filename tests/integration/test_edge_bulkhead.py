@@ -168,31 +168,42 @@ def tasks() -> int:
 
 @pytest.mark.parametrize("leaves", [False, True], ids=["answered", "left"])
 async def test_what_takes_no_task_takes_a_place_as_well_and_leaves_it(folder: Path, leaves: bool) -> None:
-    slow = Service()
+    """Two services behind one address, so that a connection lies idle while the one place of orders is taken."""
+    slow = Service(shut=True)
     async with (
-        serving(slow) as orders,
-        edge(folder, orders, limits=replace(PATIENT, exchanges_max=1, breaker_failures=1)) as stand,
+        serving(slow) as port,
+        edge(folder, port, records_port=port, limits=replace(PATIENT, exchanges_max=1, breaker_failures=1)) as stand,
         HttpClient(timeout=20) as http,
     ):
         stand.settle("ann", placement())
-        known = stand.bearer("ann")
-        ask = asking(stand, http)
-        assert (await http.get(f"{stand.url}/orders/1", headers=known)).status_code == 200
+        known, pool = stand.bearer("ann"), stand.pools.of(f"127.0.0.1:{port}")
+
+        async def ask(path: str) -> httpx.Response:
+            return await http.get(f"{stand.url}{path}", headers=known)
+
+        async with asyncio.TaskGroup() as group:
+            met = [group.create_task(ask(path)) for path in ("/orders/1", "/records/orders")]
+            await eventually(partial(slow.called, 2))
+            slow.gate.set()
+        assert [each.result().status_code for each in met] == [200, 200]
+        assert pool.idle == 2
         slow.gate.clear()
         reader, writer = await asyncio.open_connection("127.0.0.1", stand.port)
         writer.write(f"GET /orders/1 HTTP/1.1\r\nHost: x\r\nAuthorization: {known['authorization']}\r\n\r\n".encode())
-        await eventually(partial(slow.called, 2))
+        await eventually(partial(slow.called, 3))
         assert tasks() == 1  # the service's own
-        assert refused(await ask("/orders/1")) == (503, "cell_busy")
+        for _ in range(3):
+            assert refused(await ask("/orders/1")) == (503, "cell_busy")
+        assert (pool.idle, slow.calls) == (1, 3)
         if leaves:
             writer.close()
-            await eventually(lambda: stand.pools.of(f"127.0.0.1:{orders}").open == 0)
+            await eventually(lambda: pool.open == 1)
         slow.gate.set()
         if not leaves:
             assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
             writer.close()
         assert [(await ask("/orders/1")).status_code for _ in range(3)] == [200] * 3
-        assert health(stand, orders).state is State.CLOSED
+        assert pool.health.state is State.CLOSED
 
 
 async def test_silence_towards_what_took_no_task_opens_too(folder: Path) -> None:
