@@ -17,6 +17,7 @@ from functools import partial
 from multiprocessing.connection import Connection
 from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
+from time import perf_counter
 
 import httptools
 import uvloop
@@ -176,19 +177,18 @@ class Crowd:
         self._complete = asyncio.Event()
 
     def answered(self, due: float, status: int) -> None:
-        self.times[due] = (status, asyncio.get_running_loop().time() - due)
+        self.times[due] = (status, perf_counter() - due)
         if len(self.times) == self.asked:
             self._complete.set()
 
     async def ask(self, seconds: float) -> None:
         """Asks for so long; does not wait for answers."""
-        loop = asyncio.get_running_loop()
         self.times, self.asked = {}, 0
-        began = loop.time()
+        began = perf_counter()
         async with asyncio.TaskGroup() as group:
             while self.asked < seconds * self._rate:
                 due = began + self.asked / self._rate
-                await asyncio.sleep(due - loop.time())
+                await asyncio.sleep(due - perf_counter())
                 request = self._requests[self.asked % len(self._requests)]
                 self.asked += 1
                 self._complete.clear()
