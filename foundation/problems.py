@@ -47,6 +47,7 @@ class Code(enum.StrEnum):
     HOME_UNKNOWN = "home_unknown"
     NOT_READY = "not_ready"
     CELL_UNREACHABLE = "cell_unreachable"
+    CELL_BUSY = "cell_busy"
     CELL_BEHIND = "cell_behind"
     UPSTREAM_BROKEN = "upstream_broken"
     UPSTREAM_TIMEOUT = "upstream_timeout"
@@ -89,6 +90,7 @@ _STATUS: dict[Code, tuple[int, str]] = {
     Code.HOME_UNKNOWN: (503, "The home cannot be established just now"),
     Code.NOT_READY: (503, "The service is not ready"),
     Code.CELL_UNREACHABLE: (502, "The home cell cannot be reached"),
+    Code.CELL_BUSY: (503, "The home cell has too much under way"),
     Code.CELL_BEHIND: (503, "The home cell has not caught up yet"),
     Code.UPSTREAM_BROKEN: (502, "The service broke off its answer"),
     Code.UPSTREAM_TIMEOUT: (504, "The service did not answer in time"),

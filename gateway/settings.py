@@ -12,6 +12,8 @@ from foundation.words import RegionId
 class Upstream(msgspec.Struct, frozen=True, kw_only=True):
     """Bounds towards the services of the region's cells; seconds, per address where it says so."""
 
+    exchanges_max: int = 512
+    """Exchanges under way at once with one cell's service, whatever its addresses; the next is refused. Not towards other regions."""
     connections_max: int = 128
     """Open connections per address."""
     waiters_max: int = 1024
@@ -25,6 +27,11 @@ class Upstream(msgspec.Struct, frozen=True, kw_only=True):
     total_s: float = 900.0
     keep_alive_s: float = 20.0
     """How long an unused connection is kept; below the services' own."""
+    breaker_failures: int = 5
+    """Exchanges in a row that broke before an answer began, after which an address is not asked for a while."""
+    breaker_open_s: float = 0.5
+    """That while at first; it doubles with each probe that breaks, up to `breaker_open_s_max`, and is cut by chance, by half at most."""
+    breaker_open_s_max: float = 5.0
 
 
 class HopTls(msgspec.Struct, frozen=True, kw_only=True):

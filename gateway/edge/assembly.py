@@ -8,13 +8,14 @@ from foundation.clock import Clock
 from foundation.http import Ready, application
 from foundation.problems import Problem
 from gateway.edge import api
+from gateway.edge.bulkhead import Bulkheads
 from gateway.edge.desk import Desk
 from gateway.edge.events import Recorder
 from gateway.edge.exchange import Answerer
 from gateway.edge.lane import Lane
 from gateway.edge.limits.assembly import unlimited
 from gateway.edge.limits.gate import Gate
-from gateway.edge.observed import CONNECTIONS, IDENTITIES
+from gateway.edge.observed import CONNECTIONS, IDENTITIES, UNDER_WAY
 from gateway.edge.records import Records
 from gateway.edge.upstream.forwarder import Forwarder
 from gateway.edge.upstream.pool import Pools
@@ -41,15 +42,16 @@ def lane(
     """The gateway's ASGI callable. Without `travel` nobody is carried home and no hop is taken; without `gate` nobody asks too often.
     `more`: further paths of its own."""
     gate = gate or unlimited(clock)
+    bulkheads = Bulkheads(limits.exchanges_max)
 
     def observed_ready() -> Problem | None:
-        _observe(desk, pools, gate)
+        _observe(desk, pools, bulkheads, gate)
         return ready()
 
     desk.observe = Observer(countries, proxies)
     return Lane(
         desk=desk,
-        answerer=Answerer(Forwarder(pools), proxies, stall_s=limits.stall_s),
+        answerer=Answerer(Forwarder(pools), proxies, bulkheads, stall_s=limits.stall_s),
         records=Records(recorder, countries, proxies, region=desk.region, clock=clock),
         travel=travel or nowhere(desk.region, clock),
         gate=gate,
@@ -57,10 +59,12 @@ def lane(
     )
 
 
-def _observe(desk: Desk, pools: Pools, gate: Gate) -> None:
+def _observe(desk: Desk, pools: Pools, bulkheads: Bulkheads, gate: Gate) -> None:
     gate.observe()
     IDENTITIES.set(desk.identities.size)
     for pool in pools.all():
         CONNECTIONS.labels(pool.address, "open").set(pool.open)
         CONNECTIONS.labels(pool.address, "idle").set(pool.idle)
         CONNECTIONS.labels(pool.address, "waiting").set(pool.waiting)
+    for bulkhead in bulkheads.all():
+        UNDER_WAY.labels(bulkhead.cell, bulkhead.service).set(bulkhead.under_way)

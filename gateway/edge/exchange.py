@@ -1,7 +1,8 @@
 """Carries an admitted request to its service and the answer back; tries once more where that is safe.
 
 A service's `Domicile-Refusal: stale_epoch` leads to a new look at the directory and one more try, `cell_behind` to growing waits and
-further tries within a second, both only while the whole body is still here.
+further tries within a second, both only while the whole body is still here. What a cell's service has no room or no health for is turned
+away at once.
 """
 
 import asyncio
@@ -12,23 +13,22 @@ from typing import NamedTuple
 from prometheus_client import Histogram
 from starlette.types import Send
 
-from foundation import logs
 from foundation.problems import Code, Problem
 from foundation.wire.head import StatusHead
 from foundation.words import CellId, ServiceId
 from gateway.edge.body import Body
 from gateway.edge.book import Book
+from gateway.edge.bulkhead import Bulkhead, Bulkheads
 from gateway.edge.core import RETRY_AFTER_S, Admitted
 from gateway.edge.desk import Desk, Request
+from gateway.edge.failures import behind, busy, problem_of, unreachable
 from gateway.edge.headers import read_response
 from gateway.edge.observed import FAULTS, RETRIES, SERVED
-from gateway.edge.relay import STALLED, ClientLeft, Helper, framed, read_small, relay, request_line, via
+from gateway.edge.relay import ClientLeft, Helper, framed, read_small, relay, request_line, via
 from gateway.edge.tries import Tries
 from gateway.edge.upstream.connection import Fault, UpstreamFailed
 from gateway.edge.upstream.forwarder import Exchange, Forwarder, may_repeat
 from gateway.identity.address import Network, trusted
-
-log = logs.get(__name__)
 
 _REFUSAL = b"domicile-refusal"
 _CURABLE = {code.value.encode("ascii"): code for code in (Code.STALE_EPOCH, Code.CELL_BEHIND)}
@@ -36,11 +36,23 @@ _CURABLE = {code.value.encode("ascii"): code for code in (Code.STALE_EPOCH, Code
 Again = Callable[[], Awaitable[Admitted | Problem]]
 
 
-class Begun(NamedTuple):
-    """An exchange under way, since `at` on the loop's clock."""
+class Begun:
+    """An exchange under way, since `at` on the loop's clock, in its place behind the bulkhead."""
 
-    exchange: Exchange
-    at: float
+    __slots__ = ("_bulkhead", "_ended", "at", "exchange")
+
+    def __init__(self, exchange: Exchange, at: float, bulkhead: Bulkhead) -> None:
+        self.exchange = exchange
+        self.at = at
+        self._bulkhead = bulkhead
+        self._ended = False
+
+    def end(self) -> None:
+        """Once or more."""
+        if not self._ended:
+            self._ended = True
+            self._bulkhead.leave()
+            self.exchange.end()
 
 
 class Answer(NamedTuple):
@@ -54,12 +66,25 @@ class Answer(NamedTuple):
 class Answerer:
     """Forwards admitted requests. Holds what is the same for all of them."""
 
-    def __init__(self, forwarder: Forwarder, proxies: tuple[Network, ...], *, stall_s: float) -> None:
+    def __init__(
+        self, forwarder: Forwarder, proxies: tuple[Network, ...], bulkheads: Bulkheads, *, stall_s: float
+    ) -> None:
         self._forwarder = forwarder
+        self._bulkheads = bulkheads
         self._proxies = proxies
         self._stall_s = stall_s
         self._trusted: dict[str, bool] = {}
         self._served: dict[tuple[CellId, ServiceId], Histogram] = {}  # labels() costs more than observe()
+
+    def turned_away(self, admitted: Admitted) -> Problem | None:
+        """Why the cell's service is not to be asked now: it has too much under way, or no address of it is well. Never another's cell."""
+        if self._bulkheads.of(admitted.cell, admitted.service).refuses():
+            return busy(admitted)
+        wait_s = self._forwarder.barred_s(admitted.hosts)
+        if wait_s is None:
+            return None
+        FAULTS.labels(Fault.OPEN.value).inc()
+        return unreachable(admitted, wait_s)
 
     async def answer(
         self,
@@ -71,13 +96,28 @@ class Answerer:
         send: Send,
         begun: Begun | None = None,
     ) -> Problem | None:
-        """Sends the service's answer, or returns the problem to answer with. `begun`: the first try, under way already.
+        """Sends the service's answer, or returns the problem to answer with. `begun`: the first try, under way already; it ends here.
 
         Raises ClientLeft, AnswerBroken.
         """
-        unread = await read_small(body, stall_s=self._stall_s)
-        if unread is not None:
-            return unread
+        try:
+            turned_away = self.turned_away(admitted) if begun is None else None
+            unread = turned_away or await read_small(body, stall_s=self._stall_s)
+            return unread or await self._tried(request, admitted, body, desk, again, send, begun)
+        finally:
+            if begun is not None:
+                begun.end()
+
+    async def _tried(
+        self,
+        request: Request,
+        admitted: Admitted,
+        body: Body,
+        desk: Desk,
+        again: Again,
+        send: Send,
+        begun: Begun | None,
+    ) -> Problem | None:
         tries = Tries()
         while True:
             book = desk.book
@@ -91,12 +131,12 @@ class Answerer:
                 if may_repeat(exc, method=request.method, whole=body.whole is not None) and tries.again_after_fault():
                     RETRIES.labels("reset").inc()
                     continue
-                return self._problem_of(exc, admitted, request)
-            if refusal is None:
-                return None
+                return problem_of(exc, admitted, request)
+            if refusal is None or isinstance(refusal, Problem):
+                return refusal
             wait_s = tries.again_after(refusal)
             if wait_s is None or body.whole is None:
-                return _behind(refusal)
+                return behind(refusal)
             RETRIES.labels(refusal.value).inc()
             await asyncio.sleep(wait_s)
             if refusal is Code.STALE_EPOCH or admitted.epoch is None:
@@ -108,13 +148,19 @@ class Answerer:
 
     def begin_now(self, request: Request, admitted: Admitted, body: bytes, book: Book, now: float) -> Begun | None:
         """The exchange of a request that came whole, where a connection is idle; `now` on the loop's clock. Never waits."""
+        bulkhead = self._bulkheads.of(admitted.cell, admitted.service)
+        if bulkhead.full:
+            return None
         exchange = self._forwarder.open_now(
             admitted.hosts,
             request_line(request),
             partial(self._rest, request, admitted, framed(request.fields, body), book),
             head_only=request.method == "HEAD",
         )
-        return None if exchange is None else Begun(exchange, now)
+        if exchange is None:
+            return None
+        bulkhead.enter()
+        return Begun(exchange, now, bulkhead)
 
     def finish_now(self, request: Request, admitted: Admitted, begun: Begun, now: float) -> Answer | None:
         """The answer of an exchange that is complete, which ends here; None where another try may cure it, and it does not end."""
@@ -125,7 +171,8 @@ class Answerer:
         headers = read_response(head.fields, status=head.status, head_only=request.method == "HEAD")
         headers.extend(_stated(admitted))
         answer = Answer(head.status, headers, connection.take())
-        begun.exchange.end()
+        begun.exchange.heard()
+        begun.end()
         self._observe(admitted, now - begun.at)
         return answer
 
@@ -139,14 +186,18 @@ class Answerer:
         *,
         fresh: bool,
         begun: Begun | None = None,
-    ) -> Code | None:
-        """One exchange, on a connection just made if `fresh`. None when the answer was sent, else the refusal that another try may cure."""
+    ) -> Code | Problem | None:
+        """One exchange, on a connection just made if `fresh`. None when the answer was sent; a code: the service's refusal that another
+        try may cure; a problem: there was no place for it."""
         loop = asyncio.get_running_loop()
-        started = loop.time() if begun is None else begun.at
-        exchange = await self._opened(request, admitted, body, book, fresh=fresh) if begun is None else begun.exchange
+        if begun is None:
+            begun = await self._begun(request, admitted, body, book, fresh=fresh)
+        if begun is None:
+            return busy(admitted)
+        exchange = begun.exchange
         helper = Helper(loop, body, exchange)
         try:
-            head = await exchange.connection.head()
+            head = await exchange.head()
             refusal = _refusal_of(head)
             if refusal is not None:
                 return refusal
@@ -158,19 +209,31 @@ class Answerer:
             raise
         finally:
             helper.end()
-            exchange.end()
-        self._observe(admitted, loop.time() - started)
+            begun.end()
+        self._observe(admitted, loop.time() - begun.at)
         return None
 
-    async def _opened(self, request: Request, admitted: Admitted, body: Body, book: Book, *, fresh: bool) -> Exchange:
-        return await self._forwarder.open(
-            admitted.hosts,
-            request_line(request),
-            lambda: self._rest(request, admitted, framed(request.fields, body.whole), book),
-            head_only=request.method == "HEAD",
-            done=body.whole is not None,
-            fresh=fresh,
-        )
+    async def _begun(
+        self, request: Request, admitted: Admitted, body: Body, book: Book, *, fresh: bool
+    ) -> Begun | None:
+        """None where there is no place for it. Raises UpstreamFailed."""
+        at = asyncio.get_running_loop().time()
+        bulkhead = self._bulkheads.of(admitted.cell, admitted.service)
+        if not bulkhead.enter():
+            return None
+        try:
+            exchange = await self._forwarder.open(
+                admitted.hosts,
+                request_line(request),
+                lambda: self._rest(request, admitted, framed(request.fields, body.whole), book),
+                head_only=request.method == "HEAD",
+                done=body.whole is not None,
+                fresh=fresh,
+            )
+        except BaseException:
+            bulkhead.leave()
+            raise
+        return Begun(exchange, at, bulkhead)
 
     def _rest(self, request: Request, admitted: Admitted, last: bytes, book: Book) -> bytes:
         """The fields that go to the service, and `last` of them those that frame the body, with what follows."""
@@ -215,26 +278,6 @@ class Answerer:
             known = self._trusted[peer] = trusted(peer, self._proxies)
         return known
 
-    def _problem_of(self, failed: UpstreamFailed, admitted: Admitted, request: Request) -> Problem:
-        log.warning(
-            "exchange_failed",
-            reason=failed.fault.value,
-            cell=admitted.cell,
-            service=admitted.service,
-            trace_id=request.trace.trace_id,
-        )
-        match failed.fault:
-            case Fault.TIMEOUT:
-                return Problem(code=Code.UPSTREAM_TIMEOUT, detail=f"service {admitted.service}")
-            case Fault.CLIENT_STALLED:
-                return STALLED
-            case Fault.CONNECT | Fault.BUSY:
-                return Problem(
-                    code=Code.CELL_UNREACHABLE, detail=f"service {admitted.service}", retry_after_s=RETRY_AFTER_S
-                )
-            case Fault.RESET | Fault.PROTOCOL | Fault.CLIENT_GONE:
-                return Problem(code=Code.UPSTREAM_BROKEN, detail=f"service {admitted.service}")
-
 
 def _stated(admitted: Admitted) -> list[tuple[bytes, bytes]]:
     """What the client is told of the verdict."""
@@ -255,8 +298,3 @@ def _refusal_of(head: StatusHead) -> Code | None:
         if name == _REFUSAL:
             return _CURABLE.get(value)
     return None
-
-
-def _behind(refusal: Code) -> Problem:
-    detail = f"the cell answered {refusal.value}; try again"
-    return Problem(code=Code.CELL_BEHIND, detail=detail, retry_after_s=RETRY_AFTER_S)

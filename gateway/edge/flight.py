@@ -83,7 +83,7 @@ class Flight:
             connection = self._begun.exchange.connection
             connection.listener = None
             connection.fail(Fault.CLIENT_GONE)
-            self._begun.exchange.end()
+            self._begun.end()
 
     def close_after(self) -> None:
         self._keep = False

@@ -209,7 +209,7 @@ class Lane:
                 await self._turn_away(request, gathered, outcome, body, send)
             return
         if outcome.actor is not None or outcome.crosses is not None:
-            unready = await self._remembered(request, outcome, book)
+            unready = self._answerer.turned_away(outcome) or await self._remembered(request, outcome, book)
             if unready is not None:
                 await self._refuse(send, unready, body, request.fields)
                 return

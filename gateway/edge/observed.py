@@ -14,6 +14,12 @@ SERVED = Histogram(
 FAULTS = Counter("domicile_gateway_upstream_faults_total", "Exchanges that broke", ["fault"])
 RETRIES = Counter("domicile_gateway_retries_total", "Requests tried once more", ["reason"])
 CONNECTIONS = Gauge("domicile_gateway_connections", "Connections to services", ["upstream", "state"])
+UNDER_WAY = Gauge("domicile_gateway_exchanges", "Exchanges under way", ["cell", "service"])
+BULKHEAD_REFUSED = Counter(
+    "domicile_gateway_bulkhead_refused_total", "Requests beyond what may be under way at once", ["cell", "service"]
+)
+BREAKER = Gauge("domicile_gateway_breaker", "0 closed, 1 half-open (a probe decides), 2 open", ["upstream"])
+BREAKER_OPENED = Counter("domicile_gateway_breaker_opened_total", "Times that a breaker opened", ["upstream"])
 CACHED = Counter("domicile_gateway_cache_total", "Look-ups without waiting", ["cache", "outcome"])
 RECORDS_PENDING = Gauge("domicile_gateway_records_pending", "Events that wait for the cell service")
 RECORDS_LEFT_OUT = Counter("domicile_gateway_records_left_out_total", "Bad hops beyond the room that is left for them")

@@ -5,6 +5,7 @@ per address and apart from those of the region's own services, so a region that 
 """
 
 import asyncio
+import math
 from functools import partial
 from typing import assert_never
 
@@ -62,6 +63,10 @@ class Carrier:
             return Problem(code=Code.CELL_UNREACHABLE, detail=f"no way from here to region {region} is set up")
         if len(seen.host) > HOST_CHARS_MAX or len(seen.scheme) > SCHEME_CHARS_MAX:
             return Problem(code=Code.BAD_REQUEST, detail="the Host header, or a proxy's X-Forwarded-Proto, is too long")
+        wait_s = self._forwarders[route.secure].barred_s(route.addresses)
+        if wait_s is not None:
+            FAULTS.labels(Fault.OPEN.value).inc()
+            return _unreachable(region, wait_s)
         unread = await read_small(body, stall_s=self._stall_s)
         if unread is not None:
             return unread
@@ -93,7 +98,7 @@ class Carrier:
         )
         helper = Helper(loop, body, exchange)
         try:
-            head = await exchange.connection.head()
+            head = await exchange.head()
             if (b"domicile-refusal", HOP_REFUSED) in head.fields:
                 log.error("hop_not_taken", region=region, trace_id=request.trace.trace_id)
                 return Problem(code=Code.UPSTREAM_BROKEN, detail=f"region {region} did not take the request from here")
@@ -138,18 +143,15 @@ def _told(head: StatusHead) -> list[tuple[bytes, bytes]]:
 
 
 def _problem_of(failed: UpstreamFailed, region: RegionId, request: Request) -> Problem:
-    log.warning("hop_failed", reason=failed.fault.value, region=region, trace_id=request.trace.trace_id)
+    if failed.fault is not Fault.OPEN:
+        log.warning("hop_failed", reason=failed.fault.value, region=region, trace_id=request.trace.trace_id)
     match failed.fault:
         case Fault.BUSY:
             return Problem(
                 code=Code.NOT_READY, detail=f"too many requests wait for region {region}", retry_after_s=RETRY_AFTER_S
             )
-        case Fault.CONNECT:
-            return Problem(
-                code=Code.CELL_UNREACHABLE,
-                detail=f"home region {region} cannot be reached",
-                retry_after_s=RETRY_AFTER_S,
-            )
+        case Fault.CONNECT | Fault.OPEN:
+            return _unreachable(region, failed.wait_s)
         case Fault.TIMEOUT:
             return Problem(code=Code.UPSTREAM_TIMEOUT, detail=f"home region {region}")
         case Fault.CLIENT_STALLED:
@@ -158,3 +160,10 @@ def _problem_of(failed: UpstreamFailed, region: RegionId, request: Request) -> P
             return Problem(code=Code.UPSTREAM_BROKEN, detail=f"home region {region}")
         case _:
             assert_never(failed.fault)
+
+
+def _unreachable(region: RegionId, wait_s: float) -> Problem:
+    """`wait_s`: for so long asking again is refused here."""
+    retry_after_s = max(RETRY_AFTER_S, math.ceil(wait_s))
+    detail = f"home region {region} cannot be reached"
+    return Problem(code=Code.CELL_UNREACHABLE, detail=detail, retry_after_s=retry_after_s)

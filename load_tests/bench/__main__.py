@@ -29,6 +29,10 @@ BENCHES = {
         headline="The edge: CPU time of the gateway for each proxied request (docs/benchmarks/edge.md)",
         short=("--requests", "5000", "--rounds", "2"),
     ),
+    "bulkhead": Bench(
+        headline="The edge: what one cell that answers late costs the others (docs/benchmarks/edge.md)",
+        short=("--rounds", "2", "--seconds", "3"),
+    ),
     "fence": Bench(
         headline="The fence: cuts under load, statements beside plain ones (docs/benchmarks/fence.md)",
         short=("--cuts", "5", "--statements", "1500"),

@@ -125,16 +125,21 @@ class TableHomes:
 
 
 def gateway_process(port: int, service: int, jwks: str, subs: list[str]) -> None:
+    """One cell, whose service listens on port `service`."""
+    edge_process(port, POLICY.format(port=service), jwks, dict.fromkeys(subs, "eu-de"), Upstream())
+
+
+def edge_process(port: int, policy: str, jwks: str, people: dict[str, str], limits: Upstream) -> None:
+    """A gateway's edge under `policy`; `people`: the cell of each sub."""
+
     async def main() -> None:
         homes = TableHomes()
-        for sub in subs:
+        for sub, cell in people.items():
             key = BLINDER.login(ISSUER, sub)[0]
-            homes.table.learn_key(key, _placement(), as_of=FeedSeq(0), generation=0, now_s=CLOCK.monotonic_s())
+            homes.table.learn_key(key, _placement(cell), as_of=FeedSeq(0), generation=0, now_s=CLOCK.monotonic_s())
         verifier = TokenVerifier({ISSUER: (AUDIENCE, Jwks(fetch_jwks_file(Path(jwks)), CLOCK))}, CLOCK)
         desk = Desk(RegionId("eu"), Identities(verifier, BLINDER, CLOCK), homes)
-        rules = load(POLICY.format(port=service))
-        desk.book = Book(rules, FeedSeq(1), region=RegionId("eu"), root=("r1", Secret(b"r" * 32)), clock=CLOCK)
-        limits = Upstream()
+        desk.book = Book(load(policy), FeedSeq(1), region=RegionId("eu"), root=("r1", Secret(b"r" * 32)), clock=CLOCK)
         pools = Pools(limits)
         recorder = Recorder(list)
         with CountryDatabase() as countries:
@@ -153,10 +158,10 @@ def gateway_process(port: int, service: int, jwks: str, subs: list[str]) -> None
     uvloop.run(main())
 
 
-def _placement() -> Placement:
+def _placement(cell: str) -> Placement:
     return Placement(
         subject_id=mint_subject_id(),
-        cell=CellId("eu-de"),
+        cell=CellId(cell),
         shard=ShardId("s1"),
         epoch=Epoch(1),
         state=State.ACTIVE,
@@ -211,7 +216,7 @@ def main() -> None:
         jwks, subs, tokens = people(Path(folder), given.connections)
         service = context.Process(target=service_process, args=(theirs,), daemon=True)
         service.start()
-        port = _free_port()
+        port = free_port()
         gateway = context.Process(target=gateway_process, args=(port, ours.recv(), str(jwks), subs), daemon=True)
         gateway.start()
         with running([service, gateway]):
@@ -220,7 +225,7 @@ def main() -> None:
 
 async def _rounds(given: argparse.Namespace, port: int, tokens: list[str], pid: int) -> None:
     requests = CASES[0].requests(tokens)
-    await _listening(port)
+    await listening(port)
     await closed(port, requests, 2_000, given.connections)
     rounds = 10_000 if given.hold else given.rounds
     print(f"gateway pid {pid}; {given.connections} connections, {given.requests} requests a round")
@@ -234,7 +239,7 @@ async def _rounds(given: argparse.Namespace, port: int, tokens: list[str], pid: 
         )
 
 
-def _free_port() -> int:
+def free_port() -> int:
     import socket
 
     with socket.socket() as probe:
@@ -242,7 +247,7 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-async def _listening(port: int) -> None:
+async def listening(port: int) -> None:
     async with asyncio.timeout(20):
         while True:
             with contextlib.suppress(OSError):

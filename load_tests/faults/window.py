@@ -43,7 +43,7 @@ _DOWN = ("stop", "kill", "freeze", "late")
 _ONLY_DOWN = frozenset({"cell_unreachable", "upstream_broken"})
 """What a process that is slow, but there, does not excuse."""
 _UNREACHABLE = frozenset(
-    {"cell_unreachable", "upstream_broken", "upstream_timeout", "not_ready", "no_answer", "cell_behind"}
+    {"cell_unreachable", "cell_busy", "upstream_broken", "upstream_timeout", "not_ready", "no_answer", "cell_behind"}
 )
 EXCUSES: dict[str, frozenset[str]] = {
     # What a process that is down, and one that is back, may cost. `no_answer`: the client's own connection.

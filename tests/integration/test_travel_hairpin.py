@@ -515,6 +515,47 @@ async def test_a_dead_home_region_is_named_and_nobody_else_is_asked(folder: Path
         assert (await http.get(f"{stand.us.url}/orders/1", headers=stand.bearer("bob"))).json()["cell"] == "us-va"
 
 
+async def test_a_home_region_that_stays_dead_is_left_alone_for_a_while_and_nobody_else_is_asked(folder: Path) -> None:
+    berlin, virginia = Mirror("eu-de"), Mirror("us-va")
+    limits = Upstream(breaker_failures=2, breaker_open_s=60.0, breaker_open_s_max=60.0)
+    async with (
+        world(folder, eu_orders=berlin, us_orders=virginia, hop_limits=limits) as stand,
+        HttpClient() as http,
+    ):
+        stand.settle("ann", placement())
+        url, headers = f"{stand.us.url}/orders/1", stand.bearer("ann")
+        await stand.eu.stop()
+        for _ in range(2):
+            assert code(await http.get(url, headers=headers)) == (502, "cell_unreachable")
+        stand.eu.serving = contextlib.AsyncExitStack()
+        await stand.eu.start()
+        response = await http.get(url, headers=headers)
+        assert code(response) == (502, "cell_unreachable")
+        assert 1 < int(response.headers["retry-after"]) <= 60
+        assert "region eu" in response.json()["detail"]
+        assert (berlin.calls, virginia.calls) == (0, 0)
+
+
+async def test_what_the_home_cell_has_no_room_for_is_not_booked(folder: Path) -> None:
+    berlin = Mirror("eu-de")
+    patient = Upstream(exchanges_max=1, first_byte_s=10.0, stall_s=10.0)
+    async with (
+        world(folder, eu_orders=berlin, limits=patient) as stand,
+        HttpClient(timeout=10) as http,
+        asyncio.TaskGroup() as group,
+    ):
+        stand.settle("ann", placement())
+        url, headers = f"{stand.us.url}/orders/1", stand.bearer("ann")
+        berlin.gate = asyncio.Event()
+        first = group.create_task(http.get(url, headers=headers))
+        await eventually(lambda: berlin.calls == 1)
+        full = await http.get(url, headers=headers)
+        assert (code(full), full.headers["retry-after"]) == ((503, "cell_busy"), "1")
+        assert (berlin.calls, len(stand.eu.cell.crossings)) == (1, 1)
+        berlin.gate.set()
+        assert (await first).status_code == 200
+
+
 async def test_a_silent_home_region_is_waited_for_within_a_bound(folder: Path) -> None:
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()

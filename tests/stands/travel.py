@@ -199,6 +199,7 @@ async def world(
     us_orders: ASGIApp | None = None,
     grounds: str = GROUNDS,
     product: str = "",
+    limits: Upstream = LIMITS,
     hop_limits: Upstream = HOP_LIMITS,
     clock: Clock = CLOCK,
     pending_max: int = 100,
@@ -235,13 +236,13 @@ async def world(
             verifier = TokenVerifier({tokens.issuer.issuer: (tokens.issuer.audience, keys)}, clock)
             desk.actors = Actors(verifier, clock)
             recorder = Recorder(lambda: [f"127.0.0.1:{cells[CELLS[region]]}"], pending_max=pending_max)
-            pools, away_pools = Pools(LIMITS), Pools(hop_limits)
+            pools, away_pools = Pools(limits), Pools(hop_limits)
             hops = Hops(region, {peer: RING}, clock, Nonces(nonces_max))
             carrier = Carrier(hops, Routes({}), plain=away_pools, secure=away_pools, stall_s=hop_limits.stall_s)
             bookings = Bookings(to_cells, lambda cell: (f"127.0.0.1:{cells[cell]}",), clock)
             away = Travel(hops, carrier, bookings, (away_pools,))
             app = lane(
-                desk=desk, pools=pools, limits=LIMITS, recorder=recorder,
+                desk=desk, pools=pools, limits=limits, recorder=recorder,
                 countries=stack.enter_context(CountryDatabase()), proxies=(), clock=clock, ready=recorder.problem, travel=away,
                 gate=(gates or {}).get(region),
             )  # fmt: skip

@@ -212,6 +212,8 @@ def test_a_home_that_the_rules_do_not_allow_is_found() -> None:
     [
         ("cell_unreachable", 92.0, ("eu", "eu"), "stop cell-eu-de"),
         ("cell_unreachable", 92.0, ("us", "eu"), "stop cell-eu-de"),
+        ("cell_busy", 92.0, ("eu", "eu"), "stop cell-eu-de"),
+        ("cell_busy", 80.0, ("eu", "eu"), None),
         ("cell_unreachable", 92.0, ("us", "us"), None),
         ("cell_unreachable", 80.0, ("eu", "eu"), None),
         ("cell_unreachable", 95.0 + GRACE_S + 1, ("eu", "eu"), None),

@@ -22,6 +22,7 @@ class Fault(enum.Enum):
     """How an exchange failed."""
 
     BUSY = "busy"
+    OPEN = "open"
     CONNECT = "connect"
     RESET = "reset"
     PROTOCOL = "protocol"
@@ -31,12 +32,14 @@ class Fault(enum.Enum):
 
 
 class UpstreamFailed(Exception):
-    """The exchange broke. `answered`: whether anything of an answer had arrived."""
+    """The exchange broke, or was not begun (BUSY, OPEN, CONNECT). `answered`: whether anything of an answer had arrived. `wait_s`: with
+    OPEN, how long nobody may ask."""
 
-    def __init__(self, fault: Fault, *, answered: bool = False) -> None:
+    def __init__(self, fault: Fault, *, answered: bool = False, wait_s: float = 0.0) -> None:
         super().__init__(f"upstream: {fault.value}")
         self.fault = fault
         self.answered = answered
+        self.wait_s = wait_s
 
 
 class Connection(asyncio.Protocol):

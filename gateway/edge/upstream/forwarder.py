@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Sequence
 
+from foundation.wire.head import StatusHead
+from gateway.edge.upstream.breaker import State
 from gateway.edge.upstream.connection import Connection, Fault, UpstreamFailed
 from gateway.edge.upstream.pool import AddressPool, Pools
 
@@ -13,22 +15,45 @@ IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"})
 class Exchange:
     """One request on one connection. Ended exactly once, whatever happened."""
 
-    __slots__ = ("_pool", "connection")
+    __slots__ = ("_pool", "_ticket", "connection")
 
-    def __init__(self, pool: AddressPool, connection: Connection) -> None:
+    def __init__(self, pool: AddressPool, ticket: int, connection: Connection) -> None:
         self._pool = pool
+        self._ticket = ticket
         self.connection = connection
 
+    async def head(self) -> StatusHead:
+        """The head of the final answer; what came of it is told to the address's breaker. Raises UpstreamFailed."""
+        try:
+            head = await self.connection.head()
+        except UpstreamFailed as exc:
+            self._pool.health.broke(self._ticket, exc.fault, used=self.connection.used)
+            raise
+        self.heard()
+        return head
+
+    def heard(self) -> None:
+        """For whoever saw the head come without waiting for it."""
+        self._pool.health.heard()
+
     def end(self) -> None:
+        self._pool.health.given_back(self._ticket)
         self._pool.release(self.connection)
 
 
 class Forwarder:
-    """Takes addresses in turn; passes by one that refuses connections."""
+    """Takes addresses in turn; passes by one that refuses connections, or that is not to be asked for a while."""
 
     def __init__(self, pools: Pools) -> None:
         self.pools = pools
         self._turn = 0
+
+    def barred_s(self, hosts: Sequence[str]) -> float | None:
+        """None where one of `hosts` may be asked now, else the seconds until the first may."""
+        for host in hosts:
+            if self.pools.of(host).health.admits():
+                return None
+        return min((self.pools.of(host).health.left_s() for host in hosts), default=0.0)
 
     async def open(
         self,
@@ -44,21 +69,27 @@ class Forwarder:
 
         `rest` is called once a connection is there, however long that took: what it signs lives for seconds.
 
-        Raises UpstreamFailed (BUSY; CONNECT after ADDRESSES_TRIED_MAX addresses).
+        Raises UpstreamFailed (BUSY; CONNECT after ADDRESSES_TRIED_MAX addresses; OPEN where none may be asked).
         """
         self._turn += 1
-        count = len(hosts)
-        for attempt in range(min(count, ADDRESSES_TRIED_MAX)):
-            pool = self.pools.of(hosts[(self._turn + attempt) % count])
-            connection = None if fresh else pool.acquire_now()
+        tried = 0
+        for number in range(len(hosts)):
+            pool = self.pools.of(hosts[(self._turn + number) % len(hosts)])
+            ticket = pool.health.admit()
+            if ticket is None:
+                continue
+            tried += 1
+            # A probe that meets the end of an old connection proves nothing.
+            alone = fresh or pool.health.state is not State.CLOSED
+            connection = None if alone else pool.acquire_now()
             if connection is None:
                 try:
-                    connection = await pool.acquire(fresh=fresh)
+                    connection = await _acquired(pool, ticket, fresh=alone)
                 except UpstreamFailed as exc:
-                    if exc.fault is Fault.CONNECT and attempt + 1 < min(count, ADDRESSES_TRIED_MAX):
+                    if exc.fault is Fault.CONNECT and tried < ADDRESSES_TRIED_MAX and number + 1 < len(hosts):
                         continue
                     raise
-            exchange = Exchange(pool, connection)
+            exchange = Exchange(pool, ticket, connection)
             try:
                 head = b"%bhost: %b\r\n%b" % (line, pool.address.encode("ascii"), rest())
             except BaseException:
@@ -66,18 +97,22 @@ class Forwarder:
                 raise
             connection.begin(head, head_only=head_only, done=done)
             return exchange
-        raise UpstreamFailed(Fault.CONNECT)
+        if tried:
+            raise UpstreamFailed(Fault.CONNECT)
+        raise UpstreamFailed(Fault.OPEN, wait_s=self.barred_s(hosts) or 0.0)
 
     def open_now(
         self, hosts: Sequence[str], line: bytes, rest: Callable[[], bytes], *, head_only: bool
     ) -> Exchange | None:
-        """The same for a request that is whole, where a connection to the next address is idle; else None, and nothing was sent."""
+        """The same for a request that is whole, where the next address is well and a connection to it is idle; else None, and nothing was
+        sent."""
         self._turn += 1
         pool = self.pools.of(hosts[self._turn % len(hosts)])
-        connection = pool.acquire_now()
-        if connection is None:
+        ticket = pool.health.admit() if pool.health.state is State.CLOSED else None
+        connection = None if ticket is None else pool.acquire_now()
+        if ticket is None or connection is None:
             return None
-        exchange = Exchange(pool, connection)
+        exchange = Exchange(pool, ticket, connection)
         try:
             head = b"%bhost: %b\r\n%b" % (line, pool.address.encode("ascii"), rest())
         except BaseException:
@@ -88,6 +123,18 @@ class Forwarder:
             exchange.end()
             return None
         return exchange
+
+
+async def _acquired(pool: AddressPool, ticket: int, *, fresh: bool) -> Connection:
+    """A connection for whoever holds `ticket`, who otherwise holds it no more. Raises UpstreamFailed (BUSY, CONNECT)."""
+    try:
+        return await pool.acquire(fresh=fresh)
+    except UpstreamFailed as exc:
+        pool.health.broke(ticket, exc.fault)
+        raise
+    except BaseException:
+        pool.health.given_back(ticket)
+        raise
 
 
 def may_repeat(failed: UpstreamFailed, *, method: str, whole: bool) -> bool:

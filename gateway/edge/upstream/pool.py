@@ -1,4 +1,7 @@
-"""Keep-alive connections by address: bounded, fair to waiters, swept for overdue exchanges and idle connections."""
+"""Keep-alive connections by address: bounded, fair to waiters, swept for overdue exchanges and idle connections.
+
+Whether an address may be asked at all stands beside its connections (`AddressPool.health`).
+"""
 
 import asyncio
 import ssl
@@ -7,6 +10,7 @@ from collections.abc import Callable
 
 from foundation import logs
 from gateway.edge.upstream.connection import Connection, Fault, UpstreamFailed
+from gateway.edge.upstream.health import Health
 from gateway.settings import Upstream
 
 log = logs.get(__name__)
@@ -20,6 +24,7 @@ class AddressPool:
 
     def __init__(self, address: str, limits: Upstream, loop: asyncio.AbstractEventLoop, tls: Tls | None = None) -> None:
         self.address = address
+        self.health = Health(address, limits, loop)
         self._host, _, port = address.rpartition(":")
         self._host = self._host.strip("[]")
         self._port = int(port)
