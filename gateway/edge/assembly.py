@@ -16,11 +16,12 @@ from gateway.edge.limits.assembly import unlimited
 from gateway.edge.limits.gate import Gate
 from gateway.edge.observed import CONNECTIONS, IDENTITIES
 from gateway.edge.records import Records
+from gateway.edge.sockets import Sockets
 from gateway.edge.upstream.forwarder import Forwarder
 from gateway.edge.upstream.pool import Pools
 from gateway.identity.address import Network
 from gateway.identity.country import Countries, Observer
-from gateway.settings import Upstream
+from gateway.settings import Upstream, Websockets
 from gateway.travel.assembly import Travel, nowhere
 
 
@@ -36,10 +37,11 @@ def lane(
     ready: Ready,
     travel: Travel | None = None,
     gate: Gate | None = None,
+    websockets: Websockets | None = None,
     more: Sequence[Route] = (),
 ) -> Lane:
     """The gateway's ASGI callable. Without `travel` nobody is carried home and no hop is taken; without `gate` nobody asks too often.
-    `more`: further paths of its own."""
+    `more`: further paths of its own. `websockets`: their bounds, if not the usual ones."""
     gate = gate or unlimited(clock)
 
     def observed_ready() -> Problem | None:
@@ -49,7 +51,9 @@ def lane(
     desk.observe = Observer(countries, proxies)
     return Lane(
         desk=desk,
-        answerer=Answerer(Forwarder(pools), proxies, stall_s=limits.stall_s),
+        answerer=Answerer(
+            Forwarder(pools), proxies, stall_s=limits.stall_s, sockets=Sockets(websockets or Websockets())
+        ),
         records=Records(recorder, countries, proxies, region=desk.region, clock=clock),
         travel=travel or nowhere(desk.region, clock),
         gate=gate,

@@ -1,7 +1,8 @@
 """Carries an admitted request to its service and the answer back; tries once more where that is safe.
 
 A service's `Domicile-Refusal: stale_epoch` leads to a new look at the directory and one more try, `cell_behind` to growing waits and
-further tries within a second, both only while the whole body is still here.
+further tries within a second, both only while the whole body is still here. A request for a websocket goes the same way until its service
+answers 101; any other answer is an answer.
 """
 
 import asyncio
@@ -20,9 +21,11 @@ from gateway.edge.body import Body
 from gateway.edge.book import Book
 from gateway.edge.core import RETRY_AFTER_S, Admitted
 from gateway.edge.desk import Desk, Request
+from gateway.edge.handshake import UPGRADE
 from gateway.edge.headers import read_response
 from gateway.edge.observed import FAULTS, RETRIES, SERVED
-from gateway.edge.relay import STALLED, ClientLeft, Helper, framed, read_small, relay, request_line, via
+from gateway.edge.relay import STALLED, ClientLeft, Helper, Stay, framed, read_small, relay, request_line, via
+from gateway.edge.sockets import Sockets
 from gateway.edge.tries import Tries
 from gateway.edge.upstream.connection import Fault, UpstreamFailed
 from gateway.edge.upstream.forwarder import Exchange, Forwarder, may_repeat
@@ -54,8 +57,9 @@ class Answer(NamedTuple):
 class Answerer:
     """Forwards admitted requests. Holds what is the same for all of them."""
 
-    def __init__(self, forwarder: Forwarder, proxies: tuple[Network, ...], *, stall_s: float) -> None:
+    def __init__(self, forwarder: Forwarder, proxies: tuple[Network, ...], *, stall_s: float, sockets: Sockets) -> None:
         self._forwarder = forwarder
+        self._sockets = sockets
         self._proxies = proxies
         self._stall_s = stall_s
         self._trusted: dict[str, bool] = {}
@@ -75,6 +79,21 @@ class Answerer:
 
         Raises ClientLeft, AnswerBroken.
         """
+        if request.fields.handshake is None:
+            return await self._answer(request, admitted, body, desk, again, send, begun)
+        with self._sockets.room() as room:
+            return room or await self._answer(request, admitted, body, desk, again, send, begun)
+
+    async def _answer(
+        self,
+        request: Request,
+        admitted: Admitted,
+        body: Body,
+        desk: Desk,
+        again: Again,
+        send: Send,
+        begun: Begun | None,
+    ) -> Problem | None:
         unread = await read_small(body, stall_s=self._stall_s)
         if unread is not None:
             return unread
@@ -85,7 +104,9 @@ class Answerer:
                 return Problem(code=Code.NOT_READY, detail="the rules are gone", retry_after_s=RETRY_AFTER_S)
             try:
                 first, begun = begun, None
-                refusal = await self._try(request, admitted, body, book, send, fresh=tries.after_fault, begun=first)
+                refusal = await self._try(
+                    request, admitted, body, desk, book, send, fresh=tries.after_fault, begun=first
+                )
             except UpstreamFailed as exc:
                 FAULTS.labels(exc.fault.value).inc()
                 if may_repeat(exc, method=request.method, whole=body.whole is not None) and tries.again_after_fault():
@@ -134,6 +155,7 @@ class Answerer:
         request: Request,
         admitted: Admitted,
         body: Body,
+        desk: Desk,
         book: Book,
         send: Send,
         *,
@@ -144,12 +166,17 @@ class Answerer:
         loop = asyncio.get_running_loop()
         started = loop.time() if begun is None else begun.at
         exchange = await self._opened(request, admitted, body, book, fresh=fresh) if begun is None else begun.exchange
-        helper = Helper(loop, body, exchange)
+        stay = _stay(request, admitted, desk)
+        helper = Helper(loop, body, exchange, stay)
         try:
             head = await exchange.connection.head()
             refusal = _refusal_of(head)
             if refusal is not None:
                 return refusal
+            if head.status == 101:
+                helper.end()
+                await self._sockets.carry(request, admitted, exchange, head, _stated(admitted), stay)
+                return None
             place = {"cell": admitted.cell, "service": admitted.service}
             await relay(request, head, _stated(admitted), exchange, body, helper, send, place)
         except UpstreamFailed as exc:
@@ -157,7 +184,7 @@ class Answerer:
                 raise ClientLeft from exc
             raise
         finally:
-            helper.end()
+            helper.leave()
             exchange.end()
         self._observe(admitted, loop.time() - started)
         return None
@@ -170,6 +197,7 @@ class Answerer:
             head_only=request.method == "HEAD",
             done=body.whole is not None,
             fresh=fresh,
+            upgrade=request.fields.handshake is not None,
         )
 
     def _rest(self, request: Request, admitted: Admitted, last: bytes, book: Book) -> bytes:
@@ -189,6 +217,8 @@ class Answerer:
             b"traceparent: %b\r\nx-forwarded-for: %b\r\nx-forwarded-host: %b\r\nx-forwarded-proto: %b\r\nvia: %b\r\n"
             % (request.trace.header().encode("ascii"), peer, host, scheme, via(fields))
         )
+        if fields.handshake is not None:
+            parts.append(UPGRADE)
         parts.append(last)
         return b"".join(parts)
 
@@ -232,8 +262,14 @@ class Answerer:
                 return Problem(
                     code=Code.CELL_UNREACHABLE, detail=f"service {admitted.service}", retry_after_s=RETRY_AFTER_S
                 )
-            case Fault.RESET | Fault.PROTOCOL | Fault.CLIENT_GONE:
+            case Fault.RESET | Fault.PROTOCOL | Fault.CLIENT_GONE | Fault.OUTDATED:
                 return Problem(code=Code.UPSTREAM_BROKEN, detail=f"service {admitted.service}")
+
+
+def _stay(request: Request, admitted: Admitted, desk: Desk) -> Stay | None:
+    if admitted.subject is None or admitted.epoch is None:
+        return None
+    return Stay(desk.lasting, admitted.subject, admitted.epoch, request.line)
 
 
 def _stated(admitted: Admitted) -> list[tuple[bytes, bytes]]:

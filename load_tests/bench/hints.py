@@ -96,6 +96,9 @@ class Homes:
     async def refresh(self, key: LookupKey, *, newer_than: Epoch) -> Home:  # noqa: ARG002
         return await self.resolve(key)
 
+    def held(self, subject_id: SubjectId) -> Epoch | None:  # noqa: ARG002
+        return None
+
     async def subject(self, subject_id: SubjectId) -> Home:  # noqa: ARG002
         return Homeless.UNKNOWN
 

@@ -148,6 +148,10 @@ class MemoryHomes:
             return Homeless.UNKNOWN
         return next((home for home in self.truth.values() if home.subject_id == subject_id), Homeless.NONE)
 
+    def held(self, subject_id: SubjectId) -> Epoch | None:
+        known = [home for home in self.cached.values() if isinstance(home, Placement)]
+        return next((home.epoch for home in known if home.subject_id == subject_id), None)
+
     async def refresh_subject(self, subject_id: SubjectId, *, newer_than: Epoch) -> Home:
         self.refreshed += 1
         return await self.subject(subject_id)

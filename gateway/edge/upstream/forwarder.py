@@ -1,5 +1,6 @@
 """Opens exchanges: renders the head of a request for a service and puts it on a connection to one of its addresses."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 
 from gateway.edge.upstream.connection import Connection, Fault, UpstreamFailed
@@ -18,6 +19,12 @@ class Exchange:
     def __init__(self, pool: AddressPool, connection: Connection) -> None:
         self._pool = pool
         self.connection = connection
+
+    def detach(self) -> tuple[asyncio.Transport, bytes]:
+        """After a 101: the transport and what stood behind the head; the address has a slot free. Raises UpstreamFailed."""
+        found = self.connection.detach()
+        self._pool.forget(self.connection)
+        return found
 
     def end(self) -> None:
         self._pool.release(self.connection)
@@ -39,6 +46,7 @@ class Forwarder:
         head_only: bool,
         done: bool,
         fresh: bool = False,
+        upgrade: bool = False,
     ) -> Exchange:
         """Sends `line`, a Host field for the address, and `rest` (fields, empty line, and the body if `done`).
 
@@ -64,7 +72,7 @@ class Forwarder:
             except BaseException:
                 exchange.end()
                 raise
-            connection.begin(head, head_only=head_only, done=done)
+            connection.begin(head, head_only=head_only, done=done, upgrade=upgrade)
             return exchange
         raise UpstreamFailed(Fault.CONNECT)
 

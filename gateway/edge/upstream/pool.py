@@ -103,7 +103,7 @@ class AddressPool:
         try:
             async with asyncio.timeout(self._limits.connect_s):
                 _, made = await self._loop.create_connection(
-                    lambda: Connection(self._limits, self._forget, self._loop), self._host, self._port, ssl=self._tls
+                    lambda: Connection(self._limits, self.forget, self._loop), self._host, self._port, ssl=self._tls
                 )
         except (OSError, TimeoutError) as exc:
             raise UpstreamFailed(Fault.CONNECT) from exc
@@ -128,7 +128,8 @@ class AddressPool:
                 return
         self._idle.append(connection)
 
-    def _forget(self, connection: Connection) -> None:
+    def forget(self, connection: Connection) -> None:
+        """It is lost, or somebody else's from here on."""
         self._open.discard(connection)
         if connection in self._idle:
             self._idle.remove(connection)
