@@ -75,10 +75,8 @@ class Lane:
             await self._control(scope, receive, send)
             return
         raw_path: bytes = scope["raw_path"]
-        if scope["method"] in METHODS_HELD_BACK:
-            await self._refuse(
-                send, HELD_BACK, Body(receive, scope["extensions"][FIELDS]), scope["extensions"][FIELDS], _NOT_THESE
-            )
+        if scope["method"].upper() in METHODS_HELD_BACK:  # some servers read methods in any case
+            await send_problem(send, HELD_BACK, _NOT_THESE, close=False)
             return
         if _controls(raw_path):
             await self._control(scope, receive, send)

@@ -42,7 +42,7 @@ class Entry:
         self.epoch = epoch
         self.end = end
         self.from_s = from_s
-        self.timer: asyncio.TimerHandle | None = None
+        self.timer: asyncio.Handle | None = None
 
 
 class Lasting:
@@ -55,8 +55,9 @@ class Lasting:
     def __len__(self) -> int:
         return sum(len(entries) for entries in self._entries.values())
 
-    def enter(self, subject: SubjectId, epoch: Epoch, end: End, *, moment_s: float = MOMENT_S) -> Entry:
+    def enter(self, subject: SubjectId, epoch: Epoch, end: End, *, moment_s: float | None = None) -> Entry:
         """`end` is called at most once, and not after `leave`. What was admitted under an epoch that is old by now ends as well."""
+        moment_s = MOMENT_S if moment_s is None else moment_s
         entry = Entry(subject, epoch, end, asyncio.get_running_loop().time() + moment_s)
         self._entries.setdefault(subject, set()).add(entry)
         held = self._held(subject)
@@ -102,7 +103,10 @@ class Lasting:
         """At its moment; what ends later already is not put off."""
         if entry.timer is None:
             loop = asyncio.get_running_loop()
-            entry.timer = loop.call_at(max(entry.from_s, loop.time()), self._ring, entry, why)
+            if entry.from_s <= loop.time():
+                entry.timer = loop.call_soon(self._ring, entry, why)
+            else:
+                entry.timer = loop.call_at(entry.from_s, self._ring, entry, why)
 
     def _ring(self, entry: Entry, why: Why) -> None:
         self.leave(entry)

@@ -44,7 +44,7 @@ from gateway.edge.ports import Home, Homeless
 from gateway.edge.upstream.pool import Pools
 from gateway.identity.address import networks
 from gateway.identity.tokens import Identities
-from gateway.settings import Upstream
+from gateway.settings import Upstream, Websockets
 from routing_rules.rules import load
 from tests.stands.servers import serving
 
@@ -252,6 +252,7 @@ async def edge(
     pending_max: int = 100,
     http: type[Door] = Door,
     gate: Gate | None = None,
+    websockets: Websockets | None = None,
 ) -> AsyncIterator[Stand]:
     """A gateway of `region` in front of one orders service (of its own cell); the other cell's address leads nowhere."""
     people, homes = People(folder), MemoryHomes()
@@ -275,6 +276,7 @@ async def edge(
         clock=CLOCK,
         ready=recorder.problem,
         gate=gate,
+        websockets=websockets,
     )
     async with asyncio.TaskGroup() as group:
         sweeper = group.create_task(pools.sweep())

@@ -4,14 +4,14 @@ import itertools
 
 import pytest
 from wsproto.connection import Connection, ConnectionType
-from wsproto.events import BytesMessage, CloseConnection, Message, Ping, TextMessage
+from wsproto.events import BytesMessage, CloseConnection, Ping, TextMessage
 
 from foundation.wire.websocket import Frames, accept_of, close_frame, is_key
 
 MASK = b"\x01\x02\x03\x04"
 
 
-def frames_of(side: ConnectionType, *events: Message | CloseConnection | Ping) -> list[bytes]:
+def frames_of(side: ConnectionType, *events: BytesMessage | TextMessage | CloseConnection | Ping) -> list[bytes]:
     connection = Connection(side)
     return [connection.send(event) for event in events]
 
