@@ -49,7 +49,7 @@ def running(command: list[str], **popen: object) -> Iterator[subprocess.Popen[by
 
 @contextlib.asynccontextmanager
 async def serving(
-    app: ASGIApp, *, port: int = 0, http: type[asyncio.Protocol] = Door, **options: Any
+    app: ASGIApp, *, port: int = 0, http: type[asyncio.Protocol] = Door, ws: str = "none", **options: Any
 ) -> AsyncIterator[int]:
     """`app` on a real server of loopback until the block ends; then nobody listens there any more. Yields the port.
 
@@ -59,7 +59,7 @@ async def serving(
         proxy_headers=False,
         server_header=False,
         http=http,
-        ws="none",
+        ws=ws,
         lifespan="off",
         log_config=None,
         access_log=False,
