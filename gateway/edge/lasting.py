@@ -15,8 +15,8 @@ from foundation.words import Epoch, FeedSeq, SubjectId
 
 log = logs.get(__name__)
 
-MOMENT_S = 1.0
-"""How long a request may run on under the epoch that it was admitted under, once it lasts; decisions themselves live up to 30 s."""
+MOMENT_S = 5.0
+"""How long an exchange may run on under an older epoch from when it began to last: no longer than a guard may, whose lease is as long."""
 LOOK_S = 0.5
 
 
