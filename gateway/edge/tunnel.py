@@ -136,10 +136,11 @@ class Tunnel:
         self._lifetime = self._loop.call_later(self._limits.total_s, self.end, Ending.LIFETIME)
         self._opened = True
         for side in (self.client, self.service):
-            if side.ahead:
-                self.came(side, side.ahead)
-                side.ahead = b""
-            side.resume()
+            side.resume()  # first, so that what is ahead may pause it again
+        for side in (self.client, self.service):
+            ahead, side.ahead = side.ahead, b""
+            if ahead:
+                self.came(side, ahead)
         if self._ending is not None:
             self._close(self._ending)
 
