@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from wsproto.connection import Connection, ConnectionType
 from wsproto.events import CloseConnection
@@ -91,18 +91,14 @@ def messages(draw: st.DrawFn, *, masked: bool) -> list[bytes]:
     return made
 
 
+PIECES_MAX = 30
 CUTS = st.lists(st.integers(1, 40_000), min_size=1, max_size=8)
 
 
 def pieces_of(data: bytes, cuts: list[int]) -> list[bytes]:
-    pieces: list[bytes] = []
-    here = 0
-    for size in itertools.cycle(cuts):
-        if here >= len(data):
-            return pieces
-        pieces.append(data[here : here + size])
-        here += size
-    return pieces
+    """At most PIECES_MAX, the last of which is all the rest."""
+    ends = [0, *itertools.islice(itertools.accumulate(itertools.cycle(cuts)), PIECES_MAX - 1), len(data)]
+    return [data[start:end] for start, end in itertools.pairwise(ends) if data[start:end]]
 
 
 def expected(frames: list[bytes], passed: int, close: bytes) -> bytes:
@@ -116,6 +112,7 @@ def expected(frames: list[bytes], passed: int, close: bytes) -> bytes:
     return whole if ends else whole + close
 
 
+@settings(deadline=None)
 @given(messages(masked=False), messages(masked=True), CUTS, st.data())
 def test_a_close_of_the_gateway_stands_between_two_frames_and_behind_everything(
     said: list[bytes], asked: list[bytes], cuts: list[int], data: st.DataObject
