@@ -23,7 +23,7 @@ class Exchange:
     def detach(self) -> tuple[asyncio.Transport, bytes]:
         """After a 101: the transport and what stood behind the head; the address has a slot free. Raises UpstreamFailed."""
         found = self.connection.detach()
-        self._pool.forget(self.connection)
+        self._pool.let_go(self.connection)
         return found
 
     def end(self) -> None:

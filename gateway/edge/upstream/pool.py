@@ -103,7 +103,7 @@ class AddressPool:
         try:
             async with asyncio.timeout(self._limits.connect_s):
                 _, made = await self._loop.create_connection(
-                    lambda: Connection(self._limits, self.forget, self._loop), self._host, self._port, ssl=self._tls
+                    lambda: Connection(self._limits, self._forget, self._loop), self._host, self._port, ssl=self._tls
                 )
         except (OSError, TimeoutError) as exc:
             raise UpstreamFailed(Fault.CONNECT) from exc
@@ -120,6 +120,10 @@ class AddressPool:
         if connection.end():
             self._offer(connection)
 
+    def let_go(self, connection: Connection) -> None:
+        """It is another protocol's from here on, and takes no place here."""
+        self._forget(connection)
+
     def _offer(self, connection: Connection) -> None:
         while self._waiters:
             waiter = self._waiters.popleft()
@@ -128,8 +132,7 @@ class AddressPool:
                 return
         self._idle.append(connection)
 
-    def forget(self, connection: Connection) -> None:
-        """It is lost, or somebody else's from here on."""
+    def _forget(self, connection: Connection) -> None:
         self._open.discard(connection)
         if connection in self._idle:
             self._idle.remove(connection)
