@@ -75,7 +75,7 @@ class Lane:
             await self._control(scope, receive, send)
             return
         raw_path: bytes = scope["raw_path"]
-        if scope["method"].upper() in METHODS_HELD_BACK:  # some servers read methods in any case
+        if scope["method"].upper() in METHODS_HELD_BACK:
             await send_problem(send, HELD_BACK, _NOT_THESE, close=False)
             return
         if _controls(raw_path):

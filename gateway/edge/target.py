@@ -37,7 +37,7 @@ class Target(msgspec.Struct, frozen=True):
 
 def target_of(method: str, raw_path: bytes, services: dict[ServiceId, Service]) -> Target | Problem:
     """The service and route of a raw path (without query), or 404 `unknown_service`, 400 for a path that may climb, 405."""
-    if method in METHODS_HELD_BACK:
+    if method.upper() in METHODS_HELD_BACK:  # some servers read methods in any case
         return HELD_BACK
     if raw_path[:1] != b"/":
         return Problem(code=Code.BAD_REQUEST, detail="the request target is a path")

@@ -10,6 +10,7 @@ import pytest
 from starlette.types import Receive, Scope, Send
 
 from directory.placement.core import Placement, PlacementEvent
+from foundation.http import HttpClient
 from foundation.words import Epoch, FeedSeq
 from gateway.edge import lasting
 from tests.stands.edge import MemoryHomes, Stand, edge, placement, tcp
@@ -47,6 +48,10 @@ class Events:
         self._more.set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] == "/orders/1":
+            await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+            await send({"type": "http.response.body", "body": b"ok"})
+            return
         self.open += 1
         try:
             await send({"type": "http.response.start", "status": 200, "headers": STREAM})
@@ -107,10 +112,16 @@ async def facing(folder: Path) -> AsyncIterator[tuple[Stand, Events, Placement]]
         yield stand, events, home
 
 
+@pytest.mark.parametrize("idle", [False, True], ids=["by a task", "departed without one"])
 async def test_an_event_stream_breaks_off_when_the_home_changes_and_the_next_is_decided_anew(
-    folder: Path, at_once: None
+    folder: Path, at_once: None, idle: bool
 ) -> None:
     async with facing(folder) as (stand, events, home):
+        if idle:  # a connection to the service
+            async with HttpClient() as http:
+                for _ in range(2):
+                    assert (await http.get(f"{stand.url}/orders/1", headers=stand.bearer("ann"))).text == "ok"
+            assert [pool.idle for pool in stand.pools.all()] == [1]
         async with streaming(stand.port, stand.bearer("ann")) as (head, reader):
             assert b"transfer-encoding: chunked\r\n" in head
             events.more()
