@@ -149,7 +149,7 @@ REFUSED = {
     "user_in_authority": (b"GET http://a@eu.example.com/orders/1 HTTP/1.1", b"", b"", 400),
     "connect": (b"CONNECT eu.example.com:443 HTTP/1.1", b"", b"", 405),
     "connect_to_a_service": (b"CONNECT %b HTTP/1.1" % PATH, b"", b"", 405),
-    "connect_in_lower_case": (b"connect eu.example.com:443 HTTP/1.1", b"", b"", 405),
+    "connect_in_lower_case": (b"connect %b HTTP/1.1" % PATH, b"", b"", 405),
     "connect_absolute": (b"CONNECT http://eu.example.com/orders/1 HTTP/1.1", b"", b"", 405),
     "connect_to_an_anonymous_path": (b"CONNECT /orders/health HTTP/1.1", b"", b"", 405),
     "connect_to_health": (b"CONNECT /healthz HTTP/1.1", b"", b"", 405),

@@ -39,7 +39,7 @@ class Live:
         self.left = 0
         self.open = 0
 
-    async def __call__(self, websocket: WebSocket) -> None:
+    async def serve(self, websocket: WebSocket) -> None:
         await websocket.accept()
         own = decided(websocket).decision
         self.open += 1
@@ -53,7 +53,7 @@ class Live:
             self.open -= 1
 
     def app(self) -> Starlette:
-        return Starlette(routes=[WebSocketRoute("/orders/live", self)])
+        return Starlette(routes=[WebSocketRoute("/orders/live", self.serve)])
 
 
 class Setup:
