@@ -36,6 +36,7 @@ class Code(enum.StrEnum):
     HOME_ELSEWHERE = "home_elsewhere"
     RESIDENCE_REQUIRED = "residence_required"
     UNPROCESSABLE = "unprocessable"
+    UPGRADE_REQUIRED = "upgrade_required"
     RATE_LIMITED = "rate_limited"
     HEAD_TOO_LARGE = "head_too_large"
     RESIDENCY_REFUSED = "residency_refused"
@@ -79,6 +80,7 @@ _STATUS: dict[Code, tuple[int, str]] = {
     Code.HOME_ELSEWHERE: (421, "This person's home is another region"),
     Code.RESIDENCE_REQUIRED: (400, "A sign-up states the residence first"),
     Code.UNPROCESSABLE: (422, "The request cannot be carried out as it stands"),
+    Code.UPGRADE_REQUIRED: (426, "Another version of the protocol is spoken here"),
     Code.RATE_LIMITED: (429, "Too many requests"),
     Code.HEAD_TOO_LARGE: (431, "The head of the request is too large"),
     Code.RESIDENCY_REFUSED: (451, "Residency rules refuse this request"),
@@ -140,6 +142,9 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
         if self.status == 413:
             # The rest of the body will not be read (RFC 9110 section 15.5.14).
             headers["connection"] = "close"
+        if self.status == 426:
+            # What is spoken instead (RFC 9110 section 15.5.22, RFC 6455 section 4.4).
+            headers |= {"connection": "close, upgrade", "upgrade": "websocket", "sec-websocket-version": "13"}
         if self.status == 401:
             headers["www-authenticate"] = "Bearer"
         return headers

@@ -88,6 +88,9 @@ async def opened(settings: Settings, *, drain: Drain, clock: Clock | None = None
         keeper = Keeper(rules, desk, region=settings.region, root=root, clock=clock, registry=registry)
         registrar = RegistryFollower(directory, follower, registry)
         desk.trouble = keeper.problem
+        follower.listeners.append(desk.lasting.heard)
+        follower.on_start.append(desk.lasting.begun_anew)
+        follower.on_restored.append(desk.lasting.begun_anew)
         if settings.service_issuers:
             desk.actors = Actors(http.token_verifier(settings.service_issuers, to_issuers, clock), clock)
         recorder = Recorder(lambda: _cell_services(desk))
@@ -120,6 +123,9 @@ async def opened(settings: Settings, *, drain: Drain, clock: Clock | None = None
             routes += hinting.routes()
             workers["population"] = population.follow
 
+        def stale() -> bool:
+            return bool(keeper.problem() or _feed_problem(follower, keeper))
+
         def ready() -> Problem | None:
             return (
                 drain.problem()
@@ -141,6 +147,7 @@ async def opened(settings: Settings, *, drain: Drain, clock: Clock | None = None
             ready=ready,
             travel=away,
             gate=limits.gate,
+            websockets=settings.websockets,
             more=routes,
         )
         yield Gateway(
@@ -156,6 +163,7 @@ async def opened(settings: Settings, *, drain: Drain, clock: Clock | None = None
                 "records": lambda: recorder.deliver(to_cells),
                 "skew": lambda: skew.watch(to_directory),
                 "upstream": pools.sweep,
+                "lasting": lambda: desk.lasting.watch(stale),
                 **{f"hops {number}": each.sweep for number, each in enumerate(away.pools)},
             },
         )

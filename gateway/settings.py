@@ -34,6 +34,17 @@ class Upstream(msgspec.Struct, frozen=True, kw_only=True):
     breaker_open_s_max: float = 5.0
 
 
+class Websockets(msgspec.Struct, frozen=True, kw_only=True):
+    """Bounds on websockets; seconds."""
+
+    open_max: int = 1024
+    """Open at once, or about to be, in this process."""
+    idle_s: float = 300.0
+    """Longest silence on both sides."""
+    total_s: float = 3600.0
+    """After which one is closed, so that whoever opens it again is decided anew."""
+
+
 class HopTls(msgspec.Struct, frozen=True, kw_only=True):
     """How this region's gateways prove themselves to those of other regions, and which authorities they believe; PEM files."""
 
@@ -95,6 +106,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     country_database: str = ""
     drain_s: float = 0.0
     upstream: Upstream = Upstream()
+    websockets: Websockets = Websockets()
     service_issuers: tuple[Issuer, ...] = ()
     """Whose tokens may name a service of policy's `[actors]`; none: nobody acts for a subject here."""
     hop_keyrings: dict[RegionId, Path] = {}

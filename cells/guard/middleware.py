@@ -3,22 +3,27 @@
 A refusal falls at the head, before any of the body is read: a problem document with `Domicile-Refusal`, and `Domicile-Epoch` where the
 decision's epoch is older. The rest of a large body is then read and dropped within bounds and the connection closed (RFC 9112
 section 9.6), so that the refusal is not lost to a reset.
+
+A websocket passes under a decision to write, since it may read and write, and is closed once that decision would hold no more.
 """
 
 import asyncio
 import contextlib
 from collections.abc import Iterable
+from functools import partial
 
-from starlette.requests import Request as HttpRequest
+from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cells.guard.client import EPOCH_HEADER, REFUSAL_HEADER, Decided
 from cells.guard.core import Ask, Pass, Refusal, Request, Verdict, verdict
+from cells.guard.sockets import held, until_changed
 from cells.guard.worker import EpochKeeper
 from foundation import logs, metrics
 from foundation.clock import Clock
 from foundation.decision_header import HEADER, DecisionRefused, ServiceVerifier
 from foundation.problems import Code, Problem, refuse
+from foundation.words import Verb
 
 log = logs.get(__name__)
 
@@ -62,8 +67,7 @@ class Guard:
             case "http":
                 await self._http(scope, receive, send)
             case _:
-                # A websocket outlives its decision; until that is settled none is opened.
-                await send({"type": "websocket.close", "code": _CLOSE_POLICY_VIOLATION})
+                await self._websocket(scope, receive, send)
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         scope.pop(_SCOPE_KEY, None)
@@ -78,6 +82,23 @@ class Guard:
         scope[_SCOPE_KEY] = outcome
         await self._app(scope, receive, send)
 
+    async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope.pop(_SCOPE_KEY, None)
+        if scope["path"] in self._anonymous:
+            await self._app(scope, receive, send)
+            return
+        outcome = await self._decide(scope)
+        if isinstance(outcome, Decided):
+            subject, epoch = outcome.decision.subject, outcome.decision.epoch
+            if outcome.decision.verb is Verb.WRITE and subject is not None and epoch is not None:
+                scope[_SCOPE_KEY] = outcome
+                ends = partial(until_changed, self._keeper, self._clock, subject, epoch)
+                await held(self._app, scope, receive, send, ends)
+                return
+            outcome = _refused(Code.FORBIDDEN, "a websocket is opened under a decision to write")
+        log.info("guard_refused", code=outcome.problem.code.value, method="GET", epoch=outcome.epoch)
+        await _answer_socket(outcome, scope, send)
+
     async def _decide(self, scope: Scope) -> Decided | Refusal:
         """The decision under which the request passes, else why not."""
         headers = [value for name, value in scope["headers"] if name == HEADER.encode()]
@@ -86,7 +107,7 @@ class Guard:
         if len(headers) > 1:
             return _refused(Code.FORBIDDEN, "more than one decision")
         header = headers[0].decode("latin-1")
-        request = Request(method=scope["method"], signup_route=scope["path"] in self._signup)
+        request = Request(method=scope.get("method", "GET"), signup_route=scope["path"] in self._signup)
         try:
             decided, outcome = self._judge(header, request, asked=False)
             if isinstance(outcome, Ask):
@@ -116,8 +137,8 @@ class Guard:
         return Decided(decision=decision, header=header), outcome
 
 
-def decided(request: HttpRequest) -> Decided:
-    """The decision under which this request passed the guard. Raises ProblemError on anonymous paths, which have none."""
+def decided(request: HTTPConnection) -> Decided:
+    """The decision under which this request, or websocket, passed the guard. Raises ProblemError on anonymous paths, which have none."""
     found = request.scope.get(_SCOPE_KEY)
     if not isinstance(found, Decided):
         raise refuse(Code.UNAUTHENTICATED, "this path is open to everybody and speaks of nobody")
@@ -130,17 +151,11 @@ def _refused(code: Code, detail: str) -> Refusal:
 
 async def _answer(refusal: Refusal, scope: Scope, receive: Receive, send: Send) -> None:
     """Sends the refusal; with a body of unknown or large size, closes after reading on for a bounded while."""
-    problem = refusal.problem
-    metrics.REFUSALS.labels(problem.code.value).inc()
-    body = problem.encode()
-    headers = problem.headers() | {"content-length": str(len(body)), REFUSAL_HEADER: problem.code.value}
-    if refusal.epoch is not None:
-        headers[EPOCH_HEADER] = str(refusal.epoch)
     lingers = _large_body(scope)
+    body, raw = _rendered(refusal)
     if lingers:
-        headers["connection"] = "close"
-    raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
-    await send({"type": "http.response.start", "status": problem.status, "headers": raw})
+        raw.append((b"connection", b"close"))
+    await send({"type": "http.response.start", "status": refusal.problem.status, "headers": raw})
     shown = b"" if scope["method"] == "HEAD" else body
     await send({"type": "http.response.body", "body": shown, "more_body": lingers})
     if lingers:
@@ -148,6 +163,27 @@ async def _answer(refusal: Refusal, scope: Scope, receive: Receive, send: Send) 
             async with asyncio.timeout(LINGER_S_MAX):
                 await _read_on(receive)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _answer_socket(refusal: Refusal, scope: Scope, send: Send) -> None:
+    """The same in the place of the handshake's answer; a server that can send none there closes (ASGI: 403)."""
+    body, raw = _rendered(refusal)
+    if "websocket.http.response" in (scope.get("extensions") or {}):
+        await send({"type": "websocket.http.response.start", "status": refusal.problem.status, "headers": raw})
+        await send({"type": "websocket.http.response.body", "body": body, "more_body": False})
+    else:
+        await send({"type": "websocket.close", "code": _CLOSE_POLICY_VIOLATION})
+
+
+def _rendered(refusal: Refusal) -> tuple[bytes, list[tuple[bytes, bytes]]]:
+    """Document and fields of a refusal, which is counted."""
+    problem = refusal.problem
+    metrics.REFUSALS.labels(problem.code.value).inc()
+    body = problem.encode()
+    headers = problem.headers() | {"content-length": str(len(body)), REFUSAL_HEADER: problem.code.value}
+    if refusal.epoch is not None:
+        headers[EPOCH_HEADER] = str(refusal.epoch)
+    return body, [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
 
 
 def _large_body(scope: Scope) -> bool:

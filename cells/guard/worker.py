@@ -42,6 +42,7 @@ class EpochKeeper:
         self._wait_ms = 0
         self._late_ms = 0
         self._silent: bool | None = None
+        self._round = asyncio.Event()
 
     @property
     def lease(self) -> Lease:
@@ -49,6 +50,10 @@ class EpochKeeper:
 
     def known(self, subject: SubjectId) -> Known | None:
         return self._book.known(subject)
+
+    async def heard(self) -> None:
+        """Until the cell service answers about changes, the next time."""
+        await self._round.wait()
 
     def ready(self) -> Problem | None:
         """None while the lease holds."""
@@ -93,6 +98,8 @@ class EpochKeeper:
         sent_s = self._clock.monotonic_s()
         page = await self._cell.changes(self._book.position, self._wait_ms)
         self._book.heard(page.changes, upto=page.next, reset=page.reset, sent_s=sent_s, lease_ms=page.lease_ms)
+        self._round.set()
+        self._round = asyncio.Event()
         late_ms = int((self._clock.monotonic_s() - sent_s) * 1000) - self._wait_ms
         # An answer that had something to tell did not wait: how late it was cannot be said.
         self._late_ms = max(late_ms, self._late_ms) if page.changes else max(0, late_ms)

@@ -165,6 +165,11 @@ class Cycle:
         self.gone = True
         self._wake()
 
+    def switch(self) -> None:
+        """Another protocol has the connection from here on."""
+        self.started = self.done = True
+        self._wake()
+
     def close_after(self) -> None:
         """No other request follows on this connection."""
         self._keep = False

@@ -7,7 +7,8 @@ Give it to `uvicorn.Config(http=...)`.
 import asyncio
 import socket
 import struct
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Awaitable, Coroutine, Iterable
+from functools import partial
 from typing import Any, cast
 from urllib.parse import unquote
 
@@ -25,6 +26,7 @@ from foundation.wire.head import Malformed, RequestHead
 from foundation.wire.messages import Told
 from foundation.wire.refusals import rendered
 from foundation.wire.requests import RequestReader
+from foundation.wire.switch import LINE, Successor, switching
 from foundation.wire.targets import Asked, asked_of
 
 log = logs.get(__name__)
@@ -217,7 +219,7 @@ class Door(asyncio.Protocol):
             "query_string": asked.query,
             "headers": head.fields,
             "state": {},
-            "extensions": {FIELDS: fields},
+            "extensions": {FIELDS: fields, LINE: self},
         }
 
     async def _run(self, cycle: Cycle, answering: Awaitable[None]) -> None:
@@ -301,7 +303,7 @@ class Door(asyncio.Protocol):
         self._server.total_requests += 1
         cycle = self._cycle
         if cycle is None or not keep or self._leaving:
-            if cycle is None or cycle.ended:
+            if cycle is None or (cycle.ended and not self._reader.ahead):
                 self._transport.close()
             else:
                 self._part()
@@ -321,6 +323,33 @@ class Door(asyncio.Protocol):
             self._transport.abort()
         else:
             self._transport.close()
+
+    # --- `switch.Line` ---------------------------------------------------------------------------------------------------------
+
+    def switch(self, fields: Iterable[tuple[bytes, bytes]], successor: Successor) -> bool:
+        """Raises UnfitAnswer. What arrived behind the request is the successor's, and none of it is read as another."""
+        cycle, transport = self._cycle, self._transport
+        if not isinstance(cycle, Cycle) or cycle.started or cycle.gone or transport.is_closing():
+            return False
+        transport.write(switching(self.dated(), fields))
+        cycle.switch()
+        self._cycle = None
+        self._pause()
+        self._alarm.within(None)
+        self._alarm.cancel()
+        self._server.total_requests += 1
+        connections = cast("set[Any]", self._server.connections)
+        connections.discard(self)
+        connections.add(successor)
+        transport.set_protocol(cast("asyncio.BaseProtocol", successor))
+        successor.switched(transport, self._reader.rest(), partial(connections.discard, successor))
+        if self._leaving:
+            successor.shutdown()
+        return True
+
+    def break_off(self) -> None:
+        if self._full is not None:
+            self._transport.abort()
 
     def _go_on(self) -> None:
         if self._cycle is None:

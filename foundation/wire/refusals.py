@@ -13,15 +13,11 @@ def rendered(problem: Problem, dated: bytes, more: Iterable[tuple[bytes, bytes]]
     """With the lines `dated` and the fields `more` in it; counted."""
     REFUSALS.labels(problem.code.value).inc()
     document = problem.encode()
+    stated = {"connection": "close"} | problem.headers()
     fields = [
-        *(
-            (name.encode("ascii"), value.encode("latin-1"))
-            for name, value in problem.headers().items()
-            if name != "connection"
-        ),
+        *((name.encode("ascii"), value.encode("latin-1")) for name, value in stated.items()),
         *more,
         (b"content-length", b"%d" % len(document)),
-        (b"connection", b"close"),
     ]
     lines = b"".join(b"%b: %b\r\n" % field for field in fields)
     return b"HTTP/1.1 %d %b\r\n%b%b\r\n%b" % (problem.status, _WORDS[problem.status], dated, lines, document)

@@ -47,6 +47,11 @@ class RequestReader(MessageReader):
         """Whether anything has arrived that no event has told yet."""
         return bool(self._held)
 
+    def rest(self) -> bytes:
+        """What stands behind a request whose connection goes on under another protocol."""
+        held, self._held = self._held, b""
+        return held
+
     def body(self, *, length: int | None, chunked: bool) -> bool:
         """How the body of the head that was just given is framed. False: there is none, so the request is whole, and no END is told."""
         if chunked:

@@ -1,6 +1,7 @@
 """Answers on one connection to a service, each to a request that was sent: bytes in, events out, as strict as for requests.
 
-Interim answers are passed over (RFC 9110 section 15.2), a bounded number of them; an upgrade that nobody asked for is malformed.
+Interim answers are passed over (RFC 9110 section 15.2), a bounded number of them; an upgrade that nobody asked for is malformed. One
+that was asked for ends HTTP on the connection: `rest` is what stands behind its head.
 """
 
 from foundation.wire.chunks import Chunks
@@ -20,16 +21,17 @@ Event = StatusHead | bytes | Told | Malformed
 class ResponseReader(MessageReader):
     """`begin` an answer, `feed` what arrives, ask for the `event`s until it tells MORE; `close` once nothing more can come."""
 
-    __slots__ = ("_head_only", "_interims", "keep")
+    __slots__ = ("_head_only", "_interims", "_upgrade", "keep")
 
     def __init__(self) -> None:
         super().__init__()
         self.begin(head_only=False)
 
-    def begin(self, *, head_only: bool) -> None:
-        """An answer is awaited; to HEAD if `head_only`."""
+    def begin(self, *, head_only: bool, upgrade: bool = False) -> None:
+        """An answer is awaited; to HEAD if `head_only`, to a request for another protocol if `upgrade`."""
         self._at = At.HEAD
         self._head_only = head_only
+        self._upgrade = upgrade
         self._looked = self._left = self._interims = 0
         self.keep = False
         """Once the answer is over: whether the service lets another request follow on this connection."""
@@ -48,6 +50,11 @@ class ResponseReader(MessageReader):
                 return piece or Told.MORE
             case _:
                 return Told.MORE
+
+    def rest(self) -> bytes:
+        """What stands behind a 101."""
+        held, self._held = self._held, b""
+        return held
 
     def close(self) -> bool:
         """The connection has ended in good order: whether that ends an answer that was framed by it."""
@@ -70,6 +77,9 @@ class ResponseReader(MessageReader):
         if isinstance(head, Malformed):
             return self._broken(head)
         self._held = held[end:]
+        if head.status == 101 and self._upgrade:
+            self._at = At.OVER
+            return head
         if head.status < 200:
             self._interims += 1
             self._looked = 0

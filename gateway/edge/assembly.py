@@ -17,11 +17,12 @@ from gateway.edge.limits.assembly import unlimited
 from gateway.edge.limits.gate import Gate
 from gateway.edge.observed import CONNECTIONS, IDENTITIES, UNDER_WAY
 from gateway.edge.records import Records
+from gateway.edge.sockets import Sockets
 from gateway.edge.upstream.forwarder import Forwarder
 from gateway.edge.upstream.pool import Pools
 from gateway.identity.address import Network
 from gateway.identity.country import Countries, Observer
-from gateway.settings import Upstream
+from gateway.settings import Upstream, Websockets
 from gateway.travel.assembly import Travel, nowhere
 
 
@@ -37,10 +38,11 @@ def lane(
     ready: Ready,
     travel: Travel | None = None,
     gate: Gate | None = None,
+    websockets: Websockets | None = None,
     more: Sequence[Route] = (),
 ) -> Lane:
     """The gateway's ASGI callable. Without `travel` nobody is carried home and no hop is taken; without `gate` nobody asks too often.
-    `more`: further paths of its own."""
+    `more`: further paths of its own. `websockets`: their bounds, if not the usual ones."""
     gate = gate or unlimited(clock)
     bulkheads = Bulkheads(limits.exchanges_max)
 
@@ -51,7 +53,9 @@ def lane(
     desk.observe = Observer(countries, proxies)
     return Lane(
         desk=desk,
-        answerer=Answerer(Forwarder(pools), proxies, bulkheads, stall_s=limits.stall_s),
+        answerer=Answerer(
+            Forwarder(pools), proxies, bulkheads, Sockets(websockets or Websockets()), stall_s=limits.stall_s
+        ),
         records=Records(recorder, countries, proxies, region=desk.region, clock=clock),
         travel=travel or nowhere(desk.region, clock),
         gate=gate,

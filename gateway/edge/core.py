@@ -35,7 +35,8 @@ _HOME_UNKNOWN = Problem(code=Code.HOME_UNKNOWN, detail="the directory cannot be 
 
 
 class Gathered(msgspec.Struct, frozen=True, kw_only=True):
-    """All that the verdict may depend on. `home` is None only where nobody is identified or the route asks nobody.
+    """All that the verdict may depend on. `home` is None only where nobody is identified or the route asks nobody. `upgrade`: a websocket
+    is asked for.
 
     `acting`: the service that acts for somebody, or why none may; `home` is then the home of that somebody. `ingress`: the region that
     took the request in, where another has carried it here. The last four speak of a sign-up: what the person declared, as sent, and the
@@ -45,6 +46,7 @@ class Gathered(msgspec.Struct, frozen=True, kw_only=True):
     verb: Verb
     who: Identity | Unidentified
     home: Home | None
+    upgrade: bool = False
     acting: Actor | Problem | None = None
     ingress: RegionId | None = None
     residence: str | None
@@ -169,7 +171,7 @@ def _placed(
         case Hairpin():
             return _hairpin(facts, placement, verdict, verb, ruling, region)
         case Elsewhere() | Refuse():
-            return _denied(verdict, placement.subject_id)
+            return denied(verdict, placement.subject_id)
         case Serve():
             if verdict.cell != placement.cell or verdict.region != region or facts.ingress is not None:
                 return _CONTRADICTION
@@ -188,14 +190,14 @@ def _hairpin(
     if facts.ingress is None:
         return _CONTRADICTION if verdict.region == region else Carried(verdict, placement.subject_id)
     if verdict.region != region:
-        return _denied(verdict, placement.subject_id)
+        return denied(verdict, placement.subject_id)
     return _into_cell(facts, placement, verdict, verb, ruling)
 
 
 def _not_across(verdict: Hairpin | Elsewhere | Refuse, subject: SubjectId, acting: Actor) -> Refused:
     """Traveller verdicts are a person's own; a service is at home with the subject or refused."""
     if isinstance(verdict, Refuse):
-        return msgspec.structs.replace(_denied(verdict, subject), actor=acting.id)
+        return msgspec.structs.replace(denied(verdict, subject), actor=acting.id)
     problem = Problem(
         code=Code.RESIDENCY_REFUSED,
         detail="a service acts for a subject in its home region only; across a border data goes through egress",
@@ -309,7 +311,7 @@ def _into(
             declared=declared,
             observed=facts.observed,
         )
-    return _denied(verdict, subject=None)
+    return denied(verdict, subject=None)
 
 
 def _proven(who: Identity) -> tuple[ProvenKey, ...]:
@@ -317,7 +319,7 @@ def _proven(who: Identity) -> tuple[ProvenKey, ...]:
     return (*logins, *(ProvenKey(EMAIL, key, kid) for key, kid in zip(who.email, who.kids, strict=False)))
 
 
-def _denied(verdict: Elsewhere | Hairpin | Refuse, subject: SubjectId | None) -> Refused:
+def denied(verdict: Elsewhere | Hairpin | Refuse, subject: SubjectId | None) -> Refused:
     if isinstance(verdict, Elsewhere | Hairpin):
         problem = _elsewhere(verdict.home, verdict.region, verdict.ground)
     else:

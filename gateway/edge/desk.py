@@ -6,13 +6,16 @@ from directory.placement.core import Placement
 from foundation import trace
 from foundation.hop_header import Hop
 from foundation.problems import Code, Problem
+from foundation.wire.switch import Line
 from foundation.words import Country, Epoch, RegionId, Verb, verb_of_method
 from gateway.edge.book import Book
 from gateway.edge.core import Gathered, Outcome, judge
 from gateway.edge.headers import RequestFields
+from gateway.edge.lasting import Lasting
 from gateway.edge.observed import CACHED
 from gateway.edge.ports import Home, Homeless, Homes
 from gateway.edge.target import Route, Target, query_value
+from gateway.edge.upgraded import judge_upgrade
 from gateway.identity.actors import NOT_HERE, Actor, Actors, NamedKey, NamedSubject, named_in
 from gateway.identity.tokens import Identities, Identity, Unidentified
 
@@ -29,11 +32,13 @@ class Request:
     """The head of a request, as the edge sees it.
 
     `hop`: set on one that another region carried here. `navigates`: a browser's navigation by session cookie, which may be redirected.
+    `line`: the connection that it came by. One that asks for a websocket is a write (`gateway.edge.upgraded`).
     """
 
     __slots__ = (
         "fields",
         "hop",
+        "line",
         "method",
         "navigates",
         "peer",
@@ -57,6 +62,7 @@ class Request:
         scheme: str,
         hop: Hop | None = None,
         navigates: bool = False,
+        line: Line | None = None,
     ) -> None:
         self.method = method
         self.raw_path = raw_path
@@ -67,7 +73,8 @@ class Request:
         self.scheme = scheme
         self.hop = hop
         self.navigates = navigates
-        self.verb: Verb = verb_of_method(method)
+        self.line = line
+        self.verb: Verb = verb_of_method(method) if fields.handshake is None else Verb.WRITE
         traceparent = fields.traceparent
         self.trace = trace.continue_or_start(None if traceparent is None else traceparent.decode("latin-1"))
 
@@ -76,12 +83,13 @@ class Desk:
     """One per gateway. `book` is the rules that hold; `trouble` says why those may not be decided by, if so.
 
     `observe`: the country that a request's address points at, from its peer and X-Forwarded-For; asked at sign-up only. `proven`: is told
-    what each login key of somebody who was looked up leads to.
+    what each login key of somebody who was looked up leads to. `lasting`: what outlives its verdict.
     """
 
     def __init__(self, region: RegionId, identities: Identities, homes: Homes) -> None:
         self.region = region
         self.homes = homes
+        self.lasting = Lasting(homes.held)
         self.identities = identities
         self.actors: Actors | None = None
         self.book: Book | None = None
@@ -162,7 +170,7 @@ class Desk:
         return self._gathered(request, who, _agreed(homes))
 
     def judge(self, gathered: Gathered, book: Book) -> Outcome:
-        return judge(gathered, book, self.region)
+        return (judge_upgrade if gathered.upgrade else judge)(gathered, book, self.region)
 
     def _gathered(
         self,
@@ -175,6 +183,7 @@ class Desk:
         return Gathered(
             target=request.target,
             verb=request.verb,
+            upgrade=request.fields.handshake is not None,
             who=who,
             home=home,
             acting=acting,

@@ -7,6 +7,7 @@ from foundation.wire.framing import Framed
 from foundation.wire.head import RequestHead
 from foundation.wire.targets import Asked
 from gateway.edge.flight import Flight
+from gateway.edge.handshake import handshake_of
 from gateway.edge.headers import RequestFields, read_request
 from gateway.edge.lane import Lane
 from gateway.edge.problems import rendered
@@ -19,8 +20,15 @@ class Door(door.Door):
 
     def read(self, head: RequestHead, asked: Asked) -> RequestFields | Problem:
         fields = read_request(head.fields, minor=head.minor)
-        if isinstance(fields, RequestFields) and asked.authority is not None:
+        if isinstance(fields, Problem):
+            return fields
+        if asked.authority is not None:
             fields.host = asked.authority  # RFC 9112 section 3.2.2
+        if fields.upgrades and head.minor:  # of HTTP/1.0 it is ignored (RFC 9110 section 7.8)
+            handshake = handshake_of(asked.method, head.fields)
+            if isinstance(handshake, Problem):
+                return handshake
+            fields.handshake = handshake
         return fields
 
     def answer_now(self, head: RequestHead, asked: Asked, fields: Framed, body: bytes, *, keep: bool) -> Flight | None:

@@ -2,7 +2,7 @@
 
 A service's `Domicile-Refusal: stale_epoch` leads to a new look at the directory and one more try, `cell_behind` to growing waits and
 further tries within a second, both only while the whole body is still here. What a cell's service has no room or no health for is turned
-away at once.
+away at once. A request for a websocket goes the same way until its service answers 101; any other answer is an answer.
 """
 
 import asyncio
@@ -22,9 +22,11 @@ from gateway.edge.bulkhead import Bulkhead, Bulkheads
 from gateway.edge.core import RETRY_AFTER_S, Admitted
 from gateway.edge.desk import Desk, Request
 from gateway.edge.failures import behind, busy, problem_of, unreachable
+from gateway.edge.handshake import UPGRADE
 from gateway.edge.headers import read_response
 from gateway.edge.observed import FAULTS, RETRIES, SERVED
-from gateway.edge.relay import ClientLeft, Helper, framed, read_small, relay, request_line, via
+from gateway.edge.relay import ClientLeft, Helper, Stay, framed, read_small, relay, request_line, via
+from gateway.edge.sockets import Sockets
 from gateway.edge.tries import Tries
 from gateway.edge.upstream.connection import Fault, UpstreamFailed
 from gateway.edge.upstream.forwarder import Exchange, Forwarder, may_repeat
@@ -44,14 +46,20 @@ class Begun:
     def __init__(self, exchange: Exchange, at: float, bulkhead: Bulkhead) -> None:
         self.exchange = exchange
         self.at = at
-        self._bulkhead = bulkhead
+        self._bulkhead: Bulkhead | None = bulkhead
         self._ended = False
+
+    def leave(self) -> None:
+        """Its place, once or more: what goes on from here is no request any more."""
+        bulkhead, self._bulkhead = self._bulkhead, None
+        if bulkhead is not None:
+            bulkhead.leave()
 
     def end(self) -> None:
         """Once or more."""
         if not self._ended:
             self._ended = True
-            self._bulkhead.leave()
+            self.leave()
             self.exchange.end()
 
 
@@ -67,10 +75,17 @@ class Answerer:
     """Forwards admitted requests. Holds what is the same for all of them."""
 
     def __init__(
-        self, forwarder: Forwarder, proxies: tuple[Network, ...], bulkheads: Bulkheads, *, stall_s: float
+        self,
+        forwarder: Forwarder,
+        proxies: tuple[Network, ...],
+        bulkheads: Bulkheads,
+        sockets: Sockets,
+        *,
+        stall_s: float,
     ) -> None:
         self._forwarder = forwarder
         self._bulkheads = bulkheads
+        self._sockets = sockets
         self._proxies = proxies
         self._stall_s = stall_s
         self._trusted: dict[str, bool] = {}
@@ -102,13 +117,17 @@ class Answerer:
         """
         try:
             turned_away = self.turned_away(admitted) if begun is None else None
-            unread = turned_away or await read_small(body, stall_s=self._stall_s)
-            return unread or await self._tried(request, admitted, body, desk, again, send, begun)
+            if turned_away is not None:
+                return turned_away
+            if request.fields.handshake is None:
+                return await self._answered(request, admitted, body, desk, again, send, begun)
+            with self._sockets.room() as full:
+                return full or await self._answered(request, admitted, body, desk, again, send, begun)
         finally:
             if begun is not None:
                 begun.end()
 
-    async def _tried(
+    async def _answered(
         self,
         request: Request,
         admitted: Admitted,
@@ -118,6 +137,9 @@ class Answerer:
         send: Send,
         begun: Begun | None,
     ) -> Problem | None:
+        unread = await read_small(body, stall_s=self._stall_s)
+        if unread is not None:
+            return unread
         tries = Tries()
         while True:
             book = desk.book
@@ -125,7 +147,9 @@ class Answerer:
                 return Problem(code=Code.NOT_READY, detail="the rules are gone", retry_after_s=RETRY_AFTER_S)
             try:
                 first, begun = begun, None
-                refusal = await self._try(request, admitted, body, book, send, fresh=tries.after_fault, begun=first)
+                refusal = await self._try(
+                    request, admitted, body, desk, book, send, fresh=tries.after_fault, begun=first
+                )
             except UpstreamFailed as exc:
                 FAULTS.labels(exc.fault.value).inc()
                 if may_repeat(exc, method=request.method, whole=body.whole is not None) and tries.again_after_fault():
@@ -181,6 +205,7 @@ class Answerer:
         request: Request,
         admitted: Admitted,
         body: Body,
+        desk: Desk,
         book: Book,
         send: Send,
         *,
@@ -195,12 +220,18 @@ class Answerer:
         if begun is None:
             return busy(admitted)
         exchange = begun.exchange
-        helper = Helper(loop, body, exchange)
+        stay = _stay(request, admitted, desk)
+        helper = Helper(loop, body, exchange, stay)
         try:
             head = await exchange.head()
             refusal = _refusal_of(head)
             if refusal is not None:
                 return refusal
+            if head.status == 101:
+                helper.end()
+                begun.leave()
+                await self._sockets.carry(request, admitted, exchange, head, _stated(admitted), stay)
+                return None
             place = {"cell": admitted.cell, "service": admitted.service}
             await relay(request, head, _stated(admitted), exchange, body, helper, send, place)
         except UpstreamFailed as exc:
@@ -208,7 +239,7 @@ class Answerer:
                 raise ClientLeft from exc
             raise
         finally:
-            helper.end()
+            helper.leave()
             begun.end()
         self._observe(admitted, loop.time() - begun.at)
         return None
@@ -229,6 +260,7 @@ class Answerer:
                 head_only=request.method == "HEAD",
                 done=body.whole is not None,
                 fresh=fresh,
+                upgrade=request.fields.handshake is not None,
             )
         except BaseException:
             bulkhead.leave()
@@ -252,6 +284,8 @@ class Answerer:
             b"traceparent: %b\r\nx-forwarded-for: %b\r\nx-forwarded-host: %b\r\nx-forwarded-proto: %b\r\nvia: %b\r\n"
             % (request.trace.header().encode("ascii"), peer, host, scheme, via(fields))
         )
+        if fields.handshake is not None:
+            parts.append(UPGRADE)
         parts.append(last)
         return b"".join(parts)
 
@@ -277,6 +311,12 @@ class Answerer:
                 self._trusted.clear()
             known = self._trusted[peer] = trusted(peer, self._proxies)
         return known
+
+
+def _stay(request: Request, admitted: Admitted, desk: Desk) -> Stay | None:
+    if admitted.subject is None or admitted.epoch is None:
+        return None
+    return Stay(desk.lasting, admitted.subject, admitted.epoch, request.line)
 
 
 def _stated(admitted: Admitted) -> list[tuple[bytes, bytes]]:

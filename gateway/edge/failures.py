@@ -33,7 +33,7 @@ def problem_of(failed: UpstreamFailed, admitted: Admitted, request: Request) -> 
             return busy(admitted)
         case Fault.CONNECT | Fault.OPEN:
             return unreachable(admitted, failed.wait_s)
-        case Fault.RESET | Fault.PROTOCOL | Fault.CLIENT_GONE:
+        case Fault.RESET | Fault.PROTOCOL | Fault.CLIENT_GONE | Fault.OUTDATED:
             return Problem(code=Code.UPSTREAM_BROKEN, detail=f"service {admitted.service}")
 
 

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from starlette.types import Receive, Send
 
+from foundation.wire import switch
 from foundation.wire.cycle import BODILESS, Cycle, Line, status_line
 from foundation.wire.head import StatusHead
 from gateway.edge.exchange import Answer, Begun
@@ -16,7 +17,7 @@ LANDS_BYTES_MAX = 64 * 1024
 """Longer bodies are sent on while they arrive."""
 
 
-class Runway(Line, Protocol):
+class Runway(Line, switch.Line, Protocol):
     """The client's connection, which can have a request answered by a task as well."""
 
     def run(self, cycle: Cycle, answering: Coroutine[Any, Any, None]) -> None: ...

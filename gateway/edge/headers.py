@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 
 from foundation.problems import Code, Problem
 from foundation.wire import framing
+from gateway.edge.handshake import Handshake
 
 Pairs = Sequence[tuple[bytes, bytes]]
 
@@ -58,6 +59,7 @@ class RequestFields:
         "forwarded_for",
         "forwarded_host",
         "forwarded_proto",
+        "handshake",
         "hop",
         "host",
         "kept",
@@ -87,6 +89,8 @@ class RequestFields:
         self.hop: bytes | None = None
         """`Domicile-Hop`; empty where it is ambiguous."""
         self.upgrades = False
+        self.handshake: Handshake | None = None
+        """A websocket is asked for."""
 
     @property
     def has_body(self) -> bool:

@@ -44,6 +44,10 @@ class DirectoryHomes:
     async def subject(self, subject_id: SubjectId) -> Home:
         return Homeless.UNKNOWN if self._stale else _home(await self._client.subject(subject_id))
 
+    def held(self, subject_id: SubjectId) -> Epoch | None:
+        found = None if self._stale else self._client.lookup_subject(subject_id)
+        return None if found is None or found is ABSENT else found.epoch
+
     async def refresh_subject(self, subject_id: SubjectId, *, newer_than: Epoch) -> Home:
         if self._stale:
             return Homeless.UNKNOWN

@@ -11,6 +11,7 @@ from foundation.hop_header import Hop, HopRefused
 from foundation.problems import Code, Problem
 from foundation.wire.door import FIELDS
 from foundation.wire.head import Fields, RequestHead
+from foundation.wire.switch import LINE
 from foundation.wire.targets import Asked
 from gateway.edge.body import KEPT_BYTES_MAX, Body
 from gateway.edge.book import Book
@@ -24,7 +25,7 @@ from gateway.edge.observed import HOPS_REFUSED, VERDICTS
 from gateway.edge.problems import send_home, send_problem
 from gateway.edge.records import Records
 from gateway.edge.relay import ClientLeft, raw_target
-from gateway.edge.target import Route, Target, target_of
+from gateway.edge.target import HELD_BACK, METHODS_HELD_BACK, Route, Target, target_of
 from gateway.edge.unidentified import challenge
 from gateway.identity.tokens import Unidentified
 from gateway.travel.assembly import Travel
@@ -36,7 +37,8 @@ log = logs.get(__name__)
 
 CONTROL_PATHS = frozenset({b"/healthz", b"/readyz", b"/metrics"})
 CONTROL_PREFIX = b"/.well-known/domicile"
-ALLOWED = b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
+_NOT_THESE = [(b"allow", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"), (b"connection", b"close")]
+"""Whoever asked for a tunnel may speak on as if there were one: nothing behind the request is read as another."""
 _SERVED = VERDICTS.labels("serve")
 _CARRIED = VERDICTS.labels("carried")
 _HAIRPIN = VERDICTS.labels("hairpin")
@@ -73,6 +75,9 @@ class Lane:
             await self._control(scope, receive, send)
             return
         raw_path: bytes = scope["raw_path"]
+        if scope["method"].upper() in METHODS_HELD_BACK:
+            await send_problem(send, HELD_BACK, _NOT_THESE, close=False)
+            return
         if _controls(raw_path):
             await self._control(scope, receive, send)
             return
@@ -84,8 +89,7 @@ class Lane:
             return
         target = target_of(scope["method"], raw_path, book.policy.services)
         if isinstance(target, Problem):
-            allow = [(b"allow", ALLOWED)] if target.code is Code.METHOD_NOT_ALLOWED else None
-            await self._refuse(send, target, body, fields, allow)
+            await self._refuse(send, target, body, fields)
             return
         client = scope["client"]
         too_many = self._gate.by_address(client[0] if client else "", fields)
@@ -101,7 +105,7 @@ class Lane:
             if isinstance(taken, Problem):
                 await self._refuse(send, taken, body, fields)
                 return
-            navigates = taken
+            navigates = taken and fields.handshake is None
         request = _request_of(scope, fields, target, navigates=navigates)
         if fields.hop is not None:
             carried = self._taken(request, fields.hop)
@@ -129,6 +133,8 @@ class Lane:
         to the service idle. None, and nothing has happened but counting, where anything else is so."""
         if fields.hop is not None or fields.acts_for is not None or fields.chunked or _controls(asked.path):
             return None
+        if fields.handshake is not None:
+            return None
         book = self._desk.open_book()
         if isinstance(book, Problem) or (book.policy.product.session_cookie is not None and _has_cookie(head.fields)):
             return None
@@ -143,6 +149,7 @@ class Lane:
             target=target,
             peer=peer,
             scheme=scheme,
+            line=line,
         )
         gathered = self._desk.gather_now(request)
         outcome = None if gathered is None else self._desk.judge(gathered, book)
@@ -333,6 +340,7 @@ def _request_of(scope: Scope, fields: RequestFields, target: Target, *, navigate
         peer=client[0] if client else "",
         scheme=scope["scheme"],
         navigates=navigates,
+        line=scope["extensions"][LINE],
     )
 
 
@@ -352,4 +360,5 @@ def _as_sent_there(request: Request, hop: Hop) -> Request:
         peer=hop.client or "",
         scheme=hop.scheme,
         hop=hop,
+        line=request.line,
     )

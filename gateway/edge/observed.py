@@ -25,6 +25,8 @@ RECORDS_PENDING = Gauge("domicile_gateway_records_pending", "Events that wait fo
 RECORDS_LEFT_OUT = Counter("domicile_gateway_records_left_out_total", "Bad hops beyond the room that is left for them")
 IDENTITIES = Gauge("domicile_gateway_identities", "Verified tokens remembered")
 RULES_AT = Gauge("domicile_gateway_rules_seq", "Feed position of the rules that hold here")
+WEBSOCKETS = Gauge("domicile_gateway_websockets", "Websockets open, or about to be")
+WEBSOCKETS_ENDED = Counter("domicile_gateway_websockets_ended_total", "Websockets that were open", ["reason"])
 CARRIED = Histogram(
     "domicile_gateway_hop_seconds", "Requests carried to their home region", ["region"], buckets=LATENCY_BUCKETS
 )

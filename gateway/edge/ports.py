@@ -39,6 +39,10 @@ class Homes(Protocol):
         """The home of a subject that a service named, from the nearest level that may say."""
         ...
 
+    def held(self, subject_id: SubjectId) -> Epoch | None:
+        """The newest epoch of a subject that is known here, without waiting; None where nothing is known."""
+        ...
+
     async def refresh_subject(self, subject_id: SubjectId, *, newer_than: Epoch) -> Home: ...
 
 

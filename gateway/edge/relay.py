@@ -1,10 +1,11 @@
 """The two sides of an exchange between client and upstream: body up, answer down. The same towards a service and another region.
 
-A broken answer breaks off towards the client too: never a forged end.
+A broken answer breaks off towards the client too: never a forged end. So does one that lasts while its subject's home changes; an answer
+that another region carries on is ended there, where its home is.
 """
 
 import asyncio
-from typing import Any
+from typing import Any, NamedTuple
 
 from starlette.types import Send
 
@@ -12,9 +13,12 @@ from foundation import logs
 from foundation.problems import Code, Problem
 from foundation.wire.cycle import AnswerBroken
 from foundation.wire.head import StatusHead
+from foundation.wire.switch import Line
+from foundation.words import Epoch, SubjectId
 from gateway.edge.body import Body
 from gateway.edge.desk import Request
 from gateway.edge.headers import RequestFields, read_response
+from gateway.edge.lasting import Entry, Lasting, Why
 from gateway.edge.observed import FAULTS
 from gateway.edge.upstream.connection import Fault, UpstreamFailed
 from gateway.edge.upstream.forwarder import Exchange
@@ -31,21 +35,49 @@ class ClientLeft(Exception):
     """The client closed its connection; there is nobody to answer."""
 
 
+class Stay(NamedTuple):
+    """Under what an exchange runs, and by which connection its client has it."""
+
+    lasting: Lasting
+    subject: SubjectId
+    epoch: Epoch
+    line: Line | None
+
+
 class Helper:
-    """The second task of an exchange, where it needs one: it sends a streamed body, or watches for the client's leaving."""
+    """The second task of an exchange, where it needs one: it sends a streamed body, or watches for the client's leaving.
 
-    __slots__ = ("_body", "_exchange", "_loop", "_task", "_timer")
+    `stay`: None for what is nobody's, or not decided here.
+    """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, body: Body, exchange: Exchange) -> None:
+    __slots__ = ("_body", "_entry", "_exchange", "_loop", "_stay", "_task", "_timer")
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, body: Body, exchange: Exchange, stay: Stay | None = None
+    ) -> None:
         self._loop = loop
         self._body = body
         self._exchange = exchange
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._stay = stay
+        self._entry: Entry | None = None
         if exchange.connection.request_done:
             self._timer = loop.call_later(WATCH_AFTER_S, self._watch)
         else:
             self._task = loop.create_task(body.pump(exchange.connection), name="edge body")
+            self.lasts()
+
+    def lasts(self) -> None:
+        """The exchange is not over at once: from here on it ends when its subject's home changes."""
+        stay = self._stay
+        if stay is not None and self._entry is None:
+            self._entry = stay.lasting.enter(stay.subject, stay.epoch, self._outdated)
+
+    def _outdated(self, _why: Why) -> None:
+        self._exchange.connection.fail(Fault.OUTDATED)
+        if self._stay is not None and self._stay.line is not None:
+            self._stay.line.break_off()
 
     def _watch(self) -> None:
         self._timer = None
@@ -58,6 +90,13 @@ class Helper:
         if self._task is not None:
             self._task.cancel()
             self._task = None
+
+    def leave(self) -> None:
+        """The exchange is over."""
+        self.end()
+        if self._entry is not None and self._stay is not None:
+            self._stay.lasting.leave(self._entry)
+            self._entry = None
 
 
 async def read_small(body: Body, *, stall_s: float) -> Problem | None:
@@ -127,6 +166,7 @@ async def relay(
             await send({"type": "http.response.body", "body": data, "more_body": not done})
         if done:
             return
+        helper.lasts()
         try:
             await connection.arrived()
         except UpstreamFailed as exc:

@@ -19,7 +19,7 @@ _SUSPECT = re.compile(rb"[%\\]|/\.")
 _BAD_PATH = Problem(code=Code.BAD_REQUEST, detail="the path may hold no dot segments, encoded or not")
 METHODS_HELD_BACK = frozenset({"CONNECT", "TRACE"})
 """CONNECT asks for a tunnel past every verdict; TRACE would show the client what was added for the service, its decision too."""
-_HELD_BACK = Problem(code=Code.METHOD_NOT_ALLOWED, detail="CONNECT and TRACE go no further than here")
+HELD_BACK = Problem(code=Code.METHOD_NOT_ALLOWED, detail="CONNECT and TRACE go no further than here")
 
 
 class Route(enum.Enum):
@@ -37,8 +37,8 @@ class Target(msgspec.Struct, frozen=True):
 
 def target_of(method: str, raw_path: bytes, services: dict[ServiceId, Service]) -> Target | Problem:
     """The service and route of a raw path (without query), or 404 `unknown_service`, 400 for a path that may climb, 405."""
-    if method in METHODS_HELD_BACK:
-        return _HELD_BACK
+    if method.upper() in METHODS_HELD_BACK:  # some servers read methods in any case
+        return HELD_BACK
     if raw_path[:1] != b"/":
         return Problem(code=Code.BAD_REQUEST, detail="the request target is a path")
     if _SUSPECT.search(raw_path) is not None and climbs(raw_path):

@@ -108,7 +108,7 @@ class Carrier:
                 raise ClientLeft from exc
             raise
         finally:
-            helper.end()
+            helper.leave()
             exchange.end()
         CARRIED.labels(region).observe(loop.time() - started)
         return None
@@ -156,7 +156,7 @@ def _problem_of(failed: UpstreamFailed, region: RegionId, request: Request) -> P
             return Problem(code=Code.UPSTREAM_TIMEOUT, detail=f"home region {region}")
         case Fault.CLIENT_STALLED:
             return STALLED
-        case Fault.RESET | Fault.PROTOCOL | Fault.CLIENT_GONE:
+        case Fault.RESET | Fault.PROTOCOL | Fault.CLIENT_GONE | Fault.OUTDATED:
             return Problem(code=Code.UPSTREAM_BROKEN, detail=f"home region {region}")
         case _:
             assert_never(failed.fault)

@@ -120,6 +120,10 @@ class TableHomes:
     async def subject(self, subject_id: SubjectId) -> Home:  # noqa: ARG002 - the port's signature
         return Homeless.UNKNOWN
 
+    def held(self, subject_id: SubjectId) -> Epoch | None:
+        found = self.table.by_subject(subject_id, CLOCK.monotonic_s())
+        return None if found is None or found is ABSENT else found.epoch
+
     async def refresh_subject(self, subject_id: SubjectId, *, newer_than: Epoch) -> Home:  # noqa: ARG002 - the port's signature
         return Homeless.UNKNOWN
 

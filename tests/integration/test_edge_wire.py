@@ -148,6 +148,19 @@ REFUSED = {
     "other_scheme": (b"GET file:///orders/1 HTTP/1.1", b"", b"", 400),
     "user_in_authority": (b"GET http://a@eu.example.com/orders/1 HTTP/1.1", b"", b"", 400),
     "connect": (b"CONNECT eu.example.com:443 HTTP/1.1", b"", b"", 405),
+    "connect_to_a_service": (b"CONNECT %b HTTP/1.1" % PATH, b"", b"", 405),
+    "connect_in_lower_case": (b"connect %b HTTP/1.1" % PATH, b"", b"", 405),
+    "connect_absolute": (b"CONNECT http://eu.example.com/orders/1 HTTP/1.1", b"", b"", 405),
+    "connect_to_an_anonymous_path": (b"CONNECT /orders/health HTTP/1.1", b"", b"", 405),
+    "connect_to_health": (b"CONNECT /healthz HTTP/1.1", b"", b"", 405),
+    "connect_to_metrics": (b"CONNECT /metrics HTTP/1.1", b"", b"", 405),
+    "connect_to_a_preview": (b"CONNECT /.well-known/domicile/preview HTTP/1.1", b"", b"", 405),
+    "connect_to_a_websocket": (
+        b"CONNECT %b HTTP/1.1" % PATH,
+        b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n",
+        b"",
+        400,
+    ),
     "trace": (b"TRACE %b HTTP/1.1" % PATH, b"", b"", 405),
     "dot_segments": (b"GET /orders/../records/x HTTP/1.1", b"", b"", 400),
     "dot_segments_encoded": (b"GET /orders/%2e%2e/records/x HTTP/1.1", b"", b"", 400),
@@ -162,7 +175,7 @@ REFUSED = {
     "head_too_large": (b"GET %b HTTP/1.1" % PATH, b"X-A: %b\r\n" % (b"x" * 70_000), b"", 431),
     "upgrade_with_a_body": (POST, b"Connection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: 3\r\n", b"abc", 400),
 }  # fmt: skip
-AND_GOES_ON = {"service_with_an_encoded_slash", "service_encoded", "empty_first_segment", "connect", "trace", "asterisk",
+AND_GOES_ON = {"service_with_an_encoded_slash", "service_encoded", "empty_first_segment", "asterisk",
                "dot_segments", "dot_segments_encoded", "dot_segments_encoded_twice", "dot_segments_behind_an_encoded_slash"}  # fmt: skip
 """Well-formed messages that ask for what there is not: their connection may be kept. After all others it ends."""
 

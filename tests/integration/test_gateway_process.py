@@ -12,10 +12,13 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import anyio
 import httpx
 import pytest
 from cryptography import x509
 from starlette.types import Receive, Scope, Send
+from uvicorn.protocols.http.h11_impl import H11Protocol
+from wsproto.events import CloseConnection
 
 from deploy.local.valkey import ValkeyServer
 from foundation.blinding import Blinder, BlindingKey
@@ -26,6 +29,7 @@ from tests.stands.directory import Caller, running_directory
 from tests.stands.edge import CLOCK, REGION_ROOT, People, policy_text, service_verifier
 from tests.stands.servers import free_port, serving
 from tests.stands.service_tokens import ServiceIssuer
+from tests.stands.sockets import asking, opened, sending
 from tests.stands.waiting import eventually
 
 pytestmark = pytest.mark.anyio
@@ -99,13 +103,18 @@ async def place(operator: Caller, cell: Caller, people: People, sub: str, reside
 
 
 class Service:
-    """Answers with the decision it was given; `/orders/slow` waits for `release`."""
+    """Answers with the decision it was given; `/orders/slow` waits for `release`. Websockets are opened, and silent."""
 
     def __init__(self) -> None:
         self.release = asyncio.Event()
         self.waiting = asyncio.Event()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await receive()
+            await send({"type": "websocket.accept"})
+            await receive()
+            return
         if scope["path"] == "/orders/slow":
             self.waiting.set()
             await self.release.wait()
@@ -126,7 +135,8 @@ async def test_a_gateway_from_its_start_to_its_drain(
     def bearer(sub: str) -> dict[str, str]:
         return {"authorization": f"Bearer {people.token(sub)}"}
 
-    async with HttpClient(base_url=url, timeout=10) as http, serving(service) as orders:
+    listening = serving(service, http=H11Protocol, ws="wsproto")
+    async with HttpClient(base_url=url, timeout=10) as http, listening as orders:
         addresses = {"eu-de": f"127.0.0.1:{orders}", "us-va": "127.0.0.1:9"}
 
         async def ready() -> bool:
@@ -162,13 +172,20 @@ async def test_a_gateway_from_its_start_to_its_drain(
 
                     body = {"epoch": home["epoch"], "reason": "test"}
                     path = f"/v1/subjects/{home['subject_id']}/freeze"
-                    assert (await callers.operator.post(path, body)).status_code == 200
+                    token = b"Authorization: " + bearer("ann")["authorization"].encode()
+                    async with opened(port, b"/orders/live", token) as talk:
+                        assert (await callers.operator.post(path, body)).status_code == 200
+                        with anyio.fail_after(10):
+                            assert await talk.message() == CloseConnection(code=1008, reason="epoch changed")
 
                     async def frozen() -> bool:
                         answer = await http.post("/orders/1", headers=bearer("ann"))
                         return answer.status_code == 503 and answer.json()["code"] == "subject_frozen"
 
                     await eventually(frozen)
+                    async with sending(port, asking(b"/orders/live", token)) as (reader, _):
+                        with anyio.fail_after(10):
+                            assert (await reader.readline()).startswith(b"HTTP/1.1 503 ")
                     await _drains(http, service, bearer("ann"), process, url)
                     log = (folder / "gateway.log").read_text()
                     assert "ann" not in log

@@ -281,13 +281,13 @@ async def test_anonymous_paths_are_open_and_speak_of_nobody(setup: Setup) -> Non
     assert setup.reached == ["health"]
 
 
-async def test_a_websocket_is_closed(setup: Setup) -> None:
+async def test_a_websocket_without_decision_is_closed_where_no_answer_can_be_sent(setup: Setup) -> None:
     sent: list[Any] = []
 
     async def send(message: Any) -> None:
         sent.append(message)
 
-    await setup.guard({"type": "websocket", "path": "/orders/health", "headers": []}, _never, send)
+    await setup.guard({"type": "websocket", "path": "/orders", "headers": []}, _never, send)
     assert [message["type"] for message in sent] == ["websocket.close"]
 
 

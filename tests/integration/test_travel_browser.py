@@ -96,7 +96,12 @@ async def test_writes_by_cookie_come_from_the_products_own_pages_only(folder: Pa
         assert berlin.calls == 0
         assert (await write(**own, sec_fetch_site="same-origin")).status_code == 200
         assert (await write(origin=stand.us.url.upper().replace("HTTP", "http"))).status_code == 200
-        socket = cookie(stand) | {"connection": "upgrade", "upgrade": "websocket", "origin": "https://evil.example"}
+        asked = {"connection": "upgrade", "upgrade": "websocket", "sec-websocket-version": "13"}
+        socket = (
+            cookie(stand) | asked | {"sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ==", "sec-fetch-mode": "websocket"}
+        )
+        for origin in ("https://evil.example", "null"):
+            assert code(await http.get(url, headers=socket | {"origin": origin})) == (403, "forbidden")
         assert code(await http.get(url, headers=socket)) == (403, "forbidden")
         assert berlin.calls == 2
         token = await http.post(url, headers=stand.bearer("ann") | {"origin": "https://evil.example"})

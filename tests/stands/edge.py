@@ -47,7 +47,7 @@ from gateway.edge.ports import Home, Homeless
 from gateway.edge.upstream.pool import Pools
 from gateway.identity.address import networks
 from gateway.identity.tokens import Identities
-from gateway.settings import Upstream
+from gateway.settings import Upstream, Websockets
 from routing_rules.rules import load
 from tests.stands.servers import serving
 
@@ -150,6 +150,10 @@ class MemoryHomes:
         if self.dark:
             return Homeless.UNKNOWN
         return next((home for home in self.truth.values() if home.subject_id == subject_id), Homeless.NONE)
+
+    def held(self, subject_id: SubjectId) -> Epoch | None:
+        known = [home for home in self.cached.values() if isinstance(home, Placement)]
+        return next((home.epoch for home in known if home.subject_id == subject_id), None)
 
     async def refresh_subject(self, subject_id: SubjectId, *, newer_than: Epoch) -> Home:
         self.refreshed += 1
@@ -255,6 +259,7 @@ async def edge(
     drain: Drain | None = None,
     beside: Stand | None = None,
     gate: Gate | None = None,
+    websockets: Websockets | None = None,
 ) -> AsyncIterator[Stand]:
     """A gateway of `region` in front of one orders service (of its own cell); the other cell's address leads nowhere.
 
@@ -281,6 +286,7 @@ async def edge(
         clock=CLOCK,
         ready=lambda: (drain and drain.problem()) or recorder.problem(),
         gate=gate,
+        websockets=websockets,
     )
     async with asyncio.TaskGroup() as group:
         sweeper = group.create_task(pools.sweep())

@@ -55,6 +55,7 @@ async def serving(
     *,
     port: int = 0,
     http: type[asyncio.Protocol] = Door,
+    ws: str = "none",
     tls: Credentials | None = None,
     **options: Any,
 ) -> AsyncIterator[int]:
@@ -66,7 +67,7 @@ async def serving(
         proxy_headers=False,
         server_header=False,
         http=http,
-        ws="none",
+        ws=ws,
         lifespan="off",
         log_config=None,
         access_log=False,

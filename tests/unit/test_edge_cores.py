@@ -73,7 +73,7 @@ def test_query_values_are_decoded_and_none_is_chosen_among_several() -> None:
         assert isinstance(residence_of(query_value(both, b"residence")), Problem)
 
 
-@pytest.mark.parametrize("method", ["CONNECT", "TRACE"])
+@pytest.mark.parametrize("method", ["CONNECT", "TRACE", "connect", "Trace"])
 def test_methods_that_tunnel_or_mirror_go_no_further(method: str) -> None:
     found = target(method, b"/orders")
     assert isinstance(found, Problem)

@@ -121,6 +121,25 @@ def test_a_malformed_answer_is_none_however_it_is_cut(data: bytes) -> None:
         assert Script().feed(data[:cut]).feed(data[cut:]).found == [BROKEN]
 
 
+@pytest.mark.parametrize("behind", [b"", b"\x81\x01a", OK])
+def test_an_upgrade_that_was_asked_for_ends_http_on_its_connection(behind: bytes) -> None:
+    switching = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n"
+    data = switching + behind
+    for cut in range(1, len(data)):
+        reader = ResponseReader()
+        reader.begin(head_only=False, upgrade=True)
+        reader.feed(data[:cut])
+        heads = [event] if isinstance(event := reader.event(), StatusHead) else []
+        reader.feed(data[cut:])
+        heads += [event] if isinstance(event := reader.event(), StatusHead) else []
+        assert [(head.status, head.fields) for head in heads] == [(101, [(b"upgrade", b"x")])]
+        assert reader.event() is Told.MORE
+        assert reader.rest() == behind
+        reader.begin(head_only=False)
+        reader.feed(switching)
+        assert isinstance(reader.event(), Malformed), "it was asked for once"
+
+
 def test_bytes_behind_an_answer_are_seen() -> None:
     assert Script().feed(OK + b"Content-Length: 1\r\n\r\na" + OK).reader.ahead
     assert Script().feed(OK + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\nx").reader.ahead

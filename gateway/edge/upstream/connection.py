@@ -1,7 +1,7 @@
 """One HTTP/1.1 connection to a service: an asyncio protocol that carries one exchange at a time, with back-pressure both ways.
 
-The answer is read as strictly as requests are (`foundation.wire`): ambiguous framing, an upgrade, an oversized head, bytes nobody asked
-for: each breaks the exchange, and the connection with it. A broken exchange never looks complete.
+The answer is read as strictly as requests are (`foundation.wire`): ambiguous framing, an upgrade that was not asked for, an oversized head,
+bytes nobody asked for: each breaks the exchange, and the connection with it. A broken exchange never looks complete.
 """
 
 import asyncio
@@ -29,6 +29,8 @@ class Fault(enum.Enum):
     TIMEOUT = "timeout"
     CLIENT_GONE = "client_gone"
     CLIENT_STALLED = "client_stalled"
+    OUTDATED = "outdated"
+    """The subject's home has changed, or might have: `gateway.edge.lasting`."""
 
 
 class UpstreamFailed(Exception):
@@ -64,8 +66,8 @@ class Connection(asyncio.Protocol):
         self._began_at = 0.0
         self._reset_exchange(head_only=False)
 
-    def _reset_exchange(self, *, head_only: bool) -> None:
-        self._reader.begin(head_only=head_only)
+    def _reset_exchange(self, *, head_only: bool, upgrade: bool = False) -> None:
+        self._reader.begin(head_only=head_only, upgrade=upgrade)
         self._request_done = False
         self._answered = False
         self._head: StatusHead | None = None
@@ -98,9 +100,9 @@ class Connection(asyncio.Protocol):
     def request_done(self) -> bool:
         return self._request_done
 
-    def begin(self, data: bytes, *, head_only: bool, done: bool) -> None:
-        """Starts an exchange: writes the head (and the body, if `done`)."""
-        self._reset_exchange(head_only=head_only)
+    def begin(self, data: bytes, *, head_only: bool, done: bool, upgrade: bool = False) -> None:
+        """Starts an exchange: writes the head (and the body, if `done`). `upgrade`: it may be answered with 101."""
+        self._reset_exchange(head_only=head_only, upgrade=upgrade)
         self.busy = True
         self._began_at = self.quiet_since = self._loop.time()
         self._request_done = done
@@ -146,6 +148,13 @@ class Connection(asyncio.Protocol):
             if self._transport is not None and not self._transport.is_closing():
                 self._transport.resume_reading()
         return data
+
+    def detach(self) -> tuple[asyncio.Transport, bytes]:
+        """After a 101: the transport, whose reading is paused, and what has arrived behind the head. Raises UpstreamFailed."""
+        transport, self._transport = self._transport, None
+        if transport is None or transport.is_closing():
+            raise UpstreamFailed(Fault.RESET, answered=True)
+        return transport, self._reader.rest()
 
     def end(self) -> bool:
         """Ends the exchange; True when the connection may carry another, else it is closed."""
@@ -209,11 +218,11 @@ class Connection(asyncio.Protocol):
                 return
             else:
                 self._finish()
-        if reader.ahead:
+        switched = self._head is not None and self._head.status == 101
+        if reader.ahead and not switched:
             self.close()  # more than was asked for
-        elif self._body_bytes > BUFFER_BYTES_HIGH and not self._read_paused and self._transport is not None:
-            self._read_paused = True
-            self._transport.pause_reading()
+        elif switched or self._body_bytes > BUFFER_BYTES_HIGH:
+            self._pause()
         self._wake()
 
     def eof_received(self) -> bool:
@@ -234,6 +243,11 @@ class Connection(asyncio.Protocol):
     def resume_writing(self) -> None:
         self._write_paused = False
         self._wake_drain()
+
+    def _pause(self) -> None:
+        if not self._read_paused and self._transport is not None:
+            self._read_paused = True
+            self._transport.pause_reading()
 
     def _finish(self) -> None:
         self._complete = True

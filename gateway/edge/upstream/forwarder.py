@@ -1,5 +1,6 @@
 """Opens exchanges: renders the head of a request for a service and puts it on a connection to one of its addresses."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 
 from foundation.wire.head import StatusHead
@@ -36,6 +37,12 @@ class Exchange:
         """For whoever saw the head come without waiting for it."""
         self._pool.health.heard()
 
+    def detach(self) -> tuple[asyncio.Transport, bytes]:
+        """After a 101: the transport and what stood behind the head; the address has a slot free. Raises UpstreamFailed."""
+        found = self.connection.detach()
+        self._pool.let_go(self.connection)
+        return found
+
     def end(self) -> None:
         self._pool.health.given_back(self._ticket)
         self._pool.release(self.connection)
@@ -64,6 +71,7 @@ class Forwarder:
         head_only: bool,
         done: bool,
         fresh: bool = False,
+        upgrade: bool = False,
     ) -> Exchange:
         """Sends `line`, a Host field for the address, and `rest` (fields, empty line, and the body if `done`).
 
@@ -95,7 +103,7 @@ class Forwarder:
             except BaseException:
                 exchange.end()
                 raise
-            connection.begin(head, head_only=head_only, done=done)
+            connection.begin(head, head_only=head_only, done=done, upgrade=upgrade)
             return exchange
         if tried:
             raise UpstreamFailed(Fault.CONNECT)

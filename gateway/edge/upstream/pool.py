@@ -128,6 +128,10 @@ class AddressPool:
         if connection.end():
             self._offer(connection)
 
+    def let_go(self, connection: Connection) -> None:
+        """It is another protocol's from here on, and takes no place here."""
+        self._forget(connection)
+
     def _offer(self, connection: Connection) -> None:
         while self._waiters:
             waiter = self._waiters.popleft()

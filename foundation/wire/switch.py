@@ -1,0 +1,42 @@
+"""A connection that goes on under another protocol after 101 (RFC 9110 section 7.8): what hands it over, and what takes it."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from foundation.wire.cycle import UnfitAnswer
+
+LINE = "domicile.line"
+"""Under which extension of the scope a request finds its connection."""
+
+
+class Successor(Protocol):
+    """The rest of an `asyncio.Protocol`, which has the connection from `switched` on."""
+
+    def switched(self, transport: asyncio.Transport, ahead: bytes, leave: Callable[[], None]) -> None:
+        """Reading is paused; `ahead` arrived already. `leave` is called once, when the connection is lost."""
+        ...
+
+    def shutdown(self) -> None:
+        """The process is leaving."""
+        ...
+
+
+class Line(Protocol):
+    """The connection of a request, while the request has no answer or one that is under way."""
+
+    def switch(self, fields: Iterable[tuple[bytes, bytes]], successor: Successor) -> bool:
+        """Answers 101 with `fields` and hands the connection over. False where the client has left."""
+        ...
+
+    def break_off(self) -> None:
+        """The answer under way ends without its end, also towards a client that does not read."""
+        ...
+
+
+def switching(dated: bytes, fields: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """The head of a 101. Raises UnfitAnswer for a field that would be more than one."""
+    lines = [b"%b: %b" % field for field in fields]
+    if any(b"\r" in line or b"\n" in line for line in lines):
+        raise UnfitAnswer("a field of the answer holds a line's end")
+    return b"\r\n".join((b"HTTP/1.1 101 Switching Protocols", *dated.splitlines(), *lines, b"", b""))
