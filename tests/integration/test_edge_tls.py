@@ -295,6 +295,7 @@ class Balancing:
                 turn += 1
                 gateway = self._gateways[turn % 2]
                 if gateway in self.leaving:
+                    await asyncio.sleep(0)
                     continue
                 body = b"%d" % turn
                 response = await http.post(f"{gateway.url}/orders/1", headers=self._headers, content=body)
@@ -306,7 +307,7 @@ class Balancing:
 
     async def more(self, *gateways: Gateway) -> None:
         goal = {gateway: self.answered[gateway] + CLIENTS for gateway in gateways}
-        await eventually(lambda: all(self.answered[each] >= goal[each] for each in gateways), s_max=60)
+        await eventually(lambda: all(self.answered[each] >= goal[each] for each in gateways), s_max=30)
 
     def end(self) -> None:
         self._over = True
