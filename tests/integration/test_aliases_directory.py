@@ -1,9 +1,8 @@
 """Claims of aliases on a real database: leases, races, what becomes of a claim, what caches hear."""
 
-import asyncio
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from foundation.mute import Secret
 from foundation.postgres import connect
 from foundation.words import LookupKey
 from tests.stands.directory import Caller, Running, lookup_key, running_directory
+from tests.stands.races import race_of_two
 from tests.stands.service_tokens import ServiceIssuer
 from tests.stands.waiting import eventually
 
@@ -174,32 +174,6 @@ async def test_all_keys_are_taken_or_none(running: Running) -> None:
     assert (await claim(calls.cell_us, "free@example.org", of="us-va")).status_code == 201
 
 
-AT_ONCE = 32
-"""More than the directory has connections; few enough that a crowded machine refuses nobody for lack of one."""
-
-
-AGAIN = 50
-
-
-async def some_at_once(asks: Sequence[Callable[[], Awaitable[httpx.Response]]]) -> list[httpx.Response]:
-    """The answers, in order; those of both cells are under way together. Who is told to come again does, as a cell would."""
-    places = asyncio.Semaphore(AT_ONCE)
-
-    async def one(ask: Callable[[], Awaitable[httpx.Response]]) -> httpx.Response:
-        async with places:
-            answer = await ask()
-            for _ in range(AGAIN):
-                if answer.status_code != 503:
-                    break
-                await asyncio.sleep(0.1)
-                answer = await ask()
-            return answer
-
-    mixed = [at for pair in zip(range(len(asks) // 2), range(len(asks) // 2, len(asks)), strict=True) for at in pair]
-    answers = dict(zip(mixed, await asyncio.gather(*(one(asks[at]) for at in mixed)), strict=True))
-    return [answers[at] for at in range(len(asks))]
-
-
 async def test_of_many_claims_in_two_cells_exactly_one_wins(running: Running, database: Secret[str]) -> None:
     """Also those that hold another set of live blinding keys, as during a rotation."""
     calls = running.callers
@@ -209,7 +183,7 @@ async def test_of_many_claims_in_two_cells_exactly_one_wins(running: Running, da
         for cell, of, blinder in cells
         for _ in range(150)
     ]
-    answers = await some_at_once(asks)
+    answers = await race_of_two(asks)
     told = Counter(answer.json().get("code", "claimed") for answer in answers)
     assert told == {"claimed": 1, "key_taken": 299}
     async with connect(database) as connection:
@@ -221,7 +195,7 @@ async def test_a_placement_and_a_claim_for_one_address_exclude_each_other(runnin
     logins = [[{"kind": "login", "key": lookup_key(f"p{n}")}, *keys("both@example.org")] for n in range(20)]
     places = [partial(calls.operator.place, f"p{n}", keys=logins[n]) for n in range(20)]
     claims = [partial(claim, calls.cell_us, "both@example.org", of="us-va") for _ in range(20)]
-    answers = await some_at_once([*places, *claims])
+    answers = await race_of_two([*places, *claims])
     assert sum(answer.status_code < 300 for answer in answers) == 1
     assert {answer.json()["code"] for answer in answers if answer.status_code >= 300} == {"key_taken"}
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from foundation.mute import Secret
 from foundation.postgres import connect
 from tests.stands.directory import Running, lookup_key, running_directory
+from tests.stands.races import race
 from tests.stands.service_tokens import ServiceIssuer
 
 pytestmark = pytest.mark.anyio
@@ -66,7 +68,7 @@ async def test_placing_answers_201_when_the_cell_acknowledges_in_time(running: R
 
 async def test_one_of_many_placements_that_race_for_a_key_wins(running: Running) -> None:
     calls = running.callers
-    answers = await asyncio.gather(*(calls.operator.place("ada") for _ in range(200)))
+    answers = await race([partial(calls.operator.place, "ada")] * 200)
     assert Counter(answer.status_code for answer in answers) == {202: 1, 409: 199}
     refused = next(answer.json() for answer in answers if answer.status_code == 409)
     assert refused["code"] == "key_taken"
@@ -80,7 +82,7 @@ async def test_a_race_over_crossed_keys_leaves_no_half_placement(running: Runnin
         return [{"kind": "email", "key": lookup_key(name)} for name in names]
 
     pairs = [("a", "b"), ("b", "a"), ("b", "c"), ("c", "a")] * 10
-    answers = await asyncio.gather(*(running.callers.operator.place("x", keys=keys(*pair)) for pair in pairs))
+    answers = await race([partial(running.callers.operator.place, "x", keys=keys(*pair)) for pair in pairs])
     codes = Counter(answer.status_code for answer in answers)
     assert codes == {202: 1, 409: 39}
     async with connect(database) as db:
@@ -91,7 +93,7 @@ async def test_a_race_over_crossed_keys_leaves_no_half_placement(running: Runnin
 async def test_concurrent_repeats_under_one_idempotency_key_have_one_effect(
     running: Running, database: Secret[str]
 ) -> None:
-    answers = await asyncio.gather(*(running.callers.operator.place("ada", idempotency_key="k") for _ in range(50)))
+    answers = await race([partial(running.callers.operator.place, "ada", idempotency_key="k")] * 50)
     assert {answer.status_code for answer in answers} == {202}
     assert len({answer.json()["placement"]["subject_id"] for answer in answers}) == 1
     assert sum("idempotent-replayed" in answer.headers for answer in answers) == 49
