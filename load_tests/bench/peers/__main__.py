@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from load_tests.bench.edge import cpu_s, people
 from load_tests.bench.peers import load, report
 from load_tests.bench.peers.cases import CASES, Case
-from load_tests.bench.peers.proxies import PROXIES, Given, Proxy, Running, command, port_free
+from load_tests.bench.peers.proxies import PROXIES, Given, NotStarted, Proxy, Running, command, port_free
 
 OPEN_SHARE = 0.6
 """Of what a proxy carries at most: the rate at which its latency is measured."""
@@ -59,7 +59,10 @@ def main() -> int:
             if proxy.missing is not None:
                 print(f"left out: {proxy.name}, {proxy.missing} is not installed", flush=True)
                 continue
-            standing.append(Standing(proxy, held.enter_context(proxy.start(given))))
+            try:
+                standing.append(Standing(proxy, held.enter_context(proxy.start(given))))
+            except NotStarted as exc:
+                print(f"left out: {proxy.name} did not start ({exc})", flush=True)
         found = uvloop.run(_measured(asked, standing, upstream, tokens))
     if asked.out is not None:
         _keep(asked.out, found)

@@ -56,6 +56,10 @@ class Given(msgspec.Struct, frozen=True, kw_only=True):
         }
 
 
+class NotStarted(Exception):
+    """A proxy ended, or never listened; the message holds its last words."""
+
+
 class Running(msgspec.Struct, frozen=True):
     """A proxy that answers on `port`; `pids`: its processes, whose CPU time counts."""
 
@@ -91,11 +95,15 @@ def port_free() -> int:
 
 @contextlib.contextmanager
 def command(given: Given, name: str, words: Sequence[str], port: int) -> Iterator[int]:
-    """A program until the end of the block, with its children; its pid once something listens on `port`."""
-    with (given.folder / f"{name}.log").open("wb") as log:
+    """A program until the end of the block, with its children; its pid once something listens on `port`. Raises NotStarted."""
+    told = given.folder / f"{name}.log"
+    with told.open("wb") as log:
         child = subprocess.Popen(words, stdout=log, stderr=log, env=given.environment, cwd=given.folder)
     try:
-        listening(port, child)
+        if not listening(port, child):
+            raise NotStarted(
+                f"{Path(words[0]).name}: {(told.read_text().strip().splitlines() or ['it says nothing'])[-1]}"
+            )
         yield child.pid
     finally:
         family = [*psutil.Process(child.pid).children(recursive=True)] if child.poll() is None else []
@@ -110,15 +118,15 @@ def command(given: Given, name: str, words: Sequence[str], port: int) -> Iterato
                 one.kill()
 
 
-def listening(port: int, child: "subprocess.Popen[bytes] | None" = None) -> None:
-    """Raises RuntimeError where nothing does in time."""
+def listening(port: int, child: "subprocess.Popen[bytes] | None" = None) -> bool:
+    """Whether something does, before READY_S_MAX is over or the child has ended."""
     for _ in range(int(READY_S_MAX / LOOK_S)):
         if child is not None and child.poll() is not None:
-            raise RuntimeError(f"{child.args!r} ended with {child.returncode}")
+            return False
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-            return
+            return True
         time.sleep(LOOK_S)
-    raise RuntimeError(f"nothing listens on port {port}")
+    return False
 
 
 def family(pid: int) -> tuple[int, ...]:
@@ -136,7 +144,8 @@ def gateway(given: Given) -> Iterator[Running]:
     )
     process.start()
     try:
-        listening(port)
+        if not listening(port):
+            raise NotStarted("the gateway does not listen")
         yield Running(port, (process.pid or 0,))
     finally:
         process.terminate()
@@ -212,7 +221,7 @@ def nginx_asking(given: Given) -> Iterator[Running]:
 HAPROXY = """
 global
     nbthread 1
-    maxconn 20000
+    maxconn 4000
 defaults
     mode http
     timeout connect 2s
@@ -259,7 +268,6 @@ CADDY = """
 {{
     admin off
     auto_https off
-    persist_config off
     log {{
         level ERROR
     }}
