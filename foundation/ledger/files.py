@@ -15,7 +15,7 @@ class LogBusy(Exception):
 
 
 class LogDamaged(Exception):
-    """The files of a log contradict each other or what it has signed; the message names the first thing found. Nothing was changed."""
+    """The files of a log contradict each other or what it has signed; the message names the first thing found. Nothing was signed."""
 
 
 class FolderLock:

@@ -66,7 +66,7 @@ def complete(hashes: Sequence[bytes]) -> bytes:
 
 
 def peaks(low: int, high: int, subtrees: Subtrees) -> list[bytes]:
-    """The complete subtrees over the leaves from `low` to before `high`; `low` is a multiple of a power of two that is no less than these."""
+    """The complete subtrees over the leaves from `low` to before `high`; `low` is a multiple of a power of two no less than these."""
     found: list[bytes] = []
     while low < high:
         height = (high - low).bit_length() - 1

@@ -79,7 +79,7 @@ class LogReader:
         self._fetch = fetch
         self.signed = fetch(CHECKPOINT)
         self.checkpoint = checkpoints.opened(self.signed, verifier)
-        self._hashes = TiledHashes(self.checkpoint.size, self.tile)
+        self.hashes = TiledHashes(self.checkpoint.size, self.tile)
 
     def tile(self, tile: Tile) -> bytes:
         """Also out of the whole tile, once a partial one is gone."""
@@ -110,7 +110,7 @@ class LogReader:
         return next((found for found in self.newest() if found.entry.event == digest), None)
 
     def prove(self, found: Found) -> Proof:
-        path = inclusion(found.index, self.checkpoint.size, self._hashes)
+        path = inclusion(found.index, self.checkpoint.size, self.hashes)
         return Proof(found.index, tuple(path), self.signed, found.raw)
 
     def verify(self, earlier: Checkpoint | None = None, folder: Path | None = None) -> Verified:
@@ -146,7 +146,7 @@ class LogReader:
             old_root=earlier.root,
             new=self.checkpoint.size,
             new_root=self.checkpoint.root,
-            path=consistency(earlier.size, self.checkpoint.size, self._hashes),
+            path=consistency(earlier.size, self.checkpoint.size, self.hashes),
         )
 
     def _width(self, index: int) -> int:
