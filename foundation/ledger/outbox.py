@@ -1,4 +1,4 @@
-"""Record keeping in Postgres: an outbox table beside the data it speaks of (`<schema>.outbox`), written by every change, read by the log."""
+"""Record keeping in Postgres: an outbox table beside the data it speaks of (`<schema>.outbox`), written by changes, read by the log."""
 
 import asyncio
 import json
@@ -66,7 +66,10 @@ class OutboxReader:
         if not schema.isidentifier():
             raise ValueError("schema is an identifier")
         # purpose: how far one page from a position goes
-        self._end = f"SELECT max(position) FROM (SELECT position FROM {schema}.outbox WHERE position >= $1 ORDER BY position LIMIT $2) AS page"  # noqa: S608 - schema checked
+        self._end = (
+            f"SELECT max(position) FROM (SELECT position FROM {schema}.outbox WHERE position >= $1 "  # noqa: S608 - schema checked
+            "ORDER BY position LIMIT $2) AS page"
+        )
         # purpose: the transactions that have inserted into the outbox and not ended
         self._writers = (
             "SELECT DISTINCT virtualtransaction FROM pg_catalog.pg_locks WHERE locktype = 'relation' AND mode = 'RowExclusiveLock' "  # noqa: S608

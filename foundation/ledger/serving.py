@@ -1,4 +1,4 @@
-"""The files of a log over HTTP, as C2SP tlog-tiles asks: the signed checkpoint, tiles and bundles of entries. Nothing else of its folder."""
+"""The files of a log over HTTP, as C2SP tlog-tiles asks: the signed checkpoint, tiles and bundles of entries. No other file."""
 
 import asyncio
 from pathlib import Path
