@@ -24,15 +24,18 @@ def framed(opening: bytes) -> bytes:
 
 def read(folder: Path, index: int) -> bytes | None:
     """The opening of an entry, None where it was erased or never lay here. Raises OSError, LogDamaged."""
+    return in_bundle(folder, index // WIDTH, index % WIDTH + 1)[-1]
+
+
+def in_bundle(folder: Path, number: int, width: int) -> list[bytes | None]:
+    """The openings of a bundle's first `width` entries, None for each that was erased or never lay here. Raises OSError, LogDamaged."""
     try:
-        raw = (folder / file_of(index)).read_bytes()
+        raw = (folder / file_of(number * WIDTH)).read_bytes()
     except FileNotFoundError:
-        return None
-    place = _place(raw, index)
-    if place is None:
-        return None
-    opening = raw[place[0] : place[1]]
-    return opening if opening[:SALT_BYTES].strip(b"\x00") else None
+        return [None] * width
+    openings = [raw[begin:end] for begin, end in _places(raw, number, width)]
+    held = [opening if opening[:SALT_BYTES].strip(b"\x00") else None for opening in openings]
+    return held + [None] * (width - len(held))
 
 
 def erase(folder: Path, index: int) -> bool:
@@ -42,27 +45,28 @@ def erase(folder: Path, index: int) -> bool:
         raw = path.read_bytes()
     except FileNotFoundError:
         return False
-    place = _place(raw, index)
-    if place is None:
+    places = _places(raw, index // WIDTH, index % WIDTH + 1)
+    if index % WIDTH >= len(places):
         return False
+    begin, end = places[-1]
     with path.open("r+b") as out:
-        out.seek(place[0])
-        out.write(bytes(place[1] - place[0]))
+        out.seek(begin)
+        out.write(bytes(end - begin))
         out.flush()
         datasync(out.fileno())
     return True
 
 
-def _place(raw: bytes, index: int) -> tuple[int, int] | None:
-    """Where an opening begins and ends in its file, None beyond the last. Raises LogDamaged."""
-    begin = end = 0
-    for _ in range(index % WIDTH + 1):
-        if end == len(raw):
-            return None
-        if end + _LENGTH.size > len(raw):
-            raise LogDamaged(f"{file_of(index)} breaks off inside a length")
-        begin = end + _LENGTH.size
-        end = begin + _LENGTH.unpack_from(raw, end)[0]
-        if end > len(raw):
-            raise LogDamaged(f"{file_of(index)} breaks off inside a payload")
-    return begin, end
+def _places(raw: bytes, number: int, width: int) -> list[tuple[int, int]]:
+    """Where each of the first `width` openings begins and ends in its file; what comes after may still be being written. Raises
+    LogDamaged."""
+    places, at = list[tuple[int, int]](), 0
+    while at < len(raw) and len(places) < width:
+        begin = at + _LENGTH.size
+        if begin > len(raw):
+            raise LogDamaged(f"{file_of(number * WIDTH)} breaks off inside a length")
+        at = begin + _LENGTH.unpack_from(raw, at)[0]
+        if at > len(raw):
+            raise LogDamaged(f"{file_of(number * WIDTH)} breaks off inside a payload")
+        places.append((begin, at))
+    return places

@@ -123,10 +123,13 @@ class LogReader:
             raise ProofRefused(f"the log has {size} entries, {earlier.size} of {earlier.origin} were signed for before")
         tree, rows, held = Frontier(), [list[bytes]() for _ in levels_of(size)], 0
         for index in range((size + WIDTH - 1) // WIDTH):
-            for found in self.bundle(index):
-                for level, height in enumerate(range(0, len(completed := tree.append(leaf_hash(found.raw))), HEIGHT)):
+            bundle = self.bundle(index)
+            openings = [None] * WIDTH if folder is None else payloads.in_bundle(folder, index, len(bundle))
+            for found, opening in zip(bundle, openings, strict=False):
+                completed = tree.append(leaf_hash(found.raw))
+                for level, height in enumerate(range(0, len(completed), HEIGHT)):
                     rows[level].append(completed[height])
-                held += folder is not None and _payload(folder, found) is not None
+                held += opening is not None and _fits(found, opening)
             rows[0] = []
         if tree.root() != self.checkpoint.root:
             raise LogDamaged("the entries are not those that the checkpoint was signed over")
@@ -155,15 +158,15 @@ class LogReader:
 
 def payload(folder: Path, found: Found) -> Payload | None:
     """What the entry commits to, None where it was erased or lies elsewhere. Raises LogDamaged, MalformedEntry, OSError."""
-    opening = _payload(folder, found)
+    opening = payloads.read(folder, found.index)
     return None if opening is None else entries.opened(found.entry, opening)
 
 
-def _payload(folder: Path, found: Found) -> bytes | None:
-    opening = payloads.read(folder, found.index)
-    if opening is not None and hashlib.sha256(opening).hexdigest() != found.entry.commitment:
+def _fits(found: Found, opening: bytes) -> bool:
+    """True. Raises MalformedEntry for another opening than the entry commits to."""
+    if hashlib.sha256(opening).hexdigest() != found.entry.commitment:
         raise MalformedEntry(f"the payload of entry {found.index} is not the one that the entry commits to")
-    return opening
+    return True
 
 
 def _first(bundle: bytes, width: int) -> bytes:
