@@ -229,11 +229,11 @@ def entry_of(raw: bytes, what: str) -> dict[str, object]:
 
 
 def openings(folder: Path, number: int, width: int) -> list[bytes]:
-    """What lies beside a bundle's first entries, in their order: salt and payload of each behind a length of 32 bits; zeros where erased."""
+    """What lies beside a bundle's first entries, in order: salt and payload of each behind a length of 32 bits; zeros where erased."""
     path = folder / path_of("x", number, TILE).replace("tile/x/", "payload/")
     if not path.exists():
         return []
-    raw, at, found = read(path), 0, []
+    raw, at, found = read(path), 0, list[bytes]()
     while at < len(raw) and len(found) < width:
         if at + 4 > len(raw):
             raise Refused(f"{path} breaks off")

@@ -13,6 +13,7 @@ from foundation.ledger.log import Log
 from foundation.ledger.merkle import node_hash
 from foundation.ledger.notes import Signer
 from foundation.ledger.reading import LogReader, of_folder
+from foundation.ledger.settings import LedgerSettings
 from foundation.mute import Secret
 
 SIGNER = Signer("ledger.test/log", Secret(b"t" * 32))
@@ -76,6 +77,21 @@ def reader(folder: Path, signer: Signer = SIGNER) -> LogReader:
 
 def checkpoint_of(folder: Path, signer: Signer = SIGNER) -> Checkpoint:
     return reader(folder, signer).checkpoint
+
+
+def kept_by(folder: Path, signer: Signer = SIGNER) -> LedgerSettings:
+    """Settings of a log in `folder`/log, with its keys beside it: `log.key`, and the public one in `log.vkey`."""
+    key = folder / "log.key"
+    key.touch(mode=0o600)
+    key.write_text(signer.text.reveal())
+    (folder / "log.vkey").write_text(signer.verifier.text)
+    return LedgerSettings(folder=str(folder / "log"), origin=signer.verifier.name, key_file=str(key))
+
+
+def sources_in(folder: Path) -> list[tuple[str, int, str]]:
+    """Source, position and digest of the event of every entry that is signed for, in the log's order."""
+    found = reversed(list(reader(folder).newest()))
+    return [(one.entry.source, one.entry.position, one.entry.event) for one in found]
 
 
 def copied(folder: Path, to: Path) -> Path:

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from foundation.ledger import draining, segments
+from foundation.ledger import segments
 from foundation.ledger.draining import Drain, SourceUnavailable, drain
 from foundation.ledger.entries import Recorded
 from foundation.ledger.log import Log
+from foundation.tasks import Backoff
 from tests.stands.ledger import SIGNER, reader, rows
 from tests.stands.waiting import eventually
 
@@ -121,23 +122,30 @@ async def test_a_source_that_goes_away_while_it_is_compared_is_compared_again(fo
 async def test_the_worker_waits_for_a_log_that_another_writes_and_for_one_that_is_damaged(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(draining.Backoff, "next_s", lambda _: 0.01)
+    waits = list[None]()
+
+    def soon(_: object) -> float:
+        waits.append(None)
+        return 0.01
+
+    monkeypatch.setattr(Backoff, "next_s", soon)
     outbox = Outbox(rows(1, 3))
     with Log(folder, SIGNER):
         async with asyncio.TaskGroup() as group:
             task = group.create_task(drain(folder, SIGNER, lambda: {"s1": outbox}))
-            await asyncio.sleep(0.05)
+            await eventually(lambda: len(waits) > 2)
             assert outbox.asked == 0
             task.cancel()
     (kept,) = segments.segments_in(folder)
     whole = kept.read_bytes()
     kept.unlink()
+    waits.clear()
     async with asyncio.TaskGroup() as group:
         task = group.create_task(drain(folder, SIGNER, lambda: {"s1": outbox}))
-        await asyncio.sleep(0.05)
+        await eventually(lambda: len(waits) > 2)
         assert outbox.asked == 0
         kept.write_bytes(whole)
-        await eventually(lambda: (folder / "checkpoint").exists() and reader(folder).checkpoint.size == 3)
+        await eventually(lambda: reader(folder).checkpoint.size == 3)
         task.cancel()
     with Log(folder, SIGNER) as log:
         assert log.size == 3

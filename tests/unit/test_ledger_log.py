@@ -140,7 +140,7 @@ def drop_entry(folder: Path) -> None:
 DAMAGES: dict[str, Callable[[Path], object]] = {
     "a record in the middle is broken": lambda folder: flip(segments.segments_in(folder)[0], 400),
     "an acknowledged record is gone": drop_entry,
-    "the write-ahead files are gone": lambda folder: [path.unlink() for path in segments.segments_in(folder)],
+    "the write-ahead file is gone": lambda folder: segments.segments_in(folder)[0].unlink(),
     "a settled tile is gone": lambda folder: (folder / "tile/0/000.p/100").unlink(),
     "a settled tile is another": lambda folder: flip(folder / "tile/0/000.p/100", 5),
     "a settled bundle is gone": lambda folder: (folder / "tile/entries/000.p/100").unlink(),
