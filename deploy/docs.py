@@ -272,7 +272,7 @@ def _cell_service() -> list[str]:
     methods = {f"{method} {route.path}" for route in records for method in (route.methods or ())}
     agreed(sorted(methods), RECORDS_CALLS)
     rows = [
-        (f"`{call}`", who, asked, answer)
+        (f"`{call.replace(':path}', '}')}`", who, asked, answer)
         for call, (who, asked, answer) in {
             **CELL_CALLS,
             **ALIAS_CALLS,
