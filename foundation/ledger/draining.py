@@ -87,11 +87,14 @@ class Drain:
     async def once(self, sources: Mapping[str, Source]) -> bool:
         """Takes in one batch of every source that answers. Whether any may have more. Raises what a log that cannot be written raises."""
         batches: dict[str, Sequence[Recorded]] = {}
+        away = 0
         for name, source in sources.items():
             try:
                 batches[name] = await self._new_rows(name, source)
             except SourceUnavailable as exc:
-                log.warning("ledger_source_unavailable", shard=name, error=str(exc))
+                away += 1
+                log.warning("ledger_source_unavailable", source=name, error=str(exc))
+        metrics.SOURCES_AWAY.set(away)
         if any(batches.values()):
             await asyncio.to_thread(self._keep, batches)
             metrics.ENTRIES.set(self._log.size)
@@ -109,7 +112,7 @@ class Drain:
         if rows and rows[0].position == seen.position and event_digest(rows[0].id) == seen.event:
             return rows[1:]
         common = await self._newest_in_both(name, source)
-        log.warning("ledger_source_restored", shard=name, seq=common.position)
+        log.warning("ledger_source_restored", source=name, seq=common.position)
         self._log.resume(name, common)
         return ()
 
