@@ -4,6 +4,7 @@ Once with everything that was written, as after a kill; once with nothing but wh
 """
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,10 +12,13 @@ from typing import Any
 
 import pytest
 
-from foundation.ledger import files, growing, wal
+from foundation.ledger import files, wal
 from foundation.ledger import log as log_module
 from foundation.ledger.checkpoints import Checkpoint
+from foundation.ledger.files import LogDamaged
+from foundation.ledger.growing import Growing
 from foundation.ledger.log import Log
+from foundation.ledger.tiles import Tile
 from tests.stands.ledger import SIGNER, copied, reader, rows, written
 
 
@@ -89,9 +93,9 @@ class Steps:
             patch.setattr(module, "datasync", datasync)
         for name in ("replace", "unlink"):
             patch.setattr(Path, name, self._counted(getattr(Path, name)))
-        patch.setattr(growing.shutil, "rmtree", self._counted(growing.shutil.rmtree))
+        patch.setattr(shutil, "rmtree", self._counted(shutil.rmtree))
         write, write_bytes = os.write, Path.write_bytes
-        patch.setattr(wal.os, "write", lambda to, raw: self._half(raw, lambda part: write(to, part)))
+        patch.setattr(os, "write", lambda to, raw: self._half(raw, lambda part: write(to, part)))
         patch.setattr(Path, "write_bytes", lambda path, raw: self._half(raw, lambda part: write_bytes(path, part)))
 
     def _counted(self, call: Callable[..., Any]) -> Callable[..., Any]:
@@ -172,11 +176,44 @@ def test_whatever_the_step_at_which_a_writer_is_killed_or_the_power_fails(tmp_pa
     assert step > 40, "the writer takes more steps than that"
 
 
+def never_synced(held: files.Files) -> None:
+    held._unsynced.clear()
+
+
+def dropped_too_soon(growing_: Growing, tile: Tile, content: bytes) -> None:
+    growing_._files.write(tile.path, content)
+    growing_._full.append(tile)
+    growing_.drop_partials()
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "planted"),
+    [(files.Files, "sync", never_synced), (Growing, "_write_full", dropped_too_soon)],
+)
+def test_a_log_that_forgets_to_sync_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: type, name: str, planted: object
+) -> None:
+    written(tmp_path / "base", 250)
+
+    def found_at(step: int) -> bool:
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, name, planted)
+            with stopped(copied(tmp_path / "base", tmp_path / f"{step}"), step) as (writer, disk, _):
+                left = disk.left(tmp_path / f"{step}-power")
+        try:
+            holds(writer, left)
+        except LogDamaged:
+            return True
+        return False
+
+    assert any(found_at(step) for step in range(60))
+
+
 def test_a_second_stop_while_the_first_is_made_good(tmp_path: Path) -> None:
     base = tmp_path / "base"
     written(base, 250)
-    for first in range(1, 60, 8):
-        for second in range(1, 22, 3):
+    for first in range(1, 60, 14):
+        for second in range(1, 22, 5):
             folder = copied(base, tmp_path / f"{first}-{second}")
             with stopped(folder, first) as (before, disk, _):
                 after_power = disk.left(tmp_path / f"{first}-{second}-power")
