@@ -29,17 +29,22 @@ class Growing:
         self._folder = folder
         self._files = files
         self._full: list[Tile] = []
-        self._partials: list[str] = []
+        self._partials: list[Tile] = []
         self._frames: list[bytes] = []
         self.payload_bytes = payload_bytes
         try:
             self._frontier = Frontier(size, peaks(0, size, TiledHashes(size, self._read)))
             self._edge = [self._edge_of(level, size) for level in levels_of(size)]
             self._bundle = self._bundle_at(size)
+            self._partials = self._partials_now()
         except FileNotFoundError as exc:
             raise LogDamaged(f"{exc.filename} is missing") from exc
         except MalformedTile as exc:
             raise LogDamaged(str(exc)) from exc
+        if self._bundle and [leaf_hash(entry) for entry in self._bundle] != self._edge[0]:
+            raise LogDamaged(
+                f"{Tile(ENTRIES, size >> HEIGHT, len(self._bundle)).path} holds other entries than their hashes say"
+            )
         self._cut_payloads(size)
 
     @property
@@ -69,16 +74,30 @@ class Growing:
             self.payload_bytes = 0
 
     def write_edge(self) -> None:
-        """Every tile that the tree of this size has is there afterwards. Raises OSError."""
-        for earlier in self._partials:
-            self._files.forget(earlier)
-        self._partials.clear()
-        for level, hashes in enumerate(self._edge):
-            if hashes:
-                self._write_partial(Tile(level, self.size >> (HEIGHT * (level + 1)), len(hashes)), b"".join(hashes))
-        if self._bundle:
-            self._write_partial(Tile(ENTRIES, self.size >> HEIGHT, len(self._bundle)), bundle_of(self._bundle))
+        """Every tile that the tree of this size has is there afterwards. Raises OSError.
+
+        One that is there already is left alone: it may be durable, and a second writing of it is not.
+        """
+        now = self._partials_now()
+        for tile in self._partials:
+            if tile not in now:
+                self._files.forget(tile.path)
+        for tile in now:
+            if tile not in self._partials:
+                content = bundle_of(self._bundle) if tile.level == ENTRIES else b"".join(self._edge[tile.level])
+                self._files.write(tile.path, content)
+        self._partials = now
+        if self._frames:
             self._write_payloads(self.size - 1)
+
+    def _partials_now(self) -> list[Tile]:
+        """The partial tiles of the tree as it is; equal ones hold the same."""
+        tiles = [
+            Tile(level, self.size >> (HEIGHT * (level + 1)), len(hashes))
+            for level, hashes in enumerate(self._edge)
+            if hashes
+        ]
+        return [*tiles, Tile(ENTRIES, self.size >> HEIGHT, len(self._bundle))] if self._bundle else tiles
 
     def drop_partials(self) -> None:
         """Removes partial tiles of which the whole one is durable by now. Raises OSError."""
@@ -106,10 +125,6 @@ class Growing:
     def _write_full(self, tile: Tile, content: bytes) -> None:
         self._files.write(tile.path, content)
         self._full.append(tile)
-
-    def _write_partial(self, tile: Tile, content: bytes) -> None:
-        self._files.write(tile.path, content)
-        self._partials.append(tile.path)
 
     def _write_payloads(self, index: int) -> None:
         content = b"".join(self._frames)

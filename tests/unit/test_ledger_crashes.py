@@ -1,6 +1,7 @@
 """A log whose writer stops at any step towards the disk: opened again it has what was acknowledged and goes on from what was signed.
 
-Once with everything that was written, as after a kill; once with nothing but what was synced, as after a power cut at its worst.
+With everything that was written, as after a kill; and with no content but what was synced, as after a power cut at its worst: under the
+names that were synced, or under those that there were, since a disk may write names down before anybody asks.
 """
 
 import os
@@ -50,8 +51,12 @@ class Disk:
         else:
             self._contents[number] = path.read_bytes()
 
-    def left(self, to: Path) -> Path:
-        """Lays it out in a new folder."""
+    def left(self, to: Path, *, names: bool) -> Path:
+        """Lays it out in a new folder; `names`: with names as they are, not as they were synced."""
+        if names:
+            for path in [self._folder, *self._folder.rglob("*")]:
+                if path.is_dir():
+                    self.synced(path)
         self._lay(self._folder.stat().st_ino, to)
         return to
 
@@ -170,7 +175,8 @@ def test_whatever_the_step_at_which_a_writer_is_killed_or_the_power_fails(tmp_pa
     step, came = 0, True
     while came:
         with stopped(copied(base, tmp_path / f"{step}"), step) as (writer, disk, came):
-            holds(writer, disk.left(tmp_path / f"{step}-power"))
+            holds(writer, disk.left(tmp_path / f"{step}-power", names=False))
+            holds(writer, disk.left(tmp_path / f"{step}-names", names=True))
             holds(writer, writer.folder)
         step += 1
     assert step > 40, "the writer takes more steps than that"
@@ -199,7 +205,7 @@ def test_a_log_that_forgets_to_sync_is_found(
         with monkeypatch.context() as patch:
             patch.setattr(owner, name, planted)
             with stopped(copied(tmp_path / "base", tmp_path / f"{step}"), step) as (writer, disk, _):
-                left = disk.left(tmp_path / f"{step}-power")
+                left = disk.left(tmp_path / f"{step}-power", names=step % 2 == 0)
         try:
             holds(writer, left)
         except LogDamaged:
@@ -216,9 +222,9 @@ def test_a_second_stop_while_the_first_is_made_good(tmp_path: Path) -> None:
         for second in range(1, 22, 5):
             folder = copied(base, tmp_path / f"{first}-{second}")
             with stopped(folder, first) as (before, disk, _):
-                after_power = disk.left(tmp_path / f"{first}-{second}-power")
+                after_power = disk.left(tmp_path / f"{first}-{second}-power", names=second % 2 == 0)
             for name, place in (("kill", folder), ("power", after_power)):
                 with stopped(place, second) as (after, disk, _):
                     after.kept = max(before.kept, after.kept)
                     after.signed = before.signed + after.signed
-                    holds(after, disk.left(tmp_path / f"{first}-{second}-{name}-again"))
+                    holds(after, disk.left(tmp_path / f"{first}-{second}-{name}-again", names=second % 2 == 1))

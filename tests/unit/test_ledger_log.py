@@ -143,6 +143,7 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
     "the write-ahead file is gone": lambda folder: segments.segments_in(folder)[0].unlink(),
     "a settled tile is gone": lambda folder: (folder / "tile/0/000.p/100").unlink(),
     "a settled tile is another": lambda folder: flip(folder / "tile/0/000.p/100", 5),
+    "a settled bundle is another": lambda folder: flip(folder / "tile/entries/000.p/100", 50),
     "a settled bundle is gone": lambda folder: (folder / "tile/entries/000.p/100").unlink(),
     "a settled bundle is shorter": lambda folder: os.truncate(folder / "tile/entries/000.p/100", 500),
     "settled payloads are gone": lambda folder: (folder / "payload/000").unlink(),
