@@ -82,19 +82,21 @@ class Drain:
     def __init__(self, opened: Log, folder: Path) -> None:
         self._log = opened
         self._folder = folder
+        self._away: set[str] = set()
         metrics.ENTRIES.set(opened.size)
 
     async def once(self, sources: Mapping[str, Source]) -> bool:
         """Takes in one batch of every source that answers. Whether any may have more. Raises what a log that cannot be written raises."""
         batches: dict[str, Sequence[Recorded]] = {}
-        away = 0
         for name, source in sources.items():
             try:
                 batches[name] = await self._new_rows(name, source)
+                self._away.discard(name)
             except SourceUnavailable as exc:
-                away += 1
-                log.warning("ledger_source_unavailable", source=name, error=str(exc))
-        metrics.SOURCES_AWAY.set(away)
+                if name not in self._away:
+                    log.warning("ledger_source_away", source=name, error=str(exc))
+                self._away.add(name)
+        metrics.SOURCES_AWAY.set(len(self._away.intersection(sources)))
         if any(batches.values()):
             await asyncio.to_thread(self._keep, batches)
             metrics.ENTRIES.set(self._log.size)
@@ -106,9 +108,9 @@ class Drain:
 
     async def _new_rows(self, name: str, source: Source) -> Sequence[Recorded]:
         seen = self._log.seen(name)
-        rows = await source.rows_from(seen.position, BATCH_MAX + 1)
         if seen == NOTHING:
-            return rows
+            return await source.rows_from(0, BATCH_MAX)
+        rows = await source.rows_from(seen.position, 1 + BATCH_MAX)
         if rows and rows[0].position == seen.position and event_digest(rows[0].id) == seen.event:
             return rows[1:]
         common = await self._newest_in_both(name, source)
