@@ -4,6 +4,7 @@ import json
 import math
 from typing import Any
 
+_string = json.JSONEncoder(ensure_ascii=False).encode
 _EXACT_MAX = 1 << 53
 """Whole numbers up to here are themselves as doubles (RFC 7493 section 2.2); beyond, write text."""
 
@@ -25,7 +26,7 @@ def _text(value: Any) -> str:
         case bool():
             return "true" if value else "false"
         case str():
-            return json.dumps(value, ensure_ascii=False)
+            return _string(value)
         case int():
             if abs(value) > _EXACT_MAX:
                 raise ValueError(f"{value} is no exact double; write it as text")

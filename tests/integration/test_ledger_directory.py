@@ -230,7 +230,7 @@ async def test_rows_that_many_transactions_write_at_once_are_read_once_each_in_o
                     (row.position, row.id) for row in await OutboxReader("directory").rows_from(connection, last, 50)
                 )
 
-    async with asyncio.TaskGroup() as group:
+    async with asyncio.timeout(60), asyncio.TaskGroup() as group:
         group.create_task(follow())
         for name in range(writers):
             group.create_task(write(name))
