@@ -36,17 +36,17 @@ def _text(value: Any) -> str:
         case list() | tuple():
             return f"[{','.join(_text(item) for item in value)}]"
         case dict():
-            members = sorted(value.items(), key=lambda member: _units(member[0]))
-            return f"{{{','.join(f'{_text(name)}:{_text(item)}' for name, item in members)}}}"
+            return f"{{{','.join(f'{_string(name)}:{_text(value[name])}' for name in _ordered(value))}}}"
         case _:
             raise ValueError(f"no JSON: a {type(value).__name__}")
 
 
-def _units(name: Any) -> bytes:
-    """The UTF-16 code units by which names are ordered."""
-    if not isinstance(name, str):
+def _ordered(members: dict[Any, Any]) -> list[str]:
+    """The names by their UTF-16 code units."""
+    if not all(isinstance(name, str) for name in members):
         raise ValueError("names of members are text")
-    return name.encode("utf-16-be")
+    plain = all(name.isascii() for name in members)
+    return sorted(members, key=None if plain else lambda name: name.encode("utf-16-be"))
 
 
 def _number(value: float) -> str:
