@@ -44,7 +44,6 @@ class Files:
         self.written = 0
         """Files since the last `sync`, each as often as it was."""
         self._unsynced: dict[Path, None] = {}
-        self._made: set[Path] = set()
 
     def write(self, name: str, content: bytes) -> None:
         """Raises OSError."""
@@ -102,9 +101,8 @@ class Files:
 
     def _place(self, name: str) -> Path:
         path = self._folder / name
-        if path.parent not in self._made:
+        if not path.parent.is_dir():
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._made.add(path.parent)
         return path
 
 

@@ -57,7 +57,8 @@ def _row(event: Event) -> tuple[str, float, str, str, str | None, str]:
 class OutboxReader:
     """Rows in the order of their positions, none left out.
 
-    Positions are given when a row is inserted and rows appear when their transaction commits, so a row may appear below one that was read.
+    Positions are given one by one, each when its row is inserted, and rows appear when their transaction commits, so a row may appear below
+    one that was read.
     But whoever inserts holds a lock on the table (ROW EXCLUSIVE) from before its position is given until after its commit can be seen. So:
     look how far to read, wait until each transaction that held the lock then has let go of it, and read that far. Nobody who writes waits.
     """

@@ -11,7 +11,15 @@ from foundation.ledger import checkpoints, entries, payloads
 from foundation.ledger.checkpoints import Checkpoint
 from foundation.ledger.entries import Entry, MalformedEntry, Payload
 from foundation.ledger.files import LogDamaged
-from foundation.ledger.merkle import Frontier, ProofRefused, consistency, inclusion, leaf_hash, verify_consistency
+from foundation.ledger.merkle import (
+    HASH_BYTES,
+    Frontier,
+    ProofRefused,
+    consistency,
+    inclusion,
+    leaf_hash,
+    verify_consistency,
+)
 from foundation.ledger.notes import Verifier
 from foundation.ledger.proofs import Proof
 from foundation.ledger.tiles import (
@@ -89,7 +97,7 @@ class LogReader:
             if tile.width == WIDTH:
                 raise
             whole = self._fetch(tile._replace(width=WIDTH).path)
-            return whole[: tile.width * 32] if tile.level != ENTRIES else _first(whole, tile.width)
+            return whole[: tile.width * HASH_BYTES] if tile.level != ENTRIES else _first(whole, tile.width)
 
     def bundle(self, index: int) -> list[Found]:
         """The entries of a bundle, held against the tile of their hashes; the tile against what was signed: by `prove`, `verify`."""

@@ -8,6 +8,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from foundation.ledger.log import Log
 from foundation.ledger.merkle import Frontier, leaf_hash
 from tests.stands.ledger import SIGNER, reader
@@ -58,6 +60,7 @@ class Killed:
         self._process.wait(timeout=30)
 
 
+@pytest.mark.timeout(3_600 if KILLS > 30 else 120)
 def test_nothing_acknowledged_is_missing_after_kills_at_random_points(tmp_path: Path) -> None:
     folder, chance = tmp_path / "log", random.Random(SEED)
     killed = Killed(folder)
