@@ -16,7 +16,7 @@ from foundation.ledger.files import LogDamaged
 from foundation.ledger.merkle import ProofRefused
 from foundation.ledger.notes import MalformedKey, NoteRefused, Verifier
 from foundation.ledger.reading import Absent, Fetch, LogReader, of_folder
-from foundation.ledger.tiles import MalformedTile
+from foundation.ledger.tiles import ENTRY_BYTES_MAX, WIDTH, MalformedTile
 from foundation.mute import Secret
 from foundation.settings import SettingsError
 from gateway.cli.client import CALL_S_MAX, believed
@@ -24,6 +24,8 @@ from gateway.cli.options import state_option
 from gateway.cli.reach import token_of
 
 F = TypeVar("F", bound=Callable[..., Any])
+FILE_BYTES_MAX = WIDTH * (2 + ENTRY_BYTES_MAX)
+"""The longest file of a log that is served: a bundle of the longest entries."""
 
 
 class Which(msgspec.Struct, frozen=True, kw_only=True):
@@ -125,16 +127,22 @@ def _of_url(prefix: str, token: Secret[str]) -> Fetch:
     checked = believed(prefix)
 
     def fetch(name: str) -> bytes:
-        url = f"{prefix}/{name}"
+        url, content = f"{prefix}/{name}", bytearray()
         headers = {"authorization": f"Bearer {token.reveal()}"}
         try:
-            answer = httpx.get(url, headers=headers, timeout=CALL_S_MAX, trust_env=False, verify=checked)
+            with httpx.stream(
+                "GET", url, headers=headers, timeout=CALL_S_MAX, trust_env=False, verify=checked
+            ) as answer:
+                if answer.status_code == 404:
+                    raise Absent(name)
+                if answer.status_code != 200:
+                    raise SettingsError(f"{url} answers {answer.status_code}")
+                for chunk in answer.iter_bytes():
+                    content += chunk
+                    if len(content) > FILE_BYTES_MAX:
+                        raise SettingsError(f"{url} answers with more than a file of a log holds")
         except (httpx.HTTPError, httpx.InvalidURL) as exc:
             raise SettingsError(f"{url} does not answer ({type(exc).__name__})") from exc
-        if answer.status_code == 404:
-            raise Absent(name)
-        if answer.status_code != 200:
-            raise SettingsError(f"{url} answers {answer.status_code}")
-        return answer.content
+        return bytes(content)
 
     return fetch
