@@ -2,6 +2,7 @@
 
 import errno
 import os
+import resource
 import shutil
 import stat
 from collections.abc import Callable
@@ -211,6 +212,34 @@ def test_after_a_fault_of_the_disk_nothing_is_written_until_the_log_was_read_aga
         log.publish()
     entries = list(reader(folder).newest())
     assert sorted(one.entry.position for one in entries) == [1, 2, 3, 4, 5, 6]
+
+
+@pytest.mark.parametrize("bytes_max", [3_000, 20_000, 40_000])
+def test_a_disk_that_takes_no_more_loses_nothing_that_was_acknowledged(folder: Path, bytes_max: int) -> None:
+    """A limit on the size of files stands in for it: the kernel takes a part of a write, then none."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with Log(folder, SIGNER) as log:
+
+        def fill() -> None:
+            while True:
+                log.append({"s1": rows(log.size + 1, 7)})
+                log.publish()
+
+        resource.setrlimit(resource.RLIMIT_FSIZE, (bytes_max, limits[1]))
+        try:
+            with pytest.raises(OSError, match="File too large"):
+                fill()
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        with pytest.raises(LogBroken):
+            log.publish()
+        kept, told = log.size, log.checkpoint
+    assert kept >= told.size >= 7
+    with Log(folder, SIGNER) as log:
+        assert log.size >= kept
+        log.append({"s1": rows(log.size + 1, 300)})
+        log.publish()
+    assert reader(folder).verify(told, folder).without == 0
 
 
 def test_a_payload_that_was_erased_is_nowhere_and_every_proof_still_holds(folder: Path) -> None:
