@@ -8,6 +8,7 @@ from click.testing import CliRunner
 
 from deploy.local.layout import Paths
 from foundation.ledger.log import Log
+from foundation.ledger.settings import LedgerSettings
 from gateway.cli.main import cli
 from tests.stands.ledger import SIGNER, rows, written
 
@@ -57,6 +58,26 @@ def test_without_its_payload_an_entry_is_shown_by_what_it_says_itself(state: Pat
         cli, ["ledger", "prove", "directory", "event:300", "--state", str(state), "--payload", str(state / "opening")]
     )
     assert (refused.exit_code, "is not here" in refused.output) == (1, True)
+
+
+def test_a_new_key_opens_a_log_of_its_name_and_is_not_written_over(tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    made = json.loads(run("key", "ledger.example.com/eu-de", "--out", file, "--json"))
+    settings = LedgerSettings(folder=str(tmp_path / "log"), origin="ledger.example.com/eu-de", key_file=str(file))
+    assert settings.signer().verifier.text == made["public"]
+    written(tmp_path / "log", 3, signer=settings.signer())
+    (tmp_path / "public").write_text(run("key", "other.example.com", "--out", tmp_path / "other"))
+    for words, says in (
+        (("key", "a b", "--out", str(tmp_path / "third")), "cannot be the name"),
+        (("key", "ledger.example.com/eu-de", "--out", str(file)), "is there already"),
+        (
+            ("verify", str(tmp_path / "log"), "--key", str(tmp_path / "public")),
+            "bears no signature of other.example.com",
+        ),
+    ):
+        refused = CliRunner().invoke(cli, ["ledger", *words])
+        assert (refused.exit_code, says in refused.output) == (1, True), refused.output
+    assert settings.signer().verifier.text == made["public"]
 
 
 def test_what_does_not_hold_is_one_line_and_exit_status_1(state: Path) -> None:

@@ -2,6 +2,7 @@
 
 import click
 
+from gateway.cli.ledger.key import key
 from gateway.cli.ledger.prove import prove
 from gateway.cli.ledger.show import show
 from gateway.cli.ledger.verify import verify
@@ -18,5 +19,6 @@ def ledger() -> None:
 ledger.add_command(show)
 ledger.add_command(prove)
 ledger.add_command(verify)
+ledger.add_command(key)
 
 __all__ = ["ledger"]
