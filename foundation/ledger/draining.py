@@ -26,6 +26,8 @@ log = logs.get(__name__)
 
 BATCH_MAX = 500
 """Rows of one source that go into one record."""
+BATCH_BYTES_MAX = 16 << 20
+"""Of their details, beyond the first row's."""
 POLL_S = 0.25
 """Between two looks at outboxes in which nothing was new."""
 
@@ -97,10 +99,11 @@ class Drain:
                     log.warning("ledger_source_away", source=name, error=str(exc))
                 self._away.add(name)
         metrics.SOURCES_AWAY.set(len(self._away.intersection(sources)))
-        if any(batches.values()):
-            await asyncio.to_thread(self._keep, batches)
+        taken = {name: _within_bytes(rows) for name, rows in batches.items()}
+        if any(taken.values()):
+            await asyncio.to_thread(self._keep, taken)
             metrics.ENTRIES.set(self._log.size)
-        return any(len(rows) >= BATCH_MAX for rows in batches.values())
+        return any(len(rows) >= BATCH_MAX or len(taken[name]) < len(rows) for name, rows in batches.items())
 
     def _keep(self, batches: Mapping[str, Sequence[Recorded]]) -> None:
         self._log.append(batches)
@@ -130,3 +133,13 @@ class Drain:
                 if one.position in ids and event_digest(ids[one.position]) == one.event:
                     return one
         return NOTHING
+
+
+def _within_bytes(rows: Sequence[Recorded]) -> Sequence[Recorded]:
+    """As many of the first rows as go into one record, at least one."""
+    size = 0
+    for count, row in enumerate(rows):
+        size += len(row.details)
+        if count and size > BATCH_BYTES_MAX:
+            return rows[:count]
+    return rows

@@ -4,9 +4,10 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from foundation.ledger import segments
+from foundation.ledger import draining, segments
 from foundation.ledger.draining import Drain, SourceUnavailable, drain
 from foundation.ledger.entries import Recorded
 from foundation.ledger.log import Log
@@ -62,6 +63,17 @@ async def test_every_row_of_every_source_is_taken_in_once_and_in_its_order(folde
     entries = told(folder)
     assert [position for source, position in entries if source == "s1"] == [*range(1, 1_204), 2_000, 2_001]
     assert [position for source, position in entries if source == "s2"] == list(range(5, 15))
+
+
+async def test_rows_too_long_for_one_record_are_taken_in_by_several(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(draining, "BATCH_BYTES_MAX", 20)
+    long = [msgspec.structs.replace(row, details=msgspec.Raw(b'"' + b"x" * 30 + b'"')) for row in rows(4, 2)]
+    with Log(folder, SIGNER) as log:
+        await all_of(log, folder, s1=Outbox([*rows(1, 3), *long, *rows(6, 1)]))
+    assert [position for _, position in told(folder)] == [1, 2, 3, 4, 5, 6]
+    assert reader(folder).verify(folder=folder).payloads == 6
 
 
 async def test_a_source_that_is_away_holds_no_other_up_and_is_gone_on_with(folder: Path) -> None:
