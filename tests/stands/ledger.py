@@ -1,12 +1,15 @@
 """What tests of the ledger share: a second implementation of RFC 6962's tree in its own words, rows of an outbox, keys, folders."""
 
 import hashlib
+import os
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
+import pytest
 
+from foundation.ledger import files, wal
 from foundation.ledger.checkpoints import Checkpoint
 from foundation.ledger.entries import Recorded
 from foundation.ledger.log import Log
@@ -17,6 +20,17 @@ from foundation.ledger.settings import LedgerSettings
 from foundation.mute import Secret
 
 SIGNER = Signer("ledger.test/log", Secret(b"t" * 32))
+
+
+def unsynced(patch: pytest.MonkeyPatch) -> None:
+    """What is written stays in memory as far as the system likes: the disk's own pace is not what most tests look at."""
+
+    def at_once(_: int) -> None:
+        return None
+
+    patch.setattr(os, "fsync", at_once)
+    for module in (files, wal):
+        patch.setattr(module, "datasync", at_once)
 
 
 def naive_root(leaves: Sequence[bytes]) -> bytes:

@@ -20,7 +20,12 @@ from foundation.ledger.files import LogDamaged
 from foundation.ledger.growing import Growing
 from foundation.ledger.log import Log
 from foundation.ledger.tiles import Tile
-from tests.stands.ledger import SIGNER, copied, reader, rows, written
+from tests.stands.ledger import SIGNER, copied, reader, rows, unsynced, written
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    unsynced(monkeypatch)
 
 
 class Crash(BaseException):
@@ -89,7 +94,6 @@ class Steps:
 
         def datasync(descriptor: int) -> None:
             self._step()
-            os.fdatasync(descriptor)
             disk.synced(Path(f"/proc/self/fd/{descriptor}").readlink())
 
         for module in (files, wal, log_module):

@@ -12,10 +12,15 @@ from foundation.ledger.draining import Drain, SourceUnavailable, drain
 from foundation.ledger.entries import Recorded
 from foundation.ledger.log import Log
 from foundation.tasks import Backoff
-from tests.stands.ledger import SIGNER, reader, rows
+from tests.stands.ledger import SIGNER, reader, rows, unsynced
 from tests.stands.waiting import eventually
 
 pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    unsynced(monkeypatch)
 
 
 class Outbox:

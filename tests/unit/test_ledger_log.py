@@ -19,7 +19,12 @@ from foundation.ledger.notes import Signer
 from foundation.ledger.reading import Absent, payload
 from foundation.ledger.segments import Seen
 from foundation.mute import Secret
-from tests.stands.ledger import SIGNER, checkpoint_of, copied, naive_root, reader, rows, written
+from tests.stands.ledger import SIGNER, checkpoint_of, copied, naive_root, reader, rows, unsynced, written
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    unsynced(monkeypatch)
 
 
 @pytest.fixture
