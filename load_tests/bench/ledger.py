@@ -66,10 +66,10 @@ def disk_alone(folder: Path, size: int, rounds: int) -> list[float]:
 
 
 def appends(folder: Path, batch: int, rounds: int) -> None:
-    """Prints the rate with checkpoints, the waits of the appends alone, and the disk's own."""
+    """Prints rate and CPU time with checkpoints, the waits of the appends alone, and the disk's own."""
     with Log(folder / f"batch-{batch}", SIGNER) as log:
         waits, position = [], 1
-        begun = time.perf_counter()
+        begun, cpu = time.perf_counter(), time.process_time()
         for _ in range(rounds):
             given = {"s1": rows(position, batch)}
             before = time.perf_counter()
@@ -77,10 +77,11 @@ def appends(folder: Path, batch: int, rounds: int) -> None:
             waits.append(time.perf_counter() - before)
             log.publish()
             position += batch
-        took = time.perf_counter() - begun
+        took, used = time.perf_counter() - begun, time.process_time() - cpu
     alone = disk_alone(folder, 700 * batch, rounds)
     print(
-        f"batch {batch:4}: {batch * rounds / took:9,.0f} entries/s   append {told(waits)}   disk alone {told(alone)}",
+        f"batch {batch:4}: {batch * rounds / took:9,.0f} entries/s   CPU {used / batch / rounds * 1e6:6.0f} us an entry   "
+        f"append {told(waits)}   disk alone {told(alone)}",
         flush=True,
     )
 
