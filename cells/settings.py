@@ -7,6 +7,7 @@ import msgspec
 from cells.records.limits import Limits
 from cells.shards.shard import Dsns
 from foundation.decision_header import RootKey
+from foundation.ledger.settings import LedgerSettings
 from foundation.settings import SettingsError, read_keyring, secret_from_env
 from foundation.tokens import Issuer
 from foundation.words import CellId, MalformedWord, parse_slug
@@ -24,7 +25,8 @@ class Suffixes(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CellSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """One cell service. Paths name secrets of mode 0600. `blinding_keyring`: that of the gateways; without it no alias is claimed here."""
+    """One cell service. Paths name secrets of mode 0600. `blinding_keyring`: that of the gateways; without it no alias is claimed here.
+    `ledger`: without it the cell keeps no log."""
 
     cell: CellId
     host: str
@@ -38,6 +40,7 @@ class CellSettings(msgspec.Struct, frozen=True, kw_only=True):
     rows_max: int = 1000
     blinding_keyring: str = ""
     limits: Limits = Limits()
+    ledger: LedgerSettings | None = None
 
     def checked(self) -> "CellSettings":
         """Itself. Raises SettingsError for what shapes alone do not tell."""

@@ -16,6 +16,7 @@ from starlette.routing import Route
 from cells.aliases import api as aliases_api
 from cells.crossings import api as crossings_api
 from cells.fences import api as fences_api
+from cells.ledger import api as ledger_api
 from cells.records import api as records_api
 from cells.service import api as cell_api
 from cells.service.signup import SignUpRequest
@@ -82,6 +83,18 @@ FENCE_CALLS = {
         "the same",
         f"`CompareRequest` (≤ {fences_api.SUBJECTS_MAX} subjects)",
         "200 `CompareAnswer`: how the fences differ from the directory, which says what holds; with `repair` they are raised to it",
+    ),
+}
+LEDGER_CALLS = {
+    "GET /ledger/checkpoint": (
+        "an operator with a token for this cell alone",
+        "",
+        "200 what the cell's log has signed last, a C2SP checkpoint (`text/plain`); 404 where the cell keeps no log",
+    ),
+    "GET /ledger/tile/{path:path}": (
+        "the same",
+        "a path of C2SP tlog-tiles: `0/000`, `entries/x001/234.p/56`",
+        "200 the file (`application/octet-stream`); 404",
     ),
 }
 RECORDS_CALLS = {
@@ -254,12 +267,19 @@ def _cell_service() -> list[str]:
     agreed(_calls(aliases_api.routes(nothing, nothing)), ALIAS_CALLS)
     agreed(_calls(crossings_api.routes(nothing, nothing, nothing)), CROSSING_CALLS)
     agreed(_calls(fences_api.routes(nothing, nothing)), FENCE_CALLS)
+    agreed(_calls(ledger_api.routes(None, nothing)), LEDGER_CALLS)
     records = records_api.routes(cast("Any", SimpleNamespace(clock=None)), nothing, nothing)
     methods = {f"{method} {route.path}" for route in records for method in (route.methods or ())}
     agreed(sorted(methods), RECORDS_CALLS)
     rows = [
-        (f"`{call}`", who, asked, answer)
-        for call, (who, asked, answer) in {**CELL_CALLS, **ALIAS_CALLS, **CROSSING_CALLS, **FENCE_CALLS}.items()
+        (f"`{call.replace(':path}', '}')}`", who, asked, answer)
+        for call, (who, asked, answer) in {
+            **CELL_CALLS,
+            **ALIAS_CALLS,
+            **CROSSING_CALLS,
+            **FENCE_CALLS,
+            **LEDGER_CALLS,
+        }.items()
     ]
     schemas = msgspec.json.schema_components(
         [
@@ -305,6 +325,7 @@ def _directory() -> list[str]:
             if "application/json" in response["content"]
         }
         facts += [(status, _type(each["content"]["application/json"]["schema"])) for status, each in answers.items()]
+        facts += [("200", f"a file, `{one.file}`")] if one.file is not None else []
         facts += [(str(status_of(code)), f"`{code.value}`") for code in one.refusals]
         parts.append(_table(("", ""), facts))
     return [*parts, *_shapes(described["components"]["schemas"])]

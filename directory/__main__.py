@@ -25,6 +25,7 @@ async def main(path: Path) -> None:
         pool_size_max=settings.pool_size_max,
         start_s_max=settings.start_s_max,
         feed_keep=Keep(feed_s=settings.feed_keep_s, feed_max=settings.feed_keep_max, rules_max=settings.rules_keep_max),
+        ledger=settings.ledger,
     ) as directory:
         await serve(
             directory.app,

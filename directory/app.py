@@ -23,6 +23,8 @@ from directory.feed import api as feed_api
 from directory.feed.commits import Commits
 from directory.feed.pruning import Keep, prune_for_ever
 from directory.feed.worker import listen
+from directory.ledger import api as ledger_api
+from directory.ledger.worker import NAME, DirectoryOutbox
 from directory.operations import Operation, routes
 from directory.placement import operations as placement_operations
 from directory.placement.changes import Changes
@@ -36,6 +38,8 @@ from directory.services import Services
 from foundation import logs
 from foundation.clock import Clock, SystemClock
 from foundation.http import ServiceAuth, application, client, json_response, token_verifier
+from foundation.ledger.draining import drain as drain_outbox
+from foundation.ledger.settings import LedgerSettings
 from foundation.mute import Secret
 from foundation.postgres import migrate, migrations_in, pool
 from foundation.problems import Problem
@@ -71,9 +75,11 @@ async def opened(
     reservation_s: float = RESERVATION_S,
     expiry_check_s: float = EXPIRY_CHECK_S,
     feed_keep: Keep | None = None,
+    ledger: LedgerSettings | None = None,
 ) -> AsyncIterator[Directory]:
     """Migrates the database and opens everything on it. Raises SettingsError when the database does not answer within `start_s_max`."""
     used, leaving = clock or SystemClock(), drain or Drain()
+    signer = None if ledger is None else ledger.signer()
     await migrated(dsn, start_s_max=start_s_max, clock=used)
     async with pool(dsn, size_max=pool_size_max, clean=True) as connections, client() as http:
         rules = LiveRules(connections)
@@ -86,6 +92,7 @@ async def opened(
             rules=rules,
             registry=LiveRegistry(connections),
             drain=leaving,
+            ledger=None if ledger is None else Path(ledger.folder),
         )
         auth = ServiceAuth(token_verifier(issuers, http, used), used)
         workers: dict[str, Worker] = {
@@ -95,6 +102,9 @@ async def opened(
             "population": lambda: keep_population(services),
             "feed-pruning": lambda: prune_for_ever(connections, feed_keep or Keep()),
         }
+        if services.ledger is not None and signer is not None:
+            outbox, folder, key = {NAME: DirectoryOutbox(connections)}, services.ledger, signer
+            workers["ledger"] = lambda: drain_outbox(folder, key, lambda: outbox)
         try:
             yield Directory(app=_application(services, auth), workers=workers, services=services)
         finally:
@@ -135,6 +145,7 @@ def operations(services: Services) -> list[Operation]:
         *registry_api.operations(services),
         *bulk_api.operations(services),
         *alias_operations.operations(services),
+        *ledger_api.operations(services),
     ]
 
 

@@ -83,6 +83,8 @@ def _responses(one: Operation, refs: dict[Any, dict[str, Any]]) -> dict[str, Any
         schemas = [refs[shape], *(refs[other] for other in one.alternatives)]
         schema = schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
         responses[str(status)] = {"description": "done", "content": {"application/json": {"schema": schema}}}
+    if one.file is not None:
+        responses["200"] = {"description": "the file", "content": {one.file: {}}}
     for code in (*_EVERYWHERE, *one.refusals):
         refusal = responses.setdefault(
             str(status_of(code)),

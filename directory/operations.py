@@ -36,7 +36,8 @@ class Parameter(msgspec.Struct, frozen=True, kw_only=True):
 class Operation(msgspec.Struct, frozen=True, kw_only=True):
     """`roles`: any of them opens the door; `cell:*` stands for every `cell:<id>`, and the handler narrows it.
 
-    `answers`: status → shape; `alternatives`: other shapes of an answer. `refusals`: codes beyond those of every call.
+    `answers`: status → shape; `alternatives`: other shapes of an answer. `refusals`: codes beyond those of every call. `file`: the media
+    type of what a 200 carries where that is no JSON. `deep`: the last part of the path may have slashes.
     """
 
     method: str
@@ -45,19 +46,28 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     summary: str
     roles: Annotated[tuple[str, ...], Meta(min_length=1)]
     handler: Handler
-    answers: dict[int, type[msgspec.Struct]]
+    answers: dict[int, type[msgspec.Struct]] = {}
     alternatives: tuple[type[msgspec.Struct], ...] = ()
     body: type[msgspec.Struct] | None = None
     parameters: tuple[Parameter, ...] = ()
     refusals: tuple[Code, ...] = ()
+    file: str | None = None
+    deep: bool = False
 
     def __post_init__(self) -> None:
         if not self.roles:
             raise ValueError(f"{self.name}: a call needs roles")
+        if not self.answers and self.file is None:
+            raise ValueError(f"{self.name}: a call needs an answer")
+
+    @property
+    def route(self) -> str:
+        """The path as Starlette takes it."""
+        return f"{self.path.removesuffix('}')}:path}}" if self.deep else self.path
 
 
 def routes(operations: Sequence[Operation], auth: ServiceAuth) -> list[Route]:
-    return [Route(one.path, _endpoint(one, auth), methods=[one.method], name=one.name) for one in operations]
+    return [Route(one.route, _endpoint(one, auth), methods=[one.method], name=one.name) for one in operations]
 
 
 def _endpoint(operation: Operation, auth: ServiceAuth) -> Callable[[Request], Awaitable[Response]]:

@@ -1,6 +1,7 @@
 """What the directory's routes stand on, as one value made at the root."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from directory.aliases.claims import Claims
 from directory.feed.commits import Commits
@@ -22,3 +23,5 @@ class Services:
     rules: LiveRules
     registry: LiveRegistry
     drain: Drain
+    ledger: Path | None = None
+    """The folder of the log, None where this process keeps none."""

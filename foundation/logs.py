@@ -15,7 +15,7 @@ from foundation.clock import Clock, SystemClock
 FIELDS = frozenset(
     {
         # who and where: pseudonymous ids only
-        "service", "cell", "shard", "region", "subject_id", "claim", "actor", "epoch", "old_epoch", "seq", "as_of", "digest",
+        "service", "cell", "shard", "region", "subject_id", "claim", "actor", "epoch", "old_epoch", "seq", "source", "as_of", "digest",
         # what happened
         "entry", "code", "verdict", "ground", "verb", "method", "route", "status", "state", "reason", "kind", "table", "contract", "column",
         "migration", "worker", "error", "trace_id", "span_id", "kid", "issuer", "role",

@@ -12,8 +12,19 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from deploy.local import files
-from deploy.local.layout import REGIONS, SAMPLE_ACTOR, SAMPLE_SERVICE, SERVICE_AUDIENCE, SERVICE_ISSUER, Paths, hop_ring
+from deploy.local.layout import (
+    REGIONS,
+    SAMPLE_ACTOR,
+    SAMPLE_SERVICE,
+    SERVICE_AUDIENCE,
+    SERVICE_ISSUER,
+    Paths,
+    hop_ring,
+    ledger_origin,
+    ledgers,
+)
 from foundation.decision_header import cell_root, service_key
+from foundation.ledger.notes import MalformedKey, Signer
 from foundation.mute import Secret
 from foundation.settings import KeyringFile, SettingsError
 from foundation.words import CellId, ServiceId
@@ -64,6 +75,7 @@ def ensure(paths: Paths) -> Secrets:
     """Makes what is missing in `secrets/` and reads the rest. Raises SettingsError, OSError."""
     paths.secrets.mkdir(mode=0o700, parents=True, exist_ok=True)
     paths.secrets.chmod(0o700)
+    paths.ledgers.mkdir(mode=0o700, exist_ok=True)
     files.sweep_partials(paths.secrets)
     roots = {region.id: _kept_ring(paths.keyring(f"region-{region.id}.root")) for region in REGIONS}
     _kept_ring(paths.keyring("blinding"))
@@ -72,6 +84,9 @@ def ensure(paths: Paths) -> Secrets:
         _kept_ring(paths.keyring(f"cache-{region.id}"))
     for one, other in itertools.combinations(REGIONS, 2):
         _kept_ring(paths.keyring(hop_ring(one.id, other.id)))
+    for name in ledgers():
+        signer = _kept_signer(paths.signing_key(name), ledger_origin(name))
+        files.write_if_changed(paths.ledger_key(name), f"{signer.verifier.text}\n", mode=files.OPEN)
     for name, ring in derived_rings(roots).items():
         files.write_if_changed(paths.keyring(name), msgspec.json.encode(ring).decode())
     databases = {server: dict.fromkeys(DATABASE_ROLES, "") for server in DATABASE_SERVERS}
@@ -99,6 +114,17 @@ def _kept_ring(path: Path) -> KeyringFile:
         ring = new_keyring()
         files.write(path, msgspec.json.encode(ring))
     return ring
+
+
+def _kept_signer(path: Path, origin: str) -> Signer:
+    try:
+        return Signer.parse(Secret(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        signer = Signer(origin, Secret(secrets.token_bytes(32)))
+        files.write(path, signer.text.reveal())
+        return signer
+    except (MalformedKey, UnicodeDecodeError) as exc:
+        raise SettingsError(f"{path} is damaged ({exc}); `domicile reset` makes a new state folder") from exc
 
 
 def _kept_words(path: Path, wanted: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:

@@ -81,6 +81,16 @@ def matching(pattern: str) -> tuple[ProcessName, ...]:
     raise ValueError(f"no process is called {pattern}{hint}")
 
 
+def ledgers() -> tuple[str, ...]:
+    """The processes that keep a log."""
+    return ("directory", *(f"cell-{region.cell}" for region in REGIONS))
+
+
+def ledger_origin(name: str) -> str:
+    """What the log of a process is called."""
+    return f"domicile.local/{name}"
+
+
 def hop_ring(one: str, other: str) -> str:
     """The keyring that the gateways of two regions share, by name."""
     return "hop-{}-{}".format(*sorted((one, other)))
@@ -141,6 +151,18 @@ class Paths(msgspec.Struct, frozen=True):
         return self.state / "service-jwks.json"
 
     @property
+    def ledgers(self) -> Path:
+        return self.state / "ledger"
+
+    def ledger(self, name: str) -> Path:
+        """The log of a process: `directory`, `cell-eu-de`."""
+        return self.ledgers / name
+
+    def ledger_key(self, name: str) -> Path:
+        """The public key of that log; the private one is among the secrets."""
+        return self.ledgers / f"{name}.vkey"
+
+    @property
     def logs(self) -> Path:
         return self.state / "logs"
 
@@ -155,6 +177,10 @@ class Paths(msgspec.Struct, frozen=True):
 
     def keyring(self, name: str) -> Path:
         return self.secrets / f"{name}.json"
+
+    def signing_key(self, name: str) -> Path:
+        """The private key of a process's log."""
+        return self.secrets / f"{name}.ledger-key"
 
 
 class Layout(msgspec.Struct, frozen=True):

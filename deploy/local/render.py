@@ -19,6 +19,7 @@ from deploy.local.layout import (
     database_name,
     env_prefix,
     hop_ring,
+    ledger_origin,
 )
 from foundation.mute import Secret
 from foundation.settings import SettingsError
@@ -93,7 +94,22 @@ def _service_issuers(layout: Layout) -> dict[str, Any]:
 
 
 def _directory(layout: Layout) -> str:
-    return toml({**_listen(layout, "directory"), "dsn_env": "DIRECTORY_DSN", **_service_issuers(layout)})
+    return toml(
+        {
+            **_listen(layout, "directory"),
+            "dsn_env": "DIRECTORY_DSN",
+            **_service_issuers(layout),
+            "ledger": _ledger(layout, "directory"),
+        }
+    )
+
+
+def _ledger(layout: Layout, name: str) -> dict[str, str]:
+    return {
+        "folder": str(layout.paths.ledger(name)),
+        "origin": ledger_origin(name),
+        "key_file": str(layout.paths.signing_key(name)),
+    }
 
 
 def _issuer(layout: Layout, region: Region) -> str:
@@ -121,6 +137,7 @@ def _cell(layout: Layout, region: Region, contracts: str) -> str:
             "blinding_keyring": str(layout.paths.keyring("blinding")),
             "contracts": contracts,
             "shard_env_suffixes": SUFFIXES,
+            "ledger": _ledger(layout, name),
         }
     )
 

@@ -62,6 +62,10 @@ BENCHES = {
         headline="Moving people in: subjects placed a second, beside a plain COPY (docs/benchmarks/imports.md)",
         short=("--subjects", "50000"),
     ),
+    "ledger": Bench(
+        headline="The ledger: durable appends beside the disk's fdatasync, proofs (docs/benchmarks/ledger.md)",
+        short=("--entries", "10000", "50000", "--rounds", "100"),
+    ),
     "visibility": Bench(headline="The feed: how soon every gateway has taken in a change", stack=True),
 }
 

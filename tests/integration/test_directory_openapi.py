@@ -57,6 +57,8 @@ CALLS = {
     ("get", "/v1/aliases/generations"),
     ("post", "/v1/aliases/generations/{kid}/retire"),
     ("get", "/v1/aliases/population"),
+    ("get", "/ledger/checkpoint"),
+    ("get", "/ledger/tile/{path}"),
 }
 
 

@@ -21,6 +21,7 @@ from foundation.blinding import LOGIN
 from foundation.clock import SystemClock
 from foundation.decision_header import Decision, Minter, ProvenKey, RootKey, new_decision_id
 from foundation.http import HttpClient
+from foundation.ledger.settings import LedgerSettings
 from foundation.mute import Secret
 from foundation.postgres import connect
 from foundation.words import (
@@ -87,6 +88,7 @@ class Stand:
         self.directory_url = directory_url
         self.dsns = dsns
         self.minter = Minter(name, ROOT)
+        self.ledger: LedgerSettings | None = None
         self.directory: Callers
         self.cell: Cell
         self.http: HttpClient
@@ -107,6 +109,7 @@ class Stand:
             service_issuers=(self.tokens.issuer,),
             cell_root_keyring=str(ring),
             contracts=str(folder_of(self.folder / "contracts", contracts)),
+            ledger=self.ledger,
         )
 
     def service(self, service: str = "orders") -> dict[str, str]:

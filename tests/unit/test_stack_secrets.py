@@ -1,12 +1,15 @@
 """The stack's secrets: made once, closed to others, derived so that the parties understand each other."""
 
 import stat
+import tomllib
 from pathlib import Path
 
 import pytest
 
-from deploy.local import files, keys
-from deploy.local.layout import Paths
+from cells.settings import CellSettings
+from deploy.local import files, keys, render
+from deploy.local.layout import Layout, Paths, fixed_ports, ledgers
+from directory.settings import Settings as DirectorySettings
 from foundation.clock import ManualClock
 from foundation.decision_header import (
     CellVerifier,
@@ -17,7 +20,7 @@ from foundation.decision_header import (
     cell_root,
     new_decision_id,
 )
-from foundation.settings import KeyringFile, SettingsError, read_keyring
+from foundation.settings import KeyringFile, SettingsError, convert, read_keyring
 from foundation.tokens import Jwks, TokenVerifier, fetch_jwks_file
 from foundation.words import CellId, Epoch, RulesDigest, ServiceId, SubjectId, Verb
 
@@ -51,6 +54,27 @@ def test_no_secret_is_open_to_others(paths: Paths) -> None:
     keys.write_tokens(paths, held.issuer, 0)
     assert stat.S_IMODE(paths.secrets.stat().st_mode) == 0o700
     assert {stat.S_IMODE(path.stat().st_mode) for path in paths.secrets.iterdir()} == {0o600}
+
+
+def test_each_logs_settings_name_the_key_whose_public_half_lies_beside_it(paths: Paths) -> None:
+    keys.ensure(paths)
+    layout = Layout(paths, fixed_ports(7400))
+    shapes: dict[str, type[DirectorySettings | CellSettings]] = {
+        name: DirectorySettings if name == "directory" else CellSettings for name in ledgers()
+    }
+    for name, shape in shapes.items():
+        text = render.settings(layout, contracts="/contracts")[name]
+        settings = convert(tomllib.loads(text), shape, where=name)
+        assert settings.ledger is not None
+        assert settings.ledger.signer().verifier.text == paths.ledger_key(name).read_text().strip()
+        assert Path(settings.ledger.folder).parent == paths.ledgers
+
+
+def test_a_damaged_key_of_a_log_is_not_replaced(paths: Paths) -> None:
+    keys.ensure(paths)
+    paths.signing_key("directory").write_text("nothing")
+    with pytest.raises(SettingsError, match="is damaged"):
+        keys.ensure(paths)
 
 
 def test_a_gateways_decision_is_understood_by_the_service_and_the_cell(paths: Paths) -> None:

@@ -1,0 +1,1 @@
+"""The cell's log: what its shards' outboxes hold, taken in and served."""

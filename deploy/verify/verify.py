@@ -1,0 +1,373 @@
+"""Verifies a log of domicile from its files alone: python verify.py log FOLDER --key FILE [--since CHECKPOINT] [--save CHECKPOINT]
+                                                  python verify.py proof FILE --key FILE [--payload FILE]
+
+A second implementation of the formats, in one file, on the standard library and `cryptography`: RFC 6962 (trees), C2SP signed-note,
+tlog-checkpoint, tlog-tiles and tlog-proof. It imports nothing of the product, so whoever audits a log reads this file and nothing else.
+
+`log` reads every entry and every tile, computes the tree anew, and holds it against the signed checkpoint; with --since also against a
+checkpoint that was believed before: without one, a log that was rewritten and signed anew by its own key looks as good as the true one.
+Payloads that lie beside the log are held against the entries that commit to them; one that was erased or is not there is counted, no more.
+
+Exit status 0: everything holds. 1: something does not, and the first such thing is named. 2: wrong usage.
+"""
+
+import argparse
+import base64
+import binascii
+import hashlib
+import json
+import struct
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+TILE = 256
+SALT = 32
+MEMBERS = {"at_us", "commitment", "event", "kind", "position", "source"}
+
+
+class Refused(Exception):
+    """Something does not hold."""
+
+
+class Key(NamedTuple):
+    name: str
+    key_id: bytes
+    public: bytes
+
+
+class Checkpoint(NamedTuple):
+    origin: str
+    size: int
+    root: bytes
+
+
+# --- texts ---------------------------------------------------------------------------------------------------------------------
+
+
+def unbase64(text: str) -> bytes:
+    try:
+        raw = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as exc:
+        raise Refused(f"{text[:60]!r} is no base64") from exc
+    if base64.b64encode(raw).decode() != text:
+        raise Refused(f"{text[:60]!r} is base64 with bits that say nothing")
+    return raw
+
+
+def decimal(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or len(text) > 19 or text != str(int(text)):
+        raise Refused(f"{text[:60]!r} is no decimal number")
+    return int(text)
+
+
+def read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as exc:
+        raise Refused(f"{path} cannot be read: {exc.strerror}") from exc
+
+
+def utf8(raw: bytes, what: str) -> str:
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError as exc:
+        raise Refused(f"{what} is no UTF-8") from exc
+
+
+# --- keys, notes, checkpoints --------------------------------------------------------------------------------------------------
+
+
+def key_in(path: Path) -> Key:
+    """<name>+<8 hex digits>+<base64 of 0x01 and 32 bytes>."""
+    name, _, rest = utf8(read(path), str(path)).strip().partition("+")
+    key_id, _, encoded = rest.partition("+")
+    raw = unbase64(encoded)
+    if len(raw) != 33 or raw[0] != 1 or not name:
+        raise Refused(f"{path} holds no Ed25519 key of a log")
+    expected = hashlib.sha256(name.encode() + b"\n" + raw).digest()[:4]
+    if key_id != expected.hex():
+        raise Refused(f"{path}: the key's id is not that of its name and bytes")
+    return Key(name, expected, raw[1:])
+
+
+def checkpoint_of(note: bytes, key: Key, what: str) -> Checkpoint:
+    """What `key` has signed. A line of another key says nothing; a bad one of this key spoils the note."""
+    whole = utf8(note, what)
+    body, blank, signatures = whole.rpartition("\n\n")
+    if not blank or not signatures.endswith("\n") or any(char < " " and char != "\n" for char in whole):
+        raise Refused(f"{what} is no signed note")
+    text, verified = body + "\n", False
+    for line in signatures[:-1].split("\n"):
+        words = line.split(" ")
+        if len(words) != 3 or words[0] != "—":
+            raise Refused(f"{what} has a line that is no signature")
+        raw = unbase64(words[2])
+        if words[1] == key.name and raw[:4] == key.key_id:
+            try:
+                Ed25519PublicKey.from_public_bytes(key.public).verify(raw[4:], text.encode())
+            except InvalidSignature as exc:
+                raise Refused(f"{what}: the signature of {key.name} is not one over this text") from exc
+            verified = True
+    if not verified:
+        raise Refused(f"{what} bears no signature of {key.name}")
+    lines = text[:-1].split("\n")
+    if len(lines) < 3 or "" in lines:
+        raise Refused(f"{what} is no checkpoint")
+    if lines[0] != key.name:
+        raise Refused(f"{what} is of {lines[0]}, the key of {key.name}")
+    root = unbase64(lines[2])
+    if len(root) != 32:
+        raise Refused(f"{what}: a root has 32 bytes")
+    return Checkpoint(lines[0], decimal(lines[1]), root)
+
+
+# --- trees ---------------------------------------------------------------------------------------------------------------------
+
+
+def leaf(entry: bytes) -> bytes:
+    return hashlib.sha256(b"\0" + entry).digest()
+
+
+def node(left: bytes, right: bytes) -> bytes:
+    return hashlib.sha256(b"\1" + left + right).digest()
+
+
+class Tree:
+    """A tree as it grows: (height, hash) of its complete subtrees from the left."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._subtrees: list[tuple[int, bytes]] = []
+
+    def grow(self, hashed: bytes) -> Iterator[tuple[int, bytes]]:
+        """Takes a leaf hash; every subtree that is complete with it, from the leaf up."""
+        self.size += 1
+        height = 0
+        yield height, hashed
+        while self._subtrees and self._subtrees[-1][0] == height:
+            hashed = node(self._subtrees.pop()[1], hashed)
+            height += 1
+            yield height, hashed
+        self._subtrees.append((height, hashed))
+
+    def root(self) -> bytes:
+        if not self._subtrees:
+            return hashlib.sha256(b"").digest()
+        *left, (_, root) = self._subtrees
+        for _, one in reversed(left):
+            root = node(one, root)
+        return root
+
+
+def root_by(path: list[bytes], entry: bytes, index: int, size: int) -> bytes:
+    """Where an inclusion proof leads, from the leaf up: at each step the node is a right child, a left one with a sibling, or alone."""
+    hashed, last, left = leaf(entry), size - 1, list(path)
+    while last > 0:
+        if index % 2 == 1 or index < last:
+            if not left:
+                raise Refused("the proof is too short")
+            sibling = left.pop(0)
+            hashed = node(sibling, hashed) if index % 2 == 1 else node(hashed, sibling)
+        index, last = index // 2, last // 2
+    if left:
+        raise Refused("the proof is too long")
+    return hashed
+
+
+# --- files of a log ------------------------------------------------------------------------------------------------------------
+
+
+def path_of(level: str, number: int, width: int) -> str:
+    digits = f"{number:03}"
+    digits = digits.zfill((len(digits) + 2) // 3 * 3)
+    groups = [digits[at : at + 3] for at in range(0, len(digits), 3)]
+    name = "/".join([*(f"x{group}" for group in groups[:-1]), groups[-1]])
+    return f"tile/{level}/{name}" + (f".p/{width}" if width < TILE else "")
+
+
+def tile(folder: Path, level: str, number: int, width: int) -> bytes:
+    """The file, or where a partial one is gone as much of the whole one."""
+    path = folder / path_of(level, number, width)
+    if width == TILE or path.exists():
+        return read(path)
+    whole = read(folder / path_of(level, number, TILE))
+    if level != "entries":
+        return whole[: 32 * width]
+    return whole[: sum(2 + len(one) for one in bundled(whole, TILE, path.name)[:width])]
+
+
+def bundled(raw: bytes, width: int, what: str) -> list[bytes]:
+    """Entries behind lengths of 16 bits."""
+    entries, at = [], 0
+    while at < len(raw):
+        end = at + 2 + int.from_bytes(raw[at : at + 2], "big")
+        if at + 2 > len(raw) or end > len(raw):
+            raise Refused(f"{what} breaks off")
+        entries.append(raw[at + 2 : end])
+        at = end
+    if len(entries) != width:
+        raise Refused(f"{what} has {len(entries)} entries, not {width}")
+    return entries
+
+
+def entry_of(raw: bytes, what: str) -> dict[str, object]:
+    """An entry's members. Only ASCII names and whole numbers stand in it, so sorted JSON without spaces is its canonical form."""
+    try:
+        members = json.loads(raw)
+    except ValueError as exc:
+        raise Refused(f"{what} is no JSON") from exc
+    if not isinstance(members, dict) or set(members) != MEMBERS:
+        raise Refused(f"{what} has other members than {', '.join(sorted(MEMBERS))}")
+    if json.dumps(members, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "replace") != raw:
+        raise Refused(f"{what} is not canonical JSON")
+    return members
+
+
+def openings(folder: Path, number: int, width: int) -> list[bytes]:
+    """What lies beside a bundle's first entries, in order: salt and payload of each behind a length of 32 bits; zeros where erased."""
+    path = folder / path_of("x", number, TILE).replace("tile/x/", "payload/")
+    if not path.exists():
+        return []
+    raw, at, found = read(path), 0, list[bytes]()
+    while at < len(raw) and len(found) < width:
+        if at + 4 > len(raw):
+            raise Refused(f"{path} breaks off")
+        (length,) = struct.unpack_from(">I", raw, at)
+        if at + 4 + length > len(raw):
+            raise Refused(f"{path} breaks off")
+        found.append(raw[at + 4 : at + 4 + length])
+        at += 4 + length
+    return found
+
+
+# --- what is verified ------------------------------------------------------------------------------------------------------------
+
+
+class Rows:
+    """The hashes that the entries give for each level, held against its tiles as these fill."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._rows: list[list[bytes]] = []
+        self._numbers: list[int] = []
+
+    def take(self, height: int, hashed: bytes) -> None:
+        level, within = divmod(height, 8)
+        if within:
+            return
+        if level == len(self._rows):
+            self._rows.append([])
+            self._numbers.append(0)
+        self._rows[level].append(hashed)
+        if len(self._rows[level]) == TILE:
+            self._hold(level)
+
+    def end(self) -> None:
+        for level, row in enumerate(self._rows):
+            if row:
+                self._hold(level)
+
+    def _hold(self, level: int) -> None:
+        row, number = self._rows[level], self._numbers[level]
+        if tile(self._folder, str(level), number, len(row)) != b"".join(row):
+            raise Refused(f"{path_of(str(level), number, len(row))} holds other hashes than the entries give")
+        row.clear()
+        self._numbers[level] += 1
+
+
+def verify_log(folder: Path, note: bytes, key: Key, since: Path | None) -> str:
+    signed = checkpoint_of(note, key, "the checkpoint")
+    earlier = None if since is None else checkpoint_of(read(since), key, str(since))
+    if earlier is not None and earlier.size > signed.size:
+        raise Refused(f"the log has {signed.size} entries, and {earlier.size} were signed for before")
+    tree, rows, there = Tree(), Rows(folder), 0
+
+    def hold_earlier() -> None:
+        if earlier is not None and tree.size == earlier.size and tree.root() != earlier.root:
+            raise Refused(f"the first {earlier.size} entries are not those that were signed for before")
+
+    hold_earlier()
+    while tree.size < signed.size:
+        number, width = tree.size // TILE, min(TILE, signed.size - tree.size)
+        payloads = openings(folder, number, width)
+        for at, raw in enumerate(bundled(tile(folder, "entries", number, width), width, f"bundle {number}")):
+            members = entry_of(raw, f"entry {tree.size}")
+            there += fits(members, payloads[at] if at < len(payloads) else b"", f"entry {tree.size}")
+            for height, hashed in tree.grow(leaf(raw)):
+                rows.take(height, hashed)
+            hold_earlier()
+    rows.end()
+    if tree.root() != signed.root:
+        raise Refused("the entries are not those that the checkpoint was signed over")
+    before = "no earlier checkpoint" if earlier is None else f"goes on from {earlier.size} entries"
+    told = f"{signed.origin}: {signed.size} entries, root {signed.root.hex()}; {before}"
+    return f"{told}; {there} payloads fit, {signed.size - there} are not here"
+
+
+def fits(members: dict[str, object], opening: bytes, what: str) -> bool:
+    """Whether the payload is here; one that is another than the entry commits to is refused."""
+    if not opening[:SALT].strip(b"\0"):
+        return False
+    if hashlib.sha256(opening).hexdigest() != members["commitment"]:
+        raise Refused(f"the payload of {what} is not the one that it commits to")
+    return True
+
+
+def verify_proof(file: Path, key: Key, payload: Path | None) -> str:
+    head, blank, note = read(file).partition(b"\n\n")
+    lines = utf8(head, str(file)).split("\n")
+    if not blank or len(lines) < 3 or lines[0] != "c2sp.org/tlog-proof@v1":
+        raise Refused(f"{file} is no tlog-proof")
+    if not lines[1].startswith("extra ") or not lines[2].startswith("index "):
+        raise Refused(f"{file} has no entry or no index")
+    entry, index = unbase64(lines[1].removeprefix("extra ")), decimal(lines[2].removeprefix("index "))
+    path = [unbase64(line) for line in lines[3:]]
+    signed = checkpoint_of(note, key, "the checkpoint")
+    if index >= signed.size or any(len(one) != 32 for one in path):
+        raise Refused("the proof is of no entry of this tree, or has hashes of another length")
+    if root_by(path, entry, index, signed.size) != signed.root:
+        raise Refused("the proof leads to another root than was signed")
+    members = entry_of(entry, "the entry")
+    told = f"entry {index} of {signed.size} in {signed.origin}: {entry.decode()}"
+    if payload is None:
+        return told
+    if not fits(members, opening := read(payload), "the entry"):
+        raise Refused("the payload is empty")
+    return f"{told}\n{utf8(opening[SALT:], 'the payload')}"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description="Verify a log of domicile, or a proof from one.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    log = commands.add_parser("log", help="a whole log, from its folder")
+    log.add_argument("folder", type=Path)
+    log.add_argument("--since", type=Path, help="a checkpoint that was believed before")
+    log.add_argument("--save", type=Path, help="where to keep the checkpoint, for the next --since")
+    proof = commands.add_parser("proof", help="one .tlog-proof file")
+    proof.add_argument("file", type=Path)
+    proof.add_argument("--payload", type=Path, help="what the entry commits to: salt and payload")
+    for command in (log, proof):
+        command.add_argument("--key", type=Path, required=True, help="file with the log's public key")
+    asked = parser.parse_args(arguments)
+    try:
+        key = key_in(asked.key)
+        if asked.command == "proof":
+            print(verify_proof(asked.file, key, asked.payload))
+            return 0
+        note = read(asked.folder / "checkpoint")
+        print(verify_log(asked.folder, note, key, asked.since))
+        if asked.save is not None:
+            asked.save.write_bytes(note)
+    except Refused as exc:
+        print(f"does not hold: {exc}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

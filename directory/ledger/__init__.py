@@ -1,0 +1,1 @@
+"""The directory's log: what its outbox holds, taken in and served."""

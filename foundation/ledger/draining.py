@@ -1,0 +1,145 @@
+"""What lies in outboxes, taken into the log: in order, in batches that share a write, each row once.
+
+The position of a source stands in the same record as its entries, so there is no moment in which one is there and the other is not. A
+source is asked from the row taken last: when that row is not there any more, the source was restored from an older state, and the log
+goes on after the newest row that both have.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Protocol
+
+from foundation import logs
+from foundation.ledger import metrics
+from foundation.ledger.entries import MalformedEntry, Recorded, event_digest
+from foundation.ledger.files import LogBusy, LogDamaged
+from foundation.ledger.log import NOTHING, Log, LogBroken
+from foundation.ledger.notes import NoteRefused, Signer
+from foundation.ledger.reading import Absent, LogReader, of_folder
+from foundation.ledger.segments import Seen
+from foundation.ledger.tiles import MalformedTile
+from foundation.tasks import Backoff
+
+log = logs.get(__name__)
+
+BATCH_MAX = 500
+"""Rows of one source that go into one record."""
+BATCH_BYTES_MAX = 16 << 20
+"""Of their details, beyond the first row's."""
+POLL_S = 0.25
+"""Between two looks at outboxes in which nothing was new."""
+
+_UNFIT = (OSError, LogBusy, LogBroken, LogDamaged, MalformedTile, MalformedEntry, NoteRefused, Absent)
+"""What a log that cannot be written shows itself as: it is opened again, later. The outboxes keep everything meanwhile."""
+
+
+class SourceUnavailable(Exception):
+    """A source cannot be asked just now."""
+
+
+class Source(Protocol):
+    """An outbox. Each call raises SourceUnavailable."""
+
+    async def rows_from(self, position: int, limit: int) -> Sequence[Recorded]:
+        """Rows at and after a position, in order: none of which a lower one can still appear, unless it is there."""
+        ...
+
+    async def ids_at(self, positions: Sequence[int]) -> Mapping[int, str]:
+        """The ids of the events at those positions that there are."""
+        ...
+
+
+async def drain(folder: Path, signer: Signer, sources: Callable[[], Mapping[str, Source]]) -> None:
+    """For ever. `sources`: those that there are just now, by the names under which their entries stand in the log."""
+    backoff = Backoff(first_s=0.5, max_s=10.0)
+    while True:
+        opened = Log(folder, signer)
+        try:
+            await asyncio.to_thread(opened.open)
+            log.info("ledger_open", count=opened.size)
+            backoff.reset()
+            await _follow(Drain(opened, folder), sources)
+        except _UNFIT as exc:
+            log.fault("ledger_down", exc)
+        finally:
+            # Waits for a write under way in its thread.
+            opened.close()
+            metrics.WRITABLE.set(0)
+        await asyncio.sleep(backoff.next_s())
+
+
+async def _follow(drained: "Drain", sources: Callable[[], Mapping[str, Source]]) -> None:
+    while True:
+        more = await drained.once(sources())
+        metrics.WRITABLE.set(1)
+        if not more:
+            await asyncio.sleep(POLL_S)
+
+
+class Drain:
+    """One open log and what flows into it."""
+
+    def __init__(self, opened: Log, folder: Path) -> None:
+        self._log = opened
+        self._folder = folder
+        self._away: set[str] = set()
+        metrics.ENTRIES.set(opened.size)
+
+    async def once(self, sources: Mapping[str, Source]) -> bool:
+        """Takes in one batch of every source that answers. Whether any may have more. Raises what a log that cannot be written raises."""
+        batches: dict[str, Sequence[Recorded]] = {}
+        for name, source in sources.items():
+            try:
+                batches[name] = await self._new_rows(name, source)
+                self._away.discard(name)
+            except SourceUnavailable as exc:
+                if name not in self._away:
+                    log.warning("ledger_source_away", source=name, error=str(exc))
+                self._away.add(name)
+        metrics.SOURCES_AWAY.set(len(self._away.intersection(sources)))
+        taken = {name: _within_bytes(rows) for name, rows in batches.items()}
+        if any(taken.values()):
+            await asyncio.to_thread(self._keep, taken)
+            metrics.ENTRIES.set(self._log.size)
+        return any(len(rows) >= BATCH_MAX or len(taken[name]) < len(rows) for name, rows in batches.items())
+
+    def _keep(self, batches: Mapping[str, Sequence[Recorded]]) -> None:
+        self._log.append(batches)
+        self._log.publish()
+
+    async def _new_rows(self, name: str, source: Source) -> Sequence[Recorded]:
+        seen = self._log.seen(name)
+        if seen == NOTHING:
+            return await source.rows_from(0, BATCH_MAX)
+        rows = await source.rows_from(seen.position, 1 + BATCH_MAX)
+        if rows and rows[0].position == seen.position and event_digest(rows[0].id) == seen.event:
+            return rows[1:]
+        common = await self._newest_in_both(name, source)
+        log.warning("ledger_source_restored", source=name, seq=common.position)
+        self._log.resume(name, common)
+        return ()
+
+    async def _newest_in_both(self, name: str, source: Source) -> Seen:
+        """The newest entry of a source that the source has, too, at the position that the entry says."""
+        reader = await asyncio.to_thread(LogReader, of_folder(self._folder), self._log.verifier)
+        entries = (
+            Seen(found.entry.position, found.entry.event) for found in reader.newest() if found.entry.source == name
+        )
+        while page := await asyncio.to_thread(lambda: list(islice(entries, BATCH_MAX))):
+            ids = await source.ids_at([one.position for one in page])
+            for one in page:
+                if one.position in ids and event_digest(ids[one.position]) == one.event:
+                    return one
+        return NOTHING
+
+
+def _within_bytes(rows: Sequence[Recorded]) -> Sequence[Recorded]:
+    """As many of the first rows as go into one record, at least one."""
+    size = 0
+    for count, row in enumerate(rows):
+        size += len(row.details)
+        if count and size > BATCH_BYTES_MAX:
+            return rows[:count]
+    return rows

@@ -1,0 +1,140 @@
+"""The right edge of a log: what it takes to grow the tree, and the files that grow with it (tiles, bundles, payloads)."""
+
+import shutil
+from pathlib import Path
+
+from foundation.ledger import payloads
+from foundation.ledger.files import Files, LogDamaged
+from foundation.ledger.merkle import Frontier, leaf_hash, peaks
+from foundation.ledger.tiles import (
+    ENTRIES,
+    HEIGHT,
+    WIDTH,
+    MalformedTile,
+    Tile,
+    TiledHashes,
+    bundle_of,
+    entries_in,
+    hashes_in,
+    levels_of,
+)
+
+
+class Growing:
+    """Takes entries in order. A tile that has become full is written at once, the partial ones by `write_edge`."""
+
+    def __init__(self, folder: Path, files: Files, size: int, payload_bytes: int) -> None:
+        """As the folder's tiles have it at `size`, `payload_bytes` being the length of the last payload file then. What was written after
+        that is written anew. Raises OSError, LogDamaged."""
+        self._folder = folder
+        self._files = files
+        self._full: list[Tile] = []
+        self._partials: list[Tile] = []
+        self._frames: list[bytes] = []
+        self.payload_bytes = payload_bytes
+        try:
+            self._frontier = Frontier(size, peaks(0, size, TiledHashes(size, self._read)))
+            self._edge = [self._edge_of(level, size) for level in levels_of(size)]
+            self._bundle = self._bundle_at(size)
+            self._partials = self._partials_now()
+        except FileNotFoundError as exc:
+            raise LogDamaged(f"{exc.filename} is missing") from exc
+        except MalformedTile as exc:
+            raise LogDamaged(str(exc)) from exc
+        if self._bundle and [leaf_hash(entry) for entry in self._bundle] != self._edge[0]:
+            raise LogDamaged(
+                f"{Tile(ENTRIES, size >> HEIGHT, len(self._bundle)).path} holds other entries than their hashes say"
+            )
+        self._cut_payloads(size)
+
+    @property
+    def size(self) -> int:
+        return self._frontier.size
+
+    def root(self) -> bytes:
+        return self._frontier.root()
+
+    def take(self, entry: bytes, opening: bytes) -> None:
+        """Raises OSError."""
+        completed = self._frontier.append(leaf_hash(entry))
+        self._bundle.append(entry)
+        self._frames.append(payloads.framed(opening))
+        for level, height in enumerate(range(0, len(completed), HEIGHT)):
+            if level == len(self._edge):
+                self._edge.append([])
+            hashes = self._edge[level]
+            hashes.append(completed[height])
+            if len(hashes) == WIDTH:
+                self._write_full(Tile(level, (self.size >> (HEIGHT * (level + 1))) - 1), b"".join(hashes))
+                hashes.clear()
+        if len(self._bundle) == WIDTH:
+            self._write_full(Tile(ENTRIES, (self.size >> HEIGHT) - 1), bundle_of(self._bundle))
+            self._bundle.clear()
+            self._write_payloads(self.size - 1)
+            self.payload_bytes = 0
+
+    def write_edge(self) -> None:
+        """Every tile that the tree of this size has is there afterwards. Raises OSError.
+
+        One that is there already is left alone: it may be durable, and a second writing of it is not.
+        """
+        now = self._partials_now()
+        for tile in self._partials:
+            if tile not in now:
+                self._files.forget(tile.path)
+        for tile in now:
+            if tile not in self._partials:
+                content = bundle_of(self._bundle) if tile.level == ENTRIES else b"".join(self._edge[tile.level])
+                self._files.write(tile.path, content)
+        self._partials = now
+        if self._frames:
+            self._write_payloads(self.size - 1)
+
+    def _partials_now(self) -> list[Tile]:
+        """The partial tiles of the tree as it is; equal ones hold the same."""
+        tiles = [
+            Tile(level, self.size >> (HEIGHT * (level + 1)), len(hashes))
+            for level, hashes in enumerate(self._edge)
+            if hashes
+        ]
+        return [*tiles, Tile(ENTRIES, self.size >> HEIGHT, len(self._bundle))] if self._bundle else tiles
+
+    def drop_partials(self) -> None:
+        """Removes partial tiles of which the whole one is durable by now. Raises OSError."""
+        for tile in self._full:
+            shutil.rmtree(self._folder / f"{tile.path}.p", ignore_errors=True)
+        self._full.clear()
+
+    def hashes(self) -> TiledHashes:
+        """Those of the tree as `write_edge` has written it."""
+        return TiledHashes(self.size, self._read)
+
+    def _read(self, tile: Tile) -> bytes:
+        return (self._folder / tile.path).read_bytes()
+
+    def _edge_of(self, level: int, size: int) -> list[bytes]:
+        width = (size >> (HEIGHT * level)) % WIDTH
+        if not width:
+            return []
+        return hashes_in(self._read(Tile(level, size >> (HEIGHT * (level + 1)), width)), width)
+
+    def _bundle_at(self, size: int) -> list[bytes]:
+        width = size % WIDTH
+        return entries_in(self._read(Tile(ENTRIES, size >> HEIGHT, width)), width) if width else []
+
+    def _write_full(self, tile: Tile, content: bytes) -> None:
+        self._files.write(tile.path, content)
+        self._full.append(tile)
+
+    def _write_payloads(self, index: int) -> None:
+        content = b"".join(self._frames)
+        self._files.append(payloads.file_of(index), content)
+        self.payload_bytes += len(content)
+        self._frames.clear()
+
+    def _cut_payloads(self, size: int) -> None:
+        self._files.cut(payloads.file_of(size), self.payload_bytes)
+        following = (size // WIDTH + 1) * WIDTH
+        while (self._folder / payloads.file_of(following)).exists():
+            self._files.cut(payloads.file_of(following), 0)
+            following += WIDTH

@@ -1,0 +1,72 @@
+"""Payloads beside a log, by the index of the entry that commits to each; erasing one leaves every proof as it is. No log is needed to read.
+
+A file holds those of one bundle: each a length of 32 bits and then the opening (salt and payload). An erased one is zeros of its length,
+which no opening is: its salt would be zeros.
+"""
+
+import struct
+from pathlib import Path
+
+from foundation.ledger.entries import SALT_BYTES
+from foundation.ledger.files import LogDamaged, datasync
+from foundation.ledger.tiles import WIDTH, index_path
+
+_LENGTH = struct.Struct(">I")
+
+
+def file_of(index: int) -> str:
+    return f"payload/{index_path(index // WIDTH)}"
+
+
+def framed(opening: bytes) -> bytes:
+    return _LENGTH.pack(len(opening)) + opening
+
+
+def read(folder: Path, index: int) -> bytes | None:
+    """The opening of an entry, None where it was erased or never lay here. Raises OSError, LogDamaged."""
+    return in_bundle(folder, index // WIDTH, index % WIDTH + 1)[-1]
+
+
+def in_bundle(folder: Path, number: int, width: int) -> list[bytes | None]:
+    """The openings of a bundle's first `width` entries, None for each that was erased or never lay here. Raises OSError, LogDamaged."""
+    try:
+        raw = (folder / file_of(number * WIDTH)).read_bytes()
+    except FileNotFoundError:
+        return [None] * width
+    openings = [raw[begin:end] for begin, end in _places(raw, number, width)]
+    held = [opening if opening[:SALT_BYTES].strip(b"\x00") else None for opening in openings]
+    return held + [None] * (width - len(held))
+
+
+def erase(folder: Path, index: int) -> bool:
+    """Overwrites an opening with zeros, durably; False where there was none. Raises OSError, LogDamaged."""
+    path = folder / file_of(index)
+    try:
+        raw = path.read_bytes()
+    except FileNotFoundError:
+        return False
+    places = _places(raw, index // WIDTH, index % WIDTH + 1)
+    if index % WIDTH >= len(places):
+        return False
+    begin, end = places[-1]
+    with path.open("r+b") as out:
+        out.seek(begin)
+        out.write(bytes(end - begin))
+        out.flush()
+        datasync(out.fileno())
+    return True
+
+
+def _places(raw: bytes, number: int, width: int) -> list[tuple[int, int]]:
+    """Where each of the first `width` openings begins and ends in its file; what comes after may still be being written. Raises
+    LogDamaged."""
+    places, at = list[tuple[int, int]](), 0
+    while at < len(raw) and len(places) < width:
+        begin = at + _LENGTH.size
+        if begin > len(raw):
+            raise LogDamaged(f"{file_of(number * WIDTH)} breaks off inside a length")
+        at = begin + _LENGTH.unpack_from(raw, at)[0]
+        if at > len(raw):
+            raise LogDamaged(f"{file_of(number * WIDTH)} breaks off inside a payload")
+        places.append((begin, at))
+    return places

@@ -1,0 +1,187 @@
+"""A log read by whoever may: from its folder, or from anywhere that gives its files by name. Every answer is checked against what the log
+has signed."""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import msgspec
+
+from foundation.ledger import checkpoints, entries, payloads
+from foundation.ledger.checkpoints import Checkpoint
+from foundation.ledger.entries import Entry, MalformedEntry, Payload
+from foundation.ledger.files import LogDamaged
+from foundation.ledger.merkle import (
+    HASH_BYTES,
+    Frontier,
+    ProofRefused,
+    consistency,
+    inclusion,
+    leaf_hash,
+    verify_consistency,
+)
+from foundation.ledger.notes import Verifier
+from foundation.ledger.proofs import Proof
+from foundation.ledger.tiles import (
+    ENTRIES,
+    HEIGHT,
+    WIDTH,
+    MalformedTile,
+    Tile,
+    TiledHashes,
+    entries_in,
+    levels_of,
+    tile_at,
+    tiles_of,
+)
+
+CHECKPOINT = "checkpoint"
+
+
+class Absent(Exception):
+    """There is no such file."""
+
+
+Fetch = Callable[[str], bytes]
+"""A file's bytes by its name below the log's prefix. Raises Absent, and what its way there raises."""
+
+
+def of_folder(folder: Path) -> Fetch:
+    """Raises OSError besides."""
+
+    def fetch(name: str) -> bytes:
+        try:
+            return (folder / name).read_bytes()
+        except FileNotFoundError as exc:
+            raise Absent(name) from exc
+
+    return fetch
+
+
+class Found(msgspec.Struct, frozen=True):
+    """An entry at its place, as it is hashed and as it reads."""
+
+    index: int
+    raw: bytes
+    entry: Entry
+
+
+class Verified(msgspec.Struct, frozen=True):
+    """What a whole log was found to hold. `earlier`: the size of the checkpoint that it was held against."""
+
+    origin: str
+    size: int
+    root: str
+    earlier: int | None
+    payloads: int
+    """Payloads that lie beside it and are those that their entries commit to."""
+    without: int
+    """Entries whose payload does not lie beside the log: erased, or never copied."""
+
+
+class LogReader:
+    """One log as of the checkpoint that it had at the first question."""
+
+    def __init__(self, fetch: Fetch, verifier: Verifier) -> None:
+        """Raises NoteRefused, Absent, and what `fetch` raises; so does every other call, and besides LogDamaged, MalformedTile."""
+        self._fetch = fetch
+        self.signed = fetch(CHECKPOINT)
+        self.checkpoint = checkpoints.opened(self.signed, verifier)
+        self.hashes = TiledHashes(self.checkpoint.size, self.tile)
+
+    def tile(self, tile: Tile) -> bytes:
+        """Also out of the whole tile, once a partial one is gone."""
+        try:
+            return self._fetch(tile.path)
+        except Absent:
+            if tile.width == WIDTH:
+                raise
+            whole = self._fetch(tile._replace(width=WIDTH).path)
+            return whole[: tile.width * HASH_BYTES] if tile.level != ENTRIES else _first(whole, tile.width)
+
+    def bundle(self, index: int) -> list[Found]:
+        """The entries of a bundle, held against the tile of their hashes; the tile against what was signed: by `prove`, `verify`."""
+        raw = entries_in(self.tile(tile_at(ENTRIES, index, self.checkpoint.size)), self._width(index))
+        hashes = self.tile(tile_at(0, index, self.checkpoint.size))
+        if hashes != b"".join(leaf_hash(one) for one in raw):
+            raise LogDamaged(f"bundle {index} holds other entries than its hashes say")
+        return [Found(index * WIDTH + at, one, entries.parse(one)) for at, one in enumerate(raw)]
+
+    def newest(self) -> Iterator[Found]:
+        """Every entry, the newest first."""
+        for index in reversed(range((self.checkpoint.size + WIDTH - 1) // WIDTH)):
+            yield from reversed(self.bundle(index))
+
+    def find(self, event_id: str) -> Found | None:
+        """The newest entry of an event. Reads the log from its end."""
+        digest = entries.event_digest(event_id)
+        return next((found for found in self.newest() if found.entry.event == digest), None)
+
+    def prove(self, found: Found) -> Proof:
+        path = inclusion(found.index, self.checkpoint.size, self.hashes)
+        return Proof(found.index, tuple(path), self.signed, found.raw)
+
+    def verify(self, earlier: Checkpoint | None = None, folder: Path | None = None) -> Verified:
+        """Reads every entry and tile, and beside a `folder`'s the payloads; `earlier` is a checkpoint that was believed before.
+
+        Raises LogDamaged for the first thing that does not hold, ProofRefused where the log does not go on from `earlier`, MalformedEntry.
+        """
+        size = self.checkpoint.size
+        if earlier is not None and (earlier.origin != self.checkpoint.origin or earlier.size > size):
+            raise ProofRefused(f"the log has {size} entries, {earlier.size} of {earlier.origin} were signed for before")
+        tree, rows, held = Frontier(), [list[bytes]() for _ in levels_of(size)], 0
+        for index in range((size + WIDTH - 1) // WIDTH):
+            bundle = self.bundle(index)
+            openings = [None] * WIDTH if folder is None else payloads.in_bundle(folder, index, len(bundle))
+            for found, opening in zip(bundle, openings, strict=False):
+                completed = tree.append(leaf_hash(found.raw))
+                for level, height in enumerate(range(0, len(completed), HEIGHT)):
+                    rows[level].append(completed[height])
+                held += opening is not None and _fits(found, opening)
+            rows[0] = []
+        if tree.root() != self.checkpoint.root:
+            raise LogDamaged("the entries are not those that the checkpoint was signed over")
+        for level in levels_of(size)[1:]:
+            for tile in tiles_of(size, level):
+                at = tile.number * WIDTH
+                if self.tile(tile) != b"".join(rows[level][at : at + tile.width]):
+                    raise LogDamaged(f"{tile.path} holds other hashes than the entries give")
+        if earlier is not None:
+            self._goes_on_from(earlier)
+        root = self.checkpoint.root.hex()
+        return Verified(self.checkpoint.origin, size, root, earlier.size if earlier else None, held, size - held)
+
+    def _goes_on_from(self, earlier: Checkpoint) -> None:
+        verify_consistency(
+            old=earlier.size,
+            old_root=earlier.root,
+            new=self.checkpoint.size,
+            new_root=self.checkpoint.root,
+            path=consistency(earlier.size, self.checkpoint.size, self.hashes),
+        )
+
+    def _width(self, index: int) -> int:
+        return tile_at(ENTRIES, index, self.checkpoint.size).width
+
+
+def payload(folder: Path, found: Found) -> Payload | None:
+    """What the entry commits to, None where it was erased or lies elsewhere. Raises LogDamaged, MalformedEntry, OSError."""
+    opening = payloads.read(folder, found.index)
+    return None if opening is None else entries.opened(found.entry, opening)
+
+
+def _fits(found: Found, opening: bytes) -> bool:
+    """True. Raises MalformedEntry for another opening than the entry commits to."""
+    if hashlib.sha256(opening).hexdigest() != found.entry.commitment:
+        raise MalformedEntry(f"the payload of entry {found.index} is not the one that the entry commits to")
+    return True
+
+
+def _first(bundle: bytes, width: int) -> bytes:
+    """The first `width` entries of a whole bundle. Raises MalformedTile."""
+    at = 0
+    for _ in range(width):
+        if at + 2 > len(bundle):
+            raise MalformedTile("a bundle breaks off inside a length")
+        at += 2 + int.from_bytes(bundle[at : at + 2], "big")
+    return bundle[:at]

@@ -1,0 +1,81 @@
+"""The write-ahead file of a log: whole records, each on the disk before its writer goes on.
+
+A record is MAGIC, the length and CRC-32 of its body, the body. One that a crash cut short can only be the last; it was never acknowledged
+and is cut off. A broken record before a whole one is damage.
+"""
+
+import os
+import struct
+import zlib
+from pathlib import Path
+from typing import NamedTuple
+
+from foundation.ledger.files import LogDamaged, datasync, sync_path
+
+MAGIC = b"\x89DLW"
+_HEAD = struct.Struct(">4sII")
+BODY_BYTES_MAX = 1 << 30
+
+
+class Found(NamedTuple):
+    """What a file holds: the bodies of its whole records, and how many bytes these are."""
+
+    bodies: list[bytes]
+    whole: int
+
+
+def framed(body: bytes) -> bytes:
+    """Raises ValueError where the body is too long."""
+    if len(body) > BODY_BYTES_MAX:
+        raise ValueError(f"a record has at most {BODY_BYTES_MAX} bytes")
+    return _HEAD.pack(MAGIC, len(body), zlib.crc32(body)) + body
+
+
+def parse(raw: bytes, name: str) -> Found:
+    """Raises LogDamaged where a whole record lies behind a broken one. Pure."""
+    bodies, at = list[bytes](), 0
+    while (body := _body(raw, at)) is not None:
+        bodies.append(body)
+        at += _HEAD.size + len(body)
+    later = raw.find(MAGIC, at + 1)
+    while later >= 0:
+        if _body(raw, later) is not None:
+            raise LogDamaged(f"{name}: the record at byte {at} is broken, and whole ones follow")
+        later = raw.find(MAGIC, later + 1)
+    return Found(bodies, at)
+
+
+def _body(raw: bytes, at: int) -> bytes | None:
+    """That of the whole record at a place, or None."""
+    if at + _HEAD.size > len(raw):
+        return None
+    magic, length, checksum = _HEAD.unpack_from(raw, at)
+    body = raw[at + _HEAD.size : at + _HEAD.size + length]
+    return body if magic == MAGIC and len(body) == length and zlib.crc32(body) == checksum else None
+
+
+class WriteAhead:
+    """One file being appended to."""
+
+    def __init__(self, path: Path, header: bytes) -> None:
+        """A new file that begins with `header`, both durable. Raises OSError."""
+        self.path = path
+        self.size = 0
+        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        try:
+            self.append(header)
+            sync_path(path.parent)
+        except BaseException:
+            self.close()
+            raise
+
+    def append(self, body: bytes) -> None:
+        """Durable on return. Raises OSError, after which nobody knows what is in the file: close it and read it again."""
+        record = memoryview(framed(body))
+        self.size += len(record)
+        while record:
+            record = record[os.write(self._descriptor, record) :]
+        datasync(self._descriptor)
+
+    def close(self) -> None:
+        os.close(self._descriptor)

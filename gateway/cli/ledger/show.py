@@ -1,0 +1,72 @@
+"""`domicile ledger show`: the newest entries of a log."""
+
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from foundation.ledger.reading import Found, payload
+from gateway.cli.ledger.which import Asked, told, which_option
+from gateway.cli.options import json_option, print_json, print_table, utc
+
+SHOWN_USUAL = 20
+SHOWN_MAX = 100_000
+
+
+@click.command()
+@click.argument("log")
+@click.option(
+    "--limit", type=click.IntRange(1, SHOWN_MAX), default=SHOWN_USUAL, show_default=True, help="How many entries."
+)
+@which_option
+@json_option
+def show(log: str, limit: int, which: Asked, as_json: bool) -> None:
+    """Show the newest entries of LOG.
+
+    Who did what to whom is in the payloads, which lie in the log's own folder and may have been erased; behind a URL there are none.
+    """
+    chosen = which.log(log)
+    with told():
+        reader = chosen.reader()
+        found = [described(one, chosen.folder) for one in islice(reader.newest(), limit)]
+    checkpoint = reader.checkpoint
+    if as_json:
+        print_json(
+            {"origin": checkpoint.origin, "size": checkpoint.size, "root": checkpoint.root.hex(), "entries": found}
+        )
+        return
+    click.echo(f"{checkpoint.origin}: {checkpoint.size:,} entries, root {checkpoint.root.hex()}")
+    rows = [
+        (
+            one["index"],
+            utc(one["at"]),
+            one["kind"],
+            f"{one['source']} {one['position']}",
+            one["id"] or f"(event {one['event'][:16]}…)",
+            one["actor"],
+            one["subject_id"],
+        )
+        for one in found
+    ]
+    print_table(("entry", "at (UTC)", "kind", "from", "event", "actor", "subject"), rows)
+
+
+def described(found: Found, folder: Path | None) -> dict[str, Any]:
+    """As JSON has it; id, actor, subject and details are None where the payload is not here. Raises what `payload` raises."""
+    entry = found.entry
+    held = None if folder is None else payload(folder, found)
+    return {
+        "index": found.index,
+        "at": entry.at_us / 1_000_000,
+        "kind": entry.kind,
+        "source": entry.source,
+        "position": entry.position,
+        "event": entry.event,
+        "commitment": entry.commitment,
+        "id": held.id if held else None,
+        "actor": held.actor if held else None,
+        "subject_id": held.subject_id if held else None,
+        "details": msgspec.json.decode(held.details) if held else None,
+    }

@@ -1,0 +1,148 @@
+"""Which log a command reads: one of the stack's, by its folder; any other folder, or any URL, by its public key."""
+
+import functools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+import httpx
+import msgspec
+
+from deploy.local.layout import Paths, ledgers
+from foundation.ledger.entries import MalformedEntry
+from foundation.ledger.files import LogDamaged
+from foundation.ledger.merkle import ProofRefused
+from foundation.ledger.notes import MalformedKey, NoteRefused, Verifier
+from foundation.ledger.reading import Absent, Fetch, LogReader, of_folder
+from foundation.ledger.tiles import ENTRY_BYTES_MAX, WIDTH, MalformedTile
+from foundation.mute import Secret
+from foundation.settings import SettingsError
+from gateway.cli.client import CALL_S_MAX, believed
+from gateway.cli.options import state_option
+from gateway.cli.reach import token_of
+
+F = TypeVar("F", bound=Callable[..., Any])
+FILE_BYTES_MAX = WIDTH * (2 + ENTRY_BYTES_MAX)
+"""The longest file of a log that is served: a bundle of the longest entries."""
+
+
+class Which(msgspec.Struct, frozen=True, kw_only=True):
+    """A log by what the command line says. `folder` is None for one behind a URL."""
+
+    fetch: Fetch
+    verifier: Verifier
+    folder: Path | None
+
+    def reader(self) -> LogReader:
+        return LogReader(self.fetch, self.verifier)
+
+
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """The options by which commands find a log."""
+
+    state: Path
+    key: Path | None
+    token_file: Path | None
+
+    def log(self, log: str) -> Which:
+        """Raises SettingsError."""
+        return choose(log, self.state, self.key, self.token_file)
+
+    def verifier(self) -> Verifier:
+        """That of --key, for what is no log. Raises SettingsError."""
+        if self.key is None:
+            raise SettingsError("a proof goes with --key FILE, the log's public key")
+        return verifier_in(self.key)
+
+
+def which_option(command: F) -> F:
+    """`--state`, `--key` and `--token-file`; the command gets them as `which`."""
+
+    @click.option(
+        "--token-file",
+        type=click.Path(path_type=Path, dir_okay=False),
+        help="With a URL: the file that holds a service token of role operator.",
+    )
+    @click.option(
+        "--key",
+        type=click.Path(path_type=Path, dir_okay=False),
+        help="File with the log's public key; for logs of the stack, the stack's own.",
+    )
+    @state_option
+    @functools.wraps(command)
+    def chosen(*args: Any, state: Path, key: Path | None, token_file: Path | None, **given: Any) -> Any:
+        return command(*args, which=Asked(state=state, key=key, token_file=token_file), **given)
+
+    return chosen  # type: ignore[return-value]  # the same command, with three options made one
+
+
+def choose(log: str, state: Path, key: Path | None, token_file: Path | None) -> Which:
+    """Raises SettingsError."""
+    if log.startswith(("http://", "https://")):
+        if key is None or token_file is None:
+            raise SettingsError("a URL goes with --key FILE and --token-file FILE")
+        return Which(fetch=_of_url(log.rstrip("/"), token_of(token_file)), verifier=verifier_in(key), folder=None)
+    paths = Paths(state.absolute())
+    named = {name.removeprefix("cell-"): name for name in ledgers()}
+    if log in named:
+        name = named[log]
+        if not paths.ledger(name).is_dir():
+            raise SettingsError(f"there is no log of {log} in {state}; start a stack with `domicile up`")
+        held = verifier_in(key or paths.ledger_key(name))
+        return Which(fetch=of_folder(paths.ledger(name)), verifier=held, folder=paths.ledger(name))
+    folder = Path(log)
+    if not folder.is_dir():
+        raise SettingsError(f"{log} is no folder, no URL, and no log of the stack: those are {', '.join(named)}")
+    if key is None:
+        raise SettingsError("a folder goes with --key FILE, the log's public key")
+    return Which(fetch=of_folder(folder), verifier=verifier_in(key), folder=folder)
+
+
+def verifier_in(file: Path) -> Verifier:
+    """Raises SettingsError."""
+    try:
+        return Verifier.parse(file.read_text(encoding="utf-8"))
+    except OSError as exc:
+        raise SettingsError(f"{file} cannot be read ({exc.strerror}); it holds the log's public key") from exc
+    except (MalformedKey, UnicodeDecodeError) as exc:
+        raise SettingsError(f"{file} holds no public key of a log: {exc}") from exc
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """What does not hold in a log, in one line. Raises SettingsError."""
+    try:
+        yield
+    except Absent as exc:
+        raise SettingsError(f"the log has no {exc}") from exc
+    except (NoteRefused, ProofRefused, LogDamaged, MalformedTile, MalformedEntry) as exc:
+        raise SettingsError(f"does not hold: {exc}") from exc
+    except OSError as exc:
+        raise SettingsError(f"the log cannot be read: {exc}") from exc
+
+
+def _of_url(prefix: str, token: Secret[str]) -> Fetch:
+    checked = believed(prefix)
+
+    def fetch(name: str) -> bytes:
+        url, content = f"{prefix}/{name}", bytearray()
+        headers = {"authorization": f"Bearer {token.reveal()}"}
+        try:
+            with httpx.stream(
+                "GET", url, headers=headers, timeout=CALL_S_MAX, trust_env=False, verify=checked
+            ) as answer:
+                if answer.status_code == 404:
+                    raise Absent(name)
+                if answer.status_code != 200:
+                    raise SettingsError(f"{url} answers {answer.status_code}")
+                for chunk in answer.iter_bytes():
+                    content += chunk
+                    if len(content) > FILE_BYTES_MAX:
+                        raise SettingsError(f"{url} answers with more than a file of a log holds")
+        except (httpx.HTTPError, httpx.InvalidURL) as exc:
+            raise SettingsError(f"{url} does not answer ({type(exc).__name__})") from exc
+        return bytes(content)
+
+    return fetch

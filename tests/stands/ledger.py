@@ -1,0 +1,113 @@
+"""What tests of the ledger share: a second implementation of RFC 6962's tree in its own words, rows of an outbox, keys, folders."""
+
+import hashlib
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from foundation.ledger import files, wal
+from foundation.ledger.checkpoints import Checkpoint
+from foundation.ledger.entries import Recorded
+from foundation.ledger.log import Log
+from foundation.ledger.merkle import node_hash
+from foundation.ledger.notes import Signer
+from foundation.ledger.reading import LogReader, of_folder
+from foundation.ledger.settings import LedgerSettings
+from foundation.mute import Secret
+
+SIGNER = Signer("ledger.test/log", Secret(b"t" * 32))
+
+
+def unsynced(patch: pytest.MonkeyPatch) -> None:
+    """What is written stays in memory as far as the system likes: the disk's own pace is not what most tests look at."""
+
+    def at_once(_: int) -> None:
+        return None
+
+    patch.setattr(os, "fsync", at_once)
+    for module in (files, wal):
+        patch.setattr(module, "datasync", at_once)
+
+
+def naive_root(leaves: Sequence[bytes]) -> bytes:
+    """MTH(D[n]) as RFC 6962 section 2.1 defines it."""
+    if not leaves:
+        return hashlib.sha256(b"").digest()
+    if len(leaves) == 1:
+        return hashlib.sha256(b"\x00" + leaves[0]).digest()
+    k = 1
+    while k * 2 < len(leaves):
+        k *= 2
+    return hashlib.sha256(b"\x01" + naive_root(leaves[:k]) + naive_root(leaves[k:])).digest()
+
+
+def subtrees_of(hashes: Sequence[bytes]) -> Callable[[int, int], bytes]:
+    """Complete subtrees over leaf hashes, computed anew each time."""
+
+    def subtree(height: int, index: int) -> bytes:
+        if height == 0:
+            return hashes[index]
+        return node_hash(subtree(height - 1, 2 * index), subtree(height - 1, 2 * index + 1))
+
+    return subtree
+
+
+def rows(first: int, count: int, *, tag: str = "event") -> list[Recorded]:
+    """An outbox's rows from position `first` on."""
+    return [
+        Recorded(
+            position=position,
+            id=f"{tag}:{position}",
+            at_us=1_800_000_000_000_000 + position,
+            kind="placement",
+            actor="operator:test",
+            subject_id=None,
+            details=msgspec.Raw(b'{"n":%d}' % position),
+        )
+        for position in range(first, first + count)
+    ]
+
+
+def written(folder: Path, *sizes: int, signer: Signer = SIGNER) -> list[bytes]:
+    """A closed log of batches of these sizes from one source; every checkpoint that was signed, the first of them over nothing."""
+    signed, position = list[bytes](), 1
+    with Log(folder, signer) as log:
+        signed.append((folder / "checkpoint").read_bytes())
+        for size in sizes:
+            log.append({"s1": rows(position, size)})
+            log.publish()
+            signed.append((folder / "checkpoint").read_bytes())
+            position += size
+    return signed
+
+
+def reader(folder: Path, signer: Signer = SIGNER) -> LogReader:
+    return LogReader(of_folder(folder), signer.verifier)
+
+
+def checkpoint_of(folder: Path, signer: Signer = SIGNER) -> Checkpoint:
+    return reader(folder, signer).checkpoint
+
+
+def kept_by(folder: Path, signer: Signer = SIGNER) -> LedgerSettings:
+    """Settings of a log in `folder`/log, with its keys beside it: `log.key`, and the public one in `log.vkey`."""
+    key = folder / "log.key"
+    key.touch(mode=0o600)
+    key.write_text(signer.text.reveal())
+    (folder / "log.vkey").write_text(signer.verifier.text)
+    return LedgerSettings(folder=str(folder / "log"), origin=signer.verifier.name, key_file=str(key))
+
+
+def sources_in(folder: Path) -> list[tuple[str, int, str]]:
+    """Source, position and digest of the event of every entry that is signed for, in the log's order."""
+    found = reversed(list(reader(folder).newest()))
+    return [(one.entry.source, one.entry.position, one.entry.event) for one in found]
+
+
+def copied(folder: Path, to: Path) -> Path:
+    shutil.copytree(folder, to)
+    return to

@@ -1,0 +1,47 @@
+"""`python -m tests.stands.ledger_writer FOLDER`: for each line on standard input, a seed, a process that writes the log in FOLDER until it
+is killed.
+
+It is forked, so that a round takes milliseconds. It says on standard output `pid N`, then `kept N` after each append that has returned and
+`signed N ROOT` after each checkpoint; when it is gone, `gone`.
+"""
+
+import os
+import random
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+from foundation.ledger import log
+from foundation.ledger.log import Log
+from tests.stands.ledger import SIGNER, rows
+
+
+def say(text: str) -> None:
+    os.write(1, f"{text}\n".encode())
+
+
+def write(folder: Path, seed: int) -> NoReturn:
+    say(f"pid {os.getpid()}")
+    chance = random.Random(seed)
+    log.FILES_MAX = chance.choice((5, 50, 1_024))
+    with Log(folder, SIGNER) as opened:
+        while True:
+            opened.append({"s1": rows(opened.seen("s1").position + 1, chance.choice((1, 3, 40, 300)))})
+            say(f"kept {opened.size}")
+            if chance.random() < 0.7:
+                signed = opened.publish()
+                say(f"signed {signed.size} {signed.root.hex()}")
+
+
+if __name__ == "__main__":
+    for line in sys.stdin:
+        child = os.fork()
+        if child == 0:
+            try:
+                write(Path(sys.argv[1]), int(line))
+            except BaseException as exc:  # noqa: BLE001 - whoever reads is told
+                say(f"fault {type(exc).__name__}: {exc}")
+            finally:
+                os._exit(1)
+        os.waitpid(child, 0)
+        say("gone")

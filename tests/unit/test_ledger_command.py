@@ -1,0 +1,96 @@
+"""`domicile ledger` on the folder of a stack: by the names of its logs, whether it runs or not."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from deploy.local.layout import Paths
+from foundation.ledger.log import Log
+from foundation.ledger.settings import LedgerSettings
+from gateway.cli.main import cli
+from tests.stands.ledger import SIGNER, rows, written
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    """A state folder whose directory and one cell have written logs."""
+    paths = Paths(tmp_path)
+    for name in ("directory", "cell-eu-de"):
+        paths.ledger(name).parent.mkdir(exist_ok=True)
+        written(paths.ledger(name), 300)
+        paths.ledger_key(name).write_text(SIGNER.verifier.text)
+    return tmp_path
+
+
+def run(*words: str | Path) -> str:
+    done = CliRunner().invoke(cli, ["ledger", *map(str, words)])
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+@pytest.mark.parametrize("name", ["directory", "eu-de"])
+def test_a_log_of_the_stack_is_shown_proved_from_and_verified_by_its_name(
+    state: Path, name: str, tmp_path: Path
+) -> None:
+    shown = json.loads(run("show", name, "--state", state, "--limit", "2", "--json"))
+    assert [entry["id"] for entry in shown["entries"]] == ["event:300", "event:299"]
+    assert shown["entries"][0]["details"] == {"n": 300}
+    assert "event:281" in run("show", name, "--state", state)
+    proof = tmp_path / "p"
+    assert "entry 11 of 300" in run("prove", name, "event:12", "--state", state, "--out", proof)
+    key = Paths(state).ledger_key("directory")
+    assert "entry 11 of 300" in run("verify", proof, "--key", key)
+    assert "300 payloads fit" in run("verify", name, "--state", state, "--save", tmp_path / "cp")
+    assert "goes on from 300" in run("verify", name, "--state", state, "--since", tmp_path / "cp")
+
+
+def test_without_its_payload_an_entry_is_shown_by_what_it_says_itself(state: Path) -> None:
+    with Log(Paths(state).ledger("directory"), SIGNER) as log:
+        assert log.erase(299)
+    newest, second = json.loads(run("show", "directory", "--state", state, "--limit", "2", "--json"))["entries"]
+    assert (newest["id"], newest["actor"], newest["kind"]) == (None, None, "placement")
+    assert second["id"] == "event:299"
+    assert f"(event {newest['event'][:16]}…)" in run("show", "directory", "--state", state)
+    assert "1 are not here" in run("verify", "directory", "--state", state)
+    refused = CliRunner().invoke(
+        cli, ["ledger", "prove", "directory", "event:300", "--state", str(state), "--payload", str(state / "opening")]
+    )
+    assert (refused.exit_code, "is not here" in refused.output) == (1, True)
+
+
+def test_a_new_key_opens_a_log_of_its_name_and_is_not_written_over(tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    made = json.loads(run("key", "ledger.example.com/eu-de", "--out", file, "--json"))
+    settings = LedgerSettings(folder=str(tmp_path / "log"), origin="ledger.example.com/eu-de", key_file=str(file))
+    assert settings.signer().verifier.text == made["public"]
+    written(tmp_path / "log", 3, signer=settings.signer())
+    (tmp_path / "public").write_text(run("key", "other.example.com", "--out", tmp_path / "other"))
+    for words, says in (
+        (("key", "a b", "--out", str(tmp_path / "third")), "cannot be the name"),
+        (("key", "ledger.example.com/eu-de", "--out", str(file)), "is there already"),
+        (
+            ("verify", str(tmp_path / "log"), "--key", str(tmp_path / "public")),
+            "bears no signature of other.example.com",
+        ),
+    ):
+        refused = CliRunner().invoke(cli, ["ledger", *words])
+        assert (refused.exit_code, says in refused.output) == (1, True), refused.output
+    assert settings.signer().verifier.text == made["public"]
+
+
+def test_what_does_not_hold_is_one_line_and_exit_status_1(state: Path) -> None:
+    folder = Paths(state).ledger("directory")
+    unknown = CliRunner().invoke(cli, ["ledger", "prove", "directory", "event:301", "--state", str(state)])
+    assert (unknown.exit_code, "no entry" in unknown.output) == (1, True)
+    with Log(folder, SIGNER) as log:
+        log.append({"s1": rows(301, 1)})
+        log.publish()
+    entries = folder / "tile/entries/000"
+    entries.write_bytes(entries.read_bytes().replace(b'"position":7,', b'"position":8,'))
+    refused = CliRunner().invoke(cli, ["ledger", "verify", "directory", "--state", str(state)])
+    assert (refused.exit_code, "does not hold: bundle 0" in refused.output) == (1, True)
+    (folder / "checkpoint").unlink()
+    gone = CliRunner().invoke(cli, ["ledger", "show", "directory", "--state", str(state)])
+    assert (gone.exit_code, "has no checkpoint" in gone.output) == (1, True)
