@@ -91,13 +91,15 @@ async def test_workers_of_another_machine_join_a_run_and_their_lines_are_judged_
     async with deployed(tmp_path) as at:
         options = Options(scenario=played, stack=at.stack, out=here, listen=("127.0.0.1", port))
         async with opened_run(options) as run:
-            playing = asyncio.get_running_loop().create_task(run.play(lambda line: None))
+            shown: list[str] = []
+            playing = asyncio.get_running_loop().create_task(run.play(shown.append))
             await eventually((here / "plan.json").exists, s_max=20)
             joined = await command(
                 "work", "--master", f"127.0.0.1:{port}", "--plan", str(here / "plan.json"), out=there
             )
             try:
-                await eventually(lambda: homes(there) and homes(here), s_max=60)
+                # Something is shown once the scenario has begun: a run that is broken off before proves nothing.
+                await eventually(lambda: shown and homes(there) and homes(here), s_max=60)
             finally:
                 run.halt.set()
                 findings = await playing

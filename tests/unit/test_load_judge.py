@@ -383,8 +383,9 @@ def test_what_a_process_uses_is_written_down_as_it_is_taken(tmp_path: Path) -> N
     taken = [msgspec.json.decode(line) for line in (tmp_path / "processes.ndjson").read_bytes().splitlines()]
     assert [one["at"] for one in taken] == list(range(12))
     assert all(one["process"] == "own" and one["resident_mb"] >= one["memory_mb"] > 1 for one in taken)
-    assert all(len(one["members"]) == 1 for one in taken)
-    assert [(one.process, one.alone) for one in resources.judged()] == [("own", 1)]
+    # The servers of other tests may be this process's children.
+    assert all(abs(sum(held for held, _ in one["members"].values()) - one["memory_mb"]) < 0.01 for one in taken)
+    assert [one.process for one in resources.judged()] == ["own"]
 
 
 def test_the_page_stands_alone_and_escapes_what_it_tells() -> None:
