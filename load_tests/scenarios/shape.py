@@ -36,7 +36,14 @@ class Burst(msgspec.Struct, frozen=True, tag="burst", forbid_unknown_fields=True
     for_s: Annotated[float, Meta(gt=0)] = 5.0
 
 
-Shape = Constant | Ramp | Burst
+class Crowd(msgspec.Struct, frozen=True, tag="crowd", forbid_unknown_fields=True):
+    """All users for `for_s` from the start, and then `low` of them: what is opened as it is needed is open after that."""
+
+    low: Annotated[float, Meta(gt=0, le=1)] = 0.25
+    for_s: Annotated[float, Meta(gt=0)] = 180.0
+
+
+Shape = Constant | Ramp | Burst | Crowd
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -97,6 +104,8 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
                 return self._share(min(1.0, start + (1 - start) * second / (self.seconds * over)))
             case Burst(low, every_s, for_s):
                 return self._share(1.0 if every_s - second % every_s <= for_s else low)
+            case Crowd(low, for_s):
+                return self._share(1.0 if second < for_s else low)
 
     def _share(self, share: float) -> int:
         return max(1, round(self.users * share))

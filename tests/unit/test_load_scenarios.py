@@ -7,7 +7,7 @@ import pytest
 from foundation.settings import SettingsError
 from load_tests.scenarios import shape
 from load_tests.scenarios.actions import ACTIONS
-from load_tests.scenarios.shape import Burst, Constant, Ramp, Scenario
+from load_tests.scenarios.shape import Burst, Constant, Crowd, Ramp, Scenario
 
 KNOWN = frozenset(ACTIONS)
 PLAIN = 'about = "x"\nseconds = 60\nusers = 10\n[people]\nDE = 1\n[mix]\nread_orders = 1\n'
@@ -55,12 +55,13 @@ def test_a_name_that_no_scenario_has_is_answered_with_the_nearest() -> None:
 
 def test_shapes_say_how_many_users_there_are_at_any_time(tmp_path: Path) -> None:
     plain = read(tmp_path, PLAIN)
-    constant, ramp, burst = (
-        shape.resized(plain, shape=one) for one in (Constant(), Ramp(0.1, 0.5), Burst(0.3, 20.0, 5.0))
+    constant, ramp, burst, crowd = (
+        shape.resized(plain, shape=one) for one in (Constant(), Ramp(0.1, 0.5), Burst(0.3, 20.0, 5.0), Crowd(0.2, 15.0))
     )
     assert [constant.users_at(second) for second in (0, 59, 60)] == [10, 10, None]
     assert [ramp.users_at(second) for second in (0, 15, 30, 59)] == [1, 6, 10, 10]
     assert [burst.users_at(second) for second in (0, 14, 16, 21)] == [3, 3, 10, 3]
+    assert [crowd.users_at(second) for second in (0, 14, 15, 59, 60)] == [10, 10, 2, 2, None]
 
 
 def test_a_shorter_run_leaves_out_faults_that_would_end_after_it() -> None:
