@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from load_tests.conductor import run as conducting
 from load_tests.conductor import swarm
 from load_tests.conductor.ending import ended
 from load_tests.conductor.run import Options, opened_run
@@ -83,7 +84,11 @@ async def test_a_run_in_which_nobody_is_served_after_sign_up_is_not_green(
     assert ("nothing was proven of eu: not one write was acknowledged" in findings["unproven"]) is fails
 
 
-async def test_workers_of_another_machine_join_a_run_and_their_lines_are_judged_with_its_own(tmp_path: Path) -> None:
+@pytest.mark.timeout(240)  # three locusts, each of which takes some seconds of a crowded machine to start
+async def test_workers_of_another_machine_join_a_run_and_their_lines_are_judged_with_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conducting, "START_S_MAX", 15.0)  # it waits for homes that stand in the other machine's lines
     here, there, judged = tmp_path / "here", tmp_path / "there", tmp_path / "judged"
     here.mkdir()
     port = free_port()
@@ -99,7 +104,7 @@ async def test_workers_of_another_machine_join_a_run_and_their_lines_are_judged_
             )
             try:
                 # Something is shown once the scenario has begun: a run that is broken off before proves nothing.
-                await eventually(lambda: shown and homes(there) and homes(here), s_max=60)
+                await eventually(lambda: shown and homes(there) and homes(here), s_max=120)
             finally:
                 run.halt.set()
                 findings = await playing
