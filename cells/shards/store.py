@@ -35,6 +35,9 @@ SAVE_POSITION = """
 UPDATE domicile.shard SET position = $1, mark = $2 WHERE position <= $1
 """
 
+# purpose: every fence row
+HOMES = "SELECT subject_id::text AS subject_id, epoch, state, services FROM domicile.home"
+
 # purpose: every fence row, page by page in key order
 HOMES_AFTER = """
 SELECT subject_id::text AS subject_id, epoch, state, services
@@ -123,12 +126,10 @@ async def save_position(pool: Pool, position: FeedSeq, mark: str) -> None:
 
 
 async def homes(connection: Connection, shard: ShardId) -> AsyncIterator[tuple[SubjectId, Home]]:
-    """Every fence row of the shard."""
-    after = "00000000-0000-0000-0000-000000000000"
-    while rows := await connection.fetch(HOMES_AFTER, after, HOMES_PAGE):
-        for row in rows:
+    """Every fence row of the shard, in one pass: in pages, Postgres sorts all of them for each."""
+    async with connection.transaction(readonly=True):
+        async for row in connection.cursor(HOMES, prefetch=HOMES_PAGE):
             yield SubjectId(row["subject_id"]), _home(shard, row)
-        after = rows[-1]["subject_id"]
 
 
 async def homes_by_page(pool: Pool, *, page_max: int = 1_000) -> AsyncIterator[list[SubjectId]]:

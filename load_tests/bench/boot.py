@@ -54,6 +54,10 @@ async def read(dsns: Dsns) -> float:
 
 async def main(subjects: int) -> None:
     async with running_postgres() as (_, dsns):
+        clock = SystemClock()
+        homes = Homes(started_unix_s=clock.unix_s())
+        async with Shard(cell=CELL, shard=S1, dsns=dsns, contracts={}, homes=homes, clock=clock).opened():
+            pass  # its migrations
         async with connect(dsns.owner) as owner:
             await owner.execute(FILL, subjects, timeout=600)
             await owner.execute("VACUUM ANALYZE domicile.home")

@@ -230,12 +230,12 @@ def main() -> None:
 async def _rounds(given: argparse.Namespace, port: int, tokens: list[str], pid: int) -> None:
     requests = CASES[0].requests(tokens)
     await listening(port)
-    await closed(port, requests, 2_000, given.connections)
+    await closed(port, requests, 2_000, given.connections, answer=CASES[0].answer)
     rounds = 10_000 if given.hold else given.rounds
     print(f"gateway pid {pid}; {given.connections} connections, {given.requests} requests a round")
     for _ in range(rounds):
         user, system = cpu_s(pid)
-        took = await closed(port, requests, given.requests, given.connections)
+        took = await closed(port, requests, given.requests, given.connections, answer=CASES[0].answer)
         user_after, system_after = cpu_s(pid)
         spent = (user_after - user + system_after - system) / given.requests * 1e6
         print(

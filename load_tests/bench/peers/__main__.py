@@ -91,7 +91,7 @@ async def _measured(
     )
     cold = CASES[0].requests(tokens)
     for one in standing:
-        spent, per_s = await _round(one, cold, len(tokens), asked.connections)
+        spent, per_s = await _round(one, CASES[0], cold, len(tokens), asked.connections)
         print(f"  cold, {one.proxy.name}: {spent:.0f} µs a request, each person's first ({per_s:,.0f}/s)", flush=True)
     for case in CASES:
         if asked.case and case.name not in asked.case:
@@ -101,7 +101,7 @@ async def _measured(
         taken: dict[str, list[report.Round]] = {one.proxy.name: [] for one in standing}
         for _ in range(asked.rounds):
             for one in standing:
-                taken[one.proxy.name].append(report.Round(*await _round(one, requests, count, asked.connections)))
+                taken[one.proxy.name].append(report.Round(*await _round(one, case, requests, count, asked.connections)))
         found[case.name] = report.rows(taken)
         print(report.table(f"{case.headline} ({count} a round)", found[case.name]), flush=True)
         if case is CASES[0] and not asked.no_latency:
@@ -109,10 +109,12 @@ async def _measured(
     return found
 
 
-async def _round(one: Standing, requests: Sequence[bytes], count: int, connections: int) -> tuple[float, float]:
+async def _round(
+    one: Standing, case: Case, requests: Sequence[bytes], count: int, connections: int
+) -> tuple[float, float]:
     """CPU microseconds a request, and requests a second."""
     before = _spent(one.running.pids)
-    took = await load.closed(one.running.port, requests, count, connections)
+    took = await load.closed(one.running.port, requests, count, connections, answer=case.answer)
     return (_spent(one.running.pids) - before) / count * 1e6, count / took
 
 

@@ -15,10 +15,12 @@ OPEN_ENDS_S_MAX = 30
 class Closed(asyncio.Protocol):
     """One keep-alive connection that sends the next request when the answer is there."""
 
-    def __init__(self, requests: Iterator[bytes], budget: list[int], done: asyncio.Future[None]) -> None:
+    def __init__(self, requests: Iterator[bytes], answer: int, budget: list[int], done: asyncio.Future[None]) -> None:
         self._requests = requests
+        self._answer = answer
         self._budget = budget
         self._done = done
+        self._came = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport: Any = transport
@@ -32,9 +34,14 @@ class Closed(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._parser.feed_data(data)
 
+    def on_body(self, piece: bytes) -> None:
+        self._came += len(piece)
+
     def on_message_complete(self) -> None:
-        if self._parser.get_status_code() != 200 and not self._done.done():
-            self._done.set_exception(RuntimeError(f"status {self._parser.get_status_code()}"))
+        status, came, self._came = self._parser.get_status_code(), self._came, 0
+        if (status, came) != (200, self._answer):
+            if not self._done.done():
+                self._done.set_exception(RuntimeError(f"status {status} with {came} bytes"))
         else:
             self._next()
 
@@ -47,14 +54,14 @@ class Closed(asyncio.Protocol):
             self._transport.close()
 
 
-async def closed(port: int, requests: Sequence[bytes], count: int, connections: int) -> float:
-    """Sends `count` requests in turn over `connections`; the seconds that it took. Raises on any answer that is no 200."""
+async def closed(port: int, requests: Sequence[bytes], count: int, connections: int, *, answer: int) -> float:
+    """Sends `count` requests in turn over `connections`; the seconds that it took. Raises on any answer but a 200 of `answer` bytes."""
     loop = asyncio.get_running_loop()
     budget, cycle = [count], itertools.cycle(requests)
     finished = [loop.create_future() for _ in range(connections)]
     started = time.perf_counter()
     for done in finished:
-        await loop.create_connection(partial(Closed, cycle, budget, done), "127.0.0.1", port)
+        await loop.create_connection(partial(Closed, cycle, answer, budget, done), "127.0.0.1", port)
     await asyncio.gather(*finished)
     return time.perf_counter() - started
 

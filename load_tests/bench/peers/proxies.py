@@ -272,7 +272,7 @@ CADDY = """
         level ERROR
     }}
 }}
-http://127.0.0.1:{port} {{
+http://:{port} {{
     bind 127.0.0.1
     reverse_proxy 127.0.0.1:{upstream} {{
         flush_interval -1
