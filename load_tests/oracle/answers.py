@@ -76,6 +76,22 @@ def notes(me: Person, answer: Answer) -> tuple[Violation, ...]:
     return broken(Kind.FOREIGN_ROW, f"{me.subject} read {len(strange)} notes that are not theirs") if strange else ()
 
 
+def many(me: Person, answer: Answer, stood: frozenset[str]) -> tuple[Violation, ...]:
+    """A whole streamed answer of notes: each once, and every one of `stood`, which stood before the request."""
+    rows: Any = answer.json()
+    if not isinstance(rows, list):
+        return broken(Kind.BROKEN_STREAM, f"{me.subject}: the answer is no list of notes")
+    seen = [row.get("id") for row in rows]
+    found: tuple[Violation, ...] = ()
+    if len(set(seen)) != len(seen):
+        found += broken(Kind.BROKEN_STREAM, f"{me.subject} read {len(seen) - len(set(seen))} notes twice")
+    if missing := stood.difference(seen):
+        found += broken(
+            Kind.UNSEEN_WRITE, f"{me.subject}: {len(missing)} of {len(stood)} acknowledged notes are not read"
+        )
+    return found
+
+
 def way(answer: Answer) -> Way | None:
     """Which of the three ways a traveller met; None where the answer is about something else."""
     if answer.ok:

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
 from load_tests.faults.window import CUT_LOOKS_BACK_S, Cut
-from load_tests.oracle.ledger import Answered
+from load_tests.oracle.ledger import Answered, writes_of
 from load_tests.oracle.violations import Kind, Violation
 
 LOOK_MARGIN_S = 10.0
@@ -42,4 +42,4 @@ class Cuts:
 
 def _came_late(line: Answered, cut: Cut) -> bool:
     """Whether the shard did not hold the write when the fence stood. Of writes long before nothing was kept."""
-    return line.at > cut.at - CUT_LOOKS_BACK_S + LOOK_MARGIN_S and line.write not in cut.stored
+    return line.at > cut.at - CUT_LOOKS_BACK_S + LOOK_MARGIN_S and not cut.stored.issuperset(writes_of(line))

@@ -34,6 +34,8 @@ class Sending(msgspec.Struct, frozen=True, kw_only=True, tag="sending", omit_def
 
     subject: str
     write: str | None = None
+    also: tuple[str, ...] = ()
+    """Further writes of the same request, stored with it or not at all."""
     table: str | None = None
     trace: str | None = None
     asked: str | None = None
@@ -58,6 +60,8 @@ class Answered(msgspec.Struct, frozen=True, kw_only=True, tag="answer", omit_def
     verdict: str | None = None
     trace: str | None = None
     write: str | None = None
+    also: tuple[str, ...] = ()
+    """As in `Sending`."""
     outcome: Outcome | None = None
     expected: bool = False
     fenced: bool = False
@@ -66,6 +70,13 @@ class Answered(msgspec.Struct, frozen=True, kw_only=True, tag="answer", omit_def
 
 
 Line = SignedUp | Sending | Answered
+
+
+def writes_of(line: Sending | Answered) -> tuple[str, ...]:
+    """The ids of all that one request writes."""
+    return () if line.write is None else (line.write, *line.also)
+
+
 _decoder = msgspec.json.Decoder(Line)
 _encoder = msgspec.json.Encoder()
 

@@ -7,7 +7,7 @@ from load_tests.oracle.ledger import Answered, SignedUp
 
 UNEXPLAINED_MAX = 0.05
 """The share of all answers that may be errors which no fault explains; beyond it a run proves nothing."""
-READS = frozenset({"read_orders", "read_profile", "read_notes"})
+READS = frozenset({"read_orders", "read_profile", "read_notes", "read_many"})
 WRITES = frozenset({"write_order", "write_note"})
 """Actions of a mix by which it asks for reads and writes of everybody."""
 _SERVED = READS | {"travel_read"}

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
-from load_tests.oracle.ledger import Answered, Sending, SignedUp
+from load_tests.oracle.ledger import Answered, Sending, SignedUp, writes_of
 from load_tests.oracle.violations import Kind, Violation
 from load_tests.sweep.found import Row
 
@@ -31,8 +31,8 @@ class Writes:
         self.known: dict[str, Write] = {}
 
     def sending(self, line: Sending) -> None:
-        if line.write is not None:
-            write = self._of(line.write, line.subject)
+        for name in writes_of(line):
+            write = self._of(name, line.subject)
             write.table = line.table or ""
             write.tries += 1
 
@@ -40,12 +40,13 @@ class Writes:
         return self.known.setdefault(name, Write(subject, ""))
 
     def answered(self, line: Answered) -> None:
-        if line.write is None or line.subject is None:
+        if line.subject is None:
             return
-        write = self._of(line.write, line.subject)
-        write.acknowledged += line.outcome == "acknowledged"
-        write.stands |= line.outcome in ("acknowledged", "repeated")
-        write.refused += line.outcome == "refused"
+        for name in writes_of(line):
+            write = self._of(name, line.subject)
+            write.acknowledged += line.outcome == "acknowledged"
+            write.stands |= line.outcome in ("acknowledged", "repeated")
+            write.refused += line.outcome == "refused"
 
     def twice(self) -> Iterator[Violation]:
         for name, write in self.known.items():

@@ -14,6 +14,8 @@ from load_tests.scenarios.tokens import token
 TRIES_MAX = 3
 RETRY_PAUSE_S = 0.5
 STREAM_ROWS = 5_000
+MANY_BATCHES, MANY_ROWS = 2, 600
+"""Together more rows than the records API holds of an answer."""
 
 
 def read_orders(me: Person, now: float) -> Play:
@@ -50,7 +52,7 @@ def order_written(me: Person, held: str, region: str, action: str) -> Play:
     order = {"id": write, "item": f"load {me.nonce}", "quantity": 1, "total_cents": 100, "currency": "EUR"}
     for tries in range(TRIES_MAX):
         ask = Ask(method="POST", url=f"{me.gateway(region)}/orders", token=held, json=order, headers=traced())
-        known = yield from _written(me, ask, action, write, "orders", region, tries)
+        known = yield from _written(me, ask, action, (write,), "orders", region, tries)
         if known in ("acknowledged", "repeated"):
             me.orders[write].stands = True
         if known != "maybe":
@@ -59,11 +61,15 @@ def order_written(me: Person, held: str, region: str, action: str) -> Play:
 
 
 def _written(
-    me: Person, ask: Ask, action: str, write: str, table: str, region: str, tries: int
+    me: Person, ask: Ask, action: str, writes: tuple[str, ...], table: str, region: str, tries: int
 ) -> Generator[Step, Any, str]:
     epoch = me.epoch
     away = None if region == me.region else region
-    me.note(Sending(subject=me.subject, write=write, table=table, trace=trace_id(ask), asked=away, verb="write"))
+    me.note(
+        Sending(
+            subject=me.subject, write=writes[0], also=writes[1:], table=table, trace=trace_id(ask), asked=away, verb="write"
+        )
+    )  # fmt: skip
     answer = yield ask
     known = answers.outcome(answer, tries=tries)
     if region == me.region:
@@ -71,7 +77,7 @@ def _written(
     else:
         fine = answers.way(answer) is not None or known == "repeated"
         found = answers.travelled(me, answer, region, epoch_before=epoch)
-    me.answered(action, ask, answer, violations=found, expected=fine, fenced=True, write=write, outcome=known)
+    me.answered(action, ask, answer, violations=found, expected=fine, fenced=True, writes=writes, outcome=known)
     return known
 
 
@@ -108,7 +114,36 @@ def write_note(me: Person, now: float) -> Play:
     for tries in range(TRIES_MAX):
         row = {"id": write, "title": title, "body": "under load"}
         ask = Ask(method="POST", url=f"{me.gateway(me.region)}/records/notes", token=held, json=row)
-        known = yield from _written(me, ask, "write_note", write, "notes", me.region, tries)
+        known = yield from _written(me, ask, "write_note", (write,), "notes", me.region, tries)
+        if known != "maybe":
+            return
+        yield Pause(RETRY_PAUSE_S)
+
+
+def read_many(me: Person, now: float) -> Play:
+    """More rows than the records API holds: they come as a stream. Stored first, many by one request."""
+    held = yield from token(me, now)
+    for _ in range(MANY_BATCHES - len(me.batches)):
+        yield from _many_written(me, held)
+    epoch, stood = me.epoch, frozenset(write for batch in me.batches for write in batch)
+    ask = Ask(method="GET", url=f"{me.gateway(me.region)}/records/notes?select=subject_id,id,title", token=held)
+    answer = yield ask
+    found = answers.at_home(me, answer, epoch_before=epoch)
+    if answer.ok and answer.whole:
+        found += answers.notes(me, answer) + answers.many(me, answer, stood)
+    me.answered("read_many", ask, answer, violations=found, fenced=True)
+
+
+def _many_written(me: Person, held: str) -> Play:
+    """A batch of notes, all or none of them."""
+    writes = tuple(str(uuid.uuid4()) for _ in range(MANY_ROWS))
+    rows = [{"id": write, "title": f"load {me.nonce} {write}", "body": "one of many"} for write in writes]
+    me.titles.update(row["title"] for row in rows)
+    for tries in range(TRIES_MAX):
+        ask = Ask(method="POST", url=f"{me.gateway(me.region)}/records/notes", token=held, json=rows)
+        known = yield from _written(me, ask, "write_many", writes, "notes", me.region, tries)
+        if known in ("acknowledged", "repeated"):
+            me.batches.append(writes)
         if known != "maybe":
             return
         yield Pause(RETRY_PAUSE_S)

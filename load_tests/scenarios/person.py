@@ -60,6 +60,8 @@ class Person:
         self.orders: dict[str, Written] = {}
         self.orders_sent = 0
         self.titles: set[str] = set()
+        self.batches: list[tuple[str, ...]] = []
+        """Notes that were stored together, by id; known to stand."""
         self.found: tuple[Violation, ...] = ()
         """Violations of the latest answer, for the driver's own display."""
         self.fine = True
@@ -91,7 +93,7 @@ class Person:
         violations: tuple[Violation, ...] = (),
         expected: bool = False,
         fenced: bool = False,
-        write: str | None = None,
+        writes: tuple[str, ...] = (),
         outcome: "str | None" = None,
     ) -> None:
         """Writes the answer down and remembers the epoch that it carried."""
@@ -105,7 +107,8 @@ class Person:
                     "type": "answer", "at": answer.at, "ms": answer.ms, "action": action, "country": self.country,
                     "asked": self._region_of(ask.url), "home": self.region, "status": answer.status,
                     "subject": self.subject or None, "code": answer.code, "detail": answer.detail, "cell": answer.cell,
-                    "epoch": answer.epoch, "verdict": answer.verdict, "trace": trace_id(ask), "write": write, "outcome": outcome,
+                    "epoch": answer.epoch, "verdict": answer.verdict, "trace": trace_id(ask), "write": next(iter(writes), None),
+                    "also": writes[1:], "outcome": outcome,
                     "expected": expected, "fenced": fenced, "violations": violations,
                 },
                 Answered,

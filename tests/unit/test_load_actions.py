@@ -1,10 +1,12 @@
 """Every answer is judged: an action that meets a broken promise writes its name down, and none where it is kept."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from msgspec import structs
 
+from cells.records.streams import BUFFERED_ROWS_MAX
 from load_tests.oracle.ledger import Answered, Line
 from load_tests.scenarios import actions
 from load_tests.scenarios.person import Written
@@ -71,6 +73,33 @@ def test_a_write_of_unknown_outcome_is_repeated_under_its_id() -> None:
     assert [line.outcome for line in lines if isinstance(line, Answered)] == ["maybe", "maybe", "repeated"]
     assert me.orders[sent[0]].stands
     assert kinds(lines) == []
+
+
+@pytest.mark.parametrize(
+    ("changed", "broken"),
+    [
+        (lambda rows: rows, []),
+        (lambda rows: rows[1:], ["unseen_write"]),
+        (lambda rows: [*rows, rows[0]], ["broken_stream"]),
+        (lambda rows: [*rows, {"subject_id": OTHER, "id": "b", "title": "theirs"}], ["foreign_row"]),
+        (lambda rows: "no list", ["foreign_row", "broken_stream"]),
+    ],
+)
+def test_of_many_rows_each_one_that_stood_comes_once(changed: Callable[[Any], Any], broken: list[str]) -> None:
+    me, lines = person()
+    stored: list[dict[str, str]] = []
+
+    def reply(ask: Ask) -> Answer:
+        if ask.method == "GET":
+            return answer(200, changed(stored))
+        stored.extend({"subject_id": SUBJECT, "id": row["id"], "title": row["title"]} for row in ask.json)
+        return answer(201)
+
+    play(actions.read_many(me, 0.0), reply)
+    play(actions.read_many(me, 0.0), reply)
+    assert len(stored) == len({row["id"] for row in stored}) > BUFFERED_ROWS_MAX, "stored once, and more than is held"
+    assert [one.action for one in lines if isinstance(one, Answered)] == [*["write_many"] * 2, *["read_many"] * 2]
+    assert kinds(lines) == broken * 2
 
 
 def test_a_refused_write_is_not_repeated_and_does_not_stand() -> None:

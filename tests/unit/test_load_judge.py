@@ -121,6 +121,23 @@ def other(**changes: Any) -> Crossing:
 
 
 @pytest.mark.parametrize(
+    ("rows", "broken"),
+    [
+        (("w", "v"), []),
+        (("w",), ["lost_write"]),
+        (("w", "v", "v"), ["doubled_write"]),
+        (("w", "v", "u"), ["never_sent"]),
+    ],
+)
+def test_every_write_of_one_request_is_held_to_its_answer(rows: tuple[str, ...], broken: list[str]) -> None:
+    judge = Judge((), (), {})
+    for line in (HOME, Sending(subject="s", write="w", also=("v",), table="notes"), answered(also=("v",))):
+        judge.take(line)
+    stored = [Row("notes", "s", row, "eu-de", "s1") for row in rows]
+    assert kinds(judge.findings(found(rows=[PROFILE, *stored]))) == broken
+
+
+@pytest.mark.parametrize(
     ("answer", "must", "may"),
     [
         (CARRIED, True, True),
