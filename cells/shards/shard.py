@@ -151,8 +151,9 @@ class Shard:
 
     async def _load(self, cell: Pool) -> None:
         async with store.session(cell) as connection:
-            async for subject, home in store.homes(connection, self.id):
-                self._homes.put_new(subject, home)
+            async for some in store.homes(connection, self.id):
+                for subject, home in some:
+                    self._homes.put_new(subject, home)
         self._homes.wake()
 
     async def finish_cuts(self) -> None:

@@ -16,7 +16,7 @@ from foundation.ledger.port import Event
 from foundation.postgres import Connection, Pool
 from foundation.words import CellId, Epoch, FeedSeq, ServiceId, ShardId, SubjectId
 
-HOMES_PAGE = 10_000
+HOMES_PAGE = 5_000
 SESSION_S_MAX = 10.0
 """Longest wait for a connection, and for giving it back: longer than a cut may take, so only a lost server reaches it."""
 
@@ -35,8 +35,10 @@ SAVE_POSITION = """
 UPDATE domicile.shard SET position = $1, mark = $2 WHERE position <= $1
 """
 
-# purpose: every fence row
-HOMES = "SELECT subject_id::text AS subject_id, epoch, state, services FROM domicile.home"
+# purpose: every fence row; `standing`: its state and its services, in words of which there are few
+HOMES = """
+SELECT subject_id::text AS subject_id, epoch, state || ' ' || array_to_string(services, ' ') AS standing FROM domicile.home
+"""
 
 # purpose: every fence row, page by page in key order
 HOMES_AFTER = """
@@ -125,11 +127,22 @@ async def save_position(pool: Pool, position: FeedSeq, mark: str) -> None:
         await connection.execute(SAVE_POSITION, position, mark)
 
 
-async def homes(connection: Connection, shard: ShardId) -> AsyncIterator[tuple[SubjectId, Home]]:
-    """Every fence row of the shard, in one pass: in pages, Postgres sorts all of them for each."""
+async def homes(connection: Connection, shard: ShardId) -> AsyncIterator[list[tuple[SubjectId, Home]]]:
+    """Every fence row of the shard, some thousand at a time, in one pass: of pages by key Postgres sorts all of them for each.
+
+    What many have in common is kept once.
+    """
+    known: dict[str, tuple[State, tuple[ServiceId, ...]]] = {}
     async with connection.transaction(readonly=True):
-        async for row in connection.cursor(HOMES, prefetch=HOMES_PAGE):
-            yield SubjectId(row["subject_id"]), _home(shard, row)
+        cursor = await connection.cursor(HOMES)
+        while rows := await cursor.fetch(HOMES_PAGE):
+            found = []
+            for subject, epoch, standing in rows:
+                alike = known.get(standing)
+                if alike is None:
+                    alike = known[standing] = _standing(standing)
+                found.append((subject, Home(shard, epoch, *alike)))
+            yield found
 
 
 async def homes_by_page(pool: Pool, *, page_max: int = 1_000) -> AsyncIterator[list[SubjectId]]:
@@ -207,6 +220,11 @@ async def record(pool: Pool, events: list[Event]) -> None:
     """Records events in one transaction; one that is known already stays once."""
     async with session(pool) as connection, connection.transaction():
         await OUTBOX.append_many(connection, events)
+
+
+def _standing(words: str) -> tuple[State, tuple[ServiceId, ...]]:
+    state, *services = words.split()
+    return State(state), tuple(ServiceId(name) for name in services)
 
 
 def _home(shard: ShardId, row: asyncpg.Record) -> Home:
