@@ -129,6 +129,8 @@ def first_twins(keys: Sequence[ClaimedKey]) -> tuple[LookupKey | None, ...]:
     A caller states the keys of each blinding key in the same order, so the n-th of a kind under one is the n-th of that kind under every
     other. Keys whose blinding key is not said stand alone. Pure.
     """
+    if len({one.kid for one in keys}) < 2:
+        return (None,) * len(keys)
     counted: dict[tuple[str, str], int] = {}
     firsts: dict[tuple[str, int], LookupKey] = {}
     twins: list[LookupKey | None] = []

@@ -137,10 +137,10 @@ def _standing(
     keys = [one.key for one in row.keys]
     if len(set(keys)) != len(keys):
         return Problem(code=Code.BAD_REQUEST, detail="a lookup key stands twice in this row")
+    if taken.keys().isdisjoint(keys) and held.keys().isdisjoint(keys):
+        return False
     before = [taken.get(key) for key in keys]
     leads = [held.get(LookupKey(key)) for key in keys]
-    if all(one is None for one in (*before, *leads)):
-        return False
     first_row = before[0]
     if first_row is not None and all(one is first_row for one in before):
         return True if _same(row, first_row) else _other(f"row {first_row.row} of this batch")
