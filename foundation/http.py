@@ -272,13 +272,22 @@ def bearer(header: str | None) -> str | None:
 # --- calling -----------------------------------------------------------------------------------------------------------------
 
 
-class _TokenAuth(httpx.Auth):
-    def __init__(self, source: TokenFile) -> None:
-        self._source = source
+class _Client(httpx.AsyncClient):  # noqa: TID251 - this is the place
+    """httpx's without what control traffic never meets: cookies, redirects, log lines and authentication in several steps, which take
+    twice as long as an exchange on loopback (docs/benchmarks/resolve.md). `token` is read for each request. Raises OSError of its file."""
 
-    def auth_flow(self, request: httpx.Request) -> Any:
-        request.headers["authorization"] = f"Bearer {self._source.token().reveal()}"
-        yield request
+    def __init__(self, wire: Transport, token: TokenFile | None, **settings: Any) -> None:
+        super().__init__(transport=wire, trust_env=False, **settings)
+        self._wire = wire
+        self._token = token
+
+    async def send(self, request: httpx.Request, **_: Any) -> httpx.Response:
+        if self._token is not None:
+            request.headers["authorization"] = f"Bearer {self._token.token().reveal()}"
+        response = await self._wire.handle_async_request(request)
+        response.request = request
+        await response.aread()
+        return response
 
 
 @asynccontextmanager
@@ -291,13 +300,8 @@ async def client(
     connections_max: int = 32,
 ) -> AsyncIterator[HttpClient]:
     """An httpx client for control traffic: every wait bounded, no proxies from the environment, no redirects, nothing streamed."""
-    async with httpx.AsyncClient(  # noqa: TID251 - this is the place
-        base_url=base_url,
-        auth=_TokenAuth(token) if token else None,
-        timeout=httpx.Timeout(total_s, connect=connect_s),
-        transport=Transport(connections_max=connections_max, wait_s=total_s),
-        trust_env=False,
-    ) as created:
+    wire = Transport(connections_max=connections_max, wait_s=total_s)
+    async with _Client(wire, token, base_url=base_url, timeout=httpx.Timeout(total_s, connect=connect_s)) as created:
         yield created
 
 
