@@ -44,6 +44,7 @@ class HttpDirectory:
     def __init__(self, http: HttpClient, *, resolve_s_max: float = RESOLVE_S_MAX) -> None:
         self._http = http
         self._resolve_s_max = resolve_s_max
+        self._headers = dict(http.headers)
         self._prefix = str(http.base_url).rstrip("/")
         self._urls = {RESOLVE: httpx.URL(f"{self._prefix}{RESOLVE}")}
 
@@ -81,7 +82,7 @@ class HttpDirectory:
     ) -> httpx.Response:
         """Whatever the directory answers within `timeout_s`. Raises DirectoryUnavailable when it does not."""
         content = None if body is None else msgspec.json.encode(body)
-        sent = ({} if body is None else {"content-type": "application/json"}) | (headers or {})
+        sent = self._headers | ({} if body is None else {"content-type": "application/json"}) | (headers or {})
         # Made here: what httpx's client does to make one takes more than half of its time (docs/benchmarks/resolve.md).
         url = self._urls.get(path) or httpx.URL(f"{self._prefix}{path}")
         limits = httpx.Timeout(timeout_s).as_dict()
