@@ -10,9 +10,9 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import NamedTuple
 
-from prometheus_client import Histogram
 from starlette.types import Send
 
+from foundation.counting import Spread
 from foundation.problems import Code, Problem
 from foundation.wire.head import StatusHead
 from foundation.words import CellId, ServiceId
@@ -89,7 +89,7 @@ class Answerer:
         self._proxies = proxies
         self._stall_s = stall_s
         self._trusted: dict[str, bool] = {}
-        self._served: dict[tuple[CellId, ServiceId], Histogram] = {}  # labels() costs more than observe()
+        self._served: dict[tuple[CellId, ServiceId], Spread] = {}  # labels() costs more than observe()
 
     def turned_away(self, admitted: Admitted) -> Problem | None:
         """Why the cell's service is not to be asked now: it has too much under way, or no address of it is well. Never another's cell."""
