@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from prometheus_client import REGISTRY, CollectorRegistry, Metric
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
-from prometheus_client.utils import floatToGoString
 
 from foundation.clock import SystemClock
 
@@ -93,7 +92,7 @@ class Spreads(Collector):
     def collect(self) -> Iterator[Metric]:
         name, documentation, labels = self._stated
         family = HistogramMetricFamily(name, documentation, labels=labels)
-        bounds = [floatToGoString(bound) for bound in (*self._bounds, float("inf"))]
+        bounds = [*map(str, self._bounds), "+Inf"]
         for values, spread in self._spreads.items():
             below, buckets = 0, []
             for bound, count in zip(bounds, spread.counts, strict=True):

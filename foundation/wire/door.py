@@ -5,12 +5,9 @@ Give it to `uvicorn.Config(http=...)`.
 """
 
 import asyncio
-import socket
-import struct
 from collections.abc import Awaitable, Coroutine, Iterable
 from functools import partial
 from typing import Any, cast
-from urllib.parse import unquote
 
 from starlette.types import Scope
 from uvicorn.config import Config
@@ -20,13 +17,18 @@ from uvicorn.server import ServerState
 from foundation import logs
 from foundation.problems import Code, Problem
 from foundation.wire.alarm import Alarm
-from foundation.wire.cycle import BUFFER_BYTES_HIGH, AnswerBroken, Answering, Cycle
+from foundation.wire.cycle import BUFFER_BYTES_HIGH, Cycle
+from foundation.wire.flow import Flow
 from foundation.wire.framing import Framed, framing_of
 from foundation.wire.head import Malformed, RequestHead
+from foundation.wire.line import AnswerBroken, Answering
 from foundation.wire.messages import Told
+from foundation.wire.parting import LINGER_S_MAX, Parting, reset
 from foundation.wire.refusals import rendered
 from foundation.wire.requests import RequestReader
-from foundation.wire.switch import LINE, Successor, switching
+from foundation.wire.scope import scope_of
+from foundation.wire.serving import State, rendered_once
+from foundation.wire.switch import Successor, switching
 from foundation.wire.targets import Asked, asked_of
 
 log = logs.get(__name__)
@@ -35,19 +37,8 @@ HEAD_S_MAX = 15.0
 """From the connection, or the first byte of a head, to its end."""
 BODY_SILENT_S_MAX = 60.0
 """Between two pieces of a body that the application waits for. Services' bodies have the edge's own, shorter bound."""
-LINGER_BYTES_MAX = 8 << 20
-LINGER_S_MAX = 2.0
-FIELDS = "domicile.fields"
-"""Under which extension of the scope `Door.read` gave what it read."""
 UNREAD_BYTES_MAX = 1 << 20
 """How much of a body is read and dropped once its request has been answered; beyond it the connection ends."""
-
-
-class State(ServerState):
-    """What uvicorn's protocols share, and whether the server has begun to leave: then each answer ends its connection, so that clients and
-    proxies go elsewhere before the listener closes."""
-
-    leaving = False
 
 
 class Door(asyncio.Protocol):
@@ -67,10 +58,7 @@ class Door(asyncio.Protocol):
         self._reader = RequestReader()
         self._cycle: Answering | None = None
         self._leaving = False
-        self._parting = False
         self._idle = False  # whether the bound that runs is that of a connection between two requests
-        self._paused = False
-        self._full: asyncio.Future[None] | None = None
         self._unread = 0
         self._alarm = Alarm(self._loop, self._late)
 
@@ -78,6 +66,8 @@ class Door(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is one in all but its ancestry
+        self._flow = Flow(self._transport, self._loop)
+        self._parting = Parting(self._transport)
         self._client = get_remote_addr(self._transport)
         self._address = get_local_addr(self._transport)
         self._scheme = "https" if is_ssl(self._transport) else "http"
@@ -89,24 +79,20 @@ class Door(asyncio.Protocol):
         self._alarm.cancel()
         if self._cycle is not None:
             self._cycle.leave()
-        self.resume_writing()
+        self._flow.room()
 
     def data_received(self, data: bytes) -> None:
-        if self._parting:
-            self._unread += len(data)
-            if self._unread > LINGER_BYTES_MAX:
-                self._transport.close()
+        if self._parting.begun:
+            self._parting.drop(data)
         elif not self._transport.is_closing():
             self._reader.feed(data)
             self._advance()
 
     def pause_writing(self) -> None:
-        self._full = self._full or self._loop.create_future()
+        self._flow.full()
 
     def resume_writing(self) -> None:
-        full, self._full = self._full, None
-        if full is not None and not full.done():
-            full.set_result(None)
+        self._flow.room()
 
     def shutdown(self) -> None:
         """uvicorn is leaving: what is being answered is answered, and nothing else."""
@@ -121,7 +107,7 @@ class Door(asyncio.Protocol):
     def _advance(self) -> None:
         """Takes in what the reader has."""
         reader = self._reader
-        while not (self._parting or self._transport.is_closing()):
+        while not (self._parting.begun or self._transport.is_closing()):
             event = reader.event()
             if isinstance(event, bytes):
                 self._piece(event)
@@ -138,7 +124,7 @@ class Door(asyncio.Protocol):
             self._alarm.within(HEAD_S_MAX)
         cycle = self._cycle
         if cycle is not None and (reader.ahead or (cycle.buffered > BUFFER_BYTES_HIGH and not cycle.done)):
-            self._pause()
+            self._flow.pause()
 
     def _begin(self, head: RequestHead) -> None:
         self._idle = False
@@ -205,22 +191,7 @@ class Door(asyncio.Protocol):
         return rendered(problem, self.dated())
 
     def _scope(self, head: RequestHead, asked: Asked, fields: Framed) -> Scope:
-        return {
-            "type": "http",
-            "asgi": {"version": "3.0", "spec_version": "2.3"},
-            "http_version": "1.1" if head.minor else "1.0",
-            "server": self._address,
-            "client": self._client,
-            "scheme": self._scheme,
-            "method": asked.method,
-            "root_path": "",
-            "path": unquote(asked.path.decode("ascii")),
-            "raw_path": asked.path,
-            "query_string": asked.query,
-            "headers": head.fields,
-            "state": {},
-            "extensions": {FIELDS: fields, LINE: self},
-        }
+        return scope_of(head, asked, fields, self, client=self._client, server=self._address, scheme=self._scheme)
 
     async def _run(self, cycle: Cycle, answering: Awaitable[None]) -> None:
         try:
@@ -258,7 +229,7 @@ class Door(asyncio.Protocol):
         self._reader.another()
         self._idle = True
         self._alarm.within(self._idle_s)
-        self._resume()
+        self._flow.resume()
 
     def _refuse(self, problem: Problem) -> None:
         """Answers what goes no further, unless an answer is under way, and ends the connection."""
@@ -270,34 +241,28 @@ class Door(asyncio.Protocol):
         self._part()
 
     def _part(self) -> None:
-        """Ends the connection. What the client still sends is read for a moment, since a reset could take the answer from it
-        (RFC 9112 section 9.6)."""
-        if self._parting or self._transport.is_closing() or not self._transport.can_write_eof():
-            self._transport.close()
-            return
-        self._parting, self._unread = True, 0
-        self._transport.write_eof()
-        self._resume()
-        self._alarm.within(LINGER_S_MAX)
+        """Ends the connection."""
+        if self._parting.begin():
+            self._flow.resume()
+            self._alarm.within(LINGER_S_MAX)
 
     # --- `Line`: what the request asks of its connection -----------------------------------------------------------------------
 
     def write(self, data: bytes) -> None:
-        if not (self._parting or self._transport.is_closing()):
+        if not (self._parting.begun or self._transport.is_closing()):
             self._transport.write(data)
 
     def dated(self) -> bytes:
-        return _rendered_once(self._server.default_headers)
+        return rendered_once(self._server.default_headers)
 
     async def drained(self) -> None:
-        if self._full is not None:
-            await asyncio.shield(self._full)
+        await self._flow.drained()
 
     def awaits(self, waiting: bool) -> None:
         self._alarm.within(BODY_SILENT_S_MAX if waiting else None)
 
     def taken(self) -> None:
-        self._resume()
+        self._flow.resume()
 
     def answered(self, *, keep: bool) -> None:
         self._server.total_requests += 1
@@ -313,14 +278,11 @@ class Door(asyncio.Protocol):
                 self._loop.call_soon(self._go_on)
         else:
             self._alarm.within(BODY_SILENT_S_MAX)
-            self._resume()
+            self._flow.resume()
 
     def give_up(self) -> None:
         if self._cycle is not None and self._cycle.until_closed and not self._transport.is_closing():
-            # Its end would be taken for the answer's, so the connection is reset.
-            connection = self._transport.get_extra_info("socket")
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            self._transport.abort()
+            reset(self._transport)
         else:
             self._transport.close()
 
@@ -334,7 +296,7 @@ class Door(asyncio.Protocol):
         transport.write(switching(self.dated(), fields))
         cycle.switch()
         self._cycle = None
-        self._pause()
+        self._flow.pause()
         self._alarm.within(None)
         self._alarm.cancel()
         self._server.total_requests += 1
@@ -348,7 +310,7 @@ class Door(asyncio.Protocol):
         return True
 
     def break_off(self) -> None:
-        if self._full is not None:
+        if self._flow.is_full:
             self._transport.abort()
 
     def _go_on(self) -> None:
@@ -357,34 +319,12 @@ class Door(asyncio.Protocol):
 
     # --- bounds --------------------------------------------------------------------------------------------------------------
 
-    def _pause(self) -> None:
-        if not self._paused:
-            self._paused = True
-            self._transport.pause_reading()
-
-    def _resume(self) -> None:
-        if self._paused and not self._transport.is_closing():
-            self._paused = False
-            self._transport.resume_reading()
-
     def _late(self) -> None:
         """A bound on time has passed: whoever is owed an answer is told."""
-        if not self._parting and (self._reader.in_head or (self._cycle is not None and not self._cycle.started)):
+        if not self._parting.begun and (self._reader.in_head or (self._cycle is not None and not self._cycle.started)):
             self._refuse(_LATE)
         else:
             self._transport.close()
-
-
-_ONCE: list[tuple[list[tuple[bytes, bytes]], bytes]] = [([], b"")]
-
-
-def _rendered_once(lines: list[tuple[bytes, bytes]]) -> bytes:
-    """uvicorn makes these lines anew each second, so they are rendered once for each list."""
-    made_of, rendered_lines = _ONCE[0]
-    if made_of is not lines:
-        rendered_lines = b"".join(b"%b: %b\r\n" % line for line in lines)
-        _ONCE[0] = lines, rendered_lines
-    return rendered_lines
 
 
 _LATE = Problem(code=Code.REQUEST_TIMEOUT, detail="the request did not arrive in time")

@@ -8,7 +8,7 @@ from foundation.clock import Clock
 from foundation.decision_header import Decision, Minter, RootKey, cell_root, new_decision_id
 from foundation.mute import Secret
 from foundation.words import ActorId, CellId, FeedSeq, RegionId, ServiceId
-from gateway.edge.core import Admitted
+from gateway.edge.outcome import Admitted
 from routing_rules.decide import decide
 from routing_rules.facts import PlaceFacts, RequestFacts
 from routing_rules.place import place
