@@ -152,7 +152,7 @@ class Door(asyncio.Protocol):
             method=asked.method,
             minor=head.minor,
             keep=keep,
-            expects=more and fields.expects and bool(head.minor),
+            expects=fields.expects and bool(head.minor) and whole is None,  # RFC 9110 section 10.1.1
         )
         if whole is not None:
             cycle.begin_with(whole)

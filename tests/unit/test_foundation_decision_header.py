@@ -15,6 +15,7 @@ from foundation.decision_header import (
     Minter,
     RootKey,
     ServiceVerifier,
+    cell_key,
     cell_root,
     service_key,
 )
