@@ -37,7 +37,7 @@ class ProvenKey(msgspec.Struct, frozen=True, omit_defaults=True):
     kid: str | None = None
 
 
-class Decision(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Decision(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What was decided for one request. Sent inside the deciding region only; holds no personal data.
 
     `subject` is None on sign-up, and then `keys` are what the token proves (the login under each live blinding key, then verified aliases)

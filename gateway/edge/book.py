@@ -2,6 +2,8 @@
 
 import datetime
 
+import msgspec
+
 from directory.registry.client import HeldRegistry
 from directory.registry.core import addresses, takes
 from foundation.clock import Clock
@@ -102,23 +104,26 @@ class Book:
 
     def mint(self, admitted: Admitted) -> str:
         """The `Domicile-Decision` header of an admission that has a digest. Raises KeyError for a cell of another region."""
+        decision = Decision(
+            cell=admitted.cell,
+            service=admitted.service,
+            subject=admitted.subject,
+            actor=admitted.actor or (None if admitted.subject is None else ActorId(admitted.subject)),
+            epoch=admitted.epoch,
+            verb=admitted.verb,
+            purpose=admitted.purpose,
+            rules=admitted.digest or self.rules.digest,
+            expires=self._clock.unix_s() + self.policy.product.decision_s,
+            id=new_decision_id(),
+        )
         declared = admitted.declared
-        return self._minters[admitted.cell].mint(
-            Decision(
-                cell=admitted.cell,
-                service=admitted.service,
-                subject=admitted.subject,
-                actor=admitted.actor or (None if admitted.subject is None else ActorId(admitted.subject)),
-                epoch=admitted.epoch,
-                verb=admitted.verb,
-                purpose=admitted.purpose,
-                rules=admitted.digest or self.rules.digest,
-                expires=self._clock.unix_s() + self.policy.product.decision_s,
-                id=new_decision_id(),
+        if declared is not None:
+            decision = msgspec.structs.replace(
+                decision,
                 keys=admitted.keys,
-                residence=None if declared is None else declared.residence,
-                subdivision=None if declared is None else declared.subdivision,
-                citizenships=None if declared is None else declared.citizenships,
+                residence=declared.residence,
+                subdivision=declared.subdivision,
+                citizenships=declared.citizenships,
                 observed=admitted.observed,
             )
-        )
+        return self._minters[admitted.cell].mint(decision)

@@ -15,7 +15,7 @@ from routing_rules.verdicts import Elsewhere, Hairpin, Refuse
 RETRY_AFTER_S = 1
 
 
-class Gathered(msgspec.Struct, frozen=True, kw_only=True):
+class Gathered(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """All that the verdict may depend on. `home` is None only where nobody is identified or the route asks nobody. `upgrade`: a websocket
     is asked for.
 
@@ -36,7 +36,7 @@ class Gathered(msgspec.Struct, frozen=True, kw_only=True):
     observed: Country | None = None
 
 
-class Admitted(msgspec.Struct, frozen=True, kw_only=True):
+class Admitted(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Goes on to `service` in `cell`. `subject` is None on anonymous routes (then no decision is minted) and on sign-up.
 
     `declared` and `observed` are a sign-up's. `actor`: the service that acts for the subject, None: the subject itself. `crosses`: for a

@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+
+import msgspec
 
 from foundation.wire.head import StatusHead
 from gateway.edge.upstream.breaker import State
@@ -14,7 +15,7 @@ IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"})
 """RFC 9110 section 9.2.2: these alone may be sent again when nobody knows whether they were acted on."""
 
 
-class Sending(NamedTuple):
+class Sending(msgspec.Struct, frozen=True, gc=False):
     """A request as it goes to whichever address takes it: `line`, a Host field for the address, and `rest` (fields, empty line, and the
     body if `done`). `rest` is called once a connection is there, however long that took: what it signs lives for seconds."""
 
