@@ -14,7 +14,7 @@ import pytest
 from starlette.types import Receive, Scope, Send
 
 from foundation.http import HttpClient
-from foundation.wire import door
+from foundation.wire import connection
 from foundation.words import Verb
 from gateway.edge.upstream.forwarder import Forwarder
 from gateway.edge.upstream.pool import Pools
@@ -559,7 +559,7 @@ async def test_the_head_of_a_request_is_bounded_in_size(folder: Path) -> None:
 async def test_the_head_of_a_request_is_bounded_in_time(
     folder: Path, beginning: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(door, "HEAD_S_MAX", 0.2)
+    monkeypatch.setattr(connection, "HEAD_S_MAX", 0.2)
     async with edge(folder, 9) as stand:
         reader, writer = await asyncio.open_connection("127.0.0.1", stand.port)
         writer.write(beginning)
