@@ -51,6 +51,6 @@ def whole(status: int, fields: Lines, body: bytes, dated: bytes, *, method: str,
     """An answer all of whose body is here. It states the body's length, unless it does already or has none to state."""
     if method == "HEAD":
         return head_of(status, fields, dated, framing=b"", keep=keep)
-    stated = status in BODILESS or status < 200 or any(name.lower() == b"content-length" for name, _ in fields)
+    stated = status in BODILESS or status < 200 or b"content-length" in [name.lower() for name, _ in fields]
     framing = b"" if stated else b"content-length: %d\r\n" % len(body)
     return head_of(status, fields, dated, framing=framing, keep=keep) + body

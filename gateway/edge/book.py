@@ -14,7 +14,6 @@ from gateway.edge.outcome import Admitted
 from routing_rules.decide import decide
 from routing_rules.facts import PlaceFacts, RequestFacts
 from routing_rules.place import place
-from routing_rules.policy import Policy
 from routing_rules.rules import Rules
 from routing_rules.verdicts import Allowed, NoCell, Verdict
 
@@ -38,6 +37,7 @@ class Book:
     ) -> None:
         """`root`: (kid, key) of the region's current root key. `registry`: what operators choose within policy, None: nothing."""
         self.rules = rules
+        self.policy = rules.policy
         self.seq = seq
         self._clock = clock
         self._day = 0
@@ -53,10 +53,6 @@ class Book:
             for cell, stated in rules.policy.cells.items()
             if stated.region == region
         }
-
-    @property
-    def policy(self) -> Policy:
-        return self.rules.policy
 
     def decide(self, facts: RequestFacts) -> Verdict:
         """`routing_rules.decide` as of today (UTC); remembered until the day ends, which covers every `valid_until`."""

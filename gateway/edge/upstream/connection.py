@@ -240,7 +240,8 @@ class Connection(asyncio.Protocol):
 
     def _finish(self) -> None:
         self.complete = True
-        self._wake_drain()
+        if self._drain is not None:
+            self._wake_drain()
 
     # --- waiting -------------------------------------------------------------------------------------------------------------
 
