@@ -46,6 +46,7 @@ from gateway.edge.book import Book
 from gateway.edge.desk import Desk
 from gateway.edge.door import Door
 from gateway.edge.events import Recorder
+from gateway.edge.lane import Lane
 from gateway.edge.ports import Home, Homeless
 from gateway.edge.upstream.pool import Pools
 from gateway.identity.country import CountryDatabase
@@ -114,29 +115,38 @@ def edge_process(port: int, rules: str, jwks: str, people: dict[str, str], limit
     """A gateway's edge under a policy, `rules`; `people`: the cell of each sub."""
 
     async def main() -> None:
-        homes = TableHomes()
-        for sub, cell in people.items():
-            key = BLINDER.login(ISSUER, sub)[0]
-            homes.table.learn_key(key, _placement(cell), as_of=FeedSeq(0), generation=0, now_s=CLOCK.monotonic_s())
-        verifier = TokenVerifier({ISSUER: (AUDIENCE, Jwks(fetch_jwks_file(Path(jwks)), CLOCK))}, CLOCK)
-        desk = Desk(RegionId("eu"), Identities(verifier, BLINDER, CLOCK), homes)
-        desk.book = Book(load(rules), FeedSeq(1), region=RegionId("eu"), root=("r1", Secret(b"r" * 32)), clock=CLOCK)
         pools = Pools(limits)
-        recorder = Recorder(list)
         with CountryDatabase() as countries:
-            app = lane(
-                desk=desk,
-                pools=pools,
-                limits=limits,
-                recorder=recorder,
-                countries=countries,
-                proxies=(),
-                clock=CLOCK,
-                ready=recorder.problem,
-            )
+            app = app_of(desk_of(rules, Path(jwks), people), pools, limits, countries)
             await serve(app, host="127.0.0.1", port=port, workers={"upstream": pools.sweep}, http=Door)
 
     uvloop.run(main())
+
+
+def desk_of(rules: str, jwks: Path, people: dict[str, str]) -> Desk:
+    """That knows everybody's home."""
+    homes = TableHomes()
+    for sub, cell in people.items():
+        key = BLINDER.login(ISSUER, sub)[0]
+        homes.table.learn_key(key, _placement(cell), as_of=FeedSeq(0), generation=0, now_s=CLOCK.monotonic_s())
+    verifier = TokenVerifier({ISSUER: (AUDIENCE, Jwks(fetch_jwks_file(jwks), CLOCK))}, CLOCK)
+    desk = Desk(RegionId("eu"), Identities(verifier, BLINDER, CLOCK), homes)
+    desk.book = Book(load(rules), FeedSeq(1), region=RegionId("eu"), root=("r1", Secret(b"r" * 32)), clock=CLOCK)
+    return desk
+
+
+def app_of(desk: Desk, pools: Pools, limits: Upstream, countries: CountryDatabase) -> Lane:
+    recorder = Recorder(list)
+    return lane(
+        desk=desk,
+        pools=pools,
+        limits=limits,
+        recorder=recorder,
+        countries=countries,
+        proxies=(),
+        clock=CLOCK,
+        ready=recorder.problem,
+    )
 
 
 def _placement(cell: str) -> Placement:
