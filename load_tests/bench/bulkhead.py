@@ -23,8 +23,8 @@ import httptools
 import uvloop
 
 from gateway.settings import Upstream
+from load_tests.bench._policies import policy
 from load_tests.bench.edge import edge_process, free_port, listening, people, running
-from load_tests.bench.policies import policy
 
 ANSWER = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 360\r\n\r\n" + b"x" * 360
 LATE_S = 30.0

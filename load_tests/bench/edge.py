@@ -52,10 +52,10 @@ from gateway.edge.upstream.pool import Pools
 from gateway.identity.country import CountryDatabase
 from gateway.identity.tokens import Identities
 from gateway.settings import Upstream
+from load_tests.bench._policies import policy
 from load_tests.bench.peers.cases import CASES
 from load_tests.bench.peers.load import closed
 from load_tests.bench.peers.upstream import Service
-from load_tests.bench.policies import policy
 from routing_rules.rules import load
 
 ISSUER, AUDIENCE = "https://issuer.example", "shop"

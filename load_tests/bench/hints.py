@@ -40,7 +40,7 @@ from gateway.edge.book import Book
 from gateway.edge.ports import Home, Homeless
 from gateway.hints.api import PATH, Hints, times_of
 from gateway.hints.limiter import Ask
-from load_tests.bench.policies import policy
+from load_tests.bench._policies import policy
 from routing_rules.rules import load
 
 POLICY = policy({"records": {"eu-de": "127.0.0.1:7101", "us-va": "127.0.0.1:7102"}})

@@ -40,7 +40,7 @@ from foundation.words import mint_subject_id
 from gateway.cli.client import blinder_of
 from gateway.cli.directory.lines import Records
 from gateway.cli.directory.rows import Reader, batches, mapping
-from load_tests.bench.policies import policy
+from load_tests.bench._policies import policy
 from load_tests.bench.scale import ISSUER, port_free, running_postgres
 from routing_rules.rules import load
 

@@ -37,9 +37,9 @@ from gateway.edge.upstream.connection import Connection
 from gateway.edge.upstream.pool import AddressPool, Pools
 from gateway.identity.country import CountryDatabase
 from gateway.settings import Upstream
+from load_tests.bench._policies import policy
 from load_tests.bench.edge import app_of, desk_of, people
 from load_tests.bench.peers.cases import CASES
-from load_tests.bench.policies import policy
 
 ADDRESS = "127.0.0.1:9"
 REQUESTS_A_ROUND = 500

@@ -29,8 +29,8 @@ from foundation.http import ServiceAuth, client, token_verifier
 from foundation.mute import Secret
 from foundation.postgres import connect
 from foundation.words import RECORDS, ActorId, Epoch, FeedSeq, ShardId, SubjectId, Verb, mint_subject_id
+from load_tests.bench._policies import policy
 from load_tests.bench.fence import CELL, HERE, S1, running_postgres, spread
-from load_tests.bench.policies import policy
 from routing_rules.rules import load
 
 ROOT = RootKey("k1", Secret(b"c" * 32))
