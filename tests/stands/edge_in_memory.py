@@ -336,7 +336,7 @@ def bearer(people: People, sub: str) -> bytes:
     """The same token each time it is asked for."""
     token = _TOKENS.get((str(people.jwks), sub))
     if token is None:
-        token = _TOKENS[str(people.jwks), sub] = f"Bearer {people.token(sub)}".encode()
+        token = _TOKENS[str(people.jwks), sub] = f"Bearer {people.token(sub, iat=NOW, exp=NOW + 600)}".encode()
     return token
 
 
