@@ -186,7 +186,9 @@ def test_both_ways_leave_the_same_behind(people: People, data: st.DataObject) ->
     script = data.draw(scripts(people))
     flown, by_flight, _ = run(script, Door)
     walked, by_walk, _ = run(script, Walking)
-    if script.leaves:  # a short answer goes out whole without a task, and by one as it comes: who leaves may have missed its beginning
+    if (
+        script.leaves
+    ):  # a short answer goes out whole without a task, and by one as it comes: who leaves may have missed its beginning
         assert walked.client.startswith(flown.client)
         flown = msgspec.structs.replace(flown, client=walked.client)
     assert flown == walked
