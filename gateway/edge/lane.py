@@ -30,7 +30,7 @@ from gateway.edge.records import Records
 from gateway.edge.refusing import refuse
 from gateway.edge.request import Request, as_sent_there, raw_target
 from gateway.edge.target import HELD_BACK, METHODS_HELD_BACK, Route, Target, target_of
-from gateway.edge.walk import SERVED, Walk
+from gateway.edge.walk import SERVES, Walk
 from gateway.travel.assembly import Travel
 from gateway.travel.carrier import HOP_REFUSED
 from gateway.travel.session import drop_session, take_session
@@ -113,7 +113,7 @@ class Lane:
         if begun is None:
             return None
         self._desk.known_here(gathered)
-        SERVED.inc()
+        SERVES.inc()
         resume = partial(self._resume, request, gathered, outcome)
         return Flight(
             line, loop, self._answerer, request, outcome, begun, resume, minor=head.minor, body=body, keep=keep

@@ -30,7 +30,7 @@ _ASKED_ANEW = frozenset({Code.CELL_BEHIND, Code.NO_HOME})
 _MOVED_ON = Problem(code=Code.CELL_BEHIND, detail="the home has just moved; try again", retry_after_s=RETRY_AFTER_S)
 _NOT_RECORDED = Problem(code=Code.NOT_READY, detail="the access cannot be recorded", retry_after_s=RETRY_AFTER_S)
 _NOT_BOOKED = Problem(code=Code.NOT_READY, detail="no crossing can be booked here", retry_after_s=RETRY_AFTER_S)
-SERVED = VERDICTS.labels("serve")
+SERVES = VERDICTS.labels("serve")
 
 
 class Walk:
@@ -80,7 +80,7 @@ class Walk:
             if unready is not None:
                 await refuse(send, unready, body, request.fields)
                 return
-        (SERVED if admitted.crosses is None else _HAIRPIN).inc()
+        (SERVES if admitted.crosses is None else _HAIRPIN).inc()
         await self.answered(request, gathered, admitted, body, send)
 
     async def answered(
