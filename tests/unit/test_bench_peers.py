@@ -9,7 +9,7 @@ from load_tests.bench.peers import report
 from load_tests.bench.peers.cases import CASES
 from load_tests.bench.peers.load import Closed
 from load_tests.bench.peers.report import Round
-from tests.stands.edge_in_memory import Loop, Pipe
+from tests.stands.memory_wire import Loop, Pipe
 
 TAKEN = {
     "domicile": [Round(200, 1000), Round(300, 900), Round(1000, 10)],
