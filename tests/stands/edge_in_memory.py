@@ -1,4 +1,7 @@
-"""A gateway's edge without sockets: one client before it, one service behind, on connections in memory. The protocols are the product's own."""
+"""A gateway's edge without sockets: one client before it, one service behind, on connections in memory.
+
+The protocols are the product's own, on both sides.
+"""
 
 import base64
 import json
