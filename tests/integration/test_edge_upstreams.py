@@ -16,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 from foundation.http import HttpClient
 from foundation.wire import connection
 from foundation.words import Verb
-from gateway.edge.upstream.forwarder import Forwarder
+from gateway.edge.upstream.forwarder import Forwarder, Sending
 from gateway.edge.upstream.pool import Pools
 from gateway.settings import Upstream
 from tests.stands.edge import CLOCK, Stand, cell_verifier, edge, placement, service_verifier, tcp
@@ -583,8 +583,10 @@ async def test_a_head_that_cannot_be_made_takes_no_connection_with_it() -> None:
         forwarder, address = Forwarder(pools), f"127.0.0.1:{port}"
         for _ in range(2):
             with pytest.raises(ValueError, match="no header today"):
-                await forwarder.open((address,), b"GET / HTTP/1.1\r\n", fails, head_only=False, done=True)
+                await forwarder.open((address,), Sending(b"GET / HTTP/1.1\r\n", fails, head_only=False, done=True))
             await eventually(lambda: pools.of(address).open == 0)
-        exchange = await forwarder.open((address,), b"GET / HTTP/1.1\r\n", lambda: b"\r\n", head_only=False, done=True)
+        exchange = await forwarder.open(
+            (address,), Sending(b"GET / HTTP/1.1\r\n", lambda: b"\r\n", head_only=False, done=True)
+        )
         exchange.end()
         pools.close()
