@@ -12,7 +12,7 @@ TIME_MAX = (1 << 63) - 1
 
 
 class Cosignature(msgspec.Struct, frozen=True):
-    """`witness` says that at `at_s` (seconds since 1970) it had seen no larger tree of the log, and that this one goes on from all before."""
+    """`witness` says: at `at_s` (seconds since 1970) this was the largest tree of the log that it had seen, and the log went on to it."""
 
     witness: str
     at_s: int

@@ -18,7 +18,7 @@ class MalformedRequest(Exception):
 
 
 class Submission(msgspec.Struct, frozen=True):
-    """A signed checkpoint, and the proof that it goes on from the tree of `old` leaves that the witness is thought to have cosigned last."""
+    """A signed checkpoint, and the proof that it goes on from the tree of `old` leaves, which the witness is thought to have cosigned."""
 
     old: int
     path: tuple[bytes, ...]
