@@ -14,9 +14,10 @@ from deploy.local.layout import Paths, ledgers
 from foundation.ledger.entries import MalformedEntry
 from foundation.ledger.files import LogDamaged
 from foundation.ledger.merkle import ProofRefused
-from foundation.ledger.notes import MalformedKey, NoteRefused, Verifier
+from foundation.ledger.notes import NoteRefused, Verifier
 from foundation.ledger.reading import Absent, Fetch, LogReader, of_folder
 from foundation.ledger.tiles import ENTRY_BYTES_MAX, WIDTH, MalformedTile
+from foundation.ledger.witness.settings import verifier_in
 from foundation.mute import Secret
 from foundation.settings import SettingsError
 from gateway.cli.client import CALL_S_MAX, believed
@@ -98,16 +99,6 @@ def choose(log: str, state: Path, key: Path | None, token_file: Path | None) -> 
     if key is None:
         raise SettingsError("a folder goes with --key FILE, the log's public key")
     return Which(fetch=of_folder(folder), verifier=verifier_in(key), folder=folder)
-
-
-def verifier_in(file: Path) -> Verifier:
-    """Raises SettingsError."""
-    try:
-        return Verifier.parse(file.read_text(encoding="utf-8"))
-    except OSError as exc:
-        raise SettingsError(f"{file} cannot be read ({exc.strerror}); it holds the log's public key") from exc
-    except (MalformedKey, UnicodeDecodeError) as exc:
-        raise SettingsError(f"{file} holds no public key of a log: {exc}") from exc
 
 
 @contextmanager
