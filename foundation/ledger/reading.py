@@ -171,11 +171,14 @@ class LogReader:
                 if self.tile(tile) != b"".join(rows[level][at : at + tile.width]):
                     raise LogDamaged(f"{tile.path} holds other hashes than the entries give")
         if earlier is not None:
-            self._goes_on_from(earlier)
+            self.goes_on_from(earlier)
         root = self.checkpoint.root.hex()
         return Verified(self.checkpoint.origin, size, root, earlier.size if earlier else None, held, size - held)
 
-    def _goes_on_from(self, earlier: Checkpoint) -> None:
+    def goes_on_from(self, earlier: Checkpoint) -> None:
+        """Raises ProofRefused where the tree of `earlier` is not the beginning of this one."""
+        if earlier.size > self.checkpoint.size:
+            raise ProofRefused(f"the log has {self.checkpoint.size} entries, and {earlier.size} were signed for before")
         verify_consistency(
             old=earlier.size,
             old_root=earlier.root,

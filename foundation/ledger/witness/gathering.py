@@ -30,6 +30,8 @@ log = logs.get(__name__)
 
 PAUSE_S = {Reach.NEAR: 0.5, Reach.WIDE: 1.0}
 """Between two rounds, however fast the log grows. Whoever waits for the near quorum is waited for no longer."""
+RETRY_FIRST_S, RETRY_S_MAX = 0.5, 5.0
+"""After a round in which the quorum was not met."""
 LOOK_S = 1.0
 """Between two looks at what is overdue."""
 _UNFIT = (*rounds.UNREADABLE, LogBroken)
@@ -112,7 +114,7 @@ class Gathering:
             group.create_task(self._watch(), name="overdue quorums")
 
     async def _follow(self, reach: Reach, opened: Log) -> None:
-        backoff = Backoff(first_s=0.5, max_s=5.0)
+        backoff = Backoff(first_s=RETRY_FIRST_S, max_s=RETRY_S_MAX)
         while True:
             while not self._has_news(reach):
                 await self._changed.heard()
