@@ -52,19 +52,7 @@ class Held:
 
     def last(self, log: Verifier) -> Last | None:
         """None where nothing of the log was cosigned yet. Raises HeldDamaged, OSError."""
-        path = self._folder / file_of(log.name)
-        try:
-            note = path.read_bytes()
-        except FileNotFoundError:
-            return None
-        try:
-            checkpoint = checkpoints.opened(note, log)
-            own = cosignatures.verified(note, [self._key]).get(self._key.name)
-        except NoteRefused as exc:
-            raise HeldDamaged(f"{path}: {exc}") from exc
-        if own is None:
-            raise HeldDamaged(f"{path} bears no cosignature of {self._key.name}")
-        return Last(checkpoint, own.at_s)
+        return last_in(self._folder, self._key, log)
 
     def keep(self, log: Verifier, note: bytes) -> None:
         """Durable once it returns, over a power cut too. Raises OSError."""
@@ -78,9 +66,6 @@ class Held:
             self._files.write_durably(name, note)
             sync_path(self._folder)
 
-    def has_fork(self, log: Verifier) -> bool:
-        return (self._folder / f"fork-{file_of(log.name)}").exists()
-
     def _claim(self) -> None:
         owner = self._folder / OWNER
         if not owner.exists():
@@ -88,6 +73,28 @@ class Held:
             sync_path(self._folder)
         elif owner.read_bytes().strip() != self._key.text.encode():
             raise HeldDamaged(f"{self._folder} is the folder of another witness, or of another key: {owner} says whose")
+
+
+def last_in(folder: Path, key: WitnessKey, log: Verifier) -> Last | None:
+    """What the witness of a folder has cosigned last of a log, also for whoever only looks. Raises HeldDamaged, OSError."""
+    path = folder / file_of(log.name)
+    try:
+        note = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    try:
+        checkpoint = checkpoints.opened(note, log)
+        own = cosignatures.verified(note, [key]).get(key.name)
+    except NoteRefused as exc:
+        raise HeldDamaged(f"{path}: {exc}") from exc
+    if own is None:
+        raise HeldDamaged(f"{path} bears no cosignature of {key.name}")
+    return Last(checkpoint, own.at_s)
+
+
+def fork_in(folder: Path, log: Verifier) -> bool:
+    """Whether the log has contradicted what is held."""
+    return (folder / f"fork-{file_of(log.name)}").exists()
 
 
 def file_of(origin: str) -> str:

@@ -14,7 +14,7 @@ from foundation.ledger.witness.quorum import Reach
 
 
 class Standing(msgspec.Struct, frozen=True):
-    """What lies in the place of a quorum: the note's size, who of the given witnesses says what in it, and how old the log's oldest entry is
+    """What lies in the place of a quorum: the note's size, which of the given witnesses say what in it, and how old the oldest entry is
     that is not under it (by the entry's own time; None where all are)."""
 
     size: int

@@ -19,7 +19,7 @@ from foundation.ledger.notes import NoteRefused, Verifier
 from foundation.ledger.witness import metrics, requests
 from foundation.ledger.witness.core import Refused, Why, judge
 from foundation.ledger.witness.cosignatures import Cosigner
-from foundation.ledger.witness.held import Held, HeldDamaged
+from foundation.ledger.witness.held import Held, HeldDamaged, fork_in
 from foundation.ledger.witness.requests import MalformedRequest, Submission
 
 log = logs.get(__name__)
@@ -33,6 +33,7 @@ class Witness:
         self._cosigner = cosigner
         self._known: Mapping[str, Verifier] = {one.name: one for one in known}
         self._clock = clock
+        self._folder = folder
         self._mutex = threading.Lock()
         if any(one.public == cosigner.verifier.public for one in self._known.values()):
             raise ValueError("a log signs under the witness's own key, and so would witness itself")
@@ -99,7 +100,7 @@ class Witness:
     def _tell(self) -> None:
         """How things stand at the start: what is damaged is named before anybody asks."""
         for verifier in self._known.values():
-            metrics.FORKED.labels(verifier.name).set(self._held.has_fork(verifier))
+            metrics.FORKED.labels(verifier.name).set(fork_in(self._folder, verifier))
             try:
                 last = self._held.last(verifier)
             except (HeldDamaged, OSError) as exc:
