@@ -12,6 +12,7 @@ from foundation.settings import SettingsError
 from gateway.cli.ledger.which import Which, choose, told
 from gateway.cli.options import utc
 
+QUORUMS = tuple(f"{reach.value} quorum" for reach in Reach)
 WITHIN_S = {Reach.NEAR: NEAR_S, Reach.WIDE: WIDE_S}
 """How long an entry of the stack's own logs may wait."""
 

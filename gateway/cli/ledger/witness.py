@@ -70,7 +70,7 @@ def show(which: str, state: Path, as_json: bool) -> None:
     if as_json:
         print_json({"name": settings.name, "logs": held})
     else:
-        rows = [(one["log"], one["size"], utc(one["at"]), one["amiss"]) for one in held]
+        rows = [(one["log"], one["size"], "" if one["at"] is None else utc(one["at"]), one["amiss"]) for one in held]
         print_table(("log", "entries cosigned", "at (UTC)", ""), rows, title=settings.name)
     if any(one["amiss"] for one in held):
         raise SystemExit(1)
