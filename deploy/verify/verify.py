@@ -337,11 +337,8 @@ def fits(members: dict[str, object], opening: bytes, what: str) -> bool:
 def verify_proof(file: Path, key: Key, payload: Path | None, witnesses: list[Key], needed: int) -> str:
     head, blank, note = read(file).partition(b"\n\n")
     lines = utf8(head, str(file)).split("\n")
-    if (
-        not head.startswith(b"c2sp.org/tlog-proof@v1\nextra ")
-        or not blank
-        or not "".join(lines[2:3]).startswith("index ")
-    ):
+    begun = head.startswith(b"c2sp.org/tlog-proof@v1\nextra ") and "".join(lines[2:3]).startswith("index ")
+    if not blank or not begun:
         raise Refused(f"{file} is no tlog-proof with an entry and an index")
     entry, index = unbase64(lines[1].removeprefix("extra ")), decimal(lines[2].removeprefix("index "))
     path = [unbase64(line) for line in lines[3:]]
