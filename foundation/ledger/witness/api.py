@@ -19,7 +19,11 @@ TEXT = "text/plain; charset=utf-8"
 
 
 def witness_application(witness: Witness, ready: Ready) -> ASGIApp:
-    """Answers with a line of text and the protocol's status; 413 and 503 before the protocol is reached are problem documents."""
+    return application(routes(witness), ready=ready)
+
+
+def routes(witness: Witness) -> list[Route]:
+    """Answers with a line of text and the protocol's status; 413, and 503 before the protocol is reached, are problem documents."""
     pending = 0
 
     async def add_checkpoint(request: Request) -> Response:
@@ -33,7 +37,7 @@ def witness_application(witness: Witness, ready: Ready) -> ASGIApp:
         finally:
             pending -= 1
 
-    return application([Route(requests.PATH, add_checkpoint, methods=["POST"])], ready=ready)
+    return [Route(requests.PATH, add_checkpoint, methods=["POST"])]
 
 
 def _response(answer: bytes | Refused) -> Response:
