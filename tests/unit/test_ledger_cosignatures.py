@@ -12,6 +12,7 @@ import pytest
 from msgspec.structs import replace
 
 from foundation.ledger import checkpoints
+from foundation.ledger.draining import drain
 from foundation.ledger.log import CHECKPOINT, Log
 from foundation.ledger.notes import Signer
 from foundation.ledger.reading import LogReader, of_folder, published
@@ -21,7 +22,8 @@ from foundation.ledger.witness.gathering import Cosigned, Gathering, Plan
 from foundation.ledger.witness.held import file_of
 from foundation.ledger.witness.quorum import Quorum, Reach
 from foundation.settings import SettingsError
-from tests.stands.ledger import SIGNER, checkpoint_of, kept_by, reader, rows, unsynced
+from foundation.tasks import Backoff
+from tests.stands.ledger import SIGNER, Outbox, checkpoint_of, kept_by, reader, rows, unsynced
 from tests.stands.waiting import eventually
 from tests.stands.witnesses import NAMES, NEAR, WIDE, Network, cosigned_by, cosigner, network, plan, witness
 
@@ -327,6 +329,49 @@ async def test_a_log_that_was_put_back_gets_no_cosignature_and_so_alarms(tmp_pat
             net.clock.advance(61.0)  # type: ignore[attr-defined]
             await eventually(lambda: gauge("quorum_overdue", quorum="near") == 1)
             assert gauge("quorum_overdue", quorum="wide") == 1
+
+
+async def test_the_drain_has_cosignatures_gathered_while_the_log_is_open_and_again_once_it_was_opened_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Backoff, "next_s", lambda _: 0.01)
+    folder, outbox = tmp_path / "log", Outbox(rows(1, 3))
+    with network(tmp_path) as net:
+        async with net.client() as http:
+            gathered = Gathering(BOTH, folder, SIGNER.verifier, http, net.clock)
+            async with asyncio.TaskGroup() as group:
+                work = group.create_task(drain(folder, SIGNER, lambda: {"s1": outbox}, gathered))
+                assert await gathered.until(2, Reach.WIDE, within_s=S_MAX) is not None
+                opened = gauge("entries")
+                with monkeypatch.context() as patch:
+                    patch.setattr(Log, "append", full)
+                    outbox.held += rows(4, 3)
+                    await eventually(lambda: gauge("writable") == 0)
+                assert opened == 3
+                assert await gathered.until(5, Reach.WIDE, within_s=S_MAX) is not None
+                assert gauge("writable") == 1
+                work.cancel()
+    assert reader(folder).verify(folder=folder).size == 6
+
+
+def full(*_: object) -> range:
+    raise OSError(28, "No space left on device")
+
+
+async def test_a_fault_of_gathering_that_nobody_foresaw_ends_the_drain(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with network(tmp_path) as net:
+        async with net.client() as http:
+            gathered = Gathering(BOTH, tmp_path / "log", SIGNER.verifier, http, net.clock)
+
+            async def broken(_: Log) -> None:
+                raise ZeroDivisionError
+
+            monkeypatch.setattr(gathered, "run", broken)
+            with pytest.raises(ExceptionGroup) as fault:
+                await drain(tmp_path / "log", SIGNER, lambda: {"s1": Outbox(rows(1, 3))}, gathered)
+    assert fault.group_contains(ZeroDivisionError)
 
 
 # --- the writer's part, and what readers find ------------------------------------------------------------------------------------
