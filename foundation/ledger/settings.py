@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import httpx
 import msgspec
 
 from foundation.clock import Clock
@@ -81,6 +82,14 @@ class LedgerSettings(msgspec.Struct, frozen=True, kw_only=True):
             if mistake is not None:
                 return f"{reach.value}: {mistake}"
         for name, place in self.witnesses.items():
-            if not place.url.startswith(("http://", "https://")):
-                return f"witnesses.{name}: url begins with http:// or https://"
+            if not _reachable(place.url):
+                return f"witnesses.{name}: url is http:// or https://, a host, and what stands before /add-checkpoint"
         return None
+
+
+def _reachable(url: str) -> bool:
+    try:
+        parsed = httpx.URL(url)
+    except httpx.InvalidURL:
+        return False
+    return parsed.scheme in ("http", "https") and bool(parsed.host) and not parsed.query and not parsed.fragment

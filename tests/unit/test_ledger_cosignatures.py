@@ -1,6 +1,7 @@
 """A log's cosignatures: gathered, waited for, missed in time; beside witnesses that are away, slow, wrong or forgetful."""
 
 import asyncio
+import gzip
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -25,7 +26,7 @@ from foundation.settings import SettingsError
 from foundation.tasks import Backoff
 from tests.stands.ledger import SIGNER, Outbox, checkpoint_of, kept_by, reader, rows, unsynced
 from tests.stands.waiting import eventually
-from tests.stands.witnesses import NAMES, NEAR, WIDE, Network, cosigned_by, cosigner, network, plan, witness
+from tests.stands.witnesses import NAMES, NEAR, WIDE, Answer, Network, cosigned_by, cosigner, network, plan, witness
 
 pytestmark = pytest.mark.anyio
 BOTH = plan(NEAR, WIDE)
@@ -203,23 +204,28 @@ async def test_a_slow_witness_is_not_waited_for_where_others_suffice_and_counts_
             assert names_in((await kept.until(kept.grow(), Reach.WIDE)).note) == set(NAMES)
 
 
-GARBAGE = {
-    "an error": lambda _: httpx.Response(500, content=b"x"),
-    "nothing": lambda _: httpx.Response(200),
-    "no text": lambda _: httpx.Response(200, content=b"\xff\xfe\x00"),
-    "a page": lambda _: httpx.Response(200, content=b"<html>\n\n</html>\n"),
-    "too much": lambda _: httpx.Response(200, content=b"x" * (1 << 17)),
-    "a size that is none": lambda _: httpx.Response(409, headers={"content-type": requests.SIZE_TYPE}, content=b"x\n"),
-    "the size that was sent": lambda request: httpx.Response(
-        409, headers={"content-type": requests.SIZE_TYPE}, content=request.content.partition(b"\n")[0][4:] + b"\n"
-    ),
-    "a size beyond the log": lambda _: httpx.Response(
-        409, headers={"content-type": requests.SIZE_TYPE}, content=b"1000000\n"
-    ),
-    "another type": lambda _: httpx.Response(409, content=b"0\n"),
-    "a signature over nothing": lambda _: httpx.Response(
-        200, content=cosigner("us").cosign("us\n1\nAAAA\n", 1).encode()
-    ),
+def answer(status: int, body: bytes = b"", **headers: str) -> Answer:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return lambda _: httpx.Response(status, headers=named, stream=httpx.ByteStream(body))
+
+
+def echo(request: httpx.Request) -> httpx.Response:
+    size = request.content.partition(b"\n")[0].removeprefix(b"old ")
+    return answer(409, size + b"\n", content_type=requests.SIZE_TYPE)(request)
+
+
+GARBAGE: dict[str, Answer] = {
+    "an error": answer(500, b"x"),
+    "nothing": answer(200),
+    "no text": answer(200, b"\xff\xfe\x00"),
+    "a page": answer(200, b"<html>\n\n</html>\n"),
+    "what unpacks to far more": answer(200, gzip.compress(bytes(30 << 20)), content_encoding="gzip"),
+    "too much": answer(200, b"x" * (1 << 17)),
+    "a size that is none": answer(409, b"x\n", content_type=requests.SIZE_TYPE),
+    "the size that was sent": echo,
+    "a size beyond the log": answer(409, b"1000000\n", content_type=requests.SIZE_TYPE),
+    "another type": answer(409, b"0\n"),
+    "a signature over nothing": answer(200, cosigner("us").cosign("us\n1\nAAAA\n", 1).encode()),
 }
 
 
@@ -435,7 +441,13 @@ def test_settings_that_could_not_find_a_split_view_are_refused(tmp_path: Path) -
         (replace(good, near=Quorum(of=("fr",), needed=1, within_s=1.0)), "near names fr"),
         (replace(good, wide=replace(good.wide, needed=1)), "more than half"),
         (replace(good, near=replace(good.near, within_s=0.0)), "within_s"),
-        (replace(good, witnesses=good.witnesses | {"us": replace(good.witnesses["us"], url="us.test")}), "http"),
+        *(
+            (
+                replace(good, witnesses=good.witnesses | {"us": replace(good.witnesses["us"], url=url)}),
+                "witnesses.us: url",
+            )
+            for url in ("us.test", "ftp://us.test", "http://", "http://us.test:port", "http://us.test/?a", "")
+        ),
         (replace(good, witnesses=same), "a key of its own"),
         (
             replace(good, witnesses=good.witnesses | {"us": replace(good.witnesses["us"], key_file="/nowhere")}),

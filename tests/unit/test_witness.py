@@ -1,7 +1,9 @@
 """A witness on its disk: one history of each log, on the disk before anybody hears of it, over restarts and faults."""
 
 import asyncio
+import contextlib
 import shutil
+import threading
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -16,7 +18,7 @@ from foundation.ledger.log import Log
 from foundation.ledger.notes import Signer
 from foundation.ledger.witness import api, cosignatures, requests
 from foundation.ledger.witness.api import witness_application
-from foundation.ledger.witness.core import Refused, Why
+from foundation.ledger.witness.core import Refused, Why, judge
 from foundation.ledger.witness.cosignatures import Cosigner
 from foundation.ledger.witness.held import HeldDamaged, file_of
 from foundation.ledger.witness.requests import Submission
@@ -114,26 +116,23 @@ def test_of_two_histories_under_one_key_one_is_cosigned_and_the_other_is_kept_as
     one.close()
 
 
-def test_two_that_submit_at_once_take_turns_and_neither_takes_a_checkpoint_back(log: Path, tmp_path: Path) -> None:
-    one = witness(tmp_path)
-    bodies = [
-        submission(log, old, note=note(log, number))
-        for number in range(4)
-        for old in (0, 5, 260)
-        if old <= (0, 5, 260, 300)[number]
-    ]
+async def test_of_two_that_submit_at_once_one_is_judged_after_the_other_is_on_the_disk(
+    log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Were both judged by what was held before, the later answer would take the larger tree back."""
+    one, meeting = witness(tmp_path), threading.Barrier(2)
 
-    async def submit() -> list[int]:
-        sizes = [0]
-        for _ in range(10):
-            answers = await asyncio.gather(*(asyncio.to_thread(one.add, body) for body in bodies))
-            assert any(isinstance(answer, bytes) for answer in answers) or sizes[-1] == 300
-            sizes.append(checkpoints.opened(held(tmp_path), SIGNER.verifier).size)
-        return sizes
+    def meet(asked: Submission, signed: Checkpoint, last: Checkpoint | None) -> Refused | None:
+        with contextlib.suppress(threading.BrokenBarrierError):
+            meeting.wait(timeout=0.2)
+        return judge(asked, signed, last)
 
-    sizes = asyncio.run(submit())
-    assert sizes == sorted(sizes)
-    assert sizes[-1] == 300
+    monkeypatch.setattr("foundation.ledger.witness.witness.judge", meet)
+    bodies = [submission(log, 0, note=note(log, number)) for number in (1, 3)]
+    answers = await asyncio.gather(*(asyncio.to_thread(one.add, body) for body in bodies))
+    assert sum(isinstance(answer, bytes) for answer in answers) == 1
+    (why,) = (refused(answer) for answer in answers if isinstance(answer, Refused))
+    assert why == (Why.OTHER_SIZE, checkpoints.opened(held(tmp_path), SIGNER.verifier).size)
     one.close()
 
 

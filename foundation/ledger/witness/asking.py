@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import httpx
 import msgspec
@@ -48,6 +49,12 @@ class Offered(msgspec.Struct, frozen=True):
         return merkle.consistency(old, self.checkpoint.size, self.hashes)
 
 
+class _Answer(NamedTuple):
+    status: int
+    kind: str
+    body: bytes
+
+
 class Asking:
     """One witness. `held`: what it is thought to have cosigned last; `cosigned`: what it did cosign, by its own signature."""
 
@@ -81,23 +88,27 @@ class Asking:
                 raise NoCosignature("has cosigned more")
             path = await asyncio.to_thread(offered.path_from, old)
             answer = await self._posted(Submission(old, tuple(path), offered.note))
-            if answer.status_code == 200:
-                line = self._own(answer.content, offered.text)
+            if answer.status == 200:
+                line = self._own(answer.body, offered.text)
                 self.remembers(size)
                 return line
-            if answer.status_code != 409 or answer.headers.get("content-type") != requests.SIZE_TYPE:
-                raise NoCosignature(f"status {answer.status_code}")
-            self._take(answer.content, old)
+            if answer.status != 409 or answer.kind != requests.SIZE_TYPE:
+                raise NoCosignature(f"status {answer.status}")
+            self._take(answer.body, old)
         raise NoCosignature("says another size each time")
 
-    async def _posted(self, submission: Submission) -> httpx.Response:
+    async def _posted(self, submission: Submission) -> _Answer:
+        url, body = f"{self.at.url}{requests.PATH}", bytearray()
         try:
-            answer = await self._http.post(f"{self.at.url}{requests.PATH}", content=submission.render())
+            async with self._http.stream("POST", url, content=submission.render()) as answer:
+                # As it came: what unpacks to more than memory holds is not unpacked.
+                async for chunk in answer.aiter_raw():
+                    body += chunk
+                    if len(body) > ANSWER_BYTES_MAX:
+                        raise NoCosignature("answers too much")
         except httpx.HTTPError as exc:
             raise NoCosignature(type(exc).__name__) from exc
-        if len(answer.content) > ANSWER_BYTES_MAX:
-            raise NoCosignature("answers too much")
-        return answer
+        return _Answer(answer.status_code, answer.headers.get("content-type", ""), bytes(body))
 
     def _own(self, body: bytes, text: str) -> Line:
         lines: Sequence[Line]

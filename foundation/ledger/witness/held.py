@@ -59,12 +59,13 @@ class Held:
         self._files.write_durably(file_of(log.name), note)
         sync_path(self._folder)
 
-    def keep_fork(self, log: Verifier, note: bytes) -> None:
-        """Keeps the first note by which a log has contradicted what is held: the two are the proof. Raises OSError."""
-        name = f"fork-{file_of(log.name)}"
-        if not (self._folder / name).exists():
-            self._files.write_durably(name, note)
-            sync_path(self._folder)
+    def keep_fork(self, log: Verifier, note: bytes) -> bool:
+        """Keeps a note by which a log has contradicted what is held: the two are the proof. False for a second one. Raises OSError."""
+        if fork_in(self._folder, log):
+            return False
+        self._files.write_durably(_fork_of(log), note)
+        sync_path(self._folder)
+        return True
 
     def _claim(self) -> None:
         owner = self._folder / OWNER
@@ -94,7 +95,11 @@ def last_in(folder: Path, key: WitnessKey, log: Verifier) -> Last | None:
 
 def fork_in(folder: Path, log: Verifier) -> bool:
     """Whether the log has contradicted what is held."""
-    return (folder / f"fork-{file_of(log.name)}").exists()
+    return (folder / _fork_of(log)).exists()
+
+
+def _fork_of(log: Verifier) -> str:
+    return f"fork-{file_of(log.name)}"
 
 
 def file_of(origin: str) -> str:

@@ -76,8 +76,7 @@ class Witness:
             if refused is None:
                 at_s = max(int(self._clock.unix_s()), last.at_s if last else 0)
                 return self._cosigned(text, asked.note, signed, verifier, at_s)
-            if refused.why is Why.FORK:
-                self._held.keep_fork(verifier, asked.note)
+            if refused.why is Why.FORK and self._held.keep_fork(verifier, asked.note):
                 metrics.FORKED.labels(verifier.name).set(1)
                 log.error("witness_saw_fork", source=verifier.name, count=signed.size)
         except HeldDamaged as exc:
