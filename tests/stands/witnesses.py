@@ -1,6 +1,7 @@
 """What tests of witnesses share: witnesses in this process, and a network on which one can be away, slow, or say something else."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -55,11 +56,22 @@ class Network(httpx.AsyncBaseTransport):
         self.slow: dict[str, asyncio.Event] = {}
         self.says: dict[str, Answer] = {}
         self.asked: list[str] = []
+        self.under_way: Counter[str] = Counter()
+        self.at_once: Counter[str] = Counter()
+        """The most requests to each that were under way at one moment."""
         self.there = {name: witness(folder, name, clock=self.clock) for name in names}
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         name = request.url.host.partition(".")[0]
         self.asked.append(name)
+        self.under_way[name] += 1
+        self.at_once[name] = max(self.at_once[name], self.under_way[name])
+        try:
+            return await self._answer(name, request)
+        finally:
+            self.under_way[name] -= 1
+
+    async def _answer(self, name: str, request: httpx.Request) -> httpx.Response:
         if name in self.away:
             raise httpx.ConnectError("nobody listens there", request=request)
         if name in self.says:
