@@ -49,7 +49,7 @@ def up(
     tour_and_exit: bool,
     as_json: bool,
 ) -> None:
-    """Start the embedded stack: Postgres, Valkey, token issuers, directory, cells, sample services, gateways.
+    """Start the embedded stack: Postgres, Valkey, token issuers, witnesses, directory, cells, sample services, gateways.
 
     State lives in the folder that --state names and outlives the stack. Without --detach it serves until Ctrl-C.
     """

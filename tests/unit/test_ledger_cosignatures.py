@@ -15,7 +15,6 @@ from msgspec.structs import replace
 from foundation.ledger import checkpoints
 from foundation.ledger.draining import drain
 from foundation.ledger.log import CHECKPOINT, Log
-from foundation.ledger.notes import Signer
 from foundation.ledger.reading import LogReader, of_folder, published
 from foundation.ledger.settings import LedgerSettings
 from foundation.ledger.tiles import ENTRIES, levels_of, tiles_of
@@ -63,14 +62,22 @@ class Kept:
 
 
 @asynccontextmanager
-async def keeping(folder: Path, net: Network, stated: Plan = BOTH, signer: Signer = SIGNER) -> AsyncIterator[Kept]:
-    with Log(folder, signer) as log:
-        async with net.client() as http:
-            gathered = Gathering(stated, folder, signer.verifier, http, net.clock)
-            async with asyncio.TaskGroup() as group:
-                work = group.create_task(gathered.run(log))
-                yield Kept(log, folder, gathered)
-                work.cancel()
+async def keeping(folder: Path, net: Network, stated: Plan = BOTH) -> AsyncIterator[Kept]:
+    async with (
+        net.client() as http,
+        running(Gathering(stated, folder, SIGNER.verifier, http, net.clock), folder) as kept,
+    ):
+        yield kept
+
+
+@asynccontextmanager
+async def running(gathered: Gathering, folder: Path) -> AsyncIterator[Kept]:
+    with Log(folder, SIGNER) as log:
+        async with asyncio.TaskGroup() as group:
+            work = group.create_task(gathered.run(log))
+            await anyio.lowlevel.checkpoint()  # the work begins before the log grows, as beside a drain
+            yield Kept(log, folder, gathered)
+            work.cancel()
 
 
 def names_in(note: bytes) -> set[str]:
@@ -397,6 +404,25 @@ async def test_a_fault_of_gathering_that_nobody_foresaw_ends_the_drain(
             with pytest.raises(ExceptionGroup) as fault:
                 await drain(tmp_path / "log", SIGNER, lambda: {"s1": Outbox(rows(1, 3))}, gathered)
     assert fault.group_contains(ZeroDivisionError)
+
+
+async def test_a_log_that_is_shorter_once_it_is_opened_anew_is_offered_again_and_alarms(tmp_path: Path) -> None:
+    folder = tmp_path / "log"
+    with network(tmp_path) as net:
+        async with net.client() as http:
+            gathered = Gathering(BOTH, folder, SIGNER.verifier, http, net.clock)
+            for count in (3, 3):
+                async with running(gathered, folder) as kept:
+                    await kept.until(kept.grow(count), Reach.WIDE)
+                if not (tmp_path / "backup").exists():
+                    shutil.copytree(folder, tmp_path / "backup")
+            shutil.rmtree(folder)
+            shutil.copytree(tmp_path / "backup", folder)
+            async with running(gathered, folder) as kept:
+                index = kept.grow(1)
+                assert await kept.gathered.until(index, Reach.NEAR, within_s=0.3) is None
+                net.clock.advance(61.0)  # type: ignore[attr-defined]
+                await eventually(lambda: gauge("quorum_overdue", quorum="wide") == 1)
 
 
 # --- the writer's part, and what readers find ------------------------------------------------------------------------------------

@@ -4,13 +4,14 @@ import asyncio
 import contextlib
 import shutil
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
 import pytest
 
 from foundation.clock import ManualClock
+from foundation.http import HttpClient
 from foundation.ledger import checkpoints, files, notes
 from foundation.ledger.checkpoints import Checkpoint
 from foundation.ledger.files import Files, LogBusy
@@ -321,21 +322,24 @@ async def test_more_submissions_than_may_wait_are_told_to_come_back(
 ) -> None:
     monkeypatch.setattr(api, "PENDING_MAX", 2)
     one = witness(tmp_path)
+    waiting = list[None]()
+
+    def add(body: bytes) -> bytes | Refused:
+        waiting.append(None)
+        return Witness.add(one, body)
+
+    monkeypatch.setattr(one, "add", add)
     transport = httpx.ASGITransport(app=witness_application(one, lambda: None))
-    arrived, let_go = list[int](), asyncio.Event()
+    async with HttpClient(transport=transport) as http, asyncio.TaskGroup() as group:
 
-    async def body() -> AsyncIterator[bytes]:
-        arrived.append(1)
-        await let_go.wait()
-        yield submission(log, 0)
+        async def post() -> httpx.Response:
+            return await http.post("http://eu.test/add-checkpoint", content=submission(log, 0))
 
-    async with Network(tmp_path).client() as http, asyncio.TaskGroup() as group:
-        http._transport = transport
-        two = [group.create_task(http.post("http://eu.test/add-checkpoint", content=body())) for _ in range(2)]
-        await eventually(lambda: len(arrived) == 2)
-        turned_away = await http.post("http://eu.test/add-checkpoint", content=submission(log, 0))
-        assert (turned_away.status_code, turned_away.headers["retry-after"]) == (503, "1")
-        let_go.set()
+        with one._mutex:
+            two = [group.create_task(post()) for _ in range(2)]
+            await eventually(lambda: len(waiting) == 2)
+            turned_away = await post()
+    assert (turned_away.status_code, turned_away.headers["retry-after"]) == (503, "1")
     assert sorted(task.result().status_code for task in two) == [200, 409]
     one.close()
 

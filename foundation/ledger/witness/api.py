@@ -28,11 +28,11 @@ def routes(witness: Witness) -> list[Route]:
 
     async def add_checkpoint(request: Request) -> Response:
         nonlocal pending
+        body = await body_bytes(request, bytes_max=requests.BODY_BYTES_MAX)
         if pending >= PENDING_MAX:
             raise refuse(Code.NOT_READY, "too many submissions wait here", retry_after_s=1)
         pending += 1
         try:
-            body = await body_bytes(request, bytes_max=requests.BODY_BYTES_MAX)
             return _response(await asyncio.to_thread(witness.add, body))
         finally:
             pending -= 1

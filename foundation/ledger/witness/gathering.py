@@ -105,13 +105,21 @@ class Gathering:
     # --- the work --------------------------------------------------------------------------------------------------------
 
     async def run(self, opened: Log) -> None:
-        """For ever. What cannot be read or written is said and tried again."""
-        await asyncio.to_thread(self._read_back, opened.checkpoint)
+        """For ever. What cannot be read or written is said and tried again. Once it has ended nothing is known to be cosigned."""
+        if opened.checkpoint.size < self._newest:
+            log.error("ledger_shorter", count=opened.checkpoint.size, limit=self._newest)
+            self._waiting = {reach: Waiting() for reach in self._plan.quorums}
         self.signed(opened.checkpoint)
-        async with asyncio.TaskGroup() as group:
-            for reach in self._plan.quorums:
-                group.create_task(self._follow(reach, opened), name=f"{reach.value} witnesses")
-            group.create_task(self._watch(), name="overdue quorums")
+        try:
+            await asyncio.to_thread(self._read_back, opened.checkpoint)
+            self._changed.ring()
+            async with asyncio.TaskGroup() as group:
+                for reach in self._plan.quorums:
+                    group.create_task(self._follow(reach, opened), name=f"{reach.value} witnesses")
+                group.create_task(self._watch(), name="overdue quorums")
+        finally:
+            self._cosigned.clear()
+            self._offered_near = None
 
     async def _follow(self, reach: Reach, opened: Log) -> None:
         backoff = Backoff(first_s=RETRY_FIRST_S, max_s=RETRY_S_MAX)
@@ -190,7 +198,7 @@ class Gathering:
     # --- at the start, and what is missing -----------------------------------------------------------------------------------
 
     def _read_back(self, newest: Checkpoint) -> None:
-        """What was gathered before, as far as it holds under today's keys and quorums."""
+        """What was gathered before, as far as it holds under today's keys and quorums and the log has so much."""
         for reach, quorum in self._plan.quorums.items():
             try:
                 note = (self._folder / reach.file).read_bytes()
