@@ -40,6 +40,8 @@ REGIONS = (
 
 DIRECTORY_REGION = "eu"
 """Where the policy's `[directory]` says that it runs."""
+NEAR_S, WIDE_S = 10.0, 60.0
+"""How long an entry of the stack's logs may wait for each quorum of their witnesses."""
 
 # Distances from the port base, in the order of REGIONS where there is one a region or cell.
 _OFFSETS: dict[str, int] = {"control": 0, "postgres-directory": 5, "directory": 10}
@@ -93,10 +95,6 @@ def ledgers() -> tuple[str, ...]:
 def witnesses() -> tuple[str, ...]:
     """The processes that cosign all of these."""
     return tuple(f"witness-{region.id}" for region in REGIONS)
-
-
-NEAR_S, WIDE_S = 10.0, 60.0
-"""How long an entry of the stack's logs may wait for each quorum."""
 
 
 def near_witness(name: str) -> str:
