@@ -6,13 +6,15 @@ goes on after the newest row that both have.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
 from foundation import logs
 from foundation.ledger import metrics
+from foundation.ledger.checkpoints import Checkpoint
 from foundation.ledger.entries import MalformedEntry, Recorded, event_digest
 from foundation.ledger.files import LogBusy, LogDamaged
 from foundation.ledger.log import NOTHING, Log, LogBroken
@@ -20,6 +22,7 @@ from foundation.ledger.notes import NoteRefused, Signer
 from foundation.ledger.reading import Absent, LogReader, of_folder
 from foundation.ledger.segments import Seen
 from foundation.ledger.tiles import MalformedTile
+from foundation.ledger.witness.gathering import Gathering
 from foundation.tasks import Backoff
 
 log = logs.get(__name__)
@@ -51,8 +54,14 @@ class Source(Protocol):
         ...
 
 
-async def drain(folder: Path, signer: Signer, sources: Callable[[], Mapping[str, Source]]) -> None:
-    """For ever. `sources`: those that there are just now, by the names under which their entries stand in the log."""
+async def drain(
+    folder: Path,
+    signer: Signer,
+    sources: Callable[[], Mapping[str, Source]],
+    gathering: Gathering | None = None,
+) -> None:
+    """For ever. `sources`: those that there are just now, by the names under which their entries stand in the log. `gathering`: who gathers
+    cosignatures, while the log is open."""
     backoff = Backoff(first_s=0.5, max_s=10.0)
     while True:
         opened = Log(folder, signer)
@@ -60,7 +69,8 @@ async def drain(folder: Path, signer: Signer, sources: Callable[[], Mapping[str,
             await asyncio.to_thread(opened.open)
             log.info("ledger_open", count=opened.size)
             backoff.reset()
-            await _follow(Drain(opened, folder), sources)
+            async with _gathered(gathering, opened):
+                await _until_unfit(Drain(opened, folder, gathering), sources)
         except _UNFIT as exc:
             log.fault("ledger_down", exc)
         finally:
@@ -70,20 +80,34 @@ async def drain(folder: Path, signer: Signer, sources: Callable[[], Mapping[str,
         await asyncio.sleep(backoff.next_s())
 
 
-async def _follow(drained: "Drain", sources: Callable[[], Mapping[str, Source]]) -> None:
-    while True:
-        more = await drained.once(sources())
-        metrics.WRITABLE.set(1)
-        if not more:
-            await asyncio.sleep(POLL_S)
+@asynccontextmanager
+async def _gathered(gathering: Gathering | None, opened: Log) -> AsyncIterator[None]:
+    """Inside it cosignatures are gathered; a fault of that which nobody foresaw ends the block."""
+    async with asyncio.TaskGroup() as group:
+        beside = None if gathering is None else group.create_task(gathering.run(opened), name="cosignatures")
+        yield
+        if beside is not None:
+            beside.cancel()
+
+
+async def _until_unfit(drained: "Drain", sources: Callable[[], Mapping[str, Source]]) -> None:
+    try:
+        while True:
+            more = await drained.once(sources())
+            metrics.WRITABLE.set(1)
+            if not more:
+                await asyncio.sleep(POLL_S)
+    except _UNFIT as exc:
+        log.fault("ledger_down", exc)
 
 
 class Drain:
     """One open log and what flows into it."""
 
-    def __init__(self, opened: Log, folder: Path) -> None:
+    def __init__(self, opened: Log, folder: Path, gathering: Gathering | None = None) -> None:
         self._log = opened
         self._folder = folder
+        self._gathering = gathering
         self._away: set[str] = set()
         metrics.ENTRIES.set(opened.size)
 
@@ -101,13 +125,15 @@ class Drain:
         metrics.SOURCES_AWAY.set(len(self._away.intersection(sources)))
         taken = {name: _within_bytes(rows) for name, rows in batches.items()}
         if any(taken.values()):
-            await asyncio.to_thread(self._keep, taken)
+            signed = await asyncio.to_thread(self._keep, taken)
             metrics.ENTRIES.set(self._log.size)
+            if self._gathering is not None:
+                self._gathering.signed(signed)
         return any(len(rows) >= BATCH_MAX or len(taken[name]) < len(rows) for name, rows in batches.items())
 
-    def _keep(self, batches: Mapping[str, Sequence[Recorded]]) -> None:
+    def _keep(self, batches: Mapping[str, Sequence[Recorded]]) -> Checkpoint:
         self._log.append(batches)
-        self._log.publish()
+        return self._log.publish()
 
     async def _new_rows(self, name: str, source: Source) -> Sequence[Recorded]:
         seen = self._log.seen(name)
