@@ -29,7 +29,7 @@ def _own_votes_count(patch: pytest.MonkeyPatch) -> None:
         stranger = taken if taken.by != grant.engineer else type(taken)(taken.at_us, "engineer:nobody", step)  # type: ignore[attr-defined,call-arg]
         return real(book, grant, phase, stranger, step)  # type: ignore[arg-type]
 
-    patch.setattr(core.deciding, "approved", approved)
+    patch.setattr(deciding, "approved", approved)
 
 
 def _grants_never_run_out(patch: pytest.MonkeyPatch) -> None:

@@ -331,7 +331,7 @@ class Driver:
 
     def _step(self, model: Model, at: int) -> AnyStep:
         draw, grant = self._random, GrantId(f"g{self._random.randrange(3)}")
-        kind = draw.choices(
+        kind: type[Any] = draw.choices(
             (Requested, Edited, Approved, Denied, Revoked, Closed, Intended, Certified, Begun, Reviewed, Paged, Locked,
              Unlocked, Exempted, Withdrawn),
             (2, 6, 24, 1, 1, 1, 18, 18, 10, 5, 2, 1, 4, 4, 1),
@@ -344,7 +344,7 @@ class Driver:
         last = model.past[-1].step if model.past else None
         follows = {Requested: Approved, Approved: Intended, Intended: Certified, Certified: Begun}.get(type(last))
         if follows is not None and draw.random() < 0.6:
-            kind, grant = follows, GrantId(getattr(last, "grant"))  # noqa: B009
+            kind, grant = follows, GrantId(getattr(last, "grant", ""))
         version = model.holds(grant)[1] if model.asked(grant) else 1
         known = [one.step.exception for one in model.past if isinstance(one.step, Exempted)] or ["e0"]
         exceptions = tuple(dict.fromkeys(draw.choices(known, k=draw.choices((0, 1, 2), (7, 2, 1))[0])))
