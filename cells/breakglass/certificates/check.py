@@ -13,6 +13,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 
 from cells.breakglass.book import Book, Grant, Intent
@@ -42,6 +43,7 @@ _FOREIGN = (
     x509.DuplicateExtension,
     x509.ExtensionNotFound,
     x509.UnsupportedGeneralNameType,
+    CryptographyDeprecationWarning,  # raised where warnings are errors: of a serial number below one, for instance
 )
 """What a library makes of bytes that are no certificate."""
 
