@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import aclosing, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -15,6 +15,8 @@ from cells.aliases.claims import Aliases
 from cells.aliases.client import AliasDirectory
 from cells.aliases.sealing import Sealer
 from cells.aliases.worker import keep as keep_aliases
+from cells.breakglass import api as access_api
+from cells.breakglass.assembly import Access, assembled
 from cells.crossings import api as crossings_api
 from cells.crossings.bookings import Bookings
 from cells.fences import api as fences_api
@@ -35,7 +37,7 @@ from foundation import logs
 from foundation.blinding_keys import Blinding
 from foundation.clock import Clock, SystemClock
 from foundation.decision_header import CellVerifier, Minter
-from foundation.http import ServiceAuth, application, client, token_verifier
+from foundation.http import HttpClient, ServiceAuth, application, client, token_verifier
 from foundation.ledger.draining import drain as drain_outboxes
 from foundation.ledger.notes import Signer
 from foundation.problems import Code, Problem
@@ -63,6 +65,7 @@ class Cell:
     drain: Drain
     blinding: Blinding | None = None
     ledger: tuple[Path, Signer] | None = None
+    access: Access | None = None
     app: ASGIApp = field(init=False)
     shards: dict[ShardId, ShardWorker] = field(default_factory=dict)
     mistakes: list[str] = field(default_factory=list)
@@ -76,6 +79,7 @@ class Cell:
             *crossings_api.routes(self.context, self.bookings, self.operators),
             *fences_api.routes(self.context, self.operators),
             *ledger_api.routes(self.ledger[0] if self.ledger else None, self.operators),
+            *([] if self.access is None else access_api.routes(self.access.calls)),
         ]
         self.app = application(routes, ready=self.ready, straight=routes[:1])
 
@@ -88,6 +92,7 @@ class Cell:
             "aliases": lambda: keep_aliases(self.aliases),
             **({} if self.blinding is None else {"blinding keys": self.blinding.watch}),
             **({} if self.ledger is None else {"ledger": partial(self.run_ledger, *self.ledger)}),
+            **({} if self.access is None else {"access pages": self.access.pager.run}),
         }
 
     def ready(self) -> Problem | None:
@@ -165,6 +170,7 @@ async def opened(
         client() as http,
         client(settings.directory, token=token, connections_max=64) as calls,
         aclosing(Bookings()) as bookings,
+        AsyncExitStack() as opening,
     ):
         directory = CellDirectory(calls)
         shards: dict[ShardId, Shard] = {}
@@ -181,6 +187,7 @@ async def opened(
             directory=directory,
             shards=shards,
         )
+        access = await opening.enter_async_context(_access(settings, context, ledger, http))
         yield Cell(
             context=context,
             aliases=Aliases(
@@ -199,7 +206,20 @@ async def opened(
             drain=drain or Drain(),
             blinding=blinding,
             ledger=ledger,
+            access=access,
         )
+
+
+@asynccontextmanager
+async def _access(
+    settings: CellSettings, context: Context, ledger: tuple[Path, Signer] | None, http: HttpClient
+) -> AsyncIterator[Access | None]:
+    """Raises SettingsError."""
+    if settings.access is None or ledger is None:
+        yield None
+        return
+    async with assembled(settings.access, context, ledger[0], ledger[1].verifier, http) as access:
+        yield access
 
 
 def _of_cell(settings: CellSettings) -> list[Issuer]:

@@ -130,13 +130,15 @@ class Lock(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Book(msgspec.Struct, kw_only=True):
-    """Changed by `cells.breakglass.core.take` alone. `at_us`: the time of the last step."""
+    """Changed by `cells.breakglass.core.take` alone. `at_us`: the time of the last step; `locking`: how often somebody was locked or
+    unlocked."""
 
     grants: dict[GrantId, Grant] = {}
     locks: dict[EngineerId, Lock] = {}
     exceptions: dict[str, Exempted] = {}
     withdrawn: dict[str, Reason] = {}
     at_us: int = 0
+    locking: int = 0
 
     def of(self, engineer: str) -> Iterable[Grant]:
         return (grant for grant in self.grants.values() if grant.engineer == engineer)

@@ -171,10 +171,11 @@ def _lock(book: Book, taken: Taken, step: Locked | Unlocked) -> Refused | None:
         if held:
             return Refused(Why.KNOWN)
         book.locks[step.person] = Lock(by=taken.by, at_us=taken.at_us, reason=step.reason)
-        return None
-    if not held:
+    elif not held:
         return Refused(Why.NOT_LOCKED)
-    del book.locks[step.person]
+    else:
+        del book.locks[step.person]
+    book.locking += 1
     return None
 
 
