@@ -17,6 +17,7 @@ from cells.aliases.sealing import Sealer
 from cells.aliases.worker import keep as keep_aliases
 from cells.breakglass import api as access_api
 from cells.breakglass.assembly import Access, assembled
+from cells.breakglass.store import PostgresSteps
 from cells.crossings import api as crossings_api
 from cells.crossings.bookings import Bookings
 from cells.fences import api as fences_api
@@ -218,7 +219,8 @@ async def _access(
     if settings.access is None or ledger is None:
         yield None
         return
-    async with assembled(settings.access, context, ledger[0], ledger[1].verifier, http) as access:
+    steps = PostgresSteps(context.event_shard)
+    async with assembled(settings.access, context, steps, ledger[0], ledger[1].verifier, http) as access:
         yield access
 
 

@@ -15,6 +15,7 @@ from cells.breakglass.policy import AccessPolicy
 from cells.breakglass.settings import AccessSettings
 from cells.breakglass.sign_in import EngineerAuth
 from cells.breakglass.standing import FolderLedger
+from cells.breakglass.store import Steps
 from cells.breakglass.tickets import tracker_of
 from cells.service.context import Context
 from foundation.http import HttpClient, client, token_verifier
@@ -34,9 +35,9 @@ class Access:
 
 @asynccontextmanager
 async def assembled(
-    settings: AccessSettings, context: Context, folder: Path, log_key: Verifier, http: HttpClient
+    settings: AccessSettings, context: Context, steps: Steps, folder: Path, log_key: Verifier, http: HttpClient
 ) -> AsyncIterator[Access]:
-    """`folder`, `log_key`: the cell's log. Raises SettingsError."""
+    """`steps`: where they are kept; `folder`, `log_key`: the cell's log. Raises SettingsError."""
     stated = settings.checked()
     policy = AccessPolicy(context.cell, _rules(stated.rules))
     authority = FileAuthority(Path(stated.authority_key), Path(stated.authority_certificate))
@@ -46,7 +47,7 @@ async def assembled(
     async with AsyncExitStack() as stack:
         tickets = await stack.enter_async_context(client(token=token, connections_max=8))
         pages = await stack.enter_async_context(client(connections_max=8))
-        keeper = Keeper(context.event_shard, context.clock)
+        keeper = Keeper(steps, context.clock)
         pager = Pager(cell=context.cell, keeper=keeper, http=pages, urls=urls)
         desk = Desk(
             context=context,

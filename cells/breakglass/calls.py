@@ -73,48 +73,48 @@ class AccessCalls:
     async def request(self, request: Request, caller: Caller) -> Response:
         asker, asked = person(caller), await body_json(request, AccessRequest)
         proof = None if asked.on_call is None else await self.auth.on_call(asked.on_call, asker.id)
-        return await self._answer(await self._desk.request(asker, asked.terms, proof), status=201)
+        return self._answer(await self._desk.request(asker, asked.terms, proof), status=201)
 
     async def edit(self, request: Request, caller: Caller) -> Response:
         asked = await body_json(request, EditRequest)
-        return await self._answer(await self._desk.edit(person(caller), _grant(request), asked.terms))
+        return self._answer(await self._desk.edit(person(caller), _grant(request), asked.terms))
 
     async def close(self, request: Request, caller: Caller) -> Response:
         asked = await body_json(request, ReasonRequest)
-        return await self._answer(await self._desk.close(person(caller), _grant(request), asked.reason))
+        return self._answer(await self._desk.close(person(caller), _grant(request), asked.reason))
 
     async def certify(self, request: Request, caller: Caller) -> Response:
         asked = await body_json(request, CertificateRequest)
         issued = await self._issuing.certify(person(caller), _grant(request), asked.request, asked.shard)
         told = CertificateTold(
-            certificate=issued.certificate, authority=issued.authority, told=await self._told(issued.grant)
+            certificate=issued.certificate, authority=issued.authority, told=self._told(issued.grant)
         )
         return json_response(told, 201, _FRESH)
 
     async def check(self, request: Request, caller: Caller) -> Response:
         asked = await body_json(request, CheckRequest)
         grant, intent = await self._issuing.check(person(caller), asked.certificate)
-        told = CheckTold(told=await self._told(grant), shard=intent.shard, until=intent.until_us / SECOND_US)
+        told = CheckTold(told=self._told(grant), shard=intent.shard, until=intent.until_us / SECOND_US)
         return json_response(told, headers=_FRESH)
 
     # --- deciding --------------------------------------------------------------------------------------------------------
 
     async def approve(self, request: Request, caller: Caller) -> Response:
         asked = await body_json(request, ApprovalRequest)
-        return await self._answer(await self._desk.approve(person(caller), _grant(request), asked.version))
+        return self._answer(await self._desk.approve(person(caller), _grant(request), asked.version))
 
     async def deny(self, request: Request, caller: Caller) -> Response:
         asked = await body_json(request, ReasonRequest)
-        return await self._answer(await self._desk.deny(person(caller), _grant(request), asked.reason))
+        return self._answer(await self._desk.deny(person(caller), _grant(request), asked.reason))
 
     async def revoke(self, request: Request, caller: Caller) -> Response:
         asked = await body_json(request, ReasonRequest)
-        return await self._answer(await self._desk.revoke(person(caller), _grant(request), asked.reason))
+        return self._answer(await self._desk.revoke(person(caller), _grant(request), asked.reason))
 
     async def review(self, request: Request, caller: Caller) -> Response:
         asked = await body_json(request, ReviewRequest)
         reviewed = await self._desk.review(person(caller), _grant(request), asked.verdict, asked.note)
-        return await self._answer(reviewed)
+        return self._answer(reviewed)
 
     # --- looking ---------------------------------------------------------------------------------------------------------
 
@@ -130,7 +130,7 @@ class AccessCalls:
         return json_response(GrantList(grants=tuple(found)), headers=_FRESH)
 
     async def show(self, request: Request, caller: Caller) -> Response:
-        return await self._answer(await self._desk.shown(person(caller), _grant(request)))
+        return self._answer(await self._desk.shown(person(caller), _grant(request)))
 
     async def report(self, request: Request, caller: Caller) -> Response:
         _, at_us = await self._desk.allowed(person(caller), "report")
@@ -191,12 +191,11 @@ class AccessCalls:
 
     # --- telling ---------------------------------------------------------------------------------------------------------
 
-    async def _answer(self, grant: Grant, status: int = 200) -> Response:
-        return json_response(await self._told(grant), status, _FRESH)
+    def _answer(self, grant: Grant, status: int = 200) -> Response:
+        return json_response(self._told(grant), status, _FRESH)
 
-    async def _told(self, grant: Grant) -> GrantTold:
-        _, at_us = await self._keeper.book()
-        return _told(grant, at_us)
+    def _told(self, grant: Grant) -> GrantTold:
+        return _told(grant, self._keeper.now_us())
 
 
 def _told(grant: Grant, at_us: int) -> GrantTold:

@@ -7,19 +7,14 @@ ahead of the database only inside a transaction: whatever goes wrong there, it i
 import asyncio
 from collections.abc import Callable, Sequence
 
-import asyncpg
-
-from cells.breakglass import store
 from cells.breakglass.book import Book
 from cells.breakglass.core import take
 from cells.breakglass.refusals import Refused
 from cells.breakglass.replay import event_id, fold
 from cells.breakglass.steps import AnyStep, Taken
-from cells.shards.shard import LOST, Shard, unreachable
-from cells.shards.store import session
+from cells.breakglass.store import PAGE, Steps, Turn
 from foundation import logs
 from foundation.clock import Clock
-from foundation.postgres import Connection
 from foundation.words import ActorId
 
 log = logs.get(__name__)
@@ -33,10 +28,10 @@ class NotRecorded(Exception):
 
 
 class Keeper:
-    """Owns the copy. `shard`: the cell's first, whose outbox keeps what speaks of no single home; raises ProblemError while none is."""
+    """Owns the copy."""
 
-    def __init__(self, shard: Callable[[], Shard], clock: Clock) -> None:
-        self._shard = shard
+    def __init__(self, steps: Steps, clock: Clock) -> None:
+        self._steps = steps
         self._clock = clock
         self._mutex = asyncio.Lock()
         self._book = Book()
@@ -47,7 +42,7 @@ class Keeper:
     async def book(self) -> tuple[Book, int]:
         """As it stands in the database now, and the time; to be read, and not kept over an await. Raises ProblemError."""
         await self.act(ActorId(""), lambda _book, _at_us: ())
-        return self._book, self._now_us()
+        return self._book, self.now_us()
 
     async def history(self) -> list[Taken]:
         """Every step, oldest first. Raises ProblemError."""
@@ -56,14 +51,10 @@ class Keeper:
 
     async def act(self, by: ActorId, decide: Decide) -> Book:
         """Takes the steps that `decide` names, all of them or none, durably. Raises ProblemError: its refusal, or a lost shard."""
-        shard = self._shard()
         async with self._mutex:
             try:
-                async with session(shard.require().cell) as connection, connection.transaction():
-                    refused = await self._acted(connection, by, decide)
-            except (*LOST, asyncpg.PostgresError) as exc:
-                self._forget()
-                raise unreachable(shard.id) from exc
+                async with self._steps.turn() as turn:
+                    refused = await self._acted(turn, by, decide)
             except BaseException:
                 self._forget()
                 raise
@@ -71,10 +62,9 @@ class Keeper:
                 raise refused.error()
             return self._book
 
-    async def _acted(self, connection: Connection, by: ActorId, decide: Decide) -> Refused | None:
-        await store.serialise(connection)
-        await self._catch_up(connection)
-        at_us = self._now_us()
+    async def _acted(self, turn: Turn, by: ActorId, decide: Decide) -> Refused | None:
+        await self._catch_up(turn)
+        at_us = self.now_us()
         steps = decide(self._book, at_us)
         if isinstance(steps, Refused):
             return steps
@@ -84,26 +74,27 @@ class Keeper:
             name = event_id(taken, self._book)
             refused = take(self._book, taken)
             if refused is not None:
-                self._forget()
+                if named:
+                    self._forget()
                 return refused
             named.append((name, taken))
         if named:
-            await store.record(connection, named)
-            await self._written(connection, named)
+            await turn.record(named)
+            await self._written(turn, named)
         return None
 
-    async def _written(self, connection: Connection, named: Sequence[tuple[str, Taken]]) -> None:
+    async def _written(self, turn: Turn, named: Sequence[tuple[str, Taken]]) -> None:
         """The rows are there as they were given. Raises NotRecorded."""
-        found = (await store.rows(connection, self._position + 1))[: len(named)]
+        found = (await turn.rows(self._position + 1))[: len(named)]
         if [(row.id, row.taken) for row in found] != list(named):
             raise NotRecorded(f"{len(named)} steps were to be recorded")
         self._position, self._last = found[-1].position, found[-1].id
         self._history += [taken for _, taken in named]
 
-    async def _catch_up(self, connection: Connection) -> None:
-        """Raises asyncpg errors, MalformedStep, Unfit."""
+    async def _catch_up(self, turn: Turn) -> None:
+        """Raises MalformedStep, Unfit, ProblemError."""
         while True:
-            rows = await store.rows(connection, self._position)
+            rows = await turn.rows(self._position)
             if self._last and (not rows or rows[0].id != self._last):
                 log.warning("access_history_changed", seq=self._position)
                 self._forget()
@@ -114,11 +105,11 @@ class Keeper:
             fold((row.taken for row in fresh), self._book)
             self._position, self._last = fresh[-1].position, fresh[-1].id
             self._history += [row.taken for row in fresh]
-            if len(rows) < store.PAGE:
+            if len(rows) < PAGE:
                 break
 
-    def _now_us(self) -> int:
-        """Never before what was recorded last: clocks of two processes may differ."""
+    def now_us(self) -> int:
+        """Microseconds since 1970, and never before what was recorded last: clocks of two processes may differ."""
         return max(int(self._clock.unix_s() * 1_000_000), self._book.at_us)
 
     def _forget(self) -> None:

@@ -26,7 +26,7 @@ from foundation.words import ActorId, Country, ShardId
 KINDS = (Kind.GRANT, Kind.LOCK, Kind.EXCEPTION)
 
 
-class Presence(msgspec.Struct, frozen=True, kw_only=True):
+class Presence(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where somebody is: observed at sign-in and declared with the request. `inside`: whether both lie in the data's jurisdiction, by the
     rules that held then; `home_inside`: the same of the home region."""
 
@@ -42,7 +42,7 @@ class Presence(msgspec.Struct, frozen=True, kw_only=True):
         return self.inside and self.home_inside
 
 
-class Terms(msgspec.Struct, frozen=True, kw_only=True):
+class Terms(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is asked for: whose data, what for, on which ticket, for how long."""
 
     subjects: Annotated[tuple[Subject, ...], Meta(min_length=1, max_length=SUBJECTS_MAX)]
@@ -52,7 +52,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     reason: Reason
 
 
-class OnCall(msgspec.Struct, frozen=True, kw_only=True):
+class OnCall(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A verified proof of being on call: SHA-256 of the signed statement, and until when it says so."""
 
     digest: Digest

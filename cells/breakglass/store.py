@@ -1,10 +1,15 @@
 """SQL on the outbox of the cell's first shard, as far as it speaks of break-glass. Role domicile_cell."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Protocol
 
+import asyncpg
 import msgspec
 
 from cells.breakglass.steps import KINDS, Taken, event_of, read
+from cells.shards.shard import LOST, Shard, unreachable
+from cells.shards.store import session
 from foundation.ledger.outbox import PostgresOutbox
 from foundation.postgres import Connection
 
@@ -46,20 +51,53 @@ class Login(msgspec.Struct, frozen=True, kw_only=True):
     bounded: bool
 
 
-async def serialise(connection: Connection) -> None:
-    """Raises asyncpg errors."""
-    await connection.execute(SERIALISE, _WRITER)
+class Turn(Protocol):
+    """The only one that writes just now. What it recorded stays when it ends well, and is gone when it does not."""
+
+    async def rows(self, position: int) -> list[Row]:
+        """At most PAGE steps at and after a position, in order. Raises MalformedStep."""
+        ...
+
+    async def record(self, steps: Sequence[tuple[str, Taken]]) -> None:
+        """Steps by the names of their events; of a name that is taken, nothing is recorded."""
+        ...
 
 
-async def rows(connection: Connection, position: int) -> list[Row]:
-    """Raises asyncpg errors, MalformedStep."""
-    found = await connection.fetch(ROWS, position, PAGE)
-    return [Row(row["position"], row["id"], read(row["at_us"], row["actor"], row["details"].encode())) for row in found]
+class Steps(Protocol):
+    """Where steps are kept. Faults show as ProblemError."""
+
+    def turn(self) -> AbstractAsyncContextManager[Turn]: ...
 
 
-async def record(connection: Connection, steps: Sequence[tuple[str, Taken]]) -> None:
-    """Raises asyncpg errors."""
-    await OUTBOX.append_many(connection, [event_of(taken, event_id) for event_id, taken in steps])
+class PostgresSteps:
+    """The outbox of a shard: the cell's first, which keeps what speaks of no single home. `shard` raises ProblemError while none is."""
+
+    def __init__(self, shard: Callable[[], Shard]) -> None:
+        self._shard = shard
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[Turn]:
+        shard = self._shard()
+        try:
+            async with session(shard.require().cell) as connection, connection.transaction():
+                await connection.execute(SERIALISE, _WRITER)
+                yield _PostgresTurn(connection)
+        except (*LOST, asyncpg.PostgresError) as exc:
+            raise unreachable(shard.id) from exc
+
+
+class _PostgresTurn:
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def rows(self, position: int) -> list[Row]:
+        found = await self._connection.fetch(ROWS, position, PAGE)
+        return [
+            Row(row["position"], row["id"], read(row["at_us"], row["actor"], row["details"].encode())) for row in found
+        ]
+
+    async def record(self, steps: Sequence[tuple[str, Taken]]) -> None:
+        await OUTBOX.append_many(self._connection, [event_of(taken, event_id) for event_id, taken in steps])
 
 
 async def logins(connection: Connection) -> list[Login]:
