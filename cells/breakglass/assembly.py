@@ -7,7 +7,7 @@ from pathlib import Path
 from cells.breakglass.calls import AccessCalls
 from cells.breakglass.certificates.authority import FileAuthority
 from cells.breakglass.desk import Desk
-from cells.breakglass.exceptions import verifiers_in
+from cells.breakglass.exceptions import verifiers_of
 from cells.breakglass.issuing import Issuing
 from cells.breakglass.keeper import Keeper
 from cells.breakglass.paging import Pager
@@ -39,9 +39,9 @@ async def assembled(
 ) -> AsyncIterator[Access]:
     """`steps`: where they are kept; `folder`, `log_key`: the cell's log. Raises SettingsError."""
     stated = settings.checked()
-    policy = AccessPolicy(context.cell, _rules(stated.rules))
+    policy = AccessPolicy(context.cell, "\n" + _text(stated.rules, "rules") if stated.rules else "")
     authority = FileAuthority(Path(stated.authority_key), Path(stated.authority_certificate))
-    owners = verifiers_in(stated.exception_keys)
+    owners = verifiers_of(_text(path, "exception_keys") for path in stated.exception_keys)
     urls = [secret_from_env(name) for name in stated.pages]
     token = TokenFile(Path(stated.tickets.token_file)) if stated.tickets.token_file else None
     async with AsyncExitStack() as stack:
@@ -90,11 +90,9 @@ def _verifier(issuers: Sequence[Issuer], http: HttpClient, context: Context) -> 
     return token_verifier(issuers, http, context.clock)
 
 
-def _rules(path: str) -> str:
-    """The text of a file of further rules. Raises SettingsError."""
-    if not path:
-        return ""
+def _text(path: str, key: str) -> str:
+    """Raises SettingsError."""
     try:
-        return "\n" + Path(path).read_text(encoding="utf-8")
+        return Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as exc:
-        raise SettingsError(f"access.rules: {path} cannot be read") from exc
+        raise SettingsError(f"access.{key}: {path} cannot be read") from exc

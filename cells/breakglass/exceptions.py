@@ -4,7 +4,7 @@ An exception lifts one rule, for one engineer, for named purposes, in one cell, 
 ledger, and until it runs out or is withdrawn.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Annotated
 
 import msgspec
@@ -38,10 +38,10 @@ class ExceptionRefused(Exception):
     """It is not signed by an owner that is believed here, not for this cell, or no exception at all."""
 
 
-def verifiers_in(keys: Sequence[str]) -> tuple[Verifier, ...]:
+def verifiers_of(texts: Iterable[str]) -> tuple[Verifier, ...]:
     """Raises SettingsError."""
     try:
-        return tuple(Verifier.parse(key) for key in keys)
+        return tuple(Verifier.parse(text) for text in texts)
     except MalformedKey as exc:
         raise SettingsError(f"access.exception_keys: {exc}") from exc
 

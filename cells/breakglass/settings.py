@@ -20,10 +20,10 @@ class Tickets(msgspec.Struct, frozen=True, kw_only=True):
 
 class AccessSettings(msgspec.Struct, frozen=True, kw_only=True):
     """`issuer`: the one that engineers sign in at; two would make two people of one. `on_call`: whose statements prove that somebody is on
-    call; without it there are no emergencies. `authority_key`: mode 0600. `approvals`: how many it takes. `exception_keys`: public keys of
-    those who may sign exceptions, as notes have them. `pages`: environment variables that hold the URLs that emergencies are told to.
-    `rules`: a file of further rules in Cedar, which may only forbid. `logins`: database roles that may log in beside those of the shard's
-    own settings, and are no person's."""
+    call; without it there are no emergencies. `authority_key`: mode 0600. `approvals`: how many it takes. `exception_keys`: files with the
+    public keys of those who may sign exceptions, as logs' are. `pages`: environment variables that hold the URLs that emergencies are told
+    to. `rules`: a file of further rules in Cedar, which may only forbid. `logins`: database roles that may log in beside those of the
+    shard's own settings, and are no person's."""
 
     issuer: Issuer
     authority_key: str

@@ -118,13 +118,14 @@ class AccessStand:
 
     def settings(self, **changes: Any) -> AccessSettings:
         authority(self.folder)
+        (self.folder / "owner.vkey").write_text(OWNER.verifier.text)
         usual = AccessSettings(
             issuer=self.staff.issuer,
             on_call=self.duty.issuer,
             authority_key=str(self.folder / f"{CELL}.ca-key"),
             authority_certificate=str(self.folder / f"{CELL}.ca.pem"),
             tickets=Tickets(file=str(self.tickets)),
-            exception_keys=(OWNER.verifier.text,),
+            exception_keys=(str(self.folder / "owner.vkey"),),
         )
         return msgspec.structs.replace(usual, **changes)
 
