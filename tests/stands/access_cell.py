@@ -62,7 +62,7 @@ class MemorySteps:
         """What was recorded stands in the log, and in a signed checkpoint."""
         if self._log is None or not self.flows:
             return
-        fresh = [_recorded(row) for row in self.kept[self._logged :]]
+        fresh = [recorded(row) for row in self.kept[self._logged :]]
         self._log.append({"s1": fresh})
         self._log.publish()
         self._logged = len(self.kept)
@@ -85,7 +85,7 @@ def _through_json(taken: Taken) -> Taken:
     return read(taken.at_us, taken.by, json.dumps(event_of(taken, "").details).encode())
 
 
-def _recorded(row: Row) -> Recorded:
+def recorded(row: Row) -> Recorded:
     event = event_of(row.taken, row.id)
     details = msgspec.Raw(json.dumps(event.details).encode())
     return Recorded(
