@@ -1,0 +1,272 @@
+"""Break-glass on a real cell: its directory, Postgres, log and HTTP, asked by the command as people do."""
+
+import asyncio
+import json
+import secrets
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from cells.breakglass.keeper import Keeper
+from cells.breakglass.settings import AccessSettings, Tickets
+from cells.breakglass.steps import Locked
+from cells.breakglass.store import PostgresSteps
+from cells.breakglass.words import engineer_of
+from deploy.local.postgres import PostgresServer
+from foundation.clock import SystemClock
+from foundation.postgres import connect
+from foundation.problems import ProblemError
+from gateway.cli.main import cli
+from tests.stands.access import CELL, authority
+from tests.stands.cell import Stand, stand
+from tests.stands.ledger import kept_by, reader
+from tests.stands.servers import serving
+from tests.stands.service_tokens import ServiceIssuer
+from tests.stands.shard import database_of
+from tests.stands.waiting import eventually
+
+pytestmark = pytest.mark.anyio
+
+
+class Office:
+    """A running cell with break-glass, and people's tokens in files."""
+
+    def __init__(self, live: Stand, staff: ServiceIssuer, duty: ServiceIssuer, folder: Path) -> None:
+        self.live = live
+        self.folder = folder
+        self.port = 0
+        self._staff = staff
+        self._duty = duty
+
+    def token(self, name: str, *roles: str, at: str = "DE", home: str = "DE") -> str:
+        return self._staff.token(name, roles, home_country=home, observed_country=at)
+
+    def on_call(self, name: str) -> Path:
+        file = self.folder / f"{name}.duty"
+        file.write_text(self._duty.token(name, [], on_call=True))
+        return file
+
+    def head(self, name: str, *roles: str, at: str = "DE") -> dict[str, str]:
+        return {"authorization": f"Bearer {self.token(name, *roles, at=at)}", "domicile-declared": at}
+
+    async def command(self, who: str, role: str, *words: str | Path, at: str = "DE") -> Result:
+        """`domicile access WORDS` by somebody."""
+        file = self.folder / f"{who}.jwt"
+        file.write_text(self.token(who, role, at=at))
+        there = ("--url", f"http://127.0.0.1:{self.port}", "--token-file", str(file), "--from", at)
+        return await asyncio.to_thread(CliRunner().invoke, cli, ["access", *map(str, words), *there])
+
+    async def told(self, who: str, role: str, *words: str | Path, at: str = "DE") -> Any:
+        done = await self.command(who, role, *words, "--json", at=at)
+        assert done.exit_code == 0, done.output
+        return json.loads(done.output)
+
+
+@pytest.fixture
+async def office(
+    postgres_server: PostgresServer, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Office]:
+    staff = ServiceIssuer(folder, issuer="https://staff.example.com", audience="access")
+    duty = ServiceIssuer(folder, issuer="https://duty.example.com", audience="on-call")
+    authority(folder)
+    (folder / "tickets.json").write_text(json.dumps({"OPS-7": "open"}))
+    async with stand(postgres_server, folder, monkeypatch) as built:
+        built.ledger = kept_by(folder)
+        built.access = AccessSettings(
+            issuer=staff.issuer,
+            on_call=duty.issuer,
+            authority_key=str(folder / f"{CELL}.ca-key"),
+            authority_certificate=str(folder / f"{CELL}.ca.pem"),
+            tickets=Tickets(file=str(folder / "tickets.json")),
+            logins=("domicile",),
+        )
+        async with built.running() as cell, serving(cell.app) as port:
+            made = Office(built, staff, duty, folder)
+            made.port = port
+            yield made
+
+
+REQUEST = ("request", "--purpose", "debugging", "--ticket", "OPS-7", "--reason", "wrong totals")
+
+
+async def test_an_engineer_far_away_gets_a_certificate_by_an_approval_inside_and_loses_it(
+    office: Office, folder: Path
+) -> None:
+    subject, _ = await office.live.place("ada")
+    asked = await office.told("alice", "engineer", *REQUEST, "--subjects", subject, at="US")
+    grant = asked["grant"]["id"]
+    assert (asked["phase"], asked["grant"]["presence"]["inside"]) == ("requested", False)
+    far = await office.told("dan", "approver", "approve", grant, "--version", "1", at="US")
+    assert far["phase"] == "requested"
+    near = await office.told("bob", "approver", "approve", grant, "--version", "1")
+    assert near["phase"] == "approved"
+    files = ("--out", folder / "a.pem", "--key-out", folder / "a.key")
+    certified = await office.told("alice", "engineer", "certificate", grant, *files, at="US")
+    intent = certified["told"]["grant"]["intents"][0]
+    found = reader(folder / "log").find(f"grant:{grant}:2")
+    assert found is not None
+    assert found.index == intent["index"]
+    checked = await office.told("alice", "engineer", "check", folder / "a.pem", at="US")
+    assert checked["told"]["phase"] == "active"
+    again = await office.command("alice", "engineer", "certificate", grant, *files, at="US")
+    assert (again.exit_code, "not written over" in again.output) == (1, True)
+    ended = await office.told("bob", "approver", "revoke", grant, "--reason", "found it")
+    assert ended["phase"] == "revoked"
+    refused = await office.command("alice", "engineer", "check", folder / "a.pem", at="US")
+    assert (refused.exit_code, "opens nothing" in refused.output) == (1, True)
+    shown = await office.command("ida", "auditor", "list")
+    assert (grant in shown.output, "revoked" in shown.output) == (True, True)
+    reported = await office.command("ida", "auditor", "report", "--subject", subject)
+    assert "approved by engineer:bob" in reported.output
+    await held_against_the_ledger(office)
+
+
+async def held_against_the_ledger(office: Office) -> None:
+    """A replay of the log comes to what the cell says, once it has taken everything in."""
+    log = ("--log", office.folder / "log", "--key", office.folder / "log.vkey")
+
+    async def same() -> bool:
+        return (await office.command("ida", "auditor", "replay", *log)).exit_code == 0
+
+    await eventually(same)
+    told = await office.told("ida", "auditor", "replay", *log)
+    assert (told["same"], told["steps"] > 0) == (True, True)
+
+
+async def test_the_log_of_a_cell_whose_database_says_otherwise_is_not_what_the_cell_says(office: Office) -> None:
+    subject, _ = await office.live.place("ada")
+    await office.told("alice", "engineer", *REQUEST, "--subjects", subject)
+    await held_against_the_ledger(office)
+    async with connect(office.live.dsns["s1"].owner) as owner:
+        await owner.execute(
+            "UPDATE domicile.outbox SET details = jsonb_set(details, '{terms,minutes}', '60') WHERE kind = 'grant'"
+        )
+    keeper = Keeper(PostgresSteps(office.live.cell.context.event_shard), SystemClock())
+    changed = (await keeper.book())[0]
+    assert next(iter(changed.grants.values())).terms.minutes == 60
+    office.live.cell.access.calls._keeper._forget()  # type: ignore[union-attr]  # as a restart does
+    log = ("--log", office.folder / "log", "--key", office.folder / "log.vkey")
+    other = await office.command("ida", "auditor", "replay", *log)
+    assert (other.exit_code, "the cell says" in other.output) == (1, True), other.output
+
+
+async def test_an_emergency_and_its_review_and_a_lock(office: Office, folder: Path) -> None:
+    subject, _ = await office.live.place("ada")
+    words = (*REQUEST, "--subjects", subject, "--minutes", "30", "--emergency", "--on-call", office.on_call("alice"))
+    told = await office.told("alice", "engineer", *words, at="US")
+    grant = told["grant"]["id"]
+    assert told["phase"] == "approved"
+    files = ("--out", folder / "e.pem", "--key-out", folder / "e.key")
+    await office.told("alice", "engineer", "certificate", grant, *files, at="US")
+    review = ("review", grant, "--verdict", "justified", "--note", "the export was wrong")
+    assert (await office.command("alice", "approver", *review)).exit_code == 1
+    assert (await office.told("sam", "security", *review))["grant"]["review"]["verdict"] == "justified"
+    await office.told("sam", "security", "lock", "engineer:alice", "--reason", "laptop stolen")
+    refused = await office.command("alice", "engineer", "check", folder / "e.pem", at="US")
+    assert (refused.exit_code, "locked" in refused.output) == (1, True)
+    assert (await office.told("sam", "security", "unlock", "engineer:alice", "--reason", "found"))["locks"] == []
+    await office.told("alice", "engineer", "check", folder / "e.pem", at="US")
+    await held_against_the_ledger(office)
+
+
+async def test_two_processes_of_a_cell_take_turns_and_lose_no_step(office: Office) -> None:
+    steps = PostgresSteps(office.live.cell.context.event_shard)
+    keepers = [Keeper(steps, SystemClock()) for _ in range(2)]
+    people = [engineer_of(f"p{number}") for number in range(20)]
+
+    async def lock(number: int) -> None:
+        keeper = keepers[number % 2]
+        await keeper.act(engineer_of("sam"), lambda _book, _at: (Locked(person=people[number], reason="x"),))
+
+    async with asyncio.TaskGroup() as group:
+        for number in range(20):
+            group.create_task(lock(number))
+    books = [(await keeper.book())[0] for keeper in keepers]
+    assert set(books[0].locks) == set(people)
+    assert books[0].digest() == books[1].digest()
+
+
+async def test_while_the_shard_is_lost_nothing_is_granted_and_afterwards_nothing_is_forgotten(office: Office) -> None:
+    live = office.live
+    subject, _ = await live.place("ada")
+    terms = {"subjects": [subject], "purpose": "debugging", "ticket": "OPS-7", "minutes": 15, "reason": "x"}
+    asked = await live.call("POST", "/access/grants", office.head("alice", "engineer"), json={"terms": terms})
+    assert asked.status_code == 201, asked.text
+    grant = asked.json()["grant"]["id"]
+    keeper = live.cell.access.calls._keeper  # type: ignore[union-attr]
+
+    async def broken(*_: object) -> None:
+        async with connect(live.dsns["s1"].owner) as owner:
+            await owner.execute(
+                "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE usename = 'domicile_cell' AND datname = $1",
+                database_of(live.dsns["s1"]),
+            )
+
+    real = keeper._written
+
+    async def cut_off(*given: Any) -> None:
+        await broken()
+        await real(*given)
+
+    keeper._written = cut_off
+    try:
+        path, body = f"/access/grants/{grant}/approve", {"version": 1}
+        assert (await live.call("POST", path, office.head("bob", "approver"), json=body)).status_code == 503
+    finally:
+        keeper._written = real
+    await eventually(lambda: live.cell.context.shards["s1"].up is not None)  # type: ignore[index]
+
+    async def phase() -> str:
+        answer = await live.call("GET", f"/access/grants/{grant}", office.head("alice", "engineer"))
+        return str(answer.json().get("phase"))
+
+    async def requested() -> bool:
+        return await phase() == "requested"
+
+    await eventually(requested)
+    assert (await live.call("POST", path, office.head("bob", "approver"), json=body)).status_code == 200
+    assert await phase() == "approved"
+
+
+async def test_nobody_holds_a_standing_login_until_somebody_does(
+    office: Office, postgres_server: PostgresServer
+) -> None:
+    clean = await office.told("ida", "auditor", "audit-roles")
+    assert [shard["shard"] for shard in clean["shards"]] == ["s1", "s2"]
+    expected = ["domicile", "domicile_cell", "domicile_owner", "domicile_records"]
+    found = {login["role"] for shard in clean["shards"] for login in shard["services"]}
+    assert sorted(found) == expected
+    name = f"dba_{secrets.token_hex(4)}"
+    async with connect(postgres_server.dsn()) as admin:
+        await admin.execute(f"CREATE ROLE {name} LOGIN CREATEROLE")
+    try:
+        done = await office.command("ida", "auditor", "audit-roles")
+        assert (done.exit_code, name in done.output, "create roles" in done.output) == (1, True, True)
+        assert (await office.command("alice", "engineer", "audit-roles")).exit_code == 1
+    finally:
+        async with connect(postgres_server.dsn()) as admin:
+            await admin.execute(f"DROP ROLE {name}")
+    assert (await office.told("ida", "auditor", "audit-roles"))["clean"] is True
+
+
+async def test_a_shard_that_is_down_proves_nothing(office: Office) -> None:
+    shard = office.live.cell.context.shards["s2"]  # type: ignore[index]
+    held, shard.up = shard.up, None
+    try:
+        answer = await office.live.call("GET", "/access/roles", office.head("ida", "auditor"))
+        assert answer.status_code == 503
+        with pytest.raises(ProblemError):
+            shard.require()
+    finally:
+        shard.up = held
+
+
+async def test_a_cell_without_access_in_its_settings_serves_none(
+    postgres_server: PostgresServer, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with stand(postgres_server, folder, monkeypatch) as built, built.running():
+        assert (await built.call("GET", "/access/grants", {})).status_code == 404
+        assert built.cell.access is None
