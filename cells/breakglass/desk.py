@@ -28,9 +28,12 @@ from cells.breakglass.tickets import Tracker
 from cells.breakglass.words import EngineerId, GrantId, Reason, Rule, Verdict
 from cells.service.context import Context
 from directory.placement.core import State
+from foundation import logs
 from foundation.ledger.notes import Verifier
 from foundation.problems import Code, refuse
 from foundation.words import MalformedWord, ShardId, parse_subject_id
+
+log = logs.get(__name__)
 
 _AT_HOME = (State.ACTIVE, State.FROZEN)
 
@@ -78,6 +81,7 @@ class Desk:
 
         book = await self._keeper.act(person.id, decide)
         if on_call is not None:
+            log.warning("access_emergency", actor=person.id)
             self._alarm()
         return book.grants[grant]
 
@@ -93,7 +97,8 @@ class Desk:
         """Leans on the signed exceptions that stand for its engineer and purpose, where it needs them."""
 
         def step(held: Grant, book: Book, at_us: int) -> AnyStep:
-            found = [book.exception_for(rule, held.engineer, held.terms.purpose, at_us) for rule in Rule]
+            needs = _lifted(held, person)
+            found = [book.exception_for(rule, held.engineer, held.terms.purpose, at_us) for rule in needs]
             leans = tuple(one for one in found if one is not None)
             return Approved(grant=grant, version=version, presence=person.presence, exceptions=leans)
 
@@ -195,6 +200,12 @@ class Desk:
             return (step,) if denied is None else _refused(denied)
 
         return await self._keeper.act(person.id, decide)
+
+
+def _lifted(held: Grant, person: Person) -> list[Rule]:
+    """The rules that would have to be lifted for this approval to suffice."""
+    needs = [] if held.presence.inside or person.presence.stands_inside else [Rule.INSIDE_APPROVER]
+    return [*needs, Rule.SECOND_APPROVER] if held.needed > len(held.votes) + 1 else needs
 
 
 def _refused(denied: Denied) -> Refused:

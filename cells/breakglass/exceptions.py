@@ -18,7 +18,8 @@ from foundation.ledger.notes import MalformedKey, NoteRefused, Signer, Verifier
 from foundation.settings import SettingsError
 from foundation.words import CellId, MalformedWord
 
-Seconds = Annotated[int, Meta(ge=0, lt=1 << 40)]
+Seconds = Annotated[int, Meta(ge=0, lt=1 << 33)]
+"""In microseconds still an exact double, as canonical JSON needs it."""
 
 
 class ExceptionText(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -21,6 +21,8 @@ from foundation.tokens import JwksUnavailable, TokenRefused, TokenVerifier
 from foundation.words import Country, MalformedWord, parse_country
 
 SIGNED_IN_S_MAX = HOUR_US // SECOND_US
+_AT_MAX = 1 << 53
+"""What canonical JSON writes exactly."""
 DECLARED = "domicile-declared"
 Inside = Callable[[Country], bool]
 """Whether a country is one of the jurisdiction of this cell, by the rules that hold now. Raises ProblemError before the first."""
@@ -66,7 +68,9 @@ class EngineerAuth(ServiceAuth):
             raise refuse(Code.NOT_READY, "the keys of the on-call issuer cannot be fetched", retry_after_s=1) from exc
         if claims.get("on_call") is not True or f"engineer:{claims['sub']}" != person:
             raise Refused(Why.NOT_ON_CALL).error()
-        return OnCall(digest=hashlib.sha256(proof.encode()).hexdigest(), until_us=int(claims["exp"] * SECOND_US))
+        return OnCall(
+            digest=hashlib.sha256(proof.encode()).hexdigest(), until_us=min(int(claims["exp"] * SECOND_US), _AT_MAX)
+        )
 
 
 def person_of(claims: dict[str, Any], declared: Country | None, inside: Inside) -> Person:

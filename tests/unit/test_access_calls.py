@@ -190,8 +190,9 @@ async def test_an_emergency_is_its_own_approval_and_waits_for_its_review(stand: 
     grant = first.json()["grant"]["id"]
     assert first.json()["grant"]["on_call"]["digest"] == hashlib.sha256(body["on_call"].encode()).hexdigest()
     assert (await stand.certified(grant, alice)).status_code == 201
-    again = {"terms": terms(minutes=5), "on_call": stand.proof("alice")}
+    again = {"terms": terms(minutes=5), "on_call": stand.proof("alice", exp=10**15)}
     assert (await stand.post("grants", alice, again)).status_code == 201
+    assert (await stand.get("state", stand.who("ida", "auditor"))).json()["steps"] == len(stand.steps.kept)
     stand.clock.advance(24 * HOUR_S)
     late = {"terms": terms(minutes=5), "on_call": stand.proof("alice")}
     alice = stand.who("alice", at="US")
@@ -278,6 +279,21 @@ async def test_a_signed_exception_lifts_its_rule_for_its_engineer_and_purpose_un
     gone = await stand.post(f"exceptions/{'e' * 32}/withdraw", security, {"reason": "Monday"})
     assert gone.json()["exceptions"][0]["counts"] is False
     assert await phase_of(alice) == "requested"
+
+
+async def test_an_exception_may_let_one_approval_count_for_two_and_is_not_leant_on_where_it_is_not_needed(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with access_stand(folder, monkeypatch, approvals=2) as stand:
+        security, bob = stand.who("sam", "security"), stand.who("bob", "approver")
+        await stand.post("exceptions", security, {"note": exception(stand)})
+        second = exception(stand, exception="d" * 32, rule=Rule.SECOND_APPROVER)
+        assert (await stand.post("exceptions", security, {"note": second})).status_code == 201
+        for head, leans in ((stand.who("alice"), ["d" * 32]), (stand.who("dora"), [])):
+            grant = await stand.asked(head)
+            told = (await stand.post(f"grants/{grant}/approve", bob, {"version": 1})).json()
+            assert told["phase"] == ("approved" if leans else "requested")
+            assert told["grant"]["votes"][0]["exceptions"] == leans
 
 
 FAULTY: tuple[tuple[dict[str, Any], int], ...] = (
