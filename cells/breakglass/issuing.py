@@ -75,8 +75,9 @@ class Issuing:
         except KeyRefused as exc:
             raise refuse(Code.BAD_REQUEST, str(exc)) from exc
         chosen = await self._shard(person, grant, shard)
+        before = await self._signed_size()
         held, intent = await self._intended(person, grant, key, chosen)
-        standing = await self._standing(held, intent)
+        standing = await self._standing(held, intent, before)
         signed = msgspec.structs.replace(intent, index=standing[0], size=standing[1], root=standing[2])
         states = stated(held, signed)
         if states is None:
@@ -164,21 +165,32 @@ class Issuing:
             raise Refused(Why.SERIAL).error()
         return held, intent
 
-    async def _standing(self, grant: Grant, intent: Intent) -> tuple[int, int, str]:
-        """Where the approval's entry stands, once that of the intent does, too."""
+    async def _standing(self, grant: Grant, intent: Intent, before: int) -> tuple[int, int, str]:
+        """Where the approval's entry stands, once that of the intent does, too: it comes after the first `before` entries."""
         if grant.approval is None:
             raise Refused(Why.PHASE).error()
-        number = grant.steps - 1
         try:
-            async with asyncio.timeout(STANDING_S_MAX):
-                while True:
-                    try:
-                        await proved(self._ledger, grant_event(grant.id, number), self._log_key)
-                        return await proved(self._ledger, grant_event(grant.id, grant.approval), self._log_key)
-                    except NotStanding:
-                        await asyncio.sleep(_LOOK_S)
-        except TimeoutError as exc:
+            await self._stands(grant_event(grant.id, grant.steps - 1), before)
+            return await proved(self._ledger, grant_event(grant.id, grant.approval), self._log_key)
+        except (TimeoutError, NotStanding) as exc:
             log.warning("certificate_without_proof", shard=intent.shard)
+            raise Refused(Why.NO_PROOF).error() from exc
+
+    async def _stands(self, event_id: str, before: int) -> None:
+        """Waits until an event that was recorded just now stands in the log. Raises TimeoutError."""
+        async with asyncio.timeout(STANDING_S_MAX):
+            while True:
+                try:
+                    await proved(self._ledger, event_id, self._log_key, after=before)
+                    return
+                except NotStanding:
+                    await asyncio.sleep(_LOOK_S)
+
+    async def _signed_size(self) -> int:
+        """Entries that stand already: the intent will come after them."""
+        try:
+            return await self._ledger.size()
+        except NotStanding as exc:
             raise Refused(Why.NO_PROOF).error() from exc
 
 

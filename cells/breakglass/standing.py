@@ -5,6 +5,7 @@ there is so far; a quorum of witnesses is another implementation.
 """
 
 import asyncio
+from itertools import takewhile
 from pathlib import Path
 from typing import Protocol
 
@@ -25,8 +26,12 @@ class NotStanding(Exception):
 
 
 class Ledger(Protocol):
-    async def index_of(self, event_id: str) -> int:
-        """Where the newest entry of an event stands. Raises NotStanding."""
+    async def size(self) -> int:
+        """Entries that stand in a checkpoint that counts. Raises NotStanding."""
+        ...
+
+    async def index_of(self, event_id: str, after: int) -> int:
+        """Where the newest entry of an event stands, among those from the index `after` on. Raises NotStanding."""
         ...
 
     async def standing(self, index: int) -> Proof:
@@ -41,20 +46,30 @@ class FolderLedger:
         self._folder = folder
         self._verifier = verifier
 
-    async def index_of(self, event_id: str) -> int:
-        return await asyncio.to_thread(self._index_of, event_id)
+    async def size(self) -> int:
+        return await asyncio.to_thread(self._size)
+
+    async def index_of(self, event_id: str, after: int) -> int:
+        return await asyncio.to_thread(self._index_of, event_id, after)
 
     async def standing(self, index: int) -> Proof:
         return await asyncio.to_thread(self._standing, index)
 
-    def _index_of(self, event_id: str) -> int:
+    def _size(self) -> int:
         try:
-            found = self._reader().find(event_id)
+            return self._reader().checkpoint.size
         except _DAMAGED as exc:
             raise NotStanding(f"the log cannot be read: {type(exc).__name__}") from exc
-        if found is None:
-            raise NotStanding("no entry of this event stands in what was signed")
-        return found.index
+
+    def _index_of(self, event_id: str, after: int) -> int:
+        digest = entries.event_digest(event_id)
+        try:
+            for found in takewhile(lambda one: one.index >= after, self._reader().newest()):
+                if found.entry.event == digest:
+                    return found.index
+        except _DAMAGED as exc:
+            raise NotStanding(f"the log cannot be read: {type(exc).__name__}") from exc
+        raise NotStanding("no entry of this event stands in what was signed")
 
     def _standing(self, index: int) -> Proof:
         try:
@@ -72,9 +87,9 @@ class FolderLedger:
         return LogReader(of_folder(self._folder), self._verifier)
 
 
-async def proved(ledger: Ledger, event_id: str, verifier: Verifier) -> tuple[int, int, str]:
+async def proved(ledger: Ledger, event_id: str, verifier: Verifier, *, after: int = 0) -> tuple[int, int, str]:
     """Index, size and root of an event's entry, from a proof that was verified here once more. Raises NotStanding."""
-    proof = await ledger.standing(await ledger.index_of(event_id))
+    proof = await ledger.standing(await ledger.index_of(event_id, after))
     try:
         checkpoint = proof.verify(verifier)
         entry = entries.parse(proof.entry)
