@@ -1,5 +1,9 @@
 """The calls of `/access` as values: routes, their OpenAPI document and docs/api.md are made from them."""
 
+from typing import Any, TypeAlias
+
+import msgspec
+
 from cells.breakglass.calls import AccessCalls
 from cells.breakglass.replay import Report
 from cells.breakglass.roles import Audit
@@ -23,7 +27,7 @@ from cells.breakglass.shapes import (
     ReviewRequest,
     State,
 )
-from directory.operations import Operation, Parameter
+from directory.operations import Handler, Operation, Parameter
 from foundation.problems import Code
 
 DECLARED = Parameter(
@@ -34,7 +38,10 @@ DECLARED = Parameter(
 )
 _NUMBER = {"type": "integer", "minimum": 0}
 _EVERYBODY = ("engineer", "approver", "security", "auditor")
+_READERS = ("approver", "security", "auditor")
 _DECIDED = (Code.NOT_FOUND, Code.CONFLICT)
+_VERSIONED = (*_DECIDED, Code.PRECONDITION_FAILED)
+Shape: TypeAlias = type[msgspec.Struct]
 _GRANT = "/access/grants/{grant}"
 
 
@@ -42,65 +49,64 @@ def operations(calls: AccessCalls) -> tuple[Operation, ...]:
     return (*_asking(calls), *_deciding(calls), *_looking(calls), *_keeping(calls))
 
 
+def _post(path: str, name: str, summary: str, *roles: str, handler: Handler, body: Shape, **more: Any) -> Operation:
+    """A call that takes a step: 200 with the grant, unless said otherwise."""
+    usual: dict[str, Any] = {"answers": {200: GrantTold}, "parameters": (DECLARED,), "refusals": _DECIDED}
+    given: dict[str, Any] = {"method": "POST", "path": path, "name": name, "summary": summary, "roles": roles}
+    return Operation(**given, handler=handler, body=body, **(usual | more))
+
+
+def _get(path: str, name: str, summary: str, *roles: str, handler: Handler, answer: Shape, **more: Any) -> Operation:
+    given: dict[str, Any] = {"method": "GET", "path": path, "name": name, "summary": summary, "roles": roles}
+    return Operation(**given, handler=handler, answers={200: answer}, **more)
+
+
 def _asking(calls: AccessCalls) -> tuple[Operation, ...]:
     return (
-        Operation(
-            method="POST",
-            path="/access/grants",
-            name="requestAccess",
-            summary="Ask for access; with `on_call` an emergency",
-            roles=("engineer",),
+        _post(
+            "/access/grants",
+            "requestAccess",
+            "Ask for access; with `on_call` an emergency",
+            "engineer",
             handler=calls.request,
-            answers={201: GrantTold},
             body=AccessRequest,
-            parameters=(DECLARED,),
-            refusals=_DECIDED,
+            answers={201: GrantTold},
         ),
-        Operation(
-            method="POST",
-            path=f"{_GRANT}/edit",
-            name="editAccess",
-            summary="Ask for something else; approvals begin anew",
-            roles=("engineer",),
+        _post(
+            f"{_GRANT}/edit",
+            "editAccess",
+            "Ask for something else; approvals begin anew",
+            "engineer",
             handler=calls.edit,
-            answers={200: GrantTold},
             body=EditRequest,
-            parameters=(DECLARED,),
-            refusals=(*_DECIDED, Code.PRECONDITION_FAILED),
+            refusals=_VERSIONED,
         ),
-        Operation(
-            method="POST",
-            path=f"{_GRANT}/close",
-            name="closeAccess",
-            summary="End one's own request or grant",
-            roles=("engineer",),
+        _post(
+            f"{_GRANT}/close",
+            "closeAccess",
+            "End one's own request or grant",
+            "engineer",
             handler=calls.close,
-            answers={200: GrantTold},
             body=ReasonRequest,
-            parameters=(DECLARED,),
-            refusals=_DECIDED,
         ),
-        Operation(
-            method="POST",
-            path=f"{_GRANT}/certificate",
-            name="certifyAccess",
-            summary="A certificate under an approved grant, once its entry stands in a signed checkpoint",
-            roles=("engineer",),
+        _post(
+            f"{_GRANT}/certificate",
+            "certifyAccess",
+            "A certificate under an approved grant, once its entry stands in a signed checkpoint",
+            "engineer",
             handler=calls.certify,
-            answers={201: CertificateTold},
             body=CertificateRequest,
-            parameters=(DECLARED,),
-            refusals=_DECIDED,
+            answers={201: CertificateTold},
         ),
-        Operation(
-            method="POST",
-            path="/access/check",
-            name="checkCertificate",
-            summary="What a certificate opens now; 403 with a `reason` where it opens nothing. The first time is recorded",
-            roles=_EVERYBODY,
+        _post(
+            "/access/check",
+            "checkCertificate",
+            "What a certificate opens now; 403 with a `reason` where it opens nothing. The first time is recorded",
+            *_EVERYBODY,
             handler=calls.check,
-            answers={200: CheckTold},
             body=CheckRequest,
+            answers={200: CheckTold},
+            parameters=(),
             refusals=(Code.CONFLICT,),
         ),
     )
@@ -108,90 +114,72 @@ def _asking(calls: AccessCalls) -> tuple[Operation, ...]:
 
 def _deciding(calls: AccessCalls) -> tuple[Operation, ...]:
     return (
-        Operation(
-            method="POST",
-            path=f"{_GRANT}/approve",
-            name="approveAccess",
-            summary="One approval of the version that was looked at",
-            roles=("approver",),
+        _post(
+            f"{_GRANT}/approve",
+            "approveAccess",
+            "One approval of the version that was looked at",
+            "approver",
             handler=calls.approve,
-            answers={200: GrantTold},
             body=ApprovalRequest,
-            parameters=(DECLARED,),
-            refusals=(*_DECIDED, Code.PRECONDITION_FAILED),
+            refusals=_VERSIONED,
         ),
-        Operation(
-            method="POST",
-            path=f"{_GRANT}/deny",
-            name="denyAccess",
-            summary="End a request before it was certified",
-            roles=("approver",),
+        _post(
+            f"{_GRANT}/deny",
+            "denyAccess",
+            "End a request before it was certified",
+            "approver",
             handler=calls.deny,
-            answers={200: GrantTold},
             body=ReasonRequest,
-            parameters=(DECLARED,),
-            refusals=_DECIDED,
         ),
-        Operation(
-            method="POST",
-            path=f"{_GRANT}/revoke",
-            name="revokeAccess",
-            summary="End a grant; its certificates open nothing from then on",
-            roles=("engineer", "approver", "security"),
+        _post(
+            f"{_GRANT}/revoke",
+            "revokeAccess",
+            "End a grant; its certificates open nothing from then on",
+            *("engineer", "approver", "security"),
             handler=calls.revoke,
-            answers={200: GrantTold},
             body=ReasonRequest,
-            parameters=(DECLARED,),
-            refusals=_DECIDED,
         ),
-        Operation(
-            method="POST",
-            path=f"{_GRANT}/review",
-            name="reviewEmergency",
-            summary="Say whether an emergency was justified; due within a day",
-            roles=("approver", "security"),
+        _post(
+            f"{_GRANT}/review",
+            "reviewEmergency",
+            "Say whether an emergency was justified; due within a day",
+            *("approver", "security"),
             handler=calls.review,
-            answers={200: GrantTold},
             body=ReviewRequest,
-            parameters=(DECLARED,),
-            refusals=_DECIDED,
         ),
     )
 
 
 def _looking(calls: AccessCalls) -> tuple[Operation, ...]:
     return (
-        Operation(
-            method="GET",
-            path="/access/grants",
-            name="listAccess",
-            summary="Requests and grants, newest first; engineers see their own",
-            roles=_EVERYBODY,
+        _get(
+            "/access/grants",
+            "listAccess",
+            "Requests and grants, newest first; engineers see their own",
+            *_EVERYBODY,
             handler=calls.listed,
-            answers={200: GrantList},
+            answer=GrantList,
             parameters=(
                 Parameter(name="phase", schema={"type": "string"}, description="only those that stand there"),
                 Parameter(name="limit", schema=_NUMBER, description="at most so many"),
             ),
         ),
-        Operation(
-            method="GET",
-            path=_GRANT,
-            name="showAccess",
-            summary="One request or grant",
-            roles=_EVERYBODY,
+        _get(
+            _GRANT,
+            "showAccess",
+            "One request or grant",
+            *_EVERYBODY,
             handler=calls.show,
-            answers={200: GrantTold},
+            answer=GrantTold,
             refusals=(Code.NOT_FOUND,),
         ),
-        Operation(
-            method="GET",
-            path="/access/report",
-            name="reportAccess",
-            summary="Who asked for whose data, why, on whose approval; byte for byte what a replay of the ledger gives",
-            roles=("approver", "security", "auditor"),
+        _get(
+            "/access/report",
+            "reportAccess",
+            "Who asked for whose data, why, on whose approval; byte for byte what a replay of the ledger gives",
+            *_READERS,
             handler=calls.report,
-            answers={200: Report},
+            answer=Report,
             parameters=(
                 Parameter(name="until_us", schema=_NUMBER, description="nothing later; usually now"),
                 Parameter(name="since_us", schema=_NUMBER, description="asked for no earlier"),
@@ -199,102 +187,71 @@ def _looking(calls: AccessCalls) -> tuple[Operation, ...]:
                 Parameter(name="engineer", schema={"type": "string"}, description="by this engineer"),
             ),
         ),
-        Operation(
-            method="GET",
-            path="/access/state",
-            name="accessState",
-            summary="What a replay of the ledger must come to",
-            roles=("approver", "security", "auditor"),
+        _get(
+            "/access/state",
+            "accessState",
+            "What a replay of the ledger must come to",
+            *_READERS,
             handler=calls.state,
-            answers={200: State},
+            answer=State,
         ),
-        Operation(
-            method="GET",
-            path="/access/roles",
-            name="auditRoles",
-            summary="Who may log in to the shards' servers",
-            roles=("security", "auditor"),
+        _get(
+            "/access/roles",
+            "auditRoles",
+            "Who may log in to the shards' servers",
+            *("security", "auditor"),
             handler=calls.roles,
-            answers={200: Audit},
+            answer=Audit,
         ),
-        Operation(
-            method="GET",
-            path="/access/authority",
-            name="accessAuthority",
-            summary="The certificate of this cell's authority",
-            roles=_EVERYBODY,
+        _get(
+            "/access/authority",
+            "accessAuthority",
+            "The certificate of this cell's authority",
+            *_EVERYBODY,
             handler=calls.authority,
-            answers={200: AuthorityTold},
+            answer=AuthorityTold,
         ),
     )
 
 
 def _keeping(calls: AccessCalls) -> tuple[Operation, ...]:
+    locks: dict[str, Any] = {"body": LockRequest, "answers": {200: LockList}, "refusals": (Code.CONFLICT,)}
     return (
-        Operation(
-            method="GET",
-            path="/access/locks",
-            name="listLocks",
-            summary="Who is locked",
-            roles=("approver", "security", "auditor"),
-            handler=calls.locks,
-            answers={200: LockList},
-        ),
-        Operation(
-            method="POST",
-            path="/access/locks",
-            name="lockPerson",
-            summary="Refuse a person everything, and what they hold",
-            roles=("security",),
+        _get("/access/locks", "listLocks", "Who is locked", *_READERS, handler=calls.locks, answer=LockList),
+        _post(
+            "/access/locks",
+            "lockPerson",
+            "Refuse a person everything, and what they hold",
+            "security",
             handler=calls.lock,
-            answers={200: LockList},
-            body=LockRequest,
-            parameters=(DECLARED,),
-            refusals=(Code.CONFLICT,),
+            **locks,
         ),
-        Operation(
-            method="POST",
-            path="/access/locks/release",
-            name="unlockPerson",
-            summary="Take a lock back",
-            roles=("security",),
-            handler=calls.unlock,
-            answers={200: LockList},
-            body=LockRequest,
-            parameters=(DECLARED,),
-            refusals=(Code.CONFLICT,),
-        ),
-        Operation(
-            method="GET",
-            path="/access/exceptions",
-            name="listExceptions",
-            summary="Signed exceptions",
-            roles=("approver", "security", "auditor"),
+        _post("/access/locks/release", "unlockPerson", "Take a lock back", "security", handler=calls.unlock, **locks),
+        _get(
+            "/access/exceptions",
+            "listExceptions",
+            "Signed exceptions",
+            *_READERS,
             handler=calls.exceptions,
-            answers={200: ExceptionList},
+            answer=ExceptionList,
         ),
-        Operation(
-            method="POST",
-            path="/access/exceptions",
-            name="keepException",
-            summary="Let a signed exception count",
-            roles=("security",),
+        _post(
+            "/access/exceptions",
+            "keepException",
+            "Let a signed exception count",
+            "security",
             handler=calls.exempt,
-            answers={201: ExceptionTold},
             body=ExceptionRequest,
-            parameters=(DECLARED,),
+            answers={201: ExceptionTold},
             refusals=(Code.CONFLICT,),
         ),
-        Operation(
-            method="POST",
-            path="/access/exceptions/{exception}/withdraw",
-            name="withdrawException",
-            summary="Let it count no more",
-            roles=("security",),
+        _post(
+            "/access/exceptions/{exception}/withdraw",
+            "withdrawException",
+            "Let it count no more",
+            "security",
             handler=calls.withdraw,
-            answers={200: ExceptionList},
             body=ReasonRequest,
-            parameters=(DECLARED,),
-            refusals=_DECIDED,
+            answers={200: ExceptionList},
         ),
     )
