@@ -384,7 +384,12 @@ class Driver:
             case "Denied" | "Revoked" | "Closed":
                 return kind(grant=grant, reason="x")
             case "Intended":
-                until = at + draw.choices((MINUTE, 10 * MINUTE, 15 * MINUTE, 61 * MINUTE, 0), (20, 30, 40, 5, 5))[0]
+                until = (
+                    at
+                    + draw.choices(
+                        (MINUTE, 10 * MINUTE, 15 * MINUTE, 20 * MINUTE, 61 * MINUTE, 0), (20, 25, 40, 5, 5, 5)
+                    )[0]
+                )
                 ends = model.ends(grant) if model.asked(grant) else None
                 return Intended(
                     grant=grant,
