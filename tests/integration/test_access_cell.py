@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
@@ -15,6 +16,8 @@ from cells.breakglass.settings import AccessSettings, Tickets
 from cells.breakglass.steps import Locked
 from cells.breakglass.store import PostgresSteps
 from cells.breakglass.words import engineer_of
+from deploy.local import access as stack_access
+from deploy.local.layout import SERVICE_ISSUER, Paths
 from deploy.local.postgres import PostgresServer
 from foundation.clock import SystemClock
 from foundation.postgres import connect
@@ -34,19 +37,18 @@ pytestmark = pytest.mark.anyio
 class Office:
     """A running cell with break-glass, and people's tokens in files."""
 
-    def __init__(self, live: Stand, staff: ServiceIssuer, duty: ServiceIssuer, folder: Path) -> None:
+    def __init__(self, live: Stand, staff: ServiceIssuer, folder: Path) -> None:
         self.live = live
         self.folder = folder
         self.port = 0
         self._staff = staff
-        self._duty = duty
 
     def token(self, name: str, *roles: str, at: str = "DE", home: str = "DE") -> str:
         return self._staff.token(name, roles, home_country=home, observed_country=at)
 
     def on_call(self, name: str) -> Path:
         file = self.folder / f"{name}.duty"
-        file.write_text(self._duty.token(name, [], on_call=True))
+        file.write_text(self._staff.token(name, [], aud=stack_access.duty_audience(CELL), on_call=True))
         return file
 
     def head(self, name: str, *roles: str, at: str = "DE") -> dict[str, str]:
@@ -69,23 +71,27 @@ class Office:
 async def office(
     postgres_server: PostgresServer, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Office]:
-    staff = ServiceIssuer(folder, issuer="https://staff.example.com", audience="access")
-    duty = ServiceIssuer(folder, issuer="https://duty.example.com", audience="on-call")
+    # One key signs for both audiences, as the stack's does.
+    staff = ServiceIssuer(folder, issuer=SERVICE_ISSUER, audience=stack_access.audience(CELL))
     authority(folder)
     (folder / "tickets.json").write_text(json.dumps({"OPS-7": "open"}))
     async with stand(postgres_server, folder, monkeypatch) as built:
         built.ledger = kept_by(folder)
         built.access = AccessSettings(
             issuer=staff.issuer,
-            on_call=duty.issuer,
+            on_call=msgspec.structs.replace(staff.issuer, audience=stack_access.duty_audience(CELL)),
             authority_key=str(folder / f"{CELL}.ca-key"),
             authority_certificate=str(folder / f"{CELL}.ca.pem"),
             tickets=Tickets(file=str(folder / "tickets.json")),
             logins=("domicile",),
         )
         async with built.running() as cell, serving(cell.app) as port:
-            made = Office(built, staff, duty, folder)
+            made = Office(built, staff, folder)
             made.port = port
+            paths = Paths(folder / "state")
+            staff.key_file(paths.service_issuer_key)
+            cells = {CELL: {"service": f"http://127.0.0.1:{port}"}}
+            paths.stack.write_text(json.dumps({"directory": {}, "regions": {}, "cells": cells}))
             yield made
 
 
@@ -170,6 +176,31 @@ async def test_an_emergency_and_its_review_and_a_lock(office: Office, folder: Pa
     assert (await office.told("sam", "security", "unlock", "engineer:alice", "--reason", "found"))["locks"] == []
     await office.told("alice", "engineer", "check", folder / "e.pem", at="US")
     await held_against_the_ledger(office)
+
+
+async def test_on_a_stack_a_command_asks_as_whom_it_names(office: Office) -> None:
+    subject, _ = await office.live.place("ada")
+
+    async def on_stack(*words: str) -> Result:
+        there = ("--state", str(office.folder / "state"), "--json")
+        return await asyncio.to_thread(CliRunner().invoke, cli, ["access", *words, *there])
+
+    asked = await on_stack(*REQUEST, "--subjects", subject, "--as", "alice", "--home", "US")
+    assert asked.exit_code == 0, asked.output
+    told = json.loads(asked.output)["grant"]
+    assert (told["engineer"], told["presence"]["observed"], told["presence"]["declared"]) == (
+        "engineer:alice",
+        "US",
+        "US",
+    )
+    own = await on_stack("approve", told["id"], "--version", "1", "--as", "alice")
+    assert (own.exit_code, "403" in own.output) == (1, True)
+    approved = await on_stack("approve", told["id"], "--version", "1", "--as", "bob")
+    assert json.loads(approved.output)["phase"] == "approved"
+    urgent = await on_stack(*REQUEST, "--subjects", subject, "--minutes", "5", "--emergency", "--as", "alice")
+    assert json.loads(urgent.output)["phase"] == "approved"
+    unknown = await on_stack("list", "--cell", "us-va")
+    assert (unknown.exit_code, "no cell us-va" in unknown.output) == (1, True)
 
 
 async def test_two_processes_of_a_cell_take_turns_and_lose_no_step(office: Office) -> None:
