@@ -220,7 +220,9 @@ async def test_two_processes_of_a_cell_take_turns_and_lose_no_step(office: Offic
     assert books[0].digest() == books[1].digest()
 
 
-async def test_while_the_shard_is_lost_nothing_is_granted_and_afterwards_nothing_is_forgotten(office: Office) -> None:
+async def test_while_the_shard_is_lost_nothing_is_granted_and_afterwards_nothing_is_forgotten(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
     live = office.live
     subject, _ = await live.place("ada")
     terms = {"subjects": [subject], "purpose": "debugging", "ticket": "OPS-7", "minutes": 15, "reason": "x"}
@@ -242,12 +244,10 @@ async def test_while_the_shard_is_lost_nothing_is_granted_and_afterwards_nothing
         await broken()
         await real(*given)
 
-    keeper._written = cut_off
-    try:
-        path, body = f"/access/grants/{grant}/approve", {"version": 1}
+    path, body = f"/access/grants/{grant}/approve", {"version": 1}
+    with monkeypatch.context() as patch:
+        patch.setattr(keeper, "_written", cut_off)
         assert (await live.call("POST", path, office.head("bob", "approver"), json=body)).status_code == 503
-    finally:
-        keeper._written = real
     await eventually(lambda: live.cell.context.shards["s1"].up is not None)  # type: ignore[index]
 
     async def phase() -> str:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -54,9 +54,9 @@ async def over_http(_folder: Path) -> AsyncIterator[tuple[Tracker, Callable[[byt
 
 @pytest.mark.parametrize("kind", [in_file, over_http])
 async def test_a_ticket_is_open_when_the_tracker_says_so_and_nothing_is_said_by_one_that_is_broken(
-    kind: Callable[[Path], AsyncIterator[tuple[Tracker, Callable[[bytes], None]]]], folder: Path
+    kind: Callable[[Path], AbstractAsyncContextManager[tuple[Tracker, Callable[[bytes], None]]]], folder: Path
 ) -> None:
-    async with kind(folder) as (tracker, breaks):  # type: ignore[attr-defined]
+    async with kind(folder) as (tracker, breaks):
         assert [await tracker.is_open(one) for one in ("OPS-7", "OPS-8", "OPS-9")] == [True, False, False]
         for raw in (b"{", b"[]", b'{"state": 1, "OPS-7": 1}', b"\xff"):
             breaks(raw)

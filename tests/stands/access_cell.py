@@ -134,7 +134,7 @@ class AccessStand:
     ) -> dict[str, str]:
         """The head of a request by somebody: seen and declared in one country, unless said otherwise."""
         now = int(self.clock.unix_s())
-        given = {"home_country": home, "observed_country": at, "iat": now, "exp": now + 600}
+        given: dict[str, Any] = {"home_country": home, "observed_country": at, "iat": now, "exp": now + 600}
         token = self.staff.token(claims.pop("sub", name), claims.pop("roles", roles or ("engineer",)), **given | claims)
         return {"authorization": f"Bearer {token}", "domicile-declared": declared or at}
 

@@ -342,7 +342,8 @@ class Driver:
         if held_back and draw.random() < 0.3:
             kind = Unlocked
         last = model.past[-1].step if model.past else None
-        follows = {Requested: Approved, Approved: Intended, Intended: Certified, Certified: Begun}.get(type(last))
+        after: dict[type, type] = {Requested: Approved, Approved: Intended, Intended: Certified, Certified: Begun}
+        follows = after.get(type(last))
         if follows is not None and draw.random() < 0.6:
             kind, grant = follows, GrantId(getattr(last, "grant", ""))
         version = model.holds(grant)[1] if model.asked(grant) else 1
@@ -382,7 +383,8 @@ class Driver:
                     exceptions=exceptions,
                 )
             case "Denied" | "Revoked" | "Closed":
-                return kind(grant=grant, reason="x")
+                ends: AnyStep = kind(grant=grant, reason="x")
+                return ends
             case "Intended":
                 until = (
                     at
@@ -390,7 +392,7 @@ class Driver:
                         (MINUTE, 10 * MINUTE, 15 * MINUTE, 20 * MINUTE, 61 * MINUTE, 0), (20, 25, 40, 5, 5, 5)
                     )[0]
                 )
-                ends = model.ends(grant) if model.asked(grant) else None
+                box = model.ends(grant) if model.asked(grant) else None
                 return Intended(
                     grant=grant,
                     serial=serial,
@@ -398,7 +400,7 @@ class Driver:
                     shard=ShardId("s1"),
                     presence=self._presence(),
                     from_us=at - draw.choices((0, MINUTE, -1), (70, 25, 5))[0],
-                    until_us=ends if ends is not None and draw.random() < 0.5 else until,
+                    until_us=box if box is not None and draw.random() < 0.5 else until,
                 )
             case "Certified":
                 index = draw.choices((0, 5, 9, -1), (10, 80, 5, 5))[0]

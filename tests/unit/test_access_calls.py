@@ -161,7 +161,7 @@ async def test_an_edit_begins_anew_and_two_of_three_are_two(folder: Path, monkey
 
 async def test_from_outside_it_takes_somebody_inside_and_the_stricter_place_counts(stand: AccessStand) -> None:
     for where in ({"at": "US"}, {"at": "DE", "declared": "US"}, {"at": "US", "declared": "DE"}):
-        alice = stand.who("alice", **where)  # type: ignore[arg-type]
+        alice = stand.who("alice", **where)
         grant = await stand.asked(alice)
         path = f"grants/{grant}/approve"
         for head in (stand.who("bob", "approver", at="US"), stand.who("dan", "approver", home="US")):
@@ -184,7 +184,7 @@ async def test_who_asked_from_inside_gets_no_certificate_outside_without_somebod
 
 async def test_an_emergency_is_its_own_approval_and_waits_for_its_review(stand: AccessStand) -> None:
     alice = stand.who("alice", at="US")
-    body = {"terms": terms(minutes=30), "on_call": stand.proof("alice")}
+    body: dict[str, Any] = {"terms": terms(minutes=30), "on_call": stand.proof("alice")}
     first = await stand.post("grants", alice, body)
     assert (first.status_code, first.json()["phase"]) == (201, "approved"), first.text
     grant = first.json()["grant"]["id"]

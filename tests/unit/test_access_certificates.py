@@ -114,7 +114,7 @@ def test_a_second_signature_over_the_same_is_not_the_one_that_the_ledger_has(sig
 Change = Callable[[list[tuple[x509.ExtensionType, bool]]], list[tuple[x509.ExtensionType, bool]]]
 
 
-def rebuilt(signed: Signed, change: Change, *, algorithm: hashes.HashAlgorithm | None = None) -> bytes:
+def rebuilt(signed: Signed, change: Change, *, algorithm: hashes.SHA256 | hashes.SHA384 | None = None) -> bytes:
     """The same certificate with other extensions, signed by the authority."""
     real = signed.certificate
     builder = (
