@@ -10,11 +10,12 @@ from collections.abc import Callable, Sequence
 from cells.breakglass.book import Book
 from cells.breakglass.core import take
 from cells.breakglass.refusals import Refused
-from cells.breakglass.replay import event_id, fold
-from cells.breakglass.steps import AnyStep, Taken
+from cells.breakglass.replay import Unfit, event_id, fold
+from cells.breakglass.steps import AnyStep, MalformedStep, Taken
 from cells.breakglass.store import PAGE, Steps, Turn
 from foundation import logs
 from foundation.clock import Clock
+from foundation.problems import Code, refuse
 from foundation.words import ActorId
 
 log = logs.get(__name__)
@@ -44,17 +45,27 @@ class Keeper:
         await self.act(ActorId(""), lambda _book, _at_us: ())
         return self._book, self.now_us()
 
+    @property
+    def count(self) -> int:
+        """Steps in the book as it was read last."""
+        return len(self._history)
+
     async def history(self) -> list[Taken]:
         """Every step, oldest first. Raises ProblemError."""
         await self.book()
         return list(self._history)
 
     async def act(self, by: ActorId, decide: Decide) -> Book:
-        """Takes the steps that `decide` names, all of them or none, durably. Raises ProblemError: its refusal, or a lost shard."""
+        """Takes the steps that `decide` names, all of them or none, durably. Raises ProblemError: its refusal, a lost shard, or a
+        history that does not hold together: nothing is granted on that."""
         async with self._mutex:
             try:
                 async with self._steps.turn() as turn:
                     refused = await self._acted(turn, by, decide)
+            except (MalformedStep, Unfit, NotRecorded) as exc:
+                self._forget()
+                log.fault("access_history_unfit", exc)
+                raise refuse(Code.NOT_READY, "what is recorded of access does not hold together; see the log") from exc
             except BaseException:
                 self._forget()
                 raise

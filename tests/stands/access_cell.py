@@ -21,6 +21,7 @@ from cells.breakglass.store import PAGE, Row, Turn
 from cells.service.context import Context
 from cells.shards.core import Home
 from cells.shards.homes import Homes
+from cells.shards.shard import unreachable
 from directory.placement.core import State
 from directory.rules.client import HeldRules
 from foundation.clock import ManualClock, SystemClock
@@ -43,11 +44,13 @@ FAR = SubjectId("2c5b2e7f-52b1-4c59-9a35-0a2f6a1d3c77")
 
 
 class MemorySteps:
-    """Implements `cells.breakglass.store.Steps`. `flows`: whether the log takes in what is recorded."""
+    """Implements `cells.breakglass.store.Steps`. `flows`: whether the log takes in what is recorded. `fails_at`: a kind of step that is
+    lost with its transaction."""
 
     def __init__(self, log: Log | None = None) -> None:
         self.kept: list[Row] = []
         self.flows = True
+        self.fails_at = ""
         self._log = log
         self._logged = 0
 
@@ -55,6 +58,8 @@ class MemorySteps:
     async def turn(self) -> AsyncIterator[Turn]:
         held = _MemoryTurn(list(self.kept))
         yield held
+        if any(type(row.taken.step).__name__ == self.fails_at for row in held.steps):
+            raise unreachable(ShardId("s1"))
         self.kept = held.steps
         self.drain()
 

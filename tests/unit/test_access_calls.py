@@ -6,11 +6,12 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from cells.breakglass import issuing
 from cells.breakglass.exceptions import ExceptionText, signed
-from cells.breakglass.keeper import Keeper, NotRecorded
+from cells.breakglass.keeper import Keeper
 from cells.breakglass.replay import fold
 from cells.breakglass.steps import Closed
 from cells.breakglass.store import Row
@@ -18,6 +19,7 @@ from cells.breakglass.words import GrantId, Purpose, Rule, engineer_of
 from foundation.ledger.notes import Signer
 from foundation.ledger.reading import payload
 from foundation.mute import Secret
+from foundation.problems import ProblemError
 from tests.stands.access import CELL, SUBJECT
 from tests.stands.access_cell import FAR, OTHER, OWNER, AccessStand, access_stand, reason, terms
 from tests.stands.ledger import reader
@@ -404,5 +406,29 @@ async def test_an_event_of_another_under_the_name_of_a_step_is_no_record(stand: 
     stand.steps.kept.insert(0, Row(0, f"grant:{grant}:1", first.taken))
     keeper = stand.access.calls._keeper
     keeper._position, keeper._last = first.position, first.id
-    with pytest.raises(NotRecorded):
+    with pytest.raises(ProblemError, match="does not hold together"):
         await keeper.act(engineer_of("alice"), lambda _book, _at: (Closed(grant=GrantId(grant), reason="x"),))
+
+
+async def test_on_a_history_that_could_not_be_nothing_is_granted_and_nothing_else_ends(stand: AccessStand) -> None:
+    grant = await stand.approved()
+    stand.steps.kept.append(msgspec.structs.replace(stand.steps.kept[-1], position=9, id="grant:x:9"))
+    assert (await stand.certified(grant)).status_code == 503
+    assert (await stand.get("grants", stand.who("alice"))).status_code == 503
+    stand.steps.kept.pop()
+    assert (await stand.certified(grant)).status_code == 201
+
+
+async def test_a_certificate_whose_signing_was_not_recorded_is_handed_to_nobody(stand: AccessStand) -> None:
+    grant = await stand.approved()
+    stand.steps.fails_at = "Certified"
+    assert (await stand.certified(grant)).status_code == 503
+    shown = (await stand.get(f"grants/{grant}", stand.who("alice"))).json()
+    assert (shown["phase"], [one["digest"] for one in shown["grant"]["intents"]]) == ("approved", [None])
+    stand.steps.fails_at = ""
+    again = await stand.certified(grant)
+    assert again.status_code == 201
+    assert len(again.json()["told"]["grant"]["intents"]) == 2
+    for _ in range(3):
+        assert (await stand.certified(grant)).status_code == 201
+    assert reason(await stand.certified(grant)) == (409, "too_many")

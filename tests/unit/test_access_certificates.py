@@ -13,7 +13,15 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from cells.breakglass.certificates import statement
-from cells.breakglass.certificates.authority import Asked, FileAuthority, KeyRefused, issued, requested_key, usage
+from cells.breakglass.certificates.authority import (
+    Asked,
+    FileAuthority,
+    KeyRefused,
+    issued,
+    requested_key,
+    subject_name,
+    usage,
+)
 from cells.breakglass.certificates.check import CertificateRefused, Flaw, checked, stated
 from cells.breakglass.certificates.statement import MalformedStatement, Statement, decoded, encoded
 from cells.breakglass.core import take
@@ -264,6 +272,13 @@ def test_a_certificate_lost_is_made_anew_inside_the_same_time_box(folder: Path) 
     assert signed.grant.until_us == AT + 15 * MINUTE_US
     late = take(signed.book, Taken(AT + 16 * MINUTE_US, ActorId(ALICE), Closed(grant=GRANT, reason="late")))
     assert late is not None
+
+
+def test_a_long_id_goes_by_its_digest_in_the_name() -> None:
+    long = [str(subject_name(f"engineer:{'a' * 90}{end}").rfc4514_string()) for end in "xy"]
+    assert len(set(long)) == 2
+    assert max(len(name) for name in long) <= 64 + len("CN=")
+    assert subject_name("engineer:alice").rfc4514_string() == "CN=engineer:alice"
 
 
 # --- keys --------------------------------------------------------------------------------------------------------------------
