@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 from starlette.types import ASGIApp
@@ -15,9 +16,6 @@ from cells.aliases.claims import Aliases
 from cells.aliases.client import AliasDirectory
 from cells.aliases.sealing import Sealer
 from cells.aliases.worker import keep as keep_aliases
-from cells.breakglass import api as access_api
-from cells.breakglass.assembly import Access, assembled
-from cells.breakglass.store import PostgresSteps
 from cells.crossings import api as crossings_api
 from cells.crossings.bookings import Bookings
 from cells.fences import api as fences_api
@@ -48,6 +46,9 @@ from foundation.tasks import Worker
 from foundation.tokens import Issuer, TokenFile, cell_audience
 from foundation.words import ShardId
 
+if TYPE_CHECKING:
+    from cells.breakglass.assembly import Access
+
 log = logs.get(__name__)
 
 
@@ -66,7 +67,7 @@ class Cell:
     drain: Drain
     blinding: Blinding | None = None
     ledger: tuple[Path, Signer] | None = None
-    access: Access | None = None
+    access: "Access | None" = None
     app: ASGIApp = field(init=False)
     shards: dict[ShardId, ShardWorker] = field(default_factory=dict)
     mistakes: list[str] = field(default_factory=list)
@@ -80,7 +81,7 @@ class Cell:
             *crossings_api.routes(self.context, self.bookings, self.operators),
             *fences_api.routes(self.context, self.operators),
             *ledger_api.routes(self.ledger[0] if self.ledger else None, self.operators),
-            *([] if self.access is None else access_api.routes(self.access.calls)),
+            *([] if self.access is None else self.access.routes),
         ]
         self.app = application(routes, ready=self.ready, straight=routes[:1])
 
@@ -214,11 +215,15 @@ async def opened(
 @asynccontextmanager
 async def _access(
     settings: CellSettings, context: Context, ledger: tuple[Path, Signer] | None, http: HttpClient
-) -> AsyncIterator[Access | None]:
+) -> "AsyncIterator[Access | None]":
     """Raises SettingsError."""
     if settings.access is None or ledger is None:
         yield None
         return
+    # Cells without it need no engine of policies.
+    from cells.breakglass.assembly import assembled
+    from cells.breakglass.store import PostgresSteps
+
     steps = PostgresSteps(context.event_shard)
     async with assembled(settings.access, context, steps, ledger[0], ledger[1].verifier, http) as access:
         yield access

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
+from cells.breakglass import api
 from cells.breakglass.calls import AccessCalls
 from cells.breakglass.certificates.authority import FileAuthority
 from cells.breakglass.desk import Desk
@@ -31,6 +32,7 @@ class Access:
     def __init__(self, calls: AccessCalls, pager: Pager) -> None:
         self.calls = calls
         self.pager = pager
+        self.routes = api.routes(calls)
 
 
 @asynccontextmanager

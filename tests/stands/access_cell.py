@@ -13,7 +13,6 @@ import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from cells.breakglass import api
 from cells.breakglass.assembly import Access, assembled
 from cells.breakglass.settings import AccessSettings, Tickets
 from cells.breakglass.steps import Taken, event_of, read
@@ -225,6 +224,6 @@ async def access_stand(folder: Path, patch: pytest.MonkeyPatch, **changes: Any) 
             assembled(stand.settings(**changes), context, stand.steps, folder / "log", SIGNER.verifier, http) as access,
         ):
             stand.access = access
-            app = application(api.routes(access.calls), ready=lambda: None)
+            app = application(access.routes, ready=lambda: None)
             async with HttpClient(transport=httpx.ASGITransport(app=app), base_url="http://cell") as stand.http:
                 yield stand
