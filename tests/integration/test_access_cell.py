@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from cells.breakglass.keeper import Keeper
+from cells.breakglass.roles import audited
 from cells.breakglass.settings import AccessSettings, Tickets
 from cells.breakglass.steps import Locked
 from cells.breakglass.store import PostgresSteps
@@ -67,6 +68,13 @@ class Office:
         return json.loads(done.output)
 
 
+async def logins(server: PostgresServer) -> tuple[str, ...]:
+    """Whoever may log in to the server of all tests, before somebody else may."""
+    async with connect(server.dsn()) as admin:
+        rows = await admin.fetch("SELECT rolname FROM pg_catalog.pg_roles WHERE rolcanlogin")
+    return tuple(row["rolname"] for row in rows)
+
+
 @pytest.fixture
 async def office(
     postgres_server: PostgresServer, folder: Path, monkeypatch: pytest.MonkeyPatch
@@ -83,7 +91,7 @@ async def office(
             authority_key=str(folder / f"{CELL}.ca-key"),
             authority_certificate=str(folder / f"{CELL}.ca.pem"),
             tickets=Tickets(file=str(folder / "tickets.json")),
-            logins=("domicile",),
+            logins=await logins(postgres_server),
         )
         async with built.running() as cell, serving(cell.app) as port:
             made = Office(built, staff, folder)
@@ -266,10 +274,13 @@ async def test_nobody_holds_a_standing_login_until_somebody_does(
     office: Office, postgres_server: PostgresServer
 ) -> None:
     clean = await office.told("ida", "auditor", "audit-roles")
-    assert [shard["shard"] for shard in clean["shards"]] == ["s1", "s2"]
-    expected = ["domicile", "domicile_cell", "domicile_owner", "domicile_records"]
-    found = {login["role"] for shard in clean["shards"] for login in shard["services"]}
-    assert sorted(found) == expected
+    assert [(shard["shard"], shard["standing"]) for shard in clean["shards"]] == [("s1", []), ("s2", [])]
+    found = {login["role"]: login["may"] for shard in clean["shards"] for login in shard["services"]}
+    assert {"domicile", "domicile_cell", "domicile_owner", "domicile_records"} <= set(found)
+    assert ("superuser" in found["domicile"], found["domicile_cell"]) == (True, [])
+    bare = await audited(office.live.cell.context.shards, ())
+    assert (bare.clean, "domicile" in {one.role for one in bare.shards[0].standing}) == (False, True)
+    assert "domicile_cell" not in {one.role for shard in bare.shards for one in shard.standing}
     name = f"dba_{secrets.token_hex(4)}"
     async with connect(postgres_server.dsn()) as admin:
         await admin.execute(f"CREATE ROLE {name} LOGIN CREATEROLE")
