@@ -25,6 +25,7 @@ from foundation.postgres import connect
 from foundation.problems import ProblemError
 from gateway.cli.main import cli
 from tests.stands.access import CELL, authority
+from tests.stands.access_cell import OWNER
 from tests.stands.cell import Stand, stand
 from tests.stands.ledger import kept_by, reader
 from tests.stands.servers import serving
@@ -82,6 +83,9 @@ async def office(
     # One key signs for both audiences, as the stack's does.
     staff = ServiceIssuer(folder, issuer=SERVICE_ISSUER, audience=stack_access.audience(CELL))
     authority(folder)
+    (folder / "owner.vkey").write_text(OWNER.verifier.text)
+    (folder / "owner.key").touch(mode=0o600)
+    (folder / "owner.key").write_text(OWNER.text.reveal())
     (folder / "tickets.json").write_text(json.dumps({"OPS-7": "open"}))
     async with stand(postgres_server, folder, monkeypatch) as built:
         built.ledger = kept_by(folder)
@@ -91,6 +95,7 @@ async def office(
             authority_key=str(folder / f"{CELL}.ca-key"),
             authority_certificate=str(folder / f"{CELL}.ca.pem"),
             tickets=Tickets(file=str(folder / "tickets.json")),
+            exception_keys=(str(folder / "owner.vkey"),),
             logins=await logins(postgres_server),
         )
         async with built.running() as cell, serving(cell.app) as port:
@@ -183,6 +188,41 @@ async def test_an_emergency_and_its_review_and_a_lock(office: Office, folder: Pa
     assert (refused.exit_code, "locked" in refused.output) == (1, True)
     assert (await office.told("sam", "security", "unlock", "engineer:alice", "--reason", "found"))["locks"] == []
     await office.told("alice", "engineer", "check", folder / "e.pem", at="US")
+    await held_against_the_ledger(office)
+
+
+async def test_a_request_is_edited_denied_closed_and_an_exception_lifts_a_rule_by_the_command(
+    office: Office, folder: Path
+) -> None:
+    subject, _ = await office.live.place("ada")
+    words = (*REQUEST, "--subjects", subject)
+
+    async def asked(at: str = "DE") -> str:
+        return str((await office.told("alice", "engineer", *words, at=at))["grant"]["id"])
+
+    first = await asked()
+    edit = ("edit", first, *words[1:], "--minutes", "60")
+    assert (await office.told("alice", "engineer", *edit))["grant"]["version"] == 2
+    stale = await office.command("bob", "approver", "approve", first, "--version", "1")
+    assert (stale.exit_code, "edited meanwhile" in stale.output) == (1, True)
+    assert (await office.told("bob", "approver", "deny", first, "--reason", "no"))["phase"] == "denied"
+    second = await asked()
+    assert (await office.told("alice", "engineer", "close", second, "--reason", "found it"))["phase"] == "closed"
+    exempt = ("exempt", "--cell", CELL, "--engineer", "engineer:alice", "--rule", "inside_approver")
+    how = ("--purpose", "debugging", "--days", "7", "--reason", "nobody is in", "--key", folder / "owner.key")
+    kept = await office.told("sam", "security", *exempt, *how)
+    third = await asked(at="US")
+    lifted = await office.told("bob", "approver", "approve", third, "--version", "1", at="US")
+    assert (lifted["phase"], lifted["grant"]["votes"][0]["exceptions"]) == (
+        "approved",
+        [kept["exception"]["exception"]],
+    )
+    gone = await office.command("sam", "security", "withdraw", kept["exception"]["exception"], "--reason", "Monday")
+    assert (gone.exit_code, "False" in gone.output) == (0, True)
+    fourth = await asked(at="US")
+    assert (await office.told("bob", "approver", "approve", fourth, "--version", "1", at="US"))["phase"] == "requested"
+    shown = await office.command("alice", "engineer", "list")
+    assert all(one in shown.output for one in (first, second, third, fourth))
     await held_against_the_ledger(office)
 
 
