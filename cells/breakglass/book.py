@@ -131,7 +131,7 @@ class Lock(msgspec.Struct, frozen=True, kw_only=True):
 
 class Book(msgspec.Struct, kw_only=True):
     """Changed by `cells.breakglass.core.take` alone. `at_us`: the time of the last step; `locking`: how often somebody was locked or
-    unlocked."""
+    unlocked. `own`, `serials`: whose grants are which, and under which grant a serial number was intended."""
 
     grants: dict[GrantId, Grant] = {}
     locks: dict[EngineerId, Lock] = {}
@@ -139,9 +139,17 @@ class Book(msgspec.Struct, kw_only=True):
     withdrawn: dict[str, Reason] = {}
     at_us: int = 0
     locking: int = 0
+    own: dict[str, list[GrantId]] = {}
+    serials: dict[str, GrantId] = {}
 
     def of(self, engineer: str) -> Iterable[Grant]:
-        return (grant for grant in self.grants.values() if grant.engineer == engineer)
+        return (self.grants[one] for one in self.own.get(engineer, ()))
+
+    def intended(self, serial: str) -> tuple[Grant, Intent] | None:
+        """The grant under which a serial number was intended, and its part there."""
+        grant = self.grants.get(self.serials.get(serial, GrantId("")))
+        intent = None if grant is None else grant.intent(serial)
+        return None if grant is None or intent is None else (grant, intent)
 
     def open_of(self, engineer: str, at_us: int) -> int:
         """How many of an engineer's requests and grants have not ended."""

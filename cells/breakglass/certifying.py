@@ -15,7 +15,7 @@ def intended(book: Book, grant: Grant, phase: Phase, taken: Taken, step: Intende
         return Refused(Why.PHASE)
     if len(grant.intents) >= CERTIFICATES_MAX:
         return Refused(Why.TOO_MANY)
-    if any(one.intent(step.serial) is not None for one in book.grants.values()):
+    if step.serial in book.serials:
         return Refused(Why.SERIAL)
     if not (step.presence.inside or grant.emergency or grant.from_inside):
         return Refused(Why.OUTSIDE)

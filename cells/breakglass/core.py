@@ -66,6 +66,8 @@ def take(book: Book, taken: Taken) -> Refused | None:
             if isinstance(changed, Refused):
                 return changed
             book.grants[changed.id] = msgspec.structs.replace(changed, steps=changed.steps + 1)
+            if isinstance(step, Intended):
+                book.serials[step.serial] = step.grant
             refused = None
     if refused is None:
         book.at_us = taken.at_us
@@ -121,6 +123,7 @@ def _request(book: Book, taken: Taken, step: Requested) -> Refused | None:
             return Refused(Why.NOT_ON_CALL)
         if book.overdue(engineer, at_us):
             return Refused(Why.REVIEW_OVERDUE)
+    book.own.setdefault(engineer, []).append(step.grant)
     book.grants[step.grant] = Grant(
         id=step.grant,
         engineer=engineer,

@@ -45,11 +45,6 @@ class Keeper:
         await self.act(ActorId(""), lambda _book, _at_us: ())
         return self._book, self.now_us()
 
-    @property
-    def count(self) -> int:
-        """Steps in the book as it was read last."""
-        return len(self._history)
-
     async def history(self) -> list[Taken]:
         """Every step, oldest first. Raises ProblemError."""
         await self.book()

@@ -173,11 +173,10 @@ def _statement(
 def _known(certificate: x509.Certificate, book: Book) -> tuple[Grant, Intent]:
     """By serial number, as the ledger has it signed. Raises CertificateRefused."""
     serial = f"{certificate.serial_number:0{2 * signing.SERIAL_BYTES}x}"
-    for grant in book.grants.values():
-        intent = grant.intent(serial)
-        if intent is not None and intent.digest is not None:
-            return grant, intent
-    raise CertificateRefused(Flaw.UNKNOWN)
+    found = book.intended(serial)
+    if found is None or found[1].digest is None:
+        raise CertificateRefused(Flaw.UNKNOWN)
+    return found
 
 
 def _key_digest(certificate: x509.Certificate) -> str:
