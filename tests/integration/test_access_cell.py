@@ -15,7 +15,7 @@ from cells.breakglass.keeper import Keeper
 from cells.breakglass.roles import audited
 from cells.breakglass.settings import AccessSettings, Tickets
 from cells.breakglass.steps import Locked
-from cells.breakglass.store import PostgresSteps
+from cells.breakglass.store import ROWS, PostgresSteps
 from cells.breakglass.words import engineer_of
 from deploy.local import access as stack_access
 from deploy.local.layout import SERVICE_ISSUER, Paths
@@ -266,6 +266,15 @@ async def test_two_processes_of_a_cell_take_turns_and_lose_no_step(office: Offic
     books = [(await keeper.book())[0] for keeper in keepers]
     assert set(books[0].locks) == set(people)
     assert books[0].digest() == books[1].digest()
+
+
+async def test_steps_are_read_by_an_index_of_their_own(office: Office) -> None:
+    async with connect(office.live.dsns["s1"].owner) as connection:
+        await connection.execute("SET enable_seqscan = off")
+        await connection.execute(f"PREPARE asked AS {ROWS}")
+        plan = "\n".join(row[0] for row in await connection.fetch("EXPLAIN EXECUTE asked(5, 10)"))
+    assert "outbox_of_breakglass" in plan
+    assert "Sort" not in plan
 
 
 async def test_while_the_shard_is_lost_nothing_is_granted_and_afterwards_nothing_is_forgotten(
