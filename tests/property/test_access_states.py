@@ -1,11 +1,15 @@
 """The state machine of break-glass held against a second one, which asks the whole history each time (ACCESS_STEPS=N tries more)."""
 
+import json
 import os
 
 import pytest
 
 from cells.breakglass import certifying, core, deciding
 from cells.breakglass.book import Book, Grant
+from cells.breakglass.core import take
+from cells.breakglass.replay import event_id, fold
+from cells.breakglass.steps import Taken, event_of, read
 from cells.breakglass.words import Phase
 from tests.stands.access_model import Disagreement, Driver
 
@@ -20,6 +24,23 @@ def test_the_product_answers_as_the_model_does_and_every_phase_and_step_is_reach
     steps = "Requested Edited Approved Denied Revoked Closed Intended Certified Begun Reviewed Paged Locked Unlocked Exempted Withdrawn"
     wanted = {*steps.split(), *(phase.value for phase in Phase if phase is not Phase.EXPIRED)}
     assert wanted <= set(driver.reached), wanted - set(driver.reached)
+
+
+def test_what_the_ledger_keeps_of_a_life_replays_to_the_same_book() -> None:
+    driver, named = Driver(SEED + 1, life=60), set[str]()
+    for _ in range(40):
+        driver.run(driver.tried + 60)
+        kept, told = Book(), list[Taken]()
+        for taken in driver.model.past:
+            name = event_id(taken, kept)
+            assert name not in named
+            named.add(name)
+            event = event_of(taken, name)
+            told.append(read(taken.at_us, event.actor, json.dumps(event.details).encode()))
+            assert take(kept, told[-1]) is None
+        assert told == driver.model.past
+        assert fold(told).digest() == driver.book.digest()
+        named.clear()
 
 
 def _own_votes_count(patch: pytest.MonkeyPatch) -> None:

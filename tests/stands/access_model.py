@@ -269,6 +269,8 @@ class Driver:
         self._life = life
         self._random = random.Random(seed)
         self.tried = self.accepted = 0
+        self.book, self.model = Book(), Model()
+        """Of the last life."""
         self.reached: dict[str, int] = {}
         """How often a grant was seen in each phase after a step of its own, and each kind of step accepted."""
 
@@ -294,6 +296,7 @@ class Driver:
             if refused is not None and before is not None and book.digest() != before:
                 raise Disagreement(f"seed {self._seed}: a refused step changed the book: {new}")
             at = max(at, book.at_us)
+        self.book, self.model = book, model
 
     def _compare(self, book: Book, model: Model, new: Taken, took: bool, accepted: bool, at: int) -> None:
         told = f"seed {self._seed}, step {self.tried}: {new}\nafter {model.past[-12:]}"
