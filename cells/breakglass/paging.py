@@ -1,4 +1,5 @@
 """Emergencies told to everybody: each webhook hears of each emergency, tried again within bounds, and what became of it is recorded.
+Beside that, the book's metrics.
 
 What was not told yet follows from the book, so a restart forgets nobody; a webhook may hear of one emergency twice, under one id.
 """
@@ -9,8 +10,9 @@ from collections.abc import Sequence
 import httpx
 import msgspec
 
-from cells.breakglass.book import Grant
+from cells.breakglass.book import Book, Grant
 from cells.breakglass.keeper import Keeper
+from cells.breakglass.metrics import observe
 from cells.breakglass.steps import Paged
 from cells.breakglass.words import SECOND_US
 from foundation import logs
@@ -62,7 +64,9 @@ class Pager:
         while True:
             self._called.clear()
             try:
-                await self._round()
+                book, at_us = await self._keeper.book()
+                observe(book, at_us)
+                await self._round(book)
             except ProblemError as exc:
                 log.warning("access_pages_wait", code=exc.problem.code.value)
             try:
@@ -71,11 +75,8 @@ class Pager:
             except TimeoutError:
                 continue
 
-    async def _round(self) -> None:
+    async def _round(self, book: Book) -> None:
         """Tells what is not told yet. Raises ProblemError."""
-        if not self._urls:
-            return
-        book, _ = await self._keeper.book()
         open_pages = [
             (grant, number)
             for grant in book.grants.values()

@@ -12,6 +12,7 @@ import pytest
 from cells.breakglass import issuing
 from cells.breakglass.exceptions import ExceptionText, signed
 from cells.breakglass.keeper import Keeper
+from cells.breakglass.metrics import observe
 from cells.breakglass.replay import fold
 from cells.breakglass.steps import Closed
 from cells.breakglass.store import Row
@@ -378,6 +379,26 @@ async def test_the_state_is_what_a_replay_comes_to(stand: AccessStand) -> None:
     told = (await stand.get("state", stand.who("ida", "auditor"))).json()
     book = fold(row.taken for row in stand.steps.kept)
     assert told == {"steps": len(stand.steps.kept), "digest": book.digest()}
+
+
+async def test_metrics_say_what_stands_and_what_is_overdue(stand: AccessStand) -> None:
+    await stand.asked()
+    await stand.approved()
+    urgent = {"terms": terms(minutes=5), "on_call": stand.proof("dora")}
+    await stand.post("grants", stand.who("dora"), urgent)
+    lock = {"person": "engineer:dora", "reason": "x"}
+    await stand.post("locks", stand.who("sam", "security"), lock)
+    keeper = stand.access.calls._keeper
+    observe(*await keeper.book())
+    told = (await stand.http.get("/metrics")).text
+    assert 'domicile_access_grants{phase="requested"} 1.0' in told
+    assert 'domicile_access_grants{phase="approved"} 2.0' in told
+    assert "domicile_access_locked 1.0" in told
+    stand.clock.advance(24 * HOUR_S)
+    observe(*await keeper.book())
+    told = (await stand.http.get("/metrics")).text
+    assert 'domicile_access_grants{phase="approved"} 0.0' in told
+    assert "domicile_access_reviews_overdue 1.0" in told
 
 
 async def test_the_document_names_every_call(stand: AccessStand) -> None:
