@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -80,11 +81,16 @@ async def test_everybody_is_told_of_an_emergency_again_until_they_hear_or_the_tr
 
 
 async def test_a_restart_tells_who_was_not_told_and_nobody_twice(stand: AccessStand, hooks: list[Webhook]) -> None:
-    await stand.post("grants", stand.who("alice"), {"terms": terms(), "on_call": stand.proof("alice")})
+    grants = []
+    for number, name in enumerate(("alice", "dora"), start=1):
+        urgent = {"terms": terms(), "on_call": stand.proof(name)}
+        grants.append((await stand.post("grants", stand.who(name), urgent)).json()["grant"]["id"])
+        wanted = number * len(hooks)
 
-    def done() -> bool:
-        return sum(isinstance(row.taken.step, Paged) for row in stand.steps.kept) == len(hooks)
+        def told(wanted: int = wanted) -> bool:
+            return sum(isinstance(row.taken.step, Paged) for row in stand.steps.kept) == wanted
 
-    for _ in range(2):
-        await run_together({"pages": stand.access.pager.run}, lambda: eventually(done))
-    assert [len(hook.heard) for hook in hooks] == [1, 3, ATTEMPTS_MAX]
+        await run_together({"pages": stand.access.pager.run}, partial(eventually, told))
+    assert [page["grant"] for page in hooks[0].heard] == grants
+    assert [page["grant"] for page in hooks[1].heard] == [*[grants[0]] * 3, grants[1]]
+    assert [page["grant"] for page in hooks[2].heard] == [*[grants[0]] * ATTEMPTS_MAX, *[grants[1]] * ATTEMPTS_MAX]
