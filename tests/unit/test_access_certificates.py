@@ -28,7 +28,7 @@ from cells.breakglass.core import take
 from cells.breakglass.steps import Closed, Locked, Revoked, Taken
 from cells.breakglass.words import MINUTE_US, Purpose
 from foundation.settings import SettingsError
-from foundation.words import ActorId, Country, ShardId
+from foundation.words import ActorId, CellId, Country, ShardId
 from tests.stands.access import ALICE, AT, BOB, CAROL, GRANT, Signed, authority, der, must, signing_request, terms
 
 
@@ -203,6 +203,14 @@ def test_another_authority_of_the_same_name_signs_nothing_here(signed: Signed, f
     stranger = authority(folder)
     assert stranger.certificate.subject == signed.authority.certificate.subject
     assert flaw_of(signed, der(issued(stranger, signed.asked, statement_of(signed)))) is Flaw.AUTHORITY
+
+
+def test_the_authoritys_key_under_another_name_signs_nothing_here(signed: Signed, folder: Path) -> None:
+    other = authority(folder, CellId("us-va"))
+    other._key = signed.authority._key
+    issued_there = issued(other, signed.asked, statement_of(signed))
+    assert issued_there.issuer != signed.certificate.issuer
+    assert flaw_of(signed, der(issued_there)) is Flaw.AUTHORITY
 
 
 def test_other_algorithms_and_the_authoritys_own_certificate_open_nothing(signed: Signed) -> None:
