@@ -111,7 +111,7 @@ class Issuing:
             if grant.phase(at_us) is Phase.CERTIFIED:
                 grant = await self._begun(person, raw)
         except CertificateRefused as exc:
-            raise refuse(Code.FORBIDDEN, "the certificate opens nothing", reason=exc.flaw.value) from exc
+            raise _nothing(exc.flaw) from exc
         return grant, intent
 
     async def _begun(self, person: Person, raw: bytes) -> Grant:
@@ -210,4 +210,8 @@ def _der(pem: str) -> bytes:
             raise ValueError("too long")
         return x509.load_pem_x509_certificate(pem.encode()).public_bytes(serialization.Encoding.DER)
     except (ValueError, x509.InvalidVersion) as exc:
-        raise refuse(Code.FORBIDDEN, "the certificate opens nothing", reason=Flaw.MALFORMED.value) from exc
+        raise _nothing(Flaw.MALFORMED) from exc
+
+
+def _nothing(flaw: Flaw) -> Exception:
+    return refuse(Code.FORBIDDEN, f"the certificate opens nothing: {flaw.value}", reason=flaw.value)

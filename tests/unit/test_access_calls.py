@@ -14,13 +14,16 @@ from cells.breakglass.exceptions import ExceptionText, signed
 from cells.breakglass.keeper import Keeper
 from cells.breakglass.metrics import observe
 from cells.breakglass.replay import fold
+from cells.breakglass.settings import Tickets
 from cells.breakglass.steps import Closed
 from cells.breakglass.store import Row
 from cells.breakglass.words import GrantId, Purpose, Rule, engineer_of
+from cells.settings import CellSettings
 from foundation.ledger.notes import Signer
 from foundation.ledger.reading import payload
 from foundation.mute import Secret
 from foundation.problems import ProblemError
+from foundation.settings import SettingsError
 from tests.stands.access import CELL, SUBJECT
 from tests.stands.access_cell import FAR, OTHER, OWNER, AccessStand, access_stand, reason, terms
 from tests.stands.ledger import reader
@@ -399,6 +402,33 @@ async def test_metrics_say_what_stands_and_what_is_overdue(stand: AccessStand) -
     told = (await stand.http.get("/metrics")).text
     assert 'domicile_access_grants{phase="approved"} 0.0' in told
     assert "domicile_access_reviews_overdue 1.0" in told
+
+
+def test_settings_that_grant_what_is_not_on_the_record_are_refused(folder: Path) -> None:
+    usual = AccessStand(folder).settings()
+    cell = CellSettings(
+        cell=CELL,
+        host="127.0.0.1",
+        port=1,
+        directory="http://127.0.0.1:1",
+        token_file="t",
+        service_issuers=(),
+        cell_root_keyring="r",
+        contracts="c",
+        access=usual,
+    )
+    with pytest.raises(SettingsError, match="access needs ledger"):
+        cell.checked()
+    both = Tickets(file="f", url="https://tickets.example.com")
+    same = msgspec.structs.replace(usual.issuer, issuer="https://duty.example.com")
+    for wrong, says in (
+        (msgspec.structs.replace(usual, tickets=Tickets()), "a file or a url"),
+        (msgspec.structs.replace(usual, tickets=both), "a file or a url"),
+        (msgspec.structs.replace(usual, tickets=Tickets(file="f", token_file="t")), "goes with url"),
+        (msgspec.structs.replace(usual, on_call=same), "audience of its own"),
+    ):
+        with pytest.raises(SettingsError, match=says):
+            wrong.checked()
 
 
 async def test_the_document_names_every_call(stand: AccessStand) -> None:
