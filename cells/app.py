@@ -2,10 +2,11 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import aclosing, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 from starlette.types import ASGIApp
@@ -35,7 +36,7 @@ from foundation import logs
 from foundation.blinding_keys import Blinding
 from foundation.clock import Clock, SystemClock
 from foundation.decision_header import CellVerifier, Minter
-from foundation.http import ServiceAuth, application, client, token_verifier
+from foundation.http import HttpClient, ServiceAuth, application, client, token_verifier
 from foundation.ledger.draining import drain as drain_outboxes
 from foundation.ledger.notes import Signer
 from foundation.ledger.witness.gathering import Gathering
@@ -45,6 +46,9 @@ from foundation.settings import SettingsError
 from foundation.tasks import Worker
 from foundation.tokens import Issuer, TokenFile, cell_audience
 from foundation.words import ShardId
+
+if TYPE_CHECKING:
+    from cells.breakglass.assembly import Access
 
 log = logs.get(__name__)
 
@@ -65,6 +69,7 @@ class Cell:
     blinding: Blinding | None = None
     ledger: tuple[Path, Signer] | None = None
     cosignatures: Gathering | None = None
+    access: "Access | None" = None
     app: ASGIApp = field(init=False)
     shards: dict[ShardId, ShardWorker] = field(default_factory=dict)
     mistakes: list[str] = field(default_factory=list)
@@ -78,6 +83,7 @@ class Cell:
             *crossings_api.routes(self.context, self.bookings, self.operators),
             *fences_api.routes(self.context, self.operators),
             *ledger_api.routes(self.ledger[0] if self.ledger else None, self.operators),
+            *([] if self.access is None else self.access.routes),
         ]
         self.app = application(routes, ready=self.ready, straight=routes[:1])
 
@@ -90,6 +96,7 @@ class Cell:
             "aliases": lambda: keep_aliases(self.aliases),
             **({} if self.blinding is None else {"blinding keys": self.blinding.watch}),
             **({} if self.ledger is None else {"ledger": partial(self.run_ledger, *self.ledger)}),
+            **({} if self.access is None else {"access pages": self.access.pager.run}),
         }
 
     def ready(self) -> Problem | None:
@@ -167,6 +174,7 @@ async def opened(
         client() as http,
         client(settings.directory, token=token, connections_max=64) as calls,
         aclosing(Bookings()) as bookings,
+        AsyncExitStack() as opening,
     ):
         directory = CellDirectory(calls)
         shards: dict[ShardId, Shard] = {}
@@ -183,6 +191,7 @@ async def opened(
             directory=directory,
             shards=shards,
         )
+        access = await opening.enter_async_context(_access(settings, context, ledger, http))
         yield Cell(
             context=context,
             aliases=Aliases(
@@ -202,7 +211,25 @@ async def opened(
             blinding=blinding,
             ledger=ledger,
             cosignatures=None if settings.ledger is None else settings.ledger.gathering(http, used),
+            access=access,
         )
+
+
+@asynccontextmanager
+async def _access(
+    settings: CellSettings, context: Context, ledger: tuple[Path, Signer] | None, http: HttpClient
+) -> "AsyncIterator[Access | None]":
+    """Raises SettingsError."""
+    if settings.access is None or ledger is None:
+        yield None
+        return
+    # Cells without it need no engine of policies.
+    from cells.breakglass.assembly import assembled
+    from cells.breakglass.store import PostgresSteps
+
+    steps = PostgresSteps(context.event_shard)
+    async with assembled(settings.access, context, steps, ledger[0], ledger[1].verifier, http) as access:
+        yield access
 
 
 def _of_cell(settings: CellSettings) -> list[Issuer]:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import msgspec
 
+from cells.breakglass.settings import AccessSettings
 from cells.records.limits import Limits
 from cells.shards.shard import Dsns
 from foundation.decision_header import RootKey
@@ -26,7 +27,7 @@ class Suffixes(msgspec.Struct, frozen=True, kw_only=True):
 
 class CellSettings(msgspec.Struct, frozen=True, kw_only=True):
     """One cell service. Paths name secrets of mode 0600. `blinding_keyring`: that of the gateways; without it no alias is claimed here.
-    `ledger`: without it the cell keeps no log."""
+    `ledger`: without it the cell keeps no log. `access`: without it nobody gets any; it needs the log."""
 
     cell: CellId
     host: str
@@ -41,6 +42,7 @@ class CellSettings(msgspec.Struct, frozen=True, kw_only=True):
     blinding_keyring: str = ""
     limits: Limits = Limits()
     ledger: LedgerSettings | None = None
+    access: AccessSettings | None = None
 
     def checked(self) -> "CellSettings":
         """Itself. Raises SettingsError for what shapes alone do not tell."""
@@ -52,6 +54,8 @@ class CellSettings(msgspec.Struct, frozen=True, kw_only=True):
             raise SettingsError("port is a number from 1 to 65535")
         if not 1 <= self.rows_max <= ROWS_MAX_MAX:
             raise SettingsError(f"rows_max is a number from 1 to {ROWS_MAX_MAX}")
+        if self.access is not None and self.ledger is None:
+            raise SettingsError("access needs ledger: what is not on the record is not granted")
         mistake = self.limits.mistake()
         if mistake is not None:
             raise SettingsError(mistake)

@@ -14,6 +14,8 @@ import msgspec
 from starlette.routing import Route
 
 from cells.aliases import api as aliases_api
+from cells.breakglass import operations as access_operations
+from cells.breakglass.calls import AccessCalls
 from cells.crossings import api as crossings_api
 from cells.fences import api as fences_api
 from cells.ledger import api as ledger_api
@@ -22,6 +24,7 @@ from cells.service import api as cell_api
 from cells.service.signup import SignUpRequest
 from directory import app as directory_app
 from directory import openapi
+from directory.operations import Operation
 from foundation.ledger.witness import api as witness_api
 from foundation.ledger.witness import requests
 from foundation.problems import Code, status_of, title_of
@@ -213,6 +216,15 @@ _WITNESS = """\
 
 """
 
+_ACCESS = """\
+## Break-glass
+
+Calls of a cell service whose settings have `access`. Its OpenAPI document is at `/access/openapi.json`. Every call takes a token of the
+engineers' sign-in; `roles` open the door, policy and the state machine decide ([0019](decisions/0019-break-glass.md)). A refusal has a
+`reason`, and `rules` where policy forbids. Each may also answer 400 `bad_request`, 401 `unauthenticated`, 403 `forbidden`, 500 `internal`,
+503 `not_ready`.
+"""
+
 _HEADERS = """\
 ## Response headers
 
@@ -258,7 +270,9 @@ All members of a `/mint` but `sub` are optional.
 
 def document() -> str:
     """The whole file. Pure but for reading the program's own declarations. Raises LookupError where route and description disagree."""
-    parts = [_PREFACE, *_gateway(), *_cell_service(), *_directory(), *_witness(), _ISSUER, _HEADERS, *_problems()]
+    parts = [
+        _PREFACE, *_gateway(), *_cell_service(), *_access(), *_directory(), *_witness(), _ISSUER, _HEADERS, *_problems(),
+    ]  # fmt: skip
     return "\n".join(part.rstrip("\n") + "\n" for part in parts)
 
 
@@ -340,10 +354,18 @@ def _witness() -> list[str]:
     return [_WITNESS + _table(("call", "asks", "answer"), rows)]
 
 
+def _access() -> list[str]:
+    declared = access_operations.operations(cast("Any", AccessCalls.__new__(AccessCalls)))
+    return [_ACCESS, *_operations(declared)]
+
+
 def _directory() -> list[str]:
-    declared = directory_app.operations(cast("Any", None))
+    return [_DIRECTORY, *_operations(directory_app.operations(cast("Any", None)))]
+
+
+def _operations(declared: Sequence[Operation]) -> list[str]:
     described = openapi.document(declared, version="")
-    parts = [_DIRECTORY]
+    parts = []
     for one in declared:
         call = described["paths"][one.path][one.method.lower()]
         parts.append(f"### `{one.method} {one.path}`\n\n{one.summary}.\n")

@@ -24,7 +24,15 @@ class Problem(msgspec.Struct, kw_only=True):
     code: str
 
 
-def document(operations: Sequence[Operation], *, version: str) -> dict[str, Any]:
+_TITLE = "domicile directory"
+_DESCRIPTION = (
+    "Knows where, never what: lookup keys and subject ids only. Every answer carries the feed number it is as of."
+)
+
+
+def document(
+    operations: Sequence[Operation], *, version: str, title: str = _TITLE, description: str = _DESCRIPTION
+) -> dict[str, Any]:
     shapes: list[Any] = [Problem]
     for one in operations:
         shapes += [*one.answers.values(), *one.alternatives, *([one.body] if one.body else [])]
@@ -36,9 +44,9 @@ def document(operations: Sequence[Operation], *, version: str) -> dict[str, Any]
     return {
         "openapi": "3.1.0",
         "info": {
-            "title": "domicile directory",
+            "title": title,
             "version": version,
-            "description": "Knows where, never what: lookup keys and subject ids only. Every answer carries the feed number it is as of.",
+            "description": description,
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "security": [{"service": []}],

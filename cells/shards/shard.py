@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import asyncpg
 import msgspec
@@ -90,6 +91,12 @@ class Shard:
         self._homes = homes
         self._clock = clock
         self._tables = Standing(shard, contracts, clock)
+
+    @property
+    def logins(self) -> frozenset[str]:
+        """The database roles of the settings' three ways in."""
+        users = (urlsplit(dsn.reveal()).username for dsn in (self._dsns.owner, self._dsns.cell, self._dsns.records))
+        return frozenset(unquote(user) for user in users if user)
 
     def require(self) -> Open:
         """The shard in service. Raises ProblemError(NOT_READY)."""

@@ -207,9 +207,12 @@ class ServiceIssuer:
         *,
         ttl_s: int = TOKEN_S,
         audience: str = SERVICE_AUDIENCE,
+        **further: Any,
     ) -> Secret[str]:
-        """A service token (docs/architecture.md "Service tokens"); `audience` of a cell (`cell_audience`) for its records."""
+        """A service token (docs/architecture.md "Service tokens"); `audience` of a cell (`cell_audience`) for its records. `further`
+        claims: what engineers' sign-ins state."""
         claims = {
+            **further,
             "iss": SERVICE_ISSUER,
             "aud": audience,
             "sub": actor,

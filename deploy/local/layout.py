@@ -18,6 +18,8 @@ SERVICE_ISSUER = "urn:domicile:local:services"
 SERVICE_AUDIENCE = "domicile"
 CONTROL = ProcessName("control")
 SHARDS = ("s1", "s2")
+SUPERUSER = "domicile"
+"""Of the stack's database servers."""
 SAMPLE_SERVICE = "orders"
 SAMPLE_ACTOR = "support-desk"
 """The service of the policy's `[actors]` that acts for people."""

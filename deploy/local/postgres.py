@@ -12,11 +12,11 @@ import msgspec
 import psutil
 
 from deploy.local.account import Account, executable_tree, owned_folder
+from deploy.local.layout import SUPERUSER
 from deploy.local.wheels import wheel_folder
 from foundation.mute import Secret
 from foundation.settings import SettingsError
 
-SUPERUSER = "domicile"
 _CONF = """\
 listen_addresses = '127.0.0.1'
 unix_socket_directories = ''

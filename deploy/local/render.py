@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from deploy.local import access
 from deploy.local.layout import (
     AUDIENCE,
     NEAR_S,
@@ -161,6 +162,7 @@ def _cell(layout: Layout, region: Region, contracts: str) -> str:
             "contracts": contracts,
             "shard_env_suffixes": SUFFIXES,
             "ledger": _ledger(layout, name),
+            "access": access.settings(layout.paths, region.cell),
         }
     )
 

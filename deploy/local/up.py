@@ -11,9 +11,9 @@ from pathlib import Path
 
 import msgspec
 
-from deploy.local import files, keys, leftovers, lock, parts, ports, render
+from deploy.local import access, files, keys, leftovers, lock, parts, ports, render
 from deploy.local.account import unprivileged
-from deploy.local.layout import Layout, Paths
+from deploy.local.layout import REGIONS, Layout, Paths
 from deploy.local.supervisor import Observer, OnReady, Supervisor
 from foundation.clock import Clock, SystemClock
 from foundation.settings import SettingsError
@@ -72,6 +72,7 @@ async def supervise(options: Options, observe: Observer, on_ready: OnReady) -> i
             if ports.issuers_moved(paths.ports, layout.ports):
                 sys.stderr.write(f"{_MOVED}\n")
             held = keys.ensure(paths)
+            access.ensure(paths, tuple(region.cell for region in REGIONS), int(clock.unix_s() * 1_000_000))
             write_files(layout, held, clock)
             supervisor = Supervisor(layout, held, clock, only=options.only, observe=observe, on_ready=on_ready)
             loop = asyncio.get_running_loop()

@@ -25,6 +25,9 @@ class Kind(enum.StrEnum):
     ACCESS = "access"
     SIGNUP = "signup"
     JOB_DECISION = "job_decision"
+    GRANT = "grant"
+    LOCK = "lock"
+    EXCEPTION = "exception"
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):

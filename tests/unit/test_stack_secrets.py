@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from cells.breakglass.certificates.authority import FileAuthority
 from cells.settings import CellSettings
-from deploy.local import files, keys, render
+from deploy.local import access, files, keys, render
 from deploy.local.layout import Layout, Paths, fixed_ports, ledger_origin, ledgers, witnesses
 from directory.settings import Settings as DirectorySettings
 from foundation.clock import ManualClock
@@ -153,3 +154,19 @@ def test_two_regions_share_a_hop_keyring_that_no_third_holds(paths: Paths) -> No
     keys.ensure(paths)
     rings = [read_keyring(paths.keyring(name)) for name in ("hop-eu-us", "hop-eu-in", "hop-in-us")]
     assert len({ring[0][1].reveal() for ring in rings}) == 3
+
+
+def test_each_cells_access_settings_name_an_authority_that_is_made_once(paths: Paths) -> None:
+    keys.ensure(paths)
+    for at_us in (1_800_000_000_000_000, 1_900_000_000_000_000):
+        access.ensure(paths, (CELL,), at_us)
+    assert {stat.S_IMODE(path.stat().st_mode) for path in paths.secrets.iterdir()} == {0o600}
+    layout = Layout(paths, fixed_ports(7400))
+    text = render.settings(layout, contracts="/contracts")[f"cell-{CELL}"]
+    settings = convert(tomllib.loads(text), CellSettings, where="cell").access
+    assert settings is not None
+    stated = settings.checked()
+    made = FileAuthority(Path(stated.authority_key), Path(stated.authority_certificate)).certificate
+    assert int(made.not_valid_before_utc.timestamp()) == 1_800_000_000
+    assert Path(stated.exception_keys[0]).read_text().strip() == access.owner(paths).verifier.text
+    assert Path(stated.tickets.file).exists()

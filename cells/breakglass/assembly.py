@@ -1,0 +1,100 @@
+"""Break-glass of a cell put together from its settings."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+from cells.breakglass import api
+from cells.breakglass.calls import AccessCalls
+from cells.breakglass.certificates.authority import FileAuthority
+from cells.breakglass.desk import Desk
+from cells.breakglass.exceptions import verifiers_of
+from cells.breakglass.issuing import Issuing
+from cells.breakglass.keeper import Keeper
+from cells.breakglass.paging import Pager
+from cells.breakglass.policy import AccessPolicy
+from cells.breakglass.settings import AccessSettings
+from cells.breakglass.sign_in import EngineerAuth
+from cells.breakglass.standing import FolderLedger
+from cells.breakglass.store import Steps
+from cells.breakglass.tickets import tracker_of
+from cells.service.context import Context
+from foundation.http import HttpClient, client, token_verifier
+from foundation.ledger.notes import Verifier
+from foundation.settings import SettingsError, secret_from_env
+from foundation.tokens import Issuer, TokenFile, TokenVerifier
+from foundation.words import Country
+
+
+class Access:
+    """What a cell serves of break-glass, and the worker beside it."""
+
+    def __init__(self, calls: AccessCalls, pager: Pager) -> None:
+        self.calls = calls
+        self.pager = pager
+        self.routes = api.routes(calls)
+
+
+@asynccontextmanager
+async def assembled(
+    settings: AccessSettings, context: Context, steps: Steps, folder: Path, log_key: Verifier, http: HttpClient
+) -> AsyncIterator[Access]:
+    """`steps`: where they are kept; `folder`, `log_key`: the cell's log. Raises SettingsError."""
+    stated = settings.checked()
+    policy = AccessPolicy(context.cell, "\n" + _text(stated.rules, "rules") if stated.rules else "")
+    authority = FileAuthority(Path(stated.authority_key), Path(stated.authority_certificate))
+    owners = verifiers_of(_text(path, "exception_keys") for path in stated.exception_keys)
+    urls = [secret_from_env(name) for name in stated.pages]
+    token = TokenFile(Path(stated.tickets.token_file)) if stated.tickets.token_file else None
+    async with AsyncExitStack() as stack:
+        tickets = await stack.enter_async_context(client(token=token, connections_max=8))
+        pages = await stack.enter_async_context(client(connections_max=8))
+        keeper = Keeper(steps, context.clock)
+        pager = Pager(cell=context.cell, keeper=keeper, http=pages, urls=urls)
+        desk = Desk(
+            context=context,
+            keeper=keeper,
+            policy=policy,
+            tracker=tracker_of(stated.tickets, tickets),
+            approvals=stated.approvals,
+            owners=owners,
+            alarm=pager.alarm,
+        )
+        issuing = Issuing(
+            desk=desk,
+            keeper=keeper,
+            authority=authority,
+            ledger=FolderLedger(folder, log_key),
+            log_key=log_key,
+        )
+        auth = EngineerAuth(
+            _verifier([stated.issuer], http, context),
+            None if stated.on_call is None else _verifier([stated.on_call], http, context),
+            context.clock,
+            lambda country: inside(context, country),
+        )
+        calls = AccessCalls(
+            auth=auth, desk=desk, issuing=issuing, keeper=keeper, shards=context.shards, logins=stated.logins
+        )
+        yield Access(calls, pager)
+
+
+def inside(context: Context, country: Country) -> bool:
+    """Whether a country is one of the jurisdiction of this cell's data, by the rules that hold. Raises ProblemError before the first."""
+    rules = context.rules.require()
+    declared = rules.policy.cells.get(context.cell)
+    if declared is None:
+        return False
+    return any(country in row.countries for row in rules.pack.jurisdictions if row.id == declared.jurisdiction)
+
+
+def _verifier(issuers: Sequence[Issuer], http: HttpClient, context: Context) -> TokenVerifier:
+    return token_verifier(issuers, http, context.clock)
+
+
+def _text(path: str, key: str) -> str:
+    """Raises SettingsError."""
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as exc:
+        raise SettingsError(f"access.{key}: {path} cannot be read") from exc

@@ -1,0 +1,84 @@
+"""Why a step is not taken: a closed list with stable text. Pure."""
+
+import enum
+from typing import NamedTuple
+
+from foundation.problems import Code, Problem, ProblemError
+
+
+class Why(enum.StrEnum):
+    """The value is what clients see in `reason`."""
+
+    UNKNOWN = "unknown"
+    KNOWN = "known"
+    EARLIER = "earlier"
+    LOCKED = "locked"
+    NOT_LOCKED = "not_locked"
+    NOT_OWN = "not_own"
+    OWN = "own"
+    PHASE = "phase"
+    VERSION = "version"
+    VOTED = "voted"
+    BOUNDS = "bounds"
+    TOO_MANY = "too_many"
+    EMERGENCY = "emergency"
+    NOT_ON_CALL = "not_on_call"
+    REVIEW_OVERDUE = "review_overdue"
+    REVIEWED = "reviewed"
+    OUTSIDE = "outside"
+    EXCEPTION = "exception"
+    SERIAL = "serial"
+    TIME_BOX = "time_box"
+    POLICY = "policy"
+    TICKET = "ticket"
+    SUBJECTS = "subjects"
+    NO_PROOF = "no_proof"
+
+
+_TOLD: dict[Why, tuple[Code, str]] = {
+    Why.UNKNOWN: (Code.NOT_FOUND, "there is no such request, grant or exception"),
+    Why.KNOWN: (Code.CONFLICT, "that is recorded already"),
+    Why.EARLIER: (Code.NOT_READY, "the clock is behind what was recorded last"),
+    Why.LOCKED: (Code.FORBIDDEN, "this person is locked"),
+    Why.NOT_LOCKED: (Code.CONFLICT, "this person is not locked"),
+    Why.NOT_OWN: (Code.FORBIDDEN, "only its own engineer may do that"),
+    Why.OWN: (Code.FORBIDDEN, "nobody decides about what is their own"),
+    Why.PHASE: (Code.CONFLICT, "where it stands now does not allow that"),
+    Why.VERSION: (Code.PRECONDITION_FAILED, "it was edited meanwhile; look at the version that holds"),
+    Why.VOTED: (Code.CONFLICT, "this person has approved it already"),
+    Why.BOUNDS: (Code.BAD_REQUEST, "minutes, subjects, approvals or days are beyond their bounds"),
+    Why.TOO_MANY: (Code.CONFLICT, "there are too many of them"),
+    Why.EMERGENCY: (Code.CONFLICT, "an emergency is not approved or edited by hand; another one is no emergency"),
+    Why.NOT_ON_CALL: (Code.FORBIDDEN, "an emergency takes a valid proof of being on call"),
+    Why.REVIEW_OVERDUE: (Code.FORBIDDEN, "a review of this person's last emergency is overdue"),
+    Why.REVIEWED: (Code.CONFLICT, "it was reviewed, or there is nothing to review"),
+    Why.OUTSIDE: (Code.FORBIDDEN, "from outside the data's jurisdiction it takes an approval from inside"),
+    Why.EXCEPTION: (Code.FORBIDDEN, "the exception does not hold here"),
+    Why.SERIAL: (Code.CONFLICT, "no certificate of this serial number was intended, or it was signed already"),
+    Why.TIME_BOX: (Code.CONFLICT, "that lies outside the time box of the grant"),
+    Why.POLICY: (Code.FORBIDDEN, "policy does not allow that"),
+    Why.TICKET: (Code.CONFLICT, "the ticket is not open"),
+    Why.SUBJECTS: (Code.NOT_FOUND, "not all of these subjects have their home on that shard of this cell"),
+    Why.NO_PROOF: (
+        Code.NOT_READY,
+        "the entry of the approval does not stand in a signed checkpoint; no proof, no certificate",
+    ),
+}
+
+
+class Refused(NamedTuple):
+    """`rules`: the rules of policy that refused, by their ids."""
+
+    why: Why
+    rules: tuple[str, ...] = ()
+
+    def problem(self) -> Problem:
+        code, text = _TOLD[self.why]
+        extra: dict[str, object] = {"reason": self.why.value}
+        if self.rules:
+            extra["rules"] = list(self.rules)
+        retry = 1 if code is Code.NOT_READY else None
+        return Problem(code=code, detail=text, extra=extra, retry_after_s=retry)
+
+    def error(self) -> ProblemError:
+        return ProblemError(self.problem())

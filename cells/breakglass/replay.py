@@ -1,0 +1,93 @@
+"""The fold: what a book says after a history, and what is told of it. Pure; the ledger and the outbox go through it alike."""
+
+from collections.abc import Iterable
+
+import msgspec
+
+from cells.breakglass.book import Book, Grant
+from cells.breakglass.core import take
+from cells.breakglass.steps import Exempted, Locked, Taken, Unlocked, Withdrawn
+from cells.breakglass.words import GrantId, Phase
+
+
+class Unfit(Exception):
+    """A history in which a step does not hold: it is not one that this code wrote, or not all of it."""
+
+
+def fold(history: Iterable[Taken], book: Book | None = None) -> Book:
+    """Raises Unfit."""
+    held = Book() if book is None else book
+    for number, taken in enumerate(history):
+        refused = take(held, taken)
+        if refused is not None:
+            raise Unfit(f"step {number} of those told ({type(taken.step).__name__}) does not hold: {refused.why.value}")
+    return held
+
+
+def event_id(taken: Taken, book: Book) -> str:
+    """What a step will be called in the ledger: by the number it has in its grant's life, or among the locks, or by its exception."""
+    match taken.step:
+        case Locked() | Unlocked():
+            return f"lock:{book.locking}"
+        case Exempted(exception=exception):
+            return f"exception:{exception}"
+        case Withdrawn(exception=exception):
+            return f"exception:{exception}:withdrawn"
+        case step:
+            held = book.grants.get(step.grant)
+            return grant_event(step.grant, 0 if held is None else held.steps)
+
+
+def grant_event(grant: GrantId, number: int) -> str:
+    """The event of a grant's step."""
+    return f"grant:{grant}:{number}"
+
+
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """What a report is about: None for everything. `until_us`: nothing that was recorded later."""
+
+    until_us: int
+    since_us: int = 0
+    subject: str | None = None
+    engineer: str | None = None
+
+
+class Told(msgspec.Struct, frozen=True, kw_only=True):
+    """One grant in a report, with its phase at the report's time."""
+
+    grant: Grant
+    phase: Phase
+    review_overdue: bool
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """Who asked for whose data, why, where from, on whose approval, under which certificates. The same question and the same history give
+    the same bytes."""
+
+    asked: Asked
+    steps: int
+    grants: tuple[Told, ...]
+
+
+def report(history: Iterable[Taken], asked: Asked) -> Report:
+    """Raises Unfit."""
+    counted = [taken for taken in history if taken.at_us <= asked.until_us]
+    book = fold(counted)
+    told = tuple(
+        Told(
+            grant=grant,
+            phase=grant.phase(asked.until_us),
+            review_overdue=(grant.review_due_us() or asked.until_us + 1) <= asked.until_us,
+        )
+        for grant in sorted(book.grants.values(), key=lambda one: (one.requested_at_us, one.id))
+        if _concerns(grant, asked)
+    )
+    return Report(asked=asked, steps=len(counted), grants=told)
+
+
+def _concerns(grant: Grant, asked: Asked) -> bool:
+    if asked.engineer is not None and grant.engineer != asked.engineer:
+        return False
+    if asked.subject is not None and asked.subject not in grant.terms.subjects:
+        return False
+    return grant.requested_at_us >= asked.since_us

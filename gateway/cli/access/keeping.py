@@ -1,0 +1,147 @@
+"""`domicile access lock | unlock | exempt | withdraw | authority`: locks, signed exceptions, and the key of an authority."""
+
+import os
+import secrets
+from pathlib import Path
+
+import click
+
+from cells.breakglass.certificates.authority import made
+from cells.breakglass.exceptions import ExceptionText, signed
+from cells.breakglass.words import Purpose, Rule
+from deploy.local import access as stack_access
+from deploy.local.layout import Paths
+from foundation.clock import SystemClock
+from foundation.ledger.notes import MalformedKey, Signer
+from foundation.mute import Secret
+from foundation.settings import SettingsError, read_secret
+from foundation.words import CellId, MalformedWord, parse_slug
+from gateway.cli.access.which import Asker, asker_option
+from gateway.cli.options import json_option, print_json, print_table, utc
+
+FILE = click.Path(path_type=Path, dir_okay=False)
+DAY_S = 86_400
+
+
+@click.command()
+@click.argument("person")
+@click.option("--reason", required=True, help="Why.")
+@asker_option("security")
+@json_option
+def lock(person: str, reason: str, asker: Asker, as_json: bool) -> None:
+    """Lock PERSON (engineer:<sub>) out of everything here, and what they hold with them."""
+    _tell_locks(asker.post("/locks", {"person": person, "reason": reason}), as_json=as_json)
+
+
+@click.command()
+@click.argument("person")
+@click.option("--reason", required=True, help="Why.")
+@asker_option("security")
+@json_option
+def unlock(person: str, reason: str, asker: Asker, as_json: bool) -> None:
+    """Take the lock of PERSON back."""
+    _tell_locks(asker.post("/locks/release", {"person": person, "reason": reason}), as_json=as_json)
+
+
+def _tell_locks(told: dict[str, list[dict[str, object]]], *, as_json: bool) -> None:
+    if as_json:
+        print_json(told)
+        return
+    rows = [(one["person"], one["by"], utc(one["at"]), one["reason"]) for one in told["locks"]]
+    print_table(("locked", "by", "since (UTC)", "why"), rows)
+
+
+@click.command()
+@click.option("--engineer", required=True, help="For whom: engineer:<sub>.")
+@click.option("--rule", required=True, type=click.Choice([one.value for one in Rule]), help="Which rule it lifts.")
+@click.option(
+    "--purpose",
+    "purposes",
+    required=True,
+    multiple=True,
+    type=click.Choice([one.value for one in Purpose]),
+    help="What for; may be repeated.",
+)
+@click.option("--days", type=click.IntRange(1, 30), required=True, help="How long it counts.")
+@click.option("--reason", required=True, help="Why, in a line; it stands in the ledger.")
+@click.option("--key", type=FILE, help="The owner's private key (mode 0600), as `domicile ledger key` makes one.")
+@asker_option("security")
+@json_option
+def exempt(
+    engineer: str,
+    rule: str,
+    purposes: tuple[str, ...],
+    days: int,
+    reason: str,
+    key: Path | None,
+    asker: Asker,
+    as_json: bool,
+) -> None:
+    """Sign an exception to one rule, and let it count in the cell."""
+    now = int(SystemClock().unix_s())
+    text = ExceptionText(
+        exception=secrets.token_hex(16),
+        cell=asker.cell,
+        rule=Rule(rule),
+        engineer=engineer,
+        purposes=tuple(Purpose(one) for one in purposes),
+        since=now,
+        until=now + days * DAY_S,
+        reason=reason,
+    )
+    told = asker.post("/exceptions", {"note": signed(text, _owner(asker, key))})
+    if as_json:
+        print_json(told)
+        return
+    click.echo(f"{text.exception}: {rule} lifted for {engineer} until {utc(text.until)} UTC")
+
+
+@click.command()
+@click.argument("exception")
+@click.option("--reason", required=True, help="Why.")
+@asker_option("security")
+@json_option
+def withdraw(exception: str, reason: str, asker: Asker, as_json: bool) -> None:
+    """Let an exception count no more."""
+    told = asker.post(f"/exceptions/{exception}/withdraw", {"reason": reason})
+    if as_json:
+        print_json(told)
+        return
+    rows = [
+        (one["exception"]["exception"], one["exception"]["engineer"], one["exception"]["rule"], one["counts"])
+        for one in told["exceptions"]
+    ]
+    print_table(("exception", "engineer", "lifts", "counts"), rows)
+
+
+def _owner(asker: Asker, key: Path | None) -> Signer:
+    """Raises SettingsError."""
+    if key is None:
+        if asker.url is not None:
+            raise SettingsError("an exception goes with --key FILE, the private key of its owner")
+        return stack_access.owner(Paths(asker.state.absolute()))
+    try:
+        return Signer.parse(Secret(read_secret(key).reveal().decode("utf-8")))
+    except (MalformedKey, UnicodeDecodeError) as exc:
+        raise SettingsError(f"{key} holds no key that signs exceptions: {exc}") from exc
+
+
+@click.command()
+@click.argument("cell")
+@click.option("--key-out", type=FILE, required=True, help="Where the private key goes (mode 0600).")
+@click.option("--out", type=FILE, required=True, help="Where the authority's certificate goes.")
+def authority(cell: str, key_out: Path, out: Path) -> None:
+    """Make the key and certificate of a new authority for CELL."""
+    try:
+        named = CellId(parse_slug(cell, "cell"))
+    except MalformedWord as exc:
+        raise SettingsError(str(exc)) from exc
+    key, certificate = made(named, int(SystemClock().unix_s() * 1_000_000))
+    for path, content, mode in ((key_out, key.reveal(), 0o600), (out, certificate, 0o644)):
+        try:
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        except OSError as exc:
+            raise SettingsError(f"{path} cannot be written ({exc.strerror}); a key is not written over") from exc
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+    click.echo(f"key: {key_out}, certificate: {out}")

@@ -1,0 +1,94 @@
+"""`domicile access list | show | report | audit-roles`: what is looked at."""
+
+from typing import Any
+
+import click
+
+from cells.breakglass.words import Phase
+from gateway.cli.access.telling import table, tell
+from gateway.cli.access.which import Asker, asker_option
+from gateway.cli.options import json_option, print_json, print_table
+
+
+@click.command(name="list")
+@click.option("--phase", type=click.Choice([one.value for one in Phase]), help="Only those that stand there.")
+@click.option("--limit", type=click.IntRange(1, 1000), default=100, show_default=True, help="At most so many.")
+@asker_option("auditor")
+@json_option
+def list_(phase: str | None, limit: int, asker: Asker, as_json: bool) -> None:
+    """List requests and grants, the newest first. Engineers see their own."""
+    told = asker.get("/grants", phase=phase, limit=limit)
+    if as_json:
+        print_json(told)
+        return
+    table(told["grants"])
+
+
+@click.command()
+@click.argument("grant")
+@asker_option("auditor")
+@json_option
+def show(grant: str, asker: Asker, as_json: bool) -> None:
+    """Show one request or grant."""
+    tell(asker.get(f"/grants/{grant}"), as_json=as_json)
+
+
+@click.command()
+@click.option("--subject", help="About this subject.")
+@click.option("--engineer", help="By this engineer: engineer:<sub>.")
+@click.option("--since-us", type=int, help="Asked for no earlier (microseconds since 1970).")
+@click.option("--until-us", type=int, help="Nothing later; the same question then gives the same bytes. Default: now.")
+@asker_option("auditor")
+@json_option
+def report(
+    subject: str | None,
+    engineer: str | None,
+    since_us: int | None,
+    until_us: int | None,
+    asker: Asker,
+    as_json: bool,
+) -> None:
+    """Report who asked for whose data, why, where from, on whose approval."""
+    told = asker.get("/report", subject=subject, engineer=engineer, since_us=since_us, until_us=until_us)
+    if as_json:
+        print_json(told)
+        return
+    print_report(told)
+
+
+def print_report(told: dict[str, Any]) -> None:
+    for one in told["grants"]:
+        tell(one, as_json=False)
+        for intent in one["grant"]["intents"]:
+            signed = f"entry {intent['index']} of {intent['size']}" if intent["digest"] else "never signed"
+            where = f"seen in {intent['presence']['observed']}, declared {intent['presence']['declared']}"
+            click.echo(f"  certificate {intent['serial']} for {intent['shard']}, {where}: {signed}")
+    count = len(told["grants"])
+    click.echo(
+        f"{count} grant{'' if count == 1 else 's'}, from {told['steps']} steps up to {told['asked']['until_us']}"
+    )
+
+
+@click.command(name="audit-roles")
+@asker_option("auditor")
+@json_option
+def audit_roles(asker: Asker, as_json: bool) -> None:
+    """Show who may log in to the shards' database servers.
+
+    Exit status 1 where anybody holds a login that stands: a role beside those of the services themselves.
+    """
+    told = asker.get("/roles")
+    if as_json:
+        print_json(told)
+    else:
+        rows = [
+            (shard["shard"], login["role"], kind, ", ".join(login["may"]))
+            for shard in told["shards"]
+            for kind, logins in (("service", shard["services"]), ("STANDING", shard["standing"]))
+            for login in logins
+        ]
+        print_table(("shard", "login", "", "may besides"), rows)
+        standing = sum(len(shard["standing"]) for shard in told["shards"])
+        click.echo(f"{len(told['shards'])} shards, {standing} logins that stand")
+    if not told["clean"]:
+        raise click.exceptions.Exit(1)

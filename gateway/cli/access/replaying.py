@@ -1,0 +1,110 @@
+"""`domicile access replay`: everything that break-glass says, from the ledger's entries alone, held against what the cell says."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from cells.breakglass.replay import Asked, Unfit, fold
+from cells.breakglass.replay import report as reported
+from cells.breakglass.steps import KINDS, MalformedStep, Taken, read
+from cells.breakglass.words import parse_engineer
+from foundation.ledger.reading import Found, payload
+from foundation.settings import SettingsError
+from foundation.words import MalformedWord, parse_subject_id
+from gateway.cli.access.looking import print_report
+from gateway.cli.access.which import Asker, asker_option
+from gateway.cli.ledger.which import choose, told
+from gateway.cli.options import json_option, print_json
+
+_KINDS = frozenset(kind.value for kind in KINDS)
+
+
+@click.command()
+@click.option("--log", help="The cell's log: its folder; default: the stack's of --cell.")
+@click.option(
+    "--key", type=click.Path(path_type=Path, dir_okay=False), help="With --log: the file with the log's public key."
+)
+@click.option("--report", "as_report", is_flag=True, help="Print the report that the ledger gives.")
+@click.option("--subject", help="With --report: about this subject.")
+@click.option("--engineer", help="With --report: by this engineer.")
+@click.option("--since-us", type=int, default=0, help="With --report: asked for no earlier.")
+@click.option("--until-us", type=int, help="With --report: nothing later; default: the last step.")
+@click.option("--offline", is_flag=True, help="Do not ask the cell.")
+@asker_option("auditor")
+@json_option
+def replay(
+    log: str | None,
+    key: Path | None,
+    as_report: bool,
+    subject: str | None,
+    engineer: str | None,
+    since_us: int,
+    until_us: int | None,
+    offline: bool,
+    asker: Asker,
+    as_json: bool,
+) -> None:
+    """Replay break-glass from the ledger, every entry and payload held against what was signed.
+
+    Exit status 1 where the ledger holds a step that could not be taken, or comes to another state than the cell says.
+    """
+    history = _history(log, key, asker)
+    try:
+        book = fold(history)
+        asked = Asked(
+            until_us=book.at_us if until_us is None else until_us,
+            since_us=since_us,
+            subject=None if subject is None else parse_subject_id(subject),
+            engineer=None if engineer is None else parse_engineer(engineer),
+        )
+        if as_report:
+            _tell(msgspec.to_builtins(reported(history, asked)), as_json)
+            return
+    except (Unfit, MalformedWord) as exc:
+        raise SettingsError(str(exc)) from exc
+    state = {"steps": len(history), "digest": book.digest()}
+    said = None if offline else asker.get("/state")
+    same = said is None or said == state
+    if as_json:
+        print_json({**state, "cell": said, "same": same})
+    else:
+        against = (
+            "not held against the cell" if said is None else "as the cell says" if same else f"the cell says {said}"
+        )
+        click.echo(f"{len(history)} steps, digest {state['digest']}: {against}")
+    if not same:
+        raise click.exceptions.Exit(1)
+
+
+def _history(log: str | None, key: Path | None, asker: Asker) -> list[Taken]:
+    """Every step that stands in the log, oldest first. Raises SettingsError."""
+    chosen = choose(log or asker.cell, asker.state, key, None)
+    with told():
+        reader = chosen.reader()
+        reader.verify(None, chosen.folder)
+        newest = reader.newest()
+        if chosen.folder is None:
+            raise SettingsError("a replay needs the log's own folder: payloads are not served")
+        return list(_steps([one for one in newest if one.entry.kind in _KINDS][::-1], chosen.folder))
+
+
+def _steps(found: list[Found], folder: Path) -> Iterator[Taken]:
+    """Raises SettingsError, what `payload` raises."""
+    for one in found:
+        held = payload(folder, one)
+        if held is None:
+            raise SettingsError(f"the payload of entry {one.index} is not here: it was erased, or lies elsewhere")
+        try:
+            yield read(one.entry.at_us, held.actor, bytes(held.details))
+        except MalformedStep as exc:
+            raise SettingsError(f"entry {one.index}: {exc}") from exc
+
+
+def _tell(report: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        print_json(report)
+        return
+    print_report(report)
