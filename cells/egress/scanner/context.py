@@ -1,0 +1,62 @@
+"""Words, in several languages, beside which a plain number is a phone number, a card, an identifier or a birth date. Pure."""
+
+import re
+
+import re2
+
+GAP_BYTES_MAX = 72
+"""Between a word and the first digit of what it announces; letters of some scripts are three bytes each."""
+
+PHONE = (
+    r"\b(?:tel|fon|fax|mob|cell|gsm|hp|tlf|telf|tfno|telp|tél)(?:\b|_)|_(?:tel|fon|fax|mob|cell|gsm)(?:\b|_)|phone|telefon|telefoon|teléfono"
+    r"|telefone|téléphone|telephone|t[eé]l[eé]f|móvil|celular|cellulare|cellphone|\bportable\b|\bmobil|puhelin|telefón|telefón|matkapuhelin"
+    r"|gsm|komórk|msisdn|whatsapp|viber|\bsms\b|hotline|rufnummer|handy|call (?:me|us|him|her|them|back)|ring me|reach (?:me|us) (?:at|on)"
+    r"|text me|appelez|rufen sie|ll[aá]m[ae]|ligue|chiam[aie]|zadzwoń|dzwoń|ring (?:mig|meg)|\bsoita|\bara(?:yın|yin)\b|телефон|тел\."
+    r"|моб\.|мобил|звон|дзвон|τηλ|κιν\.|κινητ|הטלפון|טלפון|נייד|התקשר|هاتف|جوال|تلفون|موبايل|اتصل|تلفن|فون|फ़ोन|फोन|मोबाइल|कॉल|電話|携帯"
+    r"|でんわ|电话|電郵|手机|手機|致电|전화|휴대폰|연락처|핸드폰|โทร|มือถือ|điện thoại|số đt|\bsđt\b|gọi|hubungi|telepon|ponsel"
+)
+CARD = (
+    r"\bcards?(?:\b|_)|_card|card_?n|\bpan(?:\b|_)|credit|debit|visa|mastercard|maestro|unionpay|amex|karte|carte|tarjeta|cart[aã]o|carta di"
+    r"|\bkort|kaart|kart[ay]|\bkart|kortti|карт|κάρτα|カード|卡|카드|kartu|thẻ|بطاق|כרטיס|कार्ड|บัตร"
+)
+IDENTIFIER = (
+    r"(?:\b|_)(?:ssn|sin|nino|nhs|nif|nie|dni|cpf|curp|rfc|cuit|cuil|rut|pesel|cnp|egn|oib|bsn|nir|nss|insee|niss|inss|rrn|amka|ahv|avs"
+    r"|cpr|hetu|tfn|ird|pps|ppsn|nik|ktp|nric|mykad|cnic|inn|snils|rnokpp|emso|emšo|jmbg|tckn|pan|tin|itin|hkid|svnr"
+    r"|isikukood|kennitala)(?:\b|_)|social.?security|social.?insurance|national.?(?:id|ident|insur|number)|identity.?(?:number|no|card)"
+    r"|(?:personal|citizen|resident).{0,9}(?:id|number|code|no\b)|id.?(?:number|card)|tax.?(?:id|file|number|payer)|taxpayer|health.?number|aadhaar|aadhar"
+    r"|steuer|sozialvers|personalausw|identnummer|identifikation|ausweis|s[eé]cu|num[eé]ro (?:fiscal|national|de s)|identit|identidad|identifica"
+    r"|c[eé]dula|fiscal[e]?|identidade|burgerservice|rijksregister|personnummer|personnr|fødselsnummer|fodselsnummer|cpr.?n|henkilötunnus|henkilotunnus"
+    r"|rodn[eéý]|asmens|personas kods|isiku|osobn|matičn|buletin|cod numeric|egészség|személyi|adóazonosító|taj|kimlik|vatandaş|снилс|инн|паспорт"
+    r"|идентиф|личен|егн|єдр|рнокпп|іпн|код платника|αμκα|ταυτότητα|αφμ|תעודת זהות|ת\.ז|مرز|هوية|هویت|قومي|ملی|आधार|पहचान|身份证|身份證|身分證|証明号|マイナンバー"
+    r"|個人番号|주민등록|주민번호|บัตรประชาชน|ประจำตัว|căn cước|cmnd|cccd|induk|kependudukan|pengenalan"
+)
+BIRTH = (
+    r"\bborn\b|birth|(?:\b|_)d\.?o\.?b\.?(?:\b|_)|\bgeb\.|geboren|geburt|geboorte|\bn[ée]e? le\b|naissance|nacid[oa]|nacimiento|\bnat[oa] il|nascita|\bnascid"
+    r"|nascimento|född|födelse|født|fødsels|fødd|syntynyt|syntymä|urodz|narozen|naroden|narodil|rođen|rojen|szület|născut|nașter|nasterii|γεννή|γέννησ|роди[лв]"
+    r"|рожд|народж|народи|роден|doğum|doğdu|נולד|לידה|ميلاد|مواليد|ولد في|تولد|जन्म|出生|生年月日|生日|誕生日|생년월일|출생|생일|เกิด|ngày sinh|sinh ngày|lahir|sündi|dzimš|gimim"
+)
+
+
+def pattern(words: str) -> str:
+    """A word of these and the next digit of the line. Unbounded between the two, so that it costs no states; who confirms measures the gap."""
+    return rf"(?i)(?:{words})[^\d\n]*\d"
+
+
+class Words:
+    """Tells whether one of these words stands near before a place."""
+
+    def __init__(self, words: str) -> None:
+        self.pattern = pattern(words)
+        self._word = re2.compile(f"(?i){words}")
+
+    def near(self, data: bytes, digit: int) -> bool:
+        """Whether the last word before this digit ends no more than GAP_BYTES_MAX before it, with no digit between."""
+        low = max(0, digit - GAP_BYTES_MAX - 32)
+        while low and low < digit and data[low] & 0xC0 == 0x80:
+            low += 1
+        before = data[low:digit]
+        last = max((found.end() for found in self._word.finditer(before)), default=None)
+        return last is not None and len(before) - last <= GAP_BYTES_MAX and _DIGIT.search(before, last) is None
+
+
+_DIGIT = re.compile(rb"[0-9]")

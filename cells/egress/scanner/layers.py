@@ -1,0 +1,63 @@
+"""A text that was decoded out of another, and how its offsets lead back. Pure."""
+
+from bisect import bisect_right
+
+COPIED = (1, 1)
+WHOLE = (0, 0)
+"""Ratio of a piece whose bytes cannot be told apart in what they came from."""
+
+
+class Layer:
+    """Pieces, each copied or decoded from a span of the text above. `parent` is None where that is the original."""
+
+    def __init__(self, parent: "Layer | None") -> None:
+        self._parent = parent
+        self.depth: int = 1 if parent is None else parent.depth + 1
+        self._pieces: list[bytes] = []
+        self._starts: list[int] = []
+        self._spans: list[tuple[int, int]] = []
+        self._ratios: list[tuple[int, int]] = []
+        self._names: list[str] = []
+        self.size = 0
+
+    def put(self, piece: bytes, span: tuple[int, int], name: str = "", ratio: tuple[int, int] = WHOLE) -> None:
+        """Adds a piece that came from `span`; `ratio` is how many of its bytes stand for how many there."""
+        if not piece and not name:
+            return
+        self._pieces.append(piece)
+        self._starts.append(self.size)
+        self._spans.append(span)
+        self._ratios.append(ratio)
+        self._names.append(name)
+        self.size += len(piece)
+
+    def text(self) -> bytes:
+        """All pieces, once: they are forgotten."""
+        whole, self._pieces = b"".join(self._pieces), []
+        return whole
+
+    def original(self, start: int, end: int) -> tuple[int, int, tuple[str, ...]]:
+        """Where a span of this text stands in the original, as narrow as can be told, and the decodings that led here, the outermost first."""
+        path: list[str] = []
+        layer: Layer | None = self
+        while layer is not None:
+            start, end, names = layer._above(start, end)
+            if names:
+                path.append("+".join(sorted(names)))
+            layer = layer._parent
+        return start, end, tuple(reversed(path))
+
+    def _above(self, start: int, end: int) -> tuple[int, int, set[str]]:
+        first = bisect_right(self._starts, start) - 1
+        last = bisect_right(self._starts, max(start, end - 1)) - 1
+        touched = range(max(0, first - (start == self._starts[first])), min(len(self._starts), last + 2))
+        names = {self._names[at] for at in touched}
+        return self._begin(first, start), self._finish(last, end), names - {""}
+
+    def _begin(self, piece: int, at: int) -> int:
+        came, (out, into) = self._spans[piece][0], self._ratios[piece]
+        return came if out == 0 else came + (at - self._starts[piece]) // out * into
+
+    def _finish(self, piece: int, at: int) -> int:
+        (came, until), (out, into) = self._spans[piece], self._ratios[piece]
+        return until if out == 0 else min(until, came - (self._starts[piece] - at) // out * into)

@@ -1,0 +1,160 @@
+"""Payment cards, IBANs, network addresses and coordinates: patterns, and what confirms them. Pure."""
+
+import ipaddress
+import re
+from collections.abc import Iterator
+
+from stdnum import iban, luhn
+
+from cells.egress.scanner.context import CARD, Words
+from cells.egress.scanner.findings import Hit, Kind
+from cells.egress.scanner.shapes import bare, compact, in_longer_token
+
+_ISSUERS = (
+    ("visa", re.compile(r"4")),
+    ("mastercard", re.compile(r"5[1-5]|222[1-9]|22[3-9]|2[3-6]|27[01]|2720")),
+    ("amex", re.compile(r"3[47]")),
+    ("diners", re.compile(r"30[0-5]|309|36|38|39")),
+    ("jcb", re.compile(r"35(?:2[89]|[3-8])")),
+    ("discover", re.compile(r"6011|64[4-9]|65")),
+    ("unionpay", re.compile(r"62|81")),
+    ("mir", re.compile(r"220[0-4]")),
+    ("rupay", re.compile(r"508|60|82")),
+    ("troy", re.compile(r"9792")),
+    ("maestro", re.compile(r"50|5[6-8]|6")),
+)
+_LENGTHS = {"visa": (13, 16, 19), "amex": (15,), "diners": (14, 15, 16, 17, 18, 19), "maestro": tuple(range(12, 20))}
+_OTHER_LENGTHS = (16, 17, 18, 19)
+
+CARD_PLAIN = r"(?:\b|_)(?:3[0-9]{13,14}|[2-689][0-9]{15})(?:\b|_)"
+"""What stands without a word beside it: 14 and 15 digits of Diners and Amex, and 16. Of other lengths a number needs its word or its groups:
+decimal trace ids have 17 to 19 digits, too, and one in ten passes Luhn."""
+CARD_GROUPED = (
+    r"(?:\b|_)(?:[2-689][0-9]{3}[ .\-][0-9]{4}[ .\-][0-9]{4}[ .\-][0-9]{4}(?:[ .\-][0-9]{1,3})?|3[0-9]{3}[ .\-][0-9]{6}[ .\-][0-9]{4,5}"
+    r"|[56][0-9]{3}[ .\-][0-9]{4}[ .\-][0-9]{5}|4[0-9]{3}[ .\-][0-9]{3}[ .\-][0-9]{3}[ .\-][0-9]{3}|62[0-9]{4}[ .\-][0-9]{13})(?:\b|_)"
+)
+_ANNOUNCED = Words(CARD)
+CARD_ANNOUNCED = _ANNOUNCED.pattern
+_CARD_DIGITS = re.compile(rb"[0-9](?:[ .\-]?[0-9]){11,18}(?![0-9])")
+
+
+def issuer(digits: str) -> str | None:
+    """Who issues cards of this beginning and length; None for nobody, or where Luhn's digit is wrong."""
+    for name, prefix in _ISSUERS:
+        if prefix.match(digits) and len(digits) in _LENGTHS.get(name, _OTHER_LENGTHS):
+            return name if luhn.is_valid(digits) and len(set(digits)) > 1 else None
+    return None
+
+
+def cards(data: bytes, start: int, end: int) -> Iterator[Hit]:
+    start, end = bare(data, start, end)
+    name = issuer(compact(data[start:end]))
+    if name is not None and not in_longer_token(data, start, end):
+        yield Kind.CARD, start, end, name
+
+
+def announced_cards(data: bytes, start: int, end: int) -> Iterator[Hit]:
+    digit = end - 1
+    found = _CARD_DIGITS.match(data, digit)
+    if found is None or not _ANNOUNCED.near(data, digit):
+        return
+    name = issuer(compact(found.group()))
+    if name is not None:
+        yield Kind.CARD, digit, found.end(), name
+
+
+IBAN = (
+    r"(?i)(?:\b|_)(?:A[DELTZ]|B[AEGHIRY]|C[HRYZ]|D[EJKO]|E[EGS]|F[IKOR]|G[BEILRT]|H[NRU]|I[ELQRST]|JO|K[WZ]|L[BCITUVY]|M[CDEKNRTU]|N[IOL]|OM|P[KLST]"
+    r"|QA|R[OSU]|S[ACDEIKMOTV]|T[LNR]|UA|V[AG]|XK|YE)[0-9]{2}(?:[ \-]?[A-Z0-9]{4}){2,7}(?:[ \-]?[A-Z0-9]{1,4})?"
+)
+_IBAN_CUT = re.compile(rb"[ \-]")
+_ALNUM = re.compile(rb"[0-9A-Za-z]")
+
+
+def ibans(data: bytes, start: int, end: int) -> Iterator[Hit]:
+    """The longest beginning that ends with a group and is one."""
+    start, end = bare(data, start, end)
+    raw = data[start:end]
+    ends = [len(raw), *(found.start() for found in reversed(list(_IBAN_CUT.finditer(raw))))]
+    for size in ends:
+        if _ALNUM.match(data, start + size) is None and size >= 15 and iban.is_valid(compact(raw[:size]), check_country=False):
+            yield Kind.IBAN, start, start + size, raw[:2].decode("ascii").upper()
+            return
+
+
+IPV4 = r"\b(?:25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])(?:\.(?:25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])){3}\b"
+IPV6 = (
+    r"(?i)(?:\b(?:[0-9a-f]{1,4}:){7}[0-9a-f]{1,4}\b|\b(?:[0-9a-f]{1,4}:){1,6}(?::[0-9a-f]{1,4}){1,6}\b|\b[0-9a-f]{1,4}(?::[0-9a-f]{1,4}){0,6}::"
+    r"|::[0-9a-f]{1,4}(?::[0-9a-f]{1,4}){1,6}\b)"
+)
+MAC = r"(?i)(?:\b|_)(?:(?:[0-9a-f]{2}:){5}[0-9a-f]{2}|(?:[0-9a-f]{2}-){5}[0-9a-f]{2}|[0-9a-f]{4}\.[0-9a-f]{4}\.[0-9a-f]{4})(?:\b|_)"
+_VERSIONED = re.compile(rb"(?:[A-Za-z]/|[vV]|(?i:version|release|build|revision)\W{0,3})\Z")
+_COLON_TIED = re.compile(rb"[:.\-][0-9A-Fa-f]")
+
+
+def ipv4(data: bytes, start: int, end: int) -> Iterator[Hit]:
+    """Not a version (`Chrome/120.0.0.0`, `v1.2.3.4`), a longer dotted number, loopback or an address of nobody."""
+    tied = in_longer_token(data, start, end) or _VERSIONED.search(data, max(0, start - 16), start) is not None
+    if not tied and _somebodys(data[start:end]):
+        yield Kind.IP, start, end, "v4"
+
+
+def ipv6(data: bytes, start: int, end: int) -> Iterator[Hit]:
+    before = data[start - 1 : start]
+    word = data[start:end]
+    named = word.isalpha() or not any(byte in b"0123456789" for byte in word)
+    if before in (b":", b".") or _COLON_TIED.match(data, end) or named or not _somebodys(word):
+        return
+    if word.count(b":") >= 3 or word[:2].lower() in (b"fe", b"fd", b"fc", b"20", b"24", b"26", b"28", b"2a"):
+        yield Kind.IP, start, end, "v6"
+
+
+def _somebodys(raw: bytes) -> bool:
+    try:
+        address = ipaddress.ip_address(raw.decode("ascii"))
+    except ValueError:
+        return False
+    return not (address.is_loopback or address.is_unspecified or address.is_multicast or int(address) == 0xFFFFFFFF)
+
+
+def macs(data: bytes, start: int, end: int) -> Iterator[Hit]:
+    start, end = bare(data, start, end)
+    digits = compact(data[start:end])
+    fingerprint = data[start - 1 : start] in (b":", b"-", b".") or _COLON_TIED.match(data, end) is not None
+    if not fingerprint and digits not in ("0" * 12, "F" * 12):
+        yield Kind.MAC, start, end, ""
+
+
+_DEGREES = r"[0-9]{1,3}\.[0-9]{4,15}"
+COORDINATES = (
+    rf"(?:\b|[+\-]){_DEGREES}°?[ ]?[NSns]?[ ]?[,;/ ][ ]?[+\-]?{_DEGREES}(?:°?[ ]?[EWew]\b)?"
+    r"|\b[0-9]{1,2}°[ ]?[0-9]{1,2}['′’][ ]?(?:[0-9]{1,2}(?:[.,][0-9]{1,6})?(?:[\"″”]|''))?[ ]?[NSns]\b"
+    r"|(?i)(?:\b|_)lat(?:itude)?\\?[\"']?[ ]?[:=][ ]?\\?[\"']?-?[0-9]{1,2}\.[0-9]{2,}[^0-9\n]*-?[0-9]{1,3}\.[0-9]{2,}"
+    r"|(?i)(?:\b|_)(?:lng|lon|long|longitude)\\?[\"']?[ ]?[:=][ ]?\\?[\"']?-?[0-9]{1,3}\.[0-9]{2,}[^0-9\n]*-?[0-9]{1,2}\.[0-9]{2,}"
+    r"|(?i)POINT ?\(-?[0-9]{1,3}\.[0-9]{2,} -?[0-9]{1,2}\.[0-9]{2,}"
+)
+_FLOAT = re.compile(rb"[+-]?[0-9]{1,3}\.[0-9]+")
+_LETTERS = re.compile(rb"(?i)lat|lon|lng|point|[NS]")
+_GAP_BYTES_MAX = 48
+_FINE = 5
+"""Decimals (a metre) from which a pair of fractions without a word is a place."""
+
+
+def coordinates(data: bytes, start: int, end: int) -> Iterator[Hit]:
+    raw = data[start:end]
+    values = [found.group() for found in _FLOAT.finditer(raw)]
+    if "°".encode() not in raw or len(values) > 1:
+        if len(values) < 2 or len(raw) > _GAP_BYTES_MAX + 32 or not _on_earth(values, raw):
+            return
+        if in_longer_token(data, start, end):
+            return
+    yield Kind.COORDINATES, start, end, ""
+
+
+def _on_earth(values: list[bytes], raw: bytes) -> bool:
+    """In range; and, where no word says what the pair is, finely given and not two fractions of one."""
+    first, second = abs(float(values[0])), abs(float(values[1]))
+    if min(first, second) > 90 or max(first, second) > 180:
+        return False
+    fine = all(len(value.partition(b".")[2]) >= _FINE for value in values[:2])
+    return _LETTERS.search(raw) is not None or (fine and first <= 90 and min(first, second) >= 0.01 and max(first, second) >= 1)

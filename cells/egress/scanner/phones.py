@@ -1,0 +1,92 @@
+"""Phone numbers of all regions: patterns, and what confirms them out of phonenumbers' numbering plans. Pure."""
+
+import functools
+import re
+from collections.abc import Iterator
+
+import phonenumbers
+import re2
+
+from cells.egress.scanner.context import PHONE, Words
+from cells.egress.scanner.findings import Hit, Kind
+from cells.egress.scanner.shapes import in_longer_token
+
+DIGITS_MIN, DIGITS_MAX = 6, 17
+GROUPS_MAX = 8
+_PLAN_MEMORY_BYTES = 64 << 20
+
+INTERNATIONAL = r"\+[ ]?\(?[1-9][0-9 ().\-/]{5,24}[0-9]"
+GROUPED = (
+    r"\([0-9]{2,5}\)[ ]?[0-9]{2,5}(?:[ \-.][0-9]{2,5}){0,3}|\b0[0-9]{1,4}(?:[ /\-.][0-9]{2,8}){1,5}\b"
+    r"|\b(?:1[ .\-])?[2-9][0-9]{2}[.\-][2-9][0-9]{2}[.\-][0-9]{4}\b"
+)
+"""What reads as a phone number without a word beside it: an area in brackets, a leading zero in groups, or the North American form."""
+_ANNOUNCED = Words(PHONE)
+ANNOUNCED = _ANNOUNCED.pattern
+_NUMBER = re.compile(rb"\(?[0-9](?:[ ().\-/]{0,3}[0-9]){5,16}")
+_GROUP_END = re.compile(rb"[0-9](?=[ ().\-/]|\Z)")
+_DATED = re.compile(rb"[0-9]{2}([.\-/ ])[0-9]{2}\1(?:19|20)[0-9]{2}")
+_NOT_DIGITS = bytes(byte for byte in range(256) if byte not in b"0123456789")
+_TYPES = ("fixed_line", "mobile", "toll_free", "premium_rate", "shared_cost", "personal_number", "voip", "pager", "uan", "voicemail")
+
+
+@functools.cache
+def _plans() -> tuple[re2.Set, re2.Set]:
+    """Every plan's numbers with country code, and as they are dialled within the country. A set answers for all regions in one pass."""
+    options = re2.Options()
+    options.max_mem = _PLAN_MEMORY_BYTES
+    abroad, within = re2.Set.FullMatchSet(options), re2.Set.FullMatchSet(options)
+    for region in sorted(phonenumbers.SUPPORTED_REGIONS):
+        plan = phonenumbers.PhoneMetadata.metadata_for_region(region)
+        if plan is None:
+            continue
+        kinds = {getattr(plan, kind).national_number_pattern for kind in _TYPES if getattr(plan, kind) is not None}
+        numbers = "|".join(sorted(kind for kind in kinds if kind))
+        trunk = f"(?:{plan.national_prefix})?" if plan.national_prefix else ""
+        abroad.Add(f"{plan.country_code}{trunk}(?:{numbers})")
+        within.Add(f"{trunk}(?:{numbers})")
+    for code in phonenumbers.COUNTRY_CODES_FOR_NON_GEO_REGIONS:
+        plan = phonenumbers.PhoneMetadata.metadata_for_nongeo_region(code)
+        if plan is not None:
+            abroad.Add(f"{code}(?:{plan.general_desc.national_number_pattern})")
+    abroad.Compile()
+    within.Compile()
+    return abroad, within
+
+
+def _longest(data: bytes, start: int, plans: re2.Set, end: int) -> int | None:
+    """Where the longest beginning ends that is a number of some plan and ends with a group."""
+    ends = [start + found.end() for found in _GROUP_END.finditer(data[start:end])]
+    for stop in reversed(ends[:GROUPS_MAX]):
+        digits = data[start:stop].translate(None, _NOT_DIGITS)
+        if DIGITS_MIN <= len(digits) <= DIGITS_MAX and plans.Match(digits):
+            return stop
+    return None
+
+
+def international(data: bytes, start: int, end: int) -> Iterator[Hit]:
+    stop = _longest(data, start, _plans()[0], end)
+    if stop is not None and not data[start - 1 : start].isalnum() and not data[stop : stop + 1].isalnum():
+        yield Kind.PHONE, start, stop, "international"
+
+
+def grouped(data: bytes, start: int, end: int) -> Iterator[Hit]:
+    digits = data[start:end].translate(None, _NOT_DIGITS)
+    if len(digits) < 9 or _DATED.match(data, start) or in_longer_token(data, start, end) or data[end : end + 1].isalnum():
+        return
+    if _plans()[1].Match(digits):
+        yield Kind.PHONE, start, end, "national"
+
+
+def announced(data: bytes, start: int, end: int) -> Iterator[Hit]:
+    """After a word any number that some region's plan has. `00` in front of it is a plus."""
+    digit = end - 1
+    begin = digit - 1 if data[digit - 1 : digit] in (b"(", b"+") else digit
+    found = _NUMBER.match(data, begin if data[begin : begin + 1] == b"(" else digit)
+    if found is None or _DATED.match(data, digit) or not _ANNOUNCED.near(data, digit):
+        return
+    stop = _longest(data, digit, _plans()[1], found.end()) or _longest(data, digit, _plans()[0], found.end())
+    if stop is None and data.startswith(b"00", digit):
+        stop = _longest(data, digit + 2, _plans()[0], found.end())
+    if stop is not None and not data[stop : stop + 1].isalnum():
+        yield Kind.PHONE, begin, stop, "national"

@@ -1,0 +1,103 @@
+"""Escapes undone where they stand: percent, JSON and other backslashes, HTML entities, compatibility and invisible characters. Pure."""
+
+import functools
+import html
+import unicodedata
+from binascii import unhexlify
+
+import re2
+
+from cells.egress.scanner.layers import COPIED, WHOLE, Layer
+
+_DASHES = "\u2010\u2011\u2012\u2013\u2212"
+_INVISIBLE = "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u3164\uffa0"
+_VARIATIONS = (*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))
+_LAST_PLANE_OF_LETTERS = 0x20000
+_SHORT = {ord("n"): b"\n", ord("r"): b"\r", ord("t"): b"\t", ord("b"): b" ", ord("f"): b" ", ord("v"): b" ", ord("0"): b""}
+
+
+@functools.cache
+def characters() -> dict[int, str]:
+    """Characters that stand for an ASCII one (full-width, mathematical, digits of any script, spaces, dashes) or for nothing to be seen."""
+    found: dict[int, str] = {}
+    for point in (*range(0x80, _LAST_PLANE_OF_LETTERS), *range(0xE0000, 0xE0080)):
+        sign = chr(point)
+        category = unicodedata.category(sign)
+        if category == "Cf":
+            found[point] = ""
+        elif category == "Nd":
+            found[point] = str(unicodedata.decimal(sign))
+        elif category not in ("Cn", "Cs", "Co"):
+            plain = unicodedata.normalize("NFKC", sign)
+            if len(plain) == 1 and plain.isascii():
+                found[point] = plain
+    found |= {ord(sign): "-" for sign in _DASHES} | {ord(sign): "" for sign in _INVISIBLE} | dict.fromkeys(_VARIATIONS, "")
+    return found
+
+
+def _class(points: list[int]) -> str:
+    """The points as ranges of a character class."""
+    ranges: list[list[int]] = []
+    for point in sorted(points):
+        if ranges and ranges[-1][1] == point - 1:
+            ranges[-1][1] = point
+        else:
+            ranges.append([point, point])
+    return "".join(rf"\x{{{low:x}}}-\x{{{high:x}}}" for low, high in ranges)
+
+
+@functools.cache
+def escape() -> str:
+    """One run of an escape of any of these forms."""
+    return (
+        r"(?:%[0-9A-Fa-f]{2})+|(?:\\u[0-9A-Fa-f]{4})+|(?:\\x[0-9A-Fa-f]{2})+|(?:\\\\)+|\\[nrtbfv0\"'/]"
+        r"|&(?:#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});|\x1b\[[0-9;]{0,16}[A-Za-z]"
+        rf"|[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]+|[{_class(list(characters()))}]+"
+    )
+
+
+@functools.cache
+def _finders() -> tuple["re2._Regexp", "re2._Regexp"]:
+    return re2.compile(rf"[^\n]*(?:{escape()})[^\n]*"), re2.compile(escape())
+
+
+def unescape(data: bytes, layer: Layer) -> None:
+    """Puts every line that an escape changes into the layer, with each undone once. What looks like an entity and is none changes nothing."""
+    lines, escapes = _finders()
+    for line in lines.finditer(data):
+        start, end = line.span()
+        undone = [(found.span(), *_undone(found.group())) for found in escapes.finditer(data, start, end)]
+        if all(plain == data[first:last] for (first, last), plain, _, _ in undone):
+            continue
+        layer.put(b"\n", (start, start))
+        at = start
+        for (first, last), plain, name, ratio in undone:
+            layer.put(data[at:first], (at, first), "", COPIED)
+            layer.put(plain, (first, last), name, ratio)
+            at = last
+        layer.put(data[at:end], (at, end), "", COPIED)
+
+
+def _undone(raw: bytes) -> tuple[bytes, str, tuple[int, int]]:
+    match raw[:1], raw[1:2]:
+        case b"%", _:
+            return unhexlify(raw.replace(b"%", b"")), "percent", (1, 3)
+        case b"\\", b"u":
+            return _utf16(raw), "json", WHOLE
+        case b"\\", b"x":
+            return unhexlify(raw.replace(b"\\x", b"")), "json", (1, 4)
+        case b"\\", b"\\":
+            return raw[: len(raw) // 2], "json", WHOLE
+        case b"\\", sign:
+            return _SHORT.get(sign[0], sign), "json", WHOLE
+        case b"&", _:
+            return html.unescape(raw.decode("ascii")).encode("utf-8", "replace"), "entity", WHOLE
+        case b"\x1b", _:
+            return b"", "invisible", WHOLE
+    plain = "" if raw[0] < 0x80 else raw.decode().translate(characters())
+    return plain.encode(), "unicode" if plain else "invisible", WHOLE
+
+
+def _utf16(raw: bytes) -> bytes:
+    """JSON's escapes are UTF-16, so surrogates come in pairs."""
+    return unhexlify(raw.replace(b"\\u", b"")).decode("utf-16-be", "replace").encode()

@@ -1,0 +1,101 @@
+"""Encodings of a whole value undone: base64 of both alphabets, hex, gzip. Pure."""
+
+import re
+import zlib
+from binascii import a2b_base64, unhexlify
+from collections.abc import Callable, Iterator
+
+import re2
+
+from cells.egress.scanner.layers import WHOLE, Layer
+
+GZIP_BYTES_MAX = 512 << 10
+"""What one member may become. One that would become more, ends too late, or is broken, counts as found."""
+GZIP_MEMBERS_MAX = 64
+"""Members of one text that are opened; the next counts as found."""
+
+_QUAD = r"[I-Za-f][C-HS-Xi-ny-z0-3][ABEFIJMNQRUVYZcdghklopstwx014589+/_\-][A-Za-z0-9+/_\-]"
+BASE64 = rf"(?:{_QUAD}){{3}}|H4sI[A-Za-z0-9+/_\-]{{12}}"
+"""Three bytes of printable ASCII in base64, three times in a row, or gzip's first: hashes and random identifiers read so once in some hundreds."""
+HEX = r"(?:[2-7][0-9a-fA-F]){8}"
+_MAGIC = b"\x1f\x8b\x08"
+
+_BASE64_SIGNS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_"
+_BASE64_TOKEN = re.compile(rb"[A-Za-z0-9+/_\-]+(?:\r?\n[A-Za-z0-9+/_\-]{4,})*")
+_HEX_SIGNS = b"0123456789abcdefABCDEF"
+_HEX_TOKEN = re.compile(rb"[0-9a-fA-F]+")
+_LINE_END = re.compile(rb"[\r\n]+")
+_TO_STANDARD = bytes.maketrans(b"-_", b"+/")
+_READABLE = re2.compile(r"[ -~\t\r\n]{8}")
+_BASE64_TEXT = re2.compile(BASE64)
+_HEX_TEXT = re2.compile(HEX)
+
+
+def base64_tokens(data: bytes, layer: Layer, seen: set[bytes]) -> None:
+    for start, end in _tokens(data, _BASE64_TEXT, _BASE64_SIGNS, _BASE64_TOKEN):
+        token = data[start:end]
+        if token in seen:
+            continue
+        seen.add(token)
+        signs = _LINE_END.sub(b"", token).translate(_TO_STANDARD)
+        ratio = (3, 4) if len(signs) == len(token) else WHOLE
+        _put(layer, _shifts(signs, 4, a2b_base64), (start, end), "base64", ratio)
+
+
+def hex_tokens(data: bytes, layer: Layer, seen: set[bytes]) -> None:
+    for start, end in _tokens(data, _HEX_TEXT, _HEX_SIGNS, _HEX_TOKEN):
+        token = data[start:end]
+        if token not in seen:
+            seen.add(token)
+            _put(layer, _shifts(token, 2, unhexlify), (start, end), "hex", (1, 2))
+
+
+def _tokens(data: bytes, text: "re2._Regexp", signs: bytes, token: re.Pattern[bytes]) -> Iterator[tuple[int, int]]:
+    """Whole tokens in which text shows. Each byte is looked at a bounded number of times."""
+    at = 0
+    while (found := text.search(data, at)) is not None:
+        start = at + len(data[at : found.start()].rstrip(signs))
+        whole = token.match(data, start)
+        if whole is None or whole.end() <= at:
+            return
+        yield start, whole.end()
+        at = whole.end()
+
+
+def _shifts(signs: bytes, group: int, decode: Callable[[bytes], bytes]) -> Iterator[tuple[int, bytes]]:
+    """Every alignment that gives text: what stands in front of a token may use its alphabet, too."""
+    for shift in range(group):
+        size = (len(signs) - shift) // group * group
+        rest = (len(signs) - shift) % group
+        tail = b"" if group == 2 or rest < 2 else signs[shift + size :] + b"=" * (4 - rest)
+        plain = decode(signs[shift : shift + size] + tail)
+        if plain.startswith(_MAGIC) or _READABLE.search(plain) is not None:
+            yield shift, plain
+
+
+def _put(layer: Layer, shifts: Iterator[tuple[int, bytes]], span: tuple[int, int], name: str, ratio: tuple[int, int]) -> None:
+    start, end = span
+    for shift, plain in shifts:
+        layer.put(b"\n", (start, start), "")
+        layer.put(plain, (start if ratio == WHOLE else start + shift, end), name, ratio)
+
+
+def gzip_members(data: bytes, layer: Layer) -> Iterator[tuple[int, int]]:
+    """Opens what begins like gzip; gives the spans of those that a cap kept shut, in part or altogether."""
+    at, view = data.find(_MAGIC), memoryview(data)
+    for _ in range(GZIP_MEMBERS_MAX):
+        if at < 0:
+            return
+        member = zlib.decompressobj(31)
+        try:
+            plain = member.decompress(view[at:], GZIP_BYTES_MAX)
+        except zlib.error:
+            plain = b""
+        end = len(data) - len(member.unused_data) if member.eof else len(data)
+        layer.put(b"\n", (at, at))
+        layer.put(plain, (at, end), "gzip")
+        if not member.eof:
+            yield at, at + len(_MAGIC)
+        at = data.find(_MAGIC, end if member.eof else at + 1)
+    if at >= 0:
+        yield at, at + len(_MAGIC)
