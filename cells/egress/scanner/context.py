@@ -6,6 +6,7 @@ import re2
 
 GAP_BYTES_MAX = 72
 """Between a word and the first digit of what it announces; letters of some scripts are three bytes each."""
+WORD_BYTES_MAX = 32
 
 PHONE = (
     r"\b(?:tel|fon|fax|mob|cell|gsm|hp|tlf|telf|tfno|telp|tél)(?:\b|_)|_(?:tel|fon|fax|mob|cell|gsm)(?:\b|_)|phone|telefon|telefoon|teléfono"
@@ -37,26 +38,36 @@ BIRTH = (
 )
 
 
-def pattern(words: str) -> str:
-    """A word of these and the next digit of the line. Unbounded between the two, so that it costs no states; who confirms measures the gap."""
-    return rf"(?i)(?:{words})[^\d\n]*\d"
+def pattern(words: str, announced: str) -> str:
+    """A word of these and what begins with the next digit of the line. Unbounded between the two, so that it costs no states; who confirms
+    measures the gap."""
+    return rf"{_any(words)}[^0-9\n]*{announced}"
+
+
+def _any(words: str) -> str:
+    """The words in any case, a space in one of them perhaps an underscore."""
+    return f"(?i)(?:{words.replace(' ', '[ _]')})"
 
 
 class Words:
     """Tells whether one of these words stands near before a place."""
 
-    def __init__(self, words: str) -> None:
-        self.pattern = pattern(words)
-        self._word = re2.compile(f"(?i){words}")
+    def __init__(self, words: str, announced: str) -> None:
+        self.pattern = pattern(words, announced)
+        self._word = re2.compile(_any(words))
 
     def near(self, data: bytes, digit: int) -> bool:
-        """Whether the last word before this digit ends no more than GAP_BYTES_MAX before it, with no digit between."""
-        low = max(0, digit - GAP_BYTES_MAX - 32)
-        while low and low < digit and data[low] & 0xC0 == 0x80:
+        """Whether the last word before this digit ends no more than GAP_BYTES_MAX before it, and between them is no digit, no other key."""
+        low = max(0, digit - GAP_BYTES_MAX - WORD_BYTES_MAX)
+        while low < digit and data[low] & 0xC0 == 0x80:
             low += 1
         before = data[low:digit]
         last = max((found.end() for found in self._word.finditer(before)), default=None)
-        return last is not None and len(before) - last <= GAP_BYTES_MAX and _DIGIT.search(before, last) is None
+        if last is None or len(before) - last > GAP_BYTES_MAX:
+            return False
+        return _DIGIT.search(before, last) is None and _OTHER_KEY.search(before, last) is None
 
 
 _DIGIT = re.compile(rb"[0-9]")
+_OTHER_KEY = re.compile(rb"[=:]\s{0,4}[\"']?\w{1,40}[\"']?[\s,;&]{1,4}[\"']?\w{1,40}[\"']?\s{0,4}[=:]")
+"""`phone_verified=true cards_total=` speaks of another thing when the number comes."""

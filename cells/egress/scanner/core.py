@@ -59,7 +59,7 @@ def gate() -> Gate:
     occurring = re2.Set.SearchSet(options)
     for pattern, _ in DETECTORS:
         occurring.Add(pattern)
-    decoded = [occurring.Add(form) for form in (unescaping.escape(), unpacking.BASE64, unpacking.HEX)]
+    decoded = [occurring.Add(form) for form in (unescaping.trigger(), unpacking.BASE64, unpacking.HEX)]
     occurring.Compile()
     return Gate(occurring, tuple(re2.compile(pattern) for pattern, _ in DETECTORS), *decoded)
 

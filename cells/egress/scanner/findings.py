@@ -49,7 +49,8 @@ Confirm: TypeAlias = Callable[[bytes, int, int], Iterable[Hit]]
 
 
 def settled(found: Iterable[Finding]) -> Iterator[Finding]:
-    """Each thing once, by start. Two of a kind that overlap are one, told by the shorter path; of two kinds in one place the wider stays."""
+    """Each thing once, by start. Two of a kind that overlap are one, told by the shorter path; within a wider finding another kind is not
+    told, at exactly its place it is: a number may be two things."""
     active: list[Finding] = []
     kept: list[Finding] = []
     for one in sorted(found, key=lambda it: (it.start, -it.end, len(it.path), RANKS[it.kind])):
@@ -68,4 +69,6 @@ def settled(found: Iterable[Finding]) -> Iterator[Finding]:
 
 
 def _explains(wider: Finding, one: Finding) -> bool:
-    return wider.kind is not Kind.OPAQUE and wider.path == one.path and one.end <= wider.end
+    if wider.kind is Kind.OPAQUE or wider.path != one.path or one.end > wider.end:
+        return False
+    return (wider.start, wider.end) != (one.start, one.end)

@@ -9,7 +9,7 @@ from typing import TypeAlias
 from cells.egress.scanner.checks import OWN
 from cells.egress.scanner.context import IDENTIFIER, Words
 from cells.egress.scanner.findings import Hit, Kind
-from cells.egress.scanner.shapes import bare, compact, in_longer_token
+from cells.egress.scanner.shapes import bare, compact, first_digit, in_longer_token
 
 Valid: TypeAlias = Callable[[str], bool]
 
@@ -18,8 +18,8 @@ TOKEN_BYTES_MAX = 40
 
 BY_SHAPE: dict[str, tuple[str, ...]] = {
     "9" * 8: ("au.tfn", "nz.ird"),
-    "9" * 9: ("us.ssn", "us.itin", "ca.sin", "nl.bsn", "il.idnr", "pt.nif", "au.tfn", "nz.ird", "cz.rc"),
-    "9" * 10: ("bg.egn", "bg.pnf", "cz.rc", "sk.rc", "dk.cpr", "is_.kennitala", "at.vnr", "gb.nhs", "ua.rntrc", "ec.ci", "se.personnummer"),
+    "9" * 9: ("ca.sin", "nl.bsn", "il.idnr", "pt.nif", "au.tfn", "nz.ird", "cz.rc", "us.itin", "us.ssn"),
+    "9" * 10: ("se.personnummer", "is_.kennitala", "bg.egn", "cz.rc", "sk.rc", "at.vnr", "gb.nhs", "ua.rntrc", "ec.ci", "bg.pnf", "dk.cpr"),
     "9" * 11: (
         "br.cpf pl.pesel tr.tckimlik de.idnr hr.oib be.nn be.bis no.fodselsnummer ee.ik lt.asmens gr.amka lv.pvn do.cedula cu.ni ar.cuit ru.snils"
     ).split(),
@@ -79,7 +79,7 @@ WRITTEN: tuple[tuple[str, str], ...] = (
 
 PATTERN = rf"(?:\b|_)(?:{'|'.join(form for _, form in WRITTEN)})(?:\b|_|$)|[A-Z]{{1,2}}[0-9]{{6}}\([0-9A]\)"
 _WRITTEN = tuple((name, re.compile(form.encode())) for name, form in WRITTEN)
-_ANNOUNCED = Words(IDENTIFIER)
+_ANNOUNCED = Words(IDENTIFIER, r"[0-9](?:[ .\-/+()]*[0-9A-Za-z]){3}")
 ANNOUNCED = _ANNOUNCED.pattern
 _TOKEN = re.compile(rb"[0-9A-Za-z]+(?:[ .\-/+()]{1,2}[0-9A-Za-z]+)*")
 _PART_END = re.compile(rb"[0-9A-Za-z](?![0-9A-Za-z])")
@@ -122,7 +122,7 @@ _SIGNED = frozenset({"fi.hetu", "se.personnummer"})
 
 def announced(data: bytes, start: int, end: int) -> Iterator[Hit]:
     """After a word that speaks of an identifier: any number whose check digit some scheme bears out. The longest beginning counts."""
-    digit = end - 1
+    digit = first_digit(data, start, end)
     if not _ANNOUNCED.near(data, digit):
         return
     begin = digit

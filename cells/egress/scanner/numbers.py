@@ -8,7 +8,7 @@ from stdnum import iban, luhn
 
 from cells.egress.scanner.context import CARD, Words
 from cells.egress.scanner.findings import Hit, Kind
-from cells.egress.scanner.shapes import bare, compact, in_longer_token
+from cells.egress.scanner.shapes import EDGE, bare, compact, first_digit, in_longer_token
 
 _ISSUERS = (
     ("visa", re.compile(r"4")),
@@ -26,16 +26,16 @@ _ISSUERS = (
 _LENGTHS = {"visa": (13, 16, 19), "amex": (15,), "diners": (14, 15, 16, 17, 18, 19), "maestro": tuple(range(12, 20))}
 _OTHER_LENGTHS = (16, 17, 18, 19)
 
-CARD_PLAIN = r"(?:\b|_)(?:3[0-9]{13,14}|[2-689][0-9]{15})(?:\b|_)"
+CARD_PLAIN = rf"{EDGE}(?:3[0-9]{{13,14}}|[2-689][0-9]{{15}})(?:\b|_)"
 """What stands without a word beside it: 14 and 15 digits of Diners and Amex, and 16. Of other lengths a number needs its word or its groups:
 decimal trace ids have 17 to 19 digits, too, and one in ten passes Luhn."""
 CARD_GROUPED = (
-    r"(?:\b|_)(?:[2-689][0-9]{3}[ .\-][0-9]{4}[ .\-][0-9]{4}[ .\-][0-9]{4}(?:[ .\-][0-9]{1,3})?|3[0-9]{3}[ .\-][0-9]{6}[ .\-][0-9]{4,5}"
+    rf"{EDGE}(?:[2-689][0-9]{{3}}[ .\-][0-9]{{4}}[ .\-][0-9]{{4}}[ .\-][0-9]{{4}}(?:[ .\-][0-9]{{1,3}})?|3[0-9]{{3}}[ .\-][0-9]{{6}}[ .\-][0-9]{{4,5}}"
     r"|[56][0-9]{3}[ .\-][0-9]{4}[ .\-][0-9]{5}|4[0-9]{3}[ .\-][0-9]{3}[ .\-][0-9]{3}[ .\-][0-9]{3}|62[0-9]{4}[ .\-][0-9]{13})(?:\b|_)"
 )
-_ANNOUNCED = Words(CARD)
+_ANNOUNCED = Words(CARD, r"[0-9]{4}[ .\-]?[0-9]{4}[ .\-]?[0-9]{4}")
 CARD_ANNOUNCED = _ANNOUNCED.pattern
-_CARD_DIGITS = re.compile(rb"[0-9](?:[ .\-]?[0-9]){11,18}(?![0-9])")
+_CARD_DIGITS = re.compile(rb"(?:[0-9]{4}(?:[ .\-][0-9]{4}){2,3}(?:[ .\-][0-9]{1,4})?|[0-9]{12,19})(?![0-9])")
 
 
 def issuer(digits: str) -> str | None:
@@ -47,14 +47,14 @@ def issuer(digits: str) -> str | None:
 
 
 def cards(data: bytes, start: int, end: int) -> Iterator[Hit]:
-    start, end = bare(data, start, end)
+    start, end = first_digit(data, start, end), bare(data, start, end)[1]
     name = issuer(compact(data[start:end]))
     if name is not None and not in_longer_token(data, start, end):
         yield Kind.CARD, start, end, name
 
 
 def announced_cards(data: bytes, start: int, end: int) -> Iterator[Hit]:
-    digit = end - 1
+    digit = first_digit(data, start, end)
     found = _CARD_DIGITS.match(data, digit)
     if found is None or not _ANNOUNCED.near(data, digit):
         return
@@ -82,45 +82,50 @@ def ibans(data: bytes, start: int, end: int) -> Iterator[Hit]:
             return
 
 
-IPV4 = r"\b(?:25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])(?:\.(?:25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])){3}\b"
+_OCTET = r"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
+_FIRST = r"(?:22[0-3]|2[01][0-9]|1[3-9][0-9]|12[0-689]|1[01][0-9]|[1-9][0-9]?)"
+"""Not 0, 127 or from 224: this host, loopback, multicast, reserved."""
+IPV4 = rf"{EDGE}{_FIRST}(?:\.{_OCTET}){{3}}\b"
 IPV6 = (
     r"(?i)(?:\b(?:[0-9a-f]{1,4}:){7}[0-9a-f]{1,4}\b|\b(?:[0-9a-f]{1,4}:){1,6}(?::[0-9a-f]{1,4}){1,6}\b|\b[0-9a-f]{1,4}(?::[0-9a-f]{1,4}){0,6}::"
     r"|::[0-9a-f]{1,4}(?::[0-9a-f]{1,4}){1,6}\b)"
 )
 MAC = r"(?i)(?:\b|_)(?:(?:[0-9a-f]{2}:){5}[0-9a-f]{2}|(?:[0-9a-f]{2}-){5}[0-9a-f]{2}|[0-9a-f]{4}\.[0-9a-f]{4}\.[0-9a-f]{4})(?:\b|_)"
-_VERSIONED = re.compile(rb"(?:[A-Za-z]/|[vV]|(?i:version|release|build|revision)\W{0,3})\Z")
+_VERSIONED = re.compile(rb"(?:(?:\A|[^/A-Za-z])[A-Za-z]+/|(?i:version|release|build|revision)\W{0,3})\Z")
 _COLON_TIED = re.compile(rb"[:.\-][0-9A-Fa-f]")
 
 
 def ipv4(data: bytes, start: int, end: int) -> Iterator[Hit]:
-    """Not a version (`Chrome/120.0.0.0`, `v1.2.3.4`), a longer dotted number, loopback or an address of nobody."""
-    tied = in_longer_token(data, start, end) or _VERSIONED.search(data, max(0, start - 16), start) is not None
-    if not tied and _somebodys(data[start:end]):
+    """Not a version (`Chrome/120.0.0.0`, `v1.2.3.4`, `1.2.3.4-rc1`) and not a longer dotted number. A path's part (`/hosts/10.1.2.3`) is one."""
+    start = first_digit(data, start, end)
+    versioned = _VERSIONED.search(data, max(0, start - 24), start) is not None
+    after = data[end : end + 2]
+    if not versioned and not (after[:1] in (b".", b"-", b"+") and after[1:].isalnum()):
         yield Kind.IP, start, end, "v4"
 
 
 def ipv6(data: bytes, start: int, end: int) -> Iterator[Hit]:
-    before = data[start - 1 : start]
+    """At least three colons, or the beginning of an address that is given out: `a::b` is also how languages name things."""
     word = data[start:end]
-    named = word.isalpha() or not any(byte in b"0123456789" for byte in word)
-    if before in (b":", b".") or _COLON_TIED.match(data, end) or named or not _somebodys(word):
+    if word.count(b":") < 3 and word[:2].lower() not in (b"fe", b"fd", b"fc", b"20", b"24", b"26", b"28", b"2a"):
         return
-    if word.count(b":") >= 3 or word[:2].lower() in (b"fe", b"fd", b"fc", b"20", b"24", b"26", b"28", b"2a"):
+    tied = data[max(0, start - 1) : start] in (b":", b".") or _COLON_TIED.match(data, end) is not None
+    if not tied and any(byte in b"0123456789" for byte in word) and _somebodys(word):
         yield Kind.IP, start, end, "v6"
 
 
 def _somebodys(raw: bytes) -> bool:
     try:
-        address = ipaddress.ip_address(raw.decode("ascii"))
+        address = ipaddress.IPv6Address(raw.decode("ascii"))
     except ValueError:
         return False
-    return not (address.is_loopback or address.is_unspecified or address.is_multicast or int(address) == 0xFFFFFFFF)
+    return not (address.is_loopback or address.is_unspecified or address.is_multicast)
 
 
 def macs(data: bytes, start: int, end: int) -> Iterator[Hit]:
     start, end = bare(data, start, end)
     digits = compact(data[start:end])
-    fingerprint = data[start - 1 : start] in (b":", b"-", b".") or _COLON_TIED.match(data, end) is not None
+    fingerprint = data[max(0, start - 1) : start] in (b":", b"-", b".") or _COLON_TIED.match(data, end) is not None
     if not fingerprint and digits not in ("0" * 12, "F" * 12):
         yield Kind.MAC, start, end, ""
 

@@ -9,7 +9,7 @@ import re2
 
 from cells.egress.scanner.context import PHONE, Words
 from cells.egress.scanner.findings import Hit, Kind
-from cells.egress.scanner.shapes import in_longer_token
+from cells.egress.scanner.shapes import first_digit, in_longer_token
 
 DIGITS_MIN, DIGITS_MAX = 6, 17
 GROUPS_MAX = 8
@@ -17,11 +17,11 @@ _PLAN_MEMORY_BYTES = 64 << 20
 
 INTERNATIONAL = r"\+[ ]?\(?[1-9][0-9 ().\-/]{5,24}[0-9]"
 GROUPED = (
-    r"\([0-9]{2,5}\)[ ]?[0-9]{2,5}(?:[ \-.][0-9]{2,5}){0,3}|\b0[0-9]{1,4}(?:[ /\-.][0-9]{2,8}){1,5}\b"
-    r"|\b(?:1[ .\-])?[2-9][0-9]{2}[.\-][2-9][0-9]{2}[.\-][0-9]{4}\b"
+    r"\([0-9]{2,5}\)[ ]?[0-9]{2,5}(?:[ \-.][0-9]{2,5}){0,3}|(?:^|[^0-9A-Za-z.,:/\-])(?:0[0-9]{1,4}[ /\-.][0-9]{5,9}|0[0-9]{1,4}(?:[ /\-.][0-9]{2,5}){2,5}"
+    r"|(?:1[ .\-])?[2-9][0-9]{2}[.\-][2-9][0-9]{2}[.\-][0-9]{4})\b"
 )
 """What reads as a phone number without a word beside it: an area in brackets, a leading zero in groups, or the North American form."""
-_ANNOUNCED = Words(PHONE)
+_ANNOUNCED = Words(PHONE, r"[0-9](?:[ ().\-/]*[0-9]){5}")
 ANNOUNCED = _ANNOUNCED.pattern
 _NUMBER = re.compile(rb"\(?[0-9](?:[ ().\-/]{0,3}[0-9]){5,16}")
 _GROUP_END = re.compile(rb"[0-9](?=[ ().\-/]|\Z)")
@@ -71,6 +71,8 @@ def international(data: bytes, start: int, end: int) -> Iterator[Hit]:
 
 
 def grouped(data: bytes, start: int, end: int) -> Iterator[Hit]:
+    if data[start : start + 1] != b"(":
+        start = first_digit(data, start, end)
     digits = data[start:end].translate(None, _NOT_DIGITS)
     if len(digits) < 9 or _DATED.match(data, start) or in_longer_token(data, start, end) or data[end : end + 1].isalnum():
         return
@@ -80,7 +82,7 @@ def grouped(data: bytes, start: int, end: int) -> Iterator[Hit]:
 
 def announced(data: bytes, start: int, end: int) -> Iterator[Hit]:
     """After a word any number that some region's plan has. `00` in front of it is a plus."""
-    digit = end - 1
+    digit = first_digit(data, start, end)
     begin = digit - 1 if data[digit - 1 : digit] in (b"(", b"+") else digit
     found = _NUMBER.match(data, begin if data[begin : begin + 1] == b"(" else digit)
     if found is None or _DATED.match(data, digit) or not _ANNOUNCED.near(data, digit):

@@ -9,6 +9,17 @@ _NOT_ALNUM = re.compile(rb"[^0-9A-Za-z]+")
 REACH = 40
 
 
+EDGE = r"(?:^|[^0-9A-Za-z.]|[A-Za-z]\.)"
+"""In front of a number: not a letter or digit, and a dot only after a letter (`no.4111`), for after a digit it begins a fraction. Part of the match."""
+_DIGIT = re.compile(rb"[0-9]")
+
+
+def first_digit(data: bytes, start: int, end: int) -> int:
+    """Where the number of a match begins, or what follows the words that announce it. There is one."""
+    found = _DIGIT.search(data, start, end)
+    return end if found is None else found.start()
+
+
 def bare(data: bytes, start: int, end: int) -> tuple[int, int]:
     """The span without the underscores that a pattern took for its edges."""
     while start < end and data[start] == 0x5F:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from cells.egress.scanner.context import BIRTH, Words
 from cells.egress.scanner.findings import Hit, Kind
+from cells.egress.scanner.shapes import first_digit
 
 EMAIL = (
     r"(?:[\p{L}\p{M}\p{N}._%+\-!#$^~]+|\"[^\"\s]+\")@"
@@ -69,7 +70,7 @@ def url_credentials(data: bytes, start: int, end: int) -> Iterator[Hit]:
         yield Kind.URL_CREDENTIALS, start, end, ""
 
 
-_ANNOUNCED = Words(BIRTH)
+_ANNOUNCED = Words(BIRTH, "[0-9]{1,2}")
 BIRTH_DATE = _ANNOUNCED.pattern
 _YEAR = r"(?:1[89]|20)[0-9]{2}"
 _MONTH = r"(?:1[0-2]|0?[1-9])"
@@ -86,7 +87,7 @@ AROUND_BYTES = 64
 
 def birth_dates(data: bytes, start: int, end: int) -> Iterator[Hit]:
     """A date of any usual form at or just around the first digit after the word."""
-    digit = end - 1
+    digit = first_digit(data, start, end)
     if not _ANNOUNCED.near(data, digit):
         return
     low = max(start, digit - AROUND_BYTES)

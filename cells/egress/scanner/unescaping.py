@@ -2,8 +2,12 @@
 
 import functools
 import html
+import re
 import unicodedata
 from binascii import unhexlify
+from collections.abc import Iterable, Iterator
+from html.entities import html5
+from typing import TypeAlias
 
 import re2
 
@@ -46,56 +50,85 @@ def _class(points: list[int]) -> str:
     return "".join(rf"\x{{{low:x}}}-\x{{{high:x}}}" for low, high in ranges)
 
 
+def _telling() -> str:
+    """Names of entities that stand for one ASCII character or for nothing to be seen, other than the five of XML."""
+    names = {name.rstrip(";") for name, sign in html5.items() if len(sign) == 1 and (sign.isascii() or ord(sign) in characters())}
+    return "|".join(sorted(names - {"amp", "AMP", "lt", "LT", "gt", "GT", "quot", "QUOT", "apos"}))
+
+
 @functools.cache
-def escape() -> str:
-    """One run of an escape of any of these forms."""
+def trigger() -> str:
+    """What hides a value: an escape of a character that values are made of, or that glues a letter to it. `\\"` and `&quot;` hide nothing; they are
+    undone with the others of their line."""
     return (
-        r"(?:%[0-9A-Fa-f]{2})+|(?:\\u[0-9A-Fa-f]{4})+|(?:\\x[0-9A-Fa-f]{2})+|(?:\\\\)+|\\[nrtbfv0\"'/]"
-        r"|&(?:#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});|\x1b\[[0-9;]{0,16}[A-Za-z]"
-        rf"|[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]+|[{_class(list(characters()))}]+"
+        r"%[0-9A-Fa-f]{2}|\\(?:u[0-9A-Fa-f]{4}|x[0-9A-Fa-f]{2}|[nrtbfv0][0-9A-Za-z+(]|/)"
+        rf"|&(?:#|{_telling()}|amp;(?:amp;)*(?:#|[a-zA-Z]{{2,9}};))|\x1b\[[0-9;]{{0,16}}[A-Za-z]"
+        rf"|[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f{_class(list(characters()))}]"
     )
 
 
+_ESCAPE = re.compile(
+    rb"(?:%[0-9A-Fa-f]{2})+|(?:\\u[0-9A-Fa-f]{4})+|(?:\\x[0-9A-Fa-f]{2})+|(?:\\\\)+|\\[nrtbfv0\"'/]"
+    rb"|&(?:#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});|\x1b\[[0-9;]{0,16}[A-Za-z]|[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]+|[\x80-\xff]+"
+)
+"""One run of an escape of any form; beyond ASCII whatever is no ASCII, of which `characters` tells."""
+
+
 @functools.cache
-def _finders() -> tuple["re2._Regexp", "re2._Regexp"]:
-    return re2.compile(rf"[^\n]*(?:{escape()})[^\n]*"), re2.compile(escape())
+def _finders() -> tuple["re2._Regexp", "re.Pattern[str]"]:
+    return re2.compile(rf"[^\n]*(?:{trigger()})[^\n]*"), re.compile(f"[{''.join(map(re.escape, map(chr, characters())))}]+")
 
 
 def unescape(data: bytes, layer: Layer) -> None:
     """Puts every line that an escape changes into the layer, with each undone once. What looks like an entity and is none changes nothing."""
-    lines, escapes = _finders()
-    for line in lines.finditer(data):
+    for line in _finders()[0].finditer(data):
         start, end = line.span()
-        undone = [(found.span(), *_undone(found.group())) for found in escapes.finditer(data, start, end)]
-        if all(plain == data[first:last] for (first, last), plain, _, _ in undone):
+        undone = [piece for found in _ESCAPE.finditer(data, start, end) for piece in _undone(found)]
+        if all(plain == data[first:last] for first, last, plain, _, _ in undone):
             continue
         layer.put(b"\n", (start, start))
         at = start
-        for (first, last), plain, name, ratio in undone:
+        for first, last, plain, name, ratio in undone:
             layer.put(data[at:first], (at, first), "", COPIED)
             layer.put(plain, (first, last), name, ratio)
             at = last
         layer.put(data[at:end], (at, end), "", COPIED)
 
 
-def _undone(raw: bytes) -> tuple[bytes, str, tuple[int, int]]:
+Undone: TypeAlias = tuple[int, int, bytes, str, tuple[int, int]]
+"""Start, end, what it stands for, the decoding's name, and the ratio of lengths."""
+
+
+def _undone(found: re.Match[bytes]) -> Iterable[Undone]:
+    raw, first, last = found.group(), found.start(), found.end()
     match raw[:1], raw[1:2]:
         case b"%", _:
-            return unhexlify(raw.replace(b"%", b"")), "percent", (1, 3)
+            return ((first, last, unhexlify(raw.replace(b"%", b"")), "percent", (1, 3)),)
         case b"\\", b"u":
-            return _utf16(raw), "json", WHOLE
+            return ((first, last, _utf16(raw), "json", WHOLE),)
         case b"\\", b"x":
-            return unhexlify(raw.replace(b"\\x", b"")), "json", (1, 4)
+            return ((first, last, unhexlify(raw.replace(b"\\x", b"")), "json", (1, 4)),)
         case b"\\", b"\\":
-            return raw[: len(raw) // 2], "json", WHOLE
+            return ((first, last, raw[: len(raw) // 2], "json", WHOLE),)
         case b"\\", sign:
-            return _SHORT.get(sign[0], sign), "json", WHOLE
+            return ((first, last, _SHORT.get(sign[0], sign), "json", WHOLE),)
         case b"&", _:
-            return html.unescape(raw.decode("ascii")).encode("utf-8", "replace"), "entity", WHOLE
-        case b"\x1b", _:
-            return b"", "invisible", WHOLE
-    plain = "" if raw[0] < 0x80 else raw.decode().translate(characters())
-    return plain.encode(), "unicode" if plain else "invisible", WHOLE
+            return ((first, last, html.unescape(raw.decode("ascii")).encode("utf-8", "replace"), "entity", WHOLE),)
+    return ((first, last, b"", "invisible", WHOLE),) if raw[0] < 0x80 else _characters(raw, first)
+
+
+def _characters(raw: bytes, at: int) -> Iterator[Undone]:
+    """The parts of a run beyond ASCII that stand for ASCII or for nothing."""
+    try:
+        run = raw.decode()
+    except UnicodeDecodeError:
+        return
+    done = 0
+    for found in _finders()[1].finditer(run):
+        first = at + len(run[done : found.start()].encode())
+        at, done = first + len(found.group().encode()), found.end()
+        plain = found.group().translate(characters())
+        yield first, at, plain.encode(), "unicode" if plain else "invisible", WHOLE
 
 
 def _utf16(raw: bytes) -> bytes:
