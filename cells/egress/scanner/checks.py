@@ -10,7 +10,13 @@ def snils(number: str) -> bool:
     return total % 101 % 100 == int(number[9:]) and int(number[:9]) > 0
 
 
-_NRIC = {"S": (0, "JZIHGFEDCBA"), "T": (4, "JZIHGFEDCBA"), "F": (0, "XWUTRQPNMLK"), "G": (4, "XWUTRQPNMLK"), "M": (3, "KLJNPQRTUWX")}
+_NRIC = {
+    "S": (0, "JZIHGFEDCBA"),
+    "T": (4, "JZIHGFEDCBA"),
+    "F": (0, "XWUTRQPNMLK"),
+    "G": (4, "XWUTRQPNMLK"),
+    "M": (3, "KLJNPQRTUWX"),
+}
 """First letter → what it adds, and the letters by remainder."""
 
 
@@ -34,7 +40,9 @@ def taiwan(number: str) -> bool:
     """Taiwan's identity card: the letter counts as two digits."""
     first = "ABCDEFGHJKLMNPQRSTUVXYWZIO".index(number[0]) + 10
     digits = [first // 10, first % 10, *map(int, number[1:])]
-    return sum(digit * weight for digit, weight in zip(digits, (1, 9, 8, 7, 6, 5, 4, 3, 2, 1, 1), strict=True)) % 10 == 0
+    return (
+        sum(digit * weight for digit, weight in zip(digits, (1, 9, 8, 7, 6, 5, 4, 3, 2, 1, 1), strict=True)) % 10 == 0
+    )
 
 
 def nino(number: str) -> bool:

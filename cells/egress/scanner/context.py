@@ -10,7 +10,7 @@ WORD_BYTES_MAX = 32
 
 PHONE = (
     r"\b(?:tel|fon|fax|mob|cell|gsm|hp|tlf|telf|tfno|telp|tél)(?:\b|_)|_(?:tel|fon|fax|mob|cell|gsm)(?:\b|_)|phone|telefon|telefoon|teléfono"
-    r"|telefone|téléphone|telephone|t[eé]l[eé]f|móvil|celular|cellulare|cellphone|\bportable\b|\bmobil|puhelin|telefón|telefón|matkapuhelin"
+    r"|telefone|téléphone|telephone|t[eé]l[eé]f|móvil|celular|cellulare|cellphone|\bportable\b|\bmobi[el]|bel (?:mij|me)|puhelin|telefón|telefón|matkapuhelin"
     r"|gsm|komórk|msisdn|whatsapp|viber|\bsms\b|hotline|rufnummer|handy|call (?:me|us|him|her|them|back)|ring me|reach (?:me|us) (?:at|on)"
     r"|text me|appelez|rufen sie|ll[aá]m[ae]|ligue|chiam[aie]|zadzwoń|dzwoń|ring (?:mig|meg)|\bsoita|\bara(?:yın|yin)\b|телефон|тел\."
     r"|моб\.|мобил|звон|дзвон|τηλ|κιν\.|κινητ|הטלפון|טלפון|נייד|התקשר|هاتف|جوال|تلفون|موبايل|اتصل|تلفن|فون|फ़ोन|फोन|मोबाइल|कॉल|電話|携帯"
@@ -54,6 +54,7 @@ class Words:
 
     def __init__(self, words: str, announced: str) -> None:
         self.pattern = pattern(words, announced)
+        self.words = _any(words)
         self._word = re2.compile(_any(words))
 
     def near(self, data: bytes, digit: int) -> bool:

@@ -2,7 +2,7 @@
 and scanned again. Pure."""
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -14,67 +14,96 @@ from cells.egress.scanner.layers import Layer
 
 DEPTH_MAX = 4
 """Encodings within each other that are undone; what is encoded once more counts as found."""
-DECODED_BYTES_MAX = 1 << 20
+DECODED_BYTES_MAX = 2 << 20
 """What is decoded of one window, all depths together; beyond it the rest counts as found."""
-GATE_MEMORY_BYTES = 128 << 20
+GATE_MEMORY_BYTES = 64 << 20
 
-DETECTORS: tuple[tuple[str, Confirm], ...] = (
-    (texts.EMAIL, texts.emails),
-    (texts.JWT, texts.jwts),
-    (texts.API_KEY, texts.keys),
-    (texts.PRIVATE_KEY, texts.private_keys),
-    (texts.URL_CREDENTIALS, texts.url_credentials),
-    (texts.BIRTH_DATE, texts.birth_dates),
-    (numbers.CARD_PLAIN, numbers.cards),
-    (numbers.CARD_GROUPED, numbers.cards),
-    (numbers.CARD_ANNOUNCED, numbers.announced_cards),
-    (numbers.IBAN, numbers.ibans),
-    (numbers.IPV4, numbers.ipv4),
-    (numbers.IPV6, numbers.ipv6),
-    (numbers.MAC, numbers.macs),
-    (numbers.COORDINATES, numbers.coordinates),
-    (phones.INTERNATIONAL, phones.international),
-    (phones.GROUPED, phones.grouped),
-    (phones.ANNOUNCED, phones.announced),
-    (identifiers.PATTERN, identifiers.written),
-    (identifiers.ANNOUNCED, identifiers.announced),
+
+class Detector(msgspec.Struct, frozen=True):
+    """A pattern and what confirms its matches. `opens` is what the gate looks for, where that is less than the pattern."""
+
+    pattern: str
+    confirm: Confirm
+    opens: str = ""
+
+
+GATES: tuple[tuple[Detector, ...], ...] = (
+    (
+        Detector(texts.EMAIL, texts.emails),
+        Detector(texts.URL_CREDENTIALS, texts.url_credentials),
+        Detector(numbers.COORDINATES, numbers.coordinates),
+    ),
+    (
+        Detector(texts.JWT, texts.jwts),
+        Detector(texts.API_KEY, texts.keys),
+        Detector(texts.PRIVATE_KEY, texts.private_keys),
+    ),
+    (
+        Detector(phones.ANNOUNCED, phones.announced, phones.WORDS),
+        Detector(numbers.CARD_ANNOUNCED, numbers.announced_cards, numbers.CARD_WORDS),
+        Detector(identifiers.ANNOUNCED, identifiers.announced, identifiers.WORDS),
+        Detector(texts.BIRTH_DATE, texts.birth_dates, texts.BIRTH_WORDS),
+    ),
+    (
+        Detector(numbers.CARD_PLAIN, numbers.cards),
+        Detector(numbers.CARD_GROUPED, numbers.cards),
+        Detector(numbers.IPV4, numbers.ipv4),
+        Detector(phones.INTERNATIONAL, phones.international),
+        Detector(phones.GROUPED, phones.grouped),
+    ),
+    (Detector(identifiers.PATTERN, identifiers.written),),
+    (Detector(numbers.IPV6, numbers.ipv6), Detector(numbers.MAC, numbers.macs), Detector(numbers.IBAN, numbers.ibans)),
 )
+"""Patterns that one set answers for together. One set of all knows so many states that it never stops building new ones."""
+
+_ENCODED = (unpacking.BASE64, unpacking.HEX)
 
 
 class Gate(msgspec.Struct, frozen=True):
-    """The set answers in one pass which patterns occur in a text; it knows no positions."""
+    """A set answers in one pass which of its patterns occur in a text; it knows no positions."""
 
     occurring: Any
-    finders: tuple[Any, ...]
-    escape: int
-    base64: int
-    hex: int
+    finders: tuple[tuple[Any, Confirm], ...]
+
+
+def _set(patterns: Iterable[str]) -> Any:
+    options = re2.Options()
+    options.max_mem = GATE_MEMORY_BYTES
+    made = re2.Set.SearchSet(options)
+    for pattern in patterns:
+        made.Add(pattern)
+    made.Compile()
+    return made
 
 
 @functools.cache
-def gate() -> Gate:
+def gates() -> tuple[Gate, ...]:
     """Compiled once in a process, when first something is scanned."""
-    options = re2.Options()
-    options.max_mem = GATE_MEMORY_BYTES
-    occurring = re2.Set.SearchSet(options)
-    for pattern, _ in DETECTORS:
-        occurring.Add(pattern)
-    decoded = [occurring.Add(form) for form in (unescaping.trigger(), unpacking.BASE64, unpacking.HEX)]
-    occurring.Compile()
-    return Gate(occurring, tuple(re2.compile(pattern) for pattern, _ in DETECTORS), *decoded)
+    return tuple(
+        Gate(
+            _set(one.opens or one.pattern for one in group),
+            tuple((re2.compile(one.pattern), one.confirm) for one in group),
+        )
+        for group in GATES
+    )
+
+
+@functools.cache
+def _decoders() -> tuple[Any, Any]:
+    """What tells whether there is anything to undo: escapes, and encoded tokens."""
+    return re2.compile(unescaping.trigger()), _set(_ENCODED)
 
 
 def scan_window(data: bytes) -> Iterator[Finding]:
     """Everything found in a text and in what is encoded in it, unsorted; several findings may speak of one place."""
     layer: Layer | None = None
-    seen: set[bytes] = set()
+    seen: unpacking.Seen = set()
     decoded = 0
     for depth in range(DEPTH_MAX + 1):
-        occurring = gate().occurring.Match(data) or []
-        for hit in _hits(data, occurring):
+        for hit in _hits(data):
             yield _finding(hit, layer)
         below = Layer(layer)
-        for start, end in _decode(data, occurring, below, seen):
+        for start, end in _decode(data, below, seen):
             yield _finding((Kind.OPAQUE, start, end, "gzip"), layer)
         if not below.size:
             return
@@ -86,23 +115,23 @@ def scan_window(data: bytes) -> Iterator[Finding]:
         layer, data = below, below.text()
 
 
-def _hits(data: bytes, occurring: list[int]) -> Iterator[Hit]:
-    finders = gate().finders
-    for at in occurring:
-        if at < len(finders):
-            confirm = DETECTORS[at][1]
-            for found in finders[at].finditer(data):
+def _hits(data: bytes) -> Iterator[Hit]:
+    for gate in gates():
+        for at in gate.occurring.Match(data) or ():
+            finder, confirm = gate.finders[at]
+            for found in finder.finditer(data):
                 yield from confirm(data, found.start(), found.end())
 
 
-def _decode(data: bytes, occurring: list[int], layer: Layer, seen: set[bytes]) -> Iterator[tuple[int, int]]:
+def _decode(data: bytes, layer: Layer, seen: unpacking.Seen) -> Iterator[tuple[int, int]]:
     """Fills the layer; gives spans of what a cap kept shut."""
-    known = gate()
-    if known.escape in occurring:
+    escapes, tokens = _decoders()
+    if escapes.search(data) is not None:
         unescaping.unescape(data, layer)
-    if known.base64 in occurring:
+    encoded = tokens.Match(data) or ()
+    if 0 in encoded:
         unpacking.base64_tokens(data, layer, seen)
-    if known.hex in occurring:
+    if 1 in encoded:
         unpacking.hex_tokens(data, layer, seen)
     yield from unpacking.gzip_members(data, layer)
 

@@ -19,7 +19,19 @@ TOKEN_BYTES_MAX = 40
 BY_SHAPE: dict[str, tuple[str, ...]] = {
     "9" * 8: ("au.tfn", "nz.ird"),
     "9" * 9: ("ca.sin", "nl.bsn", "il.idnr", "pt.nif", "au.tfn", "nz.ird", "cz.rc", "us.itin", "us.ssn"),
-    "9" * 10: ("se.personnummer", "is_.kennitala", "bg.egn", "cz.rc", "sk.rc", "at.vnr", "gb.nhs", "ua.rntrc", "ec.ci", "bg.pnf", "dk.cpr"),
+    "9" * 10: (
+        "se.personnummer",
+        "is_.kennitala",
+        "bg.egn",
+        "cz.rc",
+        "sk.rc",
+        "at.vnr",
+        "gb.nhs",
+        "ua.rntrc",
+        "ec.ci",
+        "bg.pnf",
+        "dk.cpr",
+    ),
     "9" * 11: (
         "br.cpf pl.pesel tr.tckimlik de.idnr hr.oib be.nn be.bis no.fodselsnummer ee.ik lt.asmens gr.amka lv.pvn do.cedula cu.ni ar.cuit ru.snils"
     ).split(),
@@ -80,7 +92,7 @@ WRITTEN: tuple[tuple[str, str], ...] = (
 PATTERN = rf"(?:\b|_)(?:{'|'.join(form for _, form in WRITTEN)})(?:\b|_|$)|[A-Z]{{1,2}}[0-9]{{6}}\([0-9A]\)"
 _WRITTEN = tuple((name, re.compile(form.encode())) for name, form in WRITTEN)
 _ANNOUNCED = Words(IDENTIFIER, r"[0-9](?:[ .\-/+()]*[0-9A-Za-z]){3}")
-ANNOUNCED = _ANNOUNCED.pattern
+ANNOUNCED, WORDS = _ANNOUNCED.pattern, _ANNOUNCED.words
 _TOKEN = re.compile(rb"[0-9A-Za-z]+(?:[ .\-/+()]{1,2}[0-9A-Za-z]+)*")
 _PART_END = re.compile(rb"[0-9A-Za-z](?![0-9A-Za-z])")
 _SHAPED = str.maketrans("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ", "9" * 10 + "A" * 26)
@@ -99,7 +111,9 @@ def _check(scheme: str) -> Valid:
 def _schemes(number: str) -> Iterator[str]:
     """The schemes under which letters and digits without separators are a valid number."""
     for scheme in BY_SHAPE.get(number.translate(_SHAPED), ()):
-        written = f"{number[:-4]}-{number[-4:]}" if scheme in ("se.personnummer", "fi.hetu") and number.isdigit() else number
+        written = (
+            f"{number[:-4]}-{number[-4:]}" if scheme in ("se.personnummer", "fi.hetu") and number.isdigit() else number
+        )
         if len(set(number)) > 1 and _check(scheme)(written):
             yield scheme
 

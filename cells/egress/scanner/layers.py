@@ -36,6 +36,10 @@ class Layer:
         whole, self._pieces = b"".join(self._pieces), []
         return whole
 
+    def came_from(self, at: int) -> int:
+        """Where an offset of the text above stands in the original."""
+        return at if self._parent is None else self._parent.original(at, at + 1)[0]
+
     def original(self, start: int, end: int) -> tuple[int, int, tuple[str, ...]]:
         """Where a span of this text stands in the original, as narrow as can be told, and the decodings that led here, the outermost first."""
         path: list[str] = []

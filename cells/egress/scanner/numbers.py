@@ -4,7 +4,7 @@ import ipaddress
 import re
 from collections.abc import Iterator
 
-from stdnum import iban, luhn
+from stdnum import iban
 
 from cells.egress.scanner.context import CARD, Words
 from cells.egress.scanner.findings import Hit, Kind
@@ -34,15 +34,25 @@ CARD_GROUPED = (
     r"|[56][0-9]{3}[ .\-][0-9]{4}[ .\-][0-9]{5}|4[0-9]{3}[ .\-][0-9]{3}[ .\-][0-9]{3}[ .\-][0-9]{3}|62[0-9]{4}[ .\-][0-9]{13})(?:\b|_)"
 )
 _ANNOUNCED = Words(CARD, r"[0-9]{4}[ .\-]?[0-9]{4}[ .\-]?[0-9]{4}")
-CARD_ANNOUNCED = _ANNOUNCED.pattern
+CARD_ANNOUNCED, CARD_WORDS = _ANNOUNCED.pattern, _ANNOUNCED.words
 _CARD_DIGITS = re.compile(rb"(?:[0-9]{4}(?:[ .\-][0-9]{4}){2,3}(?:[ .\-][0-9]{1,4})?|[0-9]{12,19})(?![0-9])")
+
+
+_DOUBLED = bytes.maketrans(b"0123456789", bytes((0, 2, 4, 6, 8, 1, 3, 5, 7, 9)))
+_ZERO = ord("0")
+
+
+def _luhn(digits: bytes) -> bool:
+    """Every second digit from the last but one doubled, its own digits added."""
+    plain, doubled = digits[-1::-2], digits[-2::-2].translate(_DOUBLED)
+    return (sum(plain) - _ZERO * len(plain) + sum(doubled)) % 10 == 0
 
 
 def issuer(digits: str) -> str | None:
     """Who issues cards of this beginning and length; None for nobody, or where Luhn's digit is wrong."""
     for name, prefix in _ISSUERS:
         if prefix.match(digits) and len(digits) in _LENGTHS.get(name, _OTHER_LENGTHS):
-            return name if luhn.is_valid(digits) and len(set(digits)) > 1 else None
+            return name if _luhn(digits.encode()) and len(set(digits)) > 1 else None
     return None
 
 
@@ -65,10 +75,15 @@ def announced_cards(data: bytes, start: int, end: int) -> Iterator[Hit]:
 
 IBAN = (
     r"(?i)(?:\b|_)(?:A[DELTZ]|B[AEGHIRY]|C[HRYZ]|D[EJKO]|E[EGS]|F[IKOR]|G[BEILRT]|H[NRU]|I[ELQRST]|JO|K[WZ]|L[BCITUVY]|M[CDEKNRTU]|N[IOL]|OM|P[KLST]"
-    r"|QA|R[OSU]|S[ACDEIKMOTV]|T[LNR]|UA|V[AG]|XK|YE)[0-9]{2}(?:[ \-]?[A-Z0-9]{4}){2,7}(?:[ \-]?[A-Z0-9]{1,4})?"
+    r"|QA|R[OSU]|S[ACDEIKMOTV]|T[LNR]|UA|V[AG]|XK|YE)[0-9]{2}(?:[ \-]?[A-Z0-9]{4}){2,7}(?:[ \-]?[A-Z0-9]{1,4})?\b"
 )
 _IBAN_CUT = re.compile(rb"[ \-]")
 _ALNUM = re.compile(rb"[0-9A-Za-z]")
+
+
+def _mod_97(number: str) -> bool:
+    """ISO 7064 modulo 97-10, letters as 10 to 35: what most that only looks like one fails by."""
+    return int("".join(str(int(sign, 36)) for sign in number[4:] + number[:4])) % 97 == 1
 
 
 def ibans(data: bytes, start: int, end: int) -> Iterator[Hit]:
@@ -77,7 +92,10 @@ def ibans(data: bytes, start: int, end: int) -> Iterator[Hit]:
     raw = data[start:end]
     ends = [len(raw), *(found.start() for found in reversed(list(_IBAN_CUT.finditer(raw))))]
     for size in ends:
-        if _ALNUM.match(data, start + size) is None and size >= 15 and iban.is_valid(compact(raw[:size]), check_country=False):
+        if size < 15 or _ALNUM.match(data, start + size) is not None:
+            continue
+        number = compact(raw[:size])
+        if _mod_97(number) and iban.is_valid(number, check_country=False):
             yield Kind.IBAN, start, start + size, raw[:2].decode("ascii").upper()
             return
 
@@ -85,19 +103,23 @@ def ibans(data: bytes, start: int, end: int) -> Iterator[Hit]:
 _OCTET = r"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
 _FIRST = r"(?:22[0-3]|2[01][0-9]|1[3-9][0-9]|12[0-689]|1[01][0-9]|[1-9][0-9]?)"
 """Not 0, 127 or from 224: this host, loopback, multicast, reserved."""
-IPV4 = rf"{EDGE}{_FIRST}(?:\.{_OCTET}){{3}}\b"
+_HOST_EDGE = r"(?:^|[^0-9A-Za-z./]|[A-Za-z]\.|(?:^|[^0-9A-Za-z])[0-9a-z_\-]*/)"
+"""As `EDGE`; after a slash where what stands before that is a path or a host (`broker1/10.0.0.5`), not a product (`Chrome/120.0.0.0`)."""
+IPV4 = rf"{_HOST_EDGE}{_FIRST}(?:\.{_OCTET}){{3}}\b"
 IPV6 = (
-    r"(?i)(?:\b(?:[0-9a-f]{1,4}:){7}[0-9a-f]{1,4}\b|\b(?:[0-9a-f]{1,4}:){1,6}(?::[0-9a-f]{1,4}){1,6}\b|\b[0-9a-f]{1,4}(?::[0-9a-f]{1,4}){0,6}::"
-    r"|::[0-9a-f]{1,4}(?::[0-9a-f]{1,4}){1,6}\b)"
+    r"(?i)(?:\b(?:[0-9a-f]{1,4}:){7}[0-9a-f]{1,4}\b|\b(?:[0-9a-f]{1,4}:){2,6}(?::[0-9a-f]{1,4}){1,5}\b|\b[0-9a-f]{1,4}:(?::[0-9a-f]{1,4}){2,6}\b"
+    r"|\b(?:2[0468a]|f[cde])[0-9a-f]{2}::[0-9a-f]{1,4}\b|\b[0-9a-f]{1,4}(?::[0-9a-f]{1,4}){2,6}::|::[0-9a-f]{1,4}(?::[0-9a-f]{1,4}){1,6}\b)"
 )
 MAC = r"(?i)(?:\b|_)(?:(?:[0-9a-f]{2}:){5}[0-9a-f]{2}|(?:[0-9a-f]{2}-){5}[0-9a-f]{2}|[0-9a-f]{4}\.[0-9a-f]{4}\.[0-9a-f]{4})(?:\b|_)"
-_VERSIONED = re.compile(rb"(?:(?:\A|[^/A-Za-z])[A-Za-z]+/|(?i:version|release|build|revision)\W{0,3})\Z")
+_DOTTED = re.compile(rb"[0-9]+(?:\.[0-9]+){3}\Z")
+_VERSIONED = re.compile(rb"(?i:version|release|build|revision)\W{0,3}\Z")
 _COLON_TIED = re.compile(rb"[:.\-][0-9A-Fa-f]")
 
 
 def ipv4(data: bytes, start: int, end: int) -> Iterator[Hit]:
-    """Not a version (`Chrome/120.0.0.0`, `v1.2.3.4`, `1.2.3.4-rc1`) and not a longer dotted number. A path's part (`/hosts/10.1.2.3`) is one."""
-    start = first_digit(data, start, end)
+    """Not a version (`v1.2.3.4`, `1.2.3.4-rc1`) and not a longer dotted number."""
+    dotted = _DOTTED.search(data[start:end])
+    start += 0 if dotted is None else dotted.start()
     versioned = _VERSIONED.search(data, max(0, start - 24), start) is not None
     after = data[end : end + 2]
     if not versioned and not (after[:1] in (b".", b"-", b"+") and after[1:].isalnum()):
@@ -105,10 +127,8 @@ def ipv4(data: bytes, start: int, end: int) -> Iterator[Hit]:
 
 
 def ipv6(data: bytes, start: int, end: int) -> Iterator[Hit]:
-    """At least three colons, or the beginning of an address that is given out: `a::b` is also how languages name things."""
+    """The pattern wants three colons, or a beginning that is given out: `a::b` is also how languages name things. Not a part of a fingerprint."""
     word = data[start:end]
-    if word.count(b":") < 3 and word[:2].lower() not in (b"fe", b"fd", b"fc", b"20", b"24", b"26", b"28", b"2a"):
-        return
     tied = data[max(0, start - 1) : start] in (b":", b".") or _COLON_TIED.match(data, end) is not None
     if not tied and any(byte in b"0123456789" for byte in word) and _somebodys(word):
         yield Kind.IP, start, end, "v6"
@@ -162,4 +182,6 @@ def _on_earth(values: list[bytes], raw: bytes) -> bool:
     if min(first, second) > 90 or max(first, second) > 180:
         return False
     fine = all(len(value.partition(b".")[2]) >= _FINE for value in values[:2])
-    return _LETTERS.search(raw) is not None or (fine and first <= 90 and min(first, second) >= 0.01 and max(first, second) >= 1)
+    return _LETTERS.search(raw) is not None or (
+        fine and first <= 90 and min(first, second) >= 0.01 and max(first, second) >= 1
+    )

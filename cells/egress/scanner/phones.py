@@ -22,12 +22,23 @@ GROUPED = (
 )
 """What reads as a phone number without a word beside it: an area in brackets, a leading zero in groups, or the North American form."""
 _ANNOUNCED = Words(PHONE, r"[0-9](?:[ ().\-/]*[0-9]){5}")
-ANNOUNCED = _ANNOUNCED.pattern
+ANNOUNCED, WORDS = _ANNOUNCED.pattern, _ANNOUNCED.words
 _NUMBER = re.compile(rb"\(?[0-9](?:[ ().\-/]{0,3}[0-9]){5,16}")
 _GROUP_END = re.compile(rb"[0-9](?=[ ().\-/]|\Z)")
 _DATED = re.compile(rb"[0-9]{2}([.\-/ ])[0-9]{2}\1(?:19|20)[0-9]{2}")
 _NOT_DIGITS = bytes(byte for byte in range(256) if byte not in b"0123456789")
-_TYPES = ("fixed_line", "mobile", "toll_free", "premium_rate", "shared_cost", "personal_number", "voip", "pager", "uan", "voicemail")
+_TYPES = (
+    "fixed_line",
+    "mobile",
+    "toll_free",
+    "premium_rate",
+    "shared_cost",
+    "personal_number",
+    "voip",
+    "pager",
+    "uan",
+    "voicemail",
+)
 
 
 @functools.cache
@@ -74,7 +85,12 @@ def grouped(data: bytes, start: int, end: int) -> Iterator[Hit]:
     if data[start : start + 1] != b"(":
         start = first_digit(data, start, end)
     digits = data[start:end].translate(None, _NOT_DIGITS)
-    if len(digits) < 9 or _DATED.match(data, start) or in_longer_token(data, start, end) or data[end : end + 1].isalnum():
+    if (
+        len(digits) < 9
+        or _DATED.match(data, start)
+        or in_longer_token(data, start, end)
+        or data[end : end + 1].isalnum()
+    ):
         return
     if _plans()[1].Match(digits):
         yield Kind.PHONE, start, end, "national"

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from cells.egress.scanner.core import scan_window
 from cells.egress.scanner.findings import Finding, Kind, settled
 
-STEP_BYTES = 120 << 10
+STEP_BYTES = 248 << 10
 """A window reports what begins within its own step."""
 AHEAD_BYTES = 8 << 10
 """What it sees beyond: the longest value that is found whole, and gzip that is opened."""
@@ -91,17 +91,3 @@ def scan(data: bytes) -> list[Finding]:
     """All findings of a whole text, as a stream of it would give them."""
     stream = Stream()
     return stream.feed(data) + stream.finish()
-
-
-def scan_text(text: str) -> list[Finding]:
-    """The same of a string; `start` and `end` count its characters. A lone surrogate is no text, and so counts as found."""
-    if text.isascii():
-        return scan(text.encode("ascii"))
-    data = text.encode("utf-8", "surrogatepass")
-    found = scan(data)
-    at = {0: 0}
-    last = 0
-    for offset in sorted({edge for one in found for edge in (one.start, one.end)}):
-        at[offset] = at[last] + len(data[last:offset].decode("utf-8", "surrogatepass" if data else "strict"))
-        last = offset
-    return [Finding(at[one.start], at[one.end], one.kind, one.path, one.scheme) for one in found]

@@ -71,7 +71,7 @@ def url_credentials(data: bytes, start: int, end: int) -> Iterator[Hit]:
 
 
 _ANNOUNCED = Words(BIRTH, "[0-9]{1,2}")
-BIRTH_DATE = _ANNOUNCED.pattern
+BIRTH_DATE, BIRTH_WORDS = _ANNOUNCED.pattern, _ANNOUNCED.words
 _YEAR = r"(?:1[89]|20)[0-9]{2}"
 _MONTH = r"(?:1[0-2]|0?[1-9])"
 _DAY = r"(?:3[01]|[12][0-9]|0?[1-9])"
@@ -97,5 +97,9 @@ def birth_dates(data: bytes, start: int, end: int) -> Iterator[Hit]:
     if found is None or found.end() <= len(before):
         return
     text = before + after
-    begin = digit - len(text[found.start() : len(before)].encode()) if found.start() < len(before) else digit + len(after[: found.start() - len(before)].encode())
+    begin = (
+        digit - len(text[found.start() : len(before)].encode())
+        if found.start() < len(before)
+        else digit + len(after[: found.start() - len(before)].encode())
+    )
     yield Kind.BIRTH_DATE, begin, begin + len(found.group().encode()), ""

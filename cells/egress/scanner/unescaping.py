@@ -7,8 +7,9 @@ import unicodedata
 from binascii import unhexlify
 from collections.abc import Iterable, Iterator
 from html.entities import html5
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
+import msgspec
 import re2
 
 from cells.egress.scanner.layers import COPIED, WHOLE, Layer
@@ -17,7 +18,15 @@ _DASHES = "\u2010\u2011\u2012\u2013\u2212"
 _INVISIBLE = "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u3164\uffa0"
 _VARIATIONS = (*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))
 _LAST_PLANE_OF_LETTERS = 0x20000
-_SHORT = {ord("n"): b"\n", ord("r"): b"\r", ord("t"): b"\t", ord("b"): b" ", ord("f"): b" ", ord("v"): b" ", ord("0"): b""}
+_SHORT = {
+    ord("n"): b"\n",
+    ord("r"): b"\r",
+    ord("t"): b"\t",
+    ord("b"): b" ",
+    ord("f"): b" ",
+    ord("v"): b" ",
+    ord("0"): b"",
+}
 
 
 @functools.cache
@@ -35,7 +44,9 @@ def characters() -> dict[int, str]:
             plain = unicodedata.normalize("NFKC", sign)
             if len(plain) == 1 and plain.isascii():
                 found[point] = plain
-    found |= {ord(sign): "-" for sign in _DASHES} | {ord(sign): "" for sign in _INVISIBLE} | dict.fromkeys(_VARIATIONS, "")
+    found |= (
+        {ord(sign): "-" for sign in _DASHES} | {ord(sign): "" for sign in _INVISIBLE} | dict.fromkeys(_VARIATIONS, "")
+    )
     return found
 
 
@@ -52,7 +63,11 @@ def _class(points: list[int]) -> str:
 
 def _telling() -> str:
     """Names of entities that stand for one ASCII character or for nothing to be seen, other than the five of XML."""
-    names = {name.rstrip(";") for name, sign in html5.items() if len(sign) == 1 and (sign.isascii() or ord(sign) in characters())}
+    names = {
+        name.rstrip(";")
+        for name, sign in html5.items()
+        if len(sign) == 1 and (sign.isascii() or ord(sign) in characters())
+    }
     return "|".join(sorted(names - {"amp", "AMP", "lt", "LT", "gt", "GT", "quot", "QUOT", "apos"}))
 
 
@@ -67,23 +82,40 @@ def trigger() -> str:
     )
 
 
-_ESCAPE = re.compile(
+_ESCAPE = (
     rb"(?:%[0-9A-Fa-f]{2})+|(?:\\u[0-9A-Fa-f]{4})+|(?:\\x[0-9A-Fa-f]{2})+|(?:\\\\)+|\\[nrtbfv0\"'/]"
     rb"|&(?:#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});|\x1b\[[0-9;]{0,16}[A-Za-z]|[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]+|[\x80-\xff]+"
 )
-"""One run of an escape of any form; beyond ASCII whatever is no ASCII, of which `characters` tells."""
+"""One run of an escape of any form; beyond ASCII whatever is no ASCII, of which `characters` tells. In bytes, for it must read what is no UTF-8."""
+
+
+class Finders(msgspec.Struct, frozen=True):
+    """`line`: a whole line with a trigger in it; `escape`: each run of one in such a line; `character`: those of `characters`, in text."""
+
+    line: Any
+    escape: Any
+    character: re.Pattern[str]
 
 
 @functools.cache
-def _finders() -> tuple["re2._Regexp", "re.Pattern[str]"]:
-    return re2.compile(rf"[^\n]*(?:{trigger()})[^\n]*"), re.compile(f"[{''.join(map(re.escape, map(chr, characters())))}]+")
+def _finders() -> Finders:
+    as_bytes = re2.Options()
+    as_bytes.encoding = re2.Options.Encoding.LATIN1
+    return Finders(
+        re2.compile(rf"[^\n]*(?:{trigger()})[^\n]*"),
+        re2.compile(_ESCAPE, as_bytes),
+        re.compile(f"[{''.join(map(re.escape, map(chr, characters())))}]+"),
+    )
 
 
 def unescape(data: bytes, layer: Layer) -> None:
     """Puts every line that an escape changes into the layer, with each undone once. What looks like an entity and is none changes nothing."""
-    for line in _finders()[0].finditer(data):
+    finders = _finders()
+    for line in finders.line.finditer(data):
         start, end = line.span()
-        undone = [piece for found in _ESCAPE.finditer(data, start, end) for piece in _undone(found)]
+        undone = [
+            piece for found in finders.escape.finditer(data, start, end) for piece in _undone(data, *found.span())
+        ]
         if all(plain == data[first:last] for first, last, plain, _, _ in undone):
             continue
         layer.put(b"\n", (start, start))
@@ -99,8 +131,8 @@ Undone: TypeAlias = tuple[int, int, bytes, str, tuple[int, int]]
 """Start, end, what it stands for, the decoding's name, and the ratio of lengths."""
 
 
-def _undone(found: re.Match[bytes]) -> Iterable[Undone]:
-    raw, first, last = found.group(), found.start(), found.end()
+def _undone(data: bytes, first: int, last: int) -> Iterable[Undone]:
+    raw = data[first:last]
     match raw[:1], raw[1:2]:
         case b"%", _:
             return ((first, last, unhexlify(raw.replace(b"%", b"")), "percent", (1, 3)),)
@@ -124,7 +156,7 @@ def _characters(raw: bytes, at: int) -> Iterator[Undone]:
     except UnicodeDecodeError:
         return
     done = 0
-    for found in _finders()[1].finditer(run):
+    for found in _finders().character.finditer(run):
         first = at + len(run[done : found.start()].encode())
         at, done = first + len(found.group().encode()), found.end()
         plain = found.group().translate(characters())

@@ -4,6 +4,7 @@ import re
 import zlib
 from binascii import a2b_base64, unhexlify
 from collections.abc import Callable, Iterator
+from typing import TypeAlias
 
 import re2
 
@@ -31,23 +32,32 @@ _BASE64_TEXT = re2.compile(BASE64)
 _HEX_TEXT = re2.compile(HEX)
 
 
-def base64_tokens(data: bytes, layer: Layer, seen: set[bytes]) -> None:
+Seen: TypeAlias = set[tuple[int, bytes]]
+"""Tokens that were decoded already, by their place in the original: undoing the escapes of a line copies them."""
+
+
+def base64_tokens(data: bytes, layer: Layer, seen: Seen) -> None:
     for start, end in _tokens(data, _BASE64_TEXT, _BASE64_SIGNS, _BASE64_TOKEN):
         token = data[start:end]
-        if token in seen:
+        if _again(layer, start, token, seen):
             continue
-        seen.add(token)
         signs = _LINE_END.sub(b"", token).translate(_TO_STANDARD)
         ratio = (3, 4) if len(signs) == len(token) else WHOLE
         _put(layer, _shifts(signs, 4, a2b_base64), (start, end), "base64", ratio)
 
 
-def hex_tokens(data: bytes, layer: Layer, seen: set[bytes]) -> None:
+def hex_tokens(data: bytes, layer: Layer, seen: Seen) -> None:
     for start, end in _tokens(data, _HEX_TEXT, _HEX_SIGNS, _HEX_TOKEN):
         token = data[start:end]
-        if token not in seen:
-            seen.add(token)
+        if not _again(layer, start, token, seen):
             _put(layer, _shifts(token, 2, unhexlify), (start, end), "hex", (1, 2))
+
+
+def _again(layer: Layer, start: int, token: bytes, seen: Seen) -> bool:
+    key = (layer.came_from(start), token)
+    again = key in seen
+    seen.add(key)
+    return again
 
 
 def _tokens(data: bytes, text: "re2._Regexp", signs: bytes, token: re.Pattern[bytes]) -> Iterator[tuple[int, int]]:
@@ -73,7 +83,9 @@ def _shifts(signs: bytes, group: int, decode: Callable[[bytes], bytes]) -> Itera
             yield shift, plain
 
 
-def _put(layer: Layer, shifts: Iterator[tuple[int, bytes]], span: tuple[int, int], name: str, ratio: tuple[int, int]) -> None:
+def _put(
+    layer: Layer, shifts: Iterator[tuple[int, bytes]], span: tuple[int, int], name: str, ratio: tuple[int, int]
+) -> None:
     start, end = span
     for shift, plain in shifts:
         layer.put(b"\n", (start, start), "")

@@ -8,7 +8,17 @@ from collections.abc import Callable
 from random import Random
 
 _EPOCH_S = 1_760_000_000
-_SERVICES = ("api", "checkout", "ledger", "worker-7", "ingest", "cardinality-job", "telemetry", "hotel-sync", "scorecard")
+_SERVICES = (
+    "api",
+    "checkout",
+    "ledger",
+    "worker-7",
+    "ingest",
+    "cardinality-job",
+    "telemetry",
+    "hotel-sync",
+    "scorecard",
+)
 _METHODS = ("GET", "POST", "PUT", "DELETE")
 
 
@@ -51,7 +61,13 @@ def _trace(chance: Random) -> str:
 
 
 def _request(chance: Random) -> str:
-    path = chance.choice((f"/v2/orders/{_order(chance)}", f"/items/{_uuid(chance)}?page={chance.randint(1, 90)}&q=blue%20lamp%2C%20small", "/healthz"))
+    path = chance.choice(
+        (
+            f"/v2/orders/{_order(chance)}",
+            f"/items/{_uuid(chance)}?page={chance.randint(1, 90)}&q=blue%20lamp%2C%20small",
+            "/healthz",
+        )
+    )
     agent = f"Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/{chance.randint(90, 140)}.0.0.0 Safari/537.36"
     return f'127.0.0.1 - - [{stamp(chance)}] "{chance.choice(_METHODS)} {path} HTTP/1.1" {chance.choice((200, 204, 404))} {chance.randint(1, 10**6)} "{agent}"'
 
@@ -89,10 +105,20 @@ def _container(chance: Random) -> str:
 
 
 def _metric(chance: Random) -> str:
-    return f"http_requests_total{{code=\"200\",le=\"0.{chance.randint(1, 99)}\"}} {chance.random() * 1e6:.4f} {int(_time(chance).timestamp() * 1000)} phone_verified=true cards_total={chance.randint(0, 10**6)}"
+    return f'http_requests_total{{code="200",le="0.{chance.randint(1, 99)}"}} {chance.random() * 1e6:.4f} {int(_time(chance).timestamp() * 1000)} phone_verified=true cards_total={chance.randint(0, 10**6)}'
 
 
-_LINES: tuple[Callable[[Random], str], ...] = (_request, _structured, _plain, _plain, _epochs, _hashes, _code, _container, _metric)
+_LINES: tuple[Callable[[Random], str], ...] = (
+    _request,
+    _structured,
+    _plain,
+    _plain,
+    _epochs,
+    _hashes,
+    _code,
+    _container,
+    _metric,
+)
 
 
 def clean_logs(seed: int, size: int) -> bytes:

@@ -116,13 +116,23 @@ def log(corpus: Corpus, chance: Random, locale: Locale, kind: str) -> None:
         value, label = drawn(chance, locale, kind)
     name = chance.choice(_KEYED.get(kind, (label.replace(" ", "_"),)))
     quoted = f'"{value}"' if " " in value else value
-    corpus.add(f"{stamp(chance)} INFO api req={chance.getrandbits(64):016x} {name}={quoted} status=200", value, kind, "log", label)
+    corpus.add(
+        f"{stamp(chance)} INFO api req={chance.getrandbits(64):016x} {name}={quoted} status=200",
+        value,
+        kind,
+        "log",
+        label,
+    )
 
 
 def document(corpus: Corpus, chance: Random, locale: Locale, kind: str) -> None:
     value, label = (birth_date(chance, "%Y-%m-%d"), "") if kind == "birth_date" else drawn(chance, locale, kind)
     name = chance.choice(_KEYED.get(kind, (label,)))
-    body = {"id": f"{chance.getrandbits(128):032x}", "at": chance.randint(10**12, 2 * 10**12), "user": {name: value, "active": True}}
+    body = {
+        "id": f"{chance.getrandbits(128):032x}",
+        "at": chance.randint(10**12, 2 * 10**12),
+        "user": {name: value, "active": True},
+    }
     corpus.add(json.dumps(body, ensure_ascii=False), value, kind, "json", label)
 
 

@@ -16,7 +16,11 @@ def digits(chance: Random, count: int, first: str = "123456789") -> str:
 
 def date(chance: Random, form: str) -> str:
     """A birth date of the 1950s to the 1990s, as `y` `m` `d` stand in the form."""
-    parts = {"y": f"{chance.randint(50, 99):02}", "m": f"{chance.randint(1, 12):02}", "d": f"{chance.randint(1, 28):02}"}
+    parts = {
+        "y": f"{chance.randint(50, 99):02}",
+        "m": f"{chance.randint(1, 12):02}",
+        "d": f"{chance.randint(1, 28):02}",
+    }
     return "".join(parts[sign] for sign in form)
 
 
@@ -170,7 +174,9 @@ def rnokpp(chance: Random) -> str:
 
 def ecuador(chance: Random) -> str:
     number = f"{chance.randint(1, 24):02}" + digits(chance, 7, "012345")
-    folded = sum((2 * int(one) - 9 if int(one) > 4 else 2 * int(one)) for one in number[::2]) + sum(map(int, number[1::2]))
+    folded = sum((2 * int(one) - 9 if int(one) > 4 else 2 * int(one)) for one in number[::2]) + sum(
+        map(int, number[1::2])
+    )
     return number + str(-folded % 10)
 
 
@@ -259,7 +265,12 @@ def snils(chance: Random) -> str:
 
 
 def china(chance: Random) -> str:
-    number = chance.choice(("110101", "310104", "440305", "510104")) + "19" + date(chance, "ymd") + f"{chance.randint(1, 999):03}"
+    number = (
+        chance.choice(("110101", "310104", "440305", "510104"))
+        + "19"
+        + date(chance, "ymd")
+        + f"{chance.randint(1, 999):03}"
+    )
     return number + "10X98765432"[weighted(number, (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)) % 11]
 
 
@@ -285,16 +296,30 @@ def pps(chance: Random) -> str:
 
 
 def codice_fiscale(chance: Random) -> str:
-    odd = dict(zip("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ", (1, 0, 5, 7, 9, 13, 15, 17, 19, 21) + (
-        1, 0, 5, 7, 9, 13, 15, 17, 19, 21, 2, 4, 18, 20, 11, 3, 6, 8, 12, 14, 16, 10, 22, 25, 24, 23), strict=True))
+    odd = dict(
+        zip(
+            "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ",
+            (1, 0, 5, 7, 9, 13, 15, 17, 19, 21)
+            + (1, 0, 5, 7, 9, 13, 15, 17, 19, 21, 2, 4, 18, 20, 11, 3, 6, 8, 12, 14, 16, 10, 22, 25, 24, 23),
+            strict=True,
+        )
+    )
     born = f"{chance.randint(50, 99):02}{chance.choice('ABCDEHLMPRST')}{chance.randint(1, 28):02}"
-    number = "".join(chance.choice("BCDFGLMNPRSTVZ") for _ in range(6)) + born + chance.choice(("H501", "F205", "L219", "A944"))
+    number = (
+        "".join(chance.choice("BCDFGLMNPRSTVZ") for _ in range(6))
+        + born
+        + chance.choice(("H501", "F205", "L219", "A944"))
+    )
     even = sum(int(one) if one.isdigit() else ord(one) - 65 for one in number[1::2])
     return number + chr(65 + (sum(odd[one] for one in number[::2]) + even) % 26)
 
 
 def nir(chance: Random) -> str:
-    number = chance.choice("12") + date(chance, "ym") + f"{chance.choice([*range(1, 20), *range(21, 96)]):02}{chance.randint(1, 900):03}{chance.randint(1, 999):03}"
+    number = (
+        chance.choice("12")
+        + date(chance, "ym")
+        + f"{chance.choice([*range(1, 20), *range(21, 96)]):02}{chance.randint(1, 900):03}{chance.randint(1, 999):03}"
+    )
     key = 97 - int(number) % 97
     return f"{number[0]} {number[1:3]} {number[3:5]} {number[5:7]} {number[7:10]} {number[10:]} {key:02}"
 
@@ -314,7 +339,13 @@ def cpr(chance: Random) -> str:
 
 def pan(chance: Random) -> str:
     letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-    return "".join(chance.choice(letters) for _ in range(3)) + "P" + chance.choice(letters) + f"{chance.randint(1, 9999):04}" + chance.choice(letters)
+    return (
+        "".join(chance.choice(letters) for _ in range(3))
+        + "P"
+        + chance.choice(letters)
+        + f"{chance.randint(1, 9999):04}"
+        + chance.choice(letters)
+    )
 
 
 def nric(chance: Random) -> str:

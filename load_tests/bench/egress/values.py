@@ -16,7 +16,8 @@ Value: TypeAlias = str
 Plant: TypeAlias = Callable[[Random], Value]
 
 TYPES = tuple(
-    getattr(phonenumbers.PhoneNumberType, name) for name in ("MOBILE", "FIXED_LINE", "TOLL_FREE", "VOIP", "PREMIUM_RATE", "UAN")
+    getattr(phonenumbers.PhoneNumberType, name)
+    for name in ("MOBILE", "FIXED_LINE", "TOLL_FREE", "VOIP", "PREMIUM_RATE", "UAN")
 )
 PERSONAL = TYPES[:2]
 REGIONS = sorted(phonenumbers.SUPPORTED_REGIONS)
@@ -25,7 +26,22 @@ FORMATS = (
     phonenumbers.PhoneNumberFormat.E164,
     phonenumbers.PhoneNumberFormat.NATIONAL,
 )
-_LOCALS = ("anna", "j.doe", "maria_rossi", "li-wei", "o.brien", "x", "k9", "first.middle.last", "müller", "иван", "用户", "josé", "sales+eu", "ayşe")
+_LOCALS = (
+    "anna",
+    "j.doe",
+    "maria_rossi",
+    "li-wei",
+    "o.brien",
+    "x",
+    "k9",
+    "first.middle.last",
+    "müller",
+    "иван",
+    "用户",
+    "josé",
+    "sales+eu",
+    "ayşe",
+)
 _DOMAINS = ("example.com", "mail.example.org", "example.co.uk", "bücher.example", "xn--bcher-kva.example", "пример.рф", "例子.公司", "a-b.example.io", "sub.sub2.example.travel")  # fmt: skip
 _ISSUED = (("4", 16), ("51", 16), ("55", 16), ("2221", 16), ("2720", 16), ("34", 15), ("37", 15), ("36", 14), ("6011", 16), ("65", 16), ("3528", 16), ("62", 16), ("2200", 16), ("5018", 16))  # fmt: skip
 _BANKED = {
@@ -38,7 +54,9 @@ def number(chance: Random, region: str, kinds: tuple[int, ...] = TYPES) -> phone
     """A plan's own example of some type, its last digits drawn anew while the plan takes them."""
     order = list(kinds)
     chance.shuffle(order)
-    example = next((found for kind in order if (found := phonenumbers.example_number_for_type(region, kind)) is not None), None)
+    example = next(
+        (found for kind in order if (found := phonenumbers.example_number_for_type(region, kind)) is not None), None
+    )
     if example is None or example.national_number is None:
         return phonenumbers.example_number(region)
     for _ in range(4):
@@ -94,7 +112,13 @@ def ipv4(chance: Random) -> Value:
 
 def ipv6(chance: Random) -> Value:
     groups = [f"{chance.getrandbits(16):x}" for _ in range(6)]
-    return chance.choice((f"2001:db8:{':'.join(groups)}", f"2a02:{groups[0]}:{groups[1]}::{groups[2]}:{groups[3]}", f"fe80::{':'.join(groups[:4])}"))
+    return chance.choice(
+        (
+            f"2001:db8:{':'.join(groups)}",
+            f"2a02:{groups[0]}:{groups[1]}::{groups[2]}:{groups[3]}",
+            f"fe80::{':'.join(groups[:4])}",
+        )
+    )
 
 
 def ip(chance: Random) -> Value:
@@ -103,10 +127,14 @@ def ip(chance: Random) -> Value:
 
 def mac(chance: Random) -> Value:
     pairs = [f"{chance.getrandbits(8):02x}" for _ in range(6)]
-    return chance.choice((":".join(pairs), "-".join(pairs).upper(), ".".join(pairs[at] + pairs[at + 1] for at in (0, 2, 4))))
+    return chance.choice(
+        (":".join(pairs), "-".join(pairs).upper(), ".".join(pairs[at] + pairs[at + 1] for at in (0, 2, 4)))
+    )
 
 
-def token(chance: Random, size: int, alphabet: str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789") -> str:
+def token(
+    chance: Random, size: int, alphabet: str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+) -> str:
     return "".join(chance.choice(alphabet) for _ in range(size))
 
 
