@@ -57,16 +57,17 @@ class Words:
         self.words = _any(words)
         self._word = re2.compile(_any(words))
 
-    def near(self, data: bytes, digit: int) -> bool:
-        """Whether the last word before this digit ends no more than GAP_BYTES_MAX before it, and between them is no digit, no other key."""
+    def near(self, data: bytes, digit: int) -> bytes | None:
+        """What stands between this digit and the last of these words before it: GAP_BYTES_MAX at most, no digit, no other key. None without one."""
         low = max(0, digit - GAP_BYTES_MAX - WORD_BYTES_MAX)
         while low < digit and data[low] & 0xC0 == 0x80:
             low += 1
         before = data[low:digit]
         last = max((found.end() for found in self._word.finditer(before)), default=None)
         if last is None or len(before) - last > GAP_BYTES_MAX:
-            return False
-        return _DIGIT.search(before, last) is None and _OTHER_KEY.search(before, last) is None
+            return None
+        gap = before[last:]
+        return None if _DIGIT.search(gap) or _OTHER_KEY.search(gap) else gap
 
 
 _DIGIT = re.compile(rb"[0-9]")

@@ -137,7 +137,7 @@ _SIGNED = frozenset({"fi.hetu", "se.personnummer"})
 def announced(data: bytes, start: int, end: int) -> Iterator[Hit]:
     """After a word that speaks of an identifier: any number whose check digit some scheme bears out. The longest beginning counts."""
     digit = first_digit(data, start, end)
-    if not _ANNOUNCED.near(data, digit):
+    if _ANNOUNCED.near(data, digit) is None:
         return
     begin = digit
     while begin > max(start, digit - 6) and data[begin - 1 : begin].isalpha():

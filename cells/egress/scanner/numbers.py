@@ -66,7 +66,7 @@ def cards(data: bytes, start: int, end: int) -> Iterator[Hit]:
 def announced_cards(data: bytes, start: int, end: int) -> Iterator[Hit]:
     digit = first_digit(data, start, end)
     found = _CARD_DIGITS.match(data, digit)
-    if found is None or not _ANNOUNCED.near(data, digit):
+    if found is None or _ANNOUNCED.near(data, digit) is None:
         return
     name = issuer(compact(found.group()))
     if name is not None:

@@ -12,6 +12,8 @@ from cells.egress.scanner.findings import Hit, Kind
 from cells.egress.scanner.shapes import first_digit, in_longer_token
 
 DIGITS_MIN, DIGITS_MAX = 6, 17
+KEYED_DIGITS_MIN = 4
+"""Of a number right after its key (`phone=8528`): some islands have so few."""
 GROUPS_MAX = 8
 _PLAN_MEMORY_BYTES = 64 << 20
 
@@ -21,9 +23,10 @@ GROUPED = (
     r"|(?:1[ .\-])?[2-9][0-9]{2}[.\-][2-9][0-9]{2}[.\-][0-9]{4})\b"
 )
 """What reads as a phone number without a word beside it: an area in brackets, a leading zero in groups, or the North American form."""
-_ANNOUNCED = Words(PHONE, r"[0-9](?:[ ().\-/]*[0-9]){5}")
+_ANNOUNCED = Words(PHONE, r"[0-9](?:[ ().\-/]*[0-9]){3}")
+_KEYED = re.compile(rb"\\?[\"']?\s?[=:]\s?\\?[\"']?\Z")
 ANNOUNCED, WORDS = _ANNOUNCED.pattern, _ANNOUNCED.words
-_NUMBER = re.compile(rb"\(?[0-9](?:[ ().\-/]{0,3}[0-9]){5,16}")
+_NUMBER = re.compile(rb"\(?[0-9](?:[ ().\-/]{0,3}[0-9]){3,16}")
 _GROUP_END = re.compile(rb"[0-9](?=[ ().\-/]|\Z)")
 _DATED = re.compile(rb"[0-9]{2}([.\-/ ])[0-9]{2}\1(?:19|20)[0-9]{2}")
 _NOT_DIGITS = bytes(byte for byte in range(256) if byte not in b"0123456789")
@@ -65,12 +68,12 @@ def _plans() -> tuple[re2.Set, re2.Set]:
     return abroad, within
 
 
-def _longest(data: bytes, start: int, plans: re2.Set, end: int) -> int | None:
+def _longest(data: bytes, start: int, plans: re2.Set, end: int, least: int = DIGITS_MIN) -> int | None:
     """Where the longest beginning ends that is a number of some plan and ends with a group."""
     ends = [start + found.end() for found in _GROUP_END.finditer(data[start:end])]
     for stop in reversed(ends[:GROUPS_MAX]):
         digits = data[start:stop].translate(None, _NOT_DIGITS)
-        if DIGITS_MIN <= len(digits) <= DIGITS_MAX and plans.Match(digits):
+        if least <= len(digits) <= DIGITS_MAX and plans.Match(digits):
             return stop
     return None
 
@@ -101,10 +104,13 @@ def announced(data: bytes, start: int, end: int) -> Iterator[Hit]:
     digit = first_digit(data, start, end)
     begin = digit - 1 if data[digit - 1 : digit] in (b"(", b"+") else digit
     found = _NUMBER.match(data, begin if data[begin : begin + 1] == b"(" else digit)
-    if found is None or _DATED.match(data, digit) or not _ANNOUNCED.near(data, digit):
+    gap = _ANNOUNCED.near(data, digit)
+    if found is None or gap is None or _DATED.match(data, digit):
         return
-    stop = _longest(data, digit, _plans()[1], found.end()) or _longest(data, digit, _plans()[0], found.end())
+    within, abroad, end = _plans()[1], _plans()[0], found.end()
+    least = KEYED_DIGITS_MIN if _KEYED.match(gap) else DIGITS_MIN
+    stop = _longest(data, digit, within, end, least) or _longest(data, digit, abroad, end)
     if stop is None and data.startswith(b"00", digit):
-        stop = _longest(data, digit + 2, _plans()[0], found.end())
+        stop = _longest(data, digit + 2, abroad, end)
     if stop is not None and not data[stop : stop + 1].isalnum():
         yield Kind.PHONE, begin, stop, "national"

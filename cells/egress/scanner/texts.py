@@ -88,7 +88,7 @@ AROUND_BYTES = 64
 def birth_dates(data: bytes, start: int, end: int) -> Iterator[Hit]:
     """A date of any usual form at or just around the first digit after the word."""
     digit = first_digit(data, start, end)
-    if not _ANNOUNCED.near(data, digit):
+    if _ANNOUNCED.near(data, digit) is None:
         return
     low = max(start, digit - AROUND_BYTES)
     before = data[low:digit].decode("utf-8", "ignore")

@@ -79,7 +79,7 @@ def _shifts(signs: bytes, group: int, decode: Callable[[bytes], bytes]) -> Itera
         rest = (len(signs) - shift) % group
         tail = b"" if group == 2 or rest < 2 else signs[shift + size :] + b"=" * (4 - rest)
         plain = decode(signs[shift : shift + size] + tail)
-        if plain.startswith(_MAGIC) or _READABLE.search(plain) is not None:
+        if _MAGIC in plain or _READABLE.search(plain) is not None:
             yield shift, plain
 
 

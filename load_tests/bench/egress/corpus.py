@@ -136,13 +136,13 @@ def document(corpus: Corpus, chance: Random, locale: Locale, kind: str) -> None:
     corpus.add(json.dumps(body, ensure_ascii=False), value, kind, "json", label)
 
 
-class Missed(msgspec.Struct, frozen=True):
+class Held(msgspec.Struct, frozen=True):
     recall: dict[tuple[str, str], tuple[int, int]]
     """(kind, form) → found, planted."""
     missed: tuple[Planted, ...]
 
 
-def held(corpus: Corpus, found: Iterable[Seen], same: Callable[[str, str], bool] = str.__eq__) -> Missed:
+def held(corpus: Corpus, found: Iterable[Seen], same: Callable[[str, str], bool] = str.__eq__) -> Held:
     """A planted value is found where a finding of its kind covers at least half of it."""
     counted: dict[tuple[str, str], tuple[int, int]] = {}
     missed = []
@@ -153,7 +153,7 @@ def held(corpus: Corpus, found: Iterable[Seen], same: Callable[[str, str], bool]
         counted[one.kind, one.form] = (was + hit, of + 1)
         if not hit:
             missed.append(one)
-    return Missed(counted, tuple(missed))
+    return Held(counted, tuple(missed))
 
 
 def _covers(seen: Seen, one: Planted) -> bool:

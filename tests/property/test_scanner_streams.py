@@ -1,0 +1,148 @@
+"""What is found depends on no cut, no seam hides a value, and the work grows with the text, however hostile."""
+
+import base64
+import gzip
+import os
+import random
+import sys
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cells.egress.scanner import stream
+from cells.egress.scanner.findings import Finding, Kind
+from cells.egress.scanner.stream import AHEAD_BYTES, HELD_BYTES_MAX, STEP_BYTES, Stream, scan
+from load_tests.bench.egress.clean import clean_logs
+from load_tests.bench.egress.corpus import planted
+
+CUTS = int(os.environ.get("SCANNER_CUTS", "300"))
+"""Ways of cutting that are tried; the deep form takes 100,000."""
+PIECES = ["anna@example.org ", "4111 1111 1111 1111,", "%40", "tel 030 123456\n", "né le 3 mai 1980 ", "YW5uYUBleGFtcGxlLm9yZw==", "\\u0040", "x" * 90, "電話0301234567"]
+
+
+def streamed(data: bytes, cuts: list[int]) -> list[Finding]:
+    scanner, found, at = Stream(), [], 0
+    for cut in [*sorted(cuts), len(data)]:
+        found += scanner.feed(data[at:cut])
+        at = cut
+    return found + scanner.finish()
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Short steps, so that short texts have many seams."""
+    monkeypatch.setattr(stream, "STEP_BYTES", 700)
+    monkeypatch.setattr(stream, "AHEAD_BYTES", 400)
+
+
+def test_the_same_is_found_for_every_way_of_cutting(small: None) -> None:
+    data = planted(seed=5, rounds=1).text()[:6_000] + gzip.compress(b"mail anna@example.org") + b" " + clean_logs(5, 1_000)
+    whole, chance = scan(data), random.Random(5)
+    assert len(whole) > 20
+    for _ in range(CUTS):
+        assert streamed(data, chance.choices(range(len(data) + 1), k=chance.randint(0, 40))) == whole
+
+
+@given(pieces=st.lists(st.sampled_from(PIECES), max_size=60), data=st.data())
+@settings(deadline=None, max_examples=60)
+def test_any_text_in_any_pieces_gives_what_the_whole_gives(pieces: list[str], data: st.DataObject) -> None:
+    text = "".join(pieces).encode()
+    cuts = data.draw(st.lists(st.integers(0, len(text)), max_size=12))
+    assert streamed(text, cuts) == scan(text)
+
+
+def test_a_byte_at_a_time_over_a_real_seam_gives_what_the_whole_gives() -> None:
+    data = clean_logs(6, STEP_BYTES + AHEAD_BYTES + 2_000)
+    data = data[: STEP_BYTES - 8] + b" anna@example.org " + data[STEP_BYTES + 10 :]
+    near = STEP_BYTES + AHEAD_BYTES
+    scanner = Stream()
+    found = scanner.feed(data[: near - 50])
+    for at in range(near - 50, near + 50):
+        found += scanner.feed(data[at : at + 1])
+    found += scanner.feed(data[near + 50 :]) + scanner.finish()
+    assert found == scan(data)
+    assert [one.kind for one in found] == [Kind.EMAIL]
+
+
+@pytest.mark.parametrize("value", ["anna.example@mail.example.org", "4111 1111 1111 1111", "tel. 030 901820", "YW5uYUBleGFtcGxlLm9yZw==", "%61nna%40example.org"])
+def test_no_place_around_a_seam_hides_a_value(small: None, value: str) -> None:
+    filler = ("lorem ipsum dolor " * 200).encode()
+    raw = f" {value} ".encode()
+    for at in range(700 - len(raw) - 2, 702):
+        data = filler[:at] + raw + filler[at + len(raw) :]
+        found = scan(data)
+        assert len(found) == 1, (at, found)
+        assert at <= found[0].start < found[0].end <= at + len(raw)
+
+
+def test_what_is_settled_is_never_told_of_later() -> None:
+    data = (planted(seed=9, rounds=1).text() + clean_logs(9, 150_000)) * 3
+    scanner, at, chance = Stream(), 0, random.Random(9)
+    while at < len(data):
+        before = scanner.settled
+        size = chance.randint(1, 40_000)
+        for one in scanner.feed(data[at : at + size]):
+            assert before <= one.start < scanner.settled
+        at = min(len(data), at + size)
+        assert at - scanner.settled < STEP_BYTES + AHEAD_BYTES
+        assert len(scanner._held) <= HELD_BYTES_MAX + size
+
+
+def nested(size: int) -> bytes:
+    text = b"anna@example.org"
+    while len(text) < size:
+        text = base64.b64encode(text)
+    return text[:size]
+
+
+HOSTILE: dict[str, Callable[[int], bytes]] = {
+    "digits": lambda size: b"4" * size,
+    "grouped": lambda size: b"4111 " * (size // 5),
+    "at": lambda size: b"a@" * (size // 2),
+    "dots": lambda size: b"a@" + b"b." * (size // 2),
+    "percent": lambda size: b"%25" * (size // 3),
+    "percents": lambda size: b"%" + b"25" * (size // 2),
+    "backslashes": lambda size: b"\\" * size,
+    "entities": lambda size: b"&amp;" * (size // 5),
+    "unknown entities": lambda size: b"&amp;zz;" * (size // 8),
+    "base64": nested,
+    "tokens": lambda size: b"YW5uYUBleGFtcGxlLm9y " * (size // 21),
+    "hex": lambda size: b"6161" * (size // 4),
+    "announced": lambda size: b"ssn 123456780 " * (size // 14),
+    "words": lambda size: b"phone born card ssn " * (size // 20),
+    "phones": lambda size: b"+4930123456 tel 0301 " * (size // 21),
+    "colons": lambda size: b"1:" * (size // 2),
+    "wide": lambda size: "４１".encode() * (size // 6),
+    "invisible": lambda size: b"4" + b"\xe2\x80\x8b" * (size // 3),
+    "gzips": lambda size: b"\x1f\x8b\x08" * (size // 3),
+    "members": lambda size: gzip.compress(b"a", mtime=0) * (size // 21),
+    "emails": lambda size: b"a@b.de " * (size // 7),
+    "lines": lambda size: b"\n" * size,
+    "not text": lambda size: b"\xff\xe2\x82" * (size // 3),
+}
+
+
+def work(data: bytes) -> int:
+    """Calls of functions, the interpreter's and others', that a scan takes: nothing of the clock is in it."""
+    calls = 0
+
+    def count(_frame: object, event: str, _argument: object) -> None:
+        nonlocal calls
+        calls += event in ("call", "c_call")
+
+    sys.setprofile(count)
+    try:
+        scan(data)
+    finally:
+        sys.setprofile(None)
+    return calls
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_twice_the_hostile_text_is_no_more_than_twice_the_work(kind: str) -> None:
+    make = HOSTILE[kind]
+    scan(make(2_000))
+    small, large = work(make(4_000)), work(make(16_000))
+    assert large <= 4 * small * 1.3 + 2_000, (small, large)
