@@ -1,11 +1,9 @@
 """What is found depends on no cut, no seam hides a value, and the work grows with the text, however hostile."""
 
-import base64
 import gzip
 import os
 import random
 import sys
-from collections.abc import Callable
 
 import pytest
 from hypothesis import given, settings
@@ -16,10 +14,12 @@ from cells.egress.scanner.findings import Finding, Kind
 from cells.egress.scanner.stream import AHEAD_BYTES, HELD_BYTES_MAX, STEP_BYTES, Stream, scan
 from load_tests.bench.egress.clean import clean_logs
 from load_tests.bench.egress.corpus import planted
+from load_tests.bench.egress.hostile import HOSTILE
 
-CUTS = int(os.environ.get("SCANNER_CUTS", "300"))
+CUTS = int(os.environ.get("SCANNER_CUTS", "200"))
 """Ways of cutting that are tried; the deep form takes 100,000."""
-PIECES = ["anna@example.org ", "4111 1111 1111 1111,", "%40", "tel 030 123456\n", "né le 3 mai 1980 ", "YW5uYUBleGFtcGxlLm9yZw==", "\\u0040", "x" * 90, "電話0301234567"]
+PIECES = ["anna@example.org ", "4111 1111 1111 1111,", "%40", "tel 030 123456\n", "né le 3 mai 1980 "]
+PIECES += ["YW5uYUBleGFtcGxlLm9yZw==", "\\u0040", "x" * 90, "電話0301234567"]
 
 
 def streamed(data: bytes, cuts: list[int]) -> list[Finding]:
@@ -38,7 +38,9 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_same_is_found_for_every_way_of_cutting(small: None) -> None:
-    data = planted(seed=5, rounds=1).text()[:6_000] + gzip.compress(b"mail anna@example.org") + b" " + clean_logs(5, 1_000)
+    data = (
+        planted(seed=5, rounds=1).text()[:6_000] + gzip.compress(b"mail anna@example.org") + b" " + clean_logs(5, 1_000)
+    )
     whole, chance = scan(data), random.Random(5)
     assert len(whole) > 20
     for _ in range(CUTS):
@@ -66,7 +68,16 @@ def test_a_byte_at_a_time_over_a_real_seam_gives_what_the_whole_gives() -> None:
     assert [one.kind for one in found] == [Kind.EMAIL]
 
 
-@pytest.mark.parametrize("value", ["anna.example@mail.example.org", "4111 1111 1111 1111", "tel. 030 901820", "YW5uYUBleGFtcGxlLm9yZw==", "%61nna%40example.org"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        "anna@mail.example.org",
+        "4111 1111 1111 1111",
+        "tel. 030 901820",
+        "YW5uYUBleGFtcGxlLm9yZw==",
+        "%61nna%40example.org",
+    ],
+)
 def test_no_place_around_a_seam_hides_a_value(small: None, value: str) -> None:
     filler = ("lorem ipsum dolor " * 200).encode()
     raw = f" {value} ".encode()
@@ -88,40 +99,6 @@ def test_what_is_settled_is_never_told_of_later() -> None:
         at = min(len(data), at + size)
         assert at - scanner.settled < STEP_BYTES + AHEAD_BYTES
         assert len(scanner._held) <= HELD_BYTES_MAX + size
-
-
-def nested(size: int) -> bytes:
-    text = b"anna@example.org"
-    while len(text) < size:
-        text = base64.b64encode(text)
-    return text[:size]
-
-
-HOSTILE: dict[str, Callable[[int], bytes]] = {
-    "digits": lambda size: b"4" * size,
-    "grouped": lambda size: b"4111 " * (size // 5),
-    "at": lambda size: b"a@" * (size // 2),
-    "dots": lambda size: b"a@" + b"b." * (size // 2),
-    "percent": lambda size: b"%25" * (size // 3),
-    "percents": lambda size: b"%" + b"25" * (size // 2),
-    "backslashes": lambda size: b"\\" * size,
-    "entities": lambda size: b"&amp;" * (size // 5),
-    "unknown entities": lambda size: b"&amp;zz;" * (size // 8),
-    "base64": nested,
-    "tokens": lambda size: b"YW5uYUBleGFtcGxlLm9y " * (size // 21),
-    "hex": lambda size: b"6161" * (size // 4),
-    "announced": lambda size: b"ssn 123456780 " * (size // 14),
-    "words": lambda size: b"phone born card ssn " * (size // 20),
-    "phones": lambda size: b"+4930123456 tel 0301 " * (size // 21),
-    "colons": lambda size: b"1:" * (size // 2),
-    "wide": lambda size: "４１".encode() * (size // 6),
-    "invisible": lambda size: b"4" + b"\xe2\x80\x8b" * (size // 3),
-    "gzips": lambda size: b"\x1f\x8b\x08" * (size // 3),
-    "members": lambda size: gzip.compress(b"a", mtime=0) * (size // 21),
-    "emails": lambda size: b"a@b.de " * (size // 7),
-    "lines": lambda size: b"\n" * size,
-    "not text": lambda size: b"\xff\xe2\x82" * (size // 3),
-}
 
 
 def work(data: bytes) -> int:

@@ -73,7 +73,9 @@ def test_the_path_names_the_decodings_from_the_outermost() -> None:
     inner = base64.b64encode(b"mail anna@example.org now").decode()
     text = f"x {quote(quote(inner + '=', safe=''), safe='')} y"
     assert {one.path for one in found_in(text, Kind.EMAIL)} <= {("base64",), ("percent", "percent", "base64")}
-    assert [one.path for one in found_in(quote(quote("a@example.org", safe=""), safe=""), Kind.EMAIL)] == [("percent", "percent")]
+    assert [one.path for one in found_in(quote(quote("a@example.org", safe=""), safe=""), Kind.EMAIL)] == [
+        ("percent", "percent")
+    ]
     packed = base64.b64encode(gzip.compress(b"mail anna@example.org now")).decode()
     assert [one.path for one in found_in(packed, Kind.EMAIL)] == [("base64", "gzip")]
 

@@ -89,7 +89,11 @@ def test_a_finding_holds_no_value() -> None:
 
 
 def test_many_strings_in_one_pass_give_what_each_gives_alone() -> None:
-    texts = [text for _, text, _ in FOUND] + CLEAN + ["", "\n", "phone", "0301234567", "\ud800", "né le", "1980-01-01", "%41" * 9]
+    texts = (
+        [text for _, text, _ in FOUND]
+        + CLEAN
+        + ["", "\n", "phone", "0301234567", "\ud800", "né le", "1980-01-01", "%41" * 9]
+    )
     assert scan_each(texts) == [scan_text(text) for text in texts]
 
 

@@ -52,7 +52,7 @@ def nino(number: str) -> bool:
 
 
 def resident(number: str) -> bool:
-    """China's resident identity number: a date and ISO 7064 modulo 11-2. Counties come and go, so that no list of them is held against it."""
+    """China's resident identity number: a date and ISO 7064 modulo 11-2. Counties come and go: no list of them is held against it."""
     try:
         datetime.date(int(number[6:10]), int(number[10:12]), int(number[12:14]))
     except ValueError:

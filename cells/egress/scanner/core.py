@@ -1,5 +1,5 @@
-"""One window of text, scanned: a gate says which patterns occur at all, confirming looks at those places alone, and what is encoded is decoded
-and scanned again. Pure."""
+"""One window of text, scanned: gates say which patterns occur at all, confirming looks at those places alone, and what is encoded is
+decoded and scanned again. Pure."""
 
 import functools
 from collections.abc import Iterable, Iterator

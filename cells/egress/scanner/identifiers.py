@@ -33,8 +33,20 @@ BY_SHAPE: dict[str, tuple[str, ...]] = {
         "dk.cpr",
     ),
     "9" * 11: (
-        "br.cpf pl.pesel tr.tckimlik de.idnr hr.oib be.nn be.bis no.fodselsnummer ee.ik lt.asmens gr.amka lv.pvn do.cedula cu.ni ar.cuit ru.snils"
-    ).split(),
+        *(
+            "br.cpf",
+            "pl.pesel",
+            "tr.tckimlik",
+            "de.idnr",
+            "hr.oib",
+            "be.nn",
+            "be.bis",
+            "no.fodselsnummer",
+            "ee.ik",
+            "lt.asmens",
+        ),
+        *("gr.amka", "lv.pvn", "do.cedula", "cu.ni", "ar.cuit", "ru.snils"),
+    ),
     "9" * 12: ("in_.aadhaar", "jp.in_", "my.nric", "ru.inn", "se.personnummer"),
     "9" * 13: ("ro.cnp", "za.idnr", "kr.rrn", "th.pin", "si.emso", "ch.ssn", "pk.cnic", "fr.nif"),
     "9" * 14: ("mu.nid",),

@@ -41,15 +41,14 @@ class Layer:
         return at if self._parent is None else self._parent.original(at, at + 1)[0]
 
     def original(self, start: int, end: int) -> tuple[int, int, tuple[str, ...]]:
-        """Where a span of this text stands in the original, as narrow as can be told, and the decodings that led here, the outermost first."""
-        path: list[str] = []
-        layer: Layer | None = self
-        while layer is not None:
-            start, end, names = layer._above(start, end)
-            if names:
-                path.append("+".join(sorted(names)))
-            layer = layer._parent
-        return start, end, tuple(reversed(path))
+        """Where a span of this text stands in the original, as narrow as can be told, and the decodings that led here, the outermost
+        first."""
+        start, end, names = self._above(start, end)
+        path = ("+".join(sorted(names)),) if names else ()
+        if self._parent is None:
+            return start, end, path
+        start, end, outer = self._parent.original(start, end)
+        return start, end, outer + path
 
     def _above(self, start: int, end: int) -> tuple[int, int, set[str]]:
         first = bisect_right(self._starts, start) - 1

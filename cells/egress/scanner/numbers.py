@@ -27,11 +27,12 @@ _LENGTHS = {"visa": (13, 16, 19), "amex": (15,), "diners": (14, 15, 16, 17, 18, 
 _OTHER_LENGTHS = (16, 17, 18, 19)
 
 CARD_PLAIN = rf"{EDGE}(?:3[0-9]{{13,14}}|[2-689][0-9]{{15}})(?:\b|_)"
-"""What stands without a word beside it: 14 and 15 digits of Diners and Amex, and 16. Of other lengths a number needs its word or its groups:
-decimal trace ids have 17 to 19 digits, too, and one in ten passes Luhn."""
+"""What stands without a word beside it: 14 and 15 digits of Diners and Amex, and 16. Of other lengths a number needs its word or its
+groups: decimal trace ids have 17 to 19 digits, too, and one in ten passes Luhn."""
+_S = r"[ .\-]"
 CARD_GROUPED = (
-    rf"{EDGE}(?:[2-689][0-9]{{3}}[ .\-][0-9]{{4}}[ .\-][0-9]{{4}}[ .\-][0-9]{{4}}(?:[ .\-][0-9]{{1,3}})?|3[0-9]{{3}}[ .\-][0-9]{{6}}[ .\-][0-9]{{4,5}}"
-    r"|[56][0-9]{3}[ .\-][0-9]{4}[ .\-][0-9]{5}|4[0-9]{3}[ .\-][0-9]{3}[ .\-][0-9]{3}[ .\-][0-9]{3}|62[0-9]{4}[ .\-][0-9]{13})(?:\b|_)"
+    rf"{EDGE}(?:[2-689][0-9]{{3}}(?:{_S}[0-9]{{4}}){{3}}(?:{_S}[0-9]{{1,3}})?|3[0-9]{{3}}{_S}[0-9]{{6}}{_S}[0-9]{{4,5}}"
+    rf"|[56][0-9]{{3}}{_S}[0-9]{{4}}{_S}[0-9]{{5}}|4[0-9]{{3}}(?:{_S}[0-9]{{3}}){{3}}|62[0-9]{{4}}{_S}[0-9]{{13}})(?:\b|_)"
 )
 _ANNOUNCED = Words(CARD, r"[0-9]{4}[ .\-]?[0-9]{4}[ .\-]?[0-9]{4}")
 CARD_ANNOUNCED, CARD_WORDS = _ANNOUNCED.pattern, _ANNOUNCED.words
@@ -127,7 +128,8 @@ def ipv4(data: bytes, start: int, end: int) -> Iterator[Hit]:
 
 
 def ipv6(data: bytes, start: int, end: int) -> Iterator[Hit]:
-    """The pattern wants three colons, or a beginning that is given out: `a::b` is also how languages name things. Not a part of a fingerprint."""
+    """The pattern wants three colons, or a beginning that is given out: `a::b` is also how languages name things. Not a part of a
+    fingerprint."""
     word = data[start:end]
     tied = data[max(0, start - 1) : start] in (b":", b".") or _COLON_TIED.match(data, end) is not None
     if not tied and any(byte in b"0123456789" for byte in word) and _somebodys(word):
@@ -153,7 +155,7 @@ def macs(data: bytes, start: int, end: int) -> Iterator[Hit]:
 _DEGREES = r"[0-9]{1,3}\.[0-9]{4,15}"
 COORDINATES = (
     rf"(?:\b|[+\-]){_DEGREES}°?[ ]?[NSns]?[ ]?[,;/ ][ ]?[+\-]?{_DEGREES}(?:°?[ ]?[EWew]\b)?"
-    r"|\b[0-9]{1,2}°[ ]?[0-9]{1,2}['′’][ ]?(?:[0-9]{1,2}(?:[.,][0-9]{1,6})?(?:[\"″”]|''))?[ ]?[NSns]\b"
+    r"|\b[0-9]{1,2}°[ ]?[0-9]{1,2}['\x{2032}\x{2019}][ ]?(?:[0-9]{1,2}(?:[.,][0-9]{1,6})?(?:[\"\x{2033}\x{201d}]|''))?[ ]?[NSns]\b"
     r"|(?i)(?:\b|_)lat(?:itude)?\\?[\"']?[ ]?[:=][ ]?\\?[\"']?-?[0-9]{1,2}\.[0-9]{2,}[^0-9\n]*-?[0-9]{1,3}\.[0-9]{2,}"
     r"|(?i)(?:\b|_)(?:lng|lon|long|longitude)\\?[\"']?[ ]?[:=][ ]?\\?[\"']?-?[0-9]{1,3}\.[0-9]{2,}[^0-9\n]*-?[0-9]{1,2}\.[0-9]{2,}"
     r"|(?i)POINT ?\(-?[0-9]{1,3}\.[0-9]{2,} -?[0-9]{1,2}\.[0-9]{2,}"

@@ -19,7 +19,8 @@ _PLAN_MEMORY_BYTES = 64 << 20
 
 INTERNATIONAL = r"\+[ ]?\(?[1-9][0-9 ().\-/]{5,24}[0-9]"
 GROUPED = (
-    r"\([0-9]{2,5}\)[ ]?[0-9]{2,5}(?:[ \-.][0-9]{2,5}){0,3}|(?:^|[^0-9A-Za-z.,:/\-])(?:0[0-9]{1,4}[ /\-.][0-9]{5,9}|0[0-9]{1,4}(?:[ /\-.][0-9]{2,5}){2,5}"
+    r"\([0-9]{2,5}\)[ ]?[0-9]{2,5}(?:[ \-.][0-9]{2,5}){0,3}"
+    r"|(?:^|[^0-9A-Za-z.,:/\-])(?:0[0-9]{1,4}[ /\-.][0-9]{5,9}|0[0-9]{1,4}(?:[ /\-.][0-9]{2,5}){2,5}"
     r"|(?:1[ .\-])?[2-9][0-9]{2}[.\-][2-9][0-9]{2}[.\-][0-9]{4})\b"
 )
 """What reads as a phone number without a word beside it: an area in brackets, a leading zero in groups, or the North American form."""
@@ -54,14 +55,14 @@ def _plans() -> tuple[re2.Set, re2.Set]:
         plan = phonenumbers.PhoneMetadata.metadata_for_region(region)
         if plan is None:
             continue
-        kinds = {getattr(plan, kind).national_number_pattern for kind in _TYPES if getattr(plan, kind) is not None}
+        kinds = {kind.national_number_pattern for name in _TYPES if (kind := getattr(plan, name)) is not None}
         numbers = "|".join(sorted(kind for kind in kinds if kind))
         trunk = f"(?:{plan.national_prefix})?" if plan.national_prefix else ""
         abroad.Add(f"{plan.country_code}{trunk}(?:{numbers})")
         within.Add(f"{trunk}(?:{numbers})")
     for code in phonenumbers.COUNTRY_CODES_FOR_NON_GEO_REGIONS:
         plan = phonenumbers.PhoneMetadata.metadata_for_nongeo_region(code)
-        if plan is not None:
+        if plan is not None and plan.general_desc is not None:
             abroad.Add(f"{code}(?:{plan.general_desc.national_number_pattern})")
     abroad.Compile()
     within.Compile()

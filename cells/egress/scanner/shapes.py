@@ -10,7 +10,8 @@ REACH = 40
 
 
 EDGE = r"(?:^|[^0-9A-Za-z.]|[A-Za-z]\.)"
-"""In front of a number: not a letter or digit, and a dot only after a letter (`no.4111`), for after a digit it begins a fraction. Part of the match."""
+"""In front of a number: no letter or digit, and a dot only after a letter (`no.4111`): after a digit it begins a fraction. It is part of
+the match."""
 _DIGIT = re.compile(rb"[0-9]")
 
 

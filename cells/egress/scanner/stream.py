@@ -15,7 +15,8 @@ HELD_BYTES_MAX = BEHIND_BYTES + STEP_BYTES + AHEAD_BYTES
 
 
 class Stream:
-    """`feed` pieces, then `finish`; each gives the findings that were settled by it, in order. Holds HELD_BYTES_MAX and the piece at most."""
+    """`feed` pieces, then `finish`; each gives the findings that were settled by it, in order. Holds HELD_BYTES_MAX and the piece at
+    most."""
 
     def __init__(self) -> None:
         self._held = bytearray()
@@ -66,7 +67,8 @@ def _clipped(one: Finding, begin: int) -> Finding:
 
 
 def _not_utf8(window: bytes, begin: int, end: int) -> Iterator[Finding]:
-    """The first byte of a step that is no UTF-8: patterns cannot speak about such text. A character cut by an edge belongs to the step before."""
+    """The first byte of a step that is no UTF-8: patterns cannot speak about such text. A character cut by an edge belongs to the step
+    before."""
     if window.isascii():
         return
     begin, end = _character_from(window, begin), _character_from(window, min(end, len(window)))

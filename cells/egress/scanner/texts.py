@@ -75,12 +75,13 @@ BIRTH_DATE, BIRTH_WORDS = _ANNOUNCED.pattern, _ANNOUNCED.words
 _YEAR = r"(?:1[89]|20)[0-9]{2}"
 _MONTH = r"(?:1[0-2]|0?[1-9])"
 _DAY = r"(?:3[01]|[12][0-9]|0?[1-9])"
+_NAME = r"[^\W\d_]{3,}"
+_OF = r"(?:\w+ )?"
 _DATE = re.compile(
-    (
-        rf"(?:{_YEAR}[-./年년] ?{_MONTH}[-./月월] ?{_DAY}|{_DAY}[-./ ]{{1,2}}{_MONTH}[-./ ]{{1,2}}(?:{_YEAR}|[0-9]{{2}})|{_MONTH}[-./]{_DAY}[-./]{_YEAR}"
-        rf"|{_YEAR}{_MONTH}{_DAY}|{_DAY}(?:st|nd|rd|th|er|º|ª|\.)?,? (?:\w+ )?[^\W\d_]{{3,}}\.?,? (?:\w+ )?{_YEAR}|[^\W\d_]{{3,}}\.? {_DAY}(?:st|nd|rd|th)?,? {_YEAR}"
-        rf"|{_YEAR}[.,]? (?:\w+ )?[^\W\d_]{{3,}}\.? {_DAY})(?![0-9])"
-    )
+    rf"(?:{_YEAR}[-./年년] ?{_MONTH}[-./月월] ?{_DAY}|{_YEAR}{_MONTH}{_DAY}|{_MONTH}[-./]{_DAY}[-./]{_YEAR}"
+    rf"|{_DAY}[-./ ]{{1,2}}{_MONTH}[-./ ]{{1,2}}(?:{_YEAR}|[0-9]{{2}})"
+    rf"|{_DAY}(?:st|nd|rd|th|er|º|ª|\.)?,? {_OF}{_NAME}\.?,? {_OF}{_YEAR}"
+    rf"|{_NAME}\.? {_DAY}(?:st|nd|rd|th)?,? {_YEAR}|{_YEAR}[.,]? {_OF}{_NAME}\.? {_DAY})(?![0-9])"
 )
 AROUND_BYTES = 64
 

@@ -73,8 +73,8 @@ def _telling() -> str:
 
 @functools.cache
 def trigger() -> str:
-    """What hides a value: an escape of a character that values are made of, or that glues a letter to it. `\\"` and `&quot;` hide nothing; they are
-    undone with the others of their line."""
+    """What hides a value: an escape of a character that values are made of, or that glues a letter to it. `\\"` and `&quot;` hide nothing;
+    they are undone with the others of their line."""
     return (
         r"%[0-9A-Fa-f]{2}|\\(?:u[0-9A-Fa-f]{4}|x[0-9A-Fa-f]{2}|[nrtbfv0][0-9A-Za-z+(]|/)"
         rf"|&(?:#|{_telling()}|amp;(?:amp;)*(?:#|[a-zA-Z]{{2,9}};))|\x1b\[[0-9;]{{0,16}}[A-Za-z]"
@@ -84,9 +84,11 @@ def trigger() -> str:
 
 _ESCAPE = (
     rb"(?:%[0-9A-Fa-f]{2})+|(?:\\u[0-9A-Fa-f]{4})+|(?:\\x[0-9A-Fa-f]{2})+|(?:\\\\)+|\\[nrtbfv0\"'/]"
-    rb"|&(?:#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});|\x1b\[[0-9;]{0,16}[A-Za-z]|[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]+|[\x80-\xff]+"
+    rb"|&(?:#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});|\x1b\[[0-9;]{0,16}[A-Za-z]"
+    rb"|[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]+|[\x80-\xff]+"
 )
-"""One run of an escape of any form; beyond ASCII whatever is no ASCII, of which `characters` tells. In bytes, for it must read what is no UTF-8."""
+"""One run of an escape of any form; beyond ASCII whatever is no ASCII, of which `characters` tells. In bytes, for it must read what is no
+UTF-8."""
 
 
 class Finders(msgspec.Struct, frozen=True):
@@ -109,7 +111,8 @@ def _finders() -> Finders:
 
 
 def unescape(data: bytes, layer: Layer) -> None:
-    """Puts every line that an escape changes into the layer, with each undone once. What looks like an entity and is none changes nothing."""
+    """Puts every line that an escape changes into the layer, with each undone once. What looks like an entity and is none changes
+    nothing."""
     finders = _finders()
     for line in finders.line.finditer(data):
         start, end = line.span()
@@ -133,7 +136,7 @@ Undone: TypeAlias = tuple[int, int, bytes, str, tuple[int, int]]
 
 def _undone(data: bytes, first: int, last: int) -> Iterable[Undone]:
     raw = data[first:last]
-    match raw[:1], raw[1:2]:
+    match (raw[:1], raw[1:2]):
         case b"%", _:
             return ((first, last, unhexlify(raw.replace(b"%", b"")), "percent", (1, 3)),)
         case b"\\", b"u":
@@ -146,7 +149,8 @@ def _undone(data: bytes, first: int, last: int) -> Iterable[Undone]:
             return ((first, last, _SHORT.get(sign[0], sign), "json", WHOLE),)
         case b"&", _:
             return ((first, last, html.unescape(raw.decode("ascii")).encode("utf-8", "replace"), "entity", WHOLE),)
-    return ((first, last, b"", "invisible", WHOLE),) if raw[0] < 0x80 else _characters(raw, first)
+        case _:
+            return ((first, last, b"", "invisible", WHOLE),) if raw[0] < 0x80 else _characters(raw, first)
 
 
 def _characters(raw: bytes, at: int) -> Iterator[Undone]:

@@ -17,7 +17,8 @@ GZIP_MEMBERS_MAX = 64
 
 _QUAD = r"[I-Za-f][C-HS-Xi-ny-z0-3][ABEFIJMNQRUVYZcdghklopstwx014589+/_\-][A-Za-z0-9+/_\-]"
 BASE64 = rf"(?:{_QUAD}){{3}}|H4sI[A-Za-z0-9+/_\-]{{12}}"
-"""Three bytes of printable ASCII in base64, three times in a row, or gzip's first: hashes and random identifiers read so once in some hundreds."""
+"""Three bytes of printable ASCII in base64, three times in a row, or gzip's first: hashes and identifiers of chance read so once in some
+hundreds."""
 HEX = r"(?:[2-7][0-9a-fA-F]){8}"
 _MAGIC = b"\x1f\x8b\x08"
 

@@ -72,7 +72,7 @@ def _request(chance: Random) -> str:
     return f'127.0.0.1 - - [{stamp(chance)}] "{chance.choice(_METHODS)} {path} HTTP/1.1" {chance.choice((200, 204, 404))} {chance.randint(1, 10**6)} "{agent}"'
 
 
-def _structured(chance: Random) -> str:
+def structured(chance: Random) -> str:
     return json.dumps({
         "ts": _EPOCH_S + chance.random() * 4e7, "ts_ms": int(_time(chance).timestamp() * 1000), "trace_id": _trace(chance), "span": str(chance.getrandbits(63)),
         "version": _version(chance), "latency_ms": chance.random() * 900, "ratio": [chance.random(), chance.random()], "order": _order(chance),
@@ -80,7 +80,7 @@ def _structured(chance: Random) -> str:
     })  # fmt: skip
 
 
-def _plain(chance: Random) -> str:
+def plain(chance: Random) -> str:
     service = chance.choice(_SERVICES)
     return f"{stamp(chance)} INFO {service} {_trace(chance)} order={_order(chance)} took {chance.random() * 900:.3f} ms, {chance.randint(1, 10**12)} bytes, build {_version(chance)}"
 
@@ -110,9 +110,9 @@ def _metric(chance: Random) -> str:
 
 _LINES: tuple[Callable[[Random], str], ...] = (
     _request,
-    _structured,
-    _plain,
-    _plain,
+    structured,
+    plain,
+    plain,
     _epochs,
     _hashes,
     _code,

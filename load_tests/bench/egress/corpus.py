@@ -9,7 +9,7 @@ from typing import Protocol
 import msgspec
 
 from load_tests.bench.egress import values
-from load_tests.bench.egress.clean import stamp
+from load_tests.bench.egress.clean import plain, stamp, structured
 from load_tests.bench.egress.locales import LOCALES, Locale
 
 
@@ -80,6 +80,30 @@ def planted(seed: int, rounds: int) -> Corpus:
     return corpus
 
 
+def sparse(seed: int, size: int, form: str, every: int) -> Corpus:
+    """At least `size` bytes of a form, in which each so many-th line has a value of some kind and locale."""
+    chance, corpus = Random(seed), Corpus()
+    fillers: dict[str, Callable[[Random, Locale], str]] = {
+        "prose": _sentences,
+        "log": lambda chance, _: plain(chance),
+        "json": lambda chance, _: structured(chance),
+    }
+    plant = {"prose": prose, "log": log, "json": document}[form]
+    number = 0
+    while corpus.size < size:
+        locale = chance.choice(list(LOCALES.values()))
+        if number % every:
+            corpus.add(fillers[form](chance, locale))
+        else:
+            plant(corpus, chance, locale, chance.choice(KINDS))
+        number += 1
+    return corpus
+
+
+def _sentences(chance: Random, locale: Locale) -> str:
+    return " ".join(chance.choice(locale.fillers) for _ in range(4))
+
+
 def drawn(chance: Random, locale: Locale, kind: str) -> tuple[str, str]:
     """A value of the kind as the locale has it, and what it is called."""
     match kind:
@@ -91,7 +115,8 @@ def drawn(chance: Random, locale: Locale, kind: str) -> tuple[str, str]:
         case "national_id":
             label, value = values.national(chance, chance.choice(locale.schemes))
             return value, label
-    return PLAIN[kind](chance), ""
+        case _:
+            return PLAIN[kind](chance), ""
 
 
 def birth_date(chance: Random, form: str) -> str:

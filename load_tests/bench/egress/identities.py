@@ -25,7 +25,7 @@ def date(chance: Random, form: str) -> str:
 
 
 def weighted(number: str, weights: str | tuple[int, ...]) -> int:
-    return sum(int(digit) * int(weight) for digit, weight in zip(number, weights, strict=True))
+    return sum(int(digit) * weight for digit, weight in zip(number, map(int, weights), strict=True))
 
 
 def until(chance: Random, make: Callable[[Random], str | None]) -> str:
@@ -299,8 +299,26 @@ def codice_fiscale(chance: Random) -> str:
     odd = dict(
         zip(
             "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ",
-            (1, 0, 5, 7, 9, 13, 15, 17, 19, 21)
-            + (1, 0, 5, 7, 9, 13, 15, 17, 19, 21, 2, 4, 18, 20, 11, 3, 6, 8, 12, 14, 16, 10, 22, 25, 24, 23),
+            (
+                *(first := (1, 0, 5, 7, 9, 13, 15, 17, 19, 21)),
+                *first,
+                2,
+                4,
+                18,
+                20,
+                11,
+                3,
+                6,
+                8,
+                12,
+                14,
+                16,
+                10,
+                22,
+                25,
+                24,
+                23,
+            ),
             strict=True,
         )
     )

@@ -57,8 +57,9 @@ def number(chance: Random, region: str, kinds: tuple[int, ...] = TYPES) -> phone
     example = next(
         (found for kind in order if (found := phonenumbers.example_number_for_type(region, kind)) is not None), None
     )
+    example = example or phonenumbers.example_number(region)
     if example is None or example.national_number is None:
-        return phonenumbers.example_number(region)
+        raise ValueError(f"the numbering plan of {region} has no example")
     for _ in range(4):
         drawn = phonenumbers.PhoneNumber()
         drawn.merge_from(example)
