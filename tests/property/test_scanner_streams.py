@@ -55,6 +55,41 @@ def test_any_text_in_any_pieces_gives_what_the_whole_gives(pieces: list[str], da
     assert streamed(text, cuts) == scan(text)
 
 
+@given(data=st.binary(max_size=300))
+@settings(deadline=None, max_examples=150)
+def test_no_bytes_whatever_are_an_error(data: bytes) -> None:
+    assert all(0 <= one.start < one.end <= len(data) for one in scan(data))
+
+
+FRAGMENTS = [
+    "ssn ",
+    "cpf:",
+    "\u212a",
+    "\u017fE89 ",
+    "DE89",
+    "1234",
+    "56789",
+    "-",
+    ".",
+    " ",
+    "X",
+    "AB",
+    "born ",
+    "card",
+    "tel",
+    "\U0001f600",
+    "&#xD800;",
+    "\\ud83d",
+]
+
+
+@given(parts=st.lists(st.sampled_from(FRAGMENTS), max_size=30))
+@settings(deadline=None, max_examples=300)
+def test_no_mixture_of_words_and_numbers_is_an_error(parts: list[str]) -> None:
+    text = "".join(parts).encode()
+    assert all(0 <= one.start < one.end <= len(text) for one in scan(text))
+
+
 def test_a_byte_at_a_time_over_a_real_seam_gives_what_the_whole_gives() -> None:
     data = clean_logs(6, STEP_BYTES + AHEAD_BYTES + 2_000)
     data = data[: STEP_BYTES - 8] + b" anna@example.org " + data[STEP_BYTES + 10 :]

@@ -17,6 +17,9 @@ DEPTH_MAX = 4
 DECODED_BYTES_MAX = 2 << 20
 """What is decoded of one window, all depths together; beyond it the rest counts as found."""
 GATE_MEMORY_BYTES = 64 << 20
+SLICE_BYTES = 8 << 10
+REACH_BYTES = 512
+"""What a slice sees of the next: no value needs more to be recognised; its end may lie beyond."""
 
 
 class Detector(msgspec.Struct, frozen=True):
@@ -116,11 +119,28 @@ def scan_window(data: bytes) -> Iterator[Finding]:
 
 
 def _hits(data: bytes) -> Iterator[Hit]:
+    """Gates look at slices, so that a pattern which occurs now and then is searched for there alone."""
     for gate in gates():
-        for at in gate.occurring.Match(data) or ():
-            finder, confirm = gate.finders[at]
-            for found in finder.finditer(data):
-                yield from confirm(data, found.start(), found.end())
+        ends = [0] * len(gate.finders)
+        for low in range(0, len(data), SLICE_BYTES):
+            high = low + SLICE_BYTES
+            for at in gate.occurring.Match(data[low : high + REACH_BYTES]) or ():
+                finder, confirm = gate.finders[at]
+                for start, end in _found(finder, data, max(low, ends[at]), high):
+                    ends[at] = end
+                    yield from confirm(data, start, end)
+
+
+def _found(finder: Any, data: bytes, low: int, high: int) -> Iterator[tuple[int, int]]:
+    """What begins from `low` to before `high`, to its own end."""
+    edge = high + REACH_BYTES
+    for found in finder.finditer(data, low, edge):
+        start, end = found.span()
+        if start >= high:
+            return
+        if end >= edge:
+            end = finder.match(data, start).end()
+        yield start, end
 
 
 def _decode(data: bytes, layer: Layer, seen: unpacking.Seen) -> Iterator[tuple[int, int]]:

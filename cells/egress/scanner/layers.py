@@ -15,9 +15,7 @@ class Layer:
         self.depth: int = 1 if parent is None else parent.depth + 1
         self._pieces: list[bytes] = []
         self._starts: list[int] = []
-        self._spans: list[tuple[int, int]] = []
-        self._ratios: list[tuple[int, int]] = []
-        self._names: list[str] = []
+        self._sources: list[tuple[tuple[int, int], str, tuple[int, int]]] = []
         self.size = 0
 
     def put(self, piece: bytes, span: tuple[int, int], name: str = "", ratio: tuple[int, int] = WHOLE) -> None:
@@ -26,9 +24,7 @@ class Layer:
             return
         self._pieces.append(piece)
         self._starts.append(self.size)
-        self._spans.append(span)
-        self._ratios.append(ratio)
-        self._names.append(name)
+        self._sources.append((span, name, ratio))
         self.size += len(piece)
 
     def text(self) -> bytes:
@@ -54,13 +50,13 @@ class Layer:
         first = bisect_right(self._starts, start) - 1
         last = bisect_right(self._starts, max(start, end - 1)) - 1
         touched = range(max(0, first - (start == self._starts[first])), min(len(self._starts), last + 2))
-        names = {self._names[at] for at in touched}
+        names = {self._sources[at][1] for at in touched}
         return self._begin(first, start), self._finish(last, end), names - {""}
 
     def _begin(self, piece: int, at: int) -> int:
-        came, (out, into) = self._spans[piece][0], self._ratios[piece]
+        (came, _), _, (out, into) = self._sources[piece]
         return came if out == 0 else came + (at - self._starts[piece]) // out * into
 
     def _finish(self, piece: int, at: int) -> int:
-        (came, until), (out, into) = self._spans[piece], self._ratios[piece]
+        (came, until), _, (out, into) = self._sources[piece]
         return until if out == 0 else min(until, came - (self._starts[piece] - at) // out * into)

@@ -97,7 +97,7 @@ def ibans(data: bytes, start: int, end: int) -> Iterator[Hit]:
             continue
         number = compact(raw[:size])
         if _mod_97(number) and iban.is_valid(number, check_country=False):
-            yield Kind.IBAN, start, start + size, raw[:2].decode("ascii").upper()
+            yield Kind.IBAN, start, start + size, number[:2]
             return
 
 

@@ -2,14 +2,11 @@
 
 import functools
 import html
-import re
 import unicodedata
 from binascii import unhexlify
-from collections.abc import Iterable, Iterator
 from html.entities import html5
 from typing import Any, TypeAlias
 
-import msgspec
 import re2
 
 from cells.egress.scanner.layers import COPIED, WHOLE, Layer
@@ -82,43 +79,28 @@ def trigger() -> str:
     )
 
 
-_ESCAPE = (
-    rb"(?:%[0-9A-Fa-f]{2})+|(?:\\u[0-9A-Fa-f]{4})+|(?:\\x[0-9A-Fa-f]{2})+|(?:\\\\)+|\\[nrtbfv0\"'/]"
-    rb"|&(?:#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});|\x1b\[[0-9;]{0,16}[A-Za-z]"
-    rb"|[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]+|[\x80-\xff]+"
-)
-"""One run of an escape of any form; beyond ASCII whatever is no ASCII, of which `characters` tells. In bytes, for it must read what is no
-UTF-8."""
-
-
-class Finders(msgspec.Struct, frozen=True):
-    """`line`: a whole line with a trigger in it; `escape`: each run of one in such a line; `character`: those of `characters`, in text."""
-
-    line: Any
-    escape: Any
-    character: re.Pattern[str]
+def _escape() -> str:
+    """One run of an escape of any form."""
+    return (
+        r"(?:%[0-9A-Fa-f]{2})+|(?:\\u[0-9A-Fa-f]{4})+|(?:\\x[0-9A-Fa-f]{2})+|(?:\\\\)+|\\[nrtbfv0\"'/]"
+        r"|&(?:#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});|\x1b\[[0-9;]{0,16}[A-Za-z]"
+        rf"|[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]+|[{_class(list(characters()))}]+"
+    )
 
 
 @functools.cache
-def _finders() -> Finders:
-    as_bytes = re2.Options()
-    as_bytes.encoding = re2.Options.Encoding.LATIN1
-    return Finders(
-        re2.compile(rf"[^\n]*(?:{trigger()})[^\n]*"),
-        re2.compile(_ESCAPE, as_bytes),
-        re.compile(f"[{''.join(map(re.escape, map(chr, characters())))}]+"),
-    )
+def _finders() -> tuple[Any, Any]:
+    """A whole line with a trigger in it, and each run of an escape in such a line."""
+    return re2.compile(rf"[^\n]*(?:{trigger()})[^\n]*"), re2.compile(_escape())
 
 
 def unescape(data: bytes, layer: Layer) -> None:
     """Puts every line that an escape changes into the layer, with each undone once. What looks like an entity and is none changes
     nothing."""
-    finders = _finders()
-    for line in finders.line.finditer(data):
+    lines, escapes = _finders()
+    for line in lines.finditer(data):
         start, end = line.span()
-        undone = [
-            piece for found in finders.escape.finditer(data, start, end) for piece in _undone(data, *found.span())
-        ]
+        undone = [_undone(data, *found.span()) for found in escapes.finditer(data, start, end)]
         if all(plain == data[first:last] for first, last, plain, _, _ in undone):
             continue
         layer.put(b"\n", (start, start))
@@ -134,37 +116,24 @@ Undone: TypeAlias = tuple[int, int, bytes, str, tuple[int, int]]
 """Start, end, what it stands for, the decoding's name, and the ratio of lengths."""
 
 
-def _undone(data: bytes, first: int, last: int) -> Iterable[Undone]:
+def _undone(data: bytes, first: int, last: int) -> Undone:
     raw = data[first:last]
     match (raw[:1], raw[1:2]):
         case b"%", _:
-            return ((first, last, unhexlify(raw.replace(b"%", b"")), "percent", (1, 3)),)
+            return first, last, unhexlify(raw.replace(b"%", b"")), "percent", (1, 3)
         case b"\\", b"u":
-            return ((first, last, _utf16(raw), "json", WHOLE),)
+            return first, last, _utf16(raw), "json", WHOLE
         case b"\\", b"x":
-            return ((first, last, unhexlify(raw.replace(b"\\x", b"")), "json", (1, 4)),)
+            return first, last, unhexlify(raw.replace(b"\\x", b"")), "json", (1, 4)
         case b"\\", b"\\":
-            return ((first, last, raw[: len(raw) // 2], "json", WHOLE),)
+            return first, last, raw[: len(raw) // 2], "json", WHOLE
         case b"\\", sign:
-            return ((first, last, _SHORT.get(sign[0], sign), "json", WHOLE),)
+            return first, last, _SHORT.get(sign[0], sign), "json", WHOLE
         case b"&", _:
-            return ((first, last, html.unescape(raw.decode("ascii")).encode("utf-8", "replace"), "entity", WHOLE),)
+            return first, last, html.unescape(raw.decode("ascii")).encode("utf-8", "replace"), "entity", WHOLE
         case _:
-            return ((first, last, b"", "invisible", WHOLE),) if raw[0] < 0x80 else _characters(raw, first)
-
-
-def _characters(raw: bytes, at: int) -> Iterator[Undone]:
-    """The parts of a run beyond ASCII that stand for ASCII or for nothing."""
-    try:
-        run = raw.decode()
-    except UnicodeDecodeError:
-        return
-    done = 0
-    for found in _finders().character.finditer(run):
-        first = at + len(run[done : found.start()].encode())
-        at, done = first + len(found.group().encode()), found.end()
-        plain = found.group().translate(characters())
-        yield first, at, plain.encode(), "unicode" if plain else "invisible", WHOLE
+            plain = b"" if raw[0] < 0x80 else raw.decode().translate(characters()).encode()
+            return first, last, plain, "unicode" if plain else "invisible", WHOLE
 
 
 def _utf16(raw: bytes) -> bytes:

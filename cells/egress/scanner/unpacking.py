@@ -4,7 +4,7 @@ import re
 import zlib
 from binascii import a2b_base64, unhexlify
 from collections.abc import Callable, Iterator
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import re2
 
@@ -22,13 +22,23 @@ hundreds."""
 HEX = r"(?:[2-7][0-9a-fA-F]){8}"
 _MAGIC = b"\x1f\x8b\x08"
 
+
+def _readable_run(least: int) -> Any:
+    """So many bytes of ASCII's text, and what stands around them without a control character. In bytes: most of it may be chance."""
+    options = re2.Options()
+    options.encoding = re2.Options.Encoding.LATIN1
+    return re2.compile(rb"[\t\r\n -\xff]*[ -~\t\r\n]{%d}[\t\r\n -\xff]*" % least, options)
+
+
 _BASE64_SIGNS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_"
 _BASE64_TOKEN = re.compile(rb"[A-Za-z0-9+/_\-]+(?:\r?\n[A-Za-z0-9+/_\-]{4,})*")
 _HEX_SIGNS = b"0123456789abcdefABCDEF"
 _HEX_TOKEN = re.compile(rb"[0-9a-fA-F]+")
 _LINE_END = re.compile(rb"[\r\n]+")
 _TO_STANDARD = bytes.maketrans(b"-_", b"+/")
-_READABLE = re2.compile(r"[ -~\t\r\n]{8}")
+LONG_BYTES = 1024
+"""From here a run of eight readable bytes comes by chance: it takes twelve to believe in an alignment."""
+_READABLE, _LONG_READABLE = _readable_run(8), _readable_run(12)
 _BASE64_TEXT = re2.compile(BASE64)
 _HEX_TEXT = re2.compile(HEX)
 
@@ -67,30 +77,35 @@ def _tokens(data: bytes, text: "re2._Regexp", signs: bytes, token: re.Pattern[by
     while (found := text.search(data, at)) is not None:
         start = at + len(data[at : found.start()].rstrip(signs))
         whole = token.match(data, start)
-        if whole is None or whole.end() <= at:
-            return
-        yield start, whole.end()
-        at = whole.end()
+        at = found.end() if whole is None else max(found.end(), whole.end())
+        yield start, at
 
 
 def _shifts(signs: bytes, group: int, decode: Callable[[bytes], bytes]) -> Iterator[tuple[int, bytes]]:
-    """Every alignment that gives text: what stands in front of a token may use its alphabet, too."""
+    """Every alignment: what stands in front of a token may use its alphabet, too."""
     for shift in range(group):
         size = (len(signs) - shift) // group * group
         rest = (len(signs) - shift) % group
         tail = b"" if group == 2 or rest < 2 else signs[shift + size :] + b"=" * (4 - rest)
-        plain = decode(signs[shift : shift + size] + tail)
-        if _MAGIC in plain or _READABLE.search(plain) is not None:
-            yield shift, plain
+        yield shift, decode(signs[shift : shift + size] + tail)
 
 
 def _put(
     layer: Layer, shifts: Iterator[tuple[int, bytes]], span: tuple[int, int], name: str, ratio: tuple[int, int]
 ) -> None:
+    """The parts that read as text, of whatever alignment, or all of what holds gzip."""
     start, end = span
+    group, into = ratio if ratio != WHOLE else (1, 0)
     for shift, plain in shifts:
-        layer.put(b"\n", (start, start), "")
-        layer.put(plain, (start if ratio == WHOLE else start + shift, end), name, ratio)
+        for low, high in [(0, len(plain))] if _MAGIC in plain else _readable(plain):
+            low -= low % group
+            layer.put(b"\n", (start, start))
+            layer.put(plain[low:high], (start + (shift if into else 0) + low // group * into, end), name, ratio)
+
+
+def _readable(plain: bytes) -> Iterator[tuple[int, int]]:
+    for found in (_READABLE if len(plain) < LONG_BYTES else _LONG_READABLE).finditer(plain):
+        yield found.span()
 
 
 def gzip_members(data: bytes, layer: Layer) -> Iterator[tuple[int, int]]:
