@@ -35,7 +35,7 @@ ENCODINGS: dict[str, Callable[[str], str]] = {
     "entities": lambda text: "".join(f"&#{ord(sign)};" for sign in text),
     "html": lambda text: html.escape(text).replace("@", "&commat;").replace(" ", "&nbsp;"),
     "wide": lambda text: text.translate(WIDE),
-    "zero_width": lambda text: "\u200b".join(text),
+    "zero_width": "\u200b".join,
     "gzip": lambda text: base64.b64encode(gzip.compress(f"it is {text} here".encode(), mtime=0)).decode(),
 }
 GROUP = 3

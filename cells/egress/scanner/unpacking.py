@@ -97,8 +97,8 @@ def _put(
     start, end = span
     group, into = ratio if ratio != WHOLE else (1, 0)
     for shift, plain in shifts:
-        for low, high in [(0, len(plain))] if _MAGIC in plain else _readable(plain):
-            low -= low % group
+        for first, high in [(0, len(plain))] if _MAGIC in plain else _readable(plain):
+            low = first - first % group
             layer.put(b"\n", (start, start))
             layer.put(plain[low:high], (start + (shift if into else 0) + low // group * into, end), name, ratio)
 

@@ -10,7 +10,8 @@ import phonenumbers
 from stdnum import luhn
 from stdnum.iso7064 import mod_97_10
 
-from load_tests.bench.egress.identities import NATIONAL, digits
+from load_tests.bench.egress.drawing import digits
+from load_tests.bench.egress.identities import NATIONAL
 
 Value: TypeAlias = str
 Plant: TypeAlias = Callable[[Random], Value]
