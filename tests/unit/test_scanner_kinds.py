@@ -20,6 +20,8 @@ FOUND = [
     (Kind.PHONE, "携帯 090-1234-5678 まで", "090-1234-5678"),
     (Kind.PHONE, "office (415) 555-2671 or", "(415) 555-2671"),
     (Kind.PHONE, "whatsapp 0049 30 901820", "0049 30 901820"),
+    (Kind.PHONE, "phone_2=0301234567 Tel. 1: 030/901820", "0301234567"),
+    (Kind.PHONE, "phone_2=0301234567 Tel. 1: 030/901820", "030/901820"),
     (Kind.CARD, "4111 1111 1111 1111", "4111 1111 1111 1111"),
     (Kind.CARD, "pan=378282246310005&x", "378282246310005"),
     (Kind.CARD, "no.5555555555554444, thanks", "5555555555554444"),
@@ -95,6 +97,13 @@ def test_many_strings_in_one_pass_give_what_each_gives_alone() -> None:
         + ["", "\n", "phone", "0301234567", "\ud800", "né le", "1980-01-01", "%41" * 9]
     )
     assert scan_each(texts) == [scan_text(text) for text in texts]
+
+
+def test_a_columns_name_is_a_word_for_each_of_its_values() -> None:
+    numbers = ["0301234567", "none", "+49 30 901820"]
+    assert [[one.kind for one in each] for each in scan_each(numbers, "home_phone")] == [[Kind.PHONE], [], [Kind.PHONE]]
+    assert [(one.start, one.end) for one in scan_each(numbers, "home_phone")[0]] == [(0, 10)]
+    assert [len(each) for each in scan_each(numbers)] == [0, 0, 1]
 
 
 def test_of_two_kinds_in_one_place_the_wider_is_told_and_the_same_number_may_be_two() -> None:

@@ -4,6 +4,8 @@ import re
 
 import re2
 
+from cells.egress.scanner.shapes import first_digit
+
 GAP_BYTES_MAX = 72
 """Between a word and the first digit of what it announces; letters of some scripts are three bytes each."""
 WORD_BYTES_MAX = 32
@@ -38,27 +40,27 @@ BIRTH = (
 )
 
 
-def pattern(words: str, announced: str) -> str:
-    """A word of these and what begins with the next digit of the line. Unbounded between the two, so that it costs no states; who confirms
-    measures the gap."""
-    return rf"{_any(words)}[^0-9\n]*{announced}"
-
-
 def _any(words: str) -> str:
-    """The words in any case, a space in one of them perhaps an underscore."""
-    return f"(?i)(?:{words.replace(' ', '[ _]')})"
+    """The words in any case, a space in one of them perhaps an underscore, and the number of one of several (`phone_2`, `Tel. 1:`)."""
+    return rf"(?i)(?:{words.replace(' ', '[ _]')})(?:_?[0-9](?:\b|_)|[ ][0-9]:)?"
 
 
 class Words:
-    """Tells whether one of these words stands near before a place."""
+    """Tells whether one of these words stands near before a number of a form.
+
+    Between the two the pattern takes whatever is no digit, however long, so that it costs no states; `near` measures the gap.
+    """
 
     def __init__(self, words: str, announced: str) -> None:
-        self.pattern = pattern(words, announced)
         self.words = _any(words)
-        self._word = re2.compile(_any(words))
+        self.pattern = rf"{self.words}[^0-9\n]*{announced}"
+        self._word = re2.compile(self.words)
 
-    def near(self, data: bytes, digit: int) -> bytes | None:
-        """What stands between this digit and the last of these words before it: GAP_BYTES_MAX at most, no digit, no other key. None without one."""
+    def near(self, data: bytes, start: int, end: int) -> tuple[int, bytes] | None:
+        """Where the number of a match begins, and what stands between it and the last word before it: GAP_BYTES_MAX at most, no digit, no
+        other key. None without such a word."""
+        word = self._word.match(data, start)
+        digit = first_digit(data, start if word is None else word.end(), end)
         low = max(0, digit - GAP_BYTES_MAX - WORD_BYTES_MAX)
         while low < digit and data[low] & 0xC0 == 0x80:
             low += 1
@@ -67,7 +69,7 @@ class Words:
         if last is None or len(before) - last > GAP_BYTES_MAX:
             return None
         gap = before[last:]
-        return None if _DIGIT.search(gap) or _OTHER_KEY.search(gap) else gap
+        return None if _DIGIT.search(gap) or _OTHER_KEY.search(gap) else (digit, gap)
 
 
 _DIGIT = re.compile(rb"[0-9]")

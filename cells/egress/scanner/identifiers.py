@@ -9,7 +9,7 @@ from typing import TypeAlias
 from cells.egress.scanner.checks import OWN
 from cells.egress.scanner.context import IDENTIFIER, Words
 from cells.egress.scanner.findings import Hit, Kind
-from cells.egress.scanner.shapes import bare, compact, first_digit, in_longer_token
+from cells.egress.scanner.shapes import bare, compact, in_longer_token
 
 Valid: TypeAlias = Callable[[str], bool]
 
@@ -148,9 +148,10 @@ _SIGNED = frozenset({"fi.hetu", "se.personnummer"})
 
 def announced(data: bytes, start: int, end: int) -> Iterator[Hit]:
     """After a word that speaks of an identifier: any number whose check digit some scheme bears out. The longest beginning counts."""
-    digit = first_digit(data, start, end)
-    if _ANNOUNCED.near(data, digit) is None:
+    near = _ANNOUNCED.near(data, start, end)
+    if near is None:
         return
+    digit, _ = near
     begin = digit
     while begin > max(start, digit - 6) and data[begin - 1 : begin].isalpha():
         begin -= 1

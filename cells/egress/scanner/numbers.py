@@ -65,13 +65,11 @@ def cards(data: bytes, start: int, end: int) -> Iterator[Hit]:
 
 
 def announced_cards(data: bytes, start: int, end: int) -> Iterator[Hit]:
-    digit = first_digit(data, start, end)
-    found = _CARD_DIGITS.match(data, digit)
-    if found is None or _ANNOUNCED.near(data, digit) is None:
-        return
-    name = issuer(compact(found.group()))
-    if name is not None:
-        yield Kind.CARD, digit, found.end(), name
+    near = _ANNOUNCED.near(data, start, end)
+    found = None if near is None else _CARD_DIGITS.match(data, near[0])
+    name = None if found is None else issuer(compact(found.group()))
+    if found is not None and name is not None:
+        yield Kind.CARD, found.start(), found.end(), name
 
 
 IBAN = (

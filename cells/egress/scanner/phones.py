@@ -102,11 +102,13 @@ def grouped(data: bytes, start: int, end: int) -> Iterator[Hit]:
 
 def announced(data: bytes, start: int, end: int) -> Iterator[Hit]:
     """After a word any number that some region's plan has. `00` in front of it is a plus."""
-    digit = first_digit(data, start, end)
+    near = _ANNOUNCED.near(data, start, end)
+    if near is None:
+        return
+    digit, gap = near
     begin = digit - 1 if data[digit - 1 : digit] in (b"(", b"+") else digit
     found = _NUMBER.match(data, begin if data[begin : begin + 1] == b"(" else digit)
-    gap = _ANNOUNCED.near(data, digit)
-    if found is None or gap is None or _DATED.match(data, digit):
+    if found is None or _DATED.match(data, digit):
         return
     within, abroad, end = _plans()[1], _plans()[0], found.end()
     least = KEYED_DIGITS_MIN if _KEYED.match(gap) else DIGITS_MIN

@@ -21,18 +21,29 @@ def scan_text(text: str) -> list[Finding]:
     return _in_characters(scan(data), data)
 
 
-def scan_each(texts: Sequence[str]) -> list[list[Finding]]:
-    """What `scan_text` finds in each, in their order."""
+def scan_each(texts: Sequence[str], name: str = "") -> list[list[Finding]]:
+    """What `scan_text` finds in each, in their order. `name` is that of the column or field they are of: what stands in one called `phone`
+    needs no word of its own."""
+    before = f"{name}: " if name else ""
     found: list[list[Finding]] = []
     at = 0
     while at < len(texts):
         until, size = at, 0
         while until < len(texts) and (until == at or size + len(texts[until]) <= PASS_CHARACTERS_MAX):
-            size += len(texts[until]) + len(BETWEEN)
+            size += len(before) + len(texts[until]) + len(BETWEEN)
             until += 1
-        found += _pass(texts[at:until])
+        found += _pass([before + text for text in texts[at:until]])
         at = until
-    return found
+    return [_without(len(before), each) for each in found] if before else found
+
+
+def _without(size: int, found: list[Finding]) -> list[Finding]:
+    """The findings as if what was put in front were not there."""
+    return [
+        Finding(max(0, one.start - size), one.end - size, one.kind, one.path, one.scheme)
+        for one in found
+        if one.end > size
+    ]
 
 
 def _pass(texts: Sequence[str]) -> list[list[Finding]]:

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 
 from cells.egress.scanner.context import BIRTH, Words
 from cells.egress.scanner.findings import Hit, Kind
-from cells.egress.scanner.shapes import first_digit
 
 EMAIL = (
     r"(?:[\p{L}\p{M}\p{N}._%+\-!#$^~]+|\"[^\"\s]+\")@"
@@ -88,9 +87,10 @@ AROUND_BYTES = 64
 
 def birth_dates(data: bytes, start: int, end: int) -> Iterator[Hit]:
     """A date of any usual form at or just around the first digit after the word."""
-    digit = first_digit(data, start, end)
-    if _ANNOUNCED.near(data, digit) is None:
+    near = _ANNOUNCED.near(data, start, end)
+    if near is None:
         return
+    digit, _ = near
     low = max(start, digit - AROUND_BYTES)
     before = data[low:digit].decode("utf-8", "ignore")
     after = data[digit : digit + AROUND_BYTES].decode("utf-8", "ignore")
