@@ -59,16 +59,15 @@ class Words:
     def near(self, data: bytes, start: int, end: int) -> tuple[int, bytes] | None:
         """Where the number of a match begins, and what stands between it and the last word before it: GAP_BYTES_MAX at most, no digit, no
         other key. None without such a word."""
-        word = self._word.match(data, start)
-        digit = first_digit(data, start if word is None else word.end(), end)
-        low = max(0, digit - GAP_BYTES_MAX - WORD_BYTES_MAX)
-        while low < digit and data[low] & 0xC0 == 0x80:
-            low += 1
-        before = data[low:digit]
-        last = max((found.end() for found in self._word.finditer(before)), default=None)
-        if last is None or len(before) - last > GAP_BYTES_MAX:
+        digit = first_digit(data, start, end)
+        if not data[digit + 1 : digit + 2].isdigit() and (word := self._word.match(data, start)) is not None:
+            digit = first_digit(data, word.end(), end)
+        last = None
+        for found in self._word.finditer(data, max(start, digit - GAP_BYTES_MAX - WORD_BYTES_MAX), digit):
+            last = found.end()
+        if last is None or digit - last > GAP_BYTES_MAX:
             return None
-        gap = before[last:]
+        gap = data[last:digit]
         return None if _DIGIT.search(gap) or _OTHER_KEY.search(gap) else (digit, gap)
 
 

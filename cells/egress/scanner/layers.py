@@ -1,10 +1,24 @@
 """A text that was decoded out of another, and how its offsets lead back. Pure."""
 
 from bisect import bisect_right
+from typing import TypeAlias
 
 COPIED = (1, 1)
 WHOLE = (0, 0)
 """Ratio of a piece whose bytes cannot be told apart in what they came from."""
+
+
+Piece: TypeAlias = tuple[bytes, tuple[int, int], str, tuple[int, int]]
+"""A text, the span that it came from, the decoding's name (none for what was copied), how many of its bytes stand for how many there."""
+
+
+def copied(data: bytes, start: int, end: int) -> Piece:
+    return data[start:end], (start, end), "", COPIED
+
+
+def line_break(at: int) -> Piece:
+    """Between pieces that do not belong together."""
+    return b"\n", (at, at), "", WHOLE
 
 
 class Layer:
@@ -13,23 +27,26 @@ class Layer:
     def __init__(self, parent: "Layer | None") -> None:
         self._parent = parent
         self.depth: int = 1 if parent is None else parent.depth + 1
-        self._pieces: list[bytes] = []
+        self._texts: list[bytes] = []
         self._starts: list[int] = []
         self._sources: list[tuple[tuple[int, int], str, tuple[int, int]]] = []
         self.size = 0
 
-    def put(self, piece: bytes, span: tuple[int, int], name: str = "", ratio: tuple[int, int] = WHOLE) -> None:
-        """Adds a piece that came from `span`; `ratio` is how many of its bytes stand for how many there."""
-        if not piece and not name:
-            return
-        self._pieces.append(piece)
-        self._starts.append(self.size)
-        self._sources.append((span, name, ratio))
-        self.size += len(piece)
+    def put(self, *pieces: Piece) -> None:
+        """Adds pieces, in order."""
+        size = self.size
+        texts, starts, sources = self._texts.append, self._starts.append, self._sources.append
+        for text, span, name, ratio in pieces:
+            if text or name:
+                texts(text)
+                starts(size)
+                sources((span, name, ratio))
+                size += len(text)
+        self.size = size
 
     def text(self) -> bytes:
         """All pieces, once: they are forgotten."""
-        whole, self._pieces = b"".join(self._pieces), []
+        whole, self._texts = b"".join(self._texts), []
         return whole
 
     def came_from(self, at: int) -> int:

@@ -2,14 +2,16 @@
 
 import functools
 import html
+import re
 import unicodedata
 from binascii import unhexlify
+from collections.abc import Iterator
 from html.entities import html5
-from typing import Any, TypeAlias
+from typing import Any
 
 import re2
 
-from cells.egress.scanner.layers import COPIED, WHOLE, Layer
+from cells.egress.scanner.layers import WHOLE, Layer, Piece, copied, line_break
 
 _DASHES = "\u2010\u2011\u2012\u2013\u2212"
 _INVISIBLE = "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u3164\uffa0"
@@ -79,61 +81,62 @@ def trigger() -> str:
     )
 
 
-def _escape() -> str:
-    """One run of an escape of any form."""
-    return (
-        r"(?:%[0-9A-Fa-f]{2})+|(?:\\u[0-9A-Fa-f]{4})+|(?:\\x[0-9A-Fa-f]{2})+|(?:\\\\)+|\\[nrtbfv0\"'/]"
-        r"|&(?:#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});|\x1b\[[0-9;]{0,16}[A-Za-z]"
-        rf"|[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]+|[{_class(list(characters()))}]+"
-    )
+_ESCAPE = (
+    r"(?:%[0-9A-Fa-f]{2})+|(?:\\u[0-9A-Fa-f]{4})+|(?:\\x[0-9A-Fa-f]{2})+|(?:\\\\)+|\\[nrtbfv0\"'/]"
+    r"|&(?:#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});|\x1b\[[0-9;]{0,16}[A-Za-z]"
+    r"|[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]+"
+)
+"""One run of an escape of any form in ASCII."""
+_ASCII = re.compile(rb"[^%\\&\x00-\x08\x0e-\x1f\x7f]+|(" + _ESCAPE.encode() + rb")|[%\\&\x1b]")
+"""A line in tokens, so that what is no escape is passed in one stride."""
 
 
 @functools.cache
 def _finders() -> tuple[Any, Any]:
-    """A whole line with a trigger in it, and each run of an escape in such a line."""
-    return re2.compile(rf"[^\n]*(?:{trigger()})[^\n]*"), re2.compile(_escape())
+    """A whole line with a trigger in it, and each run of an escape or of `characters` in such a line."""
+    return re2.compile(rf"[^\n]*(?:{trigger()})[^\n]*"), re2.compile(rf"{_ESCAPE}|[{_class(list(characters()))}]+")
+
+
+def _escapes(data: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
+    if data[start:end].isascii():
+        return (found.span() for found in _ASCII.finditer(data, start, end) if found.lastindex)
+    return (found.span() for found in _finders()[1].finditer(data, start, end))
 
 
 def unescape(data: bytes, layer: Layer) -> None:
     """Puts every line that an escape changes into the layer, with each undone once. What looks like an entity and is none changes
     nothing."""
-    lines, escapes = _finders()
-    for line in lines.finditer(data):
+    for line in _finders()[0].finditer(data):
         start, end = line.span()
-        undone = [_undone(data, *found.span()) for found in escapes.finditer(data, start, end)]
-        if all(plain == data[first:last] for first, last, plain, _, _ in undone):
+        undone = [_undone(data, first, last) for first, last in _escapes(data, start, end)]
+        if all(name == "entity" and plain == data[first:last] for plain, (first, last), name, _ in undone):
             continue
-        layer.put(b"\n", (start, start))
-        at = start
-        for first, last, plain, name, ratio in undone:
-            layer.put(data[at:first], (at, first), "", COPIED)
-            layer.put(plain, (first, last), name, ratio)
+        pieces, at = [line_break(start)], start
+        for one in undone:
+            first, last = one[1]
+            pieces += (copied(data, at, first), one)
             at = last
-        layer.put(data[at:end], (at, end), "", COPIED)
+        layer.put(*pieces, copied(data, at, end))
 
 
-Undone: TypeAlias = tuple[int, int, bytes, str, tuple[int, int]]
-"""Start, end, what it stands for, the decoding's name, and the ratio of lengths."""
-
-
-def _undone(data: bytes, first: int, last: int) -> Undone:
-    raw = data[first:last]
+def _undone(data: bytes, first: int, last: int) -> Piece:
+    raw, span = data[first:last], (first, last)
     match (raw[:1], raw[1:2]):
         case b"%", _:
-            return first, last, unhexlify(raw.replace(b"%", b"")), "percent", (1, 3)
+            return unhexlify(raw.replace(b"%", b"")), span, "percent", (1, 3)
         case b"\\", b"u":
-            return first, last, _utf16(raw), "json", WHOLE
+            return _utf16(raw), span, "json", WHOLE
         case b"\\", b"x":
-            return first, last, unhexlify(raw.replace(b"\\x", b"")), "json", (1, 4)
+            return unhexlify(raw.replace(b"\\x", b"")), span, "json", (1, 4)
         case b"\\", b"\\":
-            return first, last, raw[: len(raw) // 2], "json", WHOLE
+            return raw[: len(raw) // 2], span, "json", WHOLE
         case b"\\", sign:
-            return first, last, _SHORT.get(sign[0], sign), "json", WHOLE
+            return _SHORT.get(sign[0], sign), span, "json", WHOLE
         case b"&", _:
-            return first, last, html.unescape(raw.decode("ascii")).encode("utf-8", "replace"), "entity", WHOLE
+            return html.unescape(raw.decode("ascii")).encode("utf-8", "replace"), span, "entity", WHOLE
         case _:
             plain = b"" if raw[0] < 0x80 else raw.decode().translate(characters()).encode()
-            return first, last, plain, "unicode" if plain else "invisible", WHOLE
+            return plain, span, "unicode" if plain else "invisible", WHOLE
 
 
 def _utf16(raw: bytes) -> bytes:

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 import re2
 
-from cells.egress.scanner.layers import WHOLE, Layer
+from cells.egress.scanner.layers import WHOLE, Layer, line_break
 
 GZIP_BYTES_MAX = 512 << 10
 """What one member may become. One that would become more, ends too late, or is broken, counts as found."""
@@ -99,8 +99,8 @@ def _put(
     for shift, plain in shifts:
         for first, high in [(0, len(plain))] if _MAGIC in plain else _readable(plain):
             low = first - first % group
-            layer.put(b"\n", (start, start))
-            layer.put(plain[low:high], (start + (shift if into else 0) + low // group * into, end), name, ratio)
+            begin = start + (shift if into else 0) + low // group * into
+            layer.put(line_break(start), (plain[low:high], (begin, end), name, ratio))
 
 
 def _readable(plain: bytes) -> Iterator[tuple[int, int]]:
@@ -120,8 +120,7 @@ def gzip_members(data: bytes, layer: Layer) -> Iterator[tuple[int, int]]:
         except zlib.error:
             plain = b""
         end = len(data) - len(member.unused_data) if member.eof else len(data)
-        layer.put(b"\n", (at, at))
-        layer.put(plain, (at, end), "gzip")
+        layer.put(line_break(at), (plain, (at, end), "gzip", WHOLE))
         if not member.eof:
             yield at, at + len(_MAGIC)
         at = data.find(_MAGIC, end if member.eof else at + 1)
