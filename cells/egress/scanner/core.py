@@ -59,7 +59,7 @@ GATES: tuple[tuple[Detector, ...], ...] = (
 )
 """Patterns that one set answers for together. One set of all knows so many states that it never stops building new ones."""
 
-_ENCODED = (unpacking.BASE64, unpacking.HEX)
+_UNPACKED = ((unpacking.BASE64, unpacking.base64_tokens), (unpacking.HEX, unpacking.hex_tokens))
 
 
 class Gate(msgspec.Struct, frozen=True):
@@ -94,7 +94,7 @@ def gates() -> tuple[Gate, ...]:
 @functools.cache
 def _decoders() -> tuple[Any, Any]:
     """What tells whether there is anything to undo: escapes, and encoded tokens."""
-    return re2.compile(unescaping.trigger()), _set(_ENCODED)
+    return re2.compile(unescaping.trigger()), _set(form for form, _ in _UNPACKED)
 
 
 def scan_window(data: bytes) -> Iterator[Finding]:
@@ -148,11 +148,11 @@ def _decode(data: bytes, layer: Layer, seen: unpacking.Seen) -> Iterator[tuple[i
     escapes, tokens = _decoders()
     if escapes.search(data) is not None:
         unescaping.unescape(data, layer)
-    encoded = tokens.Match(data) or ()
-    if 0 in encoded:
-        unpacking.base64_tokens(data, layer, seen)
-    if 1 in encoded:
-        unpacking.hex_tokens(data, layer, seen)
+    ends = [0] * len(_UNPACKED)
+    for low in range(0, len(data), SLICE_BYTES):
+        high = low + SLICE_BYTES
+        for at in tokens.Match(data[low : high + REACH_BYTES]) or ():
+            ends[at] = _UNPACKED[at][1](data, max(low, ends[at]), high, layer, seen)
     yield from unpacking.gzip_members(data, layer)
 
 

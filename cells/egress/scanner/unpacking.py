@@ -19,7 +19,9 @@ _QUAD = r"[I-Za-f][C-HS-Xi-ny-z0-3][ABEFIJMNQRUVYZcdghklopstwx014589+/_\-][A-Za-
 BASE64 = rf"(?:{_QUAD}){{3}}|H4sI[A-Za-z0-9+/_\-]{{12}}"
 """Three bytes of printable ASCII in base64, three times in a row, or gzip's first: hashes and identifiers of chance read so once in some
 hundreds."""
-HEX = r"(?:[2-7][0-9a-fA-F]){8}"
+HEX = r"(?:[2-7][0-9a-fA-F]){10}"
+BACK_BYTES = 512
+"""How far a token is followed back, and forward until text shows in it."""
 _MAGIC = b"\x1f\x8b\x08"
 
 
@@ -47,21 +49,26 @@ Seen: TypeAlias = set[tuple[int, bytes]]
 """Tokens that were decoded already, by their place in the original: undoing the escapes of a line copies them."""
 
 
-def base64_tokens(data: bytes, layer: Layer, seen: Seen) -> None:
-    for start, end in _tokens(data, _BASE64_TEXT, _BASE64_SIGNS, _BASE64_TOKEN):
+def base64_tokens(data: bytes, low: int, high: int, layer: Layer, seen: Seen) -> int:
+    """Decodes the tokens in which text shows that begins from `low` to before `high`. Where the last of them ends."""
+    end = low
+    for start, end in _tokens(data, low, high, _BASE64_TEXT, _BASE64_SIGNS, _BASE64_TOKEN):
         token = data[start:end]
-        if _again(layer, start, token, seen):
-            continue
-        signs = _LINE_END.sub(b"", token).translate(_TO_STANDARD)
-        ratio = (3, 4) if len(signs) == len(token) else WHOLE
-        _put(layer, _shifts(signs, 4, a2b_base64), (start, end), "base64", ratio)
+        if not _again(layer, start, token, seen):
+            signs = _LINE_END.sub(b"", token).translate(_TO_STANDARD)
+            ratio = (3, 4) if len(signs) == len(token) else WHOLE
+            _put(layer, _shifts(signs, 4, a2b_base64), (start, end), "base64", ratio)
+    return end
 
 
-def hex_tokens(data: bytes, layer: Layer, seen: Seen) -> None:
-    for start, end in _tokens(data, _HEX_TEXT, _HEX_SIGNS, _HEX_TOKEN):
+def hex_tokens(data: bytes, low: int, high: int, layer: Layer, seen: Seen) -> int:
+    """The same of hex."""
+    end = low
+    for start, end in _tokens(data, low, high, _HEX_TEXT, _HEX_SIGNS, _HEX_TOKEN):
         token = data[start:end]
         if not _again(layer, start, token, seen):
             _put(layer, _shifts(token, 2, unhexlify), (start, end), "hex", (1, 2))
+    return end
 
 
 def _again(layer: Layer, start: int, token: bytes, seen: Seen) -> bool:
@@ -71,13 +78,15 @@ def _again(layer: Layer, start: int, token: bytes, seen: Seen) -> bool:
     return again
 
 
-def _tokens(data: bytes, text: "re2._Regexp", signs: bytes, token: re.Pattern[bytes]) -> Iterator[tuple[int, int]]:
-    """Whole tokens in which text shows. Each byte is looked at a bounded number of times."""
-    at = 0
-    while (found := text.search(data, at)) is not None:
-        start = at + len(data[at : found.start()].rstrip(signs))
+def _tokens(
+    data: bytes, low: int, high: int, text: Any, signs: bytes, token: re.Pattern[bytes]
+) -> Iterator[tuple[int, int]]:
+    """Whole tokens, with what of them lies before `low`. Each byte is looked at a bounded number of times."""
+    at, back = low, max(0, low - BACK_BYTES)
+    while (found := text.search(data, at, high + BACK_BYTES)) is not None and found.start() < high:
+        start = back + len(data[back : found.start()].rstrip(signs))
         whole = token.match(data, start)
-        at = found.end() if whole is None else max(found.end(), whole.end())
+        at = back = found.end() if whole is None else max(found.end(), whole.end())
         yield start, at
 
 
