@@ -92,9 +92,9 @@ def gates() -> tuple[Gate, ...]:
 
 
 @functools.cache
-def _decoders() -> tuple[Any, Any]:
-    """What tells whether there is anything to undo: escapes, and encoded tokens."""
-    return re2.compile(unescaping.trigger()), _set(form for form, _ in _UNPACKED)
+def _packed() -> Any:
+    """The gate of encoded tokens."""
+    return _set(form for form, _ in _UNPACKED)
 
 
 def scan_window(data: bytes) -> Iterator[Finding]:
@@ -145,13 +145,11 @@ def _found(finder: Any, data: bytes, low: int, high: int) -> Iterator[tuple[int,
 
 def _decode(data: bytes, layer: Layer, seen: unpacking.Seen) -> Iterator[tuple[int, int]]:
     """Fills the layer; gives spans of what a cap kept shut."""
-    escapes, tokens = _decoders()
-    if escapes.search(data) is not None:
-        unescaping.unescape(data, layer)
+    unescaping.unescape(data, layer)
     ends = [0] * len(_UNPACKED)
     for low in range(0, len(data), SLICE_BYTES):
         high = low + SLICE_BYTES
-        for at in tokens.Match(data[low : high + REACH_BYTES]) or ():
+        for at in _packed().Match(data[low : high + REACH_BYTES]) or ():
             ends[at] = _UNPACKED[at][1](data, max(low, ends[at]), high, layer, seen)
     yield from unpacking.gzip_members(data, layer)
 
