@@ -70,6 +70,9 @@ CLEAN = [
     "p50, p99 = 0.12345, 0.98765",
     "released 12 March 1990",
     "b3b0c442-98fc-4c14-9afb-f4c8996fb924 6212345678900000003",
+    'cell_service = "http://127.0.0.1:7440"',
+    "percent=14.1, sin=304193536 and a security fix for 2021-23336",
+    'SNILS = ObjectIdentifier("1.2.643.100.3")',
     "hotel 12345678 in intelligence",
 ]
 

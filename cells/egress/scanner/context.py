@@ -11,7 +11,7 @@ GAP_BYTES_MAX = 72
 WORD_BYTES_MAX = 32
 
 PHONE = (
-    r"\b(?:tel|fon|fax|mob|cell|gsm|hp|tlf|telf|tfno|telp|tél)(?:\b|_)|_(?:tel|fon|fax|mob|cell|gsm)(?:\b|_)|phone|telefon|telefoon|teléfono"
+    r"\b(?:tel|fon|fax|mob|gsm|hp|tlf|telf|tfno|telp|tél)(?:\b|_)|_(?:tel|fon|fax|mob|gsm)(?:\b|_)|\b(?:my|her|his|your|work) cell\b|\bcell (?:no|number)\b|phone|telefon|telefoon|teléfono"
     r"|telefone|téléphone|telephone|t[eé]l[eé]f|móvil|celular|cellulare|cellphone|\bportable\b|\bmobi[el]|bel (?:mij|me)|puhelin|telefón|telefón|matkapuhelin"
     r"|gsm|komórk|msisdn|whatsapp|viber|\bsms\b|hotline|rufnummer|handy|call (?:me|us|him|her|them|back)|ring me|reach (?:me|us) (?:at|on)"
     r"|text me|appelez|rufen sie|ll[aá]m[ae]|ligue|chiam[aie]|zadzwoń|dzwoń|ring (?:mig|meg)|\bsoita|\bara(?:yın|yin)\b|телефон|тел\."
@@ -23,11 +23,11 @@ CARD = (
     r"|\bkort|kaart|kart[ay]|\bkart|kortti|карт|κάρτα|カード|卡|카드|kartu|thẻ|بطاق|כרטיס|कार्ड|บัตร"
 )
 IDENTIFIER = (
-    r"(?:\b|_)(?:ssn|sin|nino|nhs|nif|nie|dni|cpf|curp|rfc|cuit|cuil|rut|pesel|cnp|egn|oib|bsn|nir|nss|insee|niss|inss|rrn|amka|ahv|avs"
+    r"(?:\b|_)(?:ssn|(?-i:SIN)|nino|nhs|nif|nie|dni|cpf|curp|rfc|cuit|cuil|rut|pesel|cnp|egn|oib|bsn|nir|nss|insee|niss|inss|rrn|amka|ahv|avs"
     r"|cpr|hetu|tfn|ird|pps|ppsn|nik|ktp|nric|mykad|cnic|inn|snils|rnokpp|emso|emšo|jmbg|tckn|pan|tin|itin|hkid|svnr"
     r"|isikukood|kennitala)(?:\b|_)|social.?security|social.?insurance|national.?(?:id|ident|insur|number)|identity.?(?:number|no|card)"
     r"|(?:personal|citizen|resident).{0,9}(?:id|number|code|no\b)|id.?(?:number|card)|tax.?(?:id|file|number|payer)|taxpayer|health.?number|aadhaar|aadhar"
-    r"|steuer|sozialvers|personalausw|identnummer|identifikation|ausweis|s[eé]cu|num[eé]ro (?:fiscal|national|de s)|identit|identidad|identifica"
+    r"|steuer|sozialvers|personalausw|identnummer|identifikation|ausweis|s[eé]curit[eé] soc|sécu\b|num[eé]ro (?:fiscal|national|de s)|identit|identidad|identifica"
     r"|c[eé]dula|fiscal[e]?|identidade|burgerservice|rijksregister|personnummer|personnr|fødselsnummer|fodselsnummer|cpr.?n|henkilötunnus|henkilotunnus"
     r"|rodn[eéý]|asmens|personas kods|isiku|osobn|matičn|buletin|cod numeric|egészség|személyi|adóazonosító|taj|kimlik|vatandaş|снилс|инн|паспорт"
     r"|идентиф|личен|егн|єдр|рнокпп|іпн|код платника|αμκα|ταυτότητα|αφμ|תעודת זהות|ת\.ז|مرز|هوية|هویت|قومي|ملی|आधार|पहचान|身份证|身份證|身分證|証明号|マイナンバー"

@@ -106,6 +106,8 @@ _WRITTEN = tuple((name, re.compile(form.encode())) for name, form in WRITTEN)
 _ANNOUNCED = Words(IDENTIFIER, r"[0-9](?:[ .\-/+()]*[0-9A-Za-z]){3}")
 ANNOUNCED, WORDS = _ANNOUNCED.pattern, _ANNOUNCED.words
 _TOKEN = re.compile(rb"[0-9A-Za-z]+(?:[ .\-/+()]{1,2}[0-9A-Za-z]+)*")
+_DOTTED = re.compile(rb"[0-9]{1,4}(?:\.[0-9]{1,6}){4}")
+"""An object identifier or a version: no scheme is written in so many parts with dots alone."""
 _PART_END = re.compile(rb"[0-9A-Za-z](?![0-9A-Za-z])")
 _SHAPED = str.maketrans("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ", "9" * 10 + "A" * 26)
 
@@ -157,6 +159,8 @@ def announced(data: bytes, start: int, end: int) -> Iterator[Hit]:
         begin -= 1
     found = _TOKEN.match(data, begin, begin + TOKEN_BYTES_MAX)
     if found is None:
+        return
+    if _DOTTED.match(data, begin):
         return
     ends = [begin + part.end() for part in _PART_END.finditer(found.group())][:GROUPS_MAX]
     for stop in reversed(ends):

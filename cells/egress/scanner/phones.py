@@ -29,6 +29,7 @@ _KEYED = re.compile(rb"\\?[\"']?\s?[=:]\s?\\?[\"']?\Z")
 ANNOUNCED, WORDS = _ANNOUNCED.pattern, _ANNOUNCED.words
 _NUMBER = re.compile(rb"\(?[0-9](?:[ ().\-/]{0,3}[0-9]){3,16}")
 _GROUP_END = re.compile(rb"[0-9](?=[ ().\-/]|\Z)")
+_ADDRESS = re.compile(rb"[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?![0-9.])")
 _DATED = re.compile(rb"[0-9]{2}([.\-/ ])[0-9]{2}\1(?:19|20)[0-9]{2}")
 _NOT_DIGITS = bytes(byte for byte in range(256) if byte not in b"0123456789")
 _TYPES = (
@@ -108,7 +109,7 @@ def announced(data: bytes, start: int, end: int) -> Iterator[Hit]:
     digit, gap = near
     begin = digit - 1 if data[digit - 1 : digit] in (b"(", b"+") else digit
     found = _NUMBER.match(data, begin if data[begin : begin + 1] == b"(" else digit)
-    if found is None or _DATED.match(data, digit):
+    if found is None or _DATED.match(data, digit) or _ADDRESS.match(data, digit):
         return
     within, abroad, end = _plans()[1], _plans()[0], found.end()
     least = KEYED_DIGITS_MIN if _KEYED.match(gap) else DIGITS_MIN
