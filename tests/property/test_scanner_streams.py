@@ -1,9 +1,11 @@
 """What is found depends on no cut, no seam hides a value, and the work grows with the text, however hostile."""
 
+import base64
 import gzip
 import os
 import random
 import sys
+from collections.abc import Callable
 from itertools import pairwise
 
 import pytest
@@ -21,6 +23,11 @@ CUTS = int(os.environ.get("SCANNER_CUTS", "500"))
 """Ways of cutting that are tried; the deep form takes 100,000."""
 PIECES = ["anna@example.org ", "4111 1111 1111 1111,", "%40", "tel 030 123456\n", "né le 3 mai 1980 "]
 PIECES += ["YW5uYUBleGFtcGxlLm9yZw==", "\\u0040", "x" * 90, "電話0301234567"]
+
+
+def wide(plain: bytes) -> bytes:
+    """Full-width forms of all of it, spaces too: one run of characters."""
+    return "".join("\u3000" if sign == 0x20 else chr(sign + 0xFEE0) for sign in plain).encode()
 
 
 def streamed(data: bytes, cuts: list[int]) -> list[Finding]:
@@ -134,6 +141,18 @@ def test_no_place_around_a_seam_hides_a_value(small: None, value: str) -> None:
         found = scan(data)
         assert len(found) == 1, (at, found)
         assert at <= found[0].start < found[0].end <= at + len(raw)
+
+
+@pytest.mark.parametrize("wrap", [base64.encodebytes, base64.b64encode, wide])
+def test_a_value_deep_in_a_long_encoding_is_found_in_every_step(wrap: Callable[[bytes], bytes]) -> None:
+    """The encoding begins steps before; where its span is told whole, it is told from the step's beginning."""
+    filler, value = b"lorem.ipsum.dolor." * 40_000, b" anna@example.org "
+    for share in (0.1, 0.45, 0.5, 0.6, 0.9):
+        at = int(len(filler) * share) // 3 * 3
+        data = b"x " + wrap(filler[:at] + value + filler[at:]) + b" y"
+        place = int(len(data) * share)
+        told = [one for one in scan(data) if one.kind is Kind.EMAIL]
+        assert any(one.start <= place + 60 and one.end >= place - 60 for one in told), (share, told)
 
 
 def test_what_is_settled_is_never_told_of_later() -> None:

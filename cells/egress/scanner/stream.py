@@ -25,7 +25,7 @@ class Stream:
 
     @property
     def settled(self) -> int:
-        """Whatever begins before this offset has been reported: so much of the stream may be released."""
+        """Whatever begins before this offset has been reported, also where it ends behind it."""
         return self._settled
 
     def feed(self, piece: bytes) -> list[Finding]:
@@ -60,8 +60,9 @@ def window_findings(window: bytes, begin: int, end: int) -> list[Finding]:
 
 
 def _clipped(one: Finding, begin: int) -> Finding:
-    """What nobody could look into is told by every step that it reaches into."""
-    if one.kind is Kind.OPAQUE and one.start < begin < one.end:
+    """What nobody could look into is told by every step that it reaches into. So is what was found in an encoding that is told whole, and
+    that the step before did not see whole."""
+    if one.start < begin < one.end and (one.kind is Kind.OPAQUE or one.end > begin + AHEAD_BYTES):
         return Finding(begin, one.end, one.kind, one.path, one.scheme)
     return one
 
