@@ -49,6 +49,10 @@ def _luhn(digits: bytes) -> bool:
     return (sum(plain) - _ZERO * len(plain) + sum(doubled)) % 10 == 0
 
 
+_TAIL = re.compile(rb"[ .\-][0-9]{1,3}\Z")
+_FRACTION = re.compile(rb"\.[0-9]")
+
+
 def issuer(digits: str) -> str | None:
     """Who issues cards of this beginning and length; None for nobody, or where Luhn's digit is wrong."""
     for name, prefix in _ISSUERS:
@@ -58,10 +62,14 @@ def issuer(digits: str) -> str | None:
 
 
 def cards(data: bytes, start: int, end: int) -> Iterator[Hit]:
+    """All of it, or all but a last group of one to three digits, which may be another number."""
     start, end = first_digit(data, start, end), bare(data, start, end)[1]
-    name = issuer(compact(data[start:end]))
-    if name is not None and not in_longer_token(data, start, end):
-        yield Kind.CARD, start, end, name
+    tail = _TAIL.search(data, start, end)
+    for stop in (end, *(() if tail is None else (tail.start(),))):
+        name = issuer(compact(data[start:stop]))
+        if name is not None and _FRACTION.match(data, stop) is None:
+            yield Kind.CARD, start, stop, name
+            return
 
 
 def announced_cards(data: bytes, start: int, end: int) -> Iterator[Hit]:
@@ -112,7 +120,7 @@ IPV6 = (
 MAC = r"(?i)(?:\b|_)(?:(?:[0-9a-f]{2}:){5}[0-9a-f]{2}|(?:[0-9a-f]{2}-){5}[0-9a-f]{2}|[0-9a-f]{4}\.[0-9a-f]{4}\.[0-9a-f]{4})(?:\b|_)"
 _DOTTED = re.compile(rb"[0-9]+(?:\.[0-9]+){3}\Z")
 _VERSIONED = re.compile(rb"(?i:version|release|build|revision)\W{0,3}\Z")
-_COLON_TIED = re.compile(rb"[:.\-][0-9A-Fa-f]")
+_TIED = re.compile(rb"[:.][0-9A-Fa-f]")
 
 
 def ipv4(data: bytes, start: int, end: int) -> Iterator[Hit]:
@@ -129,7 +137,7 @@ def ipv6(data: bytes, start: int, end: int) -> Iterator[Hit]:
     """The pattern wants three colons, or a beginning that is given out: `a::b` is also how languages name things. Not a part of a
     fingerprint."""
     word = data[start:end]
-    tied = data[max(0, start - 1) : start] in (b":", b".") or _COLON_TIED.match(data, end) is not None
+    tied = data[max(0, start - 1) : start] in (b":", b".") or _TIED.match(data, end) is not None
     if not tied and any(byte in b"0123456789" for byte in word) and _somebodys(word):
         yield Kind.IP, start, end, "v6"
 
@@ -142,11 +150,17 @@ def _somebodys(raw: bytes) -> bool:
     return not (address.is_loopback or address.is_unspecified or address.is_multicast)
 
 
+_PAIR_BEFORE = re.compile(rb"[0-9A-Fa-f]{2}([:.\-])\Z")
+_PAIR_AFTER = re.compile(rb"([:.\-])[0-9A-Fa-f]{2}")
+
+
 def macs(data: bytes, start: int, end: int) -> Iterator[Hit]:
+    """Not a part of a longer row of pairs: a key's fingerprint."""
     start, end = bare(data, start, end)
-    digits = compact(data[start:end])
-    fingerprint = data[max(0, start - 1) : start] in (b":", b"-", b".") or _COLON_TIED.match(data, end) is not None
-    if not fingerprint and digits not in ("0" * 12, "F" * 12):
+    own = _PAIR_AFTER.search(data, start, end)
+    ties = (_PAIR_BEFORE.search(data, max(0, start - 3), start), _PAIR_AFTER.match(data, end))
+    longer = own is not None and any(tie is not None and tie.group(1) == own.group(1) for tie in ties)
+    if not longer and compact(data[start:end]) not in ("0" * 12, "F" * 12):
         yield Kind.MAC, start, end, ""
 
 
