@@ -45,7 +45,8 @@ bench-peers: $(READY_DEV) ## Install other proxies where they can be had, and se
 		apt-get install -y -qq --no-install-recommends nginx-light haproxy caddy >/dev/null || true; fi
 	@$(BIN)/python -m load_tests.bench.peers
 
-bench-egress: $(READY_DEV) ## Print egress's figures in full (some minutes; asserts nothing)
+bench-egress: $(READY_DEV) ## Print egress's figures in full, beside other detectors where they can be had (some minutes; asserts nothing)
+	@python3 -m venv .venv-peers && .venv-peers/bin/pip --disable-pip-version-check --quiet install presidio-analyzer datafog || true
 	@$(BIN)/python -m load_tests.bench --full egress.scanner
 
 load: $(READY) ## Put load on a stack of its own with faults for a minute and a half; fails when a promise is broken or nothing was proven

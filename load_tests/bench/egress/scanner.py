@@ -7,15 +7,27 @@ this process, on text that it has not seen, after some of the same kind.
 import argparse
 import os
 import platform
+import subprocess
+import tempfile
 import time
+from pathlib import Path
 
+import msgspec
+
+from cells.egress.scanner.findings import Finding, Kind
 from cells.egress.scanner.stream import scan
+from load_tests.bench.egress import peers
 from load_tests.bench.egress.clean import clean_logs
 from load_tests.bench.egress.corpus import Held, held, planted, sparse
 from load_tests.bench.egress.hostile import HOSTILE
 
 HOSTILE_BYTES = 500_000
 ROUNDS = 3
+ROOT = Path(__file__).parents[3]
+PEERS_PYTHON = ROOT / ".venv-peers" / "bin" / "python"
+PEER_S_MAX = 300
+PEER_CLEAN_BYTES = 200_000
+PEER_KINDS = ("email", "phone", "card", "iban", "ip", "national_id")
 
 
 def speed(text: bytes) -> float:
@@ -71,6 +83,62 @@ def precision(size: int) -> None:
         print(f"  {one.kind} {one.scheme}: {logs[max(0, one.start - 30) : one.end + 10]!r}")
 
 
+class Beside(msgspec.Struct):
+    """What a detector told of a text: `peers.py` prints it."""
+
+    version: str
+    seconds: float
+    found: list[tuple[str, int, int]]
+
+    def seen(self) -> list[Finding]:
+        return [Finding(start, end, Kind(kind)) for kind, start, end in self.found]
+
+
+def peer(name: str, text: bytes) -> Beside | None:
+    """One of the peers over a text; None, with its last words, where it cannot be had."""
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(text)
+        file.flush()
+        command = [str(PEERS_PYTHON), str(Path(peers.__file__)), name, file.name]
+        done = subprocess.run(command, check=False, capture_output=True, timeout=PEER_S_MAX)
+    if done.returncode != 0:
+        print(f"left out: {name}: {done.stderr.decode(errors='replace').strip().splitlines()[-1:]}")
+        return None
+    return msgspec.json.decode(done.stdout, type=Beside)
+
+
+def scanned(text: bytes) -> Beside:
+    started = time.process_time()
+    found = scan(text)
+    return Beside("", time.process_time() - started, [(one.kind, one.start, one.end) for one in found])
+
+
+def beside() -> None:
+    """The scanner and its peers over the same two texts."""
+    corpus, logs = planted(seed=300, rounds=1), clean_logs(300, PEER_CLEAN_BYTES)
+    text = corpus.text()
+    print(f"\n{len(text) / 1e6:.2f} MB with {len(corpus.planted)} values, {len(logs) / 1e6:.2f} MB of clean logs\n")
+    print(
+        f"| detector | clean MB/s | false findings | {' | '.join(PEER_KINDS)} |\n| --- |{' ---: |' * (2 + len(PEER_KINDS))}"
+    )
+    for name in ("scanner", *peers.PEERS):
+        if name != "scanner" and not PEERS_PYTHON.exists():
+            print(f"left out: {name}: no {PEERS_PYTHON.relative_to(ROOT)} (`make bench-egress` makes it where it can)")
+            continue
+        quiet, loud = (scanned(logs), scanned(text)) if name == "scanner" else (peer(name, logs), peer(name, text))
+        if quiet is None or loud is None:
+            continue
+        result = held(corpus, loud.seen())
+        shares = [found_share(result, kind) for kind in PEER_KINDS]
+        row = f"| {name} {loud.version} | {len(logs) / 1e6 / quiet.seconds:.2f} | {len(quiet.found)} |"
+        print(f"{row} {' | '.join(shares)} |", flush=True)
+
+
+def found_share(result: Held, kind: str) -> str:
+    pairs = [result.recall[kind, form] for form in ("prose", "log", "json")]
+    return f"{sum(hit for hit, _ in pairs) / sum(of for _, of in pairs):.2f}"
+
+
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m load_tests.bench.egress.scanner", description=__doc__)
     parser.add_argument("--megabytes", type=float, default=20, help="of each text (default 20)")
@@ -81,6 +149,7 @@ def main(arguments: list[str] | None = None) -> None:
     speeds(size)
     recall(asked.rounds)
     precision(size)
+    beside()
 
 
 if __name__ == "__main__":
