@@ -21,7 +21,7 @@ from load_tests.bench.egress.clean import clean_logs
 from load_tests.bench.egress.corpus import Held, held, planted, sparse
 from load_tests.bench.egress.hostile import HOSTILE
 
-HOSTILE_BYTES = 500_000
+HOSTILE_BYTES = 100_000
 ROUNDS = 3
 ROOT = Path(__file__).parents[3]
 PEERS_PYTHON = ROOT / ".venv-peers" / "bin" / "python"
