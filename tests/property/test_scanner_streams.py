@@ -19,7 +19,7 @@ from load_tests.bench.egress.clean import clean_logs
 from load_tests.bench.egress.corpus import planted
 from load_tests.bench.egress.hostile import HOSTILE
 
-CUTS = int(os.environ.get("SCANNER_CUTS", "500"))
+CUTS = int(os.environ.get("SCANNER_CUTS", "300"))
 """Ways of cutting that are tried; the deep form takes 100,000."""
 PIECES = ["anna@example.org ", "4111 1111 1111 1111,", "%40", "tel 030 123456\n", "né le 3 mai 1980 "]
 PIECES += ["YW5uYUBleGFtcGxlLm9yZw==", "\\u0040", "x" * 90, "電話0301234567"]
@@ -147,7 +147,7 @@ def test_no_place_around_a_seam_hides_a_value(small: None, value: str) -> None:
 def test_a_value_deep_in_a_long_encoding_is_found_in_every_step(wrap: Callable[[bytes], bytes]) -> None:
     """The encoding begins steps before; where its span is told whole, it is told from the step's beginning."""
     filler, value = b"lorem.ipsum.dolor." * 40_000, b" anna@example.org "
-    for share in (0.1, 0.45, 0.5, 0.6, 0.9):
+    for share in (0.1, 0.5, 0.9):
         at = int(len(filler) * share) // 3 * 3
         data = b"x " + wrap(filler[:at] + value + filler[at:]) + b" y"
         place = int(len(data) * share)
