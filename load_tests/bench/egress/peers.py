@@ -22,15 +22,15 @@ PRESIDIO = {
     "IBAN_CODE": "iban",
     "IP_ADDRESS": "ip",
     "MAC_ADDRESS": "mac",
-    "DATE_TIME": "birth_date",
 }
+LEFT_OUT = frozenset({"DATE_TIME", "URL", "CRYPTO"})
+"""Of no kind here: any date is not a birth date. All other entities of Presidio are counted as national identifiers."""
 DATAFOG = {
     "EMAIL": "email",
     "PHONE": "phone",
     "SSN": "national_id",
     "CREDIT_CARD": "card",
     "IP_ADDRESS": "ip",
-    "DOB": "birth_date",
 }
 Find = Callable[[str], Iterator[tuple[str, int, int]]]
 
@@ -48,7 +48,7 @@ def presidio() -> Find:
     def find(text: str) -> Iterator[tuple[str, int, int]]:
         for recognizer in recognizers:
             for one in recognizer.analyze(text, recognizer.supported_entities, None) or ():
-                if one.score >= SCORE_MIN:
+                if one.score >= SCORE_MIN and one.entity_type not in LEFT_OUT:
                     yield PRESIDIO.get(one.entity_type, "national_id"), one.start, one.end
 
     return find
