@@ -143,7 +143,7 @@ def found_share(result: Held, kind: str) -> str:
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m load_tests.bench.egress.scanner", description=__doc__)
-    parser.add_argument("--megabytes", type=float, default=20, help="of each text (default 20)")
+    parser.add_argument("--megabytes", type=float, default=5, help="of each text (default 5)")
     parser.add_argument("--rounds", type=int, default=40, help="values of each kind, form and locale (default 40)")
     asked = parser.parse_args(arguments)
     size = int(asked.megabytes * 1e6)
