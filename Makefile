@@ -1,7 +1,7 @@
 # Everything runs from .venv, which is made from the locks. `make help` lists what there is.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help run tour test oracle fuzz check bench bench-peers load docs clean
+.PHONY: help run tour test oracle fuzz check bench bench-peers bench-egress load docs clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -11,7 +11,7 @@ READY_DEV := $(VENV)/.ready-dev
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 run: $(READY) ## Install, start the whole stack, play the tour, serve until Ctrl-C
 	@$(BIN)/domicile up --tour
@@ -44,6 +44,10 @@ bench-peers: $(READY_DEV) ## Install other proxies where they can be had, and se
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 		apt-get install -y -qq --no-install-recommends nginx-light haproxy caddy >/dev/null || true; fi
 	@$(BIN)/python -m load_tests.bench.peers
+
+bench-egress: $(READY_DEV) ## Print egress's figures in full, beside other detectors where they can be had (some minutes; asserts nothing)
+	@python3 -m venv .venv-peers && .venv-peers/bin/pip --disable-pip-version-check --quiet install presidio-analyzer datafog || true
+	@$(BIN)/python -m load_tests.bench --full egress.scanner
 
 load: $(READY) ## Put load on a stack of its own with faults for a minute and a half; fails when a promise is broken or nothing was proven
 	@$(BIN)/domicile load --scenario short --out .load

@@ -70,6 +70,10 @@ BENCHES = {
         headline="The ledger: durable appends beside the disk's fdatasync, proofs (docs/benchmarks/ledger.md)",
         short=("--entries", "10000", "50000", "--rounds", "100"),
     ),
+    "egress.scanner": Bench(
+        headline="Egress's scanner: MB/s, recall and precision (docs/benchmarks/egress-scanner.md)",
+        short=("--megabytes", "2", "--rounds", "4"),
+    ),
     "visibility": Bench(headline="The feed: how soon every gateway has taken in a change", stack=True),
 }
 

@@ -1,0 +1,1 @@
+"""Egress: what crosses a border crosses it stripped, on ground, with proof."""

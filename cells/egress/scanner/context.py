@@ -1,0 +1,76 @@
+"""Words, in several languages, beside which a plain number is a phone number, a card, an identifier or a birth date. Pure."""
+
+import re
+
+import re2
+
+from cells.egress.scanner.shapes import first_digit
+
+GAP_BYTES_MAX = 72
+"""Between a word and the first digit of what it announces; letters of some scripts are three bytes each."""
+WORD_BYTES_MAX = 32
+
+PHONE = (
+    r"\b(?:tel|fon|fax|mob|gsm|hp|tlf|telf|tfno|telp|tél)(?:\b|_)|_(?:tel|fon|fax|mob|gsm)(?:\b|_)|\b(?:my|her|his|your|work) cell\b|\bcell (?:no|number)\b|phone|telefon|telefoon|teléfono"
+    r"|telefone|téléphone|telephone|t[eé]l[eé]f|móvil|celular|cellulare|cellphone|\bportable\b|\bmobi[el]|bel (?:mij|me)|puhelin|telefón|telefón|matkapuhelin"
+    r"|gsm|komórk|msisdn|whatsapp|viber|\bsms\b|hotline|rufnummer|handy|call (?:me|us|him|her|them|back)|ring me|reach (?:me|us) (?:at|on)"
+    r"|text me|appelez|rufen sie|ll[aá]m[ae]|ligue|chiam[aie]|zadzwoń|dzwoń|ring (?:mig|meg)|\bsoita|\bara(?:yın|yin)\b|телефон|тел\."
+    r"|моб\.|мобил|звон|дзвон|τηλ|κιν\.|κινητ|הטלפון|טלפון|נייד|התקשר|هاتف|جوال|تلفون|موبايل|اتصل|تلفن|فون|फ़ोन|फोन|मोबाइल|कॉल|電話|携帯"
+    r"|でんわ|电话|電郵|手机|手機|致电|전화|휴대폰|연락처|핸드폰|โทร|มือถือ|điện thoại|số đt|\bsđt\b|gọi|hubungi|telepon|ponsel"
+)
+CARD = (
+    r"\bcards?(?:\b|_)|_card|card_?n|\bpan(?:\b|_)|credit|debit|visa|mastercard|maestro|unionpay|amex|karte|carte|tarjeta|cart[aã]o|carta di"
+    r"|\bkort|kaart|kart[ay]|\bkart|kortti|карт|κάρτα|カード|卡|카드|kartu|thẻ|بطاق|כרטיס|कार्ड|บัตร"
+)
+IDENTIFIER = (
+    r"(?:\b|_)(?:ssn|(?-i:SIN)|nino|nhs|nif|nie|dni|cpf|curp|rfc|cuit|cuil|rut|pesel|cnp|egn|oib|bsn|nir|nss|insee|niss|inss|rrn|amka|ahv|avs"
+    r"|cpr|hetu|tfn|ird|pps|ppsn|nik|ktp|nric|mykad|cnic|inn|snils|rnokpp|emso|emšo|jmbg|tckn|pan|tin|itin|hkid|svnr"
+    r"|isikukood|kennitala)(?:\b|_)|social.?security|social.?insurance|national.?(?:id|ident|insur|number)|identity.?(?:number|no|card)"
+    r"|(?:personal|citizen|resident).{0,9}(?:id|number|code|no\b)|id.?(?:number|card)|tax.?(?:id|file|number|payer)|taxpayer|health.?number|aadhaar|aadhar"
+    r"|steuer|sozialvers|personalausw|identnummer|identifikation|ausweis|s[eé]curit[eé] soc|sécu\b|num[eé]ro (?:fiscal|national|de s)|identit|identidad|identifica"
+    r"|c[eé]dula|fiscal[e]?|identidade|burgerservice|rijksregister|personnummer|personnr|fødselsnummer|fodselsnummer|cpr.?n|henkilötunnus|henkilotunnus"
+    r"|rodn[eéý]|asmens|personas kods|isiku|osobn|matičn|buletin|cod numeric|egészség|személyi|adóazonosító|taj|kimlik|vatandaş|снилс|инн|паспорт"
+    r"|идентиф|личен|егн|єдр|рнокпп|іпн|код платника|αμκα|ταυτότητα|αφμ|תעודת זהות|ת\.ז|مرز|هوية|هویت|قومي|ملی|आधार|पहचान|身份证|身份證|身分證|証明号|マイナンバー"
+    r"|個人番号|주민등록|주민번호|บัตรประชาชน|ประจำตัว|căn cước|cmnd|cccd|induk|kependudukan|pengenalan"
+)
+BIRTH = (
+    r"\bborn\b|birth|(?:\b|_)d\.?o\.?b\.?(?:\b|_)|\bgeb\.|geboren|geburt|geboorte|\bn[ée]e? le\b|naissance|nacid[oa]|nacimiento|\bnat[oa] il|nascita|\bnascid"
+    r"|nascimento|född|födelse|født|fødsels|fødd|syntynyt|syntymä|urodz|narozen|naroden|narodil|rođen|rojen|szület|născut|nașter|nasterii|γεννή|γέννησ|роди[лв]"
+    r"|рожд|народж|народи|роден|doğum|doğdu|נולד|לידה|ميلاد|مواليد|ولد في|تولد|जन्म|出生|生年月日|生日|誕生日|생년월일|출생|생일|เกิด|ngày sinh|sinh ngày|lahir|sündi|dzimš|gimim"
+)
+
+
+def _any(words: str) -> str:
+    """The words in any case, a space in one of them perhaps an underscore, and the number of one of several (`phone_2`, `Tel. 1:`)."""
+    return rf"(?i)(?:{words.replace(' ', '[ _]')})(?:_?[0-9](?:\b|_)|[ ][0-9]:)?"
+
+
+class Words:
+    """Tells whether one of these words stands near before a number of a form.
+
+    Between the two the pattern takes whatever is no digit, however long, so that it costs no states; `near` measures the gap.
+    """
+
+    def __init__(self, words: str, announced: str) -> None:
+        self.words = _any(words)
+        self.pattern = rf"{self.words}[^0-9\n]*{announced}"
+        self._word = re2.compile(self.words)
+
+    def near(self, data: bytes, start: int, end: int) -> tuple[int, bytes] | None:
+        """Where the number of a match begins, and what stands between it and the last word before it: GAP_BYTES_MAX at most, no digit, no
+        other key. None without such a word."""
+        digit = first_digit(data, start, end)
+        if not data[digit + 1 : digit + 2].isdigit() and (word := self._word.match(data, start)) is not None:
+            digit = first_digit(data, word.end(), end)
+        last = None
+        for found in self._word.finditer(data, max(start, digit - GAP_BYTES_MAX - WORD_BYTES_MAX), digit):
+            last = found.end()
+        if last is None or digit - last > GAP_BYTES_MAX:
+            return None
+        gap = data[last:digit]
+        return None if _DIGIT.search(gap) or _OTHER_KEY.search(gap) else (digit, gap)
+
+
+_DIGIT = re.compile(rb"[0-9]")
+_OTHER_KEY = re.compile(rb"[=:]\s{0,4}[\"']?\w{1,40}[\"']?[\s,;&]{1,4}[\"']?\w{1,40}[\"']?\s{0,4}[=:]")
+"""`phone_verified=true cards_total=` speaks of another thing when the number comes."""

@@ -1,0 +1,120 @@
+"""Phone numbers of all regions: patterns, and what confirms them out of phonenumbers' numbering plans. Pure."""
+
+import functools
+import re
+from collections.abc import Iterator
+
+import phonenumbers
+import re2
+
+from cells.egress.scanner.context import PHONE, Words
+from cells.egress.scanner.findings import Hit, Kind
+from cells.egress.scanner.shapes import first_digit, in_longer_token
+
+DIGITS_MIN, DIGITS_MAX = 6, 17
+KEYED_DIGITS_MIN = 4
+"""Of a number right after its key (`phone=8528`): some islands have so few."""
+GROUPS_MAX = 8
+_PLAN_MEMORY_BYTES = 64 << 20
+
+INTERNATIONAL = r"\+[ ]?\(?[1-9][0-9 ().\-/]{5,24}[0-9]"
+GROUPED = (
+    r"\([0-9]{2,5}\)[ ]?[0-9]{2,5}(?:[ \-.][0-9]{2,5}){0,3}"
+    r"|(?:^|[^0-9A-Za-z.,:/\-])(?:0[0-9]{1,4}[ /\-.][0-9]{5,9}|0[0-9]{1,4}(?:[ /\-.][0-9]{2,5}){2,5}"
+    r"|(?:1[ .\-])?[2-9][0-9]{2}[.\-][2-9][0-9]{2}[.\-][0-9]{4})\b"
+)
+"""What reads as a phone number without a word beside it: an area in brackets, a leading zero in groups, or the North American form."""
+_ANNOUNCED = Words(PHONE, r"[0-9](?:[ ().\-/]*[0-9]){3}")
+_KEYED = re.compile(rb"\\?[\"']?\s?[=:]\s?\\?[\"']?\Z")
+ANNOUNCED, WORDS = _ANNOUNCED.pattern, _ANNOUNCED.words
+_NUMBER = re.compile(rb"\(?[0-9](?:[ ().\-/]{0,3}[0-9]){3,16}")
+_GROUP_END = re.compile(rb"[0-9](?=[ ().\-/]|\Z)")
+_ADDRESS = re.compile(rb"[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?![0-9.])")
+_DATED = re.compile(rb"[0-9]{2}([.\-/ ])[0-9]{2}\1(?:19|20)[0-9]{2}")
+_NOT_DIGITS = bytes(byte for byte in range(256) if byte not in b"0123456789")
+_TYPES = (
+    "fixed_line",
+    "mobile",
+    "toll_free",
+    "premium_rate",
+    "shared_cost",
+    "personal_number",
+    "voip",
+    "pager",
+    "uan",
+    "voicemail",
+)
+
+
+@functools.cache
+def _plans() -> tuple[re2.Set, re2.Set]:
+    """Every plan's numbers with country code, and as they are dialled within the country. A set answers for all regions in one pass."""
+    options = re2.Options()
+    options.max_mem = _PLAN_MEMORY_BYTES
+    abroad, within = re2.Set.FullMatchSet(options), re2.Set.FullMatchSet(options)
+    for region in sorted(phonenumbers.SUPPORTED_REGIONS):
+        plan = phonenumbers.PhoneMetadata.metadata_for_region(region)
+        if plan is None:
+            continue
+        kinds = {kind.national_number_pattern for name in _TYPES if (kind := getattr(plan, name)) is not None}
+        numbers = "|".join(sorted(kind for kind in kinds if kind))
+        trunk = f"(?:{plan.national_prefix})?" if plan.national_prefix else ""
+        abroad.Add(f"{plan.country_code}{trunk}(?:{numbers})")
+        within.Add(f"{trunk}(?:{numbers})")
+    for code in phonenumbers.COUNTRY_CODES_FOR_NON_GEO_REGIONS:
+        plan = phonenumbers.PhoneMetadata.metadata_for_nongeo_region(code)
+        if plan is not None and plan.general_desc is not None:
+            abroad.Add(f"{code}(?:{plan.general_desc.national_number_pattern})")
+    abroad.Compile()
+    within.Compile()
+    return abroad, within
+
+
+def _longest(data: bytes, start: int, plans: re2.Set, end: int, least: int = DIGITS_MIN) -> int | None:
+    """Where the longest beginning ends that is a number of some plan and ends with a group."""
+    ends = [start + found.end() for found in _GROUP_END.finditer(data[start:end])]
+    for stop in reversed(ends[:GROUPS_MAX]):
+        digits = data[start:stop].translate(None, _NOT_DIGITS)
+        if least <= len(digits) <= DIGITS_MAX and plans.Match(digits):
+            return stop
+    return None
+
+
+def international(data: bytes, start: int, end: int) -> Iterator[Hit]:
+    stop = _longest(data, start, _plans()[0], end)
+    if stop is not None and not data[start - 1 : start].isalnum() and not data[stop : stop + 1].isalnum():
+        yield Kind.PHONE, start, stop, "international"
+
+
+def grouped(data: bytes, start: int, end: int) -> Iterator[Hit]:
+    if data[start : start + 1] != b"(":
+        start = first_digit(data, start, end)
+    digits = data[start:end].translate(None, _NOT_DIGITS)
+    if (
+        len(digits) < 9
+        or _DATED.match(data, start)
+        or in_longer_token(data, start, end)
+        or data[end : end + 1].isalnum()
+    ):
+        return
+    if _plans()[1].Match(digits):
+        yield Kind.PHONE, start, end, "national"
+
+
+def announced(data: bytes, start: int, end: int) -> Iterator[Hit]:
+    """After a word any number that some region's plan has. `00` in front of it is a plus."""
+    near = _ANNOUNCED.near(data, start, end)
+    if near is None:
+        return
+    digit, gap = near
+    begin = digit - 1 if data[digit - 1 : digit] in (b"(", b"+") else digit
+    found = _NUMBER.match(data, begin if data[begin : begin + 1] == b"(" else digit)
+    if found is None or _DATED.match(data, digit) or _ADDRESS.match(data, digit):
+        return
+    within, abroad, end = _plans()[1], _plans()[0], found.end()
+    least = KEYED_DIGITS_MIN if _KEYED.match(gap) else DIGITS_MIN
+    stop = _longest(data, digit, within, end, least) or _longest(data, digit, abroad, end)
+    if stop is None and data.startswith(b"00", digit):
+        stop = _longest(data, digit + 2, abroad, end)
+    if stop is not None and not data[stop : stop + 1].isalnum():
+        yield Kind.PHONE, begin, stop, "national"
