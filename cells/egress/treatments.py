@@ -1,0 +1,237 @@
+"""What each treatment does to one value, which `values` has read: another value, or UNFIT, which never leaves. Pure."""
+
+import base64
+import bisect
+import datetime
+import hmac
+import ipaddress
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
+import msgspec
+
+from cells.egress.values import KINDS, UNFIT, Kind, NoValue
+from cells.egress.wording import KEEP, Treatment
+from foundation.mute import Secret
+
+Function: TypeAlias = Callable[[Any], Any]
+
+TOKEN_BYTES = 16
+HIDDEN_MIN = 4
+"""So many characters at least stay behind where a part of a value is shown."""
+AGE_OPEN = 90
+"""Ages from here on are one band, as 45 CFR 164.514(b)(2)(i)(C) has it."""
+AGE_MAX = 130
+INITIALS_MAX = 6
+_DOMAIN = re.compile(r"[^@\s]+@((?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z]{2,63})\Z")
+_POSTAL = re.compile(r"[A-Z0-9]{3,10}\Z")
+_GEOHASH = re.compile(r"[0-9b-hjkmnp-z]{6,12}\Z")
+_POINT = re.compile(r"\s*(-?\d{1,2}(?:\.\d{1,15})?)\s*,\s*(-?\d{1,3}(?:\.\d{1,15})?)\s*\Z")
+_BASE32 = "0123456789bcdefghjkmnpqrstuvwxyz"
+
+
+class Means(msgspec.Struct, frozen=True):
+    """What treatments rest on beside the value: the day that ages are counted to, keys for tokens by join name (None: this cell's and
+    purpose's own), the contract's hierarchies."""
+
+    day: datetime.date
+    keys: Mapping[str | None, Secret[bytes]]
+    hierarchies: Mapping[str, Mapping[str, str]]
+
+
+class Unmeant(Exception):
+    """A treatment needs what is not there: a join key that was not granted, a hierarchy that the contract does not have."""
+
+
+def made(treatment: Treatment, of_type: str, means: Means) -> tuple[Function, Kind]:
+    """The function for values of a type, and what its values are. Raises Unmeant. `drop`, `walk` and `scan` are made elsewhere."""
+    numbers = treatment.numbers if treatment.kind not in ("token", "level") else ()
+    match treatment.kind:
+        case "keep":
+            return _same, KINDS[of_type]
+        case "mask_domain":
+            return mask_domain, Kind.TEXT
+        case "last":
+            return last(int(numbers[0])), Kind.TEXT
+        case "subnet":
+            return subnet, Kind.TEXT
+        case "initials":
+            return initials, Kind.TEXT
+        case "token":
+            return token(_key(treatment, means)), Kind.TEXT
+        case "age_band":
+            return age_band(int(numbers[0]), means.day), Kind.TEXT
+        case "postal":
+            return postal(int(numbers[0])), Kind.TEXT
+        case "month":
+            return month, Kind.TEXT
+        case "year":
+            return year, Kind.INT
+        case "geohash":
+            return geohash(int(numbers[0])), Kind.TEXT
+        case "bin":
+            return bin_of(int(numbers[0])), Kind.INT
+        case "bins":
+            return bins(numbers, treatment.arguments), Kind.TEXT
+        case "level":
+            return level(_hierarchy(treatment, means)), Kind.TEXT
+        case other:
+            raise Unmeant(f"{other} is no treatment of single values")
+
+
+def keeps(treatment: Treatment) -> bool:
+    return treatment.kind == KEEP
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+def _key(treatment: Treatment, means: Means) -> bytes:
+    name = treatment.arguments[0] if treatment.arguments else None
+    key = means.keys.get(name)
+    if key is None:
+        raise Unmeant(
+            "this cell has no key for tokens" if name is None else f"join key {name} is not granted to this cell"
+        )
+    return key.reveal()
+
+
+def _hierarchy(treatment: Treatment, means: Means) -> Mapping[str, str]:
+    name = treatment.arguments[0]
+    if name not in means.hierarchies:
+        raise Unmeant(f"the contract has no hierarchy {name}")
+    return means.hierarchies[name]
+
+
+def mask_domain(value: str) -> str | NoValue:
+    """`ann@mail.example.com` → `mail.example.com`, lower case."""
+    found = _DOMAIN.match(value) if len(value) <= 320 else None
+    return UNFIT if found is None else found[1].lower()
+
+
+def last(count: int) -> Function:
+    """The last letters or digits of what has at least HIDDEN_MIN more of them."""
+
+    def treat(value: str) -> str | NoValue:
+        shown = [char for char in value if char.isalnum()]
+        return UNFIT if len(shown) < count + HIDDEN_MIN else "".join(shown[-count:])
+
+    return treat
+
+
+def subnet(value: str) -> str | NoValue:
+    """The /24 of an IPv4 address, the /48 of an IPv6 one; an IPv4 address that is written as IPv6 is one all the same."""
+    try:
+        address = ipaddress.ip_address(value.strip())
+    except ValueError:
+        return UNFIT
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.ipv4_mapped is None:
+            return str(ipaddress.ip_network((int(address), 48), strict=False))
+        address = address.ipv4_mapped
+    return str(ipaddress.ip_network((int(address), 24), strict=False))
+
+
+def initials(value: str) -> str | NoValue:
+    """`Ann-Marie van Dijk` → `A. v. D.`; a name that is all initials says nothing less by them."""
+    words = value.split()
+    if not words or not any(len(word) > 2 for word in words) or not all(word[0].isalpha() for word in words):
+        return UNFIT
+    return " ".join(f"{word[0]}." for word in words[:INITIALS_MAX])
+
+
+def token(key: bytes) -> Function:
+    """22 characters that stand for the value under this key and say nothing of it without (HMAC-SHA-256, 128 bits). Types are kept apart."""
+    digest, encode = hmac.digest, base64.urlsafe_b64encode
+
+    def treat(value: Any) -> str:
+        text = b"t" + value.encode() if type(value) is str else b"i%d" % value
+        return encode(digest(key, text, "sha256")[:TOKEN_BYTES])[:22].decode("ascii")
+
+    return treat
+
+
+def age_band(width: int, day: datetime.date) -> Function:
+    """Completed years on `day` as a band: `30-39`, `90+`."""
+
+    def treat(born: datetime.date) -> str | NoValue:
+        age = day.year - born.year - ((day.month, day.day) < (born.month, born.day))
+        if not 0 <= age <= AGE_MAX:
+            return UNFIT
+        low = age - age % width
+        return f"{AGE_OPEN}+" if age >= AGE_OPEN else f"{low}-{min(low + width, AGE_OPEN) - 1}"
+
+    return treat
+
+
+def postal(count: int) -> Function:
+    """The first letters and digits of a postal code that has at least two more."""
+
+    def treat(value: str) -> str | NoValue:
+        plain = value.upper().replace(" ", "").replace("-", "") if len(value) <= 20 else ""
+        return plain[:count] if _POSTAL.match(plain) and len(plain) >= count + 2 else UNFIT
+
+    return treat
+
+
+def month(value: datetime.date) -> str:
+    return f"{value.year:04d}-{value.month:02d}"
+
+
+def year(value: datetime.date) -> int:
+    return value.year
+
+
+def geohash(count: int) -> Function:
+    """The first characters of a geohash, or of that of `latitude,longitude`. Five are 4.9 km: no precise location any more."""
+
+    def treat(value: str) -> str | NoValue:
+        if _GEOHASH.match(value):
+            return value[:count]
+        found = _POINT.match(value) if len(value) <= 60 else None
+        if found is None:
+            return UNFIT
+        latitude, longitude = float(found[1]), float(found[2])
+        return _hashed(latitude, longitude, count) if abs(latitude) <= 90 and abs(longitude) <= 180 else UNFIT
+
+    return treat
+
+
+def _hashed(latitude: float, longitude: float, count: int) -> str:
+    spans = [[-180.0, 180.0], [-90.0, 90.0]]
+    point, found, bits = (longitude, latitude), "", 0
+    for step in range(5 * count):
+        span, at = spans[step % 2], point[step % 2]
+        middle = (span[0] + span[1]) / 2
+        upper = at >= middle
+        span[0 if upper else 1] = middle
+        bits = bits * 2 + upper
+        if step % 5 == 4:
+            found, bits = found + _BASE32[bits], 0
+    return found
+
+
+def bin_of(width: int) -> Function:
+    """The lower bound of the bin: multiples of `width`, downwards for numbers below zero, too."""
+    return lambda value: value - value % width
+
+
+def bins(bounds: tuple[float, ...], words: tuple[str, ...]) -> Function:
+    """`<0`, `0..18`, `18..65`, `>=65`: a bin has its lower bound and not its upper one."""
+    labels = [
+        f"<{words[0]}",
+        *(f"{low}..{high}" for low, high in zip(words, words[1:], strict=False)),
+        f">={words[-1]}",
+    ]
+
+    def treat(value: Any) -> str:
+        return labels[bisect.bisect_right(bounds, float(value))]
+
+    return treat
+
+
+def level(hierarchy: Mapping[str, str]) -> Function:
+    """What the contract's hierarchy puts the value under; what it does not list is unfit."""
+    return lambda value: hierarchy.get(value, UNFIT)

@@ -1,0 +1,161 @@
+"""Values by their contract's type: what a database or a JSON document gave, as the one value that treatments take, or UNFIT. Pure."""
+
+import datetime
+import decimal
+import enum
+import math
+import re
+import uuid
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Literal, TypeAlias
+
+import msgspec
+
+
+class Unfit(enum.Enum):
+    """A value is not of its type, or cannot be treated as stated. It never leaves; a null is no such value."""
+
+    UNFIT = "unfit"
+
+
+UNFIT: Final = Unfit.UNFIT
+NoValue: TypeAlias = Literal[Unfit.UNFIT]
+Reader: TypeAlias = Callable[[Any], Any]
+"""Of a value that is not null."""
+
+TEXT_CHARS_MAX = 1 << 20
+LIST_MAX = 10_000
+_UUID = re.compile(r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}\Z")
+_BITS = {"smallint": 15, "int": 31, "integer": 31, "bigint": 63}
+_NUMBER = re.compile(r"-?\d{1,200}(?:\.\d{1,200})?\Z")
+
+
+class Kind(enum.StrEnum):
+    """What a treated column holds, for the formats that must know."""
+
+    TEXT = "text"
+    INT = "int"
+    FLOAT = "float"
+    BOOL = "bool"
+    DATE = "date"
+    TIMESTAMP = "timestamp"
+    TIMESTAMPTZ = "timestamptz"
+    TEXTS = "texts"
+    JSON = "json"
+
+
+KINDS: Mapping[str, Kind] = {
+    "uuid": Kind.TEXT, "text": Kind.TEXT, "boolean": Kind.BOOL, "bool": Kind.BOOL,
+    "smallint": Kind.INT, "int": Kind.INT, "integer": Kind.INT, "bigint": Kind.INT,
+    "numeric": Kind.TEXT, "real": Kind.FLOAT, "double precision": Kind.FLOAT,
+    "date": Kind.DATE, "time": Kind.TEXT, "timestamp": Kind.TIMESTAMP, "timestamptz": Kind.TIMESTAMPTZ,
+    "json": Kind.JSON, "jsonb": Kind.JSON, "text[]": Kind.TEXTS, "uuid[]": Kind.TEXTS,
+}  # fmt: skip
+"""Contract type → what it holds when kept. Ranges are not among them: they never leave."""
+
+
+def _text(value: Any) -> str | NoValue:
+    return value if type(value) is str and len(value) <= TEXT_CHARS_MAX else UNFIT
+
+
+def _boolean(value: Any) -> bool | NoValue:
+    return value if type(value) is bool else UNFIT
+
+
+def _whole(bits: int) -> Reader:
+    low, high = -(1 << bits), (1 << bits) - 1
+
+    def read(value: Any) -> int | NoValue:
+        return value if type(value) is int and low <= value <= high else UNFIT
+
+    return read
+
+
+def _real(value: Any) -> float | NoValue:
+    if type(value) is int:
+        value = float(value) if abs(value) < 1 << 53 else UNFIT
+    return value if type(value) is float and math.isfinite(value) else UNFIT
+
+
+def _numeric(value: Any) -> str | NoValue:
+    """As text, so that no digit is lost."""
+    if type(value) is decimal.Decimal:
+        return format(value, "f") if value.is_finite() else UNFIT
+    if type(value) is int:
+        return str(value) if abs(value) < 10**200 else UNFIT
+    return value if type(value) is str and _NUMBER.match(value) else UNFIT
+
+
+def _uuid_value(value: Any) -> str | NoValue:
+    if isinstance(value, uuid.UUID):
+        return str(value)
+    return value.lower() if type(value) is str and _UUID.match(value) else UNFIT
+
+
+def _of_iso(value: Any, shape: type[Any]) -> Any:
+    try:
+        return msgspec.convert(value, shape, strict=True)
+    except (msgspec.ValidationError, ValueError):
+        return UNFIT
+
+
+def _date(value: Any) -> datetime.date | NoValue:
+    if type(value) is datetime.date:
+        return value
+    return _of_iso(value, datetime.date) if type(value) is str else UNFIT
+
+
+def _time(value: Any) -> str | NoValue:
+    found = _of_iso(value, datetime.time) if type(value) is str else value
+    return found.isoformat() if type(found) is datetime.time else UNFIT
+
+
+def _moment(*, aware: bool) -> Reader:
+    def read(value: Any) -> datetime.datetime | NoValue:
+        found = _of_iso(value, datetime.datetime) if type(value) is str else value
+        if not isinstance(found, datetime.datetime) or (found.tzinfo is not None) != aware:
+            return UNFIT
+        try:
+            return found.astimezone(datetime.UTC) if aware else found
+        except OverflowError:  # the first or last day of the calendar
+            return UNFIT
+
+    return read
+
+
+def _list(element: Reader) -> Reader:
+    def read(value: Any) -> list[Any] | NoValue:
+        if type(value) is not list or len(value) > LIST_MAX:
+            return UNFIT
+        found = [None if one is None else element(one) for one in value]
+        return UNFIT if any(one is UNFIT for one in found) else found
+
+    return read
+
+
+def _json_text(value: Any) -> Any:
+    """Of a database: text."""
+    if type(value) is not str or len(value) > TEXT_CHARS_MAX:
+        return UNFIT
+    try:
+        return msgspec.json.decode(value)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return UNFIT
+
+
+def _json_value(value: Any) -> Any:
+    return value
+
+
+_ONE: Mapping[str, Reader] = {
+    "uuid": _uuid_value, "text": _text, "boolean": _boolean, "bool": _boolean,
+    **{name: _whole(bits) for name, bits in _BITS.items()},
+    "numeric": _numeric, "real": _real, "double precision": _real,
+    "date": _date, "time": _time, "timestamp": _moment(aware=False), "timestamptz": _moment(aware=True),
+    "text[]": _list(_text), "uuid[]": _list(_uuid_value),
+}  # fmt: skip
+
+OF_DATABASE: Mapping[str, Reader] = {**_ONE, "json": _json_text, "jsonb": _json_text}
+"""Contract type → reader of what asyncpg gives."""
+OF_JSON: Mapping[str, Reader] = {**_ONE, "json": _json_value, "jsonb": _json_value}
+"""Contract type → reader of a member of a JSON document."""
