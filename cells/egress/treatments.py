@@ -5,6 +5,7 @@ import bisect
 import datetime
 import hmac
 import ipaddress
+import itertools
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
@@ -44,44 +45,27 @@ class Unmeant(Exception):
     """A treatment needs what is not there: a join key that was not granted, a hierarchy that the contract does not have."""
 
 
-def made(treatment: Treatment, of_type: str, means: Means) -> tuple[Function, Kind]:
-    """The function for values of a type, and what its values are. Raises Unmeant. `drop`, `walk` and `scan` are made elsewhere."""
-    numbers = treatment.numbers if treatment.kind not in ("token", "level") else ()
+def made(treatment: Treatment, means: Means) -> Function:
+    """The function for values that fit it. Raises Unmeant. `drop`, `walk` and `scan` are made elsewhere."""
+    if treatment.kind == KEEP:
+        return _same
+    maker = _MAKERS.get(treatment.kind)
+    if maker is None:
+        raise Unmeant(f"{treatment.kind} is no treatment of single values")
+    return maker(treatment, means)
+
+
+def kind_of(treatment: Treatment, of_type: str) -> Kind | None:
+    """What is left of a column of that type; None: nothing."""
     match treatment.kind:
-        case "keep":
-            return _same, KINDS[of_type]
-        case "mask_domain":
-            return mask_domain, Kind.TEXT
-        case "last":
-            return last(int(numbers[0])), Kind.TEXT
-        case "subnet":
-            return subnet, Kind.TEXT
-        case "initials":
-            return initials, Kind.TEXT
-        case "token":
-            return token(_key(treatment, means)), Kind.TEXT
-        case "age_band":
-            return age_band(int(numbers[0]), means.day), Kind.TEXT
-        case "postal":
-            return postal(int(numbers[0])), Kind.TEXT
-        case "month":
-            return month, Kind.TEXT
-        case "year":
-            return year, Kind.INT
-        case "geohash":
-            return geohash(int(numbers[0])), Kind.TEXT
-        case "bin":
-            return bin_of(int(numbers[0])), Kind.INT
-        case "bins":
-            return bins(numbers, treatment.arguments), Kind.TEXT
-        case "level":
-            return level(_hierarchy(treatment, means)), Kind.TEXT
-        case other:
-            raise Unmeant(f"{other} is no treatment of single values")
-
-
-def keeps(treatment: Treatment) -> bool:
-    return treatment.kind == KEEP
+        case "drop":
+            return None
+        case "keep" | "walk":
+            return KINDS.get(of_type)
+        case "year" | "bin":
+            return Kind.INT
+        case _:
+            return Kind.TEXT
 
 
 def _same(value: Any) -> Any:
@@ -143,7 +127,7 @@ def initials(value: str) -> str | NoValue:
 
 
 def token(key: bytes) -> Function:
-    """22 characters that stand for the value under this key and say nothing of it without (HMAC-SHA-256, 128 bits). Types are kept apart."""
+    """22 characters that stand for the value under this key, and say nothing of it without (HMAC-SHA-256, 128 bits)."""
     digest, encode = hmac.digest, base64.urlsafe_b64encode
 
     def treat(value: Any) -> str:
@@ -220,11 +204,8 @@ def bin_of(width: int) -> Function:
 
 def bins(bounds: tuple[float, ...], words: tuple[str, ...]) -> Function:
     """`<0`, `0..18`, `18..65`, `>=65`: a bin has its lower bound and not its upper one."""
-    labels = [
-        f"<{words[0]}",
-        *(f"{low}..{high}" for low, high in zip(words, words[1:], strict=False)),
-        f">={words[-1]}",
-    ]
+    inner = [f"{low}..{high}" for low, high in itertools.pairwise(words)]
+    labels = [f"<{words[0]}", *inner, f">={words[-1]}"]
 
     def treat(value: Any) -> str:
         return labels[bisect.bisect_right(bounds, float(value))]
@@ -235,3 +216,24 @@ def bins(bounds: tuple[float, ...], words: tuple[str, ...]) -> Function:
 def level(hierarchy: Mapping[str, str]) -> Function:
     """What the contract's hierarchy puts the value under; what it does not list is unfit."""
     return lambda value: hierarchy.get(value, UNFIT)
+
+
+def _number(treatment: Treatment) -> int:
+    return int(treatment.arguments[0])
+
+
+_MAKERS: Mapping[str, Callable[[Treatment, Means], Function]] = {
+    "mask_domain": lambda _stated, _means: mask_domain,
+    "last": lambda stated, _means: last(_number(stated)),
+    "subnet": lambda _stated, _means: subnet,
+    "initials": lambda _stated, _means: initials,
+    "token": lambda stated, means: token(_key(stated, means)),
+    "age_band": lambda stated, means: age_band(_number(stated), means.day),
+    "postal": lambda stated, _means: postal(_number(stated)),
+    "month": lambda _stated, _means: month,
+    "year": lambda _stated, _means: year,
+    "geohash": lambda stated, _means: geohash(_number(stated)),
+    "bin": lambda stated, _means: bin_of(_number(stated)),
+    "bins": lambda stated, _means: bins(stated.numbers, stated.arguments),
+    "level": lambda stated, means: level(_hierarchy(stated, means)),
+}

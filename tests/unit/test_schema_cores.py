@@ -318,7 +318,7 @@ def test_what_opens_is_marked_as_widening(change: tuple[str, str], said: str) ->
 
 def test_retention_and_treatments_widen_where_more_is_kept_or_leaves() -> None:
     def ways(old: str, new: str) -> set[Way]:
-        before, after = (changed("class: free_text", f"class: free_text, {one}") for one in (old, new))
+        before, after = (changed("class: free_text", f"class: direct, {one}") for one in (old, new))
         return {one.way for one in differences({"notes": before}, {"notes": after})}
 
     days, leaves = "retention_days: {}", "leaving: {{default: {}}}"
@@ -329,7 +329,7 @@ def test_retention_and_treatments_widen_where_more_is_kept_or_leaves() -> None:
     assert ways(leaves.format("mask_domain"), leaves.format("keep")) == {Way.WIDENS}
     assert ways("sealed: false", leaves.format("keep")) == {Way.WIDENS}
     assert ways(leaves.format("keep"), leaves.format("drop")) == {Way.NARROWS}
-    assert ways(leaves.format("mask_domain"), leaves.format("age_band")) == {Way.CHANGES}
+    assert ways(leaves.format("mask_domain"), leaves.format("initials")) == {Way.CHANGES}
     assert ways("sealed: false", leaves.format("drop")) == {Way.CHANGES}
 
 
