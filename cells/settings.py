@@ -4,6 +4,7 @@ from pathlib import Path
 
 import msgspec
 
+from cells.egress.settings import EgressSettings
 from cells.records.limits import Limits
 from cells.shards.shard import Dsns
 from foundation.decision_header import RootKey
@@ -26,7 +27,7 @@ class Suffixes(msgspec.Struct, frozen=True, kw_only=True):
 
 class CellSettings(msgspec.Struct, frozen=True, kw_only=True):
     """One cell service. Paths name secrets of mode 0600. `blinding_keyring`: that of the gateways; without it no alias is claimed here.
-    `ledger`: without it the cell keeps no log."""
+    `ledger`: without it the cell keeps no log. `egress`: without it nothing is released."""
 
     cell: CellId
     host: str
@@ -41,6 +42,7 @@ class CellSettings(msgspec.Struct, frozen=True, kw_only=True):
     blinding_keyring: str = ""
     limits: Limits = Limits()
     ledger: LedgerSettings | None = None
+    egress: EgressSettings | None = None
 
     def checked(self) -> "CellSettings":
         """Itself. Raises SettingsError for what shapes alone do not tell."""

@@ -90,6 +90,11 @@ class Treater:
         self._workshop = Workshop(means, readers, scan, self._counts, self._watch)
         self._plans: dict[Person, tuple[TablePlan, Compiled, Mapping[str, Callable[[Any], Any]]]] = {}
 
+    @property
+    def scans(self) -> bool:
+        """Whether a second detector looks at what passes."""
+        return self._scan is not None
+
     def plan_of(self, person: Person) -> TablePlan:
         return self._ready(person)[0]
 

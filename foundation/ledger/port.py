@@ -25,6 +25,7 @@ class Kind(enum.StrEnum):
     ACCESS = "access"
     SIGNUP = "signup"
     JOB_DECISION = "job_decision"
+    RELEASE = "release"
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
