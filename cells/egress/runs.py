@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -104,6 +104,11 @@ class Journal:
     @property
     def released(self) -> bool:
         return (self.folder / RELEASED).exists()
+
+    def report(self) -> dict[str, Any] | None:
+        """What the table's owner is told, once the run is sealed."""
+        path = self.folder / REPORT
+        return _read(path, dict[str, Any]) if path.exists() else None
 
     def begin(self, run: Run) -> None:
         self.folder.mkdir(mode=0o700, parents=True)

@@ -25,6 +25,7 @@ COMMANDS = {
     "tour": Lazy("gateway.cli.tour", "tour", "Play the product end to end on a running stack."),
     "rules": Lazy("gateway.cli.rules", "rules", "Check, explain, test and change what decides."),
     "directory": Lazy("gateway.cli.directory", "directory", "Ask the directory: who is where, since when, why."),
+    "egress": Lazy("gateway.cli.egress", "egress", "Release tables across borders as contracts say; verify releases."),
     "ledger": Lazy("gateway.cli.ledger", "ledger", "Show, prove and verify the logs of cells and of the directory."),
     "load": Lazy("gateway.cli.load", "load", "Put load on a deployment and prove that no promise was broken."),
     "records": Lazy("gateway.cli.records", "records", "Read a person's rows; check, generate and compare contracts."),
