@@ -16,7 +16,8 @@ from routing_rules.rules import Rules
 class Source(Protocol):
     """A cell's table. Pages come in the order of keys, per shard."""
 
-    shards: Sequence[ShardId]
+    @property
+    def shards(self) -> Sequence[ShardId]: ...
 
     async def page(self, shard: ShardId, after: tuple[str, str]) -> Page: ...
 
