@@ -60,7 +60,9 @@ telling = st.sampled_from(
     ]
 )
 objects = st.dictionaries(words | st.sampled_from(["a", "b"]), documents, min_size=1, max_size=3)
-texts_of_json = st.one_of(objects, st.lists(documents, max_size=3)).map(lambda one: msgspec.json.encode(one).decode())
+texts_of_json = st.one_of(objects, objects, st.lists(documents, max_size=3)).map(
+    lambda one: msgspec.json.encode(one).decode()
+)
 values = st.one_of(scalars, telling, texts_of_json, st.lists(scalars, max_size=3))
 """Anything, and what treatments can do something with."""
 
@@ -68,12 +70,12 @@ values = st.one_of(scalars, telling, texts_of_json, st.lists(scalars, max_size=3
 @st.composite
 def columns(draw: st.DrawFn, deep: int = 0) -> Column:
     """A column as a contract may state it: mostly one that leaves in some way."""
-    chosen = draw(st.sampled_from(TREATMENTS if deep < 2 else TREATMENTS[:-1]))
+    chosen = draw(st.sampled_from((*TREATMENTS, *["walk"] * 6) if deep < 2 else TREATMENTS[:-1]))
     fitting = sorted(FORMS[treatment(chosen).kind].types) or sorted(TYPES)
     of_type = draw(st.sampled_from(fitting))
     klass = draw(st.sampled_from([*Class, None]))
     sealed = draw(st.sampled_from([False] * 9 + [True]))
-    leaving = draw(st.dictionaries(st.sampled_from(SELECTORS), st.sampled_from(TREATMENTS), max_size=1))
+    leaving = draw(st.dictionaries(st.sampled_from(SELECTORS[2:]), st.sampled_from(TREATMENTS), max_size=1))
     leaving |= {draw(st.sampled_from(SELECTORS[:2])): chosen}
     walked = of_type in ("json", "jsonb") and deep < 2
     members = draw(st.dictionaries(st.sampled_from(["a", "b"]), columns(deep=deep + 1), max_size=2)) if walked else {}
@@ -83,7 +85,7 @@ def columns(draw: st.DrawFn, deep: int = 0) -> Column:
         klass=klass,
         sealed=sealed,
         leaving={key: text for key, text in leaving.items() if _may_be_stated(key, text, of_type, klass, sealed)},
-        purposes=draw(st.sampled_from([None, None, ("service",), ("analytics",)])),
+        purposes=draw(st.sampled_from([None, None, None, ("service",), ("analytics",)])),
         tags=draw(st.sampled_from([(), (), (), ("health",)])),
         members=members,
         items=items,
@@ -111,7 +113,8 @@ def drifts(draw: st.DrawFn) -> Drift:
     )
     new = [f"new_{number}" for number in range(draw(st.integers(0, 2)))]
     held = {
-        name: texts_of_json | values if column.type.startswith("json") else values for name, column in stated.items()
+        name: texts_of_json | texts_of_json | values if column.type.startswith("json") else values
+        for name, column in stated.items()
     }
     row = st.fixed_dictionaries(held | dict.fromkeys([*keys, *new], values))
     rows = draw(st.lists(row, min_size=1, max_size=3))
