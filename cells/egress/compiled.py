@@ -9,7 +9,7 @@ import msgspec
 from cells.egress.plan import Field, TablePlan
 from cells.egress.scan import Scan, redacted
 from cells.egress.treatments import Function, Means, Unmeant, made
-from cells.egress.values import OF_JSON, UNFIT, Reader
+from cells.egress.values import OF_JSON, QUICK, UNFIT, Reader
 from cells.egress.wording import KEEP, SCAN, WALK
 
 Column: TypeAlias = Callable[[Sequence[Any]], list[Any]]
@@ -26,6 +26,12 @@ class Counts:
         if count:
             self._held[field, fate] += count
 
+    def of_column(self, field: str, *, rows: int, nulls: int, unfit: int) -> None:
+        """`nulls`: those that were, and those that stand for what is unfit."""
+        self.add(field, UNFIT_COUNT, unfit)
+        self.add(field, NULL, nulls - unfit)
+        self.add(field, PASSED, rows - nulls)
+
     def take(self) -> dict[str, dict[str, int]]:
         taken: dict[str, dict[str, int]] = {}
         for (field, fate), count in sorted(self._held.items()):
@@ -35,11 +41,17 @@ class Counts:
 
 
 class Ready(msgspec.Struct, frozen=True):
-    """A field that leaves. `watched`: strings pass as they are, so the scanner looks at them."""
+    """A field that leaves. `values` treats and counts nothing: what does not fit is UNFIT; `treat` counts, and puts null for it.
+    `watched`: strings pass as they are, so the scanner looks at them."""
 
-    name: str
+    field: Field
+    values: Column
     treat: Column
     watched: bool
+
+    @property
+    def name(self) -> str:
+        return self.field.name
 
 
 class Compiled(msgspec.Struct, frozen=True):
@@ -53,10 +65,13 @@ class Watch:
     """Strings that passed as they are, by field, since they were taken last."""
 
     def __init__(self) -> None:
-        self.held: dict[str, list[str]] = {}
+        self._held: dict[str, list[str]] = {}
+
+    def note(self, field: str, values: Sequence[Any]) -> None:
+        self._held.setdefault(field, []).extend(_strings(values))
 
     def take(self) -> dict[str, list[str]]:
-        taken, self.held = self.held, {}
+        taken, self._held = self._held, {}
         return taken
 
 
@@ -76,41 +91,45 @@ class Workshop(msgspec.Struct, frozen=True):
             if not field.leaves:
                 continue
             try:
-                fields.append(Ready(field.name, self._column(field), self._watched(field)))
+                fields.append(self._ready(field))
             except Unmeant as exc:
                 stays[field.name] = str(exc)
         return Compiled(tuple(fields), stays)
 
-    def _column(self, field: Field) -> Column:
-        read = self.readers.get(field.type)
-        if read is None:
-            raise Unmeant(f"values of type {field.type} never leave")
-        treat = self._function(field, field.name)
-        quick = _QUICK.get(field.type) if field.treatment.kind == KEEP else None
-        name, counts, held = field.name, self.counts, self.watch
+    def _ready(self, field: Field) -> Ready:
+        """Raises Unmeant."""
+        values, watched = self._values(field), self._watched(field) and field.treatment.kind == KEEP
+        name, counts, watch = field.name, self.counts, self.watch
 
-        def column(values: Sequence[Any]) -> list[Any]:
-            if quick is not None and quick.issuperset(map(type, values)) and _short(values):
-                found = list(values)
-            else:
-                found = [
-                    None if one is None else UNFIT if (got := read(one)) is UNFIT else treat(got) for one in values
-                ]
+        def treat(given: Sequence[Any]) -> list[Any]:
+            found = values(given)
             unfit = sum(one is UNFIT for one in found)
             if unfit:
                 found = [None if one is UNFIT else one for one in found]
-            nulls = found.count(None)
-            counts.add(name, UNFIT_COUNT, unfit)
-            counts.add(name, NULL, nulls - unfit)
-            counts.add(name, PASSED, len(found) - nulls)
+            counts.of_column(name, rows=len(found), nulls=found.count(None), unfit=unfit)
+            if watched:
+                watch.note(name, found)
             return found
 
-        def watched(values: Sequence[Any]) -> list[Any]:
-            found = column(values)
-            held.held.setdefault(name, []).extend(_strings(found))
-            return found
+        return Ready(field, values, treat, watched)
 
-        return watched if self._watched(field) and field.treatment.kind == KEEP else column
+    def _values(self, field: Field) -> Column:
+        """Raises Unmeant."""
+        read = self.readers.get(field.type)
+        if read is None:
+            raise Unmeant(f"values of type {field.type} never leave")
+        treat, kept = self._function(field, field.name), field.treatment.kind == KEEP
+        quick = QUICK.get(field.type, _never)
+
+        def values(given: Sequence[Any]) -> list[Any]:
+            plain = quick(given)
+            if plain is None:
+                return [None if one is None else UNFIT if (got := read(one)) is UNFIT else treat(got) for one in given]
+            if kept:
+                return list(plain)
+            return [None if one is None else treat(one) for one in plain] if None in plain else list(map(treat, plain))
+
+        return values
 
     def _watched(self, field: Field) -> bool:
         return self.scan is not None and field.treatment.kind in (KEEP, WALK) and field.type in _OF_STRINGS
@@ -157,7 +176,7 @@ class Workshop(msgspec.Struct, frozen=True):
 
     def _inner(self, field: Field, path: str) -> Function:
         """A member's value: treated, or UNFIT where it stays; counted either way."""
-        counts, held, watched = self.counts, self.watch, self._watched(field) and field.treatment.kind == KEEP
+        counts, watch, watched = self.counts, self.watch, self._watched(field) and field.treatment.kind == KEEP
         if not field.leaves:
             return _staying(counts, path)
         try:
@@ -173,24 +192,17 @@ class Workshop(msgspec.Struct, frozen=True):
             found = UNFIT if got is UNFIT else treat(got)
             counts.add(path, UNFIT_COUNT if found is UNFIT else PASSED)
             if watched and found is not UNFIT:
-                held.held.setdefault(path, []).extend(_strings([found]))
+                watch.note(path, [found])
             return found
 
         return one
 
 
-_QUICK: Mapping[str, frozenset[type]] = {
-    "text": frozenset((str, type(None))),
-    "boolean": frozenset((bool, type(None))),
-    "bool": frozenset((bool, type(None))),
-}
-"""Types whose values are what they are if they are exactly of these Python types."""
 _OF_STRINGS = frozenset({"text", "text[]", "json", "jsonb"})
-_SHORT_MAX = 1 << 20
 
 
-def _short(values: Sequence[Any]) -> bool:
-    return all(type(one) is not str or len(one) <= _SHORT_MAX for one in values)
+def _never(_values: Sequence[Any]) -> None:
+    return None
 
 
 def _strings(values: Sequence[Any]) -> list[str]:

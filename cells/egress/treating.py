@@ -5,7 +5,6 @@ Memory is bounded by the batch. Nothing is read or written here.
 
 import collections
 import datetime
-import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -15,15 +14,17 @@ from cells.egress.compiled import Compiled, Counts, Watch, Workshop
 from cells.egress.plan import Release, TablePlan, plan, schema
 from cells.egress.scan import Scan
 from cells.egress.treatments import Means, kind_of
-from cells.egress.values import Kind, Reader
+from cells.egress.values import Reader
 from cells.records.contracts import Contract
 from routing_rules.facts import SubjectFacts
-from routing_rules.law.questions import Duty
 from routing_rules.release import Consent
 from routing_rules.rules import Rules
 
 PEOPLE_KINDS_MAX = 10_000
 """Sets of facts with a plan made ready; beyond it the oldest is forgotten and made anew when it comes again."""
+
+
+UNPLACED = "it is not known whose law the person is under"
 
 
 class Person(msgspec.Struct, frozen=True):
@@ -66,7 +67,7 @@ class Treated(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Treater:
-    """One release's treatments. `duties`: those of every plan under which a row went, so far."""
+    """One release's treatments: plans by person, made ready once."""
 
     def __init__(
         self,
@@ -82,12 +83,10 @@ class Treater:
         self.contract = contract
         self.release = release
         self.schema = schema(contract, release, rules)
-        self.duties: dict[Duty, None] = {}
-        self.grounds: dict[str, None] = {}
         self._rules = rules
         self._at = at
-        self._counts, self._watch, self._scan = Counts(), Watch(), scan
-        self._workshop = Workshop(means, readers, scan, self._counts, self._watch)
+        self.counts, self.watch, self._scan = Counts(), Watch(), scan
+        self._workshop = Workshop(means, readers, scan, self.counts, self.watch)
         self._plans: dict[Person, tuple[TablePlan, Compiled, Mapping[str, Callable[[Any], Any]]]] = {}
 
     @property
@@ -96,11 +95,11 @@ class Treater:
         return self._scan is not None
 
     def plan_of(self, person: Person) -> TablePlan:
-        return self._ready(person)[0]
+        return self.ready(person)[0]
 
     def unmade(self, person: Person) -> dict[str, str]:
         """Fields that the plan lets leave and that cannot be made, with the reason."""
-        return self._ready(person)[1].stays
+        return self.ready(person)[1].stays
 
     def treat(self, batch: Batch) -> Treated:
         columns: dict[str, list[Any]] = {name: [] for name, _ in self.schema}
@@ -109,14 +108,13 @@ class Treater:
         for person, own in _by_person(batch):
             count = len(own.people)
             if person is None:
-                stayed["it is not known whose law the person is under"] += count
+                stayed[UNPLACED] += count
                 continue
-            stated, made, convert = self._ready(person)
+            stated, made, convert = self.ready(person)
             if not stated.goes:
-                stayed[stated.ground if not stated.answer.allows else "no field of it leaves"] += count
+                stayed[why_none_goes(stated)] += count
                 continue
-            self._note(stated)
-            self._count_staying(stated, made, own)
+            self.count_staying(stated, made, count, batch.drifted)
             found = {one.name: one.treat(own.columns[one.name]) for one in made.fields if one.name not in batch.drifted}
             for name, filled in columns.items():
                 values = found.get(name)
@@ -125,14 +123,15 @@ class Treater:
                     values = [None if one is None else change(one) for one in values]
                 filled.extend([None] * count if values is None else values)
             rows += count
-        self._counts.add("", "unnamed", batch.unnamed)
-        held = self._scanned()
+        self.counts.add("", "unnamed", batch.unnamed)
+        held = self.scanned()
         if held:
-            self._counts.take()
+            self.counts.take()
             return Treated(rows=0, columns={}, stayed=dict(stayed), counts={}, held=held)
-        return Treated(rows=rows, columns=columns, stayed=dict(stayed), counts=self._counts.take())
+        return Treated(rows=rows, columns=columns, stayed=dict(stayed), counts=self.counts.take())
 
-    def _ready(self, person: Person) -> tuple[TablePlan, Compiled, Mapping[str, Callable[[Any], Any]]]:
+    def ready(self, person: Person) -> tuple[TablePlan, Compiled, Mapping[str, Callable[[Any], Any]]]:
+        """The plan, its functions, and what else becomes of fields that hold something else for other people."""
         held = self._plans.get(person)
         if held is None:
             while len(self._plans) >= PEOPLE_KINDS_MAX:
@@ -147,23 +146,19 @@ class Treater:
         own = {one.name: kind_of(one.treatment, one.type) for one in stated.fields}
         return {name: as_text for name, kind in own.items() if kind is not None and kinds.get(name, kind) is not kind}
 
-    def _note(self, stated: TablePlan) -> None:
-        self.duties |= dict.fromkeys(stated.duties)
-        self.grounds[stated.ground] = None
-
-    def _count_staying(self, stated: TablePlan, made: Compiled, batch: Batch) -> None:
-        count = len(batch.people)
+    def count_staying(self, stated: TablePlan, made: Compiled, count: int, drifted: Sequence[str]) -> None:
+        """Values that stay with their whole field."""
         for field in stated.fields:
-            if field.name in batch.drifted:
-                self._counts.add(field.name, "changed_type", count)
+            if field.name in drifted:
+                self.counts.add(field.name, "changed_type", count)
             elif field.name in made.stays:
-                self._counts.add(field.name, "unmade", count)
+                self.counts.add(field.name, "unmade", count)
             elif not field.leaves:
-                self._counts.add(field.name, f"dropped:{field.why.value}", count)
+                self.counts.add(field.name, f"dropped:{field.why.value}", count)
 
-    def _scanned(self) -> tuple[Held, ...]:
+    def scanned(self) -> tuple[Held, ...]:
         """What the second detector found in strings that passed as they were."""
-        taken = self._watch.take()
+        taken = self.watch.take()
         if self._scan is None:
             return ()
         found: collections.Counter[tuple[str, str]] = collections.Counter()
@@ -188,6 +183,10 @@ def _taken(batch: Batch, indexes: Sequence[int]) -> Batch:
     return Batch([batch.people[index] for index in indexes], columns, batch.drifted)
 
 
+def why_none_goes(stated: TablePlan) -> str:
+    return "no field of it leaves" if stated.answer.allows else stated.ground
+
+
 def as_text(value: Any) -> str:
     """A treated value as text: days and moments as ISO 8601, lists and objects as JSON."""
     if type(value) is str:
@@ -195,11 +194,3 @@ def as_text(value: Any) -> str:
     if isinstance(value, datetime.date):
         return value.isoformat()
     return msgspec.json.encode(value).decode()
-
-
-def rows_of(treated: Treated) -> list[tuple[Any, ...]]:
-    """The rows one by one, in the order of the schema."""
-    return list(itertools.islice(zip(*treated.columns.values(), strict=True), treated.rows))
-
-
-__all__ = ["Batch", "Held", "Kind", "Person", "Treated", "Treater", "as_text", "rows_of"]

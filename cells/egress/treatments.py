@@ -1,9 +1,9 @@
 """What each treatment does to one value, which `values` has read: another value, or UNFIT, which never leaves. Pure."""
 
-import base64
 import bisect
 import datetime
-import hmac
+import functools
+import hashlib
 import ipaddress
 import itertools
 import re
@@ -18,14 +18,18 @@ from foundation.mute import Secret
 
 Function: TypeAlias = Callable[[Any], Any]
 
-TOKEN_BYTES = 16
+TOKEN_CHARS = 32
+_BLOCK_BYTES = 64
 HIDDEN_MIN = 4
 """So many characters at least stay behind where a part of a value is shown."""
 AGE_OPEN = 90
 """Ages from here on are one band, as 45 CFR 164.514(b)(2)(i)(C) has it."""
 AGE_MAX = 130
+ADDRESS_CHARS_MAX = 320
+_REMEMBERED = 1 << 16
+"""Days of birth whose band is remembered: all of a century and more."""
 INITIALS_MAX = 6
-_DOMAIN = re.compile(r"[^@\s]+@((?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z]{2,63})\Z")
+_DOMAIN = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z]{2,63}\Z")
 _POSTAL = re.compile(r"[A-Z0-9]{3,10}\Z")
 _GEOHASH = re.compile(r"[0-9b-hjkmnp-z]{6,12}\Z")
 _POINT = re.compile(r"\s*(-?\d{1,2}(?:\.\d{1,15})?)\s*,\s*(-?\d{1,3}(?:\.\d{1,15})?)\s*\Z")
@@ -91,8 +95,15 @@ def _hierarchy(treatment: Treatment, means: Means) -> Mapping[str, str]:
 
 def mask_domain(value: str) -> str | NoValue:
     """`ann@mail.example.com` → `mail.example.com`, lower case."""
-    found = _DOMAIN.match(value) if len(value) <= 320 else None
-    return UNFIT if found is None else found[1].lower()
+    local, _, domain = value.rpartition("@")
+    if not local or "@" in local or " " in local or not local.isprintable() or len(value) > ADDRESS_CHARS_MAX:
+        return UNFIT
+    return _domain(domain)
+
+
+@functools.lru_cache(maxsize=4096)
+def _domain(domain: str) -> str | NoValue:
+    return domain.lower() if _DOMAIN.match(domain) else UNFIT
 
 
 def last(count: int) -> Function:
@@ -127,12 +138,19 @@ def initials(value: str) -> str | NoValue:
 
 
 def token(key: bytes) -> Function:
-    """22 characters that stand for the value under this key, and say nothing of it without (HMAC-SHA-256, 128 bits)."""
-    digest, encode = hmac.digest, base64.urlsafe_b64encode
+    """32 hex digits that stand for the value under this key, and say nothing of it without: HMAC-SHA-256 (RFC 2104), cut to 128 bits.
+
+    Both keyed states are made once and copied; `hmac.digest` takes twice the time.
+    """
+    padded = key.ljust(_BLOCK_BYTES, b"\0")
+    inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in padded))
+    outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in padded))
 
     def treat(value: Any) -> str:
-        text = b"t" + value.encode() if type(value) is str else b"i%d" % value
-        return encode(digest(key, text, "sha256")[:TOKEN_BYTES])[:22].decode("ascii")
+        begun, ended = inner.copy(), outer.copy()
+        begun.update(b"t" + value.encode() if type(value) is str else b"i%d" % value)
+        ended.update(begun.digest())
+        return ended.hexdigest()[:TOKEN_CHARS]
 
     return treat
 
@@ -140,6 +158,7 @@ def token(key: bytes) -> Function:
 def age_band(width: int, day: datetime.date) -> Function:
     """Completed years on `day` as a band: `30-39`, `90+`."""
 
+    @functools.lru_cache(maxsize=_REMEMBERED)
     def treat(born: datetime.date) -> str | NoValue:
         age = day.year - born.year - ((day.month, day.day) < (born.month, born.day))
         if not 0 <= age <= AGE_MAX:

@@ -6,7 +6,7 @@ import enum
 import math
 import re
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
@@ -159,3 +159,72 @@ OF_DATABASE: Mapping[str, Reader] = {**_ONE, "json": _json_text, "jsonb": _json_
 """Contract type → reader of what asyncpg gives."""
 OF_JSON: Mapping[str, Reader] = {**_ONE, "json": _json_value, "jsonb": _json_value}
 """Contract type → reader of a member of a JSON document."""
+
+Quick: TypeAlias = Callable[[Sequence[Any]], Sequence[Any] | None]
+"""Of a whole column: what the reader gives for each value (nulls as they are), or None where some value is not plainly of its type."""
+_NULL = type(None)
+
+
+def _typed(*types: type[Any]) -> Quick:
+    allowed = frozenset((*types, _NULL))
+    return lambda values: values if allowed.issuperset(map(type, values)) else None
+
+
+def _quick_text(values: Sequence[Any]) -> Sequence[Any] | None:
+    plain = _typed(str)(values)
+    return None if plain is None or max(map(len, filter(None, plain)), default=0) > TEXT_CHARS_MAX else plain
+
+
+def _quick_whole(bits: int) -> Quick:
+    low, high = -(1 << bits), (1 << bits) - 1
+
+    def read(values: Sequence[Any]) -> Sequence[Any] | None:
+        plain = _typed(int)(values)
+        held = [] if plain is None else [one for one in plain if one is not None]
+        return plain if not held or (low <= min(held) and max(held) <= high) else None
+
+    return read
+
+
+def _quick_real(values: Sequence[Any]) -> Sequence[Any] | None:
+    plain = _typed(float)(values)
+    return None if plain is None or not all(map(math.isfinite, filter(None, plain))) else plain
+
+
+def _quick_uuid(values: Sequence[Any]) -> Sequence[Any] | None:
+    """All of them texts in lower case, or all of them UUIDs."""
+    kinds = set(map(type, values))
+    if kinds == {str}:
+        return values if _UUIDS.match("\n".join(values)) else None
+    return list(map(str, values)) if kinds and all(issubclass(one, uuid.UUID) for one in kinds) else None
+
+
+def _converted(shape: Any, kind: type[Any]) -> Quick:
+    def read(values: Sequence[Any]) -> Sequence[Any] | None:
+        if not _TEXT_OR_NULL.issuperset(map(type, values)):
+            return _typed(kind)(values)
+        try:
+            return msgspec.convert(values, shape, strict=True)  # type: ignore[no-any-return]
+        except (msgspec.ValidationError, ValueError):
+            return None
+
+    return read
+
+
+def _quick_moment(values: Sequence[Any]) -> Sequence[Any] | None:
+    found = _MOMENTS(values)
+    utc = datetime.UTC
+    return found if found is not None and all(one is None or one.tzinfo is utc for one in found) else None
+
+
+_UUIDS = re.compile(r"(?:[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}(?:\n|\Z))+\Z")
+_TEXT_OR_NULL = frozenset((str, _NULL))
+_MOMENTS = _converted(list[datetime.datetime | None], datetime.datetime)
+
+QUICK: Mapping[str, Quick] = {
+    "uuid": _quick_uuid, "text": _quick_text, "boolean": _typed(bool), "bool": _typed(bool),
+    **{name: _quick_whole(bits) for name, bits in _BITS.items()},
+    "real": _quick_real, "double precision": _quick_real,
+    "date": _converted(list[datetime.date | None], datetime.date), "timestamptz": _quick_moment,
+}  # fmt: skip
+"""Contract type → the quick way; it gives what the reader gives for each, or nothing."""

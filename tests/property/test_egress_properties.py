@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from cells.egress import wording
 from cells.egress.compiled import Counts, Watch, Workshop
-from cells.egress.formats import lines
+from cells.egress.formats import liner
 from cells.egress.keys import keys_for
 from cells.egress.plan import Field, TablePlan, places_of
 from cells.egress.scan import Found, redacted
@@ -135,7 +135,7 @@ def test_no_field_passes_that_no_contract_lets_leave_so_and_every_value_is_count
         assert sum(found.counts[name][fate] for fate in found.counts[name] if fate != "unnamed") == len(rows)
         assert not found.columns.get(name) or len(found.columns[name]) == len(rows)
     # What is left can be written, whatever was read.
-    lines(list(found.columns), found.columns)
+    liner(list(found.columns))(found.columns)
 
 
 def leaks(found: Treated, plan: TablePlan, contract: Contract, made: Treater, away: Sequence[str]) -> list[str]:
