@@ -20,6 +20,7 @@ Function: TypeAlias = Callable[[Any], Any]
 
 TOKEN_CHARS = 32
 _BLOCK_BYTES = 64
+_WHOLE_MIN = -(1 << 63)
 HIDDEN_MIN = 4
 """So many characters at least stay behind where a part of a value is shown."""
 AGE_OPEN = 90
@@ -217,8 +218,13 @@ def _hashed(latitude: float, longitude: float, count: int) -> str:
 
 
 def bin_of(width: int) -> Function:
-    """The lower bound of the bin: multiples of `width`, downwards for numbers below zero, too."""
-    return lambda value: value - value % width
+    """The lower bound of the bin: multiples of `width`, downwards for numbers below zero, too. One that no bigint holds is unfit."""
+
+    def treat(value: int) -> int | NoValue:
+        low = value - value % width
+        return low if low >= _WHOLE_MIN else UNFIT
+
+    return treat
 
 
 def bins(bounds: tuple[float, ...], words: tuple[str, ...]) -> Function:

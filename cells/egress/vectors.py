@@ -3,6 +3,7 @@
 By the functions that rows are treated by (`compiled`), so a value becomes the same on either way. Needs pyarrow.
 """
 
+import datetime
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,6 +18,11 @@ from cells.egress.values import TEXT_CHARS_MAX, UNFIT, Kind
 from cells.egress.wording import KEEP
 
 _UUID = "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
+_PLAIN_ADDRESS = r"^[!-?A-~]{1,64}@[!-?A-~]{1,255}$"
+"""Printable ASCII without a space or a second @: what `mask_domain` asks of it but for the domain's form."""
+_EPOCH = datetime.date(1970, 1, 1).toordinal()
+_DAYS = (1 - _EPOCH, datetime.date.max.toordinal() - _EPOCH)
+"""Days that a calendar has; Arrow has more."""
 _WHOLE = {"smallint": pa.int16(), "int": pa.int32(), "integer": pa.int32(), "bigint": pa.int64()}
 
 
@@ -64,8 +70,32 @@ def _distinctly(ready: Ready, kind: Kind, change: Any, given: Any) -> Any:
     """Each distinct value treated once. Lists and whatever else has no dictionary: each value."""
     if pa.types.is_nested(given.type):
         return _array(ready, kind, change, given.to_pylist())
+    if ready.field.treatment.kind == "mask_domain" and ready.field.type == "text" and given.type == pa.string():
+        given = _addresses_of_their_domains(given)
     encoded = given.dictionary_encode()
-    return _array(ready, kind, change, encoded.dictionary.to_pylist()).take(encoded.indices)
+    return _array(ready, kind, change, _listed(encoded.dictionary)).take(encoded.indices)
+
+
+def _listed(distinct: Any) -> list[Any]:
+    """Days by their numbers: what pyarrow makes of each by itself takes thrice as long."""
+    if distinct.type != pa.date32():
+        return distinct.to_pylist()  # type: ignore[no-any-return]
+    day = datetime.date.fromordinal
+    return [
+        None if one is None or not _DAYS[0] <= one <= _DAYS[1] else day(_EPOCH + one)
+        for one in distinct.cast(pa.int32()).to_pylist()
+    ]
+
+
+def _addresses_of_their_domains(given: Any) -> Any:
+    """Of addresses only the domain matters, of which there are few: the same addresses with one local part for all.
+
+    What is not plainly an address stays as it is, for the treatment to look at.
+    """
+    parts = pc.split_pattern(given, "@")
+    plain = pc.and_(pc.equal(pc.list_value_length(parts), 2), pc.match_substring_regex(given, _PLAIN_ADDRESS))
+    domain = pc.list_element(pc.if_else(plain, parts, pa.scalar(["", ""], type=parts.type)), 1)
+    return pc.if_else(plain, pc.binary_join_element_wise("a", domain, "@"), given)
 
 
 def _array(ready: Ready, kind: Kind, change: Any, values: list[Any]) -> Any:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import msgspec
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -17,7 +18,7 @@ from cells.egress.formats import liner
 from cells.egress.keys import keys_for
 from cells.egress.plan import Field, TablePlan, places_of
 from cells.egress.scan import Found, redacted
-from cells.egress.treating import Treated, Treater
+from cells.egress.treating import Batch, Treated, Treater
 from cells.egress.treatments import Means, Unmeant, made
 from cells.egress.values import OF_DATABASE, OF_JSON, UNFIT
 from cells.egress.wording import FORMS, selector, treatment
@@ -288,3 +289,56 @@ def test_numbers_that_json_cannot_hold_do_not_leave() -> None:
     for value in (float("nan"), float("inf"), decimal.Decimal("Infinity")):
         assert OF_DATABASE["double precision"](value) is UNFIT
     assert OF_DATABASE["uuid"](uuid.UUID(int=0)) == "00000000-0000-0000-0000-000000000000"
+
+
+addresses = st.one_of(
+    st.none(),
+    st.emails(),
+    st.sampled_from(["ann@mail.example.com", "ANN@Mail.Example.COM", "a@b@c.example", "@x.example", "a b@x.example"]),
+    st.sampled_from(["a@localhost", "", "ä@x.example"]),
+    st.text(max_size=8),
+)  # fmt: skip
+numbers = st.none() | st.integers(-(2**63), 2**63 - 1)
+ids = st.none() | st.uuids().map(str) | st.uuids().map(lambda one: str(one).upper()) | st.text(max_size=4)
+arrow_rows = st.lists(
+    st.fixed_dictionaries(
+        {
+            "subject_id": ids,
+            "item": st.none() | st.text(max_size=5),
+            "email": addresses,
+            "born": st.none() | st.dates(),
+            "seen": st.none() | st.datetimes(datetime.datetime(1900, 1, 1), timezones=st.just(datetime.UTC)),  # noqa: DTZ001 - the zone comes beside it
+            "total": numbers,
+        }
+    ),
+    min_size=1,
+    max_size=8,
+)
+
+
+@settings(max_examples=DRIFTS, deadline=None)
+@given(arrow_rows)
+def test_a_record_batch_becomes_what_its_rows_become(given_rows: list[dict[str, Any]]) -> None:
+    pa = pytest.importorskip("pyarrow")
+    from cells.egress import vectors
+
+    types = {"born": pa.date32(), "seen": pa.timestamp("us", tz="UTC"), "total": pa.int64()}
+    fields = [pa.field(name, types.get(name, pa.string())) for name in given_rows[0]]
+    made, whose = treater("us-lake"), person()
+    absent = tuple(name for name in people().columns if name not in given_rows[0])
+    rows = made.treat(
+        Batch([whose] * len(given_rows), {name: [one[name] for one in given_rows] for name in given_rows[0]}, absent)
+    )
+    found = vectors.treat(made, whose, pa.RecordBatch.from_pylist(given_rows, schema=pa.schema(fields)))
+    assert found.batch.to_pydict() == rows.columns
+    assert found.said.counts == rows.counts
+
+
+def test_a_record_batch_of_people_whose_data_may_not_go_is_none() -> None:
+    pa = pytest.importorskip("pyarrow")
+    from cells.egress import vectors
+
+    made = treater("us-lake")
+    found = vectors.treat(made, person("GB"), pa.RecordBatch.from_pylist([{"item": "x", "new": 1}]))
+    assert found.batch is None
+    assert sum(found.said.stayed.values()) == 1
