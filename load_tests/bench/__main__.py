@@ -70,6 +70,9 @@ BENCHES = {
         headline="The ledger: durable appends beside the disk's fdatasync, proofs (docs/benchmarks/ledger.md)",
         short=("--entries", "10000", "50000", "--rounds", "100"),
     ),
+    "egress.contract": Bench(
+        headline="Egress: the contract path alone (docs/decisions/0018-egress.md)", short=("--events", "20000")
+    ),
     "visibility": Bench(headline="The feed: how soon every gateway has taken in a change", stack=True),
 }
 

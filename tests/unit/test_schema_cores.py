@@ -333,6 +333,23 @@ def test_retention_and_treatments_widen_where_more_is_kept_or_leaves() -> None:
     assert ways("sealed: false", leaves.format("drop")) == {Way.CHANGES}
 
 
+def test_what_leaves_of_json_and_by_whose_law_widens_and_narrows_too() -> None:
+    def said(old: str, new: str) -> list[tuple[Way, str | None]]:
+        before, after = (changed("extra:      {type: jsonb, class: none", one) for one in (old, new))
+        return [(one.way, one.column) for one in differences({"notes": before}, {"notes": after})]
+
+    mail = "mail: {{type: text, class: direct, leaving: {{default: {}}}}}"
+    json = f"extra:      {{{{type: jsonb, class: none, members: {{{{{mail}}}}}"
+    assert said(json.format("drop"), json.format("initials")) == [(Way.WIDENS, "extra.mail")]
+    assert said(json.format("keep"), json.format("drop")) == [(Way.NARROWS, "extra.mail")]
+    tagged = "extra:      {{type: jsonb, class: none, tags: [{}]"
+    assert said(tagged.format("health"), tagged.format("")) == [(Way.WIDENS, "extra")]
+    assert said(tagged.format(""), tagged.format("health")) == [(Way.NARROWS, "extra")]
+    asking = msgspec.structs.replace(notes(), asks={"analytics": "opt_in"})
+    assert [one.way for one in differences({"notes": asking}, {"notes": notes()})] == [Way.WIDENS]
+    assert [one.way for one in differences({"notes": notes()}, {"notes": asking})] == [Way.NARROWS]
+
+
 def test_a_contract_that_comes_opens_its_table_and_one_that_goes_closes_it() -> None:
     assert differences({"notes": notes()}, {"notes": notes()}) == ()
     come = differences({}, {"notes": notes()})
