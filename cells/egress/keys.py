@@ -14,6 +14,8 @@ from foundation.words import CellId
 KEY_BYTES = 32
 _OWN = b"domicile egress token v1"
 _JOINED = b"domicile egress join v1"
+_CHECKED = b"domicile egress check v1"
+CHECK_CHARS = 16
 
 
 def token_key(root: Secret[bytes], cell: CellId, purpose: str) -> Secret[bytes]:
@@ -32,6 +34,13 @@ def keys_for(
     """By join name; None: no join."""
     own: dict[str | None, Secret[bytes]] = {None: token_key(root, cell, purpose)}
     return own | {name: join_key(key, name) for name, key in joins.items()}
+
+
+def check_of(keys: Mapping[str | None, Secret[bytes]]) -> str:
+    """Says whether two releases were made under the same keys, and nothing of the keys."""
+    ordered = sorted(keys.items(), key=lambda one: one[0] or "")
+    held = Secret(b"".join((name or "").encode() + b"=" + key.reveal() for name, key in ordered))
+    return _derived(held, _CHECKED).reveal().hex()[:CHECK_CHARS]
 
 
 def _derived(key: Secret[bytes], *parts: bytes | str) -> Secret[bytes]:

@@ -25,7 +25,8 @@ RUNS_MAX = 10_000
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
-    """What a run was begun with; another day, contract or rules make another run. `out` gets the release, a folder named by its id."""
+    """What a run was begun with. Another contract, other rules or keys of tokens (`keys`: their check) make another run. `day`: ages are
+    counted to it. `out` gets the release, a folder named by its id."""
 
     id: str
     cell: CellId
@@ -37,6 +38,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     day: str
     contract: str
     rules: str
+    keys: str
     begun_at: float
 
     @property
@@ -53,7 +55,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
         return all(getattr(self, key) == getattr(other, key) for key in keys)
 
     def same_ground(self, other: "Run") -> bool:
-        return self.contract == other.contract and self.rules == other.rules
+        return (self.contract, self.rules, self.keys) == (other.contract, other.rules, other.keys)
 
 
 class HeldBatch(msgspec.Struct, frozen=True, kw_only=True):

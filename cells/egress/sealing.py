@@ -44,6 +44,7 @@ def document_of(stated: Run, parts: Sequence[Part], treater: Treater, rules: Rul
         "sealed_at": _utc(now),
         "contract": stated.contract,
         "rules": stated.rules,
+        "keys": stated.keys,
         "ground": sorted({ground for part in parts for ground in part.grounds}),
         "duties": sorted({duty for part in parts for duty in part.duties}),
         "rows": {"released": sum(part.rows for part in parts), "stayed": _summed(part.stayed for part in parts)},

@@ -24,6 +24,8 @@ PEOPLE_KINDS_MAX = 10_000
 """Sets of facts with a plan made ready; beyond it the oldest is forgotten and made anew when it comes again."""
 
 
+UNSCANNED = "unscanned"
+"""What a scanner that does not answer for every string has found."""
 UNPLACED = "it is not known whose law the person is under"
 
 
@@ -163,8 +165,10 @@ class Treater:
             return ()
         found: collections.Counter[tuple[str, str]] = collections.Counter()
         for field, strings in taken.items():
-            for each in self._scan(strings):
-                found.update((field, one.kind) for one in each)
+            looked = self._scan(strings)
+            if len(looked) != len(strings):
+                found[field, UNSCANNED] += len(strings)
+            found.update((field, one.kind) for each in looked for one in each)
         return tuple(Held(field, kind, count) for (field, kind), count in sorted(found.items()))
 
 

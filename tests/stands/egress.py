@@ -256,6 +256,7 @@ def run_of(
         day=TODAY.isoformat(),
         contract="sha256:c",
         rules=held.digest,
+        keys="k",
         begun_at=1_795_300_000.0,
     )
 

@@ -256,6 +256,11 @@ def test_a_finding_where_the_contract_says_clean_holds_the_whole_batch_back() ->
     assert treated(made, row()).rows == 1
 
 
+def test_a_scanner_that_does_not_answer_for_every_string_holds_the_batch_back() -> None:
+    found = treated(treater("uk-lake", scan=lambda strings: [[]] if len(strings) == 1 else []), row(), row(2))
+    assert {one.kind for one in found.held} == {"unscanned"}
+
+
 def test_an_answer_says_until_when_it_holds() -> None:
     changes = planned("us-lake").valid_until
     assert changes is not None

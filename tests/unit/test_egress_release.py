@@ -303,7 +303,7 @@ def test_a_run_on_another_ground_begins_anew_and_leaves_nothing_of_the_one_befor
     assert (journal.run, goes_on) == (first, False)
     again, goes_on = taken_up(folder / "runs", msgspec.structs.replace(first, id="rel-2"), first.day)
     assert (again.run.id, goes_on) == ("rel-1", True)
-    changed = msgspec.structs.replace(first, id="rel-3", contract="sha256:another")
+    changed = msgspec.structs.replace(first, id="rel-3", keys="others")
     anew, goes_on = taken_up(folder / "runs", changed, first.day)
     assert (anew.run.id, goes_on) == ("rel-3", False)
     assert [one.run.id for one in journals(folder / "runs")] == ["rel-3"]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from cells.egress import wording
-from cells.egress.keys import join_key, keys_for
+from cells.egress.keys import check_of, join_key, keys_for
 from cells.egress.scan import Found, redacted
 from cells.egress.treatments import Means, Unmeant, made
 from cells.egress.values import OF_DATABASE, OF_JSON, UNFIT
@@ -96,6 +96,13 @@ def test_tokens_of_two_cells_join_where_both_were_granted_the_join_and_a_join_th
     assert join_key(granted["lake"], "lake") != join_key(granted["lake"], "other")
     with pytest.raises(Unmeant, match="join key lake is not granted"):
         token(EU, "analytics", {})
+
+
+def test_a_check_of_keys_tells_them_apart_and_nothing_of_them() -> None:
+    own, joined = keys_for(ROOT, EU, "analytics", {}), keys_for(ROOT, EU, "analytics", {"lake": ROOT})
+    others = (joined, keys_for(ROOT, EU, "sale", {}), keys_for(Secret(b"x" * 32), EU, "analytics", {}))
+    assert len({check_of(one) for one in (own, *others)}) == 4
+    assert check_of(dict(reversed(joined.items()))) == check_of(joined)
 
 
 def test_a_number_and_its_text_have_different_tokens() -> None:

@@ -13,6 +13,7 @@ from cells.egress.treatments import Means
 from cells.egress.values import OF_DATABASE
 from cells.records.contracts import Contract
 from foundation.ledger.canonical import canonical
+from foundation.mute import Secret
 from foundation.words import DestinationId
 from gateway.cli.egress.which import Which
 from routing_rules.rules import Rules
@@ -21,6 +22,12 @@ from routing_rules.rules import Rules
 def contract_digest(contract: Contract) -> str:
     """Over what it says, however it is written."""
     return digest(canonical(msgspec.to_builtins(contract)))
+
+
+def keys(which: Which, purpose: str) -> dict[str | None, Secret[bytes]]:
+    """Raises SettingsError."""
+    stated = which.egress
+    return keys_for(stated.root(), which.settings.cell, purpose, stated.joins())
 
 
 def treater(
@@ -33,14 +40,12 @@ def treater(
     scan: Scan | None = None,
 ) -> Treater:
     """Raises SettingsError."""
-    cell, stated = which.settings.cell, which.egress
-    keys = keys_for(stated.root(), cell, purpose, stated.joins())
     return Treater(
         contract,
-        Release(cell=cell, destination=to, purpose=purpose),
+        Release(cell=which.settings.cell, destination=to, purpose=purpose),
         rules,
         day,
-        means=Means(day, keys, contract.hierarchies),
+        means=Means(day, keys(which, purpose), contract.hierarchies),
         readers=OF_DATABASE,
         scan=scan,
     )

@@ -89,6 +89,7 @@ async def _looked(world: Any, made: Treater, sample: int) -> tuple[list[Person],
 
     people: dict[Person, None] = {}
     rows: list[tuple[Any, ...]] = []
+    shown = 0
     for shard in world.source.shards:
         page = await world.source.page(shard, FIRST)
         facts = await world.origins.facts(page.subjects)
@@ -97,25 +98,17 @@ async def _looked(world: Any, made: Treater, sample: int) -> tuple[list[Person],
                 continue
             person = Person(facts[subject], page.consents[index])
             people[person] = None
-            if len({row[0] for row in rows}) < sample:
-                rows += _side_by_side(
-                    made, person, {name: [values[index]] for name, values in page.columns.items()}, len(rows)
-                )
+            if shown < sample:
+                shown += 1
+                row = {name: [values[index]] for name, values in page.columns.items()}
+                rows += _side_by_side(made, person, row, f"{shown} ({person.subject.residence})")
     return list(people), rows
 
 
-def _side_by_side(made: Treater, person: Person, row: dict[str, list[Any]], number: int) -> list[tuple[Any, ...]]:
-    treated = made.treat(Batch([person], row))
-    name = f"{person.subject.residence} {number}"
-    return [
-        (
-            name,
-            field,
-            _short(value),
-            _short(treated.columns[field][0]) if treated.rows and field in treated.columns else "",
-        )
-        for field, (value,) in row.items()
-    ]
+def _side_by_side(made: Treater, person: Person, row: dict[str, list[Any]], name: str) -> list[tuple[Any, ...]]:
+    columns = made.treat(Batch([person], row)).columns
+    after = {field: values[0] for field, values in columns.items() if values}
+    return [(name, field, _short(value), _short(after.get(field))) for field, (value,) in row.items()]
 
 
 def _short(value: Any) -> str:

@@ -8,11 +8,12 @@ from typing import Any
 import click
 
 from cells.egress.formats import Format
+from cells.egress.keys import check_of
 from cells.egress.runs import Journal, Part, Run, discard, journals, taken_up
 from foundation.clock import SystemClock
 from foundation.settings import SettingsError
 from foundation.words import DestinationId
-from gateway.cli.egress.means import contract_digest, today, treater
+from gateway.cli.egress.means import contract_digest, keys, today, treater
 from gateway.cli.egress.which import Which, checked, release_options, told, which_option
 from gateway.cli.options import json_option, print_json
 
@@ -77,6 +78,7 @@ async def _run(which: Which, request: dict[str, Any], part_rows: int, anew: bool
             day=day.isoformat(),
             contract=contract_digest(contract),
             rules=rules.digest,
+            keys=check_of(keys(which, request["purpose"])),
             begun_at=clock.unix_s(),
         )
         journal = _journal(Path(which.egress.folder), wanted, anew)

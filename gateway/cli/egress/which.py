@@ -70,6 +70,8 @@ class Which(msgspec.Struct, frozen=True, kw_only=True):
     def _dsn(self, env: str, suffix: str) -> Secret[str]:
         if self.dsns is None:
             return secret_from_env(env + suffix)
+        if env + suffix not in self.dsns:
+            raise SettingsError(f"the stack has no shard {env}")
         return Secret(self.dsns[env + suffix])
 
     @asynccontextmanager
