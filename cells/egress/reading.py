@@ -5,7 +5,7 @@ from the table, joined with the fence alike. Role domicile_records.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import asyncpg
 import msgspec
@@ -16,6 +16,8 @@ from cells.schema.core import Table
 from foundation.postgres import Connection
 from foundation.words import SubjectId
 from routing_rules.release import Consent
+
+P = TypeVar("P")
 
 PAGE_ROWS = 2_000
 FIRST = ("00000000-0000-0000-0000-000000000000", "00000000-0000-0000-0000-000000000000")
@@ -115,12 +117,20 @@ async def _said(
     """By person; a no in one table is no yes in another."""
     said: dict[Any, Consent] = {}
     for sql in _statements(contracts):
-        for row in await connection.fetch(sql, list(set(people)), purpose):
-            if not row["given"]:
-                said[row["person"]] = Consent.WITHHELD
-            else:
-                said.setdefault(row["person"], Consent.GIVEN)
+        rows = await connection.fetch(sql, list(set(people)), purpose)
+        said = merged(said, {row["person"]: row["given"] for row in rows})
     return said
+
+
+def merged(said: Mapping[P, Consent], given: Mapping[P, bool]) -> dict[P, Consent]:
+    """What people said, and what they say in one table more. Pure."""
+    found = dict(said)
+    for person, answer in given.items():
+        if not answer:
+            found[person] = Consent.WITHHELD
+        else:
+            found.setdefault(person, Consent.GIVEN)
+    return found
 
 
 def _statements(contracts: Sequence[Contract]) -> Iterator[str]:

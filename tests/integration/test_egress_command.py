@@ -8,10 +8,12 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
+from cells.egress.settings import EgressSettings
 from deploy.local.postgres import PostgresServer
 from deploy.local.render import toml
 from foundation.ledger.entries import event_digest
@@ -42,6 +44,8 @@ NOTES = """
 table: notes
 placed_by: subject_id
 owner: subject_id
+access:
+  services: {analytics: {read: [rank]}}
 columns:
   subject_id: {type: uuid, class: pseudonymous, leaving: {default: token}}
   id:         {type: uuid, class: none}
@@ -81,7 +85,7 @@ VALUES ($1, $2, $3, 1234, 9.90, '2026-04-03 12:00Z', jsonb_build_object('theme',
 @pytest.fixture
 async def live(postgres_server: PostgresServer, folder: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Stand]:
     async with stand(postgres_server, folder, monkeypatch, policy=POLICY + DESTINATIONS) as built:
-        built.ledger = kept_by(folder)
+        built.ledger, built.egress = kept_by(folder), keys_in(folder)
         for dsns in built.dsns.values():
             async with connect(dsns.owner) as db:
                 await db.execute(CONSENTS_DDL)
@@ -92,24 +96,29 @@ async def live(postgres_server: PostgresServer, folder: Path, monkeypatch: pytes
             yield built
 
 
-def write_settings(live: Stand) -> None:
-    """The cell service's own settings, as its machine has them, and the keys of its releases."""
-    held, folder = live.settings(NOTES), live.folder
+def keys_in(folder: Path) -> EgressSettings:
+    """The keys of the cell's releases, and where their journals lie."""
     ring = KeyringFile(current="k1", keys={"k1": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()})
     for name, content in (("egress.key", SIGNER.text.reveal()), ("egress.json", msgspec.json.encode(ring).decode())):
         (folder / name).touch(mode=0o600)
         (folder / name).write_text(content)
     (folder / "egress.vkey").write_text(SIGNER.verifier.text)
-    issuers = [msgspec.to_builtins(one) for one in held.service_issuers]
-    egress = {
-        "folder": str(folder / "runs"),
-        "origin": SIGNER.verifier.name,
-        "key_file": str(folder / "egress.key"),
-        "keyring": str(folder / "egress.json"),
-    }
+    return EgressSettings(
+        folder=str(folder / "runs"),
+        origin=SIGNER.verifier.name,
+        key_file=str(folder / "egress.key"),
+        keyring=str(folder / "egress.json"),
+    )
+
+
+def write_settings(live: Stand) -> None:
+    """The cell service's own settings, as its machine has them."""
+    held = live.settings(NOTES)
     keys = ("cell", "host", "port", "directory", "token_file", "cell_root_keyring", "contracts")
-    stated = {key: getattr(held, key) for key in keys} | {"service_issuers": issuers, "egress": egress}
-    (folder / "cell.toml").write_text(toml(stated))
+    stated = {key: getattr(held, key) for key in keys}
+    stated["service_issuers"] = [msgspec.to_builtins(one) for one in held.service_issuers]
+    stated["egress"] = msgspec.to_builtins(held.egress)
+    (live.folder / "cell.toml").write_text(toml(stated))
 
 
 async def person(live: Stand, rank: int, *, given: bool | None = None) -> tuple[SubjectId, int]:
@@ -254,3 +263,59 @@ async def test_a_plan_shows_what_each_field_would_become_before_anything_moves(l
     assert becomes["card"] == ("drop", "sealed")
     assert becomes["shadow"] == ("drop", "unclassified")
     assert not (live.folder / "out").exists()
+
+
+async def events(live: Stand, *given: dict[str, Any], service: str = "analytics", **more: Any) -> httpx.Response:
+    body = {"contract": "notes", "to": "near", "purpose": "analytics", "events": list(given)} | more
+    return await live.call("POST", "/cell/egress/events", live.service(service), json=body)
+
+
+async def test_events_come_back_as_they_may_leave_and_the_answer_says_what_stayed(live: Stand) -> None:
+    ann, _ = await person(live, 1)
+    ben, _ = await person(live, 2, given=False)
+    event = {"rank": 5, "total": 777, "due": "2026-04-03T12:00:00Z", "body": PLANTED, "card": PLANTED, "mail": PLANTED}
+    strangers = ["00000000-0000-0000-0000-00000000000a", None, 7, "nobody"]
+    answer = await events(live, *({**event, "subject_id": one} for one in (ann, ben, *strangers)))
+    assert answer.status_code == 200, answer.text
+    said = answer.json()
+    (left,) = said["events"]
+    assert (left["rank"], left["total"], left["due"], len(left["subject_id"])) == (5, 700, "2026-04", 32)
+    assert PLANTED not in answer.text
+    assert said["stayed"] == {
+        "the person has said no to analytics": 1,
+        "it is not known whose law the person is under": 4,
+    }
+    assert said["counts"]["body"] == {"dropped:stated": 1}
+    assert said["counts"][""] == {"unnamed": 6}
+    recorded = [row["id"] for dsns in live.dsns.values() for row in await releases(dsns)]
+    assert recorded == [said["release"]]
+
+
+async def test_a_withdrawal_holds_from_the_next_batch_on(live: Stand) -> None:
+    ann, _ = await person(live, 1, given=True)
+    before = await events(live, {"subject_id": ann, "rank": 1})
+    home = live.cell.context.homes.get(ann)
+    assert home is not None
+    async with connect(live.dsns[home.shard].owner) as db:
+        await db.execute("UPDATE product.consents SET given = false WHERE subject_id = $1", ann)
+    after = await events(live, {"subject_id": ann, "rank": 2})
+    assert ([one["rank"] for one in before.json()["events"]], after.json()["events"]) == ([1], [])
+
+
+async def test_events_for_what_nobody_declared_are_refused(live: Stand) -> None:
+    ann, _ = await person(live, 1)
+    event = {"subject_id": ann, "rank": 1}
+    assert (await events(live, event, service="orders")).status_code == 403
+    assert (await events(live, event, contract="none")).status_code == 403
+    assert (await events(live, event, to="nowhere")).status_code == 451
+    assert (await events(live, event, purpose="sale")).status_code == 451
+    assert (await events(live)).status_code == 400
+    far = await events(live, event, to="far")
+    assert (far.status_code, far.json()["events"], sum(far.json()["stayed"].values())) == (200, [], 1)
+
+
+async def test_a_gateway_hands_no_release_over(live: Stand) -> None:
+    forged = {"id": "release:rel-1", "at": 1.0, "kind": "access", "actor": "a", "subject_id": None, "details": {}}
+    headers = live.tokens.headers("gateway:eu", ["gateway:eu"])
+    answer = await live.call("POST", "/cell/events", headers, json={"events": [forged]})
+    assert (answer.status_code, "the cell's own" in answer.text) == (400, True)

@@ -14,6 +14,7 @@ import msgspec
 import pytest
 
 from cells.app import Cell, opened
+from cells.egress.settings import EgressSettings
 from cells.settings import CellSettings
 from deploy.local.postgres import PostgresServer
 from directory.app import opened as opened_directory
@@ -89,6 +90,7 @@ class Stand:
         self.dsns = dsns
         self.minter = Minter(name, ROOT)
         self.ledger: LedgerSettings | None = None
+        self.egress: EgressSettings | None = None
         self.directory: Callers
         self.cell: Cell
         self.http: HttpClient
@@ -110,6 +112,7 @@ class Stand:
             cell_root_keyring=str(ring),
             contracts=str(folder_of(self.folder / "contracts", contracts)),
             ledger=self.ledger,
+            egress=self.egress,
         )
 
     def service(self, service: str = "orders") -> dict[str, str]:
