@@ -20,7 +20,7 @@ from routing_rules.facts import SubjectFacts
 from routing_rules.release import Consent
 from routing_rules.rules import Rules
 
-PEOPLE_KINDS_MAX = 10_000
+PEOPLE_KINDS_MAX = 2_000
 """Sets of facts with a plan made ready; beyond it the oldest is forgotten and made anew when it comes again."""
 
 

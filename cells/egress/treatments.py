@@ -158,16 +158,16 @@ def token(key: bytes) -> Function:
 
 def age_band(width: int, day: datetime.date) -> Function:
     """Completed years on `day` as a band: `30-39`, `90+`."""
+    return functools.partial(_band, width, day)
 
-    @functools.lru_cache(maxsize=_REMEMBERED)
-    def treat(born: datetime.date) -> str | NoValue:
-        age = day.year - born.year - ((day.month, day.day) < (born.month, born.day))
-        if not 0 <= age <= AGE_MAX:
-            return UNFIT
-        low = age - age % width
-        return f"{AGE_OPEN}+" if age >= AGE_OPEN else f"{low}-{min(low + width, AGE_OPEN) - 1}"
 
-    return treat
+@functools.lru_cache(maxsize=_REMEMBERED)
+def _band(width: int, day: datetime.date, born: datetime.date) -> str | NoValue:
+    age = day.year - born.year - ((day.month, day.day) < (born.month, born.day))
+    if not 0 <= age <= AGE_MAX:
+        return UNFIT
+    low = age - age % width
+    return f"{AGE_OPEN}+" if age >= AGE_OPEN else f"{low}-{min(low + width, AGE_OPEN) - 1}"
 
 
 def postal(count: int) -> Function:
