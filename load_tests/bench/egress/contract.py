@@ -60,12 +60,14 @@ recipient_classes = []
 PERSON = Person(SubjectFacts(residence=Country("DE")), Consent.UNSAID)
 
 
-def events(count: int) -> list[dict[str, Any]]:
+def events(count: int, each: int) -> list[dict[str, Any]]:
+    """`each`: events of one subject."""
     chance = random.Random(7)
+    subjects = [str(uuid.UUID(int=chance.getrandbits(128))) for _ in range(-(-count // each))]
     begun = datetime.datetime(2026, 11, 1, tzinfo=datetime.UTC)
     return [
         {
-            "subject_id": str(uuid.UUID(int=chance.getrandbits(128))),
+            "subject_id": subjects[number % len(subjects)],
             "id": str(uuid.UUID(int=chance.getrandbits(128))),
             "kind": chance.choice(["view", "cart", "order", "return"]),
             "path": f"/shop/items/{chance.randrange(100_000)}",
@@ -126,25 +128,27 @@ def main() -> None:
     parser.add_argument("--events", type=int, default=100_000)
     parser.add_argument("--rounds", type=int, default=5)
     asked = parser.parse_args()
-    made, given = treater(OF_JSON), events(asked.events)
-    chunks = [given[start : start + 2_000] for start in range(0, len(given), 2_000)]
-    held = [msgspec.json.Encoder().encode_lines(chunk) for chunk in chunks]
+    print(f"{asked.events:,} events; best of {asked.rounds}, CPU time of one process")
+    for each in (1, 10):
+        measured(events(asked.events, each), each, asked.rounds)
+
+
+def measured(given: list[dict[str, Any]], each: int, rounds: int) -> None:
+    made, encoder = treater(OF_JSON), msgspec.json.Encoder()
+    held = [encoder.encode_lines(given[start : start + 2_000]) for start in range(0, len(given), 2_000)]
     size = sum(map(len, held))
-    print(
-        f"{asked.events:,} events, {size / asked.events:.0f} bytes each as NDJSON; best of {asked.rounds}, CPU time of one process"
-    )
-    sizes = {"events": asked.events, "size": size, "rounds": asked.rounds}
-    encoder = msgspec.json.Encoder()
+    sizes = {"events": len(given), "size": size, "rounds": rounds}
+    print(f"-- {each} of each subject, {size / len(given):.0f} bytes as NDJSON")
     told(
         "NDJSON decoded and encoded, nothing else",
         lambda: [encoder.encode_lines(of_lines(raw)) for raw in held],
         **sizes,
     )
     told("NDJSON by contract", ndjson(made, held), **sizes)
-    arrow(given, asked.events, asked.rounds)
+    arrow(given, rounds)
 
 
-def arrow(given: list[dict[str, Any]], count: int, rounds: int) -> None:
+def arrow(given: list[dict[str, Any]], rounds: int) -> None:
     try:
         import pyarrow as pa
 
@@ -163,7 +167,7 @@ def arrow(given: list[dict[str, Any]], count: int, rounds: int) -> None:
     table = pa.Table.from_pylist(moments, schema=schema)
     batches = table.to_batches(max_chunksize=20_000)
     size = table.nbytes
-    sizes = {"events": count, "size": size, "rounds": rounds}
+    sizes = {"events": len(given), "size": size, "rounds": rounds}
     told("Arrow batches by contract", lambda: [treat(made, PERSON, batch) for batch in batches], **sizes)
 
 
