@@ -15,7 +15,7 @@ from cells.egress import manifest
 from cells.egress.making import Making, measured
 from cells.egress.ports import World
 from cells.egress.reading import FIRST
-from cells.egress.runs import PARTS, RELEASED, REPORT, SEALED, Journal, Part, write_durably
+from cells.egress.runs import PARTS, RELEASED, REPORT, SEALED, Journal, Part, discard, write_durably
 from cells.egress.sealing import document_of, event_of, report
 from cells.egress.treating import Treater
 from foundation.ledger.files import sync_path
@@ -44,7 +44,11 @@ async def run(
         _sweep(stated.staging, journal.parts())
         async for part in _parts(journal, treater, world, part_rows):
             told(part)
-        await _seal(journal, treater, world)
+        try:
+            await _seal(journal, treater, world)
+        except ReleaseRefused:
+            discard(journal)  # what was read is no ground for another try: the next one reads anew
+            raise
     return await _publish(journal, world)
 
 

@@ -207,7 +207,10 @@ async def test_where_no_row_may_go_there_is_no_release_and_the_ground_is_said(fo
     made.homes = {str(one["subject_id"]): "GB" for rows in made.shards.values() for one in rows}
     with pytest.raises(ReleaseRefused, match="no row may go: uk -> "):
         await released_by(folder, made)()
-    assert not (folder / "out" / "rel-1").exists()
+    assert list((folder / "out").iterdir()) == []
+    assert journals(folder / "runs") == []
+    made.homes = {}
+    assert len(items(await released_by(folder, made)())) == 12
 
 
 async def test_rows_of_whom_nobody_knows_the_law_and_of_whoever_said_no_stay_and_are_counted(folder: Path) -> None:
