@@ -77,7 +77,7 @@ class EgressAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def routes(context: Context, contracts: Mapping[str, Contract], settings: EgressSettings | None) -> list[Route]:
-    """Raises SettingsError for keys that cannot be read."""
+    """Raises SettingsError for keys that cannot be read, and where a scanner that is wanted is not installed."""
     return [Route("/cell/egress/events", EgressCalls(context, contracts, settings).events, methods=["POST"])]
 
 
@@ -89,6 +89,7 @@ class EgressCalls:
         self._contracts = contracts
         self._root: Secret[bytes] | None = None if settings is None else settings.root()
         self._joins = {} if settings is None else settings.joins()
+        self._scan = None if settings is None else settings.scanner()
         self._treaters: dict[tuple[str, str, str, RulesDigest, datetime.date], Treater] = {}
 
     async def events(self, request: Request) -> Response:
@@ -130,7 +131,7 @@ class EgressCalls:
                 self._treaters.clear()
             means = Means(day, keys_for(root, context.cell, asked.purpose, self._joins), contract.hierarchies)
             release = Release(cell=context.cell, destination=DestinationId(asked.to), purpose=asked.purpose)
-            held = Treater(contract, release, rules, day, means=means, readers=OF_JSON, scan=None)
+            held = Treater(contract, release, rules, day, means=means, readers=OF_JSON, scan=self._scan)
             self._treaters[key] = held
         return held
 

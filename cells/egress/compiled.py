@@ -139,7 +139,7 @@ class Workshop(msgspec.Struct, frozen=True):
         if field.treatment.kind == SCAN:
             if self.scan is None:
                 raise Unmeant("there is no scanner")
-            return _redacting(self.scan)
+            return _redacting(self.scan, path)
         if field.treatment.kind != WALK:
             return made(field.treatment, self.means)
         if field.items is not None:
@@ -217,9 +217,9 @@ def _staying(counts: Counts, path: str) -> Function:
     return stay
 
 
-def _redacting(scan: Scan) -> Function:
+def _redacting(scan: Scan, name: str) -> Function:
     def redact(value: str) -> Any:
-        found = scan((value,))
+        found = scan((value,), name)
         return redacted(value, found[0]) if len(found) == 1 else UNFIT
 
     return redact

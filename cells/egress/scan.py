@@ -1,21 +1,24 @@
 """The port of the scanner: a second detector, which looks at strings and knows nothing of contracts. Pure."""
 
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
-
-import msgspec
+from typing import Protocol, TypeAlias
 
 
-class Found(msgspec.Struct, frozen=True):
+class Found(Protocol):
     """What a string holds between two positions (characters, the end is not part of it): `email`, `iban` …"""
 
-    kind: str
-    start: int
-    end: int
+    @property
+    def kind(self) -> str: ...
+
+    @property
+    def start(self) -> int: ...
+
+    @property
+    def end(self) -> int: ...
 
 
-Scan: TypeAlias = Callable[[Sequence[str]], Sequence[Sequence[Found]]]
-"""For each string what was found in it, in no order; findings may overlap. Total: a string that cannot be looked into is a finding."""
+Scan: TypeAlias = Callable[[Sequence[str], str], Sequence[Sequence[Found]]]
+"""For each string of a field of that name what was found in it; findings may overlap. Total: what cannot be looked into is a finding."""
 
 
 def redacted(text: str, found: Sequence[Found]) -> str:

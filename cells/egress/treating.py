@@ -165,10 +165,10 @@ class Treater:
             return ()
         found: collections.Counter[tuple[str, str]] = collections.Counter()
         for field, strings in taken.items():
-            looked = self._scan(strings)
+            looked = self._scan(strings, field)
             if len(looked) != len(strings):
                 found[field, UNSCANNED] += len(strings)
-            found.update((field, one.kind) for each in looked for one in each)
+            found.update((field, str(one.kind)) for each in looked for one in each)
         return tuple(Held(field, kind, count) for (field, kind), count in sorted(found.items()))
 
 

@@ -173,6 +173,7 @@ def _egress(layout: Layout, region: Region) -> dict[str, str]:
         "origin": egress_origin(region.cell),
         "key_file": str(layout.paths.egress_signing_key(region.cell)),
         "keyring": str(layout.paths.keyring(f"egress-{region.cell}")),
+        "scan": "none",
     }
 
 

@@ -108,6 +108,7 @@ def keys_in(folder: Path) -> EgressSettings:
         origin=SIGNER.verifier.name,
         key_file=str(folder / "egress.key"),
         keyring=str(folder / "egress.json"),
+        scan="none",
     )
 
 

@@ -17,14 +17,14 @@ from cells.egress.compiled import Counts, Watch, Workshop
 from cells.egress.formats import liner
 from cells.egress.keys import keys_for
 from cells.egress.plan import Field, TablePlan, places_of
-from cells.egress.scan import Found, redacted
+from cells.egress.scan import redacted
 from cells.egress.treating import Batch, Treated, Treater
 from cells.egress.treatments import Means, Unmeant, made
 from cells.egress.values import OF_DATABASE, OF_JSON, UNFIT
 from cells.egress.wording import FORMS, selector, treatment
 from cells.records.contracts import TYPES, Class, Column, Contract
 from foundation.words import DestinationId
-from tests.stands.egress import EU, ROOT, TODAY, batch, people, person, row, rules, treated, treater
+from tests.stands.egress import EU, ROOT, TODAY, Found, batch, people, person, row, rules, treated, treater
 
 DRIFTS = int(os.environ.get("EGRESS_DRIFTS", "80"))
 MEANS = Means(TODAY, keys_for(ROOT, EU, "analytics", {}), {"tiers": {"gold": "paid"}})
@@ -270,7 +270,7 @@ def test_nothing_of_a_finding_is_left_in_a_redacted_text(text: str, spans: list[
 @given(st.lists(st.none() | words | st.integers(), max_size=20))
 def test_the_quick_way_of_a_column_gives_what_the_slow_one_gives(given_values: list[Any]) -> None:
     counts, watch = Counts(), Watch()
-    workshop = Workshop(MEANS, OF_DATABASE, lambda strings: [[] for _ in strings], counts, watch)
+    workshop = Workshop(MEANS, OF_DATABASE, lambda strings, _: [[] for _ in strings], counts, watch)
     plan = treater("uk-lake", contract=_kept()).plan_of(person())
     (ready,) = (one for one in workshop.compiled(plan).fields if one.name == "kept")
     found = ready.treat(given_values)

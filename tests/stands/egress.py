@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from cells.egress.formats import Format
 from cells.egress.keys import keys_for
 from cells.egress.plan import Release
@@ -190,6 +192,14 @@ class MemoryWorld:
             return self.held
 
         return World(_Source(self), _Origins(self), _Ledger(self), current, lambda: self.now_s, SIGNER, "cell:eu-de")
+
+
+class Found(msgspec.Struct, frozen=True):
+    """A finding of a scanner of tests."""
+
+    kind: str
+    start: int
+    end: int
 
 
 class Killed(BaseException):

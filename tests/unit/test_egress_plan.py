@@ -7,7 +7,6 @@ import msgspec
 import pytest
 
 from cells.egress.plan import Field, TablePlan, Why, schema
-from cells.egress.scan import Found
 from cells.egress.values import Kind
 from cells.records.contracts import parse
 from foundation.words import CellId, DestinationId
@@ -21,6 +20,7 @@ from tests.stands.egress import (
     PEOPLE,
     SHOP,
     TODAY,
+    Found,
     batch,
     people,
     person,
@@ -229,7 +229,7 @@ def test_a_column_that_holds_different_things_for_different_people_is_text_for_a
     assert dict(schema(people(), made.release, rules()))["born"] is Kind.DATE
 
 
-def naive_scan(strings: Any) -> list[list[Found]]:
+def naive_scan(strings: Any, _name: str) -> list[list[Found]]:
     """Finds texts that hold an @, and the digits of a phone number."""
     found = []
     for text in strings:
@@ -257,7 +257,7 @@ def test_a_finding_where_the_contract_says_clean_holds_the_whole_batch_back() ->
 
 
 def test_a_scanner_that_does_not_answer_for_every_string_holds_the_batch_back() -> None:
-    found = treated(treater("uk-lake", scan=lambda strings: [[]] if len(strings) == 1 else []), row(), row(2))
+    found = treated(treater("uk-lake", scan=lambda strings, _: [[]] if len(strings) == 1 else []), row(), row(2))
     assert {one.kind for one in found.held} == {"unscanned"}
 
 

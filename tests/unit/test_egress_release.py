@@ -12,11 +12,12 @@ import msgspec
 import pytest
 
 from cells.egress import formats, release
+from cells.egress import settings as egress_settings
 from cells.egress.formats import Format
 from cells.egress.manifest import MANIFEST, SIGNATURE, ManifestRefused
 from cells.egress.release import ReleaseRefused
 from cells.egress.runs import HeldBatch, Journal, Run, journals, taken_up
-from cells.egress.scan import Found
+from cells.egress.settings import EgressSettings
 from cells.egress.treating import Treater
 from cells.egress.verify import Shown, verify
 from foundation.ledger import payloads
@@ -27,7 +28,7 @@ from foundation.mute import Secret
 from foundation.settings import SettingsError
 from foundation.words import ShardId
 from routing_rules.release import Consent
-from tests.stands.egress import SIGNER, Killed, MemoryWorld, journal_of, row, rules, run_of, treater
+from tests.stands.egress import SIGNER, Found, Killed, MemoryWorld, journal_of, row, rules, run_of, treater
 from tests.stands.ledger import SIGNER as SIGNED_BY
 from tests.stands.ledger import reader, rows
 
@@ -232,7 +233,7 @@ async def test_a_batch_with_a_finding_is_held_back_and_told_to_the_owner_by_its_
     made = world()
     made.shards[ShardId("s1")][12]["item"] = PLANTED
 
-    def scan(strings: Any) -> list[list[Found]]:
+    def scan(strings: Any, _name: str) -> list[list[Found]]:
         return [[Found("email", 0, len(one))] if "@" in one else [] for one in strings]
 
     doing = released_by(folder, made, treats=treater(held=RULES, scan=scan))
@@ -350,3 +351,11 @@ def proven(folder: Path, made: MemoryWorld) -> Shown:
     opening = payloads.read(folder / "log", found.index)
     assert opening is not None
     return Shown(read.prove(found).render(), opening, SIGNED_BY.verifier)
+
+
+def test_a_scanner_that_is_wanted_and_not_installed_is_a_mistake_of_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(egress_settings, "SCANNER", "cells.egress.not_installed")
+    stated = EgressSettings(folder="f", origin="o", key_file="k", keyring="r")
+    with pytest.raises(SettingsError, match="the scanner is not installed"):
+        stated.scanner()
+    assert msgspec.structs.replace(stated, scan="none").scanner() is None

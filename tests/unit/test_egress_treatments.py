@@ -10,7 +10,7 @@ import pytest
 
 from cells.egress import wording
 from cells.egress.keys import check_of, join_key, keys_for
-from cells.egress.scan import Found, redacted
+from cells.egress.scan import redacted
 from cells.egress.treatments import Means, Unmeant, made
 from cells.egress.values import OF_DATABASE, OF_JSON, UNFIT
 from cells.egress.wording import MalformedTreatment, Selector, selector, treatment
@@ -18,7 +18,7 @@ from cells.records.contracts import parse
 from foundation.mute import Secret
 from foundation.settings import SettingsError
 from foundation.words import CellId
-from tests.stands.egress import EU, PEOPLE, ROOT, TODAY, people
+from tests.stands.egress import EU, PEOPLE, ROOT, TODAY, Found, people
 
 MEANS = Means(TODAY, keys_for(ROOT, EU, "analytics", {}), {"tiers": {"gold": "paid"}})
 

@@ -7,7 +7,6 @@ import msgspec
 from cells.egress.keys import keys_for
 from cells.egress.manifest import digest
 from cells.egress.plan import Release
-from cells.egress.scan import Scan
 from cells.egress.treating import Treater
 from cells.egress.treatments import Means
 from cells.egress.values import OF_DATABASE
@@ -37,7 +36,6 @@ def treater(
     purpose: str,
     rules: Rules,
     day: datetime.date,
-    scan: Scan | None = None,
 ) -> Treater:
     """Raises SettingsError."""
     return Treater(
@@ -47,7 +45,7 @@ def treater(
         day,
         means=Means(day, keys(which, purpose), contract.hierarchies),
         readers=OF_DATABASE,
-        scan=scan,
+        scan=which.egress.scanner(),
     )
 
 
