@@ -67,11 +67,13 @@ class EgressRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 class EgressAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """`events`: those that may leave, treated, in no promised order; none where the batch is `held` by a finding. `stayed`: events that may
-    not, by ground. `counts`: field → what became of its values → how many. `release`: the id of the batch in the ledger."""
+    not, by ground. `duties`: what the law asks of whoever sends these on. `counts`: field → what became of its values → how many.
+    `release`: the id of the batch in the ledger."""
 
     release: str
     events: list[dict[str, Any]]
     stayed: dict[str, int]
+    duties: tuple[str, ...]
     counts: dict[str, dict[str, int]]
     held: tuple[Held, ...]
 
@@ -106,7 +108,8 @@ class EgressCalls:
         made = self._treater(contract, asked, rules)
         people = await self._people([one.get(contract.placed_by) for one in asked.events], asked.purpose)
         treated = made.treat(batch_of(contract, asked.events, people))
-        answer = _answer(treated)
+        went = [plan for one in set(people) if one is not None and (plan := made.plan_of(one)).goes]
+        answer = _answer(treated, tuple(dict.fromkeys(owed for plan in went for owed in plan.owed)))
         await context.event_shard().record([_event(answer, asked, service, rules.digest, context.clock.unix_s())])
         return json_response(answer, headers={"cache-control": "no-store"})
 
@@ -181,13 +184,14 @@ def _subject(text: str) -> SubjectId | None:
         return None
 
 
-def _answer(treated: Treated) -> EgressAnswer:
+def _answer(treated: Treated, duties: tuple[str, ...]) -> EgressAnswer:
     names = list(treated.columns)
     rows = zip(*treated.columns.values(), strict=True) if treated.rows else ()
     return EgressAnswer(
         release=EVENT_PREFIX + secrets.token_hex(16),
         events=[dict(zip(names, row, strict=True)) for row in rows],
         stayed=treated.stayed,
+        duties=duties if treated.rows else (),
         counts=treated.counts,
         held=treated.held,
     )

@@ -13,7 +13,6 @@ from cells.egress.runs import HeldBatch, Journal, Part
 from cells.egress.treating import Batch, Person, Treated, Treater
 from foundation.ledger.files import sync_path
 from foundation.words import ShardId
-from routing_rules.law.questions import Duty
 
 _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
 GROUNDS_MAX = 1_000
@@ -102,15 +101,11 @@ class Making:
             counts=self._counts,
             held=tuple(self._held),
             grounds=tuple(dict.fromkeys(reason for one in went for reason in (one.ground, *one.reasons)))[:GROUNDS_MAX],
-            duties=tuple(dict.fromkeys(_duty(duty) for one in went for duty in one.duties)),
+            duties=tuple(dict.fromkeys(owed for one in went for owed in one.owed)),
             treatments=treatments,
             unmade={name: why for one in self._people for name, why in self._treater.unmade(one).items()},
             valid_until=min(days).isoformat() if days else None,
         )
-
-
-def _duty(duty: Duty) -> str:
-    return f"{duty.regime}: {duty.action} {duty.deadline} {duty.unit} {duty.relative_to} {duty.trigger} ({duty.row.file} {duty.row.line})"
 
 
 def _opened(path: Path) -> IO[bytes]:

@@ -78,6 +78,14 @@ class TablePlan(msgspec.Struct, frozen=True, kw_only=True):
     def goes(self) -> bool:
         return self.answer.allows and any(one.leaves for one in self.fields)
 
+    @property
+    def owed(self) -> tuple[str, ...]:
+        """The duties in words, each with its row."""
+        return tuple(
+            f"{one.regime}: {one.action} {one.deadline} {one.unit} {one.relative_to} {one.trigger} ({one.row.file} {one.row.line})"
+            for one in self.duties
+        )
+
 
 class Release(msgspec.Struct, frozen=True, kw_only=True):
     """What is asked for: a table of a cell, to a destination of policy, for a purpose."""

@@ -314,6 +314,7 @@ async def test_events_come_back_as_they_may_leave_and_the_answer_says_what_staye
         "the person has said no to analytics": 1,
         "it is not known whose law the person is under": 4,
     }
+    assert said["duties"] == []  # nothing leaves the European Union
     assert said["counts"]["body"] == {"dropped:stated": 1}
     assert said["counts"][""] == {"unnamed": 6}
     assert said["release"] in await recorded(live)
