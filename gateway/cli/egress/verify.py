@@ -8,8 +8,8 @@ import click
 from cells.egress.manifest import ManifestRefused
 from cells.egress.verify import Shown
 from cells.egress.verify import verify as verified
+from foundation.ledger.witness.settings import verifier_in
 from foundation.settings import SettingsError
-from gateway.cli.ledger.which import verifier_in
 from gateway.cli.options import json_option, print_json
 
 FILE = click.Path(path_type=Path, dir_okay=False)
