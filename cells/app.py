@@ -18,6 +18,7 @@ from cells.aliases.sealing import Sealer
 from cells.aliases.worker import keep as keep_aliases
 from cells.crossings import api as crossings_api
 from cells.crossings.bookings import Bookings
+from cells.egress import api as egress_api
 from cells.fences import api as fences_api
 from cells.ledger import api as ledger_api
 from cells.ledger.worker import sources
@@ -82,6 +83,7 @@ class Cell:
             *aliases_api.routes(self.context, self.aliases),
             *crossings_api.routes(self.context, self.bookings, self.operators),
             *fences_api.routes(self.context, self.operators),
+            *egress_api.routes(self.context, self.contracts, self.settings.egress),
             *ledger_api.routes(self.ledger[0] if self.ledger else None, self.operators),
             *([] if self.access is None else self.access.routes),
         ]

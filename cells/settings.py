@@ -5,6 +5,7 @@ from pathlib import Path
 import msgspec
 
 from cells.breakglass.settings import AccessSettings
+from cells.egress.settings import EgressSettings
 from cells.records.limits import Limits
 from cells.shards.shard import Dsns
 from foundation.decision_header import RootKey
@@ -27,7 +28,8 @@ class Suffixes(msgspec.Struct, frozen=True, kw_only=True):
 
 class CellSettings(msgspec.Struct, frozen=True, kw_only=True):
     """One cell service. Paths name secrets of mode 0600. `blinding_keyring`: that of the gateways; without it no alias is claimed here.
-    `ledger`: without it the cell keeps no log. `access`: without it nobody gets any; it needs the log."""
+    `ledger`: without it the cell keeps no log. `access`: without it nobody gets any; it needs the log.
+    `egress`: without it nothing is released."""
 
     cell: CellId
     host: str
@@ -43,6 +45,7 @@ class CellSettings(msgspec.Struct, frozen=True, kw_only=True):
     limits: Limits = Limits()
     ledger: LedgerSettings | None = None
     access: AccessSettings | None = None
+    egress: EgressSettings | None = None
 
     def checked(self) -> "CellSettings":
         """Itself. Raises SettingsError for what shapes alone do not tell."""

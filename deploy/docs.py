@@ -17,6 +17,7 @@ from cells.aliases import api as aliases_api
 from cells.breakglass import operations as access_operations
 from cells.breakglass.calls import AccessCalls
 from cells.crossings import api as crossings_api
+from cells.egress import api as egress_api
 from cells.fences import api as fences_api
 from cells.ledger import api as ledger_api
 from cells.records import api as records_api
@@ -88,6 +89,13 @@ FENCE_CALLS = {
         "the same",
         f"`CompareRequest` (≤ {fences_api.SUBJECTS_MAX} subjects)",
         "200 `CompareAnswer`: how the fences differ from the directory, which says what holds; with `repair` they are raised to it",
+    ),
+}
+EGRESS_CALLS = {
+    "POST /cell/egress/events": (
+        "a product service that the contract lets read",
+        f"`EgressRequest` (≤ {egress_api.EVENTS_MAX} events)",
+        "200 `EgressAnswer`, once the batch is recorded; 451 for a destination or purpose that policy does not declare",
     ),
 }
 LEDGER_CALLS = {
@@ -307,6 +315,7 @@ def _cell_service() -> list[str]:
     agreed(_calls(aliases_api.routes(nothing, nothing)), ALIAS_CALLS)
     agreed(_calls(crossings_api.routes(nothing, nothing, nothing)), CROSSING_CALLS)
     agreed(_calls(fences_api.routes(nothing, nothing)), FENCE_CALLS)
+    agreed(_calls(egress_api.routes(nothing, nothing, None)), EGRESS_CALLS)
     agreed(_calls(ledger_api.routes(None, nothing)), LEDGER_CALLS)
     records = records_api.routes(cast("Any", SimpleNamespace(clock=None)), nothing, nothing)
     methods = {f"{method} {route.path}" for route in records for method in (route.methods or ())}
@@ -318,6 +327,7 @@ def _cell_service() -> list[str]:
             **ALIAS_CALLS,
             **CROSSING_CALLS,
             **FENCE_CALLS,
+            **EGRESS_CALLS,
             **LEDGER_CALLS,
         }.items()
     ]
@@ -334,6 +344,8 @@ def _cell_service() -> list[str]:
             fences_api.FencePage,
             fences_api.CompareRequest,
             fences_api.CompareAnswer,
+            egress_api.EgressRequest,
+            egress_api.EgressAnswer,
         ],
         ref_template="{name}",
     )[1]

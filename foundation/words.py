@@ -28,6 +28,8 @@ CellId = NewType("CellId", str)
 ShardId = NewType("ShardId", str)
 ServiceId = NewType("ServiceId", str)
 JurisdictionId = NewType("JurisdictionId", str)
+DestinationId = NewType("DestinationId", str)
+"""Where releases go: an entry of policy's `[destinations]`."""
 
 Country = NewType("Country", str)
 """ISO 3166-1 alpha-2, upper case."""

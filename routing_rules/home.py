@@ -83,7 +83,7 @@ def may_hold(
 ) -> Finding:
     """May the cell hold and handle this person's data? Every shard that might, every service, every place of handling."""
     region = region_location(rules.policy.cells[cell].region, rules)
-    places = (*_stores(cell, rules), region, *_copies(cell, rules), *handling.accessed)
+    places = (*stores_of(cell, rules), region, *copies_of(cell, rules), *handling.accessed)
     handling = msgspec.structs.replace(
         handling, processed=(region, *handling.processed), accessed=(region, *handling.accessed)
     )
@@ -119,12 +119,12 @@ def may_carry(
     )
 
 
-def _stores(cell: CellId, rules: Rules) -> tuple[Location, ...]:
+def stores_of(cell: CellId, rules: Rules) -> tuple[Location, ...]:
     shards = rules.policy.cells[cell].shards.values()
-    return _distinct(rules.law.location(shard.country, shard.subdivision) for shard in shards)
+    return distinct(rules.law.location(shard.country, shard.subdivision) for shard in shards)
 
 
-def _copies(cell: CellId, rules: Rules) -> tuple[Location, ...]:
+def copies_of(cell: CellId, rules: Rules) -> tuple[Location, ...]:
     return tuple(rules.law.location(country, None) for country in rules.policy.cells[cell].copies)
 
 
@@ -133,17 +133,17 @@ def _storages(
 ) -> Iterator[Finding]:
     """One answer for each place where a shard of the cell is."""
     tags = _tags(subject, handling.services, rules.policy)
-    citizenships = _citizenships(subject, rules, at)
-    for store in _stores(cell, rules):
+    citizenships = citizenships_of(subject, rules, at)
+    for store in stores_of(cell, rules):
         question = StorageQuestion(
             regimes=regimes.ids,
             citizenships=citizenships,
             tags=tags,
             primary=store,
             stores=(store,),
-            processes=_distinct(handling.processed),
-            accesses=_distinct(handling.accessed),
-            copies=_copies(cell, rules),
+            processes=distinct(handling.processed),
+            accesses=distinct(handling.accessed),
+            copies=copies_of(cell, rules),
             hours_abroad=0,
         )
         yield rules.law.storage(question, at)
@@ -158,7 +158,7 @@ def _transfers(
     at: datetime.date,
 ) -> Iterator[Finding]:
     for service in services:
-        for place in _distinct(places):
+        for place in distinct(places):
             yield _transfer(subject, regimes, place, service, rules, at)
 
 
@@ -181,7 +181,7 @@ def _tags(subject: SubjectFacts, services: Iterable[ServiceId], policy: Policy) 
     return tuple(sorted({*subject.tags, *(tag for service in services for tag in policy.services[service].tags)}))
 
 
-def _citizenships(subject: SubjectFacts, rules: Rules, at: datetime.date) -> tuple[JurisdictionId, ...] | None:
+def citizenships_of(subject: SubjectFacts, rules: Rules, at: datetime.date) -> tuple[JurisdictionId, ...] | None:
     """Regimes of the citizenships; those of the residence where policy takes the one for the other; None: not known."""
     countries = subject.citizenships
     if countries is None and rules.policy.product.citizenship == "residence":
@@ -191,7 +191,7 @@ def _citizenships(subject: SubjectFacts, rules: Rules, at: datetime.date) -> tup
     return rules.law.regimes_of_countries(countries, at)
 
 
-def _distinct(places: Iterable[Location]) -> tuple[Location, ...]:
+def distinct(places: Iterable[Location]) -> tuple[Location, ...]:
     return tuple(dict.fromkeys(places))
 
 

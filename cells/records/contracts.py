@@ -5,12 +5,14 @@ A contract is the only source of identifiers: a table or column that no contract
 
 import enum
 import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 import yaml
 
+from cells.egress import wording
 from foundation.settings import SettingsError, convert
 from foundation.words import ServiceId
 
@@ -19,6 +21,8 @@ RESERVED = frozenset({"select", "order", "limit", "offset", "columns", "on_confl
 """Query parameters of the dialect; a column of such a name could not be filtered."""
 CONTRACT_BYTES_MAX = 1 << 18
 COLUMNS_MAX = 500
+MEMBERS_MAX = 200
+MEMBERS_DEEP_MAX = 8
 
 TYPES = {
     "uuid": "uuid", "text": "text", "boolean": "boolean", "bool": "boolean",
@@ -47,7 +51,9 @@ class Class(enum.StrEnum):
 class Column(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One column. Without a class it is unclassified: never returned, written, filtered or ordered by.
 
-    `purposes`: the only ones it may be used for; none stated = any. `sealed`: no filter or order, ever. `leaving`: treatment at egress.
+    `purposes`: the only ones it may be used for; none stated = any. `sealed`: no filter or order, ever. `leaving`: treatment at egress, by
+    selector (`cells.egress.wording`). `tags`: kinds of data in the words of the rules' pack. Of JSON, `members` says what an object's
+    members are, `items` what every element of an array is; each is a column in turn.
     """
 
     type: str
@@ -55,6 +61,9 @@ class Column(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     purposes: tuple[str, ...] | None = None
     retention_days: int | None = None
     leaving: dict[str, str] = {}
+    tags: tuple[str, ...] = ()
+    members: dict[str, "Column"] = {}
+    items: "Column | None" = None
     sealed: bool = False
     subject_ref: bool = False
 
@@ -73,8 +82,18 @@ class Access(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     services: dict[ServiceId, Columns] = {}
 
 
+class ConsentRows(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A table whose rows are what people said to purposes: the text column with the purpose, the boolean one with the answer."""
+
+    purpose: str
+    given: str
+
+
 class Contract(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One table's contract. `placed_by` holds the subject id, `owner` the person a row is about; `rows: owner` binds rows to them."""
+    """One table's contract. `placed_by` holds the subject id, `owner` the person a row is about; `rows: owner` binds rows to them.
+
+    `asks`: purposes for which rows leave only of whoever said yes (`opt_in`). `hierarchies`: value -> what it generalises to, by name.
+    """
 
     table: str
     placed_by: str
@@ -82,6 +101,9 @@ class Contract(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     rows: Literal["owner", "all_of_subject"] = "owner"
     access: Access = Access()
     columns: dict[str, Column]
+    asks: dict[str, Literal["opt_in"]] = {}
+    consent: ConsentRows | None = None
+    hierarchies: dict[str, dict[str, str]] = {}
 
     @property
     def classified(self) -> tuple[str, ...]:
@@ -130,7 +152,12 @@ def _mistake(contract: Contract) -> str | None:
             return f"column {name!r} has the name of a query parameter of the dialect"
         if column.type not in TYPES:
             return f"columns.{name}.type: {column.type!r} is not one of {', '.join(TYPES)}"
-    return _mistake_in_keys(contract) or _mistake_in_access(contract)
+    return (
+        _mistake_in_keys(contract)
+        or _mistake_in_access(contract)
+        or _mistake_in_consent(contract)
+        or next(mistakes_in_leaving(contract.columns, contract.hierarchies), None)
+    )
 
 
 def _mistake_in_keys(contract: Contract) -> str | None:
@@ -155,3 +182,54 @@ def _mistake_in_access(contract: Contract) -> str | None:
                 if name not in contract.columns:
                     return f"{where}.{verb}: column {name!r} is not in this contract"
     return None
+
+
+def _mistake_in_consent(contract: Contract) -> str | None:
+    stated = contract.consent
+    for role, name, kind in (
+        () if stated is None else (("purpose", stated.purpose, "text"), ("given", stated.given, "boolean"))
+    ):
+        column = contract.columns.get(name)
+        if column is None or column.klass is None or column.sealed or not column.type.startswith(kind[:4]):
+            return f"consent.{role}: {name!r} is no classified, unsealed {kind} column of this contract"
+    return None
+
+
+def mistakes_in_leaving(
+    columns: Mapping[str, Column], hierarchies: Mapping[str, Mapping[str, str]], at: str = "columns", deep: int = 0
+) -> Iterator[str]:
+    """What is wrong with treatments and with what JSON holds, member by member."""
+    if len(columns) > MEMBERS_MAX and deep:
+        yield f"{at}: at most {MEMBERS_MAX} members"
+    for name, column in columns.items():
+        where = f"{at}.{name}"
+        if column.type not in TYPES:
+            yield f"{where}.type: {column.type!r} is not one of {', '.join(TYPES)}"
+            continue
+        found = wording.mistakes(
+            column.leaving, column.type, klass=column.klass and column.klass.value, sealed=column.sealed
+        )
+        yield from (f"{where}.leaving.{one}" for one in found)
+        yield from _mistakes_in_levels(column, hierarchies, where)
+        yield from _mistakes_in_json(column, hierarchies, where, deep)
+
+
+def _mistakes_in_levels(column: Column, hierarchies: Mapping[str, Mapping[str, str]], where: str) -> Iterator[str]:
+    for key, text in column.leaving.items():
+        named = text.removeprefix("level(").removesuffix(")").strip()
+        if text.startswith("level(") and named not in hierarchies:
+            yield f"{where}.leaving.{key}: the contract has no hierarchy {named[:40]!r}"
+
+
+def _mistakes_in_json(
+    column: Column, hierarchies: Mapping[str, Mapping[str, str]], where: str, deep: int
+) -> Iterator[str]:
+    if not column.members and column.items is None:
+        return
+    if column.type not in ("json", "jsonb") or (column.members and column.items is not None):
+        yield f"{where}: members are for objects, items for arrays, either for json and jsonb"
+    elif deep >= MEMBERS_DEEP_MAX:
+        yield f"{where}: members are at most {MEMBERS_DEEP_MAX} deep"
+    else:
+        inner = column.members if column.items is None else {"items": column.items}
+        yield from mistakes_in_leaving(inner, hierarchies, f"{where}.members" if column.members else where, deep + 1)

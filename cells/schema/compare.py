@@ -84,8 +84,32 @@ def _of_table(table: str, old: Contract | None, new: Contract | None) -> Iterato
         if before != after:
             # Other rows are somebody's by now: some person sees what that person did not see.
             yield Difference(table=table, way=Way.WIDENS, what=f"{role}: {before} -> {after}: rows belong to others")
-    for name in [*old.columns, *(name for name in new.columns if name not in old.columns)]:
-        yield from _of_column(table, name, old.columns.get(name), new.columns.get(name))
+    yield from _of_asking(table, old, new)
+    earlier, later = dict(_flat(old.columns)), dict(_flat(new.columns))
+    for name in [*earlier, *(name for name in later if name not in earlier)]:
+        yield from _of_column(table, name, earlier.get(name), later.get(name))
+
+
+def _flat(columns: Mapping[str, Column], at: str = "") -> Iterator[tuple[str, Column]]:
+    """Columns, and the members of JSON under their paths."""
+    for name, column in columns.items():
+        yield f"{at}{name}", column
+        yield from _flat(column.members, f"{at}{name}.")
+        if column.items is not None:
+            yield from _flat({"[]": column.items}, f"{at}{name}")
+
+
+def _of_asking(table: str, old: Contract, new: Contract) -> Iterator[Difference]:
+    """Whom rows leave of, and what their values are generalised to."""
+    for purpose in sorted(old.asks.keys() ^ new.asks.keys()):
+        asked = purpose in new.asks
+        what = f"rows leave for {purpose} {'only of who said yes' if asked else 'also of who said nothing'}"
+        yield Difference(table=table, way=Way.NARROWS if asked else Way.WIDENS, what=what)
+    for name in sorted(old.hierarchies.keys() | new.hierarchies.keys()):
+        if old.hierarchies.get(name) != new.hierarchies.get(name):
+            yield Difference(table=table, way=Way.CHANGES, what=f"hierarchy {name}")
+    if old.consent != new.consent:
+        yield Difference(table=table, way=Way.CHANGES, what="where consents stand")
 
 
 def _of_reach(table: str, old: Reach, new: Reach) -> Iterator[Difference]:
@@ -141,6 +165,10 @@ def _of_column(table: str, name: str, old: Column | None, new: Column | None) ->
         )
         what = f"kept {_days(new.retention_days)}, before {_days(old.retention_days)}"
         yield said(Way.WIDENS if longer else Way.NARROWS, what)
+    if set(old.tags) != set(new.tags):
+        # The law is asked about fewer kinds of data, so more may leave.
+        way = Way.NARROWS if set(old.tags) <= set(new.tags) else Way.WIDENS
+        yield said(way, f"tags: {', '.join(old.tags) or 'none'} -> {', '.join(new.tags) or 'none'}")
     for place in sorted(old.leaving.keys() | new.leaving.keys()):
         before, after = old.leaving.get(place), new.leaving.get(place)
         if before != after:

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 import msgspec
 import yaml
 
+from cells.egress import wording
 from cells.records.contracts import (
     COLUMNS_MAX,
     CONTRACT_BYTES_MAX,
@@ -180,6 +181,10 @@ def _in_column(name: str, column: Mapping[str, Any], place: Place) -> Iterator[F
     kind = column.get("type")
     if kind is not None and kind not in TYPES:
         yield (*place, "type"), f"columns.{name}.type: {kind!r} is no type of contracts{_nearest(kind, TYPES)}"
+    elif kind is not None:
+        klass, sealed = column.get("class"), column.get("sealed", False)
+        for what in wording.mistakes(column.get("leaving", {}), kind, klass=klass, sealed=sealed):
+            yield (*place, "leaving"), f"columns.{name}.leaving.{what}"
 
 
 def _in_keys(root: Mapping[str, Any], columns: Mapping[str, Mapping[str, Any]]) -> Iterator[Found]:

@@ -19,6 +19,7 @@ from deploy.local.layout import (
     SERVICE_AUDIENCE,
     SERVICE_ISSUER,
     Paths,
+    egress_origin,
     hop_ring,
     ledger_origin,
     ledgers,
@@ -87,9 +88,13 @@ def ensure(paths: Paths) -> Secrets:
     for one, other in itertools.combinations(REGIONS, 2):
         _kept_ring(paths.keyring(hop_ring(one.id, other.id)))
     for name in ledgers():
-        _kept_signer(paths, name, Signer)
+        _kept_signer(paths.signing_key(name), paths.ledger_key(name), ledger_origin(name), Signer)
     for name in witnesses():
-        _kept_signer(paths, name, Cosigner)
+        _kept_signer(paths.signing_key(name), paths.ledger_key(name), ledger_origin(name), Cosigner)
+    (paths.state / "egress").mkdir(mode=0o700, exist_ok=True)
+    for cell in (region.cell for region in REGIONS):
+        _kept_ring(paths.keyring(f"egress-{cell}"))
+        _kept_signer(paths.egress_signing_key(cell), paths.egress_key(cell), egress_origin(cell), Signer)
     for name, ring in derived_rings(roots).items():
         files.write_if_changed(paths.keyring(name), msgspec.json.encode(ring).decode())
     databases = {server: dict.fromkeys(DATABASE_ROLES, "") for server in DATABASE_SERVERS}
@@ -119,17 +124,16 @@ def _kept_ring(path: Path) -> KeyringFile:
     return ring
 
 
-def _kept_signer(paths: Paths, name: str, kind: type[PrivateKey[Any]]) -> None:
-    """The key of a log or of a witness, and beside the logs its public half."""
-    path = paths.signing_key(name)
+def _kept_signer(path: Path, public: Path, origin: str, kind: type[PrivateKey[Any]]) -> None:
+    """The key of a log, of a witness or of a cell's releases, and its public half where whoever verifies finds it."""
     try:
         signer = kind.parse(Secret(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
-        signer = kind(ledger_origin(name), Secret(secrets.token_bytes(32)))
+        signer = kind(origin, Secret(secrets.token_bytes(32)))
         files.write(path, signer.text.reveal())
     except (MalformedKey, UnicodeDecodeError) as exc:
         raise SettingsError(f"{path} is damaged ({exc}); `domicile reset` makes a new state folder") from exc
-    files.write_if_changed(paths.ledger_key(name), f"{signer.verifier.text}\n", mode=files.OPEN)
+    files.write_if_changed(public, f"{signer.verifier.text}\n", mode=files.OPEN)
 
 
 def _kept_words(path: Path, wanted: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:

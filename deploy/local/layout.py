@@ -110,6 +110,11 @@ def ledger_origin(name: str) -> str:
     return f"domicile.local/{name}"
 
 
+def egress_origin(cell: str) -> str:
+    """What signs the releases of a cell is called."""
+    return f"domicile.local/egress/{cell}"
+
+
 def hop_ring(one: str, other: str) -> str:
     """The keyring that the gateways of two regions share, by name."""
     return "hop-{}-{}".format(*sorted((one, other)))
@@ -200,6 +205,17 @@ class Paths(msgspec.Struct, frozen=True):
 
     def keyring(self, name: str) -> Path:
         return self.secrets / f"{name}.json"
+
+    def egress(self, cell: str) -> Path:
+        """The journals of a cell's releases."""
+        return self.state / "egress" / cell
+
+    def egress_key(self, cell: str) -> Path:
+        """The public key of a cell's releases; the private one is among the secrets."""
+        return self.state / "egress" / f"{cell}.vkey"
+
+    def egress_signing_key(self, cell: str) -> Path:
+        return self.secrets / f"cell-{cell}.egress-key"
 
     def signing_key(self, name: str) -> Path:
         """The private key of a process's log, or of a witness."""

@@ -20,6 +20,7 @@ from deploy.local.layout import (
     ProcessName,
     Region,
     database_name,
+    egress_origin,
     env_prefix,
     hop_ring,
     ledger_origin,
@@ -163,8 +164,18 @@ def _cell(layout: Layout, region: Region, contracts: str) -> str:
             "shard_env_suffixes": SUFFIXES,
             "ledger": _ledger(layout, name),
             "access": access.settings(layout.paths, region.cell),
+            "egress": _egress(layout, region),
         }
     )
+
+
+def _egress(layout: Layout, region: Region) -> dict[str, str]:
+    return {
+        "folder": str(layout.paths.egress(region.cell)),
+        "origin": egress_origin(region.cell),
+        "key_file": str(layout.paths.egress_signing_key(region.cell)),
+        "keyring": str(layout.paths.keyring(f"egress-{region.cell}")),
+    }
 
 
 def _orders(layout: Layout, region: Region) -> str:

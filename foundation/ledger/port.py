@@ -28,6 +28,7 @@ class Kind(enum.StrEnum):
     GRANT = "grant"
     LOCK = "lock"
     EXCEPTION = "exception"
+    RELEASE = "release"
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):

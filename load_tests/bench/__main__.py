@@ -74,6 +74,9 @@ BENCHES = {
         headline="Egress's scanner: MB/s, recall and precision (docs/benchmarks/egress-scanner.md)",
         short=("--megabytes", "2", "--rounds", "4"),
     ),
+    "egress.contract": Bench(
+        headline="Egress: the contract path alone (docs/decisions/0018-egress.md)", short=("--events", "20000")
+    ),
     "visibility": Bench(headline="The feed: how soon every gateway has taken in a change", stack=True),
 }
 

@@ -14,6 +14,9 @@ from routing_rules.pack import Pack
 from routing_rules.pack.rows import Threshold
 from routing_rules.policy import Instrument, Operator, Profile
 
+CONSENT = "consent"
+"""The gateway that is a scheme for asking persons, and evidence for those alone who said yes."""
+
 
 class Held(msgspec.Struct, frozen=True):
     """An instrument with the tags that it covers in their canonical names; `*` covers all."""
@@ -37,15 +40,19 @@ class Register:
             held = Held(one, vocabulary.canonical(one.tags))
             self._by_regime[one.origin] = (*self._by_regime.get(one.origin, ()), held)
 
-    def on_file(self, regime: JurisdictionId, place: Place, at: datetime.date) -> tuple[Held, ...]:
-        """Those that hold on the day for transfers from the regime to the place."""
+    def on_file(
+        self, regime: JurisdictionId, place: Place, at: datetime.date, *, consented: bool = True
+    ) -> tuple[Held, ...]:
+        """Those that hold on the day for transfers from the regime to the place; without consent schemes for who has not consented."""
         found = self._by_regime.get(regime)
         if not found:
             return ()
         return tuple(
             held
             for held in found
-            if (held.instrument.to == ANYWHERE or held.instrument.to in place.names) and holds(held.instrument, at)
+            if (held.instrument.to == ANYWHERE or held.instrument.to in place.names)
+            and holds(held.instrument, at)
+            and (consented or held.instrument.gateway != CONSENT)
         )
 
     def turns(self, regime: JurisdictionId) -> list[Turn]:

@@ -48,7 +48,9 @@ class Regimes(msgspec.Struct, frozen=True, kw_only=True):
 class TransferQuestion(msgspec.Struct, frozen=True, kw_only=True):
     """May data under all of `regimes` go to `to`? `recipient_classes`: what is proven of the recipient; None: nothing is known of it.
 
-    `tags` are canonical or aliases. The operator's facts and instruments are the law's own (`Law`), not the question's.
+    `tags` are canonical or aliases. The operator's facts and instruments are the law's own (`Law`), not the question's. `consented`: False
+    where these persons have not consented, so that no instrument of gateway `consent` speaks for them (GDPR article 49(1)(a): "the data
+    subject has explicitly consented").
     """
 
     regimes: tuple[JurisdictionId, ...]
@@ -56,6 +58,7 @@ class TransferQuestion(msgspec.Struct, frozen=True, kw_only=True):
     purpose: str
     tags: tuple[str, ...] = ()
     recipient_classes: tuple[str, ...] | None = None
+    consented: bool = True
 
 
 class StorageQuestion(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec.structs import replace
 
-from foundation.words import CellId, RegionId, ServiceId
+from foundation.words import CellId, DestinationId, RegionId, ServiceId
 from routing_rules.hints import shown
 from routing_rules.pack import Pack
 from routing_rules.policy.mistakes import Mistakes
@@ -14,6 +14,7 @@ from routing_rules.policy.shape import read
 from routing_rules.policy.tables import (
     Actor,
     Cell,
+    Destination,
     Directory,
     Instrument,
     Operator,
@@ -35,6 +36,7 @@ class Declared(msgspec.Struct, frozen=True, kw_only=True):
     services: frozenset[str]
     actors: frozenset[str]
     terms: frozenset[str]
+    destinations: frozenset[str]
 
 
 class Draft(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,6 +52,7 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     instruments: Mapping[int, Instrument]
     travellers: Mapping[str, Any]
     terms: Mapping[str, Terms]
+    destinations: Mapping[DestinationId, Destination]
     declared: Declared
 
 
@@ -72,12 +75,16 @@ def draft_of(document: Mapping[str, Any], mistakes: Mistakes) -> Draft:
         instruments=_instruments(document, mistakes),
         travellers=_table(document, "travellers", mistakes),
         terms=_entries(document, "terms", Terms, mistakes),
+        destinations={
+            DestinationId(name): one for name, one in _entries(document, "destinations", Destination, mistakes).items()
+        },
         declared=Declared(
             regions=_names(document, "regions"),
             cells=_names(document, "cells"),
             services=_names(document, "services"),
             actors=_names(document, "actors"),
             terms=_names(document, "terms"),
+            destinations=_names(document, "destinations"),
         ),
     )
 
@@ -95,6 +102,7 @@ def policy_of(draft: Draft, product: Product, directory: Directory, pack: Pack) 
         instruments=tuple(replace(one, tags=canonical(one.tags, pack)) for _, one in sorted(draft.instruments.items())),
         travellers=dict(draft.travellers),
         terms=dict(draft.terms),
+        destinations=dict(draft.destinations),
     )
 
 

@@ -5,7 +5,7 @@ from typing import Literal
 
 import msgspec
 
-from foundation.words import CellId, Country, JurisdictionId, RegionId, ServiceId, ShardId, Verb
+from foundation.words import CellId, Country, DestinationId, JurisdictionId, RegionId, ServiceId, ShardId, Verb
 
 DECISION_S_MAX = 30.0
 """Upper bound of `decision_s`: a decision header lives no longer (`foundation.decision_header`)."""
@@ -134,6 +134,16 @@ class Actor(msgspec.Struct, frozen=True, kw_only=True):
     verbs: tuple[Verb, ...]
 
 
+class Destination(msgspec.Struct, frozen=True, kw_only=True):
+    """Where releases of egress go: the place, the only purposes they may go there for, and what is proven of whoever receives them
+    (None: nothing is known)."""
+
+    country: Country
+    subdivision: str | None = None
+    purposes: tuple[str, ...]
+    recipient_classes: tuple[str, ...] | None = None
+
+
 Travel = Literal["hairpin", "home", "refuse"]
 """What becomes of a person away from home: carried home by the gateways, sent home, or refused."""
 
@@ -161,3 +171,4 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     instruments: tuple[Instrument, ...] = ()
     travellers: dict[str, Travel] = {}
     terms: dict[str, Terms] = {}
+    destinations: dict[DestinationId, Destination] = {}

@@ -15,6 +15,7 @@ import pytest
 
 from cells.app import Cell, opened
 from cells.breakglass.settings import AccessSettings
+from cells.egress.settings import EgressSettings
 from cells.settings import CellSettings
 from deploy.local.postgres import PostgresServer
 from directory.app import opened as opened_directory
@@ -91,6 +92,7 @@ class Stand:
         self.minter = Minter(name, ROOT)
         self.ledger: LedgerSettings | None = None
         self.access: AccessSettings | None = None
+        self.egress: EgressSettings | None = None
         self.directory: Callers
         self.cell: Cell
         self.http: HttpClient
@@ -113,6 +115,7 @@ class Stand:
             contracts=str(folder_of(self.folder / "contracts", contracts)),
             ledger=self.ledger,
             access=self.access,
+            egress=self.egress,
         )
 
     def service(self, service: str = "orders") -> dict[str, str]:

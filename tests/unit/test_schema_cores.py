@@ -318,7 +318,7 @@ def test_what_opens_is_marked_as_widening(change: tuple[str, str], said: str) ->
 
 def test_retention_and_treatments_widen_where_more_is_kept_or_leaves() -> None:
     def ways(old: str, new: str) -> set[Way]:
-        before, after = (changed("class: free_text", f"class: free_text, {one}") for one in (old, new))
+        before, after = (changed("class: free_text", f"class: direct, {one}") for one in (old, new))
         return {one.way for one in differences({"notes": before}, {"notes": after})}
 
     days, leaves = "retention_days: {}", "leaving: {{default: {}}}"
@@ -329,8 +329,25 @@ def test_retention_and_treatments_widen_where_more_is_kept_or_leaves() -> None:
     assert ways(leaves.format("mask_domain"), leaves.format("keep")) == {Way.WIDENS}
     assert ways("sealed: false", leaves.format("keep")) == {Way.WIDENS}
     assert ways(leaves.format("keep"), leaves.format("drop")) == {Way.NARROWS}
-    assert ways(leaves.format("mask_domain"), leaves.format("age_band")) == {Way.CHANGES}
+    assert ways(leaves.format("mask_domain"), leaves.format("initials")) == {Way.CHANGES}
     assert ways("sealed: false", leaves.format("drop")) == {Way.CHANGES}
+
+
+def test_what_leaves_of_json_and_by_whose_law_widens_and_narrows_too() -> None:
+    def said(old: str, new: str) -> list[tuple[Way, str | None]]:
+        before, after = (changed("extra:      {type: jsonb, class: none", one) for one in (old, new))
+        return [(one.way, one.column) for one in differences({"notes": before}, {"notes": after})]
+
+    mail = "mail: {{type: text, class: direct, leaving: {{default: {}}}}}"
+    json = f"extra:      {{{{type: jsonb, class: none, members: {{{{{mail}}}}}"
+    assert said(json.format("drop"), json.format("initials")) == [(Way.WIDENS, "extra.mail")]
+    assert said(json.format("keep"), json.format("drop")) == [(Way.NARROWS, "extra.mail")]
+    tagged = "extra:      {{type: jsonb, class: none, tags: [{}]"
+    assert said(tagged.format("health"), tagged.format("")) == [(Way.WIDENS, "extra")]
+    assert said(tagged.format(""), tagged.format("health")) == [(Way.NARROWS, "extra")]
+    asking = msgspec.structs.replace(notes(), asks={"analytics": "opt_in"})
+    assert [one.way for one in differences({"notes": asking}, {"notes": notes()})] == [Way.WIDENS]
+    assert [one.way for one in differences({"notes": notes()}, {"notes": asking})] == [Way.NARROWS]
 
 
 def test_a_contract_that_comes_opens_its_table_and_one_that_goes_closes_it() -> None:

@@ -22,13 +22,15 @@ R = TypeVar("R", Edge, Gateway, Deny)
 
 
 class Case(msgspec.Struct, frozen=True):
-    """A question as its regimes see it. `classes`: what is proven of the recipient, None: nothing is known."""
+    """A question as its regimes see it. `classes`: what is proven of the recipient, None: nothing is known. `consented`: whether a
+    consent scheme on file speaks for these persons."""
 
     place: Place
     purpose: str
     classes: frozenset[str] | None
     data: Data
     at: datetime.date
+    consented: bool = True
 
 
 class Alternative(msgspec.Struct, frozen=True):

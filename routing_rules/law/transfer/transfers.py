@@ -68,7 +68,7 @@ class Transfers:
             return Finding(answer=Answer.UNKNOWN, reasons=(no_place(question.to.id),), valid_until=standing.changes)
         data = self._vocabulary.read(question.tags)
         classes = None if question.recipient_classes is None else frozenset(question.recipient_classes)
-        case = Case(place, question.purpose, classes, data, at)
+        case = Case(place, question.purpose, classes, data, at, question.consented)
         parts = [part for regime in standing.regimes if (part := self._regime(self._rows[regime], case)) is not None]
         changes = first_after(
             [standing.changes, *(self._rows[regime].changes(place, at) for regime in standing.regimes)], at
@@ -118,7 +118,7 @@ class Transfers:
 
     def _covered(self, own: RegimeRows, case: Case, sight: Sight) -> Part:
         """The data as such, every tag that holds and what may hold undeclared: each needs an edge or a satisfied alternative."""
-        on_file = self._register.on_file(own.regime, case.place, case.at)
+        on_file = self._register.on_file(own.regime, case.place, case.at, consented=case.consented)
         ways = own.ways(case, self._atlas, self._tally)
         items = (None, *case.data.items)
         covers = [covering(ways, item, sight, on_file) for item in items]

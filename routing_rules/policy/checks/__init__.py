@@ -8,6 +8,7 @@ from foundation.words import MalformedWord, parse_slug
 from routing_rules.pack import Pack
 from routing_rules.policy.checks.actors import check_actors
 from routing_rules.policy.checks.cells import check_cells
+from routing_rules.policy.checks.destinations import check_destinations
 from routing_rules.policy.checks.instruments import check_instruments
 from routing_rules.policy.checks.operator import check_operator
 from routing_rules.policy.checks.product import check_directory, check_product, check_regions
@@ -34,6 +35,7 @@ def check(draft: Draft, pack: Pack, mistakes: Mistakes) -> None:
     check_instruments(draft, pack, mistakes)
     check_travellers(draft, pack, mistakes)
     check_terms(draft, mistakes)
+    check_destinations(draft, pack, mistakes)
 
 
 def _check_names(draft: Draft, mistakes: Mistakes) -> None:
@@ -44,7 +46,8 @@ def _check_names(draft: Draft, mistakes: Mistakes) -> None:
             mistakes.add((table,), f"declares no {kind}; at least one is needed")
         for name in names:
             _check_slug(name, kind, (table, name), mistakes)
-    for table, kind, names in (("actors", "service", declared.actors), ("terms", "terms", declared.terms)):
+    others = (("actors", "service", declared.actors), ("terms", "terms", declared.terms))
+    for table, kind, names in (*others, ("destinations", "destination", declared.destinations)):
         for name in names:
             _check_slug(name, kind, (table, name), mistakes)
     for name in declared.services & RESERVED_SERVICES:

@@ -1,0 +1,225 @@
+"""A plan made ready to run: for every field that leaves, one function over a column of values. What it counts, `Counts` says."""
+
+import collections
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import msgspec
+
+from cells.egress.plan import Field, TablePlan
+from cells.egress.scan import Scan, redacted
+from cells.egress.treatments import Function, Means, Unmeant, made
+from cells.egress.values import OF_JSON, QUICK, UNFIT, Reader
+from cells.egress.wording import KEEP, SCAN, WALK
+
+Column: TypeAlias = Callable[[Sequence[Any]], list[Any]]
+PASSED, NULL, UNFIT_COUNT, UNNAMED, DROPPED = "passed", "null", "unfit", "unnamed", "dropped"
+
+
+class Counts:
+    """How many values of which field met which fate, since they were taken last. Names are the contract's, never a document's own."""
+
+    def __init__(self) -> None:
+        self._held: collections.Counter[tuple[str, str]] = collections.Counter()
+
+    def add(self, field: str, fate: str, count: int = 1) -> None:
+        if count:
+            self._held[field, fate] += count
+
+    def of_column(self, field: str, *, rows: int, nulls: int, unfit: int) -> None:
+        """`nulls`: those that were, and those that stand for what is unfit."""
+        self.add(field, UNFIT_COUNT, unfit)
+        self.add(field, NULL, nulls - unfit)
+        self.add(field, PASSED, rows - nulls)
+
+    def take(self) -> dict[str, dict[str, int]]:
+        taken: dict[str, dict[str, int]] = {}
+        for (field, fate), count in sorted(self._held.items()):
+            taken.setdefault(field, {})[fate] = count
+        self._held.clear()
+        return taken
+
+
+class Ready(msgspec.Struct, frozen=True):
+    """A field that leaves. `values` treats and counts nothing: what does not fit is UNFIT; `treat` counts, and puts null for it.
+    `watched`: strings pass as they are, so the scanner looks at them."""
+
+    field: Field
+    values: Column
+    treat: Column
+    watched: bool
+
+    @property
+    def name(self) -> str:
+        return self.field.name
+
+
+class Compiled(msgspec.Struct, frozen=True):
+    """`stays`: fields that the contract lets leave and cannot be made, with the reason."""
+
+    fields: tuple[Ready, ...]
+    stays: dict[str, str]
+
+
+class Watch:
+    """Strings that passed as they are, by field, since they were taken last."""
+
+    def __init__(self) -> None:
+        self._held: dict[str, list[str]] = {}
+
+    def note(self, field: str, values: Sequence[Any]) -> None:
+        self._held.setdefault(field, []).extend(_strings(values))
+
+    def take(self) -> dict[str, list[str]]:
+        taken, self._held = self._held, {}
+        return taken
+
+
+class Workshop(msgspec.Struct, frozen=True):
+    """What fields are made with. `readers`: by contract type, of a database or of JSON."""
+
+    means: Means
+    readers: Mapping[str, Reader]
+    scan: Scan | None
+    counts: Counts
+    watch: Watch
+
+    def compiled(self, plan: TablePlan) -> Compiled:
+        fields: list[Ready] = []
+        stays: dict[str, str] = {}
+        for field in plan.fields if plan.goes else ():
+            if not field.leaves:
+                continue
+            try:
+                fields.append(self._ready(field))
+            except Unmeant as exc:
+                stays[field.name] = str(exc)
+        return Compiled(tuple(fields), stays)
+
+    def _ready(self, field: Field) -> Ready:
+        """Raises Unmeant."""
+        values, watched = self._values(field), self._watched(field) and field.treatment.kind == KEEP
+        name, counts, watch = field.name, self.counts, self.watch
+
+        def treat(given: Sequence[Any]) -> list[Any]:
+            found = values(given)
+            unfit = sum(one is UNFIT for one in found)
+            if unfit:
+                found = [None if one is UNFIT else one for one in found]
+            counts.of_column(name, rows=len(found), nulls=found.count(None), unfit=unfit)
+            if watched:
+                watch.note(name, found)
+            return found
+
+        return Ready(field, values, treat, watched)
+
+    def _values(self, field: Field) -> Column:
+        """Raises Unmeant."""
+        read = self.readers.get(field.type)
+        if read is None:
+            raise Unmeant(f"values of type {field.type} never leave")
+        treat, kept = self._function(field, field.name), field.treatment.kind == KEEP
+        quick = QUICK.get(field.type, _never)
+
+        def values(given: Sequence[Any]) -> list[Any]:
+            plain = quick(given)
+            if plain is None:
+                return [None if one is None else UNFIT if (got := read(one)) is UNFIT else treat(got) for one in given]
+            if kept:
+                return list(plain)
+            return [None if one is None else treat(one) for one in plain] if None in plain else list(map(treat, plain))
+
+        return values
+
+    def _watched(self, field: Field) -> bool:
+        return self.scan is not None and field.treatment.kind in (KEEP, WALK) and field.type in _OF_STRINGS
+
+    def _function(self, field: Field, path: str) -> Function:
+        """Raises Unmeant."""
+        if field.treatment.kind == SCAN:
+            if self.scan is None:
+                raise Unmeant("there is no scanner")
+            return _redacting(self.scan, path)
+        if field.treatment.kind != WALK:
+            return made(field.treatment, self.means)
+        if field.items is not None:
+            return self._elements(field.items, f"{path}[]")
+        return self._members({one.name: one for one in field.members}, path)
+
+    def _members(self, fields: Mapping[str, Field], path: str) -> Function:
+        functions = {name: self._inner(one, f"{path}.{name}") for name, one in fields.items()}
+        counts = self.counts
+
+        def walk(value: Any) -> Any:
+            if type(value) is not dict:
+                return UNFIT
+            found = {}
+            for name, inner in value.items():
+                function = functions.get(name)
+                if function is None:
+                    counts.add(path, UNNAMED)
+                elif (treated := function(inner)) is not UNFIT:
+                    found[name] = treated
+            return found
+
+        return walk
+
+    def _elements(self, field: Field, path: str) -> Function:
+        function = self._inner(field, path)
+
+        def walk(value: Any) -> Any:
+            if type(value) is not list:
+                return UNFIT
+            return [treated for one in value if (treated := function(one)) is not UNFIT]
+
+        return walk
+
+    def _inner(self, field: Field, path: str) -> Function:
+        """A member's value: treated, or UNFIT where it stays; counted either way."""
+        counts, watch, watched = self.counts, self.watch, self._watched(field) and field.treatment.kind == KEEP
+        if not field.leaves:
+            return _staying(counts, path)
+        try:
+            read, treat = OF_JSON[field.type], self._function(field, path)
+        except (Unmeant, KeyError):
+            return _staying(counts, path)
+
+        def one(value: Any) -> Any:
+            if value is None:
+                counts.add(path, NULL)
+                return None
+            got = read(value)
+            found = UNFIT if got is UNFIT else treat(got)
+            counts.add(path, UNFIT_COUNT if found is UNFIT else PASSED)
+            if watched and found is not UNFIT:
+                watch.note(path, [found])
+            return found
+
+        return one
+
+
+_OF_STRINGS = frozenset({"text", "text[]", "json", "jsonb"})
+
+
+def _never(_values: Sequence[Any]) -> None:
+    return None
+
+
+def _strings(values: Sequence[Any]) -> list[str]:
+    return [each for one in values for each in (one if type(one) is list else (one,)) if type(each) is str]
+
+
+def _staying(counts: Counts, path: str) -> Function:
+    def stay(_value: Any) -> Any:
+        counts.add(path, DROPPED)
+        return UNFIT
+
+    return stay
+
+
+def _redacting(scan: Scan, name: str) -> Function:
+    def redact(value: str) -> Any:
+        found = scan((value,), name)
+        return redacted(value, found[0]) if len(found) == 1 else UNFIT
+
+    return redact

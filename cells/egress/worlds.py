@@ -1,0 +1,118 @@
+"""The ports of a release for real: the cell's shards, the directory, the outbox."""
+
+import secrets
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import asyncpg
+
+from cells.egress.ports import World
+from cells.egress.reading import Page, page
+from cells.records.contracts import Contract
+from cells.shards.store import OUTBOX
+from directory.client.remote import HttpDirectory
+from directory.placement.core import RESOLVE_BATCH_MAX, State
+from directory.rules.client import verified
+from foundation.clock import Clock
+from foundation.ledger.notes import Signer
+from foundation.ledger.port import Event
+from foundation.mute import Secret
+from foundation.postgres import Connection, connect
+from foundation.words import CellId, ShardId, SubjectId
+from routing_rules.facts import SubjectFacts
+from routing_rules.rules import Rules
+
+RESOLVE_S_MAX = 10.0
+
+
+class ShardSource:
+    """Pages of one table, over one connection a shard as domicile_records."""
+
+    def __init__(
+        self,
+        connections: Mapping[ShardId, Connection],
+        contract: Contract,
+        contracts: Mapping[str, Contract],
+        purpose: str,
+    ) -> None:
+        self.shards: Sequence[ShardId] = tuple(connections)
+        self._connections = connections
+        self._contract = contract
+        self._consents = [one for one in contracts.values() if one.consent is not None]
+        self._purpose = purpose
+
+    async def page(self, shard: ShardId, after: tuple[str, str]) -> Page:
+        connection = self._connections[shard]
+        return await page(connection, self._contract, self._consents, purpose=self._purpose, after=after)
+
+
+class DirectoryOrigins:
+    """Facts as the directory has them now, of subjects that are active in this cell."""
+
+    def __init__(self, directory: HttpDirectory, cell: CellId) -> None:
+        self._directory = directory
+        self._cell = cell
+
+    async def facts(self, subjects: Sequence[SubjectId]) -> dict[SubjectId, SubjectFacts]:
+        """Raises DirectoryUnavailable."""
+        asked = list(dict.fromkeys(subjects))
+        found: dict[SubjectId, SubjectFacts] = {}
+        for start in range(0, len(asked), RESOLVE_BATCH_MAX):
+            answer = await self._directory.resolve_subjects(asked[start : start + RESOLVE_BATCH_MAX])
+            found |= {
+                subject: one.facts.subject
+                for subject, one in answer.found.items()
+                if one.cell == self._cell and one.state is State.ACTIVE
+            }
+        return found
+
+
+class ShardLedger:
+    """The outbox of the cell's first shard, as domicile_cell."""
+
+    def __init__(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+        self._connection = connection
+
+    async def record(self, event: Event) -> None:
+        async with self._connection.transaction():
+            await OUTBOX.append(self._connection, event)
+
+
+@asynccontextmanager
+async def opened(
+    *,
+    cell: CellId,
+    contract: Contract,
+    contracts: Mapping[str, Contract],
+    purpose: str,
+    records: Mapping[ShardId, Secret[str]],
+    first: Secret[str],
+    directory: HttpDirectory,
+    clock: Clock,
+    signer: Signer,
+    actor: str,
+) -> AsyncIterator[World]:
+    """`records`: DSNs of role domicile_records by shard; `first`: that of domicile_cell on the first. Raises OSError, asyncpg errors."""
+    async with AsyncExitStack() as stack:
+        connections: dict[ShardId, Connection] = {}
+        for shard, dsn in sorted(records.items()):
+            connections[shard] = await stack.enter_async_context(connect(dsn, application_name="domicile-egress"))
+        ledger = await stack.enter_async_context(connect(first, application_name="domicile-egress"))
+        yield World(
+            source=ShardSource(connections, contract, contracts, purpose),
+            origins=DirectoryOrigins(directory, cell),
+            ledger=ShardLedger(ledger),
+            rules=lambda: rules_of(directory),
+            now=clock.unix_s,
+            signer=signer,
+            actor=actor,
+        )
+
+
+async def rules_of(directory: HttpDirectory) -> Rules:
+    """The rules that hold. Raises DirectoryUnavailable, RulesRefused."""
+    return verified(await directory.rules(), None)
+
+
+def new_release_id() -> str:
+    return f"rel-{secrets.token_hex(8)}"

@@ -1,0 +1,154 @@
+"""Which cell a command of egress works in: one of the stack, or this machine's by its settings. It runs where the rows lie."""
+
+import functools
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+import msgspec
+
+from cells.egress.settings import EgressSettings
+from cells.records.contracts import Contract, read_folder
+from cells.settings import CellSettings
+from deploy.local.layout import Paths
+from directory.client.remote import DirectoryUnavailable, HttpDirectory
+from directory.rules.client import RulesRefused
+from foundation.http import client
+from foundation.mute import Secret
+from foundation.settings import SettingsError, load, secret_from_env
+from foundation.tokens import TokenFile
+from foundation.words import ShardId
+from gateway.cli.client import addresses, refuse_unless_running
+from gateway.cli.options import state_option
+from routing_rules.hints import nearest
+from routing_rules.rules import Rules
+
+F = TypeVar("F", bound=Callable[..., Any])
+RESOLVE_S_MAX = 10.0
+
+
+class Which(msgspec.Struct, frozen=True, kw_only=True):
+    """A cell by its settings; `dsns` are the stack's, None: the environment has them."""
+
+    settings: CellSettings
+    dsns: dict[str, str] | None
+
+    @property
+    def egress(self) -> EgressSettings:
+        """Raises SettingsError."""
+        if self.settings.egress is None:
+            raise SettingsError("the cell's settings have no [egress]: nothing is released from here")
+        return self.settings.egress
+
+    def contracts(self) -> dict[str, Contract]:
+        """Raises SettingsError."""
+        return read_folder(Path(self.settings.contracts))
+
+    def contract(self, table: str) -> Contract:
+        """Raises SettingsError naming the nearest."""
+        found = self.contracts()
+        if table not in found:
+            raise SettingsError(f"no contract names a table {table}{nearest(table, found)}")
+        return found[table]
+
+    def records(self, rules: Rules) -> dict[ShardId, Secret[str]]:
+        """DSNs of role domicile_records, by shard. Raises SettingsError."""
+        return {name: self._dsn(env, self.settings.shard_env_suffixes.records) for name, env in self._shards(rules)}
+
+    def outbox(self, rules: Rules) -> Secret[str]:
+        """The DSN of role domicile_cell on the first shard, where events are kept that speak of no home. Raises SettingsError."""
+        return self._dsn(self._shards(rules)[0][1], self.settings.shard_env_suffixes.cell)
+
+    def _shards(self, rules: Rules) -> list[tuple[ShardId, str]]:
+        declared = rules.policy.cells.get(self.settings.cell)
+        if declared is None:
+            raise SettingsError(f"policy declares no cell {self.settings.cell}")
+        return sorted((name, shard.dsn_env) for name, shard in declared.shards.items())
+
+    def _dsn(self, env: str, suffix: str) -> Secret[str]:
+        if self.dsns is None:
+            return secret_from_env(env + suffix)
+        if env + suffix not in self.dsns:
+            raise SettingsError(f"the stack has no shard {env}")
+        return Secret(self.dsns[env + suffix])
+
+    @asynccontextmanager
+    async def directory(self) -> AsyncIterator[HttpDirectory]:
+        token = TokenFile(Path(self.settings.token_file))
+        async with client(self.settings.directory, token=token) as http:
+            yield HttpDirectory(http, resolve_s_max=RESOLVE_S_MAX)
+
+
+def which_option(command: F) -> F:
+    """`--cell` with `--state`, or `--settings`; the command gets `which`."""
+
+    @click.option(
+        "--settings",
+        "settings_file",
+        type=click.Path(path_type=Path, dir_okay=False),
+        help="The cell service's settings, on its machine and with its environment, instead of the stack's.",
+    )
+    @click.option("--cell", help="A cell of the stack, such as eu-de.")
+    @state_option
+    @functools.wraps(command)
+    def chosen(*args: Any, state: Path, cell: str | None, settings_file: Path | None, **given: Any) -> Any:
+        if (cell is None) == (settings_file is None):
+            raise click.UsageError("give either --cell, one of the stack's, or --settings FILE")
+        return command(*args, which=_which(state, cell, settings_file), **given)
+
+    return chosen  # type: ignore[return-value]  # the same command, with three options made one
+
+
+def _which(state: Path, cell: str | None, settings_file: Path | None) -> Which:
+    if settings_file is not None:
+        return Which(settings=load(settings_file, CellSettings).checked(), dsns=None)
+    known = addresses(state).cells
+    if cell not in known:
+        raise SettingsError(f"this stack has no cell {cell}; its cells are {', '.join(sorted(known))}")
+    refuse_unless_running(state)
+    paths = Paths(state.absolute())
+    held = msgspec.json.decode(paths.dsns.read_bytes(), type=dict[str, str])
+    return Which(settings=load(paths.settings(f"cell-{cell}"), CellSettings).checked(), dsns=held)
+
+
+def release_options(command: F) -> F:
+    """TABLE, `--to` and `--for`; the command gets `table`, `to` and `purpose`."""
+    command = click.option("--for", "purpose", required=True, help="The purpose, such as analytics.")(command)
+    command = click.option("--to", required=True, help="An entry of policy's [destinations].")(command)
+    return click.argument("table")(command)
+
+
+def checked(to: str, purpose: str, rules: Rules) -> None:
+    """Raises SettingsError for a destination or purpose that policy does not declare."""
+    destinations = rules.policy.destinations
+    for name, one in destinations.items():
+        if name == to:
+            if purpose not in one.purposes:
+                raise SettingsError(f"destinations.{to} is for {', '.join(one.purposes)}, not for {purpose}")
+            return
+    raise SettingsError(f"policy declares no destination {to}{nearest(to, destinations)}")
+
+
+@asynccontextmanager
+async def told() -> AsyncIterator[None]:
+    """What a directory or a database does not give, in one line. Raises SettingsError."""
+    import asyncpg
+
+    from cells.egress.reading import Unreadable
+    from cells.egress.release import ReleaseRefused
+
+    try:
+        yield
+    except (ReleaseRefused, Unreadable) as exc:
+        raise SettingsError(f"nothing was released: {exc}") from exc
+    except (DirectoryUnavailable, RulesRefused) as exc:
+        raise SettingsError(f"nothing was released: {exc}; the same command goes on from here") from exc
+    except (asyncpg.PostgresError, asyncpg.InterfaceError) as exc:
+        # The text may quote rows; the kind of error does not.
+        what = f"a shard does not answer ({type(exc).__name__})"
+        raise SettingsError(f"nothing was released: {what}; the same command goes on from here") from exc
+    except OSError as exc:
+        what = exc.strerror or type(exc).__name__
+        raise SettingsError(f"nothing was released: {what}; the same command goes on from here") from exc

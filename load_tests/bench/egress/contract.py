@@ -1,0 +1,175 @@
+"""The contract path of egress, on one core: events of twelve fields; one leaves as a token, one masked, one generalised, one not at all.
+
+NDJSON: lines in, decoded, treated, lines out. Arrow: a record batch in, treated, a record batch out. Bytes are those of the input: NDJSON's
+for the lines, the record batch's own for Arrow. No scanner and no database. Beside them what decoding and encoding alone cost.
+
+Run: python -m load_tests.bench.egress.contract [--events N] [--rounds N]
+"""
+
+import argparse
+import datetime
+import random
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from cells.egress.events import batch_of, of_lines
+from cells.egress.formats import liner
+from cells.egress.keys import keys_for
+from cells.egress.plan import Release
+from cells.egress.treating import Person, Treater
+from cells.egress.treatments import Means
+from cells.egress.values import OF_DATABASE, OF_JSON, Reader
+from cells.records.contracts import parse
+from foundation.mute import Secret
+from foundation.words import CellId, Country, DestinationId
+from routing_rules.facts import SubjectFacts
+from routing_rules.release import Consent
+from routing_rules.rules import load
+
+ROOT = Path(__file__).parents[3]
+DAY = datetime.date(2026, 11, 21)
+CONTRACT = """
+table: clicks
+placed_by: subject_id
+owner: subject_id
+columns:
+  subject_id: {type: uuid, class: pseudonymous, leaving: {default: token}}
+  id:         {type: uuid, class: none, leaving: {default: keep}}
+  kind:       {type: text, class: none, leaving: {default: keep}}
+  path:       {type: text, class: none, leaving: {default: keep}}
+  locale:     {type: text, class: none, leaving: {default: keep}}
+  amount:     {type: bigint, class: none, leaving: {default: keep}}
+  weight:     {type: double precision, class: none, leaving: {default: keep}}
+  first:      {type: boolean, class: none, leaving: {default: keep}}
+  at:         {type: timestamptz, class: none, leaving: {default: keep}}
+  email:      {type: text, class: direct, leaving: {default: mask_domain}}
+  born:       {type: date, class: quasi, leaving: {default: age_band}}
+  note:       {type: text, class: free_text, leaving: {default: drop}}
+"""
+DESTINATION = """
+[destinations.lake]
+country = "GB"
+purposes = ["analytics"]
+recipient_classes = []
+"""
+PERSON = Person(SubjectFacts(residence=Country("DE")), Consent.UNSAID)
+
+
+def events(count: int, each: int) -> list[dict[str, Any]]:
+    """`each`: events of one subject."""
+    chance = random.Random(7)
+    subjects = [str(uuid.UUID(int=chance.getrandbits(128))) for _ in range(-(-count // each))]
+    begun = datetime.datetime(2026, 11, 1, tzinfo=datetime.UTC)
+    return [
+        {
+            "subject_id": subjects[number % len(subjects)],
+            "id": str(uuid.UUID(int=chance.getrandbits(128))),
+            "kind": chance.choice(["view", "cart", "order", "return"]),
+            "path": f"/shop/items/{chance.randrange(100_000)}",
+            "locale": chance.choice(["de-DE", "fr-FR", "it-IT"]),
+            "amount": chance.randrange(1_000_000),
+            "weight": chance.random(),
+            "first": chance.random() < 0.5,
+            "at": (begun + datetime.timedelta(seconds=number)).isoformat(),
+            "email": f"person{chance.randrange(10**9)}@mail{chance.randrange(50)}.example.com",
+            "born": (datetime.date(1940, 1, 1) + datetime.timedelta(days=chance.randrange(25_000))).isoformat(),
+            "note": "please leave it with the neighbours",
+        }
+        for number in range(count)
+    ]
+
+
+def treater(readers: Mapping[str, Reader]) -> Treater:
+    contract = parse(CONTRACT, where="bench")
+    rules = load((ROOT / "routing_rules" / "cases" / "shop.policy.toml").read_text() + DESTINATION)
+    cell, purpose = CellId("eu-de"), "analytics"
+    return Treater(
+        contract,
+        Release(cell=cell, destination=DestinationId("lake"), purpose=purpose),
+        rules,
+        DAY,
+        means=Means(DAY, keys_for(Secret(b"b" * 32), cell, purpose, {}), {}),
+        readers=readers,
+        scan=None,
+    )
+
+
+def told(what: str, work: Callable[[], object], *, events: int, size: int, rounds: int) -> None:
+    work()
+    best = float("inf")
+    for _ in range(rounds):
+        begun = time.process_time()
+        work()
+        best = min(best, time.process_time() - begun)
+    print(f"{what:44} {events / best:12,.0f} events/s {size / best / 1e6:8.1f} MB/s", flush=True)
+
+
+def ndjson(made: Treater, held: list[bytes]) -> Callable[[], object]:
+    lines = liner([name for name, _ in made.schema])
+
+    def work() -> int:
+        written = 0
+        for raw in held:
+            found = of_lines(raw)
+            treated = made.treat(batch_of(made.contract, found, [PERSON] * len(found)))
+            written += len(lines(treated.columns))
+        return written
+
+    return work
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m load_tests.bench.egress.contract", description=__doc__)
+    parser.add_argument("--events", type=int, default=100_000)
+    parser.add_argument("--rounds", type=int, default=5)
+    asked = parser.parse_args()
+    print(f"{asked.events:,} events; best of {asked.rounds}, CPU time of one process")
+    for each in (1, 10):
+        measured(events(asked.events, each), each, asked.rounds)
+
+
+def measured(given: list[dict[str, Any]], each: int, rounds: int) -> None:
+    made, encoder = treater(OF_JSON), msgspec.json.Encoder()
+    held = [encoder.encode_lines(given[start : start + 2_000]) for start in range(0, len(given), 2_000)]
+    size = sum(map(len, held))
+    sizes = {"events": len(given), "size": size, "rounds": rounds}
+    print(f"-- {each} of each subject, {size / len(given):.0f} bytes as NDJSON")
+    told(
+        "NDJSON decoded and encoded, nothing else",
+        lambda: [encoder.encode_lines(of_lines(raw)) for raw in held],
+        **sizes,
+    )
+    told("NDJSON by contract", ndjson(made, held), **sizes)
+    arrow(given, rounds)
+
+
+def arrow(given: list[dict[str, Any]], rounds: int) -> None:
+    try:
+        import pyarrow as pa
+
+        from cells.egress.vectors import treat
+    except ModuleNotFoundError:
+        print("Arrow is left out: pyarrow is not installed")
+        return
+    made = treater(OF_DATABASE)
+    moments = [
+        one | {"at": datetime.datetime.fromisoformat(one["at"]), "born": datetime.date.fromisoformat(one["born"])}
+        for one in given
+    ]
+    fields = [("at", pa.timestamp("us", tz="UTC")), ("born", pa.date32())]
+    names = list(made.contract.columns)
+    schema = pa.schema([(name, dict(fields).get(name, pa.array([given[0][name]]).type)) for name in names])
+    table = pa.Table.from_pylist(moments, schema=schema)
+    batches = table.to_batches(max_chunksize=20_000)
+    size = table.nbytes
+    sizes = {"events": len(given), "size": size, "rounds": rounds}
+    told("Arrow batches by contract", lambda: [treat(made, PERSON, batch) for batch in batches], **sizes)
+
+
+if __name__ == "__main__":
+    main()
