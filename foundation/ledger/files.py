@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 _PARTIAL = ".partial"
@@ -37,12 +38,13 @@ class FolderLock:
 
 
 class Files:
-    """Writes below a folder. Readers see each file as it was or as it is; after `sync` a power cut takes none of them back."""
+    """Writes below a folder. Readers see each file as it was or as it is; after `sync` of what is `unsynced` a power cut takes none of them
+    back."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self.written = 0
-        """Files since the last `sync`, each as often as it was."""
+        """Files since `unsynced` was asked last, each as often as it was."""
         self._unsynced: dict[Path, None] = {}
 
     def write(self, name: str, content: bytes) -> None:
@@ -55,7 +57,7 @@ class Files:
         self.written += 1
 
     def forget(self, name: str) -> None:
-        """A file that `sync` need not make durable any more, since a later one holds what it holds."""
+        """A file that needs not be made durable any more, since a later one holds what it holds."""
         self._unsynced.pop(self._folder / name, None)
 
     def write_durably(self, name: str, content: bytes) -> None:
@@ -88,22 +90,30 @@ class Files:
         else:
             self._unsynced[path] = None
 
-    def sync(self) -> None:
-        """Raises OSError."""
-        folders: dict[Path, None] = {}
-        for path in self._unsynced:
-            sync_path(path)
-            folders |= dict.fromkeys(self._folder / one for one in path.relative_to(self._folder).parents)
-        for folder in folders:
-            sync_path(folder)
+    def unsynced(self) -> list[Path]:
+        """What was written since this was asked last, for `sync`; from now on somebody else's to make durable."""
+        paths = list(self._unsynced)
         self._unsynced.clear()
         self.written = 0
+        return paths
 
     def _place(self, name: str) -> Path:
+        """Makes the folders below the log's own, which is not made anew where it was removed. Raises OSError."""
         path = self._folder / name
         if not path.parent.is_dir():
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for above in reversed(path.relative_to(self._folder).parents[:-1]):
+                (self._folder / above).mkdir(mode=0o700, exist_ok=True)
         return path
+
+
+def sync(folder: Path, paths: Iterable[Path]) -> None:
+    """Makes files below a log's folder durable, with the names that lead to them. Raises OSError."""
+    folders = {folder: None}
+    for path in paths:
+        sync_path(path)
+        folders |= dict.fromkeys(folder / one for one in path.relative_to(folder).parents)
+    for one in folders:
+        sync_path(one)
 
 
 def sync_path(path: Path) -> None:

@@ -1,6 +1,5 @@
 """The right edge of a log: what it takes to grow the tree, and the files that grow with it (tiles, bundles, payloads)."""
 
-import shutil
 from pathlib import Path
 
 from foundation.ledger import payloads
@@ -99,11 +98,11 @@ class Growing:
         ]
         return [*tiles, Tile(ENTRIES, self.size >> HEIGHT, len(self._bundle))] if self._bundle else tiles
 
-    def drop_partials(self) -> None:
-        """Removes partial tiles of which the whole one is durable by now. Raises OSError."""
-        for tile in self._full:
-            shutil.rmtree(self._folder / f"{tile.path}.p", ignore_errors=True)
+    def outgrown(self) -> list[Path]:
+        """The folders of partial tiles whose whole one was written since this was asked last: to be removed once that is durable."""
+        folders = [self._folder / f"{tile.path}.p" for tile in self._full]
         self._full.clear()
+        return folders
 
     def hashes(self) -> TiledHashes:
         """Those of the tree as `write_edge` has written it."""

@@ -4,6 +4,7 @@ A record is MAGIC, the length and CRC-32 of its body, the body. One that a crash
 and is cut off. A broken record before a whole one is damage.
 """
 
+import errno
 import os
 import struct
 import zlib
@@ -63,6 +64,7 @@ class WriteAhead:
         self.size = 0
         self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         try:
+            self._opened = os.fstat(self._descriptor)
             self.append(header)
             sync_path(path.parent)
         except BaseException:
@@ -70,12 +72,19 @@ class WriteAhead:
             raise
 
     def append(self, body: bytes) -> None:
-        """Durable on return. Raises OSError, after which nobody knows what is in the file: close it and read it again."""
+        """Durable on return, where whoever opens the log will find it. Raises OSError, after which nobody knows what is in the file: close
+        it and read it again."""
         record = memoryview(framed(body))
         self.size += len(record)
         while record:
             record = record[os.write(self._descriptor, record) :]
         datasync(self._descriptor)
+        self.check_place()
+
+    def check_place(self) -> None:
+        """Raises OSError where the file was removed or another lies in its place: what is written to it then, nobody finds."""
+        if not os.path.samestat(self.path.stat(), self._opened):
+            raise OSError(errno.ESTALE, "another file lies where it was written", str(self.path))
 
     def close(self) -> None:
         os.close(self._descriptor)
