@@ -13,6 +13,7 @@ from typing import Protocol
 
 from foundation import logs
 from foundation.ledger import metrics
+from foundation.ledger.checkpoints import Checkpoint
 from foundation.ledger.entries import MalformedEntry, Recorded, event_digest
 from foundation.ledger.files import LogBusy, LogDamaged
 from foundation.ledger.log import NOTHING, Log, LogBroken
@@ -52,10 +53,13 @@ class Source(Protocol):
 
 
 async def drain(folder: Path, signer: Signer, sources: Callable[[], Mapping[str, Source]]) -> None:
-    """For ever. `sources`: those that there are just now, by the names under which their entries stand in the log."""
+    """For ever. `sources`: those that there are just now, by the names under which their entries stand in the log.
+
+    What was signed is remembered: a folder that was removed or put back from older days meanwhile is not gone on with, nor begun anew."""
     backoff = Backoff(first_s=0.5, max_s=10.0)
+    signed: Checkpoint | None = None
     while True:
-        opened = Log(folder, signer)
+        opened = Log(folder, signer, since=signed)
         try:
             await asyncio.to_thread(opened.open)
             log.info("ledger_open", count=opened.size)
@@ -66,6 +70,7 @@ async def drain(folder: Path, signer: Signer, sources: Callable[[], Mapping[str,
         finally:
             # Waits for a write under way in its thread.
             opened.close()
+            signed = opened.signed
             metrics.WRITABLE.set(0)
         await asyncio.sleep(backoff.next_s())
 

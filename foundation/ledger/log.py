@@ -62,7 +62,8 @@ class Log:
         self.verifier = signer.verifier
         self._folder = folder
         self._signer = signer
-        self._since = since
+        self.signed = since
+        """The newest checkpoint that is known of: what was told, then what this writer has found or signed."""
         self._chance = chance
         self._mutex = threading.Lock()
         self._closed = False
@@ -77,7 +78,7 @@ class Log:
         with self._mutex:
             if self._closed:
                 raise LogBroken(f"{self._folder} was closed")
-            if self._since is None:
+            if self.signed is None:
                 self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
                 sync_path(self._folder.parent)
             self._lock = FolderLock(self._folder)
@@ -116,8 +117,10 @@ class Log:
 
     @property
     def checkpoint(self) -> Checkpoint:
-        """What was signed last."""
-        return self._checkpoint
+        """What was signed last. Raises LogBroken before `open`."""
+        if self.signed is None:
+            raise LogBroken(f"{self._folder} was not opened")
+        return self.signed
 
     def seen(self, source: str) -> Seen:
         """How far a source has been taken in."""
@@ -145,7 +148,7 @@ class Log:
                 reached = max(wal.size / SEGMENT_BYTES_MAX, self._files.written / FILES_MAX)
                 if reached > 1 and (settling.is_idle() or reached > BEHIND_MAX):
                     self._give_way(settling)
-            return self._checkpoint
+            return self.checkpoint
 
     def erase(self, index: int) -> bool:
         """Overwrites the payload of an entry wherever this log has it; False where there is none. Raises OSError, LogBroken, LogDamaged."""
@@ -182,7 +185,7 @@ class Log:
     # --- tiles and checkpoint --------------------------------------------------------------------------------------------
 
     def _publish(self) -> None:
-        if self._checkpoint.size == self.size:
+        if self.checkpoint.size == self.size:
             return
         self._growing.write_edge()
         self._sign()
@@ -190,7 +193,7 @@ class Log:
     def _sign(self) -> None:
         checkpoint = Checkpoint(self._signer.verifier.name, self.size, self._growing.root())
         self._files.write_durably(CHECKPOINT, checkpoints.signed(checkpoint, self._signer))
-        self._checkpoint = checkpoint
+        self.signed = checkpoint
 
     def _give_way(self, settling: Settling) -> None:
         """Begins a new write-ahead file. Those before are removed once what they hold is durable in tiles."""
@@ -215,16 +218,17 @@ class Log:
         for segment in found:
             self._follow(segment)
         self._growing.write_edge()
-        signed = self._signed()
-        if self._since is not None:
-            self._check_begins_with(self._since)
+        signed = self._kept_checkpoint()
+        for known in (signed, self.signed):
+            if known is not None:
+                self._check_begins_with(known)
         # What a killed process wrote may be in memory alone: it is signed for once it is on the disk.
         self._give_way(settling)
         settling.wait()
         if signed is None or signed.size < self.size:
             self._sign()
         else:
-            self._checkpoint = signed
+            self.signed = signed
 
     def _follow(self, segment: Segment) -> None:
         """Takes in what a write-ahead file holds. Raises LogDamaged unless it goes on from what is here."""
@@ -237,16 +241,14 @@ class Log:
                 raise LogDamaged(f"the write-ahead file goes on at {batch.first}, the log ends at {self.size}")
             self._take(batch)
 
-    def _signed(self) -> Checkpoint | None:
-        """What was signed last, if it is there. Raises LogDamaged unless this log goes on from it."""
+    def _kept_checkpoint(self) -> Checkpoint | None:
+        """What was signed last, if it is there. Raises LogDamaged."""
         try:
-            signed = checkpoints.opened((self._folder / CHECKPOINT).read_bytes(), self._signer.verifier)
+            return checkpoints.opened((self._folder / CHECKPOINT).read_bytes(), self._signer.verifier)
         except FileNotFoundError:
             return None
         except NoteRefused as exc:
             raise LogDamaged(f"checkpoint: {exc}") from exc
-        self._check_begins_with(signed)
-        return signed
 
     def _check_begins_with(self, signed: Checkpoint) -> None:
         """Raises LogDamaged unless the tree that was signed is the beginning of this one."""

@@ -1,7 +1,8 @@
 """The write-ahead file of a log: whole records, each on the disk before its writer goes on.
 
-A record is MAGIC, the length and CRC-32 of its body, the body. One that a crash cut short can only be the last; it was never acknowledged
-and is cut off. A broken record before a whole one is damage.
+A record is MAGIC, the length and CRC-32 of its body, the body, and zeros up to the end of a page: so a disk that spoils what it is writing
+spoils no record before. One that a crash cut short can only be the last; it was never acknowledged and is cut off. A broken record before a
+whole one is damage.
 """
 
 import errno
@@ -16,20 +17,23 @@ from foundation.ledger.files import LogDamaged, datasync, sync_path
 MAGIC = b"\x89DLW"
 _HEAD = struct.Struct(">4sII")
 BODY_BYTES_MAX = 1 << 30
+PAGE_BYTES = 4_096
+"""What a disk writes at once, or a multiple."""
 
 
 class Found(NamedTuple):
-    """What a file holds: the bodies of its whole records, and how many bytes these are."""
+    """What a file holds: the bodies of its whole records, and where the next one begins."""
 
     bodies: list[bytes]
-    whole: int
+    end: int
 
 
 def framed(body: bytes) -> bytes:
     """Raises ValueError where the body is too long."""
     if len(body) > BODY_BYTES_MAX:
         raise ValueError(f"a record has at most {BODY_BYTES_MAX} bytes")
-    return _HEAD.pack(MAGIC, len(body), zlib.crc32(body)) + body
+    record = _HEAD.pack(MAGIC, len(body), zlib.crc32(body)) + body
+    return record + bytes(-len(record) % PAGE_BYTES)
 
 
 def parse(raw: bytes, name: str) -> Found:
@@ -38,6 +42,7 @@ def parse(raw: bytes, name: str) -> Found:
     while (body := _body(raw, at)) is not None:
         bodies.append(body)
         at += _HEAD.size + len(body)
+        at += -at % PAGE_BYTES
     later = raw.find(MAGIC, at + 1)
     while later >= 0:
         if _body(raw, later) is not None:
