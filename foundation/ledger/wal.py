@@ -16,6 +16,7 @@ from foundation.ledger.files import LogDamaged, datasync, sync_path
 
 MAGIC = b"\x89DLW"
 _HEAD = struct.Struct(">4sII")
+HEAD_BYTES = _HEAD.size
 BODY_BYTES_MAX = 1 << 30
 PAGE_BYTES = 4_096
 """What a disk writes at once, or a multiple."""
@@ -41,7 +42,7 @@ def parse(raw: bytes, name: str) -> Found:
     bodies, at = list[bytes](), 0
     while (body := _body(raw, at)) is not None:
         bodies.append(body)
-        at += _HEAD.size + len(body)
+        at += HEAD_BYTES + len(body)
         at += -at % PAGE_BYTES
     later = raw.find(MAGIC, at + 1)
     while later >= 0:
@@ -53,10 +54,10 @@ def parse(raw: bytes, name: str) -> Found:
 
 def _body(raw: bytes, at: int) -> bytes | None:
     """That of the whole record at a place, or None."""
-    if at + _HEAD.size > len(raw):
+    if at + HEAD_BYTES > len(raw):
         return None
     magic, length, checksum = _HEAD.unpack_from(raw, at)
-    body = raw[at + _HEAD.size : at + _HEAD.size + length]
+    body = raw[at + HEAD_BYTES : at + HEAD_BYTES + length]
     return body if magic == MAGIC and len(body) == length and zlib.crc32(body) == checksum else None
 
 
