@@ -70,25 +70,31 @@ class Files:
             datasync(out.fileno())
         partial.replace(path)
 
-    def append(self, name: str, content: bytes) -> None:
-        """Raises OSError."""
+    def put(self, name: str, at: int, content: bytes) -> None:
+        """Makes a file hold `content` from byte `at` on; what is there already is not written again. Raises OSError."""
         path = self._place(name)
-        with path.open("ab") as out:
-            out.write(content)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            if os.pread(descriptor, len(content), at) != content:
+                rest = memoryview(content)
+                while rest:
+                    rest = rest[os.pwrite(descriptor, rest, at + len(content) - len(rest)) :]
+        finally:
+            os.close(descriptor)
         self._unsynced[path] = None
 
-    def cut(self, name: str, size: int) -> None:
-        """Cuts a file that is there to `size` bytes. Raises OSError, and LogDamaged for one that is shorter or missing."""
-        path = self._folder / name
+    def size(self, name: str) -> int:
+        """0 for a file that is not there. Raises OSError."""
         try:
-            if path.stat().st_size < size:
-                raise LogDamaged(f"{name} is shorter than it was")
-            os.truncate(path, size)
+            return (self._folder / name).stat().st_size
         except FileNotFoundError:
-            if size:
-                raise LogDamaged(f"{name} is missing") from None
-        else:
-            self._unsynced[path] = None
+            return 0
+
+    def cut(self, name: str, size: int) -> None:
+        """Cuts off what a file has beyond `size` bytes. Raises OSError."""
+        if self.size(name) > size:
+            os.truncate(self._folder / name, size)
+            self._unsynced[self._folder / name] = None
 
     def unsynced(self) -> list[Path]:
         """What was written since this was asked last, for `sync`; from now on somebody else's to make durable."""

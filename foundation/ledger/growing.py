@@ -44,7 +44,8 @@ class Growing:
             raise LogDamaged(
                 f"{Tile(ENTRIES, size >> HEIGHT, len(self._bundle)).path} holds other entries than their hashes say"
             )
-        self._cut_payloads(size)
+        if files.size(payloads.file_of(size)) < payload_bytes:
+            raise LogDamaged(f"{payloads.file_of(size)} is missing, or shorter than it was")
 
     @property
     def size(self) -> int:
@@ -89,6 +90,14 @@ class Growing:
         if self._frames:
             self._write_payloads(self.size - 1)
 
+    def cut(self) -> None:
+        """Cuts off payloads of entries that are none: what a crash has left beyond the last record. Raises OSError."""
+        self._files.cut(payloads.file_of(self.size), self.payload_bytes)
+        following = (self.size // WIDTH + 1) * WIDTH
+        while self._files.size(payloads.file_of(following)):
+            self._files.cut(payloads.file_of(following), 0)
+            following += WIDTH
+
     def _partials_now(self) -> list[Tile]:
         """The partial tiles of the tree as it is; equal ones hold the same."""
         tiles = [
@@ -127,13 +136,6 @@ class Growing:
 
     def _write_payloads(self, index: int) -> None:
         content = b"".join(self._frames)
-        self._files.append(payloads.file_of(index), content)
+        self._files.put(payloads.file_of(index), self.payload_bytes, content)
         self.payload_bytes += len(content)
         self._frames.clear()
-
-    def _cut_payloads(self, size: int) -> None:
-        self._files.cut(payloads.file_of(size), self.payload_bytes)
-        following = (size // WIDTH + 1) * WIDTH
-        while (self._folder / payloads.file_of(following)).exists():
-            self._files.cut(payloads.file_of(following), 0)
-            following += WIDTH

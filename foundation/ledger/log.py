@@ -218,6 +218,7 @@ class Log:
         for segment in found:
             self._follow(segment)
         self._growing.write_edge()
+        self._growing.cut()
         signed = self._kept_checkpoint()
         for known in (signed, self.signed):
             if known is not None:

@@ -3,7 +3,7 @@
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import pytest
 
 from foundation.ledger import files, wal
 from foundation.ledger.checkpoints import Checkpoint
+from foundation.ledger.draining import SourceUnavailable
 from foundation.ledger.entries import Recorded
 from foundation.ledger.log import Log
 from foundation.ledger.merkle import node_hash
@@ -118,6 +119,28 @@ def rows(first: int, count: int, *, tag: str = "event") -> list[Recorded]:
         )
         for position in range(first, first + count)
     ]
+
+
+class Outbox:
+    """A source in memory."""
+
+    def __init__(self, held: Sequence[Recorded] = ()) -> None:
+        self.held = list(held)
+        self.away = False
+        self.asked = 0
+
+    async def rows_from(self, position: int, limit: int) -> Sequence[Recorded]:
+        self._there()
+        return [row for row in self.held if row.position >= position][:limit]
+
+    async def ids_at(self, positions: Sequence[int]) -> Mapping[int, str]:
+        self._there()
+        return {row.position: row.id for row in self.held if row.position in positions}
+
+    def _there(self) -> None:
+        self.asked += 1
+        if self.away:
+            raise SourceUnavailable("away")
 
 
 def written(folder: Path, *sizes: int, signer: Signer = SIGNER) -> list[bytes]:

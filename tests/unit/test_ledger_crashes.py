@@ -102,8 +102,9 @@ class Steps:
         for name in ("replace", "unlink"):
             patch.setattr(Path, name, self._counted(getattr(Path, name)))
         patch.setattr(shutil, "rmtree", self._counted(shutil.rmtree))
-        write, write_bytes = os.write, Path.write_bytes
+        write, pwrite, write_bytes = os.write, os.pwrite, Path.write_bytes
         patch.setattr(os, "write", lambda to, raw: self._half(raw, lambda part: write(to, part)))
+        patch.setattr(os, "pwrite", lambda to, raw, at: self._half(raw, lambda part: pwrite(to, part, at)))
         patch.setattr(Path, "write_bytes", lambda path, raw: self._half(raw, lambda part: write_bytes(path, part)))
 
     def _counted(self, call: Callable[..., Any]) -> Callable[..., Any]:

@@ -9,10 +9,9 @@ import pytest
 
 from foundation.ledger import draining, segments
 from foundation.ledger.draining import Drain, SourceUnavailable, drain
-from foundation.ledger.entries import Recorded
 from foundation.ledger.log import Log
 from foundation.tasks import Backoff
-from tests.stands.ledger import SIGNER, reader, rows, unsynced
+from tests.stands.ledger import SIGNER, Outbox, reader, rows, unsynced
 from tests.stands.waiting import eventually
 
 pytestmark = pytest.mark.anyio
@@ -21,28 +20,6 @@ pytestmark = pytest.mark.anyio
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     unsynced(monkeypatch)
-
-
-class Outbox:
-    """A source in memory."""
-
-    def __init__(self, held: Sequence[Recorded] = ()) -> None:
-        self.held = list(held)
-        self.away = False
-        self.asked = 0
-
-    async def rows_from(self, position: int, limit: int) -> Sequence[Recorded]:
-        self._there()
-        return [row for row in self.held if row.position >= position][:limit]
-
-    async def ids_at(self, positions: Sequence[int]) -> Mapping[int, str]:
-        self._there()
-        return {row.position: row.id for row in self.held if row.position in positions}
-
-    def _there(self) -> None:
-        self.asked += 1
-        if self.away:
-            raise SourceUnavailable("away")
 
 
 def told(folder: Path) -> list[tuple[str, int]]:

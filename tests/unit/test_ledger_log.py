@@ -382,12 +382,17 @@ def test_what_was_written_is_whole_or_as_before_for_whoever_reads(folder: Path) 
     held = files.Files(folder)
     held.write("a/b", b"one")
     held.write("a/b", b"two")
-    held.append("a/c", b"1")
-    held.append("a/c", b"2")
+    held.put("a/c", 0, b"1")
+    held.put("a/c", 1, b"2345")
     assert held.written == 2
     assert held.unsynced() == [folder / "a/b", folder / "a/c"]
     assert (held.written, held.unsynced()) == (0, [])
-    assert ((folder / "a/b").read_bytes(), (folder / "a/c").read_bytes()) == (b"two", b"12")
+    held.put("a/c", 1, b"2")
+    assert ((folder / "a/b").read_bytes(), (folder / "a/c").read_bytes()) == (b"two", b"12345")
+    held.put("a/c", 2, b"6")
+    held.cut("a/c", 4)
+    assert (folder / "a/c").read_bytes() == b"1264"
+    assert (held.size("a/c"), held.size("a/d")) == (4, 0)
     assert [path.name for path in (folder / "a").iterdir() if "partial" in path.name] == []
 
 
