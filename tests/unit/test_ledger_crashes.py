@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from foundation.ledger import files, settling, wal
+from foundation.ledger import files, payloads, settling, wal
 from foundation.ledger import log as log_module
 from foundation.ledger.checkpoints import Checkpoint
 from foundation.ledger.files import LogDamaged
@@ -97,7 +97,7 @@ class Steps:
 
         for module in (files, wal, log_module, settling):
             patch.setattr(module, "sync_path", sync)
-        for module in (files, wal):
+        for module in (files, wal, payloads):
             patch.setattr(module, "datasync", datasync)
         for name in ("replace", "unlink"):
             patch.setattr(Path, name, self._counted(getattr(Path, name)))
@@ -127,13 +127,14 @@ class Steps:
 
 
 class Writer:
-    """What a process does, and what it has told so far."""
+    """What a process does, and what it has told so far: kept, signed, erased."""
 
     def __init__(self, folder: Path, later: int) -> None:
         self.folder = folder
         self.later = later
         self.kept = 0
         self.signed: list[Checkpoint] = []
+        self.erased: list[int] = []
 
     def run(self) -> None:
         with Log(self.folder, SIGNER, aside=lambda: Later(self.later)) as log:
@@ -145,11 +146,24 @@ class Writer:
                 self.signed.append(log.publish())
 
 
+class Eraser(Writer):
+    def run(self) -> None:
+        with Log(self.folder, SIGNER, aside=lambda: Later(self.later)) as log:
+            for index in (3, 252, 255):
+                log.append({"s1": rows(log.size + 1, 3)})
+                self.kept = log.size
+                log.publish()
+                log.erase(index)
+                self.erased.append(index)
+
+
 @contextmanager
-def stopped(folder: Path, step: int, later: int = 0) -> Iterator[tuple[Writer, Disk, bool]]:
+def stopped(
+    folder: Path, step: int, later: int = 0, made: Callable[[Path, int], Writer] = Writer
+) -> Iterator[tuple[Writer, Disk, bool]]:
     """A writer stopped at that step, what a power cut would leave, and whether it came so far. `later`: how often it looks whether its
     tiles are durable until they are made so."""
-    writer, disk, came = Writer(folder, later), Disk(folder), False
+    writer, disk, came = made(folder, later), Disk(folder), False
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(log_module, "FILES_MAX", 4)
         Steps(patch, step, disk)
@@ -188,6 +202,26 @@ def test_whatever_the_step_at_which_a_writer_is_killed_or_the_power_fails(
             holds(writer, writer.folder)
         step += 1
     assert step > 30, "the writer takes more steps than that"
+
+
+def test_what_was_erased_is_not_brought_back_by_a_kill_or_the_power(tmp_path: Path) -> None:
+    base = tmp_path / "base"
+    written(base, 250)
+    step, came, seen = 0, True, set[int]()
+    while came:
+        with stopped(copied(base, tmp_path / f"{step}"), step, 3, Eraser) as (writer, disk, came):
+            erased_in(writer, disk.left(tmp_path / f"{step}-power", names=step % 2 == 0))
+            erased_in(writer, writer.folder)
+            seen |= set(writer.erased)
+        step += 1
+    assert seen == {3, 252, 255}
+
+
+def erased_in(writer: Writer, folder: Path) -> None:
+    with Log(folder, SIGNER) as log:
+        assert log.size >= writer.kept
+    assert [payloads.read(folder, index) for index in writer.erased] == [None] * len(writer.erased)
+    assert reader(folder).verify(folder=folder).without <= len(writer.erased) + 1
 
 
 def never_synced(folder: Path, paths: Iterable[Path]) -> None:
