@@ -1,7 +1,7 @@
 # Everything runs from .venv, which is made from the locks. `make help` lists what there is.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help run tour test oracle fuzz check bench bench-peers load docs clean
+.PHONY: help run tour test oracle fuzz check bench bench-peers bench-ledger load docs clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -44,6 +44,10 @@ bench-peers: $(READY_DEV) ## Install other proxies where they can be had, and se
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 		apt-get install -y -qq --no-install-recommends nginx-light haproxy caddy >/dev/null || true; fi
 	@$(BIN)/python -m load_tests.bench.peers
+
+bench-ledger: $(READY_DEV) ## Grow a ledger to ten million entries, and measure it on the way (ten minutes, 5 GB of disk; asserts nothing)
+	@$(BIN)/python -m load_tests.bench.ledger --entries 10000 100000 1000000 10000000 --without-payloads
+	@$(BIN)/python -m load_tests.bench.ledger_flow
 
 load: $(READY) ## Put load on a stack of its own with faults for a minute and a half; fails when a promise is broken or nothing was proven
 	@$(BIN)/domicile load --scenario short --out .load

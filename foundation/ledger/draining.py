@@ -29,6 +29,8 @@ BATCH_MAX = 500
 """Rows of one source that go into one record."""
 BATCH_BYTES_MAX = 16 << 20
 """Of their details, beyond the first row's."""
+UNSIGNED_BATCHES_MAX = 4
+"""So many batches go without tiles and a checkpoint while more is waiting: each costs as much as some hundred entries."""
 POLL_S = 0.25
 """Between two looks at outboxes in which nothing was new."""
 
@@ -90,6 +92,7 @@ class Drain:
         self._log = opened
         self._folder = folder
         self._away: set[str] = set()
+        self._unsigned = 0
         metrics.ENTRIES.set(opened.size)
 
     async def once(self, sources: Mapping[str, Source]) -> bool:
@@ -105,14 +108,17 @@ class Drain:
                 self._away.add(name)
         metrics.SOURCES_AWAY.set(len(self._away.intersection(sources)))
         taken = {name: _within_bytes(rows) for name, rows in batches.items()}
-        if any(taken.values()):
-            await asyncio.to_thread(self._keep, taken)
+        more = any(len(rows) >= BATCH_MAX or len(taken[name]) < len(rows) for name, rows in batches.items())
+        if any(taken.values()) or self._unsigned:
+            self._unsigned = self._unsigned + 1 if more and self._unsigned < UNSIGNED_BATCHES_MAX else 0
+            await asyncio.to_thread(self._keep, taken, sign=not self._unsigned)
             metrics.ENTRIES.set(self._log.size)
-        return any(len(rows) >= BATCH_MAX or len(taken[name]) < len(rows) for name, rows in batches.items())
+        return more
 
-    def _keep(self, batches: Mapping[str, Sequence[Recorded]]) -> None:
+    def _keep(self, batches: Mapping[str, Sequence[Recorded]], *, sign: bool) -> None:
         self._log.append(batches)
-        self._log.publish()
+        if sign:
+            self._log.publish()
 
     async def _new_rows(self, name: str, source: Source) -> Sequence[Recorded]:
         seen = self._log.seen(name)

@@ -12,8 +12,8 @@ from foundation.ledger.tiles import (
     MalformedTile,
     Tile,
     TiledHashes,
-    bundle_of,
     entries_in,
+    framed,
     hashes_in,
     levels_of,
 )
@@ -34,15 +34,16 @@ class Growing:
         try:
             self._frontier = Frontier(size, peaks(0, size, TiledHashes(size, self._read)))
             self._edge = [self._edge_of(level, size) for level in levels_of(size)]
-            self._bundle = self._bundle_at(size)
+            bundle = self._bundle_at(size)
+            self._bundle = [framed(entry) for entry in bundle]
             self._partials = self._partials_now()
         except FileNotFoundError as exc:
             raise LogDamaged(f"{exc.filename} is missing") from exc
         except MalformedTile as exc:
             raise LogDamaged(str(exc)) from exc
-        if self._bundle and [leaf_hash(entry) for entry in self._bundle] != self._edge[0]:
+        if bundle and [leaf_hash(entry) for entry in bundle] != self._edge[0]:
             raise LogDamaged(
-                f"{Tile(ENTRIES, size >> HEIGHT, len(self._bundle)).path} holds other entries than their hashes say"
+                f"{Tile(ENTRIES, size >> HEIGHT, len(bundle)).path} holds other entries than their hashes say"
             )
         if files.size(payloads.file_of(size)) < payload_bytes:
             raise LogDamaged(f"{payloads.file_of(size)} is missing, or shorter than it was")
@@ -57,7 +58,7 @@ class Growing:
     def take(self, entry: bytes, opening: bytes) -> None:
         """Raises OSError."""
         completed = self._frontier.append(leaf_hash(entry))
-        self._bundle.append(entry)
+        self._bundle.append(framed(entry))
         self._frames.append(payloads.framed(opening))
         for level, height in enumerate(range(0, len(completed), HEIGHT)):
             if level == len(self._edge):
@@ -68,7 +69,7 @@ class Growing:
                 self._write_full(Tile(level, (self.size >> (HEIGHT * (level + 1))) - 1), b"".join(hashes))
                 hashes.clear()
         if len(self._bundle) == WIDTH:
-            self._write_full(Tile(ENTRIES, (self.size >> HEIGHT) - 1), bundle_of(self._bundle))
+            self._write_full(Tile(ENTRIES, (self.size >> HEIGHT) - 1), b"".join(self._bundle))
             self._bundle.clear()
             self._write_payloads(self.size - 1)
             self.payload_bytes = 0
@@ -84,8 +85,8 @@ class Growing:
                 self._files.forget(tile.path)
         for tile in now:
             if tile not in self._partials:
-                content = bundle_of(self._bundle) if tile.level == ENTRIES else b"".join(self._edge[tile.level])
-                self._files.write(tile.path, content)
+                content = b"".join(self._bundle) if tile.level == ENTRIES else b"".join(self._edge[tile.level])
+                self._files.write_unseen(tile.path, content)
         self._partials = now
         if self._frames:
             self._write_payloads(self.size - 1)

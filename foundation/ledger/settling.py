@@ -13,7 +13,7 @@ def one_thread() -> Executor:
     return ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger-settling")
 
 
-def settle(folder: Path, written: Sequence[Path], older: Sequence[Path], outgrown: Sequence[Path]) -> None:
+def settle(folder: Path, written: Sequence[str], older: Sequence[Path], outgrown: Sequence[Path]) -> None:
     """Makes `written` durable, then removes the write-ahead files that hold it, then what these alone needed. Raises OSError."""
     files.sync(folder, written)
     for path in older:
@@ -32,7 +32,7 @@ class Settling:
         self._executor = make()
         self._under_way: Future[None] | None = None
 
-    def begin(self, written: Sequence[Path], older: Sequence[Path], outgrown: Sequence[Path]) -> None:
+    def begin(self, written: Sequence[str], older: Sequence[Path], outgrown: Sequence[Path]) -> None:
         """Waits for the one before."""
         self.wait()
         self._under_way = self._executor.submit(settle, self._folder, written, older, outgrown)

@@ -64,7 +64,11 @@ BENCHES = {
     ),
     "ledger": Bench(
         headline="The ledger: durable appends beside the disk's fdatasync, proofs (docs/benchmarks/ledger.md)",
-        short=("--entries", "10000", "50000", "--rounds", "100"),
+        short=("--entries", "10000", "50000", "--rounds", "100", "--seconds", "3"),
+    ),
+    "ledger_flow": Bench(
+        headline="The ledger: outboxes drained into it, access records at the edge (docs/benchmarks/ledger.md)",
+        short=("--rows", "20000", "--records", "20000"),
     ),
     "visibility": Bench(headline="The feed: how soon every gateway has taken in a change", stack=True),
 }

@@ -175,9 +175,10 @@ FULL: dict[str, Callable[[Log], Path]] = {
     "the write-ahead file": wal_itself,
     "the next write-ahead file": lambda log: leads_to_full(segments.name_of(log._generation + 1))(log),
     "a whole tile": leads_to_full("tile/0/000.partial"),
-    "a partial tile": leads_to_full("tile/0/001.p/4.partial"),
-    "a tile of the second level": leads_to_full("tile/1/000.p/1.partial"),
-    "a bundle": leads_to_full("tile/entries/001.p/4.partial"),
+    "a partial tile": leads_to_full("tile/0/001.p/4"),
+    "a tile of the second level": leads_to_full("tile/1/000.p/1"),
+    "a whole bundle": leads_to_full("tile/entries/000.partial"),
+    "a bundle": leads_to_full("tile/entries/001.p/4"),
     "payloads": leads_to_full("payload/001"),
     "the checkpoint": leads_to_full("checkpoint.partial"),
 }

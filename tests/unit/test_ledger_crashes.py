@@ -99,13 +99,12 @@ class Steps:
             patch.setattr(module, "sync_path", sync)
         for module in (files, wal, payloads):
             patch.setattr(module, "datasync", datasync)
-        for name in ("replace", "unlink"):
-            patch.setattr(Path, name, self._counted(getattr(Path, name)))
+        patch.setattr(os, "replace", self._counted(os.replace))
+        patch.setattr(Path, "unlink", self._counted(Path.unlink))
         patch.setattr(shutil, "rmtree", self._counted(shutil.rmtree))
-        write, pwrite, write_bytes = os.write, os.pwrite, Path.write_bytes
+        write, pwrite = os.write, os.pwrite
         patch.setattr(os, "write", lambda to, raw: self._half(raw, lambda part: write(to, part)))
         patch.setattr(os, "pwrite", lambda to, raw, at: self._half(raw, lambda part: pwrite(to, part, at)))
-        patch.setattr(Path, "write_bytes", lambda path, raw: self._half(raw, lambda part: write_bytes(path, part)))
 
     def _counted(self, call: Callable[..., Any]) -> Callable[..., Any]:
         def counted(*given: Any, **more: Any) -> Any:
@@ -224,18 +223,18 @@ def erased_in(writer: Writer, folder: Path) -> None:
     assert reader(folder).verify(folder=folder).without <= len(writer.erased) + 1
 
 
-def never_synced(folder: Path, paths: Iterable[Path]) -> None:
+def never_synced(folder: Path, names: Iterable[str]) -> None:
     return None
 
 
-def removed_too_soon(folder: Path, written: Sequence[Path], older: Sequence[Path], outgrown: Sequence[Path]) -> None:
+def removed_too_soon(folder: Path, written: Sequence[str], older: Sequence[Path], outgrown: Sequence[Path]) -> None:
     for path in older:
         path.unlink()
     files.sync_path(folder)
     files.sync(folder, written)
 
 
-def dropped_too_soon(folder: Path, written: Sequence[Path], older: Sequence[Path], outgrown: Sequence[Path]) -> None:
+def dropped_too_soon(folder: Path, written: Sequence[str], older: Sequence[Path], outgrown: Sequence[Path]) -> None:
     for path in outgrown:
         shutil.rmtree(path, ignore_errors=True)
     files.sync_path(folder)

@@ -385,7 +385,7 @@ def test_what_was_written_is_whole_or_as_before_for_whoever_reads(folder: Path) 
     held.put("a/c", 0, b"1")
     held.put("a/c", 1, b"2345")
     assert held.written == 2
-    assert held.unsynced() == [folder / "a/b", folder / "a/c"]
+    assert held.unsynced() == ["a/b", "a/c"]
     assert (held.written, held.unsynced()) == (0, [])
     held.put("a/c", 1, b"2")
     assert ((folder / "a/b").read_bytes(), (folder / "a/c").read_bytes()) == (b"two", b"12345")
@@ -393,6 +393,9 @@ def test_what_was_written_is_whole_or_as_before_for_whoever_reads(folder: Path) 
     held.cut("a/c", 4)
     assert (folder / "a/c").read_bytes() == b"1264"
     assert (held.size("a/c"), held.size("a/d")) == (4, 0)
+    for content in (b"one", b"one", b"o", b"other"):
+        held.write_unseen("a/d", content)
+        assert (folder / "a/d").read_bytes() == content
     assert [path.name for path in (folder / "a").iterdir() if "partial" in path.name] == []
 
 
