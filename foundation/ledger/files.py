@@ -58,24 +58,17 @@ class Files:
         self._replace(name, content, durably=True)
 
     def write_unseen(self, name: str, content: bytes) -> None:
-        """A file of which no checkpoint speaks yet, so nobody reads it. What is there already is left as it is."""
-        descriptor = self._opened(name, os.O_RDWR | os.O_CREAT)
-        try:
-            if os.pread(descriptor, len(content) + 1, 0) != content:
-                if os.fstat(descriptor).st_size > len(content):
-                    os.ftruncate(descriptor, len(content))
-                _put(descriptor, content, 0)
-        finally:
-            os.close(descriptor)
-        self._unsynced[name] = None
+        """In place: a file of which no checkpoint speaks yet, so nobody reads it, or one that holds the same."""
+        self.put(name, 0, content)
+        self.cut(name, len(content))
         self.written += 1
 
     def put(self, name: str, at: int, content: bytes) -> None:
-        """Makes a file hold `content` from byte `at` on; what is there already is not written again."""
-        descriptor = self._opened(name, os.O_RDWR | os.O_CREAT)
+        """Makes a file hold `content` from byte `at` on. What it holds already is written again, too: after a fault of the disk nobody
+        knows whether what can be read is on it."""
+        descriptor = self._opened(name, os.O_WRONLY | os.O_CREAT)
         try:
-            if os.pread(descriptor, len(content), at) != content:
-                _put(descriptor, content, at)
+            _put(descriptor, content, at)
         finally:
             os.close(descriptor)
         self._unsynced[name] = None

@@ -218,11 +218,11 @@ class Log:
         for segment in found:
             self._follow(segment)
         self._growing.write_edge()
-        self._growing.cut()
         signed = self._kept_checkpoint()
         for known in (signed, self.signed):
             if known is not None:
                 self._check_begins_with(known)
+        self._growing.cut()
         # What a killed process wrote may be in memory alone: it is signed for once it is on the disk.
         self._give_way(settling)
         settling.wait()

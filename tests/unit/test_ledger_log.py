@@ -176,10 +176,39 @@ def test_a_log_that_contradicts_itself_is_not_opened_and_nothing_is_signed(
             log.append({"s1": rows(position, 10)})
             log.publish()
     damage(folder)
-    before = (folder / "checkpoint").read_bytes()
+    before = [path.read_bytes() for path in (folder / "checkpoint", *sorted(folder.glob("payload/*")))]
     with pytest.raises(LogDamaged):
         Log(folder, SIGNER).__enter__()
-    assert (folder / "checkpoint").read_bytes() == before
+    assert [path.read_bytes() for path in (folder / "checkpoint", *sorted(folder.glob("payload/*")))] == before
+
+
+def test_a_checkpoint_that_cannot_be_held_against_its_tiles_is_not_gone_on_from(folder: Path) -> None:
+    notes = written(folder, 300, 300)
+    (folder / "checkpoint").write_bytes(notes[1])
+    (folder / "tile/0/001").unlink()
+    with pytest.raises(LogDamaged, match="tile/0/001 is missing"):
+        Log(folder, SIGNER).__enter__()
+    assert (folder / "checkpoint").read_bytes() == notes[1]
+
+
+def test_what_may_be_in_memory_alone_is_written_again_when_a_log_is_opened(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a sync that failed a system may hold it to be on the disk, and show it."""
+    with Log(folder, SIGNER) as log:
+        log.append({"s1": rows(1, 10)})
+        log.publish()
+    held = [(folder / name).read_bytes() for name in ("payload/000", "tile/0/000.p/10", "tile/entries/000.p/10")]
+    again, pwrite = list[bytes](), os.pwrite
+
+    def recorded(to: int, raw: memoryview, at: int) -> int:
+        again.append(bytes(raw))
+        return pwrite(to, raw, at)
+
+    monkeypatch.setattr(os, "pwrite", recorded)
+    with Log(folder, SIGNER) as log:
+        assert log.size == 10
+    assert all(content in again for content in held)
 
 
 def test_one_writer_a_folder(folder: Path) -> None:
