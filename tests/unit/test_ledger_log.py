@@ -184,6 +184,8 @@ def test_a_log_that_contradicts_itself_is_not_opened_and_nothing_is_signed(
 
 def test_a_checkpoint_that_cannot_be_held_against_its_tiles_is_not_gone_on_from(folder: Path) -> None:
     notes = written(folder, 300, 300)
+    with Log(folder, SIGNER):
+        pass
     (folder / "checkpoint").write_bytes(notes[1])
     (folder / "tile/0/001").unlink()
     with pytest.raises(LogDamaged, match="tile/0/001 is missing"):
