@@ -72,7 +72,7 @@ async def drain(folder: Path, signer: Signer, sources: Callable[[], Mapping[str,
         finally:
             # Waits for a write under way in its thread.
             opened.close()
-            signed = opened.signed
+            signed = opened.remembered
             metrics.WRITABLE.set(0)
         await asyncio.sleep(backoff.next_s())
 

@@ -23,11 +23,11 @@ from foundation.ledger.checkpoints import Checkpoint
 from foundation.ledger.entries import Recorded
 from foundation.ledger.files import Files, FolderLock, LogDamaged, sync_path
 from foundation.ledger.growing import Growing
-from foundation.ledger.merkle import EMPTY_ROOT, root_of
-from foundation.ledger.notes import NoteRefused, Signer
+from foundation.ledger.merkle import EMPTY_ROOT
+from foundation.ledger.notes import Signer
+from foundation.ledger.promised import check_goes_on, kept_checkpoint
 from foundation.ledger.segments import Batch, Header, Seen, Segment, batch_of
 from foundation.ledger.settling import Settling, one_thread
-from foundation.ledger.tiles import MalformedTile
 from foundation.ledger.wal import WriteAhead
 
 CHECKPOINT = "checkpoint"
@@ -62,37 +62,33 @@ class Log:
         self.verifier = signer.verifier
         self._folder = folder
         self._signer = signer
-        self.signed = since
-        """The newest checkpoint that is known of: what was told, then what this writer has found or signed."""
+        self._checkpoint = since
         self._chance = chance
         self._mutex = threading.Lock()
         self._closed = False
         self._sound = False
         self._lock: FolderLock | None = None
         self._wal: WriteAhead | None = None
-        self._aside = aside
-        self._settling: Settling | None = None
+        self._settling = Settling(folder, aside)
 
     def open(self) -> None:
         """Opens or begins the log, finishing what a crash has left. Once. Raises LogBusy, LogDamaged, OSError, LogBroken after `close`."""
         with self._mutex:
             if self._closed:
                 raise LogBroken(f"{self._folder} was closed")
-            if self.signed is None:
+            if self._checkpoint is None:
                 self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
                 sync_path(self._folder.parent)
             self._lock = FolderLock(self._folder)
             self._files = Files(self._folder)
-            self._settling = Settling(self._folder, self._aside)
-            self._recover(self._settling)
+            self._recover()
             self._sound = True
 
     def close(self) -> None:
         """Waits for a call under way, then lets go of the folder. Nothing is lost that `append` has returned."""
         with self._mutex:
             self._closed, self._sound = True, False
-            if self._settling is not None:
-                self._settling.close()
+            self._settling.close()
             if self._wal is not None:
                 self._wal.close()
             if self._lock is not None:
@@ -116,11 +112,16 @@ class Log:
         return self._growing.size
 
     @property
+    def remembered(self) -> Checkpoint | None:
+        """The newest checkpoint that is known of: what was told, then what was found or signed."""
+        return self._checkpoint
+
+    @property
     def checkpoint(self) -> Checkpoint:
         """What was signed last. Raises LogBroken before `open`."""
-        if self.signed is None:
+        if self._checkpoint is None:
             raise LogBroken(f"{self._folder} was not opened")
-        return self.signed
+        return self._checkpoint
 
     def seen(self, source: str) -> Seen:
         """How far a source has been taken in."""
@@ -135,7 +136,7 @@ class Log:
             first = self.size
             batch = batch_of(first, rows, self.seen, self._chance)
             if batch.entries:
-                with self._sound_after() as (wal, _):
+                with self._sound_after() as wal:
                     wal.append(msgspec.msgpack.encode(batch))
                     self._take(batch)
             return range(first, self.size)
@@ -143,20 +144,19 @@ class Log:
     def publish(self) -> Checkpoint:
         """Writes tiles and a checkpoint over all that is durable. Raises OSError, LogBroken."""
         with self._mutex:
-            with self._sound_after() as (wal, settling):
+            with self._sound_after() as wal:
                 self._publish()
                 reached = max(wal.size / SEGMENT_BYTES_MAX, self._files.written / FILES_MAX)
-                if reached > 1 and (settling.is_idle() or reached > BEHIND_MAX):
-                    self._give_way(settling)
+                if reached > 1 and (self._settling.is_idle() or reached > BEHIND_MAX):
+                    self._give_way()
             return self.checkpoint
 
     def erase(self, index: int) -> bool:
         """Overwrites the payload of an entry wherever this log has it; False where there is none. Raises OSError, LogBroken, LogDamaged."""
         with self._mutex:
-            with self._sound_after() as (_, settling):
+            with self._sound_after():
                 self._publish()
-                self._give_way(settling)
-                settling.wait()
+                self._settle()
             return payloads.erase(self._folder, index)
 
     def resume(self, source: str, seen: Seen) -> None:
@@ -165,14 +165,14 @@ class Log:
             self._seen[source] = seen
 
     @contextmanager
-    def _sound_after(self) -> Iterator[tuple[WriteAhead, Settling]]:
+    def _sound_after(self) -> Iterator[WriteAhead]:
         """Whatever goes wrong inside leaves the log unsound: nobody knows what is on the disk until it is read again."""
-        if not self._sound or self._wal is None or self._settling is None:
+        if not self._sound or self._wal is None:
             raise LogBroken(f"{self._folder} has to be opened again")
         self._sound = False
         self._wal.check_place()
         self._settling.is_idle()
-        yield self._wal, self._settling
+        yield self._wal
         self._sound = True
 
     # --- one record ------------------------------------------------------------------------------------------------------
@@ -193,11 +193,11 @@ class Log:
     def _sign(self) -> None:
         checkpoint = Checkpoint(self._signer.verifier.name, self.size, self._growing.root())
         self._files.write_durably(CHECKPOINT, checkpoints.signed(checkpoint, self._signer))
-        self.signed = checkpoint
+        self._checkpoint = checkpoint
 
-    def _give_way(self, settling: Settling) -> None:
+    def _give_way(self) -> None:
         """Begins a new write-ahead file. Those before are removed once what they hold is durable in tiles."""
-        settling.wait()
+        self._settling.wait()
         self._generation += 1
         older = segments.segments_in(self._folder)
         header = Header(self.size, self._growing.root(), self._growing.payload_bytes, self._seen)
@@ -205,11 +205,17 @@ class Log:
         if self._wal is not None:
             self._wal.close()
         self._wal = begun
-        settling.begin(self._files.unsynced(), [path for path in older if path != begun.path], self._growing.outgrown())
+        older = [path for path in older if path != begun.path]
+        self._settling.begin(self._files.unsynced(), older, self._growing.outgrown())
+
+    def _settle(self) -> None:
+        """The same, and waits until they are removed."""
+        self._give_way()
+        self._settling.wait()
 
     # --- opening ---------------------------------------------------------------------------------------------------------
 
-    def _recover(self, settling: Settling) -> None:
+    def _recover(self) -> None:
         found = segments.standing(self._folder)
         base = found[0].header if found else Header(0, EMPTY_ROOT, 0, {})
         self._generation = found[-1].generation if found else 0
@@ -218,18 +224,17 @@ class Log:
         for segment in found:
             self._follow(segment)
         self._growing.write_edge()
-        signed = self._kept_checkpoint()
-        for known in (signed, self.signed):
+        signed = kept_checkpoint(self._folder / CHECKPOINT, self._signer.verifier)
+        for known in (signed, self._checkpoint):
             if known is not None:
-                self._check_begins_with(known)
+                check_goes_on(self._growing, known)
         self._growing.cut()
         # What a killed process wrote may be in memory alone: it is signed for once it is on the disk.
-        self._give_way(settling)
-        settling.wait()
+        self._settle()
         if signed is None or signed.size < self.size:
             self._sign()
         else:
-            self.signed = signed
+            self._checkpoint = signed
 
     def _follow(self, segment: Segment) -> None:
         """Takes in what a write-ahead file holds. Raises LogDamaged unless it goes on from what is here."""
@@ -241,24 +246,3 @@ class Log:
             if batch.first != self.size or len(batch.entries) != len(batch.openings):
                 raise LogDamaged(f"the write-ahead file goes on at {batch.first}, the log ends at {self.size}")
             self._take(batch)
-
-    def _kept_checkpoint(self) -> Checkpoint | None:
-        """What was signed last, if it is there. Raises LogDamaged."""
-        try:
-            return checkpoints.opened((self._folder / CHECKPOINT).read_bytes(), self._signer.verifier)
-        except FileNotFoundError:
-            return None
-        except NoteRefused as exc:
-            raise LogDamaged(f"checkpoint: {exc}") from exc
-
-    def _check_begins_with(self, signed: Checkpoint) -> None:
-        """Raises LogDamaged unless the tree that was signed is the beginning of this one."""
-        if signed.size > self.size:
-            raise LogDamaged(f"{signed.size} entries were signed for, and {self.size} are here")
-        try:
-            if root_of(signed.size, self._growing.hashes()) != signed.root:
-                raise LogDamaged(f"the first {signed.size} entries are not those that were signed for")
-        except FileNotFoundError as exc:
-            raise LogDamaged(f"{exc.filename} is missing") from exc
-        except MalformedTile as exc:
-            raise LogDamaged(str(exc)) from exc

@@ -28,13 +28,17 @@ class Settling:
     """One such work at a time, from making to `close`. Whoever asks how it went is told of its fault: OSError."""
 
     def __init__(self, folder: Path, make: Callable[[], Executor]) -> None:
+        """Touches nothing yet."""
         self._folder = folder
-        self._executor = make()
+        self._make = make
+        self._executor: Executor | None = None
         self._under_way: Future[None] | None = None
 
     def begin(self, written: Sequence[str], older: Sequence[Path], outgrown: Sequence[Path]) -> None:
         """Waits for the one before."""
         self.wait()
+        if self._executor is None:
+            self._executor = self._make()
         self._under_way = self._executor.submit(settle, self._folder, written, older, outgrown)
 
     def is_idle(self) -> bool:
@@ -49,4 +53,5 @@ class Settling:
 
     def close(self) -> None:
         """Waits, however it ends: until it has, the older files hold everything."""
-        self._executor.shutdown(wait=True)
+        if self._executor is not None:
+            self._executor.shutdown(wait=True)
