@@ -1,11 +1,14 @@
 """A log to which faults are done: what it has told, and what must be true of it afterwards."""
 
+from collections.abc import Callable
+from concurrent.futures import Executor
 from pathlib import Path
 
 import pytest
 
 from foundation.ledger.checkpoints import Checkpoint
 from foundation.ledger.log import Log, LogBroken
+from foundation.ledger.settling import one_thread
 from tests.stands.ledger import SIGNER, reader, rows, sources_in
 
 ROUNDS_MAX = 10_000
@@ -19,8 +22,8 @@ class Written:
         self.kept = 0
         self.signed: list[Checkpoint] = []
 
-    def until_it_fails(self) -> OSError:
-        with Log(self.folder, SIGNER) as log:
+    def until_it_fails(self, aside: Callable[[], Executor] = one_thread) -> OSError:
+        with Log(self.folder, SIGNER, aside=aside) as log:
             with pytest.raises(OSError, match=r"\[Errno") as failed:
                 self._rounds(log)
             for call in (log.publish, lambda: log.append({"s1": rows(self.kept + 1, 1)})):
