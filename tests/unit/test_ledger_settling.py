@@ -2,6 +2,7 @@
 
 import errno
 from collections.abc import Callable, Iterable
+from itertools import chain, repeat
 from pathlib import Path
 from typing import TypeAlias
 
@@ -58,8 +59,12 @@ def test_a_fault_while_tiles_are_made_durable_stops_the_writer_and_loses_nothing
 
 def spared(well: Sync, ill: Sync, *, times: int) -> Sync:
     """`well` so many times (a log settles when it is opened), then `ill`."""
-    left = [well] * times
-    return lambda folder, names: (left.pop() if left else ill)(folder, names)
+    turns = chain([well] * times, repeat(ill))
+
+    def sync(folder: Path, names: Iterable[str]) -> None:
+        next(turns)(folder, names)
+
+    return sync
 
 
 def test_erasing_waits_until_no_write_ahead_file_holds_the_payload(tmp_path: Path) -> None:
