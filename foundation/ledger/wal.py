@@ -38,13 +38,14 @@ def framed(body: bytes) -> bytes:
 
 
 def parse(raw: bytes, name: str) -> Found:
-    """Raises LogDamaged where a whole record lies behind a broken one. Pure."""
-    bodies, at = list[bytes](), 0
+    """Raises LogDamaged where a whole record lies behind a broken one. A record may follow the one before at once, without a page of its
+    own. Pure."""
+    bodies, at, end = list[bytes](), 0, 0
     while (body := _body(raw, at)) is not None:
         bodies.append(body)
-        at += HEAD_BYTES + len(body)
-        at += -at % PAGE_BYTES
-    later = raw.find(MAGIC, at + 1)
+        end = at + HEAD_BYTES + len(body)
+        at = end if raw.startswith(MAGIC, end) else end + -end % PAGE_BYTES
+    later = raw.find(MAGIC, end)
     while later >= 0:
         if _body(raw, later) is not None:
             raise LogDamaged(f"{name}: the record at byte {at} is broken, and whole ones follow")

@@ -404,6 +404,10 @@ def test_only_a_record_that_is_last_may_be_broken() -> None:
     assert wal.parse(whole[0] + bytes(40), "wal").bodies == [b"one"]
     with pytest.raises(LogDamaged, match="byte 4096"):
         wal.parse(whole[0] + bytes(wal.PAGE_BYTES) + whole[2], "wal")
+    close = [record.rstrip(b"\x00") for record in whole]
+    assert wal.parse(b"".join(close), "wal").bodies == [b"one", b"two", b"three"]
+    with pytest.raises(LogDamaged, match="broken"):
+        wal.parse(close[0] + bytes(20) + close[2], "wal")
     with pytest.raises(ValueError, match="at most"):
         wal.framed(bytes(wal.BODY_BYTES_MAX + 1))
 
