@@ -134,6 +134,7 @@ class Drain:
 
     async def _newest_in_both(self, name: str, source: Source) -> Seen:
         """The newest entry of a source that the source has, too, at the position that the entry says."""
+        await asyncio.to_thread(self._log.publish)  # what is not signed for is not read
         reader = await asyncio.to_thread(LogReader, of_folder(self._folder), self._log.verifier)
         entries = (
             Seen(found.entry.position, found.entry.event) for found in reader.newest() if found.entry.source == name

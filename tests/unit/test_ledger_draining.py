@@ -112,6 +112,19 @@ async def test_a_source_restored_from_older_days_is_gone_on_with_after_what_both
     assert reader(folder).verify(folder=folder).payloads == 1_950
 
 
+async def test_a_source_restored_amid_a_backlog_is_compared_with_what_is_not_signed_for_too(folder: Path) -> None:
+    outbox = Outbox(rows(1, 3 * draining.BATCH_MAX))
+    with Log(folder, SIGNER) as log:
+        drained = Drain(log, folder)
+        await drained.once({"s1": outbox})
+        assert reader(folder).checkpoint.size == 0
+        outbox.held = [*outbox.held[:480], *rows(481, 5, tag="anew")]
+        while await drained.once({"s1": outbox}):
+            pass
+        await drained.once({"s1": outbox})
+    assert [position for _, position in told(folder)] == [*range(1, 501), *range(481, 486)]
+
+
 async def test_a_source_that_goes_away_while_it_is_compared_is_compared_again(folder: Path) -> None:
     class Going(Outbox):
         async def ids_at(self, positions: Sequence[int]) -> Mapping[int, str]:
