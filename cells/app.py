@@ -38,6 +38,7 @@ from foundation.decision_header import CellVerifier, Minter
 from foundation.http import ServiceAuth, application, client, token_verifier
 from foundation.ledger.draining import drain as drain_outboxes
 from foundation.ledger.notes import Signer
+from foundation.ledger.witness.gathering import Gathering
 from foundation.problems import Code, Problem
 from foundation.server import Drain
 from foundation.settings import SettingsError
@@ -63,6 +64,7 @@ class Cell:
     drain: Drain
     blinding: Blinding | None = None
     ledger: tuple[Path, Signer] | None = None
+    cosignatures: Gathering | None = None
     app: ASGIApp = field(init=False)
     shards: dict[ShardId, ShardWorker] = field(default_factory=dict)
     mistakes: list[str] = field(default_factory=list)
@@ -112,7 +114,7 @@ class Cell:
         return None
 
     async def run_ledger(self, folder: Path, signer: Signer) -> None:
-        await drain_outboxes(folder, signer, lambda: sources(self.context.shards))
+        await drain_outboxes(folder, signer, lambda: sources(self.context.shards), self.cosignatures)
 
     async def run_shards(self) -> None:
         """Waits for the first rules, then runs each shard that they declare. Policy that adds shards asks for a new start."""
@@ -199,6 +201,7 @@ async def opened(
             drain=drain or Drain(),
             blinding=blinding,
             ledger=ledger,
+            cosignatures=None if settings.ledger is None else settings.ledger.gathering(http, used),
         )
 
 

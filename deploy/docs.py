@@ -22,6 +22,8 @@ from cells.service import api as cell_api
 from cells.service.signup import SignUpRequest
 from directory import app as directory_app
 from directory import openapi
+from foundation.ledger.witness import api as witness_api
+from foundation.ledger.witness import requests
 from foundation.problems import Code, status_of, title_of
 from gateway.edge import api as edge_api
 from gateway.hints import api as hints_api
@@ -91,6 +93,11 @@ LEDGER_CALLS = {
         "",
         "200 what the cell's log has signed last, a C2SP checkpoint (`text/plain`); 404 where the cell keeps no log",
     ),
+    "GET /ledger/cosigned/{quorum}": (
+        "the same",
+        "`near` or `wide`",
+        "200 the newest checkpoint that this quorum of witnesses has cosigned, with the cosignatures (`text/plain`); 404",
+    ),
     "GET /ledger/tile/{path:path}": (
         "the same",
         "a path of C2SP tlog-tiles: `0/000`, `entries/x001/234.p/56`",
@@ -150,6 +157,18 @@ GATEWAY_CALLS = {
     ),
 }
 
+WITNESS_CALLS = {
+    f"POST {requests.PATH}": (
+        f"`old <size>`, at most {requests.HASHES_MAX} hashes of the consistency proof in base64, an empty line, the signed checkpoint",
+        (
+            "200 the line of the cosignature; 400 no such request, or an old size beyond the checkpoint's; 403 no signature of the "
+            f"log's key; 404 an unknown log; 409 with the size that was cosigned last (`{requests.SIZE_TYPE}`) where the old size is "
+            "another, without it where the log has signed two roots over one size; 422 the proof proves nothing; 503 the disk of the "
+            "witness does not take it, or too many wait"
+        ),
+    ),
+}
+
 _PREFACE = """\
 # API
 
@@ -185,6 +204,13 @@ _DIRECTORY = """\
 
 Its OpenAPI document is at `/openapi.json`. Every call needs a service token; any of the roles opens the door. Each may also answer
 400 `bad_request`, 401 `unauthenticated`, 403 `forbidden`, 500 `internal`, 503 `not_ready`.
+"""
+
+_WITNESS = """\
+## Witness
+
+[C2SP tlog-witness](https://c2sp.org/tlog-witness), without a token: the signature under the checkpoint is what counts. Answers are text.
+
 """
 
 _HEADERS = """\
@@ -232,7 +258,7 @@ All members of a `/mint` but `sub` are optional.
 
 def document() -> str:
     """The whole file. Pure but for reading the program's own declarations. Raises LookupError where route and description disagree."""
-    parts = [_PREFACE, *_gateway(), *_cell_service(), *_directory(), _ISSUER, _HEADERS, *_problems()]
+    parts = [_PREFACE, *_gateway(), *_cell_service(), *_directory(), *_witness(), _ISSUER, _HEADERS, *_problems()]
     return "\n".join(part.rstrip("\n") + "\n" for part in parts)
 
 
@@ -306,6 +332,12 @@ def _cell_service() -> list[str]:
         _table(("call", "does"), [(f"`{call}`", does) for call, does in RECORDS_CALLS.items()]),
         *_shapes(schemas),
     ]
+
+
+def _witness() -> list[str]:
+    agreed(_calls(witness_api.routes(cast("Any", None))), WITNESS_CALLS)
+    rows = [(f"`{call}`", asked, answer) for call, (asked, answer) in WITNESS_CALLS.items()]
+    return [_WITNESS + _table(("call", "asks", "answer"), rows)]
 
 
 def _directory() -> list[str]:

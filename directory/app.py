@@ -104,7 +104,8 @@ async def opened(
         }
         if services.ledger is not None and signer is not None:
             outbox, folder, key = {NAME: DirectoryOutbox(connections)}, services.ledger, signer
-            workers["ledger"] = lambda: drain_outbox(folder, key, lambda: outbox)
+            gathering = None if ledger is None else ledger.gathering(http, used)
+            workers["ledger"] = lambda: drain_outbox(folder, key, lambda: outbox, gathering)
         try:
             yield Directory(app=_application(services, auth), workers=workers, services=services)
         finally:

@@ -19,7 +19,8 @@ from foundation.problems import Code, Problem
 from foundation.settings import SettingsError
 from foundation.tasks import Worker, run_together
 from foundation.tls import Credentials
-from foundation.wire.door import Door, State
+from foundation.wire.door import Door
+from foundation.wire.serving import State
 
 log = logs.get(__name__)
 

@@ -65,6 +65,20 @@ class Backoff:
         self._next_s = self._first_s
 
 
+class Bell:
+    """Wakes everybody who waits when it rings. Who looks at a level and waits, without an await between, misses nothing."""
+
+    def __init__(self) -> None:
+        self._rung = asyncio.Event()
+
+    def ring(self) -> None:
+        self._rung.set()
+        self._rung = asyncio.Event()
+
+    async def heard(self) -> None:
+        await self._rung.wait()
+
+
 class SingleFlight:
     """Many callers of one key share one running call. The call outlives a cancelled caller and is owned by this object."""
 

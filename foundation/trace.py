@@ -1,15 +1,16 @@
 """W3C Trace Context (https://www.w3.org/TR/trace-context/): parse, continue, start. Values only; carries no personal data."""
 
 import re
-import secrets
 
 import msgspec
+
+from foundation import drawn
 
 HEADER = "traceparent"
 _TRACEPARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?\Z")
 
 
-class Trace(msgspec.Struct, frozen=True):
+class Trace(msgspec.Struct, frozen=True, gc=False):
     """One hop: 32 hex digits of trace id, 16 of span id, 2 of flags."""
 
     trace_id: str
@@ -21,7 +22,8 @@ class Trace(msgspec.Struct, frozen=True):
 
 
 def start() -> Trace:
-    return Trace(trace_id=secrets.token_hex(16), span_id=secrets.token_hex(8))
+    digits = drawn.take(24).hex()
+    return Trace(trace_id=digits[:32], span_id=digits[32:])
 
 
 def continue_or_start(header: str | None) -> Trace:
@@ -31,4 +33,4 @@ def continue_or_start(header: str | None) -> Trace:
         return start()
     if match[1] == "00" and len(header or "") != 55:
         return start()
-    return Trace(trace_id=match[2], span_id=secrets.token_hex(8), flags=match[4])
+    return Trace(trace_id=match[2], span_id=drawn.take(8).hex(), flags=match[4])

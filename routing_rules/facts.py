@@ -19,7 +19,7 @@ class SubjectFacts(msgspec.Struct, frozen=True, kw_only=True):
     terms: str | None = None
 
 
-class RequestFacts(msgspec.Struct, frozen=True, kw_only=True):
+class RequestFacts(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A request: `service` of the person's `cell`, taken in by region `ingress`. `services`: what the placement was made for.
 
     On sign-up `cell` is one that `place` has just allowed. `actor`: the entry of policy's `[actors]` that acts for the person, None: none.

@@ -19,11 +19,16 @@ def routes(folder: Path | None, operators: ServiceAuth) -> list[Route]:
         (await operators.caller(request)).require(OPERATOR)
         return await serving.checkpoint(folder)
 
+    async def cosigned(request: Request) -> Response:
+        (await operators.caller(request)).require(OPERATOR)
+        return await serving.cosigned(folder, request.path_params["quorum"])
+
     async def tile(request: Request) -> Response:
         (await operators.caller(request)).require(OPERATOR)
         return await serving.tile(folder, request.path_params["path"])
 
     return [
         Route(serving.CHECKPOINT_PATH, checkpoint, methods=["GET"]),
+        Route(serving.COSIGNED_PATH, cosigned, methods=["GET"]),
         Route(serving.TILE_PATH.replace("{path}", "{path:path}"), tile, methods=["GET"]),
     ]

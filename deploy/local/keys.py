@@ -22,9 +22,11 @@ from deploy.local.layout import (
     hop_ring,
     ledger_origin,
     ledgers,
+    witnesses,
 )
 from foundation.decision_header import cell_root, service_key
-from foundation.ledger.notes import MalformedKey, Signer
+from foundation.ledger.notes import MalformedKey, PrivateKey, Signer
+from foundation.ledger.witness.cosignatures import Cosigner
 from foundation.mute import Secret
 from foundation.settings import KeyringFile, SettingsError
 from foundation.words import CellId, ServiceId
@@ -85,8 +87,9 @@ def ensure(paths: Paths) -> Secrets:
     for one, other in itertools.combinations(REGIONS, 2):
         _kept_ring(paths.keyring(hop_ring(one.id, other.id)))
     for name in ledgers():
-        signer = _kept_signer(paths.signing_key(name), ledger_origin(name))
-        files.write_if_changed(paths.ledger_key(name), f"{signer.verifier.text}\n", mode=files.OPEN)
+        _kept_signer(paths, name, Signer)
+    for name in witnesses():
+        _kept_signer(paths, name, Cosigner)
     for name, ring in derived_rings(roots).items():
         files.write_if_changed(paths.keyring(name), msgspec.json.encode(ring).decode())
     databases = {server: dict.fromkeys(DATABASE_ROLES, "") for server in DATABASE_SERVERS}
@@ -116,15 +119,17 @@ def _kept_ring(path: Path) -> KeyringFile:
     return ring
 
 
-def _kept_signer(path: Path, origin: str) -> Signer:
+def _kept_signer(paths: Paths, name: str, kind: type[PrivateKey[Any]]) -> None:
+    """The key of a log or of a witness, and beside the logs its public half."""
+    path = paths.signing_key(name)
     try:
-        return Signer.parse(Secret(path.read_text(encoding="utf-8")))
+        signer = kind.parse(Secret(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
-        signer = Signer(origin, Secret(secrets.token_bytes(32)))
+        signer = kind(ledger_origin(name), Secret(secrets.token_bytes(32)))
         files.write(path, signer.text.reveal())
-        return signer
     except (MalformedKey, UnicodeDecodeError) as exc:
         raise SettingsError(f"{path} is damaged ({exc}); `domicile reset` makes a new state folder") from exc
+    files.write_if_changed(paths.ledger_key(name), f"{signer.verifier.text}\n", mode=files.OPEN)
 
 
 def _kept_words(path: Path, wanted: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:

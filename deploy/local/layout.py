@@ -38,14 +38,19 @@ REGIONS = (
     Region("in", "IN", "Mumbai", "in-mum"),
 )
 
+DIRECTORY_REGION = "eu"
+"""Where the policy's `[directory]` says that it runs."""
+NEAR_S, WIDE_S = 10.0, 60.0
+"""How long an entry of the stack's logs may wait for each quorum of their witnesses."""
+
 # Distances from the port base, in the order of REGIONS where there is one a region or cell.
 _OFFSETS: dict[str, int] = {"control": 0, "postgres-directory": 5, "directory": 10}
-_PER_REGION = {"issuer": 20, "valkey": 25, "gateway": 30}
+_PER_REGION = {"issuer": 20, "valkey": 25, "gateway": 30, "witness": 35}
 _PER_CELL = {"postgres": 6, "cell": 40, SAMPLE_SERVICE: 50}
 
 
 def process_names() -> tuple[ProcessName, ...]:
-    """Every process of the stack, in the order people read them: servers, issuers, directory, cells, services, gateways."""
+    """Every process of the stack, in the order people read them: servers, issuers, witnesses, directory, cells, services, gateways."""
     regions = [region.id for region in REGIONS]
     cells = [region.cell for region in REGIONS]
     names = [
@@ -53,6 +58,7 @@ def process_names() -> tuple[ProcessName, ...]:
         *(f"postgres-{cell}" for cell in cells),
         *(f"valkey-{region}" for region in regions),
         *(f"issuer-{region}" for region in regions),
+        *(f"witness-{region}" for region in regions),
         "directory",
         *(f"cell-{cell}" for cell in cells),
         *(f"{SAMPLE_SERVICE}-{cell}" for cell in cells),
@@ -86,8 +92,19 @@ def ledgers() -> tuple[str, ...]:
     return ("directory", *(f"cell-{region.cell}" for region in REGIONS))
 
 
+def witnesses() -> tuple[str, ...]:
+    """The processes that cosign all of these."""
+    return tuple(f"witness-{region.id}" for region in REGIONS)
+
+
+def near_witness(name: str) -> str:
+    """The witness in the region of a log; the directory's region is its country's."""
+    cells = {f"cell-{region.cell}": region.id for region in REGIONS}
+    return f"witness-{cells.get(name, DIRECTORY_REGION)}"
+
+
 def ledger_origin(name: str) -> str:
-    """What the log of a process is called."""
+    """What the log of a process is called, and a witness."""
     return f"domicile.local/{name}"
 
 
@@ -158,8 +175,12 @@ class Paths(msgspec.Struct, frozen=True):
         """The log of a process: `directory`, `cell-eu-de`."""
         return self.ledgers / name
 
+    def witness(self, name: str) -> Path:
+        """What a witness has cosigned: `witness-eu`."""
+        return self.state / "witness" / name
+
     def ledger_key(self, name: str) -> Path:
-        """The public key of that log; the private one is among the secrets."""
+        """The public key of that log, or of a witness; the private one is among the secrets."""
         return self.ledgers / f"{name}.vkey"
 
     @property
@@ -179,7 +200,7 @@ class Paths(msgspec.Struct, frozen=True):
         return self.secrets / f"{name}.json"
 
     def signing_key(self, name: str) -> Path:
-        """The private key of a process's log."""
+        """The private key of a process's log, or of a witness."""
         return self.secrets / f"{name}.ledger-key"
 
 
@@ -211,5 +232,5 @@ def dependencies(name: ProcessName) -> tuple[ProcessName, ...]:
 
 def stop_waves() -> tuple[tuple[ProcessName, ...], ...]:
     """The order of leaving: who is called leaves after who calls, so that nobody drains a caller that is still there."""
-    kinds = (("gateway", SAMPLE_SERVICE), ("cell",), ("directory", "issuer"), ("postgres", "valkey"))
+    kinds = (("gateway", SAMPLE_SERVICE), ("cell",), ("directory", "issuer"), ("postgres", "valkey", "witness"))
     return tuple(tuple(name for name in process_names() if name.partition("-")[0] in wave) for wave in kinds)

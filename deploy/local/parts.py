@@ -25,6 +25,7 @@ _MODULES = {
     "gateway": "gateway",
     SAMPLE_SERVICE: f"deploy.local.{SAMPLE_SERVICE}",
     "issuer": "deploy.local.issuer",
+    "witness": "foundation.ledger.witness",
 }
 
 

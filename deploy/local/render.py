@@ -8,11 +8,13 @@ import msgspec
 
 from deploy.local.layout import (
     AUDIENCE,
+    NEAR_S,
     REGIONS,
     SAMPLE_SERVICE,
     SERVICE_AUDIENCE,
     SERVICE_ISSUER,
     SHARDS,
+    WIDE_S,
     Layout,
     ProcessName,
     Region,
@@ -20,6 +22,9 @@ from deploy.local.layout import (
     env_prefix,
     hop_ring,
     ledger_origin,
+    ledgers,
+    near_witness,
+    witnesses,
 )
 from foundation.mute import Secret
 from foundation.settings import SettingsError
@@ -49,7 +54,7 @@ def _toml_value(value: Any) -> str:
     match value:
         case bool():
             return "true" if value else "false"
-        case int():
+        case int() | float():
             return str(value)
         case str():
             return toml_string(value)
@@ -78,6 +83,7 @@ def settings(layout: Layout, *, contracts: str) -> dict[str, str]:
     rendered = {"directory": _directory(layout)}
     for region in REGIONS:
         rendered[f"issuer-{region.id}"] = _issuer(layout, region)
+        rendered[f"witness-{region.id}"] = _witness(layout, f"witness-{region.id}")
         rendered[f"cell-{region.cell}"] = _cell(layout, region, contracts)
         rendered[f"{SAMPLE_SERVICE}-{region.cell}"] = _orders(layout, region)
         rendered[f"gateway-{region.id}"] = _gateway(layout, region)
@@ -104,12 +110,29 @@ def _directory(layout: Layout) -> str:
     )
 
 
-def _ledger(layout: Layout, name: str) -> dict[str, str]:
+def _ledger(layout: Layout, name: str) -> dict[str, Any]:
+    paths, everybody = layout.paths, list(witnesses())
     return {
-        "folder": str(layout.paths.ledger(name)),
+        "folder": str(paths.ledger(name)),
         "origin": ledger_origin(name),
-        "key_file": str(layout.paths.signing_key(name)),
+        "key_file": str(paths.signing_key(name)),
+        "witnesses": {each: {"url": layout.url(each), "key_file": str(paths.ledger_key(each))} for each in everybody},
+        "near": {"of": [near_witness(name)], "needed": 1, "within_s": NEAR_S},
+        "wide": {"of": everybody, "needed": len(everybody) // 2 + 1, "within_s": WIDE_S},
     }
+
+
+def _witness(layout: Layout, name: str) -> str:
+    paths = layout.paths
+    return toml(
+        {
+            **_listen(layout, name),
+            "name": ledger_origin(name),
+            "key_file": str(paths.signing_key(name)),
+            "folder": str(paths.witness(name)),
+            "logs": [str(paths.ledger_key(each)) for each in ledgers()],
+        }
+    )
 
 
 def _issuer(layout: Layout, region: Region) -> str:

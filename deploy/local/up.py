@@ -37,7 +37,8 @@ def make_state(state: Path) -> Paths:
     paths = Paths(state.absolute())
     paths.state.mkdir(parents=True, exist_ok=True)
     paths.state.chmod(0o711 if unprivileged() else 0o700)
-    for folder in (paths.secrets, paths.logs, paths.ledgers, paths.state / "settings", paths.state / "valkey"):
+    rooms = ("settings", "valkey", "witness")
+    for folder in (paths.secrets, paths.logs, paths.ledgers, *(paths.state / room for room in rooms)):
         folder.mkdir(mode=0o700, exist_ok=True)
         folder.chmod(0o700)
     return paths

@@ -1,11 +1,13 @@
 """Verifies a log of domicile from its files alone: python verify.py log FOLDER --key FILE [--since CHECKPOINT] [--save CHECKPOINT]
                                                   python verify.py proof FILE --key FILE [--payload FILE]
+Both with [--witness FILE]... [--cosigned COUNT].
 
 A second implementation of the formats, in one file, on the standard library and `cryptography`: RFC 6962 (trees), C2SP signed-note,
-tlog-checkpoint, tlog-tiles and tlog-proof. It imports nothing of the product, so whoever audits a log reads this file and nothing else.
+tlog-checkpoint, tlog-cosignature, tlog-tiles and tlog-proof. It imports nothing of the product: who audits a log reads this file alone.
 
 `log` reads every entry and every tile, computes the tree anew, and holds it against the signed checkpoint; with --since also against a
 checkpoint that was believed before: without one, a log that was rewritten and signed anew by its own key looks as good as the true one.
+With --witness it must also go on from a checkpoint that COUNT of these public keys, or all, have cosigned; a proof must have such a one.
 Payloads that lie beside the log are held against the entries that commit to them; one that was erased or is not there is counted, no more.
 
 Exit status 0: everything holds. 1: something does not, and the first such thing is named. 2: wrong usage.
@@ -25,8 +27,7 @@ from typing import NamedTuple
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-TILE = 256
-SALT = 32
+TILE, SALT = 256, 32
 MEMBERS = {"at_us", "commitment", "event", "kind", "position", "source"}
 
 
@@ -44,9 +45,6 @@ class Checkpoint(NamedTuple):
     origin: str
     size: int
     root: bytes
-
-
-# --- texts ---------------------------------------------------------------------------------------------------------------------
 
 
 def unbase64(text: str) -> bytes:
@@ -79,54 +77,66 @@ def utf8(raw: bytes, what: str) -> str:
         raise Refused(f"{what} is no UTF-8") from exc
 
 
-# --- keys, notes, checkpoints --------------------------------------------------------------------------------------------------
-
-
-def key_in(path: Path) -> Key:
-    """<name>+<8 hex digits>+<base64 of 0x01 and 32 bytes>."""
+def key_in(path: Path, kind: int = 1) -> Key:
+    """<name>+<8 hex digits>+<base64 of one byte, 0x01 of a log and 0x04 of a witness, and 32 bytes>."""
     name, _, rest = utf8(read(path), str(path)).strip().partition("+")
     key_id, _, encoded = rest.partition("+")
     raw = unbase64(encoded)
-    if len(raw) != 33 or raw[0] != 1 or not name:
-        raise Refused(f"{path} holds no Ed25519 key of a log")
+    if len(raw) != 33 or raw[0] != kind or not name:
+        raise Refused(f"{path} holds no Ed25519 key of a {'log' if kind == 1 else 'witness'}")
     expected = hashlib.sha256(name.encode() + b"\n" + raw).digest()[:4]
     if key_id != expected.hex():
         raise Refused(f"{path}: the key's id is not that of its name and bytes")
     return Key(name, expected, raw[1:])
 
 
-def checkpoint_of(note: bytes, key: Key, what: str) -> Checkpoint:
-    """What `key` has signed. A line of another key says nothing; a bad one of this key spoils the note."""
+def lines_of(note: bytes, key: Key, what: str) -> tuple[str, list[bytes]]:
+    """A note's text, and what lines of `key` hold."""
     whole = utf8(note, what)
     body, blank, signatures = whole.rpartition("\n\n")
     if not blank or not signatures.endswith("\n") or any(char < " " and char != "\n" for char in whole):
         raise Refused(f"{what} is no signed note")
-    text, verified = body + "\n", False
-    for line in signatures[:-1].split("\n"):
-        words = line.split(" ")
-        if len(words) != 3 or words[0] != "—":
-            raise Refused(f"{what} has a line that is no signature")
-        raw = unbase64(words[2])
-        if words[1] == key.name and raw[:4] == key.key_id:
-            try:
-                Ed25519PublicKey.from_public_bytes(key.public).verify(raw[4:], text.encode())
-            except InvalidSignature as exc:
-                raise Refused(f"{what}: the signature of {key.name} is not one over this text") from exc
-            verified = True
-    if not verified:
+    lines = [line.split(" ") for line in signatures[:-1].split("\n")]
+    if any(len(words) != 3 or words[0] != "—" for words in lines):
+        raise Refused(f"{what} has a line that is no signature")
+    held = [(name, unbase64(encoded)) for _, name, encoded in lines]
+    return body + "\n", [raw[4:] for name, raw in held if name == key.name and raw[:4] == key.key_id]
+
+
+def hold(key: Key, message: str, signature: bytes, what: str) -> None:
+    try:
+        Ed25519PublicKey.from_public_bytes(key.public).verify(signature, message.encode())
+    except InvalidSignature as exc:
+        raise Refused(f"{what}: the signature of {key.name} is not one over this text") from exc
+
+
+def cosigners(note: bytes, witnesses: list[Key], what: str) -> list[str]:
+    """Which witnesses have cosigned a note. A line of another key says nothing; a bad one of theirs spoils the note."""
+    found = []
+    for key in witnesses:
+        text, lines = lines_of(note, key, what)
+        for raw in lines:
+            if raw[:1] > b"\x7f":
+                raise Refused(f"{what}: the cosignature of {key.name} states a time beyond 63 bits")
+            hold(key, f"cosignature/v1\ntime {int.from_bytes(raw[:8], 'big')}\n{text}", raw[8:], what)
+        found += [key.name] if lines else []
+    return found
+
+
+def checkpoint_of(note: bytes, key: Key, what: str) -> Checkpoint:
+    """What `key` has signed. A line of another key says nothing; a bad one of this key spoils the note."""
+    text, signatures = lines_of(note, key, what)
+    for signature in signatures:
+        hold(key, text, signature, what)
+    if not signatures:
         raise Refused(f"{what} bears no signature of {key.name}")
     lines = text[:-1].split("\n")
-    if len(lines) < 3 or "" in lines:
-        raise Refused(f"{what} is no checkpoint")
-    if lines[0] != key.name:
-        raise Refused(f"{what} is of {lines[0]}, the key of {key.name}")
+    if len(lines) < 3 or "" in lines or lines[0] != key.name:
+        raise Refused(f"{what} is no checkpoint of {key.name}")
     root = unbase64(lines[2])
     if len(root) != 32:
         raise Refused(f"{what}: a root has 32 bytes")
     return Checkpoint(lines[0], decimal(lines[1]), root)
-
-
-# --- trees ---------------------------------------------------------------------------------------------------------------------
 
 
 def leaf(entry: bytes) -> bytes:
@@ -177,9 +187,6 @@ def root_by(path: list[bytes], entry: bytes, index: int, size: int) -> bytes:
     if left:
         raise Refused("the proof is too long")
     return hashed
-
-
-# --- files of a log ------------------------------------------------------------------------------------------------------------
 
 
 def path_of(level: str, number: int, width: int) -> str:
@@ -245,9 +252,6 @@ def openings(folder: Path, number: int, width: int) -> list[bytes]:
     return found
 
 
-# --- what is verified ------------------------------------------------------------------------------------------------------------
-
-
 class Rows:
     """The hashes that the entries give for each level, held against its tiles as these fill."""
 
@@ -280,16 +284,28 @@ class Rows:
         self._numbers[level] += 1
 
 
-def verify_log(folder: Path, note: bytes, key: Key, since: Path | None) -> str:
+def cosigned_in(folder: Path, key: Key, witnesses: list[Key], needed: int) -> tuple[Checkpoint, list[str]]:
+    """The largest checkpoint that lies there and so many witnesses have cosigned, and who."""
+    files = [folder / name for name in ("checkpoint", "cosigned/near", "cosigned/wide")]
+    notes = [(read(path), str(path)) for path in files if path.exists()]
+    held = [(checkpoint_of(note, key, what), cosigners(note, witnesses, what)) for note, what in notes]
+    enough = [one for one in held if len(one[1]) >= needed]
+    if not enough:
+        raise Refused(f"no checkpoint of the log bears {needed} cosignatures of these witnesses")
+    return max(enough, key=lambda one: (one[0].size, len(one[1])))
+
+
+def verify_log(folder: Path, note: bytes, key: Key, since: Path | None, seen: Checkpoint) -> str:
     signed = checkpoint_of(note, key, "the checkpoint")
-    earlier = None if since is None else checkpoint_of(read(since), key, str(since))
-    if earlier is not None and earlier.size > signed.size:
-        raise Refused(f"the log has {signed.size} entries, and {earlier.size} were signed for before")
+    earlier = [seen] if since is None else [seen, checkpoint_of(read(since), key, str(since))]
+    for one in earlier:
+        if one.size > signed.size:
+            raise Refused(f"the log has {signed.size} entries, and {one.size} were signed for before")
     tree, rows, there = Tree(), Rows(folder), 0
 
     def hold_earlier() -> None:
-        if earlier is not None and tree.size == earlier.size and tree.root() != earlier.root:
-            raise Refused(f"the first {earlier.size} entries are not those that were signed for before")
+        if any(tree.size == one.size and tree.root() != one.root for one in earlier):
+            raise Refused(f"the first {tree.size} entries are not those that were signed for before")
 
     hold_earlier()
     while tree.size < signed.size:
@@ -304,7 +320,7 @@ def verify_log(folder: Path, note: bytes, key: Key, since: Path | None) -> str:
     rows.end()
     if tree.root() != signed.root:
         raise Refused("the entries are not those that the checkpoint was signed over")
-    before = "no earlier checkpoint" if earlier is None else f"goes on from {earlier.size} entries"
+    before = "no earlier checkpoint" if since is None else f"goes on from {earlier[1].size} entries"
     told = f"{signed.origin}: {signed.size} entries, root {signed.root.hex()}; {before}"
     return f"{told}; {there} payloads fit, {signed.size - there} are not here"
 
@@ -318,13 +334,12 @@ def fits(members: dict[str, object], opening: bytes, what: str) -> bool:
     return True
 
 
-def verify_proof(file: Path, key: Key, payload: Path | None) -> str:
+def verify_proof(file: Path, key: Key, payload: Path | None, witnesses: list[Key], needed: int) -> str:
     head, blank, note = read(file).partition(b"\n\n")
     lines = utf8(head, str(file)).split("\n")
-    if not blank or len(lines) < 3 or lines[0] != "c2sp.org/tlog-proof@v1":
-        raise Refused(f"{file} is no tlog-proof")
-    if not lines[1].startswith("extra ") or not lines[2].startswith("index "):
-        raise Refused(f"{file} has no entry or no index")
+    begun = head.startswith(b"c2sp.org/tlog-proof@v1\nextra ") and "".join(lines[2:3]).startswith("index ")
+    if not blank or not begun:
+        raise Refused(f"{file} is no tlog-proof with an entry and an index")
     entry, index = unbase64(lines[1].removeprefix("extra ")), decimal(lines[2].removeprefix("index "))
     path = [unbase64(line) for line in lines[3:]]
     signed = checkpoint_of(note, key, "the checkpoint")
@@ -332,8 +347,12 @@ def verify_proof(file: Path, key: Key, payload: Path | None) -> str:
         raise Refused("the proof is of no entry of this tree, or has hashes of another length")
     if root_by(path, entry, index, signed.size) != signed.root:
         raise Refused("the proof leads to another root than was signed")
-    members = entry_of(entry, "the entry")
-    told = f"entry {index} of {signed.size} in {signed.origin}: {entry.decode()}"
+    by, members = cosigners(note, witnesses, "the checkpoint"), entry_of(entry, "the entry")
+    if len(by) < needed:
+        raise Refused(f"the checkpoint bears {len(by)} cosignatures of these witnesses, and {needed} are asked for")
+    told = f"entry {index} of {signed.size} in {signed.origin}: {entry.decode()}" + (
+        f"\ncosigned by {', '.join(by)}" if by else ""
+    )
     if payload is None:
         return told
     if not fits(members, opening := read(payload), "the entry"):
@@ -353,14 +372,22 @@ def main(arguments: list[str] | None = None) -> int:
     proof.add_argument("--payload", type=Path, help="what the entry commits to: salt and payload")
     for command in (log, proof):
         command.add_argument("--key", type=Path, required=True, help="file with the log's public key")
+        command.add_argument("--witness", type=Path, action="append", default=[], help="file with a witness's key")
+        command.add_argument("--cosigned", type=int, help="how many of them must have cosigned; without it all")
     asked = parser.parse_args(arguments)
     try:
-        key = key_in(asked.key)
+        key, witnesses = key_in(asked.key), [key_in(path, 4) for path in asked.witness]
+        needed = len(witnesses) if asked.cosigned is None else asked.cosigned
+        if len({one.public for one in witnesses}) < len(witnesses):
+            raise Refused("--witness names one key twice")
         if asked.command == "proof":
-            print(verify_proof(asked.file, key, asked.payload))
+            print(verify_proof(asked.file, key, asked.payload, witnesses, needed))
             return 0
+        seen, by = cosigned_in(asked.folder, key, witnesses, needed)
         note = read(asked.folder / "checkpoint")
-        print(verify_log(asked.folder, note, key, asked.since))
+        print(verify_log(asked.folder, note, key, asked.since, seen))
+        if by:
+            print(f"{seen.size} entries cosigned by {', '.join(by)}")
         if asked.save is not None:
             asked.save.write_bytes(note)
     except Refused as exc:

@@ -18,6 +18,9 @@ def operations(services: Services) -> list[Operation]:
     async def checkpoint(request: Request, caller: Caller) -> Response:
         return await serving.checkpoint(services.ledger)
 
+    async def cosigned(request: Request, caller: Caller) -> Response:
+        return await serving.cosigned(services.ledger, request.path_params["quorum"])
+
     async def tile(request: Request, caller: Caller) -> Response:
         return await serving.tile(services.ledger, request.path_params["path"])
 
@@ -29,6 +32,19 @@ def operations(services: Services) -> list[Operation]:
             summary="What the log has signed last, a C2SP checkpoint; 404 where the directory keeps no log",
             roles=(OPERATOR,),
             handler=checkpoint,
+            file="text/plain",
+            refusals=(Code.NOT_FOUND,),
+        ),
+        Operation(
+            method="GET",
+            path=serving.COSIGNED_PATH,
+            name="ledger_cosigned",
+            summary=(
+                "The newest checkpoint that a quorum of witnesses has cosigned, `near` or `wide`, with the cosignatures (C2SP "
+                "tlog-cosignature); 404 where there is none"
+            ),
+            roles=(OPERATOR,),
+            handler=cosigned,
             file="text/plain",
             refusals=(Code.NOT_FOUND,),
         ),

@@ -6,7 +6,8 @@ goes on after the newest row that both have.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Protocol
@@ -21,6 +22,7 @@ from foundation.ledger.notes import NoteRefused, Signer
 from foundation.ledger.reading import Absent, LogReader, of_folder
 from foundation.ledger.segments import Seen
 from foundation.ledger.tiles import MalformedTile
+from foundation.ledger.witness.gathering import Gathering
 from foundation.tasks import Backoff
 
 log = logs.get(__name__)
@@ -54,8 +56,14 @@ class Source(Protocol):
         ...
 
 
-async def drain(folder: Path, signer: Signer, sources: Callable[[], Mapping[str, Source]]) -> None:
-    """For ever. `sources`: those that there are just now, by the names under which their entries stand in the log.
+async def drain(
+    folder: Path,
+    signer: Signer,
+    sources: Callable[[], Mapping[str, Source]],
+    gathering: Gathering | None = None,
+) -> None:
+    """For ever. `sources`: those that there are just now, by the names under which their entries stand in the log. `gathering`: who gathers
+    cosignatures, while the log is open.
 
     What was signed is remembered: a folder that was removed or put back from older days meanwhile is not gone on with, nor begun anew."""
     backoff = Backoff(first_s=0.5, max_s=10.0)
@@ -66,7 +74,8 @@ async def drain(folder: Path, signer: Signer, sources: Callable[[], Mapping[str,
             await asyncio.to_thread(opened.open)
             log.info("ledger_open", count=opened.size)
             backoff.reset()
-            await _follow(Drain(opened, folder), sources)
+            async with _gathered(gathering, opened):
+                await _until_unfit(Drain(opened, folder, gathering), sources)
         except _UNFIT as exc:
             log.fault("ledger_down", exc)
         finally:
@@ -77,20 +86,34 @@ async def drain(folder: Path, signer: Signer, sources: Callable[[], Mapping[str,
         await asyncio.sleep(backoff.next_s())
 
 
-async def _follow(drained: "Drain", sources: Callable[[], Mapping[str, Source]]) -> None:
-    while True:
-        more = await drained.once(sources())
-        metrics.WRITABLE.set(1)
-        if not more:
-            await asyncio.sleep(POLL_S)
+@asynccontextmanager
+async def _gathered(gathering: Gathering | None, opened: Log) -> AsyncIterator[None]:
+    """Inside it cosignatures are gathered; a fault of that which nobody foresaw ends the block."""
+    async with asyncio.TaskGroup() as group:
+        beside = None if gathering is None else group.create_task(gathering.run(opened), name="cosignatures")
+        yield
+        if beside is not None:
+            beside.cancel()
+
+
+async def _until_unfit(drained: "Drain", sources: Callable[[], Mapping[str, Source]]) -> None:
+    try:
+        while True:
+            more = await drained.once(sources())
+            metrics.WRITABLE.set(1)
+            if not more:
+                await asyncio.sleep(POLL_S)
+    except _UNFIT as exc:
+        log.fault("ledger_down", exc)
 
 
 class Drain:
     """One open log and what flows into it."""
 
-    def __init__(self, opened: Log, folder: Path) -> None:
+    def __init__(self, opened: Log, folder: Path, gathering: Gathering | None = None) -> None:
         self._log = opened
         self._folder = folder
+        self._gathering = gathering
         self._away: set[str] = set()
         self._unsigned = 0
         metrics.ENTRIES.set(opened.size)
@@ -111,14 +134,16 @@ class Drain:
         more = any(len(rows) >= BATCH_MAX or len(taken[name]) < len(rows) for name, rows in batches.items())
         if any(taken.values()) or self._unsigned:
             self._unsigned = self._unsigned + 1 if more and self._unsigned < UNSIGNED_BATCHES_MAX else 0
-            await asyncio.to_thread(self._keep, taken, sign=not self._unsigned)
+            await asyncio.to_thread(self._log.append, taken)
             metrics.ENTRIES.set(self._log.size)
+            if not self._unsigned:
+                await self._sign()
         return more
 
-    def _keep(self, batches: Mapping[str, Sequence[Recorded]], *, sign: bool) -> None:
-        self._log.append(batches)
-        if sign:
-            self._log.publish()
+    async def _sign(self) -> None:
+        signed = await asyncio.to_thread(self._log.publish)
+        if self._gathering is not None:
+            self._gathering.signed(signed)
 
     async def _new_rows(self, name: str, source: Source) -> Sequence[Recorded]:
         seen = self._log.seen(name)
@@ -134,7 +159,9 @@ class Drain:
 
     async def _newest_in_both(self, name: str, source: Source) -> Seen:
         """The newest entry of a source that the source has, too, at the position that the entry says."""
-        await asyncio.to_thread(self._log.publish)  # what is not signed for is not read
+        if self._unsigned:  # what is not signed for is not read
+            self._unsigned = 0
+            await self._sign()
         reader = await asyncio.to_thread(LogReader, of_folder(self._folder), self._log.verifier)
         entries = (
             Seen(found.entry.position, found.entry.event) for found in reader.newest() if found.entry.source == name

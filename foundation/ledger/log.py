@@ -151,6 +151,18 @@ class Log:
                     self._give_way()
             return self.checkpoint
 
+    def attach(self, note: bytes) -> bool:
+        """Puts a note that bears more signatures over what was signed last in its place; False where it is over anything else.
+
+        Raises NoteRefused, OSError, LogBroken.
+        """
+        with self._mutex:
+            if checkpoints.opened(note, self.verifier) != self._checkpoint:
+                return False
+            with self._sound_after():
+                self._files.write_durably(CHECKPOINT, note)
+            return True
+
     def erase(self, index: int) -> bool:
         """Overwrites the payload of an entry wherever this log has it; False where there is none. Raises OSError, LogBroken, LogDamaged."""
         with self._mutex:

@@ -3,6 +3,7 @@
 import hashlib
 import unicodedata
 from collections.abc import Sequence
+from typing import ClassVar, Generic, NamedTuple, Self, TypeVar
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -12,7 +13,6 @@ from foundation.mute import Secret
 
 NOTE_BYTES_MAX = 1 << 16
 SIGNATURES_MAX = 64
-_ED25519 = b"\x01"
 _KEY_BYTES = 32
 _DASH = "— "
 
@@ -25,42 +25,59 @@ class MalformedKey(Exception):
     """A text is no key for notes."""
 
 
-class Verifier:
-    """A public key and its name; `text` is `<name>+<key id>+<base64 of type and key>`."""
+class PublicKey:
+    """An Ed25519 key of one type, and its name; `text` is `<name>+<key id>+<base64 of type and key>`."""
+
+    TYPE: ClassVar[bytes]
 
     def __init__(self, name: str, public: bytes) -> None:
         """Raises MalformedKey."""
         self.name = _name(name)
-        self.key_id = hashlib.sha256(name.encode() + b"\n" + _ED25519 + public).digest()[:4]
-        self._public = public
+        self.key_id = hashlib.sha256(name.encode() + b"\n" + self.TYPE + public).digest()[:4]
+        self.public = public
         try:
             self._key = Ed25519PublicKey.from_public_bytes(public)
         except ValueError as exc:
             raise MalformedKey("an Ed25519 public key has 32 bytes") from exc
 
     @classmethod
-    def parse(cls, text: str) -> "Verifier":
+    def parse(cls, text: str) -> Self:
         """Raises MalformedKey."""
-        name, key_id, key = _parts(text.strip())
-        verifier = cls(name, key)
-        if verifier.key_id.hex() != key_id:
+        name, key_id, key = _parts(text.strip(), cls.TYPE)
+        found = cls(name, key)
+        if found.key_id.hex() != key_id:
             raise MalformedKey("the key's id is not that of its name and bytes")
-        return verifier
+        return found
 
     @property
     def text(self) -> str:
-        return f"{self.name}+{self.key_id.hex()}+{encoding.text_of(_ED25519 + self._public)}"
+        return f"{self.name}+{self.key_id.hex()}+{encoding.text_of(self.TYPE + self.public)}"
 
-    def verifies(self, text: str, signature: bytes) -> bool:
+    def made(self, line: "Line") -> bool:
+        """Whether a line bears the name and id of this key; what it signs, `checks` says."""
+        return line.name == self.name and line.raw[:4] == self.key_id
+
+    def checks(self, message: bytes, signature: bytes) -> bool:
         try:
-            self._key.verify(signature, text.encode())
+            self._key.verify(signature, message)
         except InvalidSignature:
             return False
         return True
 
 
-class Signer:
-    """A private key and its name; its text is `PRIVATE+KEY+` before what a verifier's has, with the seed for the key."""
+class Verifier(PublicKey):
+    """A key that signs notes themselves: a log's."""
+
+    TYPE = b"\x01"
+
+
+P = TypeVar("P", bound=PublicKey)
+
+
+class PrivateKey(Generic[P]):
+    """A private key and its name; its text is `PRIVATE+KEY+` before what a public one's has, with the seed for the key."""
+
+    PUBLIC: type[P]
 
     def __init__(self, name: str, seed: Secret[bytes]) -> None:
         """Raises MalformedKey."""
@@ -69,15 +86,15 @@ class Signer:
         except ValueError as exc:
             raise MalformedKey("an Ed25519 private key has 32 bytes") from exc
         self._seed = seed
-        self.verifier = Verifier(name, self._key.public_key().public_bytes_raw())
+        self.verifier = self.PUBLIC(name, self._key.public_key().public_bytes_raw())
 
     @classmethod
-    def parse(cls, text: Secret[str]) -> "Signer":
+    def parse(cls, text: Secret[str]) -> Self:
         """Raises MalformedKey."""
         prefix, _, rest = text.reveal().strip().partition("PRIVATE+KEY+")
         if prefix or not rest:
             raise MalformedKey("a private key begins with PRIVATE+KEY+")
-        name, key_id, seed = _parts(rest)
+        name, key_id, seed = _parts(rest, cls.PUBLIC.TYPE)
         signer = cls(name, Secret(seed))
         if signer.verifier.key_id.hex() != key_id:
             raise MalformedKey("the key's id is not that of its name and bytes")
@@ -86,29 +103,50 @@ class Signer:
     @property
     def text(self) -> Secret[str]:
         verifier = self.verifier
-        seed = encoding.text_of(_ED25519 + self._seed.reveal())
+        seed = encoding.text_of(verifier.TYPE + self._seed.reveal())
         return Secret(f"PRIVATE+KEY+{verifier.name}+{verifier.key_id.hex()}+{seed}")
+
+    def line(self, signed: bytes) -> str:
+        """The line of a note that holds what this key has signed."""
+        return f"{_DASH}{self.verifier.name} {encoding.text_of(self.verifier.key_id + signed)}\n"
+
+
+class Signer(PrivateKey[Verifier]):
+    """A key that signs notes themselves: a log's."""
+
+    PUBLIC = Verifier
 
     def sign(self, text: str) -> str:
         """The note. Raises ValueError for a text that can be none."""
         if not text.endswith("\n") or _has_controls(text):
             raise ValueError("a note's text ends in a newline and has no other control characters")
-        signature = encoding.text_of(self.verifier.key_id + self._key.sign(text.encode()))
-        return f"{text}\n{_DASH}{self.verifier.name} {signature}\n"
+        return f"{text}\n{self.line(self._key.sign(text.encode()))}"
+
+
+class Line(NamedTuple):
+    """A line of signatures: whose it says it is, and the key id with what follows it."""
+
+    name: str
+    raw: bytes
+
+    @property
+    def text(self) -> str:
+        return f"{_DASH}{self.name} {encoding.text_of(self.raw)}\n"
 
 
 def opened(note: bytes, verifier: Verifier) -> str:
     """The text that `verifier` has signed; other keys' signatures say nothing. Raises NoteRefused."""
-    text, signatures = _taken_apart(note)
-    own = [raw for name, raw in signatures if name == verifier.name and raw[:4] == verifier.key_id]
+    text, lines = taken_apart(note)
+    own = [line for line in lines if verifier.made(line)]
     if not own:
         raise NoteRefused(f"the note bears no signature of {verifier.name}")
-    if not all(verifier.verifies(text, raw[4:]) for raw in own):
+    if not all(verifier.checks(text.encode(), line.raw[4:]) for line in own):
         raise NoteRefused(f"the signature of {verifier.name} is not one over this text")
     return text
 
 
-def _taken_apart(note: bytes) -> tuple[str, Sequence[tuple[str, bytes]]]:
+def taken_apart(note: bytes) -> tuple[str, Sequence[Line]]:
+    """Text and lines of signatures, which say nothing by themselves. Raises NoteRefused."""
     if len(note) > NOTE_BYTES_MAX:
         raise NoteRefused(f"a note has at most {NOTE_BYTES_MAX} bytes")
     try:
@@ -121,10 +159,15 @@ def _taken_apart(note: bytes) -> tuple[str, Sequence[tuple[str, bytes]]]:
     lines = signed.removesuffix("\n").split("\n")
     if len(lines) > SIGNATURES_MAX:
         raise NoteRefused(f"a note has at most {SIGNATURES_MAX} signatures")
-    return body + "\n", [_signature(line) for line in lines]
+    return body + "\n", [_line(line) for line in lines]
 
 
-def _signature(line: str) -> tuple[str, bytes]:
+def lines_in(raw: bytes) -> Sequence[Line]:
+    """Lines of signatures without the note that they belong to. Raises NoteRefused."""
+    return taken_apart(b"-\n\n" + raw)[1]
+
+
+def _line(line: str) -> Line:
     dash, _, rest = line.partition(_DASH)
     name, space, encoded = rest.partition(" ")
     try:
@@ -133,10 +176,10 @@ def _signature(line: str) -> tuple[str, bytes]:
         raise NoteRefused("a signature is base64") from exc
     if dash or not name or not space or len(raw) <= 4:
         raise NoteRefused("a line of a signature is a dash, a name and base64")
-    return name, raw
+    return Line(name, raw)
 
 
-def _parts(text: str) -> tuple[str, str, bytes]:
+def _parts(text: str, kind: bytes) -> tuple[str, str, bytes]:
     """Name, key id and key of a text. Raises MalformedKey."""
     name, _, rest = text.partition("+")
     key_id, _, encoded = rest.partition("+")
@@ -144,8 +187,8 @@ def _parts(text: str) -> tuple[str, str, bytes]:
         raw = encoding.bytes_of(encoded)
     except ValueError as exc:
         raise MalformedKey("a key is <name>+<key id>+<base64>") from exc
-    if raw[:1] != _ED25519 or len(raw) != 1 + _KEY_BYTES:
-        raise MalformedKey("only Ed25519 keys (type 1) are known")
+    if raw[:1] != kind or len(raw) != 1 + _KEY_BYTES:
+        raise MalformedKey(f"only Ed25519 keys of type {kind[0]} are known here")
     return name, key_id, raw[1:]
 
 

@@ -1,6 +1,7 @@
 """A log read by whoever may: from its folder, or from anywhere that gives its files by name. Every answer is checked against what the log
 has signed."""
 
+import contextlib
 import hashlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -34,6 +35,7 @@ from foundation.ledger.tiles import (
     tile_at,
     tiles_of,
 )
+from foundation.ledger.witness.quorum import Reach
 
 CHECKPOINT = "checkpoint"
 
@@ -79,25 +81,47 @@ class Verified(msgspec.Struct, frozen=True):
     """Entries whose payload does not lie beside the log: erased, or never copied."""
 
 
-class LogReader:
-    """One log as of the checkpoint that it had at the first question."""
+def published(fetch: Fetch) -> list[bytes]:
+    """The notes that a log gives out: what the wide quorum has cosigned, what the near one has, and what was signed last; those there are.
 
-    def __init__(self, fetch: Fetch, verifier: Verifier) -> None:
-        """Raises NoteRefused, Absent, and what `fetch` raises; so does every other call, and besides LogDamaged, MalformedTile."""
+    Raises Absent where the last one is not there, and what `fetch` raises.
+    """
+    found: list[bytes] = []
+    for reach in (Reach.WIDE, Reach.NEAR):
+        with contextlib.suppress(Absent):
+            found.append(fetch(reach.file))
+    return [*found, fetch(CHECKPOINT)]
+
+
+class LogReader:
+    """One log as of the checkpoint that it had at the first question, or as of an earlier one that is given."""
+
+    def __init__(self, fetch: Fetch, verifier: Verifier, note: bytes | None = None) -> None:
+        """Raises NoteRefused, Absent, LogDamaged, and what `fetch` raises; so does every other call, and besides MalformedTile."""
         self._fetch = fetch
-        self.signed = fetch(CHECKPOINT)
+        newest = fetch(CHECKPOINT)
+        self._there = checkpoints.opened(newest, verifier).size
+        self.signed = newest if note is None else note
         self.checkpoint = checkpoints.opened(self.signed, verifier)
+        if self.checkpoint.size > self._there:
+            raise LogDamaged(
+                f"{self.checkpoint.size} entries were signed for, and the log's newest checkpoint is of {self._there}"
+            )
         self.hashes = TiledHashes(self.checkpoint.size, self.tile)
 
     def tile(self, tile: Tile) -> bytes:
-        """Also out of the whole tile, once a partial one is gone."""
+        """Out of the tile as the newest checkpoint has it, which is there, or of the whole one, once a partial one is gone."""
+        there = tile_at(tile.level, tile.number, self._there)
         try:
-            return self._fetch(tile.path)
+            raw = self._fetch(there.path)
         except Absent:
-            if tile.width == WIDTH:
+            if there.width == WIDTH:
                 raise
-            whole = self._fetch(tile._replace(width=WIDTH).path)
-            return whole[: tile.width * HASH_BYTES] if tile.level != ENTRIES else _first(whole, tile.width)
+            there = there._replace(width=WIDTH)
+            raw = self._fetch(there.path)
+        if there.width == tile.width:
+            return raw
+        return raw[: tile.width * HASH_BYTES] if tile.level != ENTRIES else _first(raw, tile.width)
 
     def bundle(self, index: int) -> list[Found]:
         """The entries of a bundle, held against the tile of their hashes; the tile against what was signed: by `prove`, `verify`."""
@@ -147,11 +171,14 @@ class LogReader:
                 if self.tile(tile) != b"".join(rows[level][at : at + tile.width]):
                     raise LogDamaged(f"{tile.path} holds other hashes than the entries give")
         if earlier is not None:
-            self._goes_on_from(earlier)
+            self.goes_on_from(earlier)
         root = self.checkpoint.root.hex()
         return Verified(self.checkpoint.origin, size, root, earlier.size if earlier else None, held, size - held)
 
-    def _goes_on_from(self, earlier: Checkpoint) -> None:
+    def goes_on_from(self, earlier: Checkpoint) -> None:
+        """Raises ProofRefused where the tree of `earlier` is not the beginning of this one."""
+        if earlier.size > self.checkpoint.size:
+            raise ProofRefused(f"the log has {self.checkpoint.size} entries, and {earlier.size} were signed for before")
         verify_consistency(
             old=earlier.size,
             old_root=earlier.root,

@@ -1,97 +1,16 @@
 """One request on a connection as an ASGI application has it: `receive` its body, `send` its answer (ASGI 3.0, HTTP 2.5)."""
 
 import asyncio
-from http import HTTPStatus
-from typing import Protocol
+from collections.abc import Iterable
 
 from starlette.types import Message
 
-Lines = list[tuple[bytes, bytes]]
+from foundation.wire.answer import BODILESS, CHUNKED, Lines, UnfitAnswer, head_of, stated_by, whole
+from foundation.wire.line import Line
 
 BUFFER_BYTES_HIGH = 64 * 1024
 """Reading pauses while more of a body than this waits to be received."""
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-_WORDS = {status.value: status.phrase.encode("ascii") for status in HTTPStatus}
-BODILESS = (204, 304)
-"""Statuses whose answers have no body, whatever their fields say (RFC 9110 sections 15.3.5 and 15.4.5)."""
-
-
-class Line(Protocol):
-    """The connection, as its request sees it."""
-
-    def write(self, data: bytes) -> None: ...
-
-    def dated(self) -> bytes:
-        """Lines that every answer has."""
-        ...
-
-    async def drained(self) -> None:
-        """Until more may be written, or nobody is there."""
-        ...
-
-    def awaits(self, waiting: bool) -> None:
-        """Whether the application waits for more of the body: silence of the client is bounded then."""
-        ...
-
-    def taken(self) -> None:
-        """What had arrived of the body was received; there is room again."""
-        ...
-
-    def answered(self, *, keep: bool) -> None:
-        """The answer is whole. `keep`: another request may follow."""
-        ...
-
-    def give_up(self) -> None:
-        """The answer cannot be ended properly: the client must not take it for a whole one."""
-        ...
-
-
-class Answering(Protocol):
-    """What answers a connection's request, as the connection sees it."""
-
-    ended: bool
-    """The whole body has arrived."""
-    done: bool
-    """The answer is whole."""
-
-    @property
-    def started(self) -> bool:
-        """Something of the answer has been sent."""
-        ...
-
-    @property
-    def buffered(self) -> int:
-        """Bytes of the body that wait to be received."""
-        ...
-
-    @property
-    def until_closed(self) -> bool:
-        """Whether the end of the connection would be taken for the end of the answer."""
-        ...
-
-    def data(self, piece: bytes) -> None: ...
-
-    def end(self) -> None: ...
-
-    def leave(self) -> None:
-        """The client is gone."""
-        ...
-
-    def close_after(self) -> None:
-        """No other request follows on this connection."""
-        ...
-
-
-class AnswerBroken(Exception):
-    """The application has told already why its answer has no end; its connection is closed, so that no end is taken for one."""
-
-
-def status_line(status: int) -> bytes:
-    return b"HTTP/1.1 %d %b\r\n" % (status, _WORDS.get(status, b""))
-
-
-class UnfitAnswer(Exception):
-    """The application's messages do not make an answer."""
 
 
 class Cycle:
@@ -100,6 +19,8 @@ class Cycle:
     __slots__ = (
         "_chunked",
         "_expects",
+        "_framed",
+        "_head",
         "_held",
         "_keep",
         "_left",
@@ -107,7 +28,6 @@ class Cycle:
         "_loop",
         "_method",
         "_minor",
-        "_stated",
         "_waiter",
         "buffered",
         "done",
@@ -127,7 +47,9 @@ class Cycle:
         self._keep = keep
         self._expects = expects
         self._held: list[bytes] = []
-        self._stated: bytes | None = None
+        self._head: tuple[int, Lines] | None = None
+        """What goes out with the first piece of the body, or soon."""
+        self._framed = False
         self._waiter: asyncio.Future[None] | None = None
         self._chunked = False
         self._left: int | None = None
@@ -209,63 +131,36 @@ class Cycle:
         else:
             raise UnfitAnswer(f"{kind} is out of turn")
 
-    def _start(self, status: int, headers: Lines) -> None:
+    def _start(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
         if self._expects:
             self._keep = False  # nobody knows whether the body that was not asked for will come
-        dated = self._line.dated()
-        lines = [status_line(status), dated]
-        framed = status in BODILESS or status < 200
-        left = 0 if framed else None
-        for name, value in headers:
-            lowered = name.lower()
-            if lowered == b"content-length":
-                framed = True
-                left = 0 if status in BODILESS else int(value)
-            elif lowered == b"transfer-encoding":
-                continue  # framed here
-            elif lowered == b"connection":
-                if b"close" in value.lower():
-                    self._keep = False
-                continue
-            lines.append(b"%b: %b\r\n" % (name, value))
-        self._left = 0 if self._method == "HEAD" else left
-        if self._method == "HEAD":
-            pass
-        elif not framed and self._minor:
-            self._chunked = True
-            lines.append(b"transfer-encoding: chunked\r\n")
-        elif not framed:
-            self._keep = False  # HTTP/1.0: the end of the connection is the end of the body
-        if not self._keep:
-            lines.append(b"connection: close\r\n")
-        lines.append(b"\r\n")
-        stated = b"".join(lines)
-        ends = len(lines) - 1 + dated.count(b"\r\n")
-        if not (stated.count(b"\r\n") == stated.count(b"\n") == stated.count(b"\r") == ends) or b"\x00" in stated:
-            raise UnfitAnswer("a field of the answer holds a line's end")
-        self._stated = stated
+        fields, length, closes = stated_by(headers)
+        bodiless = status in BODILESS or status < 200
+        self._keep = self._keep and not closes
+        self._framed = bodiless or length is not None or self._method == "HEAD"
+        self._left = 0 if bodiless or self._method == "HEAD" else length
+        self._head = status, fields
         self.started = True
         self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
-        stated, self._stated = self._stated, None
-        if stated is not None and not self.gone:
-            self._line.write(stated)
+        if self._head is not None and not (self.gone or self.done):
+            head, self._head = self._head, None
+            self._line.write(self._begun(*head))
+
+    def _begun(self, status: int, fields: Lines) -> bytes:
+        """The head of an answer whose body, or some of it, is still to come."""
+        framing = b""
+        if not self._framed and self._minor:
+            self._chunked, framing = True, CHUNKED
+        elif not self._framed:
+            self._keep = False  # HTTP/1.0: the end of the connection is the end of the body
+        return head_of(status, fields, self._line.dated(), framing=framing, keep=self._keep)
 
     async def _piece(self, body: bytes, *, last: bool) -> None:
-        if self._method == "HEAD":
-            body = b""
-        elif self._left is not None:
-            self._left -= len(body)
-            if self._left < 0 or (last and self._left):
-                raise UnfitAnswer("the body has another length than was stated")
-        if self._chunked:
-            body = (b"%x\r\n%b\r\n" % (len(body), body) if body else b"") + (b"0\r\n\r\n" if last else b"")
-        stated, self._stated = self._stated, None
-        if stated is not None:
-            body = stated + body
-        if body:
-            self._line.write(body)
+        data = self._framed_piece(body, last=last)
+        if data:
+            self._line.write(data)
         if last:
             self.done = True
             self._wake()
@@ -273,9 +168,24 @@ class Cycle:
         else:
             await self._line.drained()
 
+    def _framed_piece(self, body: bytes, *, last: bool) -> bytes:
+        """What goes out for a piece of the body; with the head, if that has not gone."""
+        if self._method == "HEAD":
+            body = b""
+        elif self._left is not None:
+            self._left -= len(body)
+            if self._left < 0 or (last and self._left):
+                raise UnfitAnswer("the body has another length than was stated")
+        head, self._head = self._head, None
+        if head is not None and last:
+            return whole(*head, body, self._line.dated(), method=self._method, keep=self._keep)
+        begun = b"" if head is None else self._begun(*head)
+        if self._chunked:
+            body = (b"%x\r\n%b\r\n" % (len(body), body) if body else b"") + (b"0\r\n\r\n" if last else b"")
+        return begun + body
+
     def fail(self) -> None:
         """The application will say no more. An answer that is not whole ends its connection."""
-        self._stated = None
         if not self.gone and not self.done:
             self.done = True
             self._line.give_up()
@@ -283,7 +193,7 @@ class Cycle:
     @property
     def until_closed(self) -> bool:
         """Whether the end of the connection would be taken for the end of the answer."""
-        return self.started and not self._chunked and self._left is None
+        return self.started and self._head is None and not self._chunked and self._left is None
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():

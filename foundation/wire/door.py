@@ -4,124 +4,47 @@ application one after the other.
 Give it to `uvicorn.Config(http=...)`.
 """
 
-import asyncio
-import socket
-import struct
-from collections.abc import Awaitable, Coroutine, Iterable
-from functools import partial
-from typing import Any, cast
-from urllib.parse import unquote
+from collections.abc import Awaitable, Coroutine
+from typing import Any
 
 from starlette.types import Scope
-from uvicorn.config import Config
-from uvicorn.protocols.utils import get_local_addr, get_remote_addr, is_ssl
-from uvicorn.server import ServerState
 
 from foundation import logs
 from foundation.problems import Code, Problem
-from foundation.wire.alarm import Alarm
-from foundation.wire.cycle import BUFFER_BYTES_HIGH, AnswerBroken, Answering, Cycle
+from foundation.wire.connection import ServerConnection
+from foundation.wire.cycle import BUFFER_BYTES_HIGH, Cycle
 from foundation.wire.framing import Framed, framing_of
 from foundation.wire.head import Malformed, RequestHead
+from foundation.wire.line import AnswerBroken, Answering
 from foundation.wire.messages import Told
-from foundation.wire.refusals import rendered
-from foundation.wire.requests import RequestReader
-from foundation.wire.switch import LINE, Successor, switching
+from foundation.wire.scope import scope_of
+from foundation.wire.serving import State
 from foundation.wire.targets import Asked, asked_of
 
 log = logs.get(__name__)
 
-HEAD_S_MAX = 15.0
-"""From the connection, or the first byte of a head, to its end."""
-BODY_SILENT_S_MAX = 60.0
-"""Between two pieces of a body that the application waits for. Services' bodies have the edge's own, shorter bound."""
-LINGER_BYTES_MAX = 8 << 20
-LINGER_S_MAX = 2.0
-FIELDS = "domicile.fields"
-"""Under which extension of the scope `Door.read` gave what it read."""
+_CODES = {400: Code.BAD_REQUEST, 414: Code.TARGET_TOO_LONG, 431: Code.HEAD_TOO_LARGE, 505: Code.VERSION_NOT_SUPPORTED}
+
 UNREAD_BYTES_MAX = 1 << 20
 """How much of a body is read and dropped once its request has been answered; beyond it the connection ends."""
 
 
-class State(ServerState):
-    """What uvicorn's protocols share, and whether the server has begun to leave: then each answer ends its connection, so that clients and
-    proxies go elsewhere before the listener closes."""
-
-    leaving = False
-
-
-class Door(asyncio.Protocol):
-    """One connection."""
-
-    def __init__(
-        self,
-        config: Config,
-        server_state: ServerState,
-        app_state: dict[str, Any],  # noqa: ARG002 - uvicorn gives it
-        _loop: asyncio.AbstractEventLoop | None = None,
-    ) -> None:
-        self._app: Any = config.loaded_app
-        self._loop = _loop or asyncio.get_running_loop()
-        self._server = server_state
-        self._idle_s = config.timeout_keep_alive
-        self._reader = RequestReader()
-        self._cycle: Answering | None = None
-        self._leaving = False
-        self._parting = False
-        self._idle = False  # whether the bound that runs is that of a connection between two requests
-        self._paused = False
-        self._full: asyncio.Future[None] | None = None
-        self._unread = 0
-        self._alarm = Alarm(self._loop, self._late)
-
-    # --- asyncio.Protocol ----------------------------------------------------------------------------------------------------
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's is one in all but its ancestry
-        self._client = get_remote_addr(self._transport)
-        self._address = get_local_addr(self._transport)
-        self._scheme = "https" if is_ssl(self._transport) else "http"
-        self._server.connections.add(cast("Any", self))
-        self._alarm.within(HEAD_S_MAX)
-
-    def connection_lost(self, _exc: Exception | None) -> None:
-        self._server.connections.discard(cast("Any", self))
-        self._alarm.cancel()
-        if self._cycle is not None:
-            self._cycle.leave()
-        self.resume_writing()
+class Door(ServerConnection):
+    """One connection: its requests, one after the other."""
 
     def data_received(self, data: bytes) -> None:
-        if self._parting:
-            self._unread += len(data)
-            if self._unread > LINGER_BYTES_MAX:
-                self._transport.close()
+        if self._parting.begun:
+            self._parting.drop(data)
         elif not self._transport.is_closing():
             self._reader.feed(data)
             self._advance()
-
-    def pause_writing(self) -> None:
-        self._full = self._full or self._loop.create_future()
-
-    def resume_writing(self) -> None:
-        full, self._full = self._full, None
-        if full is not None and not full.done():
-            full.set_result(None)
-
-    def shutdown(self) -> None:
-        """uvicorn is leaving: what is being answered is answered, and nothing else."""
-        self._leaving = True
-        if self._cycle is None:
-            self._transport.close()
-        else:
-            self._cycle.close_after()
 
     # --- reading -------------------------------------------------------------------------------------------------------------
 
     def _advance(self) -> None:
         """Takes in what the reader has."""
         reader = self._reader
-        while not (self._parting or self._transport.is_closing()):
+        while not (self._parting.begun or self._transport.is_closing()):
             event = reader.event()
             if isinstance(event, bytes):
                 self._piece(event)
@@ -135,10 +58,10 @@ class Door(asyncio.Protocol):
                 break
         if self._idle and reader.in_head:
             self._idle = False
-            self._alarm.within(HEAD_S_MAX)
+            self._head_within()
         cycle = self._cycle
         if cycle is not None and (reader.ahead or (cycle.buffered > BUFFER_BYTES_HIGH and not cycle.done)):
-            self._pause()
+            self._flow.pause()
 
     def _begin(self, head: RequestHead) -> None:
         self._idle = False
@@ -166,7 +89,7 @@ class Door(asyncio.Protocol):
             method=asked.method,
             minor=head.minor,
             keep=keep,
-            expects=more and fields.expects and bool(head.minor),
+            expects=fields.expects and bool(head.minor) and whole is None,  # RFC 9110 section 10.1.1
         )
         if whole is not None:
             cycle.begin_with(whole)
@@ -200,27 +123,8 @@ class Door(asyncio.Protocol):
         self._server.tasks.add(task)
         task.add_done_callback(self._server.tasks.discard)
 
-    def refusal(self, problem: Problem) -> bytes:
-        """The answer that ends the connection, with what every answer has."""
-        return rendered(problem, self.dated())
-
     def _scope(self, head: RequestHead, asked: Asked, fields: Framed) -> Scope:
-        return {
-            "type": "http",
-            "asgi": {"version": "3.0", "spec_version": "2.3"},
-            "http_version": "1.1" if head.minor else "1.0",
-            "server": self._address,
-            "client": self._client,
-            "scheme": self._scheme,
-            "method": asked.method,
-            "root_path": "",
-            "path": unquote(asked.path.decode("ascii")),
-            "raw_path": asked.path,
-            "query_string": asked.query,
-            "headers": head.fields,
-            "state": {},
-            "extensions": {FIELDS: fields, LINE: self},
-        }
+        return scope_of(head, asked, fields, self, client=self._client, server=self._address, scheme=self._scheme)
 
     async def _run(self, cycle: Cycle, answering: Awaitable[None]) -> None:
         try:
@@ -258,46 +162,7 @@ class Door(asyncio.Protocol):
         self._reader.another()
         self._idle = True
         self._alarm.within(self._idle_s)
-        self._resume()
-
-    def _refuse(self, problem: Problem) -> None:
-        """Answers what goes no further, unless an answer is under way, and ends the connection."""
-        cycle, self._cycle = self._cycle, None
-        if cycle is None or not cycle.started:
-            self.write(self.refusal(problem))
-        if cycle is not None:
-            cycle.leave()
-        self._part()
-
-    def _part(self) -> None:
-        """Ends the connection. What the client still sends is read for a moment, since a reset could take the answer from it
-        (RFC 9112 section 9.6)."""
-        if self._parting or self._transport.is_closing() or not self._transport.can_write_eof():
-            self._transport.close()
-            return
-        self._parting, self._unread = True, 0
-        self._transport.write_eof()
-        self._resume()
-        self._alarm.within(LINGER_S_MAX)
-
-    # --- `Line`: what the request asks of its connection -----------------------------------------------------------------------
-
-    def write(self, data: bytes) -> None:
-        if not (self._parting or self._transport.is_closing()):
-            self._transport.write(data)
-
-    def dated(self) -> bytes:
-        return _rendered_once(self._server.default_headers)
-
-    async def drained(self) -> None:
-        if self._full is not None:
-            await asyncio.shield(self._full)
-
-    def awaits(self, waiting: bool) -> None:
-        self._alarm.within(BODY_SILENT_S_MAX if waiting else None)
-
-    def taken(self) -> None:
-        self._resume()
+        self._flow.resume()
 
     def answered(self, *, keep: bool) -> None:
         self._server.total_requests += 1
@@ -312,80 +177,9 @@ class Door(asyncio.Protocol):
             if self._reader.waiting:
                 self._loop.call_soon(self._go_on)
         else:
-            self._alarm.within(BODY_SILENT_S_MAX)
-            self._resume()
-
-    def give_up(self) -> None:
-        if self._cycle is not None and self._cycle.until_closed and not self._transport.is_closing():
-            # Its end would be taken for the answer's, so the connection is reset.
-            connection = self._transport.get_extra_info("socket")
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            self._transport.abort()
-        else:
-            self._transport.close()
-
-    # --- `switch.Line` ---------------------------------------------------------------------------------------------------------
-
-    def switch(self, fields: Iterable[tuple[bytes, bytes]], successor: Successor) -> bool:
-        """Raises UnfitAnswer. What arrived behind the request is the successor's, and none of it is read as another."""
-        cycle, transport = self._cycle, self._transport
-        if not isinstance(cycle, Cycle) or cycle.started or cycle.gone or transport.is_closing():
-            return False
-        transport.write(switching(self.dated(), fields))
-        cycle.switch()
-        self._cycle = None
-        self._pause()
-        self._alarm.within(None)
-        self._alarm.cancel()
-        self._server.total_requests += 1
-        connections = cast("set[Any]", self._server.connections)
-        connections.discard(self)
-        connections.add(successor)
-        transport.set_protocol(cast("asyncio.BaseProtocol", successor))
-        successor.switched(transport, self._reader.rest(), partial(connections.discard, successor))
-        if self._leaving:
-            successor.shutdown()
-        return True
-
-    def break_off(self) -> None:
-        if self._full is not None:
-            self._transport.abort()
+            self._body_within()
+            self._flow.resume()
 
     def _go_on(self) -> None:
         if self._cycle is None:
             self._advance()
-
-    # --- bounds --------------------------------------------------------------------------------------------------------------
-
-    def _pause(self) -> None:
-        if not self._paused:
-            self._paused = True
-            self._transport.pause_reading()
-
-    def _resume(self) -> None:
-        if self._paused and not self._transport.is_closing():
-            self._paused = False
-            self._transport.resume_reading()
-
-    def _late(self) -> None:
-        """A bound on time has passed: whoever is owed an answer is told."""
-        if not self._parting and (self._reader.in_head or (self._cycle is not None and not self._cycle.started)):
-            self._refuse(_LATE)
-        else:
-            self._transport.close()
-
-
-_ONCE: list[tuple[list[tuple[bytes, bytes]], bytes]] = [([], b"")]
-
-
-def _rendered_once(lines: list[tuple[bytes, bytes]]) -> bytes:
-    """uvicorn makes these lines anew each second, so they are rendered once for each list."""
-    made_of, rendered_lines = _ONCE[0]
-    if made_of is not lines:
-        rendered_lines = b"".join(b"%b: %b\r\n" % line for line in lines)
-        _ONCE[0] = lines, rendered_lines
-    return rendered_lines
-
-
-_LATE = Problem(code=Code.REQUEST_TIMEOUT, detail="the request did not arrive in time")
-_CODES = {400: Code.BAD_REQUEST, 414: Code.TARGET_TOO_LONG, 431: Code.HEAD_TOO_LARGE, 505: Code.VERSION_NOT_SUPPORTED}

@@ -1,12 +1,10 @@
 """A refusal as bytes: the answer that ends a connection, with a problem document (RFC 9457)."""
 
 from collections.abc import Iterable
-from http import HTTPStatus
 
 from foundation.metrics import REFUSALS
 from foundation.problems import Problem
-
-_WORDS = {status.value: status.phrase.encode("ascii") for status in HTTPStatus}
+from foundation.wire.answer import status_line
 
 
 def rendered(problem: Problem, dated: bytes, more: Iterable[tuple[bytes, bytes]] = ()) -> bytes:
@@ -20,4 +18,4 @@ def rendered(problem: Problem, dated: bytes, more: Iterable[tuple[bytes, bytes]]
         (b"content-length", b"%d" % len(document)),
     ]
     lines = b"".join(b"%b: %b\r\n" % field for field in fields)
-    return b"HTTP/1.1 %d %b\r\n%b%b\r\n%b" % (problem.status, _WORDS[problem.status], dated, lines, document)
+    return b"%b%b%b\r\n%b" % (status_line(problem.status), dated, lines, document)

@@ -17,6 +17,8 @@ from foundation.wire.head import (
 )
 from foundation.wire.messages import At, MessageReader, Told
 
+_HEAD = At.HEAD  # a member of an enum is looked up anew each time that it is named
+
 Event = RequestHead | bytes | Told | Malformed
 """A head, a piece of its body, `Told`, or Malformed: then nothing more is read from this connection."""
 
@@ -77,7 +79,7 @@ class RequestReader(MessageReader):
     def event(self) -> Event:
         """The next one."""
         at = self._at
-        if at is At.HEAD:
+        if at is _HEAD:
             return self._head()
         if at is At.LENGTH:
             return self._piece()

@@ -10,6 +10,7 @@ from foundation.wire.messages import At, MessageReader, Told
 
 INTERIM_MAX = 16
 LENGTH_DIGITS_MAX = 15
+_HEAD, _LENGTH = At.HEAD, At.LENGTH  # a member of an enum is looked up anew each time that it is named
 _TOO_LARGE = Malformed("the head is too large")
 _BARE = Malformed("a bare CR or LF in the head")
 _INTERIM = Malformed("too many interim answers, or an upgrade nobody asked for")
@@ -38,18 +39,17 @@ class ResponseReader(MessageReader):
 
     def event(self) -> Event:
         """The next one. Of the head only once it is final."""
-        match self._at:
-            case At.HEAD:
-                return self._head()
-            case At.LENGTH:
-                return self._piece()
-            case At.CHUNKS:
-                return self._pieces()
-            case At.CLOSE:
-                piece, self._held = self._held, b""
-                return piece or Told.MORE
-            case _:
-                return Told.MORE
+        at = self._at
+        if at is _HEAD:
+            return self._head()
+        if at is _LENGTH:
+            return self._piece()
+        if at is At.CHUNKS:
+            return self._pieces()
+        if at is At.CLOSE:
+            piece, self._held = self._held, b""
+            return piece or Told.MORE
+        return Told.MORE
 
     def rest(self) -> bytes:
         """What stands behind a 101."""

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
-from foundation.wire.cycle import UnfitAnswer
+from foundation.wire.answer import UnfitAnswer
 
 LINE = "domicile.line"
 """Under which extension of the scope a request finds its connection."""

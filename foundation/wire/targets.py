@@ -12,7 +12,7 @@ _FORM = Malformed("the request target is a path")
 _AUTHORITY = Malformed("Host, or the authority of the target, is a host and a port")
 
 
-class Asked(msgspec.Struct, frozen=True):
+class Asked(msgspec.Struct, frozen=True, gc=False):
     """`path` begins with a slash, but for `*` and CONNECT, which go no further. `authority` of an absolute form: it stands for Host."""
 
     method: str

@@ -49,7 +49,7 @@ def up(
     tour_and_exit: bool,
     as_json: bool,
 ) -> None:
-    """Start the embedded stack: Postgres, Valkey, token issuers, directory, cells, sample services, gateways.
+    """Start the embedded stack: Postgres, Valkey, token issuers, witnesses, directory, cells, sample services, gateways.
 
     State lives in the folder that --state names and outlives the stack. Without --detach it serves until Ctrl-C.
     """
@@ -199,12 +199,22 @@ def _signal_supervisor(paths: Paths) -> None:
 @state_option
 @json_option
 def status(state: Path, as_json: bool) -> None:
-    """Show processes and addresses; exit status 0 when the stack is ready and every process runs, else 1."""
+    """Show processes, addresses, and how the logs stand with their witnesses.
+
+    Exit status 0 when the stack is ready and every process runs, else 1; an overdue quorum is shown and changes nothing about that.
+    """
     paths = Paths(state.absolute())
     document = _live_document(paths)
     if document is None:
         raise SettingsError(f"there is no stack in {state}; start one with `domicile up`")
-    print_json(document) if as_json else _print_status(document)
+    from gateway.cli.ledger import standing  # reads and verifies; `up` and `down` do not
+
+    document = {**document, "ledgers": standing.of_stack(paths)}
+    if as_json:
+        print_json(document)
+    else:
+        _print_status(document)
+        print_table(("log", "entries", *standing.QUORUMS, ""), standing.rows(document["ledgers"]))
     well = document["status"] == "ready" and all(each["state"] == "running" for each in document["processes"].values())
     sys.exit(0 if well else 1)
 

@@ -1,10 +1,15 @@
 """The bounds of a service that acts for somebody: what policy's `[actors]` and its own token leave it. Pure, total."""
 
+import msgspec
+
 from directory.placement.core import Placement
-from foundation.words import Verb
+from foundation.problems import Code, Problem
+from foundation.words import SubjectId, Verb
+from gateway.edge.outcome import Carried, Outcome, Refused, denied
 from gateway.edge.target import Route, Target
 from gateway.identity.actors import Actor
 from routing_rules.policy import Policy
+from routing_rules.verdicts import Elsewhere, Hairpin, Refuse
 
 
 def beyond(actor: Actor, target: Target, verb: Verb, policy: Policy) -> str | None:
@@ -38,3 +43,28 @@ def nobody(actor: Actor) -> str:
     """Nobody's id or key is refused in the same words as a stranger's: whether there is such a subject is not for those to learn who may
     not act for it."""
     return f"policy: actors.{actor.name}.jurisdictions, or the token, holds none of this subject's regimes"
+
+
+def out_of_bounds(actor: Actor, why: str, subject: SubjectId | None) -> Refused:
+    problem = Problem(
+        code=Code.FORBIDDEN, detail="this service may not do that for this subject", extra={"ground": why}
+    )
+    return Refused(problem=problem, recorded=True, subject=subject, ground=why, actor=actor.id)
+
+
+def not_across(verdict: Hairpin | Elsewhere | Refuse, subject: SubjectId, acting: Actor) -> Refused:
+    """Traveller verdicts are a person's own; a service is at home with the subject or refused."""
+    if isinstance(verdict, Refuse):
+        return msgspec.structs.replace(denied(verdict, subject), actor=acting.id)
+    problem = Problem(
+        code=Code.RESIDENCY_REFUSED,
+        detail="a service acts for a subject in its home region only; across a border data goes through egress",
+        extra={"ground": verdict.ground},
+    )
+    return Refused(
+        problem=problem, recorded=True, subject=subject, digest=verdict.digest, ground=verdict.ground, actor=acting.id
+    )
+
+
+def acted(outcome: Outcome, acting: Actor) -> Outcome:
+    return outcome if isinstance(outcome, Carried) else msgspec.structs.replace(outcome, actor=acting.id)

@@ -16,10 +16,12 @@ from gateway.edge.lane import Lane
 from gateway.edge.limits.assembly import unlimited
 from gateway.edge.limits.gate import Gate
 from gateway.edge.observed import CONNECTIONS, IDENTITIES, UNDER_WAY
+from gateway.edge.outbound import Outbound
 from gateway.edge.records import Records
 from gateway.edge.sockets import Sockets
 from gateway.edge.upstream.forwarder import Forwarder
 from gateway.edge.upstream.pool import Pools
+from gateway.edge.walk import Walk
 from gateway.identity.address import Network
 from gateway.identity.country import Countries, Observer
 from gateway.settings import Upstream, Websockets
@@ -51,13 +53,17 @@ def lane(
         return ready()
 
     desk.observe = Observer(countries, proxies)
+    outbound = Outbound(proxies)
+    sockets = Sockets(websockets or Websockets())
+    answerer = Answerer(Forwarder(pools), outbound, bulkheads, sockets, stall_s=limits.stall_s)
+    records = Records(recorder, countries, proxies, region=desk.region, clock=clock)
+    travel = travel or nowhere(desk.region, clock)
     return Lane(
         desk=desk,
-        answerer=Answerer(
-            Forwarder(pools), proxies, bulkheads, Sockets(websockets or Websockets()), stall_s=limits.stall_s
-        ),
-        records=Records(recorder, countries, proxies, region=desk.region, clock=clock),
-        travel=travel or nowhere(desk.region, clock),
+        answerer=answerer,
+        walk=Walk(desk=desk, answerer=answerer, outbound=outbound, records=records, travel=travel, gate=gate),
+        records=records,
+        travel=travel,
         gate=gate,
         control=application([*api.routes(desk), *more], ready=observed_ready),
     )

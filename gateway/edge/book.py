@@ -2,17 +2,18 @@
 
 import datetime
 
+import msgspec
+
 from directory.registry.client import HeldRegistry
 from directory.registry.core import addresses, takes
 from foundation.clock import Clock
 from foundation.decision_header import Decision, Minter, RootKey, cell_root, new_decision_id
 from foundation.mute import Secret
 from foundation.words import ActorId, CellId, FeedSeq, RegionId, ServiceId
-from gateway.edge.core import Admitted
+from gateway.edge.outcome import Admitted
 from routing_rules.decide import decide
 from routing_rules.facts import PlaceFacts, RequestFacts
 from routing_rules.place import place
-from routing_rules.policy import Policy
 from routing_rules.rules import Rules
 from routing_rules.verdicts import Allowed, NoCell, Verdict
 
@@ -36,6 +37,7 @@ class Book:
     ) -> None:
         """`root`: (kid, key) of the region's current root key. `registry`: what operators choose within policy, None: nothing."""
         self.rules = rules
+        self.policy = rules.policy
         self.seq = seq
         self._clock = clock
         self._day = 0
@@ -51,10 +53,6 @@ class Book:
             for cell, stated in rules.policy.cells.items()
             if stated.region == region
         }
-
-    @property
-    def policy(self) -> Policy:
-        return self.rules.policy
 
     def decide(self, facts: RequestFacts) -> Verdict:
         """`routing_rules.decide` as of today (UTC); remembered until the day ends, which covers every `valid_until`."""
@@ -102,23 +100,26 @@ class Book:
 
     def mint(self, admitted: Admitted) -> str:
         """The `Domicile-Decision` header of an admission that has a digest. Raises KeyError for a cell of another region."""
+        decision = Decision(
+            cell=admitted.cell,
+            service=admitted.service,
+            subject=admitted.subject,
+            actor=admitted.actor or (None if admitted.subject is None else ActorId(admitted.subject)),
+            epoch=admitted.epoch,
+            verb=admitted.verb,
+            purpose=admitted.purpose,
+            rules=admitted.digest or self.rules.digest,
+            expires=self._clock.unix_s() + self.policy.product.decision_s,
+            id=new_decision_id(),
+        )
         declared = admitted.declared
-        return self._minters[admitted.cell].mint(
-            Decision(
-                cell=admitted.cell,
-                service=admitted.service,
-                subject=admitted.subject,
-                actor=admitted.actor or (None if admitted.subject is None else ActorId(admitted.subject)),
-                epoch=admitted.epoch,
-                verb=admitted.verb,
-                purpose=admitted.purpose,
-                rules=admitted.digest or self.rules.digest,
-                expires=self._clock.unix_s() + self.policy.product.decision_s,
-                id=new_decision_id(),
+        if declared is not None:
+            decision = msgspec.structs.replace(
+                decision,
                 keys=admitted.keys,
-                residence=None if declared is None else declared.residence,
-                subdivision=None if declared is None else declared.subdivision,
-                citizenships=None if declared is None else declared.citizenships,
+                residence=declared.residence,
+                subdivision=declared.subdivision,
+                citizenships=declared.citizenships,
                 observed=admitted.observed,
             )
-        )
+        return self._minters[admitted.cell].mint(decision)

@@ -36,7 +36,7 @@ class Bulkhead:
 
     def enter(self) -> bool:
         """Takes a place. True asks for one `leave`; False is a refusal."""
-        if self.refuses():
+        if self.under_way >= self._exchanges_max and self.refuses():
             return False
         self.under_way += 1
         return True

@@ -2,99 +2,28 @@
 
 from typing import assert_never
 
-import msgspec
-
 from directory.placement.core import Placement, State, refusal
-from foundation.blinding import EMAIL, LOGIN
-from foundation.decision_header import ProvenKey
 from foundation.problems import Code, Problem
-from foundation.words import (
-    ActorId,
-    CellId,
-    Country,
-    Epoch,
-    RegionId,
-    RulesDigest,
-    ServiceId,
-    SubjectId,
-    Verb,
-)
-from gateway.edge.acting import beyond, nobody, stranger
-from gateway.edge.declared import subject_of
-from gateway.edge.ports import Home, Homeless, Ruling
-from gateway.edge.target import Route, Target
+from foundation.words import RegionId, Verb
+from gateway.edge.acting import acted, beyond, nobody, not_across, out_of_bounds, stranger
+from gateway.edge.outcome import RETRY_AFTER_S, Admitted, Carried, Gathered, Outcome, Refused, denied, no
+from gateway.edge.ports import Homeless, Ruling
+from gateway.edge.signing_up import sign_up
+from gateway.edge.target import Route
 from gateway.edge.unidentified import unidentified
 from gateway.identity.actors import Actor
-from gateway.identity.tokens import Identity, Unidentified
-from routing_rules.facts import PlaceFacts, RequestFacts, SubjectFacts
-from routing_rules.verdicts import Elsewhere, Hairpin, NoCell, Refuse, Serve
+from gateway.identity.tokens import Unidentified
+from routing_rules.facts import RequestFacts
+from routing_rules.verdicts import Elsewhere, Hairpin, Refuse, Serve
 
-RETRY_AFTER_S = 1
-DRAINED_RETRY_S = 30
 _HOME_UNKNOWN = Problem(code=Code.HOME_UNKNOWN, detail="the directory cannot be asked", retry_after_s=RETRY_AFTER_S)
-
-
-class Gathered(msgspec.Struct, frozen=True, kw_only=True):
-    """All that the verdict may depend on. `home` is None only where nobody is identified or the route asks nobody. `upgrade`: a websocket
-    is asked for.
-
-    `acting`: the service that acts for somebody, or why none may; `home` is then the home of that somebody. `ingress`: the region that
-    took the request in, where another has carried it here. The last four speak of a sign-up: what the person declared, as sent, and the
-    country that the address points at."""
-
-    target: Target
-    verb: Verb
-    who: Identity | Unidentified
-    home: Home | None
-    upgrade: bool = False
-    acting: Actor | Problem | None = None
-    ingress: RegionId | None = None
-    residence: str | None
-    subdivision: str | None = None
-    citizenship: str | None = None
-    observed: Country | None = None
-
-
-class Admitted(msgspec.Struct, frozen=True, kw_only=True):
-    """Goes on to `service` in `cell`. `subject` is None on anonymous routes (then no decision is minted) and on sign-up.
-
-    `declared` and `observed` are a sign-up's. `actor`: the service that acts for the subject, None: the subject itself. `crosses`: for a
-    request that another region carried here, what its crossing rests on; it is booked before anything is forwarded."""
-
-    cell: CellId
-    service: ServiceId
-    hosts: tuple[str, ...]
-    verb: Verb
-    purpose: str
-    subject: SubjectId | None = None
-    epoch: Epoch | None = None
-    digest: RulesDigest | None = None
-    keys: tuple[ProvenKey, ...] = ()
-    declared: SubjectFacts | None = None
-    observed: Country | None = None
-    actor: ActorId | None = None
-    crosses: Hairpin | None = None
-
-
-class Carried(msgspec.Struct, frozen=True):
-    """Goes to the gateways of the home region, which decide it again."""
-
-    verdict: Hairpin
-    subject: SubjectId
-
-
-class Refused(msgspec.Struct, frozen=True, kw_only=True):
-    """Goes no further. `recorded`: residency refused an identified person, which is remembered."""
-
-    problem: Problem
-    recorded: bool = False
-    subject: SubjectId | None = None
-    digest: RulesDigest | None = None
-    ground: str | None = None
-    actor: ActorId | None = None
-
-
-Outcome = Admitted | Carried | Refused
+_CONTRADICTION = Refused(
+    problem=Problem(
+        code=Code.HOME_UNKNOWN,
+        detail="what is known of the home contradicts itself just now",
+        retry_after_s=RETRY_AFTER_S,
+    )
+)
 
 
 def judge(facts: Gathered, ruling: Ruling, region: RegionId) -> Outcome:
@@ -103,7 +32,7 @@ def judge(facts: Gathered, ruling: Ruling, region: RegionId) -> Outcome:
         return _for_somebody(facts, facts.acting, ruling, region)
     if facts.target.route is Route.ANONYMOUS:
         if facts.ingress is not None:
-            return _no(Code.FORBIDDEN, "nobody is carried home to an anonymous route")
+            return no(Code.FORBIDDEN, "nobody is carried home to an anonymous route")
         return _anonymous(facts, ruling, region)
     if isinstance(facts.who, Unidentified):
         return Refused(problem=unidentified(facts.who))
@@ -112,8 +41,8 @@ def judge(facts: Gathered, ruling: Ruling, region: RegionId) -> Outcome:
             return Refused(problem=_HOME_UNKNOWN)
         case Homeless.NONE:
             if facts.target.route is Route.SIGNUP and facts.ingress is None:
-                return _sign_up(facts, facts.who, ruling, region)
-            return _no(Code.NO_HOME, "sign up first")
+                return sign_up(facts, facts.who, ruling, region)
+            return no(Code.NO_HOME, "sign up first")
         case Placement() as placement:
             return _placed(facts, placement, ruling, region)
         case _:
@@ -126,33 +55,26 @@ def _for_somebody(facts: Gathered, acting: Actor | Problem, ruling: Ruling, regi
         return Refused(problem=acting)
     why = beyond(acting, facts.target, facts.verb, ruling.policy)
     if why is not None:
-        return _out_of_bounds(acting, why, None)
+        return out_of_bounds(acting, why, None)
     match facts.home:
         case None | Homeless.UNKNOWN:
             return Refused(problem=_HOME_UNKNOWN)
         case Homeless.NONE:
-            return _out_of_bounds(acting, nobody(acting), None)
+            return out_of_bounds(acting, nobody(acting), None)
         case Placement() as placement:
             why = stranger(acting, placement, ruling.policy)
             if why is not None:
-                return _out_of_bounds(acting, why, placement.subject_id)
+                return out_of_bounds(acting, why, placement.subject_id)
             return _placed(facts, placement, ruling, region, acting)
         case _:
             assert_never(facts.home)
-
-
-def _out_of_bounds(actor: Actor, why: str, subject: SubjectId | None) -> Refused:
-    problem = Problem(
-        code=Code.FORBIDDEN, detail="this service may not do that for this subject", extra={"ground": why}
-    )
-    return Refused(problem=problem, recorded=True, subject=subject, ground=why, actor=actor.id)
 
 
 def _placed(
     facts: Gathered, placement: Placement, ruling: Ruling, region: RegionId, acting: Actor | None = None
 ) -> Outcome:
     if placement.state in (State.MOVED, State.ERASED):
-        return _no(Code.SUBJECT_GONE, "this home is no more")
+        return no(Code.SUBJECT_GONE, "this home is no more")
     verb = Verb.WRITE if facts.target.route is Route.SIGNUP else facts.verb
     verdict = ruling.decide(
         RequestFacts(
@@ -166,7 +88,7 @@ def _placed(
         )
     )
     if acting is not None and not isinstance(verdict, Serve):
-        return _not_across(verdict, placement.subject_id, acting)
+        return not_across(verdict, placement.subject_id, acting)
     match verdict:
         case Hairpin():
             return _hairpin(facts, placement, verdict, verb, ruling, region)
@@ -176,7 +98,7 @@ def _placed(
             if verdict.cell != placement.cell or verdict.region != region or facts.ingress is not None:
                 return _CONTRADICTION
             admitted = _into_cell(facts, placement, verdict, verb, ruling)
-            return admitted if acting is None else _acted(admitted, acting)
+            return admitted if acting is None else acted(admitted, acting)
         case _:
             assert_never(verdict)
 
@@ -194,24 +116,6 @@ def _hairpin(
     return _into_cell(facts, placement, verdict, verb, ruling)
 
 
-def _not_across(verdict: Hairpin | Elsewhere | Refuse, subject: SubjectId, acting: Actor) -> Refused:
-    """Traveller verdicts are a person's own; a service is at home with the subject or refused."""
-    if isinstance(verdict, Refuse):
-        return msgspec.structs.replace(denied(verdict, subject), actor=acting.id)
-    problem = Problem(
-        code=Code.RESIDENCY_REFUSED,
-        detail="a service acts for a subject in its home region only; across a border data goes through egress",
-        extra={"ground": verdict.ground},
-    )
-    return Refused(
-        problem=problem, recorded=True, subject=subject, digest=verdict.digest, ground=verdict.ground, actor=acting.id
-    )
-
-
-def _acted(outcome: Outcome, acting: Actor) -> Outcome:
-    return outcome if isinstance(outcome, Carried) else msgspec.structs.replace(outcome, actor=acting.id)
-
-
 def _into_cell(
     facts: Gathered, placement: Placement, verdict: Serve | Hairpin, verb: Verb, ruling: Ruling
 ) -> Admitted | Refused:
@@ -223,7 +127,7 @@ def _into_cell(
         )
     hosts = ruling.hosts(facts.target.service, placement.cell)
     if not hosts:
-        return _no(Code.UNKNOWN_SERVICE, "this service does not run in the home cell")
+        return no(Code.UNKNOWN_SERVICE, "this service does not run in the home cell")
     return Admitted(
         cell=placement.cell,
         service=facts.target.service,
@@ -251,105 +155,4 @@ def _anonymous(facts: Gathered, ruling: Ruling, region: RegionId) -> Outcome:
                 verb=facts.verb,
                 purpose=service.purpose,
             )
-    return _no(Code.UNKNOWN_SERVICE, "this service does not run in this region")
-
-
-def _sign_up(facts: Gathered, who: Identity, ruling: Ruling, region: RegionId) -> Outcome:
-    """Residence first: the cell is one that the rules allow for it, in this region, or the person is sent to the right region."""
-    declared = subject_of(facts.residence, facts.subdivision, facts.citizenship)
-    if isinstance(declared, Problem):
-        return Refused(problem=declared)
-    answer = ruling.place(PlaceFacts(subject=declared, services=(facts.target.service,), observed=facts.observed))
-    if isinstance(answer, NoCell):
-        return Refused(
-            problem=Problem(code=answer.code, detail=answer.detail, extra={"ground": answer.ground}),
-            recorded=True,
-            digest=answer.digest,
-            ground=answer.ground,
-        )
-    policy = ruling.policy
-    service = facts.target.service
-    taking = [cell for cell in answer.cells if ruling.takes(cell, service)]
-    if not taking:
-        return _DRAINED
-    for cell in taking:
-        if policy.cells[cell].region == region and ruling.hosts(service, cell):
-            return _into(cell, facts, who, declared, ruling, region)
-    home = policy.cells[taking[0]].region
-    return Refused(
-        problem=_elsewhere(policy.regions[home].origin, home, answer.ground),
-        recorded=True,
-        digest=answer.digest,
-        ground=answer.ground,
-    )
-
-
-def _into(
-    cell: CellId, facts: Gathered, who: Identity, declared: SubjectFacts, ruling: Ruling, region: RegionId
-) -> Outcome:
-    """The sign-up's verdict once a cell of this region is found: the same rules as for any request."""
-    service = facts.target.service
-    verdict = ruling.decide(
-        RequestFacts(
-            service=service,
-            verb=Verb.SIGNUP,
-            ingress=region,
-            cell=cell,
-            subject=declared,
-            services=(service,),
-        )
-    )
-    if isinstance(verdict, Serve):
-        return Admitted(
-            cell=cell,
-            service=service,
-            hosts=ruling.hosts(service, cell),
-            verb=Verb.SIGNUP,
-            purpose=verdict.purpose,
-            digest=verdict.digest,
-            keys=_proven(who),
-            declared=declared,
-            observed=facts.observed,
-        )
-    return denied(verdict, subject=None)
-
-
-def _proven(who: Identity) -> tuple[ProvenKey, ...]:
-    logins = [ProvenKey(LOGIN, key, kid) for key, kid in zip(who.login, who.kids, strict=True)]
-    return (*logins, *(ProvenKey(EMAIL, key, kid) for key, kid in zip(who.email, who.kids, strict=False)))
-
-
-def denied(verdict: Elsewhere | Hairpin | Refuse, subject: SubjectId | None) -> Refused:
-    if isinstance(verdict, Elsewhere | Hairpin):
-        problem = _elsewhere(verdict.home, verdict.region, verdict.ground)
-    else:
-        problem = Problem(code=verdict.code, detail=verdict.detail, extra={"ground": verdict.ground})
-    return Refused(problem=problem, recorded=True, subject=subject, digest=verdict.digest, ground=verdict.ground)
-
-
-def _elsewhere(home: str, region: RegionId, ground: str) -> Problem:
-    return Problem(
-        code=Code.HOME_ELSEWHERE,
-        detail="ask the gateway at home",
-        extra={"home": home, "region": region, "ground": ground},
-    )
-
-
-def _no(code: Code, detail: str) -> Refused:
-    return Refused(problem=Problem(code=code, detail=detail))
-
-
-_DRAINED = Refused(
-    problem=Problem(
-        code=Code.NOT_READY,
-        detail="the cells that may hold this person take nobody new just now",
-        retry_after_s=DRAINED_RETRY_S,
-    )
-)
-_CONTRADICTION = Refused(
-    problem=Problem(
-        code=Code.HOME_UNKNOWN,
-        detail="what is known of the home contradicts itself just now",
-        retry_after_s=RETRY_AFTER_S,
-    )
-)
+    return no(Code.UNKNOWN_SERVICE, "this service does not run in this region")

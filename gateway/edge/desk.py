@@ -3,18 +3,16 @@
 from collections.abc import Callable, Sequence
 
 from directory.placement.core import Placement
-from foundation import trace
-from foundation.hop_header import Hop
 from foundation.problems import Code, Problem
-from foundation.wire.switch import Line
-from foundation.words import Country, Epoch, RegionId, Verb, verb_of_method
+from foundation.words import Country, Epoch, RegionId
 from gateway.edge.book import Book
-from gateway.edge.core import Gathered, Outcome, judge
-from gateway.edge.headers import RequestFields
+from gateway.edge.core import judge
 from gateway.edge.lasting import Lasting
 from gateway.edge.observed import CACHED
+from gateway.edge.outcome import Gathered, Outcome
 from gateway.edge.ports import Home, Homeless, Homes
-from gateway.edge.target import Route, Target, query_value
+from gateway.edge.request import Request
+from gateway.edge.target import Route, query_value
 from gateway.edge.upgraded import judge_upgrade
 from gateway.identity.actors import NOT_HERE, Actor, Actors, NamedKey, NamedSubject, named_in
 from gateway.identity.tokens import Identities, Identity, Unidentified
@@ -26,57 +24,6 @@ _IDENTITY_HIT = CACHED.labels("identity", "hit")
 _IDENTITY_MISS = CACHED.labels("identity", "miss")
 _HOME_HIT = CACHED.labels("home", "hit")
 _HOME_MISS = CACHED.labels("home", "miss")
-
-
-class Request:
-    """The head of a request, as the edge sees it.
-
-    `hop`: set on one that another region carried here. `navigates`: a browser's navigation by session cookie, which may be redirected.
-    `line`: the connection that it came by. One that asks for a websocket is a write (`gateway.edge.upgraded`).
-    """
-
-    __slots__ = (
-        "fields",
-        "hop",
-        "line",
-        "method",
-        "navigates",
-        "peer",
-        "query",
-        "raw_path",
-        "scheme",
-        "target",
-        "trace",
-        "verb",
-    )
-
-    def __init__(
-        self,
-        *,
-        method: str,
-        raw_path: bytes,
-        query: bytes,
-        fields: RequestFields,
-        target: Target,
-        peer: str,
-        scheme: str,
-        hop: Hop | None = None,
-        navigates: bool = False,
-        line: Line | None = None,
-    ) -> None:
-        self.method = method
-        self.raw_path = raw_path
-        self.query = query
-        self.fields = fields
-        self.target = target
-        self.peer = peer
-        self.scheme = scheme
-        self.hop = hop
-        self.navigates = navigates
-        self.line = line
-        self.verb: Verb = verb_of_method(method) if fields.handshake is None else Verb.WRITE
-        traceparent = fields.traceparent
-        self.trace = trace.continue_or_start(None if traceparent is None else traceparent.decode("latin-1"))
 
 
 class Desk:
@@ -112,14 +59,17 @@ class Desk:
         who = self.identities.known(request.fields.authorization)
         if who is None:
             return None
-        _IDENTITY_HIT.inc()
         if isinstance(who, Unidentified):
             return self._gathered(request, who, None)
         homes = [self.homes.lookup(key) for key in who.login]
-        if None in homes:
-            return None
-        _HOME_HIT.inc()
-        return self._gathered(request, who, _agreed(homes))
+        return None if None in homes else self._gathered(request, who, _agreed(homes))
+
+    def known_here(self, gathered: Gathered) -> None:
+        """Counts facts that `gather_now` had, by whoever goes on with them."""
+        if gathered.target.route is not Route.ANONYMOUS:
+            _IDENTITY_HIT.inc()
+            if isinstance(gathered.who, Identity):
+                _HOME_HIT.inc()
 
     async def gather(self, request: Request) -> Gathered:
         """The facts, asking issuers and the directory where needed; every wait is bounded by those clients."""
@@ -130,6 +80,8 @@ class Desk:
         if who is None and authorization is not None:
             _IDENTITY_MISS.inc()
             who = await self.identities.establish(authorization)
+        elif who is not None:
+            _IDENTITY_HIT.inc()
         if not isinstance(who, Identity):
             return self._gathered(request, who or Unidentified.NO_TOKEN, None)
         homes: list[Home | None] = []
@@ -197,6 +149,8 @@ class Desk:
 
 def _agreed(homes: list[Home | None]) -> Home:
     """One home from the answers for every live lookup key of a person. Two homes contradict each other: unknown."""
+    if len(homes) == 1:
+        return homes[0] or Homeless.UNKNOWN
     placed = [home for home in homes if isinstance(home, Placement)]
     if placed:
         same = all(home.subject_id == placed[0].subject_id for home in placed[1:])

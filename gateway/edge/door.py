@@ -16,7 +16,8 @@ log = logs.get(__name__)
 
 
 class Door(door.Door):
-    """Give it to `uvicorn.Config(http=...)`. The sorted fields (`RequestFields`) stand in the scope under `extensions[door.FIELDS]`."""
+    """Give it to `uvicorn.Config(http=...)`. The sorted fields (`RequestFields`) stand in the scope under `extensions[FIELDS]` of
+    `foundation.wire.scope`."""
 
     def read(self, head: RequestHead, asked: Asked) -> RequestFields | Problem:
         fields = read_request(head.fields, minor=head.minor)

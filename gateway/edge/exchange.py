@@ -10,57 +10,29 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import NamedTuple
 
-from prometheus_client import Histogram
 from starlette.types import Send
 
+from foundation.counting import Spread
 from foundation.problems import Code, Problem
-from foundation.wire.head import StatusHead
 from foundation.words import CellId, ServiceId
+from gateway.edge.answers import client_fields, refusal_of, stated
+from gateway.edge.begun import Begun
 from gateway.edge.body import Body
 from gateway.edge.book import Book
-from gateway.edge.bulkhead import Bulkhead, Bulkheads
-from gateway.edge.core import RETRY_AFTER_S, Admitted
-from gateway.edge.desk import Desk, Request
+from gateway.edge.bulkhead import Bulkheads
+from gateway.edge.desk import Desk
 from gateway.edge.failures import behind, busy, problem_of, unreachable
-from gateway.edge.handshake import UPGRADE
-from gateway.edge.headers import read_response
 from gateway.edge.observed import FAULTS, RETRIES, SERVED
-from gateway.edge.relay import ClientLeft, Helper, Stay, framed, read_small, relay, request_line, via
+from gateway.edge.outbound import Outbound, request_line
+from gateway.edge.outcome import RETRY_AFTER_S, Admitted
+from gateway.edge.relay import ClientLeft, Helper, Stay, read_small, relay
+from gateway.edge.request import Request
 from gateway.edge.sockets import Sockets
 from gateway.edge.tries import Tries
 from gateway.edge.upstream.connection import Fault, UpstreamFailed
-from gateway.edge.upstream.forwarder import Exchange, Forwarder, may_repeat
-from gateway.identity.address import Network, trusted
-
-_REFUSAL = b"domicile-refusal"
-_CURABLE = {code.value.encode("ascii"): code for code in (Code.STALE_EPOCH, Code.CELL_BEHIND)}
+from gateway.edge.upstream.forwarder import Forwarder, Sending, may_repeat
 
 Again = Callable[[], Awaitable[Admitted | Problem]]
-
-
-class Begun:
-    """An exchange under way, since `at` on the loop's clock, in its place behind the bulkhead."""
-
-    __slots__ = ("_bulkhead", "_ended", "at", "exchange")
-
-    def __init__(self, exchange: Exchange, at: float, bulkhead: Bulkhead) -> None:
-        self.exchange = exchange
-        self.at = at
-        self._bulkhead: Bulkhead | None = bulkhead
-        self._ended = False
-
-    def leave(self) -> None:
-        """Its place, once or more: what goes on from here is no request any more."""
-        bulkhead, self._bulkhead = self._bulkhead, None
-        if bulkhead is not None:
-            bulkhead.leave()
-
-    def end(self) -> None:
-        """Once or more."""
-        if not self._ended:
-            self._ended = True
-            self.leave()
-            self.exchange.end()
 
 
 class Answer(NamedTuple):
@@ -77,7 +49,7 @@ class Answerer:
     def __init__(
         self,
         forwarder: Forwarder,
-        proxies: tuple[Network, ...],
+        outbound: Outbound,
         bulkheads: Bulkheads,
         sockets: Sockets,
         *,
@@ -86,10 +58,9 @@ class Answerer:
         self._forwarder = forwarder
         self._bulkheads = bulkheads
         self._sockets = sockets
-        self._proxies = proxies
+        self._outbound = outbound
         self._stall_s = stall_s
-        self._trusted: dict[str, bool] = {}
-        self._served: dict[tuple[CellId, ServiceId], Histogram] = {}  # labels() costs more than observe()
+        self._served: dict[tuple[CellId, ServiceId], Spread] = {}  # labels() costs more than observe()
 
     def turned_away(self, admitted: Admitted) -> Problem | None:
         """Why the cell's service is not to be asked now: it has too much under way, or no address of it is well. Never another's cell."""
@@ -175,12 +146,7 @@ class Answerer:
         bulkhead = self._bulkheads.of(admitted.cell, admitted.service)
         if bulkhead.full:
             return None
-        exchange = self._forwarder.open_now(
-            admitted.hosts,
-            request_line(request),
-            partial(self._rest, request, admitted, framed(request.fields, body), book),
-            head_only=request.method == "HEAD",
-        )
+        exchange = self._forwarder.open_now(admitted.hosts, self._sending(request, admitted, body, book))
         if exchange is None:
             return None
         bulkhead.enter()
@@ -190,11 +156,10 @@ class Answerer:
         """The answer of an exchange that is complete, which ends here; None where another try may cure it, and it does not end."""
         connection = begun.exchange.connection
         head = connection.known_head
-        if head is None or _refusal_of(head) is not None:
+        if head is None or refusal_of(head) is not None:
             return None
-        headers = read_response(head.fields, status=head.status, head_only=request.method == "HEAD")
-        headers.extend(_stated(admitted))
-        answer = Answer(head.status, headers, connection.take())
+        fields = client_fields(head, stated(admitted), method=request.method)
+        answer = Answer(head.status, fields, connection.take())
         begun.exchange.heard()
         begun.end()
         self._observe(admitted, now - begun.at)
@@ -224,16 +189,16 @@ class Answerer:
         helper = Helper(loop, body, exchange, stay)
         try:
             head = await exchange.head()
-            refusal = _refusal_of(head)
+            refusal = refusal_of(head)
             if refusal is not None:
                 return refusal
             if head.status == 101:
                 helper.end()
                 begun.leave()
-                await self._sockets.carry(request, admitted, exchange, head, _stated(admitted), stay)
+                await self._sockets.carry(request, admitted, exchange, head, stated(admitted), stay)
                 return None
             place = {"cell": admitted.cell, "service": admitted.service}
-            await relay(request, head, _stated(admitted), exchange, body, helper, send, place)
+            await relay(request, head, stated(admitted), exchange, body, helper, send, place)
         except UpstreamFailed as exc:
             if exc.fault is Fault.CLIENT_GONE:
                 raise ClientLeft from exc
@@ -254,48 +219,21 @@ class Answerer:
             return None
         try:
             exchange = await self._forwarder.open(
-                admitted.hosts,
-                request_line(request),
-                lambda: self._rest(request, admitted, framed(request.fields, body.whole), book),
-                head_only=request.method == "HEAD",
-                done=body.whole is not None,
-                fresh=fresh,
-                upgrade=request.fields.handshake is not None,
+                admitted.hosts, self._sending(request, admitted, body.whole, book), fresh=fresh
             )
         except BaseException:
             bulkhead.leave()
             raise
         return Begun(exchange, at, bulkhead)
 
-    def _rest(self, request: Request, admitted: Admitted, last: bytes, book: Book) -> bytes:
-        """The fields that go to the service, and `last` of them those that frame the body, with what follows."""
-        fields = request.fields
-        parts = list(fields.kept)
-        if admitted.digest is not None:
-            parts.append(b"domicile-decision: %b\r\n" % book.mint(admitted).encode("ascii"))
-        peer = request.peer.encode("ascii")
-        host, scheme = fields.host or b"", request.scheme.encode("ascii")
-        if self._is_trusted(request.peer):
-            if fields.forwarded_for:
-                peer = b"%b, %b" % (b", ".join(fields.forwarded_for), peer)
-            host = fields.forwarded_host or host
-            scheme = fields.forwarded_proto or scheme
-        parts.append(
-            b"traceparent: %b\r\nx-forwarded-for: %b\r\nx-forwarded-host: %b\r\nx-forwarded-proto: %b\r\nvia: %b\r\n"
-            % (request.trace.header().encode("ascii"), peer, host, scheme, via(fields))
+    def _sending(self, request: Request, admitted: Admitted, whole: bytes | None, book: Book) -> Sending:
+        return Sending(
+            request_line(request),
+            partial(self._outbound.rest, request, admitted, whole, book),
+            request.method == "HEAD",
+            whole is not None,
+            request.fields.handshake is not None,
         )
-        if fields.handshake is not None:
-            parts.append(UPGRADE)
-        parts.append(last)
-        return b"".join(parts)
-
-    def asked(self, request: Request) -> tuple[str, str]:
-        """The host and scheme that the client asked for, as this gateway or a proxy that it trusts saw them."""
-        fields = request.fields
-        host, scheme = fields.host or b"", request.scheme.encode("ascii")
-        if self._is_trusted(request.peer):
-            host, scheme = fields.forwarded_host or host, fields.forwarded_proto or scheme
-        return host.decode("latin-1"), scheme.decode("latin-1")
 
     def _observe(self, admitted: Admitted, took_s: float) -> None:
         place = (admitted.cell, admitted.service)
@@ -304,37 +242,8 @@ class Answerer:
             served = self._served[place] = SERVED.labels(*place)
         served.observe(took_s)
 
-    def _is_trusted(self, peer: str) -> bool:
-        known = self._trusted.get(peer)
-        if known is None:
-            if len(self._trusted) > 4096:
-                self._trusted.clear()
-            known = self._trusted[peer] = trusted(peer, self._proxies)
-        return known
-
 
 def _stay(request: Request, admitted: Admitted, desk: Desk) -> Stay | None:
     if admitted.subject is None or admitted.epoch is None:
         return None
     return Stay(desk.lasting, admitted.subject, admitted.epoch, request.line)
-
-
-def _stated(admitted: Admitted) -> list[tuple[bytes, bytes]]:
-    """What the client is told of the verdict."""
-    stated = [
-        (b"domicile-cell", admitted.cell.encode("ascii")),
-        (b"domicile-verdict", b"serve" if admitted.crosses is None else b"hairpin"),
-    ]
-    if admitted.epoch is not None:
-        stated.append((b"domicile-epoch", b"%d" % admitted.epoch))
-    return stated
-
-
-def _refusal_of(head: StatusHead) -> Code | None:
-    """The service's refusal that another try may cure, or None. Only refusals carry it: never a success."""
-    if head.status < 400:
-        return None
-    for name, value in head.fields:
-        if name == _REFUSAL:
-            return _CURABLE.get(value)
-    return None

@@ -4,9 +4,9 @@ import math
 
 from foundation import logs
 from foundation.problems import Code, Problem
-from gateway.edge.core import RETRY_AFTER_S, Admitted
-from gateway.edge.desk import Request
+from gateway.edge.outcome import RETRY_AFTER_S, Admitted
 from gateway.edge.relay import STALLED
+from gateway.edge.request import Request
 from gateway.edge.upstream.connection import Fault, UpstreamFailed
 
 log = logs.get(__name__)

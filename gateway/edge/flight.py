@@ -1,5 +1,5 @@
 """A request answered in callbacks, without a task: decided when it came, sent on over a connection that was idle, answered when the whole
-answer is there. Whatever is not plain about that answer is handed over, exchange and all, to a task (`gateway.edge.lane`)."""
+answer is there. Whatever is not plain about that answer is handed over, exchange and all, to a task (`gateway.edge.walk`)."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -8,9 +8,14 @@ from typing import Any, Protocol
 from starlette.types import Receive, Send
 
 from foundation.wire import switch
-from foundation.wire.cycle import BODILESS, Cycle, Line, status_line
+from foundation.wire.answer import whole
+from foundation.wire.cycle import Cycle
 from foundation.wire.head import StatusHead
-from gateway.edge.exchange import Answer, Begun
+from foundation.wire.line import Line
+from gateway.edge.begun import Begun
+from gateway.edge.exchange import Answerer
+from gateway.edge.outcome import Admitted
+from gateway.edge.request import Request
 from gateway.edge.upstream.connection import Fault
 
 LANDS_BYTES_MAX = 64 * 1024
@@ -24,17 +29,18 @@ class Runway(Line, switch.Line, Protocol):
 
 
 class Flight:
-    """One exchange under way. `finish` makes the answer of it, or says that there is more to do; `resume` goes on with it in a task."""
+    """One exchange under way. `resume` goes on with it in a task."""
 
     __slots__ = (
+        "_admitted",
+        "_answerer",
         "_begun",
         "_body",
-        "_finish",
         "_keep",
         "_line",
         "_loop",
-        "_method",
         "_minor",
+        "_request",
         "_resume",
         "done",
         "ended",
@@ -47,24 +53,26 @@ class Flight:
         self,
         line: Runway,
         loop: asyncio.AbstractEventLoop,
+        answerer: Answerer,
+        request: Request,
+        admitted: Admitted,
         begun: Begun,
+        resume: Callable[[Begun, Receive, Send], Coroutine[Any, Any, None]],
         *,
-        method: str,
         minor: int,
         body: bytes,
         keep: bool,
-        finish: Callable[[Begun, float], Answer | None],
-        resume: Callable[[Begun, Receive, Send], Coroutine[Any, Any, None]],
     ) -> None:
         self._line = line
         self._loop = loop
+        self._answerer = answerer
+        self._request = request
+        self._admitted = admitted
         self._begun = begun
-        self._method = method
+        self._resume = resume
         self._minor = minor
         self._body = body
         self._keep = keep
-        self._finish = finish
-        self._resume = resume
         self.started = False
         self.done = False
         self.ended = True
@@ -94,34 +102,29 @@ class Flight:
     def _heard(self) -> None:
         connection = self._begun.exchange.connection
         if connection.complete:
-            answer = self._finish(self._begun, self._loop.time())
-            if answer is not None:
-                self._land(answer)
+            if self._lands():
                 return
-        elif not connection.failed and (connection.known_head is None or _lands(connection.known_head)):
+        elif not connection.failed and (connection.known_head is None or _is_short(connection.known_head)):
             return
         connection.listener = None
-        cycle = Cycle(self._line, self._loop, method=self._method, minor=self._minor, keep=self._keep, expects=False)
+        cycle = Cycle(
+            self._line, self._loop, method=self._request.method, minor=self._minor, keep=self._keep, expects=False
+        )
         cycle.begin_with(self._body)
         self._line.run(cycle, self._resume(self._begun, cycle.receive, cycle.send))
 
-    def _land(self, answer: Answer) -> None:
-        status, headers, body = answer
-        lines = [status_line(status), self._line.dated()]
-        framed = status in BODILESS or self._method == "HEAD"
-        for name, value in headers:
-            framed = framed or name == b"content-length"
-            lines.append(b"%b: %b\r\n" % (name, value))
-        if not framed:
-            lines.append(b"content-length: %d\r\n" % len(body))
-        if not self._keep:
-            lines.append(b"connection: close\r\n")
-        lines += (b"\r\n", body)
+    def _lands(self) -> bool:
+        """Whether the whole answer is the client's."""
+        answer = self._answerer.finish_now(self._request, self._admitted, self._begun, self._loop.time())
+        if answer is None:
+            return False
         self.started = self.done = True
-        self._line.write(b"".join(lines))
-        self._line.answered(keep=self._keep)
+        line, keep = self._line, self._keep
+        line.write(whole(*answer, line.dated(), method=self._request.method, keep=keep))
+        line.answered(keep=keep)
+        return True
 
 
-def _lands(head: StatusHead) -> bool:
+def _is_short(head: StatusHead) -> bool:
     """Whether the whole body is worth waiting for: it has a length, and a small one. Checked already to be a number."""
     return any(name == b"content-length" and int(value) <= LANDS_BYTES_MAX for name, value in head.fields)

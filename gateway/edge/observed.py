@@ -2,14 +2,15 @@
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from foundation.counting import Counts, Spreads
 from foundation.metrics import LATENCY_BUCKETS
 
-VERDICTS = Counter("domicile_gateway_verdicts_total", "Verdicts on requests", ["code"])
-SERVED = Histogram(
+VERDICTS = Counts("domicile_gateway_verdicts", "Verdicts on requests", ["code"])
+SERVED = Spreads(
     "domicile_gateway_upstream_seconds",
     "From the verdict to the end of the answer",
     ["cell", "service"],
-    buckets=LATENCY_BUCKETS,
+    bounds=LATENCY_BUCKETS,
 )
 FAULTS = Counter("domicile_gateway_upstream_faults_total", "Exchanges that broke", ["fault"])
 RETRIES = Counter("domicile_gateway_retries_total", "Requests tried once more", ["reason"])
@@ -20,7 +21,7 @@ BULKHEAD_REFUSED = Counter(
 )
 BREAKER = Gauge("domicile_gateway_breaker", "0 closed, 1 half-open (a probe decides), 2 open", ["upstream"])
 BREAKER_OPENED = Counter("domicile_gateway_breaker_opened_total", "Times that a breaker opened", ["upstream"])
-CACHED = Counter("domicile_gateway_cache_total", "Look-ups without waiting", ["cache", "outcome"])
+CACHED = Counts("domicile_gateway_cache", "Look-ups without waiting", ["cache", "outcome"])
 RECORDS_PENDING = Gauge("domicile_gateway_records_pending", "Events that wait for the cell service")
 RECORDS_LEFT_OUT = Counter("domicile_gateway_records_left_out_total", "Bad hops beyond the room that is left for them")
 IDENTITIES = Gauge("domicile_gateway_identities", "Verified tokens remembered")

@@ -6,9 +6,9 @@ from foundation.decision_header import new_decision_id
 from foundation.ledger.port import Event, Kind
 from foundation.problems import Code
 from foundation.words import ActorId, Country, RegionId
-from gateway.edge.core import Admitted, Gathered, Refused
-from gateway.edge.desk import Request
 from gateway.edge.events import Recorder
+from gateway.edge.outcome import Admitted, Gathered, Refused
+from gateway.edge.request import Request
 from gateway.identity.address import Address, Network, client_address
 from gateway.identity.country import Countries
 

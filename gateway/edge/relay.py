@@ -11,15 +11,15 @@ from starlette.types import Send
 
 from foundation import logs
 from foundation.problems import Code, Problem
-from foundation.wire.cycle import AnswerBroken
 from foundation.wire.head import StatusHead
+from foundation.wire.line import AnswerBroken
 from foundation.wire.switch import Line
 from foundation.words import Epoch, SubjectId
+from gateway.edge.answers import client_fields
 from gateway.edge.body import Body
-from gateway.edge.desk import Request
-from gateway.edge.headers import RequestFields, read_response
 from gateway.edge.lasting import Entry, Lasting, Why
 from gateway.edge.observed import FAULTS
+from gateway.edge.request import Request
 from gateway.edge.upstream.connection import Fault, UpstreamFailed
 from gateway.edge.upstream.forwarder import Exchange
 
@@ -27,7 +27,6 @@ log = logs.get(__name__)
 
 WATCH_AFTER_S = 0.05
 """A client's leaving is watched for once an answer takes longer than this; a watcher per request costs more than most answers."""
-VIA = b"1.1 domicile"
 STALLED = Problem(code=Code.BAD_REQUEST, detail="the body did not arrive in time")
 
 
@@ -108,29 +107,6 @@ async def read_small(body: Body, *, stall_s: float) -> Problem | None:
     return None
 
 
-def request_line(request: Request) -> bytes:
-    return b"%b %b HTTP/1.1\r\n" % (request.method.encode("ascii"), raw_target(request))
-
-
-def raw_target(request: Request) -> bytes:
-    return b"%b?%b" % (request.raw_path, request.query) if request.query else request.raw_path
-
-
-def via(fields: RequestFields) -> bytes:
-    return b", ".join((*fields.via, VIA))
-
-
-def framed(fields: RequestFields, whole: bytes | None) -> bytes:
-    """The fields that frame the body, the empty line, and the body if it is `whole`."""
-    framing = b""
-    if fields.chunked:
-        # a body that was kept whole has a length by now
-        framing = b"transfer-encoding: chunked\r\n" if whole is None else b"content-length: %d\r\n" % len(whole)
-    elif fields.content_length is not None:
-        framing = b"content-length: %d\r\n" % fields.content_length
-    return b"%b\r\n%b" % (framing, whole) if whole else framing + b"\r\n"
-
-
 async def relay(
     request: Request,
     head: StatusHead,
@@ -146,8 +122,7 @@ async def relay(
     Raises AnswerBroken once something was sent, UpstreamFailed(CLIENT_GONE).
     """
     connection = exchange.connection
-    headers = read_response(head.fields, status=head.status, head_only=request.method == "HEAD")
-    headers.extend(stated)
+    headers = client_fields(head, stated, method=request.method)
     early = not connection.request_done
     if early and head.status >= 300:
         # Refused before the body was read: no more of it is sent, and the connection ends with the answer.

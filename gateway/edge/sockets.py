@@ -7,12 +7,12 @@ from contextlib import contextmanager
 from foundation import logs
 from foundation.problems import Code, Problem
 from foundation.wire.head import StatusHead
-from gateway.edge.core import RETRY_AFTER_S, Admitted
-from gateway.edge.desk import Request
 from gateway.edge.handshake import SWITCHED, accepted
 from gateway.edge.headers import read_response
 from gateway.edge.observed import WEBSOCKETS, WEBSOCKETS_ENDED
+from gateway.edge.outcome import RETRY_AFTER_S, Admitted
 from gateway.edge.relay import ClientLeft, Stay
+from gateway.edge.request import Request
 from gateway.edge.tunnel import Tunnel
 from gateway.edge.upstream.connection import Fault, UpstreamFailed
 from gateway.edge.upstream.forwarder import Exchange

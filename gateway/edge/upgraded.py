@@ -9,7 +9,8 @@ import msgspec
 
 from foundation.problems import Code, Problem
 from foundation.words import RegionId, Verb
-from gateway.edge.core import Admitted, Carried, Gathered, Outcome, Refused, denied, judge
+from gateway.edge.core import judge
+from gateway.edge.outcome import Admitted, Carried, Gathered, Outcome, Refused, denied
 from gateway.edge.ports import Ruling
 
 _NOT_CARRIED = Refused(problem=Problem(code=Code.FORBIDDEN, detail="no websocket is carried home"))

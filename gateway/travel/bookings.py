@@ -16,8 +16,8 @@ from foundation.hop_header import Hop
 from foundation.http import HttpClient
 from foundation.problems import Code, Problem
 from foundation.words import CellId
-from gateway.edge.core import RETRY_AFTER_S, Admitted
-from gateway.edge.desk import Request
+from gateway.edge.outcome import RETRY_AFTER_S, Admitted
+from gateway.edge.request import Request
 from routing_rules.policy import Policy
 from routing_rules.verdicts import Hairpin
 

@@ -18,12 +18,13 @@ from foundation.problems import Code, Problem
 from foundation.wire.head import StatusHead
 from foundation.words import Country, RegionId
 from gateway.edge.body import Body
-from gateway.edge.core import RETRY_AFTER_S, Carried
-from gateway.edge.desk import Request
 from gateway.edge.observed import CARRIED, FAULTS, RETRIES
-from gateway.edge.relay import STALLED, ClientLeft, Helper, framed, raw_target, read_small, relay, request_line, via
+from gateway.edge.outbound import framed, request_line, via
+from gateway.edge.outcome import RETRY_AFTER_S, Carried
+from gateway.edge.relay import STALLED, ClientLeft, Helper, read_small, relay
+from gateway.edge.request import Request, raw_target
 from gateway.edge.upstream.connection import Fault, UpstreamFailed
-from gateway.edge.upstream.forwarder import Forwarder, may_repeat
+from gateway.edge.upstream.forwarder import Forwarder, Sending, may_repeat
 from gateway.edge.upstream.pool import Pools
 from gateway.identity.address import Address
 from gateway.travel.hops import Hops
@@ -90,10 +91,12 @@ class Carrier:
         started = loop.time()
         exchange = await self._forwarders[route.secure].open(
             route.addresses,
-            request_line(request),
-            partial(self._rest, request, carried, seen, body),
-            head_only=request.method == "HEAD",
-            done=body.whole is not None,
+            Sending(
+                line=request_line(request),
+                rest=partial(self._rest, request, carried, seen, body),
+                head_only=request.method == "HEAD",
+                done=body.whole is not None,
+            ),
             fresh=fresh,
         )
         helper = Helper(loop, body, exchange)

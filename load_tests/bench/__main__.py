@@ -29,6 +29,10 @@ BENCHES = {
         headline="The edge: CPU time of the gateway for each proxied request (docs/benchmarks/edge.md)",
         short=("--requests", "5000", "--rounds", "2"),
     ),
+    "inside": Bench(
+        headline="The edge without sockets: CPU time of a request and of its parts (docs/benchmarks/edge.md)",
+        short=("--rounds", "20"),
+    ),
     "bulkhead": Bench(
         headline="The edge: what one cell that answers late costs the others (docs/benchmarks/edge.md)",
         short=("--rounds", "2", "--seconds", "3"),

@@ -23,6 +23,7 @@ import httptools
 import uvloop
 
 from gateway.settings import Upstream
+from load_tests.bench._policies import policy
 from load_tests.bench.edge import edge_process, free_port, listening, people, running
 
 ANSWER = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 360\r\n\r\n" + b"x" * 360
@@ -36,41 +37,10 @@ CELLS = ("eu-de", "eu-fr", "eu-nl")
 LATE = CELLS[-1]
 PEOPLE_PER_CELL = 16
 
-POLICY = """
-[product]
-citizenship = "residence"
-[directory]
-country = "DE"
-[operator]
-country = "DE"
-sectors = []
-recipient_classes = []
-overlays = []
-[regions.eu]
-country = "DE"
-origin = "https://eu.example.com"
-{cells}
-[services.orders]
-purpose = "service"
-hosts = {{ {hosts} }}
-[services.records]
-purpose = "service"
-hosts = {{ {hosts} }}
-"""
-CELL = """
-[cells.{cell}]
-region = "eu"
-jurisdiction = "eu"
-serves = ["eu"]
-shards = {{ s1 = {{ dsn_env = "{shard}", country = "DE" }} }}
-"""
 
-
-def policy(ports: dict[str, int]) -> str:
-    hosts = ", ".join(f'{cell} = ["127.0.0.1:{port}"]' for cell, port in ports.items())
-    return POLICY.format(
-        cells="".join(CELL.format(cell=cell, shard=cell.upper().replace("-", "_")) for cell in ports), hosts=hosts
-    )
+def rules_of(ports: dict[str, int]) -> str:
+    hosts = {cell: f"127.0.0.1:{port}" for cell, port in ports.items()}
+    return policy({"orders": hosts, "records": hosts})
 
 
 # --- the services ------------------------------------------------------------------------------------------------------------
@@ -276,7 +246,7 @@ def main() -> None:
         settled = {sub: CELLS[number // PEOPLE_PER_CELL] for number, sub in enumerate(subs)}
         limits = Upstream(exchanges_max=given.exchanges_max)
         gateway = context.Process(
-            target=edge_process, args=(port, policy(ours.recv()), str(jwks), settled, limits), daemon=True
+            target=edge_process, args=(port, rules_of(ours.recv()), str(jwks), settled, limits), daemon=True
         )
         gateway.start()
         with running([services, gateway]):

@@ -46,11 +46,13 @@ from gateway.edge.book import Book
 from gateway.edge.desk import Desk
 from gateway.edge.door import Door
 from gateway.edge.events import Recorder
+from gateway.edge.lane import Lane
 from gateway.edge.ports import Home, Homeless
 from gateway.edge.upstream.pool import Pools
 from gateway.identity.country import CountryDatabase
 from gateway.identity.tokens import Identities
 from gateway.settings import Upstream
+from load_tests.bench._policies import policy
 from load_tests.bench.peers.cases import CASES
 from load_tests.bench.peers.load import closed
 from load_tests.bench.peers.upstream import Service
@@ -59,31 +61,6 @@ from routing_rules.rules import load
 ISSUER, AUDIENCE = "https://issuer.example", "shop"
 CLOCK = SystemClock()
 BLINDER = Blinder((BlindingKey("b1", Secret(b"b" * 32)),))
-POLICY = """
-[product]
-citizenship = "residence"
-[directory]
-country = "DE"
-[operator]
-country = "DE"
-sectors = []
-recipient_classes = []
-overlays = []
-[regions.eu]
-country = "DE"
-origin = "https://eu.example.com"
-[cells.eu-de]
-region = "eu"
-jurisdiction = "eu"
-serves = ["eu"]
-shards = {{ s1 = {{ dsn_env = "EU_DE_S1", country = "DE" }} }}
-[services.orders]
-purpose = "service"
-hosts = {{ eu-de = ["127.0.0.1:{port}"] }}
-[services.records]
-purpose = "service"
-hosts = {{ eu-de = ["127.0.0.1:{port}"] }}
-"""
 
 
 # --- the service -------------------------------------------------------------------------------------------------------------
@@ -130,36 +107,46 @@ class TableHomes:
 
 def gateway_process(port: int, service: int, jwks: str, subs: list[str]) -> None:
     """One cell, whose service listens on port `service`."""
-    edge_process(port, POLICY.format(port=service), jwks, dict.fromkeys(subs, "eu-de"), Upstream())
+    hosts = {"eu-de": f"127.0.0.1:{service}"}
+    edge_process(port, policy({"orders": hosts, "records": hosts}), jwks, dict.fromkeys(subs, "eu-de"), Upstream())
 
 
-def edge_process(port: int, policy: str, jwks: str, people: dict[str, str], limits: Upstream) -> None:
-    """A gateway's edge under `policy`; `people`: the cell of each sub."""
+def edge_process(port: int, rules: str, jwks: str, people: dict[str, str], limits: Upstream) -> None:
+    """A gateway's edge under a policy, `rules`; `people`: the cell of each sub."""
 
     async def main() -> None:
-        homes = TableHomes()
-        for sub, cell in people.items():
-            key = BLINDER.login(ISSUER, sub)[0]
-            homes.table.learn_key(key, _placement(cell), as_of=FeedSeq(0), generation=0, now_s=CLOCK.monotonic_s())
-        verifier = TokenVerifier({ISSUER: (AUDIENCE, Jwks(fetch_jwks_file(Path(jwks)), CLOCK))}, CLOCK)
-        desk = Desk(RegionId("eu"), Identities(verifier, BLINDER, CLOCK), homes)
-        desk.book = Book(load(policy), FeedSeq(1), region=RegionId("eu"), root=("r1", Secret(b"r" * 32)), clock=CLOCK)
         pools = Pools(limits)
-        recorder = Recorder(list)
         with CountryDatabase() as countries:
-            app = lane(
-                desk=desk,
-                pools=pools,
-                limits=limits,
-                recorder=recorder,
-                countries=countries,
-                proxies=(),
-                clock=CLOCK,
-                ready=recorder.problem,
-            )
+            app = app_of(desk_of(rules, Path(jwks), people), pools, limits, countries)
             await serve(app, host="127.0.0.1", port=port, workers={"upstream": pools.sweep}, http=Door)
 
     uvloop.run(main())
+
+
+def desk_of(rules: str, jwks: Path, people: dict[str, str]) -> Desk:
+    """That knows everybody's home."""
+    homes = TableHomes()
+    for sub, cell in people.items():
+        key = BLINDER.login(ISSUER, sub)[0]
+        homes.table.learn_key(key, _placement(cell), as_of=FeedSeq(0), generation=0, now_s=CLOCK.monotonic_s())
+    verifier = TokenVerifier({ISSUER: (AUDIENCE, Jwks(fetch_jwks_file(jwks), CLOCK))}, CLOCK)
+    desk = Desk(RegionId("eu"), Identities(verifier, BLINDER, CLOCK), homes)
+    desk.book = Book(load(rules), FeedSeq(1), region=RegionId("eu"), root=("r1", Secret(b"r" * 32)), clock=CLOCK)
+    return desk
+
+
+def app_of(desk: Desk, pools: Pools, limits: Upstream, countries: CountryDatabase) -> Lane:
+    recorder = Recorder(list)
+    return lane(
+        desk=desk,
+        pools=pools,
+        limits=limits,
+        recorder=recorder,
+        countries=countries,
+        proxies=(),
+        clock=CLOCK,
+        ready=recorder.problem,
+    )
 
 
 def _placement(cell: str) -> Placement:

@@ -40,38 +40,10 @@ from gateway.edge.book import Book
 from gateway.edge.ports import Home, Homeless
 from gateway.hints.api import PATH, Hints, times_of
 from gateway.hints.limiter import Ask
+from load_tests.bench._policies import policy
 from routing_rules.rules import load
 
-POLICY = """
-[product]
-citizenship = "residence"
-[directory]
-country = "DE"
-[operator]
-country = "DE"
-sectors = []
-recipient_classes = []
-overlays = []
-[regions.eu]
-country = "DE"
-origin = "https://eu.example.com"
-[regions.us]
-country = "US"
-origin = "https://america.example.com"
-[cells.eu-de]
-region = "eu"
-jurisdiction = "eu"
-serves = ["eu"]
-shards = { s1 = { dsn_env = "EU_DE_S1", country = "DE" } }
-[cells.us-va]
-region = "us"
-jurisdiction = "us"
-serves = ["us"]
-shards = { s1 = { dsn_env = "US_VA_S1", country = "US" } }
-[services.records]
-purpose = "service"
-hosts = { eu-de = ["127.0.0.1:7101"], us-va = ["127.0.0.1:7102"] }
-"""
+POLICY = policy({"records": {"eu-de": "127.0.0.1:7101", "us-va": "127.0.0.1:7102"}})
 SHARES = {CellId("eu-de"): 0.7, CellId("us-va"): 0.3}
 AT_ONCE = 64
 FOUND_S, ABSENT_S = 0.0, 0.004

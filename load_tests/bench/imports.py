@@ -40,6 +40,7 @@ from foundation.words import mint_subject_id
 from gateway.cli.client import blinder_of
 from gateway.cli.directory.lines import Records
 from gateway.cli.directory.rows import Reader, batches, mapping
+from load_tests.bench._policies import policy
 from load_tests.bench.scale import ISSUER, port_free, running_postgres
 from routing_rules.rules import load
 
@@ -47,31 +48,7 @@ CELL = "eu-de"
 TICKS = os.sysconf("SC_CLK_TCK")
 IMPORT_S_MAX = 840
 STEP_ROWS = 20_000
-POLICY = """
-[product]
-citizenship = "residence"
-[directory]
-country = "DE"
-[operator]
-country = "DE"
-sectors = []
-recipient_classes = []
-overlays = []
-[regions.eu]
-country = "DE"
-origin = "https://eu.example.com"
-[cells.eu-de]
-region = "eu"
-jurisdiction = "eu"
-serves = ["eu"]
-shards = { s1 = { dsn_env = "EU_DE_S1", country = "DE" }, s2 = { dsn_env = "EU_DE_S2", country = "DE" } }
-[services.records]
-purpose = "service"
-hosts = { eu-de = ["127.0.0.1:7101"] }
-[services.orders]
-purpose = "service"
-hosts = { eu-de = ["127.0.0.1:7201"] }
-"""
+POLICY = policy({"records": {"eu-de": "127.0.0.1:7101"}, "orders": {"eu-de": "127.0.0.1:7201"}}, shards=2)
 OPTIONS = ("--map", "sub=uid", "--set", "issuer=https://id.example", "--set", "services=orders")
 COPIED = {"directory": ("directory.subject", "directory.history", "directory.lookup_key"), "shard": ("domicile.home",)}
 

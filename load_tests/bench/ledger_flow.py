@@ -23,11 +23,11 @@ from foundation.ledger.draining import Drain
 from foundation.ledger.log import Log
 from foundation.postgres import connect
 from foundation.words import ActorId, CellId, Epoch, RegionId, RulesDigest, ServiceId, Verb, mint_subject_id
-from gateway.edge.core import Admitted
-from gateway.edge.desk import Request
 from gateway.edge.events import BATCH_MAX, PENDING_MAX, Recorder
 from gateway.edge.headers import RequestFields
+from gateway.edge.outcome import Admitted
 from gateway.edge.records import Records
+from gateway.edge.request import Request
 from gateway.edge.target import Route, Target
 from gateway.identity.country import CountryDatabase
 from load_tests.bench.fence import CELL, S1, running_postgres

@@ -29,32 +29,12 @@ from foundation.http import ServiceAuth, client, token_verifier
 from foundation.mute import Secret
 from foundation.postgres import connect
 from foundation.words import RECORDS, ActorId, Epoch, FeedSeq, ShardId, SubjectId, Verb, mint_subject_id
+from load_tests.bench._policies import policy
 from load_tests.bench.fence import CELL, HERE, S1, running_postgres, spread
 from routing_rules.rules import load
 
 ROOT = RootKey("k1", Secret(b"c" * 32))
-POLICY = """
-[product]
-citizenship = "residence"
-[directory]
-country = "DE"
-[operator]
-country = "DE"
-sectors = []
-recipient_classes = []
-overlays = []
-[regions.eu]
-country = "DE"
-origin = "https://eu.example.com"
-[cells.eu-de]
-region = "eu"
-jurisdiction = "eu"
-serves = ["eu"]
-shards = { s1 = { dsn_env = "EU_DE_S1", country = "DE" } }
-[services.records]
-purpose = "service"
-hosts = { eu-de = ["127.0.0.1:7101"] }
-"""
+POLICY = policy({"records": {"eu-de": "127.0.0.1:7101"}})
 FILL = (
     "INSERT INTO product.notes (subject_id, title, body, rank, extra)"
     " SELECT $1, 'note ' || n, repeat('x', 100), n, jsonb_build_object('n', n) FROM generate_series(1, $2::int) AS n"

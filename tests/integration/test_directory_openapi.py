@@ -58,6 +58,7 @@ CALLS = {
     ("post", "/v1/aliases/generations/{kid}/retire"),
     ("get", "/v1/aliases/population"),
     ("get", "/ledger/checkpoint"),
+    ("get", "/ledger/cosigned/{quorum}"),
     ("get", "/ledger/tile/{path}"),
 }
 

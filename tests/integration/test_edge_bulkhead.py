@@ -15,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 from foundation.http import HttpClient
 from gateway.edge.upstream.breaker import State
 from gateway.edge.upstream.connection import Fault
-from gateway.edge.upstream.forwarder import Forwarder
+from gateway.edge.upstream.forwarder import Forwarder, Sending
 from gateway.edge.upstream.health import Health
 from gateway.edge.upstream.pool import Pools
 from gateway.settings import Upstream
@@ -344,7 +344,9 @@ async def test_an_address_that_is_down_does_not_take_its_sisters_with_it_and_is_
         forwarder, hosts = Forwarder(pools), (f"127.0.0.1:{port}", f"127.0.0.1:{up}")
 
         async def answered() -> int:
-            exchange = await forwarder.open(hosts, b"GET / HTTP/1.1\r\n", lambda: b"\r\n", head_only=False, done=True)
+            exchange = await forwarder.open(
+                hosts, Sending(b"GET / HTTP/1.1\r\n", lambda: b"\r\n", head_only=False, done=True)
+            )
             try:
                 return (await exchange.head()).status
             finally:
@@ -380,6 +382,6 @@ async def test_a_probe_whose_head_cannot_be_made_leaves_its_turn_to_the_next() -
         for _ in range(2):
             await eventually(state.admits)
             with pytest.raises(ValueError, match="no header today"):
-                await forwarder.open(hosts, b"GET / HTTP/1.1\r\n", fails, head_only=False, done=True)
+                await forwarder.open(hosts, Sending(b"GET / HTTP/1.1\r\n", fails, head_only=False, done=True))
             assert (state.state, state.admits()) == (State.HALF_OPEN, True)
     pools.close()

@@ -14,9 +14,9 @@ import pytest
 from starlette.types import Receive, Scope, Send
 
 from foundation.http import HttpClient
-from foundation.wire import door
+from foundation.wire import connection
 from foundation.words import Verb
-from gateway.edge.upstream.forwarder import Forwarder
+from gateway.edge.upstream.forwarder import Forwarder, Sending
 from gateway.edge.upstream.pool import Pools
 from gateway.settings import Upstream
 from tests.stands.edge import CLOCK, Stand, cell_verifier, edge, placement, service_verifier, tcp
@@ -559,7 +559,7 @@ async def test_the_head_of_a_request_is_bounded_in_size(folder: Path) -> None:
 async def test_the_head_of_a_request_is_bounded_in_time(
     folder: Path, beginning: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(door, "HEAD_S_MAX", 0.2)
+    monkeypatch.setattr(connection, "HEAD_S_MAX", 0.2)
     async with edge(folder, 9) as stand:
         reader, writer = await asyncio.open_connection("127.0.0.1", stand.port)
         writer.write(beginning)
@@ -583,8 +583,10 @@ async def test_a_head_that_cannot_be_made_takes_no_connection_with_it() -> None:
         forwarder, address = Forwarder(pools), f"127.0.0.1:{port}"
         for _ in range(2):
             with pytest.raises(ValueError, match="no header today"):
-                await forwarder.open((address,), b"GET / HTTP/1.1\r\n", fails, head_only=False, done=True)
+                await forwarder.open((address,), Sending(b"GET / HTTP/1.1\r\n", fails, head_only=False, done=True))
             await eventually(lambda: pools.of(address).open == 0)
-        exchange = await forwarder.open((address,), b"GET / HTTP/1.1\r\n", lambda: b"\r\n", head_only=False, done=True)
+        exchange = await forwarder.open(
+            (address,), Sending(b"GET / HTTP/1.1\r\n", lambda: b"\r\n", head_only=False, done=True)
+        )
         exchange.end()
         pools.close()

@@ -1,18 +1,24 @@
 """The stand-alone verifier: a process of its own, proofs, keys. What is done to logs is in test_ledger_tampering.py."""
 
 import random
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from deploy.verify import verify
 from foundation.ledger import payloads
 from foundation.ledger.notes import Signer
+from foundation.ledger.reading import LogReader, of_folder
 from foundation.mute import Secret
+from gateway.cli.main import cli
 from tests.stands.ledger import SIGNER, copied, reader, written
 from tests.stands.ledger_judges import Judge, alone, product
+from tests.stands.witnesses import NAMES, cosigner
 
 SIZE = 700
 """Entries: two bundles and a part of one, so two levels of tiles."""
@@ -102,3 +108,115 @@ def test_a_log_of_another_key_or_name_is_refused(made: Path, tmp_path: Path, jud
     ):
         written(tmp_path / str(number), 10, signer=signer)
         assert judge(tmp_path / str(number), made / "key", made / "earlier") == 1
+
+
+# --- cosignatures ----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def cosigned(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a log of which eu and us have cosigned the first 400 entries, eu also all; with all keys, also that of `in`."""
+    folder = tmp_path_factory.mktemp("cosigned")
+    notes = written(folder / "log", 400, SIZE - 400)
+    (folder / "key").write_text(SIGNER.verifier.text)
+    for name in NAMES:
+        (folder / f"{name}.vkey").write_text(cosigner(name).verifier.text)
+    (folder / "log/cosigned").mkdir()
+    (folder / "log/cosigned/wide").write_bytes(with_cosignatures(notes[1], "eu", "us"))
+    (folder / "log/cosigned/near").write_bytes(with_cosignatures(notes[2], "eu"))
+    return folder
+
+
+def with_cosignatures(note: bytes, *names: str) -> bytes:
+    text = note.decode().rpartition("\n\n")[0] + "\n"
+    return note + "".join(cosigner(name).cosign(text, 1_800_000_000) for name in names).encode()
+
+
+def alone_with(made: Path, target: Path, *words: str) -> tuple[int, str]:
+    kind = "log" if target.is_dir() else "proof"
+    ran = as_process(kind, target, "--key", made / "key", *words)
+    return ran.returncode, ran.stdout + ran.stderr
+
+
+def product_with(made: Path, target: Path, *words: str) -> tuple[int, str]:
+    ran = CliRunner().invoke(cli, ["ledger", "verify", str(target), "--key", str(made / "key"), *words])
+    return ran.exit_code, ran.output
+
+
+Told = Callable[..., tuple[int, str]]
+both = pytest.mark.parametrize("judge", [alone_with, product_with])
+
+
+def by(made: Path, *names: str) -> list[str]:
+    return [word for name in names for word in ("--witness", str(made / f"{name}.vkey"))]
+
+
+@both
+def test_the_largest_checkpoint_that_enough_witnesses_have_cosigned_is_found(cosigned: Path, judge: Told) -> None:
+    log = cosigned / "log"
+    for words, size in (
+        (by(cosigned, "eu"), SIZE),
+        (by(cosigned, "eu", "us"), 400),
+        ([*by(cosigned, *NAMES), "--cosigned", "2"], 400),
+        ([*by(cosigned, *NAMES), "--cosigned", "1"], SIZE),
+    ):
+        status, said = judge(cosigned, log, *words)
+        assert status == 0, said
+        assert f"{size} entries cosigned by witness.test/eu" in said
+    for words in (by(cosigned, *NAMES), by(cosigned, "in"), [*by(cosigned, "us", "in"), "--cosigned", "2"]):
+        status, said = judge(cosigned, log, *words)
+        assert (status, "no checkpoint of the log bears" in said) == (1, True), said
+    assert judge(cosigned, log)[0] == 0
+
+
+@both
+def test_one_witness_is_not_counted_twice(cosigned: Path, judge: Told, tmp_path: Path) -> None:
+    log = copied(cosigned / "log", tmp_path / "log")
+    (log / "cosigned/wide").write_bytes(with_cosignatures((log / "checkpoint").read_bytes(), "eu", "eu"))
+    assert judge(cosigned, log, *by(cosigned, "eu", "us"))[0] == 1
+    assert judge(cosigned, log, *by(cosigned, "eu", "eu"))[0] == 1
+    assert judge(cosigned, log, *by(cosigned, "eu", "us"), "--cosigned", "1")[0] == 0
+
+
+@both
+def test_a_log_that_was_rewritten_under_its_own_key_has_no_cosigned_checkpoint_that_it_goes_on_from(
+    cosigned: Path, judge: Told, tmp_path: Path
+) -> None:
+    for number, sizes in enumerate(((SIZE,), (399,), (SIZE + 50,))):
+        rewritten = tmp_path / f"{number}"
+        written(rewritten, *sizes)
+        assert judge(cosigned, rewritten)[0] == 0
+        assert judge(cosigned, rewritten, *by(cosigned, "eu", "us"))[0] == 1
+        shutil.copytree(cosigned / "log/cosigned", rewritten / "cosigned")
+        assert judge(cosigned, rewritten, *by(cosigned, "eu", "us"))[0] == 1
+
+
+@both
+def test_every_bit_of_a_cosigned_note_that_is_another_spoils_it(cosigned: Path, judge: Told, tmp_path: Path) -> None:
+    log, chance = copied(cosigned / "log", tmp_path / "log"), random.Random(3)
+    file = log / "cosigned/wide"
+    whole = file.read_bytes()
+    words = by(cosigned, "eu", "us")
+    assert judge(cosigned, log, *words)[0] == 0
+    for bit in chance.sample(range(len(whole) * 8), 12):
+        raw = bytearray(whole)
+        raw[bit // 8] ^= 1 << bit % 8
+        file.write_bytes(raw)
+        assert judge(cosigned, log, *words)[0] == 1, bit
+
+
+@both
+def test_a_proof_counts_by_the_cosignatures_of_its_own_checkpoint(cosigned: Path, judge: Told, tmp_path: Path) -> None:
+    log, proof = cosigned / "log", tmp_path / "p"
+    found = reader(log).find("event:7")
+    assert found is not None
+    wide = LogReader(of_folder(log), SIGNER.verifier, (log / "cosigned/wide").read_bytes())
+    proof.write_bytes(wide.prove(found).render())
+    status, said = judge(cosigned, proof, *by(cosigned, "eu", "us"))
+    assert (status, "cosigned by witness.test/eu" in said) == (0, True), said
+    assert judge(cosigned, proof, *by(cosigned, *NAMES), "--cosigned", "2")[0] == 0
+    assert judge(cosigned, proof, *by(cosigned, *NAMES))[0] == 1
+    assert judge(cosigned, proof, *by(cosigned, "in"))[0] == 1
+    proof.write_bytes(reader(log).prove(found).render())
+    assert judge(cosigned, proof)[0] == 0
+    assert judge(cosigned, proof, *by(cosigned, "eu"))[0] == 1

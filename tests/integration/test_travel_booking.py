@@ -10,9 +10,9 @@ from foundation.hop_header import Hop, digest_of, new_nonce
 from foundation.http import HttpClient
 from foundation.problems import Code
 from foundation.words import Country, Epoch, RegionId, ServiceId, SubjectId, Verb
-from gateway.edge.core import Admitted
-from gateway.edge.desk import Request
 from gateway.edge.headers import RequestFields
+from gateway.edge.outcome import Admitted
+from gateway.edge.request import Request
 from gateway.edge.target import Route, Target
 from gateway.travel.bookings import Bookings
 from routing_rules.verdicts import Hairpin

@@ -8,7 +8,7 @@ import anyio
 import pytest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from foundation.wire import door
+from foundation.wire import connection
 from tests.stands.servers import serving
 from tests.stands.waiting import eventually
 
@@ -206,7 +206,7 @@ async def test_more_of_an_unread_body_than_is_dropped_ends_the_connection() -> N
 
 
 async def test_a_body_that_falls_silent_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(door, "BODY_SILENT_S_MAX", 0.1)
+    monkeypatch.setattr(connection, "BODY_SILENT_S_MAX", 0.1)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         while (await receive()).get("more_body"):

@@ -80,10 +80,10 @@ def forwards_a_body_before_deciding() -> None:
     """A write of somebody away from home goes to the home region with its body, and is turned away afterwards."""
     from foundation.http import client
     from foundation.problems import Code
-    from gateway.edge.lane import Lane
+    from gateway.edge.refusing import Refusing
     from gateway.travel.session import drop_session  # noqa: F401 - the module is loaded before it is patched
 
-    careful = Lane._turn_away
+    careful = Refusing.turn_away
 
     async def turn_away(self: Any, request: Any, gathered: Any, refused: Any, body: Any, send: Any) -> None:
         home = refused.problem.extra.get("home") if refused.problem.code is Code.HOME_ELSEWHERE else None
@@ -94,7 +94,7 @@ def forwards_a_body_before_deciding() -> None:
                     await http.post(f"{home}/orders", content=body.whole or b"")
         await careful(self, request, gathered, refused, body, send)
 
-    Lane._turn_away = turn_away
+    Refusing.turn_away = turn_away
 
 
 def forwards_a_body_without_waiting() -> None:
@@ -103,9 +103,9 @@ def forwards_a_body_without_waiting() -> None:
     from urllib.parse import urlsplit
 
     from gateway.edge.body import Body
-    from gateway.edge.lane import Lane
+    from gateway.edge.walk import Walk
 
-    careful = Lane._decided
+    careful = Walk.decided
     running: set[Any] = set()
 
     async def send_on(body: Body, origin: str) -> None:
@@ -127,7 +127,7 @@ def forwards_a_body_without_waiting() -> None:
             await asyncio.sleep(0)
         await careful(self, request, body, book, send)
 
-    Lane._decided = decided
+    Walk.decided = decided
 
 
 PLANTS: dict[str, Callable[[], None]] = {

@@ -21,8 +21,9 @@ from foundation.words import (
     mint_subject_id,
 )
 from gateway.edge.book import Book
-from gateway.edge.core import Admitted, Gathered, judge
+from gateway.edge.core import judge
 from gateway.edge.headers import read_request, read_response
+from gateway.edge.outcome import Admitted, Gathered
 from gateway.edge.ports import Homeless
 from gateway.edge.target import Route, Target, target_of
 from gateway.identity.actors import NOT_HERE, Actor, Narrowed

@@ -1,10 +1,15 @@
 """What a bench of proxies tells of its rounds."""
 
+import asyncio
 from xml.etree import ElementTree as ET
+
+import pytest
 
 from load_tests.bench.peers import report
 from load_tests.bench.peers.cases import CASES
+from load_tests.bench.peers.load import Closed
 from load_tests.bench.peers.report import Round
+from tests.stands.memory_wire import Loop, Pipe
 
 TAKEN = {
     "domicile": [Round(200, 1000), Round(300, 900), Round(1000, 10)],
@@ -40,3 +45,30 @@ def test_requests_state_their_bodies_as_they_are() -> None:
         assert len(body) == case.body
         assert (f"Content-Length: {case.body}".encode() in head) == bool(case.body)
         assert head.endswith(b"Bearer t") or case.body
+
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n"
+
+
+@pytest.mark.parametrize(
+    ("said", "outcome"),
+    [
+        (HEAD + b"\r\nfour", "nothing left"),
+        (HEAD + b"Connection: close\r\n\r\nfour", "another"),
+        (HEAD + b"\r\nfo", "closed a connection under way, 2 bytes into the body of answer 1"),
+        (HEAD.replace(b"200", b"502") + b"\r\nfour", "answered 502 with 4 bytes"),
+        (HEAD.replace(b"4", b"3") + b"\r\nfou", "answered 200 with 3 bytes"),
+    ],
+)
+def test_the_last_answer_of_a_connection_is_told_from_one_that_breaks_off(said: bytes, outcome: str) -> None:
+    loop = Loop()
+    done: asyncio.Future[bool] = loop.create_future()
+    asking = Closed(iter([b"GET / HTTP/1.1\r\n\r\n"]), 4, [1], done)
+    pipe = Pipe(asking, loop)
+    asking.connection_made(pipe)
+    asking.data_received(said)
+    asking.eof_received()
+    asking.connection_lost(None)
+    failure = done.exception()
+    assert outcome == (str(failure) if failure is not None else "nothing left" if done.result() else "another")
+    loop.close()

@@ -11,8 +11,9 @@ from foundation.mute import Secret
 from foundation.problems import Code
 from foundation.words import Country, Epoch, FeedSeq, LookupKey, RegionId, ServiceId, Verb
 from gateway.edge.book import Book
-from gateway.edge.core import Admitted, Gathered, Refused, judge
+from gateway.edge.core import judge
 from gateway.edge.desk import _agreed
+from gateway.edge.outcome import Admitted, Gathered, Refused
 from gateway.edge.ports import Homeless
 from gateway.edge.target import Route, Target
 from gateway.edge.unidentified import challenge, unidentified

@@ -10,8 +10,9 @@ from foundation.problems import Code, Problem
 from foundation.wire.head import Fields, StatusHead
 from foundation.words import FeedSeq, LookupKey, RegionId, ServiceId, Verb
 from gateway.edge.book import Book
-from gateway.edge.core import Admitted, Carried, Gathered, Outcome, Refused, judge
+from gateway.edge.core import judge
 from gateway.edge.handshake import Handshake, accepted, handshake_of
+from gateway.edge.outcome import Admitted, Carried, Gathered, Outcome, Refused
 from gateway.edge.target import Route, Target
 from gateway.edge.upgraded import judge_upgrade
 from gateway.identity.actors import Actor, Narrowed

@@ -15,6 +15,7 @@ from foundation.decision_header import (
     Minter,
     RootKey,
     ServiceVerifier,
+    cell_key,
     cell_root,
     service_key,
 )
@@ -139,7 +140,10 @@ def test_a_payload_that_is_no_decision_is_refused_even_with_a_good_mac() -> None
             import hmac
 
             signed = b"v1.k1." + base64.urlsafe_b64encode(payload).rstrip(b"=")
-            macs = (hmac.digest(key, signed, "sha256") for key in (key_of(ORDERS)["k1"].reveal(), self._cell_key))
+            macs = (
+                hmac.digest(key, signed, "sha256")
+                for key in (key_of(ORDERS)["k1"].reveal(), cell_key(ROOT.key.reveal()))
+            )
             return ".".join([signed.decode(), *(base64.urlsafe_b64encode(mac).rstrip(b"=").decode() for mac in macs)])
 
     forger = Forger(CELL, ROOT)

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from foundation.tasks import SingleFlight, WorkerDied, run_together
+from foundation.tasks import Bell, SingleFlight, WorkerDied, run_together
 from tests.stands.waiting import eventually
 
 pytestmark = pytest.mark.anyio
@@ -129,3 +129,24 @@ async def test_closing_ends_calls_under_way() -> None:
     call = flight.start("key", forever)
     await asyncio.wait_for(flight.aclose(), 5)
     assert call.cancelled()
+
+
+async def test_a_bell_wakes_all_who_wait_when_it_rings_and_nobody_who_comes_later() -> None:
+    bell, woken = Bell(), list[str]()
+
+    async def wait(name: str) -> None:
+        await bell.heard()
+        woken.append(name)
+
+    bell.ring()
+    async with asyncio.TaskGroup() as group:
+        for name in ("one", "two"):
+            group.create_task(wait(name))
+        await asyncio.sleep(0)
+        assert woken == []
+        bell.ring()
+        late = group.create_task(wait("late"))
+        await eventually(lambda: sorted(woken) == ["one", "two"])
+        assert not late.done()
+        bell.ring()
+    assert woken[-1] == "late"

@@ -1,16 +1,27 @@
-"""`domicile ledger` on the folder of a stack: by the names of its logs, whether it runs or not."""
+"""`domicile ledger` on the folder of a stack: by the names of its logs, whether it runs or not; and how these stand with witnesses."""
 
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
 from click.testing import CliRunner
 
-from deploy.local.layout import Paths
+from deploy.local import keys, render
+from deploy.local.layout import Layout, Paths, fixed_ports, ledgers
+from foundation.clock import SystemClock
+from foundation.ledger.entries import Recorded
 from foundation.ledger.log import Log
+from foundation.ledger.notes import Signer
 from foundation.ledger.settings import LedgerSettings
+from foundation.ledger.witness.cosignatures import Cosigner
+from foundation.ledger.witness.settings import WitnessSettings
+from foundation.ledger.witness.witness import Witness
+from foundation.mute import Secret
+from foundation.settings import load
 from gateway.cli.main import cli
-from tests.stands.ledger import SIGNER, rows, written
+from tests.stands.ledger import SIGNER, rows, unsynced, written
+from tests.stands.witnesses import submission
 
 
 @pytest.fixture
@@ -94,3 +105,157 @@ def test_what_does_not_hold_is_one_line_and_exit_status_1(state: Path) -> None:
     (folder / "checkpoint").unlink()
     gone = CliRunner().invoke(cli, ["ledger", "show", "directory", "--state", str(state)])
     assert (gone.exit_code, "has no checkpoint" in gone.output) == (1, True)
+
+
+# --- witnesses -----------------------------------------------------------------------------------------------------------------
+
+
+def entries_of(age_s: float, first: int, count: int) -> list[Recorded]:
+    at_us = int((SystemClock().unix_s() - age_s) * 1e6)
+    return [msgspec.structs.replace(row, at_us=at_us) for row in rows(first, count)]
+
+
+def submitted(name: str, log: Path, witness: Witness, old: int) -> bytes:
+    """The cosignature under a log's newest checkpoint, of a witness that has cosigned `old` entries."""
+    line = witness.add(submission(log, old, signer_of(Paths(log.parents[1]), name)))
+    assert isinstance(line, bytes), line
+    return line
+
+
+def signed(log: Path) -> bytes:
+    return (log / "checkpoint").read_bytes()
+
+
+def signer_of(paths: Paths, name: str) -> Signer:
+    return Signer.parse(Secret(paths.signing_key(name).read_text()))
+
+
+@pytest.fixture
+def witnessed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A state folder as `domicile up` makes it. Of the log of eu-de eu and us have cosigned 300 entries; eu 305, whose last five are two
+    minutes old; all 306 nobody."""
+    unsynced(monkeypatch)
+    paths = Paths(tmp_path / "state")
+    paths.state.mkdir()
+    keys.ensure(paths)
+    (paths.state / "settings").mkdir()
+    for name, text in render.settings(Layout(paths, fixed_ports(7400)), contracts="/x").items():
+        paths.settings(name).write_text(text)
+    stated = {name: load(paths.settings(f"witness-{name}"), WitnessSettings) for name in ("eu", "us")}
+    eu, us = (Witness(Path(one.folder), one.cosigner(), one.known(), SystemClock()) for one in stated.values())
+    folder = paths.ledger("cell-eu-de")
+    (folder / "cosigned").mkdir(parents=True)
+    with Log(folder, signer_of(paths, "cell-eu-de")) as log:
+        log.append({"s1": entries_of(900, 1, 300)})
+        log.publish()
+        lines = [submitted("cell-eu-de", folder, one, 0) for one in (eu, us)]
+        (folder / "cosigned/wide").write_bytes(signed(folder) + b"".join(lines))
+        log.append({"s1": entries_of(120, 301, 5)})
+        log.publish()
+        (folder / "cosigned/near").write_bytes(signed(folder) + submitted("cell-eu-de", folder, eu, 300))
+        log.append({"s1": entries_of(0, 306, 1)})
+        log.publish()
+    eu.close()
+    us.close()
+    return paths.state
+
+
+def test_show_says_how_many_entries_each_quorum_has_cosigned_and_which_is_overdue(witnessed: Path) -> None:
+    said = run("show", "eu-de", "--state", witnessed)
+    near, wide = (next(line for line in said.splitlines() if line.startswith(one)) for one in ("near", "wide"))
+    assert "305 of 306 entries, cosigned by domicile.local/witness-eu (" in near
+    assert "OVERDUE" not in near
+    assert "300 of 306 entries, cosigned by domicile.local/witness-eu (" in wide
+    assert "domicile.local/witness-us (" in wide
+    assert wide.endswith("s old, OVERDUE")
+    told = json.loads(run("show", "eu-de", "--state", witnessed, "--json"))["cosigned"]
+    assert (told["near"]["size"], told["near"]["overdue"], told["wide"]["size"], told["wide"]["overdue"]) == (
+        305,
+        False,
+        300,
+        True,
+    )
+    assert told["wide"]["beyond_s"] >= 120
+    assert set(told["wide"]["by"]) == {"domicile.local/witness-eu", "domicile.local/witness-us"}
+
+
+def test_a_proof_has_the_checkpoint_that_most_witnesses_stand_behind(witnessed: Path, tmp_path: Path) -> None:
+    paths, proof = Paths(witnessed), tmp_path / "p"
+    both = [word for name in ("eu", "us") for word in ("--witness", paths.ledger_key(f"witness-{name}"))]
+    for event, size, by in ((300, 300, 2), (301, 305, 1), (306, 306, 0)):
+        told = json.loads(run("prove", "eu-de", f"event:{event}", "--state", witnessed, "--out", proof, "--json"))
+        assert (told["size"], told["index"], len(told["cosigned_by"])) == (size, event - 1, by)
+        assert (
+            "cosigned by" in run("verify", proof, "--key", paths.ledger_key("cell-eu-de"), *both, "--cosigned", str(by))
+            or not by
+        )
+        refused = CliRunner().invoke(
+            cli,
+            [
+                "ledger",
+                "verify",
+                str(proof),
+                "--key",
+                str(paths.ledger_key("cell-eu-de")),
+                *map(str, both),
+                "--cosigned",
+                str(by + 1),
+            ],
+        )
+        assert refused.exit_code == 1
+
+
+def test_a_log_of_the_stack_is_verified_with_its_witnesses_and_asked_for_more_than_there_are(witnessed: Path) -> None:
+    assert "305 entries cosigned by domicile.local/witness-eu" in run("verify", "eu-de", "--state", witnessed)
+    assert "300 entries cosigned by" in run("verify", "eu-de", "--state", witnessed, "--cosigned", "2")
+    told = json.loads(run("verify", "eu-de", "--state", witnessed, "--cosigned", "2", "--json"))["cosigned"]
+    assert (told["size"], len(told["by"])) == (300, 2)
+    for words, says in (
+        (("--cosigned", "3"), "bears 3 cosignatures"),
+        (("--cosigned", "4"), "4 goes with the keys of so many"),
+        (("--witness", str(Paths(witnessed).ledger_key("witness-in"))), "bears 1 cosignatures"),
+        (("--witness", str(Paths(witnessed).ledger_key("directory"))), "no public key of a witness"),
+    ):
+        refused = CliRunner().invoke(cli, ["ledger", "verify", "eu-de", "--state", str(witnessed), *words])
+        assert (refused.exit_code, says in refused.output) == (1, True), refused.output
+
+
+def test_status_names_the_logs_and_what_is_overdue(witnessed: Path) -> None:
+    paths = Paths(witnessed)
+    paths.stack.write_bytes(render.stack(Layout(paths, fixed_ports(7400)), "ready", None, {}))
+    told = json.loads(CliRunner().invoke(cli, ["status", "--state", str(witnessed), "--json"]).output)["ledgers"]
+    assert [(one["log"], one["size"], one["mistake"]) for one in told] == [("eu-de", 306, None)]
+    said = CliRunner().invoke(cli, ["status", "--state", str(witnessed)]).output
+    assert "wide quorum overdue" in said
+    assert "near quorum overdue" not in said
+    (paths.ledger("cell-eu-de") / "checkpoint").write_text("x")
+    assert "does not hold" in CliRunner().invoke(cli, ["status", "--state", str(witnessed)]).output
+
+
+def test_a_witness_shows_what_it_has_cosigned_and_who_has_lied_to_it(witnessed: Path, tmp_path: Path) -> None:
+    told = json.loads(run("witness", "show", "eu", "--state", witnessed, "--json"))
+    sizes = {one["log"].removeprefix("domicile.local/"): one["size"] for one in told["logs"]}
+    assert sizes == {name: 305 if name == "cell-eu-de" else 0 for name in ledgers()}
+    paths = Paths(witnessed)
+    assert "domicile.local/cell-eu-de" in run("witness", "show", paths.settings("witness-us"))
+    forked = tmp_path / "forked"
+    written(forked, 305, signer=signer_of(paths, "cell-eu-de"))
+    stated = load(paths.settings("witness-eu"), WitnessSettings)
+    again = Witness(Path(stated.folder), stated.cosigner(), stated.known(), SystemClock())
+    again.add(submission(forked, 305, signer_of(paths, "cell-eu-de")))
+    again.close()
+    shown = CliRunner().invoke(cli, ["ledger", "witness", "show", "eu", "--state", str(witnessed)])
+    assert (shown.exit_code, "FORK" in shown.output) == (1, True)
+    nobody = CliRunner().invoke(cli, ["ledger", "witness", "show", "fr", "--state", str(witnessed)])
+    assert (nobody.exit_code, "no region of the stack" in nobody.output) == (1, True)
+
+
+def test_a_new_key_of_a_witness_is_one_and_a_wrong_setting_is_one_line(tmp_path: Path) -> None:
+    made = json.loads(run("witness", "key", "witness.example.com/eu", "--out", tmp_path / "key", "--json"))
+    assert Cosigner.parse(Secret((tmp_path / "key").read_text())).verifier.text == made["public"]
+    (tmp_path / "w.toml").write_text(
+        f'host = "127.0.0.1"\nport = 1\nname = "other"\nkey_file = "{tmp_path}/key"\nfolder = "{tmp_path}/w"\nlogs = []\n'
+    )
+    refused = CliRunner().invoke(cli, ["ledger", "witness", "serve", "--settings", str(tmp_path / "w.toml")])
+    assert refused.exit_code == 2
+    assert not (tmp_path / "w").exists()

@@ -8,7 +8,7 @@ import pytest
 
 from cells.settings import CellSettings
 from deploy.local import files, keys, render
-from deploy.local.layout import Layout, Paths, fixed_ports, ledgers
+from deploy.local.layout import Layout, Paths, fixed_ports, ledger_origin, ledgers, witnesses
 from directory.settings import Settings as DirectorySettings
 from foundation.clock import ManualClock
 from foundation.decision_header import (
@@ -20,6 +20,7 @@ from foundation.decision_header import (
     cell_root,
     new_decision_id,
 )
+from foundation.ledger.witness.settings import WitnessSettings
 from foundation.settings import KeyringFile, SettingsError, convert, read_keyring
 from foundation.tokens import Jwks, TokenVerifier, fetch_jwks_file
 from foundation.words import CellId, Epoch, RulesDigest, ServiceId, SubjectId, Verb
@@ -62,12 +63,19 @@ def test_each_logs_settings_name_the_key_whose_public_half_lies_beside_it(paths:
     shapes: dict[str, type[DirectorySettings | CellSettings]] = {
         name: DirectorySettings if name == "directory" else CellSettings for name in ledgers()
     }
+    rendered = render.settings(layout, contracts="/contracts")
     for name, shape in shapes.items():
-        text = render.settings(layout, contracts="/contracts")[name]
-        settings = convert(tomllib.loads(text), shape, where=name)
+        settings = convert(tomllib.loads(rendered[name]), shape, where=name)
         assert settings.ledger is not None
         assert settings.ledger.signer().verifier.text == paths.ledger_key(name).read_text().strip()
         assert Path(settings.ledger.folder).parent == paths.ledgers
+        plan = settings.ledger.plan()
+        assert plan is not None
+        assert set(plan.witnesses) == set(witnesses())
+    for name in witnesses():
+        stated = convert(tomllib.loads(rendered[name]), WitnessSettings, where=name)
+        assert stated.cosigner().verifier.text == paths.ledger_key(name).read_text().strip()
+        assert [verifier.name for verifier in stated.known()] == [ledger_origin(each) for each in ledgers()]
 
 
 def test_a_damaged_key_of_a_log_is_not_replaced(paths: Paths) -> None:

@@ -14,6 +14,7 @@ from deploy.local.layout import Layout, Paths, ProcessName, fixed_ports, matchin
 from deploy.local.leftovers import is_ours
 from deploy.local.orders.settings import OrdersSettings
 from directory.settings import Settings as DirectorySettings
+from foundation.ledger.witness.settings import WitnessSettings
 from foundation.mute import Secret
 from foundation.problems import ProblemError
 from foundation.settings import SettingsError, convert
@@ -21,9 +22,10 @@ from gateway.settings import Settings as GatewaySettings
 from routing_rules.rules import load as load_rules
 
 STACK = Layout(Paths(Path('/srv/a "quoted" folder/.domicile')), fixed_ports(7400))
-SHAPES = {
+SHAPES: dict[str, type[msgspec.Struct]] = {
     "directory": DirectorySettings,
     "issuer": IssuerSettings,
+    "witness": WitnessSettings,
     "cell": CellSettings,
     "orders": OrdersSettings,
     "gateway": GatewaySettings,
@@ -54,6 +56,23 @@ def test_every_settings_file_is_accepted_by_the_process_that_reads_it() -> None:
     assert set(files) == {name for name in process_names() if name.partition("-")[0] in SHAPES}
     for name, text in files.items():
         convert(tomllib.loads(text), SHAPES[name.partition("-")[0]], where=name)
+
+
+def test_every_log_has_its_own_regions_witness_near_and_a_majority_of_all_of_them_wide() -> None:
+    files = {name: tomllib.loads(text) for name, text in render.settings(STACK, contracts="/x").items()}
+    near = {
+        "directory": "witness-eu",
+        "cell-eu-de": "witness-eu",
+        "cell-us-va": "witness-us",
+        "cell-in-mum": "witness-in",
+    }
+    for name, witness in near.items():
+        ledger = files[name]["ledger"]
+        assert ledger["near"] == {"of": [witness], "needed": 1, "within_s": layout.NEAR_S}
+        assert (ledger["wide"]["of"], ledger["wide"]["needed"]) == (["witness-eu", "witness-us", "witness-in"], 2)
+        assert ledger["witnesses"][witness]["url"] == STACK.url(witness)
+    known = {str(STACK.paths.ledger_key(name)) for name in near}
+    assert all(set(files[witness]["logs"]) == known for witness in set(near.values()))
 
 
 def test_settings_name_the_neighbours_addresses() -> None:

@@ -21,7 +21,8 @@ from foundation.words import (
     mint_subject_id,
 )
 from gateway.edge.book import Book
-from gateway.edge.core import Admitted, Carried, Gathered, Outcome, Refused, judge
+from gateway.edge.core import judge
+from gateway.edge.outcome import Admitted, Carried, Gathered, Outcome, Refused
 from gateway.edge.ports import Homeless
 from gateway.edge.target import Route, Target
 from gateway.identity.actors import Actor, Narrowed

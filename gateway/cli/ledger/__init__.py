@@ -1,4 +1,4 @@
-"""`domicile ledger`: the logs of cells and of the directory, shown, proved from, verified."""
+"""`domicile ledger`: the logs of cells and of the directory, shown, proved from, verified; their witnesses."""
 
 import click
 
@@ -6,11 +6,12 @@ from gateway.cli.ledger.key import key
 from gateway.cli.ledger.prove import prove
 from gateway.cli.ledger.show import show
 from gateway.cli.ledger.verify import verify
+from gateway.cli.ledger.witness import witness
 
 
 @click.group()
 def ledger() -> None:
-    """Read the logs of cells and of the directory, prove what stands in them, verify them.
+    """Read the logs of cells and of the directory, prove what stands in them, verify them; run witnesses of them.
 
     LOG is `directory` or a cell of the stack in --state, a folder, or a URL such as https://cell.internal:7440/ledger.
     """
@@ -20,5 +21,6 @@ ledger.add_command(show)
 ledger.add_command(prove)
 ledger.add_command(verify)
 ledger.add_command(key)
+ledger.add_command(witness)
 
 __all__ = ["ledger"]

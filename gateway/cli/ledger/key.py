@@ -3,10 +3,11 @@
 import os
 import secrets
 from pathlib import Path
+from typing import Any
 
 import click
 
-from foundation.ledger.notes import MalformedKey, Signer
+from foundation.ledger.notes import MalformedKey, PrivateKey, Signer
 from foundation.mute import Secret
 from foundation.settings import SettingsError
 from gateway.cli.options import json_option, print_json
@@ -23,10 +24,15 @@ def key(origin: str, out: Path, as_json: bool) -> None:
 
     The private key goes into a file for the `key_file` of settings; the public one is printed, for whoever verifies.
     """
+    make(Signer, origin, "log", out, as_json)
+
+
+def make(kind: type[PrivateKey[Any]], name: str, what: str, out: Path, as_json: bool) -> None:
+    """Raises SettingsError."""
     try:
-        signer = Signer(origin, Secret(secrets.token_bytes(32)))
+        signer = kind(name, Secret(secrets.token_bytes(32)))
     except MalformedKey as exc:
-        raise SettingsError(f"{origin!r} cannot be the name of a log: {exc}") from exc
+        raise SettingsError(f"{name!r} cannot be the name of a {what}: {exc}") from exc
     try:
         descriptor = os.open(out, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError as exc:
@@ -36,6 +42,6 @@ def key(origin: str, out: Path, as_json: bool) -> None:
     with os.fdopen(descriptor, "w") as file:
         file.write(f"{signer.text.reveal()}\n")
     if as_json:
-        print_json({"origin": origin, "file": str(out), "public": signer.verifier.text})
+        print_json({"origin" if what == "log" else "name": name, "file": str(out), "public": signer.verifier.text})
         return
     click.echo(signer.verifier.text)

@@ -5,8 +5,12 @@ from pathlib import Path
 import click
 
 from foundation.ledger import payloads
+from foundation.ledger.files import LogDamaged
+from foundation.ledger.proofs import Proof
+from foundation.ledger.reading import Found, published
+from foundation.ledger.witness.cosignatures import verified
 from foundation.settings import SettingsError
-from gateway.cli.ledger.which import Asked, told, which_option
+from gateway.cli.ledger.which import Asked, Which, told, which_option
 from gateway.cli.options import json_option, print_json
 
 
@@ -25,8 +29,9 @@ from gateway.cli.options import json_option, print_json
 def prove(log: str, event: str, out: Path | None, payload_file: Path | None, which: Asked, as_json: bool) -> None:
     """Write the proof that EVENT, by its id, stands in LOG.
 
-    The file has the entry, its place, the hashes up to the root and the signed checkpoint (https://c2sp.org/tlog-proof). The log is
-    read from its end, so an old event takes longer to find than a new one.
+    The file has the entry, its place, the hashes up to the root and a signed checkpoint (https://c2sp.org/tlog-proof): the newest one that
+    the wide quorum has cosigned, where the entry stands under it, else that of the near quorum, else the log's newest. The log is read from
+    its end, so an old event takes longer to find than a new one.
     """
     chosen = which.log(log)
     with told():
@@ -34,8 +39,9 @@ def prove(log: str, event: str, out: Path | None, payload_file: Path | None, whi
         found = reader.find(event)
         if found is None:
             raise SettingsError(f"no entry of {reader.checkpoint.origin} is of event {event}")
-        proof = reader.prove(found)
+        proof = _best(chosen, found)
         checkpoint = proof.verify(chosen.verifier)
+        by = list(verified(proof.checkpoint, chosen.witnesses))
         opening = None if chosen.folder is None else payloads.read(chosen.folder, found.index)
     if payload_file is not None and opening is None:
         raise SettingsError(f"the payload of entry {found.index} is not here")
@@ -44,9 +50,20 @@ def prove(log: str, event: str, out: Path | None, payload_file: Path | None, whi
     if payload_file is not None and opening is not None:
         _write(payload_file, opening)
     if as_json:
-        print_json({"origin": checkpoint.origin, "size": checkpoint.size, "index": found.index, "file": str(target)})
+        place = {"origin": checkpoint.origin, "size": checkpoint.size, "index": found.index}
+        print_json({**place, "file": str(target), "cosigned_by": by})
         return
-    click.echo(f"entry {found.index} of {checkpoint.size:,} in {checkpoint.origin}: {target}")
+    cosigned = f", cosigned by {', '.join(by)}" if by else ""
+    click.echo(f"entry {found.index} of {checkpoint.size:,} in {checkpoint.origin}{cosigned}: {target}")
+
+
+def _best(chosen: Which, found: Found) -> Proof:
+    """Under the checkpoint that most witnesses stand behind. Raises what reading a log raises."""
+    for note in published(chosen.fetch):
+        reader = chosen.reader(note)
+        if reader.checkpoint.size > found.index:
+            return reader.prove(found)
+    raise LogDamaged(f"the log's newest checkpoint does not have entry {found.index}")
 
 
 def _write(path: Path, content: bytes) -> None:

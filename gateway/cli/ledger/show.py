@@ -8,6 +8,7 @@ import click
 import msgspec
 
 from foundation.ledger.reading import Found, payload
+from gateway.cli.ledger import standing
 from gateway.cli.ledger.which import Asked, told, which_option
 from gateway.cli.options import json_option, print_json, print_table, utc
 
@@ -23,7 +24,7 @@ SHOWN_MAX = 100_000
 @which_option
 @json_option
 def show(log: str, limit: int, which: Asked, as_json: bool) -> None:
-    """Show the newest entries of LOG.
+    """Show the newest entries of LOG, and how many of all stand under each quorum of its witnesses.
 
     Who did what to whom is in the payloads, which lie in the log's own folder and may have been erased; behind a URL there are none.
     """
@@ -31,13 +32,22 @@ def show(log: str, limit: int, which: Asked, as_json: bool) -> None:
     with told():
         reader = chosen.reader()
         found = [described(one, chosen.folder) for one in islice(reader.newest(), limit)]
+        quorums = standing.standings(chosen, reader)
     checkpoint = reader.checkpoint
     if as_json:
         print_json(
-            {"origin": checkpoint.origin, "size": checkpoint.size, "root": checkpoint.root.hex(), "entries": found}
+            {
+                "origin": checkpoint.origin,
+                "size": checkpoint.size,
+                "root": checkpoint.root.hex(),
+                "cosigned": standing.as_json(chosen, quorums),
+                "entries": found,
+            }
         )
         return
     click.echo(f"{checkpoint.origin}: {checkpoint.size:,} entries, root {checkpoint.root.hex()}")
+    for line in standing.lines(chosen, quorums, checkpoint.size):
+        click.echo(line)
     rows = [
         (
             one["index"],

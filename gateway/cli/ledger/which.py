@@ -10,13 +10,15 @@ import click
 import httpx
 import msgspec
 
-from deploy.local.layout import Paths, ledgers
+from deploy.local.layout import Paths, ledgers, witnesses
 from foundation.ledger.entries import MalformedEntry
 from foundation.ledger.files import LogDamaged
 from foundation.ledger.merkle import ProofRefused
-from foundation.ledger.notes import MalformedKey, NoteRefused, Verifier
+from foundation.ledger.notes import NoteRefused, Verifier
 from foundation.ledger.reading import Absent, Fetch, LogReader, of_folder
 from foundation.ledger.tiles import ENTRY_BYTES_MAX, WIDTH, MalformedTile
+from foundation.ledger.witness.cosignatures import WitnessKey
+from foundation.ledger.witness.settings import verifier_in, witness_key_in
 from foundation.mute import Secret
 from foundation.settings import SettingsError
 from gateway.cli.client import CALL_S_MAX, believed
@@ -29,14 +31,18 @@ FILE_BYTES_MAX = WIDTH * (2 + ENTRY_BYTES_MAX)
 
 
 class Which(msgspec.Struct, frozen=True, kw_only=True):
-    """A log by what the command line says. `folder` is None for one behind a URL."""
+    """A log by what the command line says. `folder` is None for one behind a URL. `witnesses`: whose cosignatures are believed; `ours`:
+    whether it is a log of the stack."""
 
     fetch: Fetch
     verifier: Verifier
     folder: Path | None
+    witnesses: tuple[WitnessKey, ...] = ()
+    ours: bool = False
 
-    def reader(self) -> LogReader:
-        return LogReader(self.fetch, self.verifier)
+    def reader(self, note: bytes | None = None) -> LogReader:
+        """As of an earlier checkpoint of the log where one is given."""
+        return LogReader(self.fetch, self.verifier, note)
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,10 +51,20 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     state: Path
     key: Path | None
     token_file: Path | None
+    witnesses: tuple[Path, ...] = ()
 
     def log(self, log: str) -> Which:
         """Raises SettingsError."""
-        return choose(log, self.state, self.key, self.token_file)
+        chosen = choose(log, self.state, self.key, self.token_file)
+        given = self.witness_keys()
+        return msgspec.structs.replace(chosen, witnesses=given) if given else chosen
+
+    def witness_keys(self) -> tuple[WitnessKey, ...]:
+        """Those of --witness. Raises SettingsError."""
+        found = tuple(witness_key_in(path) for path in self.witnesses)
+        if len({key.public for key in found}) < len(found):
+            raise SettingsError("--witness names one key twice, and would count it twice")
+        return found
 
     def verifier(self) -> Verifier:
         """That of --key, for what is no log. Raises SettingsError."""
@@ -58,12 +74,18 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def which_option(command: F) -> F:
-    """`--state`, `--key` and `--token-file`; the command gets them as `which`."""
+    """`--state`, `--key`, `--token-file` and `--witness`; the command gets them as `which`."""
 
     @click.option(
         "--token-file",
         type=click.Path(path_type=Path, dir_okay=False),
         help="With a URL: the file that holds a service token of role operator.",
+    )
+    @click.option(
+        "--witness",
+        type=click.Path(path_type=Path, dir_okay=False),
+        multiple=True,
+        help="File with the public key of a witness; several times. For logs of the stack, the stack's own.",
     )
     @click.option(
         "--key",
@@ -72,10 +94,13 @@ def which_option(command: F) -> F:
     )
     @state_option
     @functools.wraps(command)
-    def chosen(*args: Any, state: Path, key: Path | None, token_file: Path | None, **given: Any) -> Any:
-        return command(*args, which=Asked(state=state, key=key, token_file=token_file), **given)
+    def chosen(
+        *args: Any, state: Path, key: Path | None, token_file: Path | None, witness: tuple[Path, ...], **given: Any
+    ) -> Any:
+        which = Asked(state=state, key=key, token_file=token_file, witnesses=witness)
+        return command(*args, which=which, **given)
 
-    return chosen  # type: ignore[return-value]  # the same command, with three options made one
+    return chosen  # type: ignore[return-value]  # the same command, with four options made one
 
 
 def choose(log: str, state: Path, key: Path | None, token_file: Path | None) -> Which:
@@ -90,24 +115,16 @@ def choose(log: str, state: Path, key: Path | None, token_file: Path | None) -> 
         name = named[log]
         if not paths.ledger(name).is_dir():
             raise SettingsError(f"there is no log of {log} in {state}; start a stack with `domicile up`")
+        folder = paths.ledger(name)
+        known = tuple(witness_key_in(file) for file in map(paths.ledger_key, witnesses()) if file.exists())
         held = verifier_in(key or paths.ledger_key(name))
-        return Which(fetch=of_folder(paths.ledger(name)), verifier=held, folder=paths.ledger(name))
+        return Which(fetch=of_folder(folder), verifier=held, folder=folder, witnesses=known, ours=True)
     folder = Path(log)
     if not folder.is_dir():
         raise SettingsError(f"{log} is no folder, no URL, and no log of the stack: those are {', '.join(named)}")
     if key is None:
         raise SettingsError("a folder goes with --key FILE, the log's public key")
     return Which(fetch=of_folder(folder), verifier=verifier_in(key), folder=folder)
-
-
-def verifier_in(file: Path) -> Verifier:
-    """Raises SettingsError."""
-    try:
-        return Verifier.parse(file.read_text(encoding="utf-8"))
-    except OSError as exc:
-        raise SettingsError(f"{file} cannot be read ({exc.strerror}); it holds the log's public key") from exc
-    except (MalformedKey, UnicodeDecodeError) as exc:
-        raise SettingsError(f"{file} holds no public key of a log: {exc}") from exc
 
 
 @contextmanager

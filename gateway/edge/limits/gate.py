@@ -10,11 +10,11 @@ from directory.placement.core import Placement
 from foundation import logs
 from foundation.clock import Clock
 from foundation.problems import Code, Problem
-from gateway.edge.core import Gathered
 from gateway.edge.headers import RequestFields
 from gateway.edge.limits.callers import Callers
 from gateway.edge.limits.observed import LIMITED, NAMES
 from gateway.edge.limits.table import Table
+from gateway.edge.outcome import Gathered
 from gateway.identity.actors import Actor
 from gateway.identity.tokens import Identity
 

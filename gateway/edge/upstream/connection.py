@@ -68,12 +68,14 @@ class Connection(asyncio.Protocol):
 
     def _reset_exchange(self, *, head_only: bool, upgrade: bool = False) -> None:
         self._reader.begin(head_only=head_only, upgrade=upgrade)
-        self._request_done = False
+        self.request_done = False
         self._answered = False
-        self._head: StatusHead | None = None
+        self.known_head: StatusHead | None = None
+        """The head of the final answer, where it has arrived."""
         self._body: list[bytes] = []
         self._body_bytes = 0
-        self._complete = False
+        self.complete = False
+        """Whether the whole answer has arrived (some of it may still be buffered here)."""
         self._failure: UpstreamFailed | None = None
 
     # --- an exchange ---------------------------------------------------------------------------------------------------------
@@ -83,54 +85,40 @@ class Connection(asyncio.Protocol):
         return self._transport is not None and not self._transport.is_closing()
 
     @property
-    def complete(self) -> bool:
-        """Whether the whole answer has arrived (some of it may still be buffered here)."""
-        return self._complete
-
-    @property
     def failed(self) -> bool:
         return self._failure is not None
-
-    @property
-    def known_head(self) -> StatusHead | None:
-        """The head of the final answer, where it has arrived."""
-        return self._head
-
-    @property
-    def request_done(self) -> bool:
-        return self._request_done
 
     def begin(self, data: bytes, *, head_only: bool, done: bool, upgrade: bool = False) -> None:
         """Starts an exchange: writes the head (and the body, if `done`). `upgrade`: it may be answered with 101."""
         self._reset_exchange(head_only=head_only, upgrade=upgrade)
         self.busy = True
         self._began_at = self.quiet_since = self._loop.time()
-        self._request_done = done
+        self.request_done = done
         self._write(data)
 
     def write(self, data: bytes, *, done: bool = False) -> None:
         """More of the request's body, framed by the caller; `drain` afterwards."""
         self.quiet_since = self._loop.time()
-        self._request_done = self._request_done or done
+        self.request_done = self.request_done or done
         if self._failure is None and data:
             self._write(data)
 
     async def drain(self) -> None:
         """Waits until the transport takes more, the exchange is over or it failed."""
-        if self._write_paused and self._failure is None and not self._complete:
+        if self._write_paused and self._failure is None and not self.complete:
             self._drain = self._loop.create_future()
             await self._drain
 
     async def head(self) -> StatusHead:
         """The head of the final answer. Raises UpstreamFailed."""
-        while self._head is None:
+        while self.known_head is None:
             self._raise_failure()
             await self._wait()
-        return self._head
+        return self.known_head
 
     async def arrived(self) -> None:
         """Waits until there is something to `take` or the answer is `complete`. Raises UpstreamFailed."""
-        while not self._body and not self._complete:
+        while not self._body and not self.complete:
             self._raise_failure()
             await self._wait()
 
@@ -158,7 +146,7 @@ class Connection(asyncio.Protocol):
 
     def end(self) -> bool:
         """Ends the exchange; True when the connection may carry another, else it is closed."""
-        again = self._complete and self._reader.keep and self._request_done and self._failure is None and self.usable
+        again = self.complete and self._reader.keep and self.request_done and self._failure is None and self.usable
         self.busy = False
         self.listener = None
         if not again:
@@ -166,13 +154,13 @@ class Connection(asyncio.Protocol):
             return False
         self.used = True
         self._body = []
-        self._head = None
+        self.known_head = None
         self.quiet_since = self._loop.time()
         return True
 
     def fail(self, fault: Fault) -> None:
         """Breaks the exchange off and closes the connection. The first failure counts."""
-        if self._failure is None and not self._complete:
+        if self._failure is None and not self.complete:
             self._failure = UpstreamFailed(fault, answered=self._answered)
         self.close()
         self._wake()
@@ -186,12 +174,12 @@ class Connection(asyncio.Protocol):
         """Whether a bound of the running exchange has passed. Silence counts on both sides."""
         if now - self._began_at > self._limits.total_s:
             return True
-        waiting_for_head = self._request_done and self._head is None
+        waiting_for_head = self.request_done and self.known_head is None
         return now - self.quiet_since > (self._limits.first_byte_s if waiting_for_head else self._limits.stall_s)
 
     def blame(self) -> Fault:
         """Who is late when the exchange is overdue: the client if its body is awaited and the service would take more."""
-        awaited = not self._request_done and not self._write_paused and self._head is None
+        awaited = not self.request_done and not self._write_paused and self.known_head is None
         return Fault.CLIENT_STALLED if awaited else Fault.TIMEOUT
 
     # --- asyncio.Protocol ----------------------------------------------------------------------------------------------------
@@ -212,13 +200,14 @@ class Connection(asyncio.Protocol):
                 self._body.append(event)
                 self._body_bytes += len(event)
             elif isinstance(event, StatusHead):
-                self._head = event
+                self.known_head = event
             elif isinstance(event, Malformed):
                 self.fail(Fault.PROTOCOL)
                 return
             else:
                 self._finish()
-        switched = self._head is not None and self._head.status == 101
+                break
+        switched = self.known_head is not None and self.known_head.status == 101
         if reader.ahead and not switched:
             self.close()  # more than was asked for
         elif switched or self._body_bytes > BUFFER_BYTES_HIGH:
@@ -229,9 +218,9 @@ class Connection(asyncio.Protocol):
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self.busy and not self._complete:
+        if self.busy and not self.complete:
             if exc is None and self._failure is None and self._reader.close():
-                self._complete = True
+                self.complete = True
             elif self._failure is None:
                 self._failure = UpstreamFailed(Fault.RESET, answered=self._answered)
         self._wake()
@@ -250,8 +239,9 @@ class Connection(asyncio.Protocol):
             self._transport.pause_reading()
 
     def _finish(self) -> None:
-        self._complete = True
-        self._wake_drain()
+        self.complete = True
+        if self._drain is not None:
+            self._wake_drain()
 
     # --- waiting -------------------------------------------------------------------------------------------------------------
 

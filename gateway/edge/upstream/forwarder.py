@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Callable, Sequence
 
+import msgspec
+
 from foundation.wire.head import StatusHead
 from gateway.edge.upstream.breaker import State
 from gateway.edge.upstream.connection import Connection, Fault, UpstreamFailed
@@ -11,6 +13,17 @@ from gateway.edge.upstream.pool import AddressPool, Pools
 ADDRESSES_TRIED_MAX = 3
 IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"})
 """RFC 9110 section 9.2.2: these alone may be sent again when nobody knows whether they were acted on."""
+
+
+class Sending(msgspec.Struct, frozen=True, gc=False):
+    """A request as it goes to whichever address takes it: `line`, a Host field for the address, and `rest` (fields, empty line, and the
+    body if `done`). `rest` is called once a connection is there, however long that took: what it signs lives for seconds."""
+
+    line: bytes
+    rest: Callable[[], bytes]
+    head_only: bool
+    done: bool
+    upgrade: bool = False
 
 
 class Exchange:
@@ -62,20 +75,8 @@ class Forwarder:
                 return None
         return min((self.pools.of(host).health.left_s() for host in hosts), default=0.0)
 
-    async def open(
-        self,
-        hosts: Sequence[str],
-        line: bytes,
-        rest: Callable[[], bytes],
-        *,
-        head_only: bool,
-        done: bool,
-        fresh: bool = False,
-        upgrade: bool = False,
-    ) -> Exchange:
-        """Sends `line`, a Host field for the address, and `rest` (fields, empty line, and the body if `done`).
-
-        `rest` is called once a connection is there, however long that took: what it signs lives for seconds.
+    async def open(self, hosts: Sequence[str], sending: Sending, *, fresh: bool = False) -> Exchange:
+        """Sends it over an idle connection, or a new one where there is none, or if `fresh`.
 
         Raises UpstreamFailed (BUSY; CONNECT after ADDRESSES_TRIED_MAX addresses; OPEN where none may be asked).
         """
@@ -97,40 +98,36 @@ class Forwarder:
                     if exc.fault is Fault.CONNECT and tried < ADDRESSES_TRIED_MAX and number + 1 < len(hosts):
                         continue
                     raise
-            exchange = Exchange(pool, ticket, connection)
-            try:
-                head = b"%bhost: %b\r\n%b" % (line, pool.address.encode("ascii"), rest())
-            except BaseException:
-                exchange.end()
-                raise
-            connection.begin(head, head_only=head_only, done=done, upgrade=upgrade)
-            return exchange
+            return _begun(pool, ticket, connection, sending)
         if tried:
             raise UpstreamFailed(Fault.CONNECT)
         raise UpstreamFailed(Fault.OPEN, wait_s=self.barred_s(hosts) or 0.0)
 
-    def open_now(
-        self, hosts: Sequence[str], line: bytes, rest: Callable[[], bytes], *, head_only: bool
-    ) -> Exchange | None:
-        """The same for a request that is whole, where the next address is well and a connection to it is idle; else None, and nothing was
-        sent."""
+    def open_now(self, hosts: Sequence[str], sending: Sending) -> Exchange | None:
+        """The same where the next address is well and a connection to it is idle; else None, and nothing was sent."""
         self._turn += 1
         pool = self.pools.of(hosts[self._turn % len(hosts)])
-        ticket = pool.health.admit() if pool.health.state is State.CLOSED else None
+        health = pool.health
+        ticket = health.admit() if health.state is State.CLOSED else None
         connection = None if ticket is None else pool.acquire_now()
         if ticket is None or connection is None:
             return None
-        exchange = Exchange(pool, ticket, connection)
-        try:
-            head = b"%bhost: %b\r\n%b" % (line, pool.address.encode("ascii"), rest())
-        except BaseException:
-            exchange.end()
-            raise
-        connection.begin(head, head_only=head_only, done=True)
+        exchange = _begun(pool, ticket, connection, sending)
         if connection.failed:
             exchange.end()
             return None
         return exchange
+
+
+def _begun(pool: AddressPool, ticket: int, connection: Connection, sending: Sending) -> Exchange:
+    exchange = Exchange(pool, ticket, connection)
+    try:
+        head = b"%bhost: %b\r\n%b" % (sending.line, pool.host_field, sending.rest())
+    except BaseException:
+        exchange.end()
+        raise
+    connection.begin(head, head_only=sending.head_only, done=sending.done, upgrade=sending.upgrade)
+    return exchange
 
 
 async def _acquired(pool: AddressPool, ticket: int, *, fresh: bool) -> Connection:

@@ -24,6 +24,7 @@ class AddressPool:
 
     def __init__(self, address: str, limits: Upstream, loop: asyncio.AbstractEventLoop, tls: Tls | None = None) -> None:
         self.address = address
+        self.host_field = address.encode("ascii")
         self.health = Health(address, limits, loop)
         self._host, _, port = address.rpartition(":")
         self._host = self._host.strip("[]")

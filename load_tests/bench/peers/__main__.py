@@ -22,7 +22,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from load_tests.bench.edge import cpu_s, people
 from load_tests.bench.peers import load, report
 from load_tests.bench.peers.cases import CASES, Case
-from load_tests.bench.peers.proxies import PROXIES, Given, NotStarted, Proxy, Running, command, port_free
+from load_tests.bench.peers.proxies import PROXIES, Proxy
+from load_tests.bench.peers.starting import Given, NotStarted, Running, command, port_free
 
 OPEN_SHARE = 0.6
 """Of what a proxy carries at most: the rate at which its latency is measured."""
@@ -98,10 +99,7 @@ async def _measured(
             continue
         requests = case.requests(tokens if case.body < 1 << 16 else tokens[:32])
         count = max(asked.connections, int(case.count * asked.share))
-        taken: dict[str, list[report.Round]] = {one.proxy.name: [] for one in standing}
-        for _ in range(asked.rounds):
-            for one in standing:
-                taken[one.proxy.name].append(report.Round(*await _round(one, case, requests, count, asked.connections)))
+        taken = await _taken(asked, case, standing, requests, count)
         found[case.name] = report.rows(taken)
         print(report.table(f"{case.headline} ({count} a round)", found[case.name]), flush=True)
         if case is CASES[0] and not asked.no_latency:
@@ -109,12 +107,31 @@ async def _measured(
     return found
 
 
+async def _taken(
+    asked: argparse.Namespace, case: Case, standing: Sequence[Standing], requests: Sequence[bytes], count: int
+) -> dict[str, list[report.Round]]:
+    """The rounds of each, in turn. One that does not give the answers that were asked for is left out of this case, by name."""
+    taken: dict[str, list[report.Round]] = {one.proxy.name: [] for one in standing}
+    for _ in range(asked.rounds):
+        for one in [one for one in standing if one.proxy.name in taken]:
+            try:
+                round_ = report.Round(*await _round(one, case, requests, count, asked.connections))
+            except* (load.Failed, OSError) as failures:
+                print(f"  left out of this case: {one.proxy.name} {failures.exceptions[0]}", flush=True)
+                del taken[one.proxy.name]
+            else:
+                taken[one.proxy.name].append(round_)
+    return taken
+
+
 async def _round(
     one: Standing, case: Case, requests: Sequence[bytes], count: int, connections: int
 ) -> tuple[float, float]:
-    """CPU microseconds a request, and requests a second."""
-    before = _spent(one.running.pids)
-    took = await load.closed(one.running.port, requests, count, connections, answer=case.answer)
+    """CPU microseconds a request, and requests a second. Says so where connections did not last."""
+    before, closing = _spent(one.running.pids), load.Closing()
+    took = await load.closed(one.running.port, requests, count, connections, answer=case.answer, closing=closing)
+    if closing.count:
+        print(f"  {one.proxy.name} ended {closing.count} connections, as it had said it would", flush=True)
     return (_spent(one.running.pids) - before) / count * 1e6, count / took
 
 

@@ -8,19 +8,26 @@ from functools import partial
 from typing import Any
 
 import httptools
+import msgspec
 
 OPEN_ENDS_S_MAX = 30
 
 
-class Closed(asyncio.Protocol):
-    """One keep-alive connection that sends the next request when the answer is there."""
+class Failed(Exception):
+    """An answer was none, or another than was asked for; the message says how."""
 
-    def __init__(self, requests: Iterator[bytes], answer: int, budget: list[int], done: asyncio.Future[None]) -> None:
+
+class Closed(asyncio.Protocol):
+    """One keep-alive connection that sends the next request when the answer is there. `done`: whether nothing is left to be asked; False
+    where an answer said that it is the last of its connection (RFC 9112 section 9.6)."""
+
+    def __init__(self, requests: Iterator[bytes], answer: int, budget: list[int], done: asyncio.Future[bool]) -> None:
         self._requests = requests
         self._answer = answer
         self._budget = budget
         self._done = done
         self._came = 0
+        self._answered = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport: Any = transport
@@ -28,8 +35,8 @@ class Closed(asyncio.Protocol):
         self._next()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if not self._done.done():
-            self._done.set_exception(exc or ConnectionResetError("the proxy closed a connection under way"))
+        how = "reset" if exc is not None else "closed"
+        self._fail(f"{how} a connection under way, {self._came} bytes into the body of answer {self._answered + 1}")
 
     def data_received(self, data: bytes) -> None:
         self._parser.feed_data(data)
@@ -40,29 +47,57 @@ class Closed(asyncio.Protocol):
     def on_message_complete(self) -> None:
         status, came, self._came = self._parser.get_status_code(), self._came, 0
         if (status, came) != (200, self._answer):
-            if not self._done.done():
-                self._done.set_exception(RuntimeError(f"status {status} with {came} bytes"))
+            self._fail(f"answered {status} with {came} bytes")
+        elif not self._parser.should_keep_alive():
+            self._end(nothing_left=False)
         else:
+            self._answered += 1
             self._next()
 
     def _next(self) -> None:
         if self._budget[0] > 0:
             self._budget[0] -= 1
             self._transport.write(next(self._requests))
-        elif not self._done.done():
-            self._done.set_result(None)
+        else:
+            self._end(nothing_left=True)
+
+    def _end(self, *, nothing_left: bool) -> None:
+        if not self._done.done():
+            self._done.set_result(nothing_left)
             self._transport.close()
 
+    def _fail(self, how: str) -> None:
+        if not self._done.done():
+            self._done.set_exception(Failed(how))
 
-async def closed(port: int, requests: Sequence[bytes], count: int, connections: int, *, answer: int) -> float:
-    """Sends `count` requests in turn over `connections`; the seconds that it took. Raises on any answer but a 200 of `answer` bytes."""
+
+class Closing(msgspec.Struct):
+    """How often a proxy ended a connection and said so before."""
+
+    count: int = 0
+
+
+async def closed(
+    port: int, requests: Sequence[bytes], count: int, connections: int, *, answer: int, closing: Closing | None = None
+) -> float:
+    """Sends `count` requests in turn over `connections`, each opened anew where the answer before was to be its last; the seconds that it
+    took. Raises Failed on any answer but a 200 of `answer` bytes, and OSError where a connection is refused."""
     loop = asyncio.get_running_loop()
     budget, cycle = [count], itertools.cycle(requests)
-    finished = [loop.create_future() for _ in range(connections)]
+
+    async def one() -> None:
+        nothing_left = False
+        while not nothing_left:
+            done: asyncio.Future[bool] = loop.create_future()
+            await loop.create_connection(partial(Closed, cycle, answer, budget, done), "127.0.0.1", port)
+            nothing_left = await done
+            if closing is not None and not nothing_left:
+                closing.count += 1
+
     started = time.perf_counter()
-    for done in finished:
-        await loop.create_connection(partial(Closed, cycle, answer, budget, done), "127.0.0.1", port)
-    await asyncio.gather(*finished)
+    async with asyncio.TaskGroup() as group:
+        for _ in range(connections):
+            group.create_task(one())
     return time.perf_counter() - started
 
 

@@ -1,71 +1,25 @@
-"""The proxies, each with one worker, keep-alive on both sides, no access log, in front of the same service; and how each is started."""
+"""The proxies, each with one worker, keep-alive on both sides, no access log, in front of the same service."""
 
 import contextlib
-import json
 import multiprocessing
-import os
-import shutil
-import socket
-import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator
 
 import msgspec
-import psutil
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from load_tests.bench.edge import AUDIENCE, ISSUER, gateway_process
-
-READY_S_MAX = 30.0
-LOOK_S = 0.05
-ROOT = Path(__file__).parents[3]
-PEERS_VENV = ROOT / ".venv-peers"
-CELL = "eu-de"
-
-
-class Given(msgspec.Struct, frozen=True, kw_only=True):
-    """What all share: the service's port, the people and the issuer's key."""
-
-    folder: Path
-    upstream: int
-    jwks: Path
-    subs: Sequence[str]
-    public: ec.EllipticCurvePublicKey
-
-    @property
-    def pem(self) -> Path:
-        path = self.folder / "issuer.pem"
-        path.write_bytes(
-            self.public.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
-        )
-        return path
-
-    @property
-    def environment(self) -> dict[str, str]:
-        """Of the parts of peers that are written in Python."""
-        jwk = json.loads(self.jwks.read_text())["keys"][0]
-        told = {"jwk": jwk, "issuer": ISSUER, "audience": AUDIENCE, "subs": list(self.subs)}
-        paths = [str(ROOT), *(one for one in sys.path if one.endswith("site-packages"))]
-        return os.environ | {
-            "PEERS_GIVEN": json.dumps(told),
-            "PEERS_UPSTREAM": f"http://127.0.0.1:{self.upstream}",
-            "PYTHONPATH": ":".join(paths),
-        }
-
-
-class NotStarted(Exception):
-    """A proxy ended, or never listened; the message holds its last words."""
-
-
-class Running(msgspec.Struct, frozen=True):
-    """A proxy that answers on `port`; `pids`: its processes, whose CPU time counts."""
-
-    port: int
-    pids: tuple[int, ...]
-
+from load_tests.bench.peers.envoy import envoy
+from load_tests.bench.peers.starting import (
+    CELL,
+    Given,
+    NotStarted,
+    Running,
+    command,
+    family,
+    listening,
+    port_free,
+    program,
+)
 
 Start = Callable[[Given], contextlib.AbstractContextManager[Running]]
 
@@ -81,56 +35,6 @@ class Proxy(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def missing(self) -> str | None:
         return self.needs if self.needs is not None and program(self.needs) is None else None
-
-
-def program(name: str) -> str | None:
-    return shutil.which(name, path=f"{PEERS_VENV / 'bin'}:{os.environ.get('PATH', '')}:/usr/sbin")
-
-
-def port_free() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-@contextlib.contextmanager
-def command(given: Given, name: str, words: Sequence[str], port: int) -> Iterator[int]:
-    """A program until the end of the block, with its children; its pid once something listens on `port`. Raises NotStarted."""
-    told = given.folder / f"{name}.log"
-    with told.open("wb") as log:
-        child = subprocess.Popen(words, stdout=log, stderr=log, env=given.environment, cwd=given.folder)
-    try:
-        if not listening(port, child):
-            raise NotStarted(
-                f"{Path(words[0]).name}: {(told.read_text().strip().splitlines() or ['it says nothing'])[-1]}"
-            )
-        yield child.pid
-    finally:
-        family = [*psutil.Process(child.pid).children(recursive=True)] if child.poll() is None else []
-        child.terminate()
-        try:
-            child.wait(10)
-        except subprocess.TimeoutExpired:
-            child.kill()
-            child.wait(10)
-        for one in family:
-            with contextlib.suppress(psutil.Error):
-                one.kill()
-
-
-def listening(port: int, child: "subprocess.Popen[bytes] | None" = None) -> bool:
-    """Whether something does, before READY_S_MAX is over or the child has ended."""
-    for _ in range(int(READY_S_MAX / LOOK_S)):
-        if child is not None and child.poll() is not None:
-            return False
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-            return True
-        time.sleep(LOOK_S)
-    return False
-
-
-def family(pid: int) -> tuple[int, ...]:
-    return (pid, *(one.pid for one in psutil.Process(pid).children(recursive=True)))
 
 
 # --- this gateway ------------------------------------------------------------------------------------------------------------
@@ -291,87 +195,6 @@ def caddy(given: Given) -> Iterator[Running]:
     config.write_text(CADDY.format(port=port, upstream=given.upstream))
     words = [program("caddy") or "", "run", "--adapter", "caddyfile", "--config", str(config)]
     with command(given, "caddy", words, port) as pid:
-        yield Running(port, family(pid))
-
-
-# --- Envoy -------------------------------------------------------------------------------------------------------------------
-
-
-def envoy_config(given: Given, port: int) -> dict[str, object]:
-    """jwt_authn, then a table from `sub` to a cell in Lua, as a filter's table would be kept."""
-    homes = ",".join(f'["{sub}"]="{CELL}"' for sub in given.subs)
-    lua = (
-        f"local homes = {{{homes}}}\n"
-        "function envoy_on_request(handle)\n"
-        '  local meta = handle:streamInfo():dynamicMetadata():get("envoy.filters.http.jwt_authn")\n'
-        '  local cell = meta and homes[meta["claims"]["sub"]]\n'
-        '  if not cell then handle:respond({[":status"] = "401"}, "") else handle:headers():replace("domicile-cell", cell) end\n'
-        "end\n"
-    )
-    http = "type.googleapis.com/envoy.extensions.filters"
-    address = {"socket_address": {"address": "127.0.0.1", "port_value": port}}
-    service = {"socket_address": {"address": "127.0.0.1", "port_value": given.upstream}}
-    filters = [
-        {
-            "name": "envoy.filters.http.jwt_authn",
-            "typed_config": {
-                "@type": f"{http}.http.jwt_authn.v3.JwtAuthentication",
-                "providers": {
-                    "issuer": {
-                        "issuer": ISSUER,
-                        "audiences": [AUDIENCE],
-                        "forward": True,
-                        "payload_in_metadata": "claims",
-                        "local_jwks": {"inline_string": given.jwks.read_text()},
-                    }
-                },
-                "rules": [{"match": {"prefix": "/"}, "requires": {"provider_name": "issuer"}}],
-            },
-        },
-        {
-            "name": "envoy.filters.http.lua",
-            "typed_config": {"@type": f"{http}.http.lua.v3.Lua", "default_source_code": {"inline_string": lua}},
-        },
-        {"name": "envoy.filters.http.router", "typed_config": {"@type": f"{http}.http.router.v3.Router"}},
-    ]
-    manager = {
-        "@type": f"{http}.network.http_connection_manager.v3.HttpConnectionManager",
-        "stat_prefix": "shop",
-        "route_config": {
-            "virtual_hosts": [
-                {
-                    "name": "shop",
-                    "domains": ["*"],
-                    "routes": [{"match": {"prefix": "/"}, "route": {"cluster": "service"}}],
-                }
-            ]
-        },
-        "http_filters": filters,
-    }
-    chain = {"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]}
-    endpoint = {"lb_endpoints": [{"endpoint": {"address": service}}]}
-    return {
-        "static_resources": {
-            "listeners": [{"name": "shop", "address": address, "filter_chains": [chain]}],
-            "clusters": [
-                {
-                    "name": "service",
-                    "type": "STATIC",
-                    "connect_timeout": "2s",
-                    "load_assignment": {"cluster_name": "service", "endpoints": [endpoint]},
-                }
-            ],
-        }
-    }
-
-
-@contextlib.contextmanager
-def envoy(given: Given) -> Iterator[Running]:
-    port = port_free()
-    config = given.folder / "envoy.json"
-    config.write_text(json.dumps(envoy_config(given, port)))
-    words = [program("envoy") or "", "-c", str(config), "--concurrency", "1", "-l", "error", "--disable-hot-restart"]
-    with command(given, "envoy", words, port) as pid:
         yield Running(port, family(pid))
 
 

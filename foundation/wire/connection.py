@@ -1,0 +1,168 @@
+"""One connection of a server, but for what is read from it (`foundation.wire.door`): how it begins and ends, what is written on it, and the
+bounds on its time."""
+
+import asyncio
+from collections.abc import Iterable
+from functools import partial
+from typing import Any, cast
+
+from uvicorn.config import Config
+from uvicorn.protocols.utils import get_local_addr, get_remote_addr, is_ssl
+from uvicorn.server import ServerState
+
+from foundation.problems import Code, Problem
+from foundation.wire.alarm import Alarm
+from foundation.wire.cycle import Cycle
+from foundation.wire.flow import Flow
+from foundation.wire.line import Answering
+from foundation.wire.parting import LINGER_S_MAX, Parting, reset
+from foundation.wire.refusals import rendered
+from foundation.wire.requests import RequestReader
+from foundation.wire.serving import rendered_once
+from foundation.wire.switch import Successor, switching
+
+HEAD_S_MAX = 15.0
+"""From the connection, or the first byte of a head, to its end."""
+BODY_SILENT_S_MAX = 60.0
+"""Between two pieces of a body that the application waits for. Services' bodies have the edge's own, shorter bound."""
+_LATE = Problem(code=Code.REQUEST_TIMEOUT, detail="the request did not arrive in time")
+
+
+class ServerConnection(asyncio.Protocol):
+    """Implements all of `line.Line` and `switch.Line` but `answered`."""
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],  # noqa: ARG002 - uvicorn gives it
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        self._app: Any = config.loaded_app
+        self._loop = _loop or asyncio.get_running_loop()
+        self._server = server_state
+        self._idle_s = config.timeout_keep_alive
+        self._reader = RequestReader()
+        self._cycle: Answering | None = None
+        self._leaving = False
+        self._idle = False  # whether the bound that runs is that of a connection between two requests
+        self._unread = 0
+        self._alarm = Alarm(self._loop, self._late)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is one in all but its ancestry
+        self._flow = Flow(self._transport, self._loop)
+        self._parting = Parting(self._transport)
+        self._client = get_remote_addr(self._transport)
+        self._address = get_local_addr(self._transport)
+        self._scheme = "https" if is_ssl(self._transport) else "http"
+        self._server.connections.add(cast("Any", self))
+        self._head_within()
+
+    def connection_lost(self, _exc: Exception | None) -> None:
+        self._server.connections.discard(cast("Any", self))
+        self._alarm.cancel()
+        if self._cycle is not None:
+            self._cycle.leave()
+        self._flow.room()
+
+    def pause_writing(self) -> None:
+        self._flow.full()
+
+    def resume_writing(self) -> None:
+        self._flow.room()
+
+    def shutdown(self) -> None:
+        """uvicorn is leaving: what is being answered is answered, and nothing else."""
+        self._leaving = True
+        if self._cycle is None:
+            self._transport.close()
+        else:
+            self._cycle.close_after()
+
+    # --- `line.Line` -----------------------------------------------------------------------------------------------------------
+
+    def write(self, data: bytes) -> None:
+        if not (self._parting.begun or self._transport.is_closing()):
+            self._transport.write(data)
+
+    def dated(self) -> bytes:
+        return rendered_once(self._server.default_headers)
+
+    async def drained(self) -> None:
+        await self._flow.drained()
+
+    def awaits(self, waiting: bool) -> None:
+        self._alarm.within(BODY_SILENT_S_MAX if waiting else None)
+
+    def taken(self) -> None:
+        self._flow.resume()
+
+    def give_up(self) -> None:
+        if self._cycle is not None and self._cycle.until_closed and not self._transport.is_closing():
+            reset(self._transport)
+        else:
+            self._transport.close()
+
+    # --- `switch.Line` ---------------------------------------------------------------------------------------------------------
+
+    def switch(self, fields: Iterable[tuple[bytes, bytes]], successor: Successor) -> bool:
+        """Raises UnfitAnswer. What arrived behind the request is the successor's, and none of it is read as another."""
+        cycle, transport = self._cycle, self._transport
+        if not isinstance(cycle, Cycle) or cycle.started or cycle.gone or transport.is_closing():
+            return False
+        transport.write(switching(self.dated(), fields))
+        cycle.switch()
+        self._cycle = None
+        self._flow.pause()
+        self._alarm.within(None)
+        self._alarm.cancel()
+        self._server.total_requests += 1
+        connections = cast("set[Any]", self._server.connections)
+        connections.discard(self)
+        connections.add(successor)
+        transport.set_protocol(cast("asyncio.BaseProtocol", successor))
+        successor.switched(transport, self._reader.rest(), partial(connections.discard, successor))
+        if self._leaving:
+            successor.shutdown()
+        return True
+
+    def break_off(self) -> None:
+        if self._flow.is_full:
+            self._transport.abort()
+
+    # --- its end -----------------------------------------------------------------------------------------------------------------
+
+    def refusal(self, problem: Problem) -> bytes:
+        """The answer that ends the connection, with what every answer has."""
+        return rendered(problem, self.dated())
+
+    def _refuse(self, problem: Problem) -> None:
+        """Answers what goes no further, unless an answer is under way, and ends the connection."""
+        cycle, self._cycle = self._cycle, None
+        if cycle is None or not cycle.started:
+            self.write(self.refusal(problem))
+        if cycle is not None:
+            cycle.leave()
+        self._part()
+
+    def _part(self) -> None:
+        """Ends the connection."""
+        if self._parting.begin():
+            self._flow.resume()
+            self._alarm.within(LINGER_S_MAX)
+
+    # --- bounds on time ----------------------------------------------------------------------------------------------------------
+
+    def _head_within(self) -> None:
+        self._alarm.within(HEAD_S_MAX)
+
+    def _body_within(self) -> None:
+        self._alarm.within(BODY_SILENT_S_MAX)
+
+    def _late(self) -> None:
+        """A bound on time has passed: whoever is owed an answer is told."""
+        if not self._parting.begun and (self._reader.in_head or (self._cycle is not None and not self._cycle.started)):
+            self._refuse(_LATE)
+        else:
+            self._transport.close()

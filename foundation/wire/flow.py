@@ -1,0 +1,41 @@
+"""Back-pressure of one connection, both ways: whether it is read, and whether it takes more."""
+
+import asyncio
+
+
+class Flow:
+    """`full` and `room` are what a transport tells its protocol (`pause_writing`, `resume_writing`)."""
+
+    __slots__ = ("_full", "_loop", "_paused", "_transport")
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._paused = False
+        self._full: asyncio.Future[None] | None = None
+
+    @property
+    def is_full(self) -> bool:
+        return self._full is not None
+
+    def full(self) -> None:
+        self._full = self._full or self._loop.create_future()
+
+    def room(self) -> None:
+        full, self._full = self._full, None
+        if full is not None and not full.done():
+            full.set_result(None)
+
+    async def drained(self) -> None:
+        if self._full is not None:
+            await asyncio.shield(self._full)
+
+    def pause(self) -> None:
+        if not self._paused:
+            self._paused = True
+            self._transport.pause_reading()
+
+    def resume(self) -> None:
+        if self._paused and not self._transport.is_closing():
+            self._paused = False
+            self._transport.resume_reading()

@@ -1,0 +1,83 @@
+"""The head of a request on the proxied path, as everything behind the door sees it."""
+
+from foundation import trace
+from foundation.hop_header import Hop
+from foundation.wire.switch import Line
+from foundation.words import Verb, verb_of_method
+from gateway.edge.headers import RequestFields
+from gateway.edge.target import Target
+
+
+class Request:
+    """One request.
+
+    `hop`: set on one that another region carried here. `navigates`: a browser's navigation by session cookie, which may be redirected.
+    `line`: the connection that it came by. One that asks for a websocket is a write (`gateway.edge.upgraded`).
+    """
+
+    __slots__ = (
+        "fields",
+        "hop",
+        "line",
+        "method",
+        "navigates",
+        "peer",
+        "query",
+        "raw_path",
+        "scheme",
+        "target",
+        "trace",
+        "verb",
+    )
+
+    def __init__(
+        self,
+        *,
+        method: str,
+        raw_path: bytes,
+        query: bytes,
+        fields: RequestFields,
+        target: Target,
+        peer: str,
+        scheme: str,
+        hop: Hop | None = None,
+        navigates: bool = False,
+        line: Line | None = None,
+    ) -> None:
+        self.method = method
+        self.raw_path = raw_path
+        self.query = query
+        self.fields = fields
+        self.target = target
+        self.peer = peer
+        self.scheme = scheme
+        self.hop = hop
+        self.navigates = navigates
+        self.line = line
+        self.verb: Verb = verb_of_method(method) if fields.handshake is None else Verb.WRITE
+        traceparent = fields.traceparent
+        self.trace = trace.continue_or_start(None if traceparent is None else traceparent.decode("latin-1"))
+
+
+def raw_target(request: Request) -> bytes:
+    return b"%b?%b" % (request.raw_path, request.query) if request.query else request.raw_path
+
+
+def as_sent_there(request: Request, hop: Hop) -> Request:
+    """The request with the client, host and trace that the other region sealed in the hop; forwarding fields beside it say nothing."""
+    fields = request.fields
+    fields.forwarded_for = []
+    fields.forwarded_host = fields.forwarded_proto = None
+    fields.host = hop.host.encode("latin-1")
+    fields.traceparent = hop.trace.encode("latin-1")
+    return Request(
+        method=request.method,
+        raw_path=request.raw_path,
+        query=request.query,
+        fields=fields,
+        target=request.target,
+        peer=hop.client or "",
+        scheme=hop.scheme,
+        hop=hop,
+        line=request.line,
+    )

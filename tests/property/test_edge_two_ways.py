@@ -1,0 +1,220 @@
+"""Whatever is asked, and whatever the service answers: the way without a task and the way by one leave the same behind.
+
+The same bytes are given to two gateways that differ in one thing: one hands every request to a task. Compared is everything that left:
+each byte to the client, each byte to the service (decisions opened, with both MACs checked), how connections ended, what was recorded and
+counted, and what is still held.
+"""
+
+import itertools
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from directory.placement.core import State
+from gateway.edge.door import Door
+from gateway.edge.ports import Home, Homeless
+from gateway.settings import Budget, Limits
+from routing_rules.rules import load
+from tests.stands.edge import People, placement, policy_text
+from tests.stands.edge_in_memory import OK, Answer, Edge, Seen, World, bearer, counted, since
+
+ADDRESSES = {"eu-de": "127.0.0.1:7001", "us-va": "127.0.0.1:7002"}
+POLICY = policy_text(ADDRESSES, ADDRESSES)
+RULES = [load(POLICY), load(POLICY.replace("[product]\n", '[product]\nsession_cookie = "__Host-session"\n'))]
+HOMES: dict[str, Home] = {
+    "ann": placement(epoch=7),
+    "ben": placement("us-va"),
+    "cat": placement(state=State.FROZEN),
+    "dan": placement(state=State.RESERVED),
+    "eve": Homeless.NONE,
+    "fay": Homeless.UNKNOWN,
+    "gil": placement(services=("records",)),
+    "hal": placement(state=State.ERASED),
+}
+TRUTH = [HOMES, HOMES | {"ann": placement("us-va", epoch=8)}, HOMES | {"ann": placement(epoch=8), "eve": placement()}]
+FEW = Limits(subject=Budget(per_s=1, burst=8), address=Budget(per_s=3, burst=12))
+
+
+class Script(msgspec.Struct, frozen=True):
+    """A world, what its service answers in turn, what is asked and in which pieces, and whether the client leaves before the last answer
+    can be there."""
+
+    world: World
+    answers: list[Answer]
+    asked: list[tuple[bytes, ...]]
+    leaves: bool = False
+
+
+class Walking(Door):
+    """Every request is a task's."""
+
+    def answer_now(self, *_: Any, **__: Any) -> None:
+        return None
+
+
+@pytest.fixture(scope="module")
+def people(tmp_path_factory: pytest.TempPathFactory) -> People:
+    return People(tmp_path_factory.mktemp("people"))
+
+
+# --- what is asked -----------------------------------------------------------------------------------------------------------
+
+PATHS = (
+    "/orders/1", "/orders/1?a=b&a=%20", "/orders", "/records/notes?id=eq.1", "/orders/%2e%2e/x", "/orders/a/../b", "/orders/a%2Fb",
+    "/nothing", "/", "*", "/orders/health", "/orders/sign-up?residence=DE", "http://shop/orders/1", "/healthz", "/orders/#x", "/orders/{1}",
+)  # fmt: skip
+FIELDS = (
+    "Host: other", "Connection: close", "Connection: x-secret", "X-Secret: 1", "Cookie: a=b", "Cookie: __Host-session={token}",
+    "Traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "Traceparent: nonsense", "Via: 1.0 cache",
+    "X-Forwarded-For: 10.0.0.9", "X_Forwarded_For: 10.0.0.9", "Forwarded: for=10.0.0.9", "X-Forwarded-Host: evil", "Domicile-For: x",
+    "Domicile-Hop: x", "Domicile-Decision: x", "Domicile_Epoch: 9", "X-HTTP-Method-Override: DELETE", "Upgrade: websocket",
+    "Connection: upgrade", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "TE: trailers", "Accept: a/b \t",
+    "X-Empty:", "X Bad: 1", "Transfer-Encoding: gzip", "Content-Length: 1",
+)  # fmt: skip
+METHODS = ("GET", "POST", "HEAD", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "get", "REPORT")
+BODIES = ("none", "length", "large", "chunks", "expects")
+
+
+@st.composite
+def requests(draw: st.DrawFn, people: People) -> bytes:
+    """Usual in all but one or two things, if in any, so that most get as far as the service."""
+    odd = draw(st.sets(st.sampled_from(["sub", "method", "path", "version", "host", "fields", "body"]), max_size=2))
+    sub = draw(st.sampled_from([*HOMES, "nobody", ""])) if "sub" in odd else "ann"
+    token = {"": b"", "nobody": b"Bearer x"}[sub] if sub in ("", "nobody") else bearer(people, sub)
+    method = draw(st.sampled_from(METHODS if "method" in odd else METHODS[:5]))
+    path = draw(st.sampled_from(PATHS if "path" in odd else PATHS[:3]))
+    version = draw(st.sampled_from(["1.0", "2.0"])) if "version" in odd else "1.1"
+    lines = [f"{method} {path} HTTP/{version}".encode()]
+    if "host" not in odd:
+        lines.append(b"Host: shop")
+    if token:
+        lines.append(b"Authorization: " + token)
+    more = draw(st.lists(st.sampled_from(FIELDS), min_size=1, max_size=3)) if "fields" in odd else ["Accept: a/b \t"]
+    lines += [line.replace("{token}", token.decode().removeprefix("Bearer ")).encode() for line in more]
+    usual = "length" if method in ("POST", "PUT") else "none"
+    framing, body = _body(draw(st.sampled_from(BODIES)) if "body" in odd else usual)
+    return b"\r\n".join([*lines, *framing, b"", b""]) + body
+
+
+def _body(kind: str) -> tuple[list[bytes], bytes]:
+    match kind:
+        case "length":
+            return [b"Content-Length: 5"], b"hello"
+        case "large":
+            return [b"Content-Length: 70000"], b"y" * 70_000
+        case "chunks":
+            return [b"Transfer-Encoding: chunked"], b"5;a=b\r\nhello\r\n0\r\nX-Late: 1\r\n\r\n"
+        case "expects":
+            return [b"Content-Length: 5", b"Expect: 100-continue"], b"hello"
+        case _:
+            return [], b""
+
+
+def cut(draw: st.DrawFn, whole: bytes) -> tuple[bytes, ...]:
+    """In one piece, mostly."""
+    cuts = draw(st.lists(st.integers(1, max(1, len(whole) - 1)), max_size=2)) if not draw(st.integers(0, 2)) else []
+    bounds = [0, *sorted(cuts), len(whole)]
+    return tuple(piece for piece in (whole[start:end] for start, end in itertools.pairwise(bounds)) if piece)
+
+
+# --- what is answered --------------------------------------------------------------------------------------------------------
+
+REFUSED = b"HTTP/1.1 409 Conflict\r\ndomicile-refusal: %b\r\ncontent-length: 2\r\n\r\nno"
+ANSWERS = (
+    OK, OK,
+    b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nX-Double: a\r\nX-Double: b\r\nConnection: x-secret\r\nX-Secret: 1\r\n\r\nhello",
+    b"HTTP/1.1 201 Created\r\nlocation: /orders/2\r\ndomicile-epoch: 99\r\ncontent-length: 0\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n6;x=y\r\n world\r\n0\r\nx-trailer: 1\r\n\r\n",
+    b"HTTP/1.1 204 No Content\r\ndate: yesterday\r\nserver: x\r\n\r\n", b"HTTP/1.1 304 Not Modified\r\ncontent-length: 7\r\n\r\n",
+    b"HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n" + OK, b"HTTP/1.1 503 Busy\r\nretry-after: 7\r\ncontent-length: 4\r\n\r\nlate",
+    b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 3\r\n\r\nbye", b"HTTP/1.0 200 OK\r\ncontent-length: 3\r\n\r\nold",
+    b"HTTP/1.1 200 OK\r\n\r\nto the end", b"HTTP/1.1 599 Mine\r\ncontent-length: 0\r\n\r\n", OK + OK,
+    b"HTTP/1.1 200 OK\r\ncontent-length: 3 \r\n\r\nbad", b"HTTP/1.1 101 Switching Protocols\r\n\r\n", b"nonsense\r\n\r\n", b"",
+    b"HTTP/1.1 200 OK\r\ncontent-length: 70000\r\n\r\n" + b"z" * 70_000, b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf",
+    REFUSED % b"stale_epoch", REFUSED % b"stale_epoch", REFUSED % b"cell_behind", REFUSED % b"other",
+    b"HTTP/1.1 200 OK\r\ndomicile-refusal: stale_epoch\r\ncontent-length: 0\r\n\r\n",
+)  # fmt: skip
+
+
+@st.composite
+def answers(draw: st.DrawFn) -> Answer:
+    whole = draw(st.sampled_from(ANSWERS))
+    return Answer(cut(draw, whole), draw(st.sampled_from(["go on", "go on", "go on", "leave", "reset"])))
+
+
+@st.composite
+def scripts(draw: st.DrawFn, people: People) -> Script:
+    """The first request is plain and answered with OK: a connection to the service lies idle then."""
+    world = World(
+        rules=draw(st.sampled_from(RULES)),
+        people=people,
+        cached=dict(HOMES),
+        truth=dict(draw(st.sampled_from(TRUTH))),
+        limits=draw(st.sampled_from([None, None, FEW])),
+    )
+    plain = b"GET /orders/1 HTTP/1.1\r\nHost: shop\r\nAuthorization: %b\r\n\r\n" % bearer(people, "ann")
+    asked: list[tuple[bytes, ...]] = [(plain,)]
+    for _ in range(draw(st.integers(1, 2))):
+        request = draw(requests(people))
+        asked.append(cut(draw, request + plain if draw(st.booleans()) else request))
+    replies = [Answer((OK,)), *draw(st.lists(answers(), min_size=1, max_size=3))]
+    return Script(world, replies, asked, draw(st.integers(0, 9)) == 0)
+
+
+def run(script: Script, http: type[Door]) -> tuple[Seen, Any, int]:
+    before = counted()
+    edge = Edge(script.world, script.answers, http)
+    try:
+        for pieces in script.asked[:-1]:
+            edge.ask(*pieces)
+        if script.leaves:
+            edge.ask(*script.asked[-1], seconds=0.0)
+            edge.leave()
+        else:
+            edge.ask(*script.asked[-1])
+        return edge.seen(), since(before), edge.walked
+    finally:
+        edge.close()
+
+
+@settings(max_examples=80, deadline=None)
+@given(data=st.data())
+def test_both_ways_leave_the_same_behind(people: People, data: st.DataObject) -> None:
+    script = data.draw(scripts(people))
+    flown, by_flight, _ = run(script, Door)
+    walked, by_walk, _ = run(script, Walking)
+    if (
+        script.leaves
+    ):  # a short answer goes out whole without a task, and by one as it comes: who leaves may have missed its beginning
+        assert walked.client.startswith(flown.client)
+        flown = msgspec.structs.replace(flown, client=walked.client)
+    assert flown == walked
+    assert by_flight == by_walk
+    assert flown.under_way == 0
+
+
+def plainly(people: People, times: int) -> Script:
+    world = World(rules=RULES[0], people=people, cached=dict(HOMES), truth=dict(HOMES))
+    plain = b"GET /orders/1 HTTP/1.1\r\nHost: shop\r\nAuthorization: %b\r\n\r\n" % bearer(people, "ann")
+    return Script(world, [], [(plain,)] * times)
+
+
+def test_what_is_plain_goes_without_a_task_and_by_one_where_it_has_to(people: People) -> None:
+    """Else the two ways above would be one."""
+    script = plainly(people, 4)
+    assert run(script, Door)[2] == 1
+    assert run(script, Walking)[2] == 4
+
+
+def test_a_difference_in_one_byte_is_seen(people: People) -> None:
+    """A planted one: the way by a task tells another epoch."""
+
+    class Astray(Walking):
+        def write(self, data: bytes) -> None:
+            super().write(data.replace(b"domicile-epoch: 7", b"domicile-epoch: 8"))
+
+    script = plainly(people, 2)
+    assert run(script, Door)[0] != run(script, Astray)[0]
