@@ -1,7 +1,7 @@
 # Everything runs from .venv, which is made from the locks. `make help` lists what there is.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help run tour test oracle fuzz check bench bench-peers bench-egress load docs clean
+.PHONY: help run tour test oracle fuzz check bench bench-peers bench-egress bench-ledger load docs clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -48,6 +48,10 @@ bench-peers: $(READY_DEV) ## Install other proxies where they can be had, and se
 bench-egress: $(READY_DEV) ## Print egress's figures in full, beside other detectors where they can be had (some minutes; asserts nothing)
 	@python3 -m venv .venv-peers && .venv-peers/bin/pip --disable-pip-version-check --quiet install presidio-analyzer datafog || true
 	@$(BIN)/python -m load_tests.bench --full egress.scanner
+
+bench-ledger: $(READY_DEV) ## Grow a ledger to ten million entries, and measure it on the way (ten minutes, 5 GB of disk; asserts nothing)
+	@$(BIN)/python -m load_tests.bench.ledger --entries 10000 100000 1000000 10000000 --without-payloads
+	@$(BIN)/python -m load_tests.bench.ledger_flow
 
 load: $(READY) ## Put load on a stack of its own with faults for a minute and a half; fails when a promise is broken or nothing was proven
 	@$(BIN)/domicile load --scenario short --out .load

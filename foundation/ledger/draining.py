@@ -31,6 +31,8 @@ BATCH_MAX = 500
 """Rows of one source that go into one record."""
 BATCH_BYTES_MAX = 16 << 20
 """Of their details, beyond the first row's."""
+UNSIGNED_BATCHES_MAX = 4
+"""So many batches go without tiles and a checkpoint while more is waiting: each costs as much as some hundred entries."""
 POLL_S = 0.25
 """Between two looks at outboxes in which nothing was new."""
 
@@ -61,10 +63,13 @@ async def drain(
     gathering: Gathering | None = None,
 ) -> None:
     """For ever. `sources`: those that there are just now, by the names under which their entries stand in the log. `gathering`: who gathers
-    cosignatures, while the log is open."""
+    cosignatures, while the log is open.
+
+    What was signed is remembered: a folder that was removed or put back from older days meanwhile is not gone on with, nor begun anew."""
     backoff = Backoff(first_s=0.5, max_s=10.0)
+    signed: Checkpoint | None = None
     while True:
-        opened = Log(folder, signer)
+        opened = Log(folder, signer, since=signed)
         try:
             await asyncio.to_thread(opened.open)
             log.info("ledger_open", count=opened.size)
@@ -76,6 +81,7 @@ async def drain(
         finally:
             # Waits for a write under way in its thread.
             opened.close()
+            signed = opened.remembered
             metrics.WRITABLE.set(0)
         await asyncio.sleep(backoff.next_s())
 
@@ -109,6 +115,7 @@ class Drain:
         self._folder = folder
         self._gathering = gathering
         self._away: set[str] = set()
+        self._unsigned = 0
         metrics.ENTRIES.set(opened.size)
 
     async def once(self, sources: Mapping[str, Source]) -> bool:
@@ -124,16 +131,19 @@ class Drain:
                 self._away.add(name)
         metrics.SOURCES_AWAY.set(len(self._away.intersection(sources)))
         taken = {name: _within_bytes(rows) for name, rows in batches.items()}
-        if any(taken.values()):
-            signed = await asyncio.to_thread(self._keep, taken)
+        more = any(len(rows) >= BATCH_MAX or len(taken[name]) < len(rows) for name, rows in batches.items())
+        if any(taken.values()) or self._unsigned:
+            self._unsigned = self._unsigned + 1 if more and self._unsigned < UNSIGNED_BATCHES_MAX else 0
+            await asyncio.to_thread(self._log.append, taken)
             metrics.ENTRIES.set(self._log.size)
-            if self._gathering is not None:
-                self._gathering.signed(signed)
-        return any(len(rows) >= BATCH_MAX or len(taken[name]) < len(rows) for name, rows in batches.items())
+            if not self._unsigned:
+                await self._sign()
+        return more
 
-    def _keep(self, batches: Mapping[str, Sequence[Recorded]]) -> Checkpoint:
-        self._log.append(batches)
-        return self._log.publish()
+    async def _sign(self) -> None:
+        signed = await asyncio.to_thread(self._log.publish)
+        if self._gathering is not None:
+            self._gathering.signed(signed)
 
     async def _new_rows(self, name: str, source: Source) -> Sequence[Recorded]:
         seen = self._log.seen(name)
@@ -149,6 +159,9 @@ class Drain:
 
     async def _newest_in_both(self, name: str, source: Source) -> Seen:
         """The newest entry of a source that the source has, too, at the position that the entry says."""
+        if self._unsigned:  # what is not signed for is not read
+            self._unsigned = 0
+            await self._sign()
         reader = await asyncio.to_thread(LogReader, of_folder(self._folder), self._log.verifier)
         entries = (
             Seen(found.entry.position, found.entry.event) for found in reader.newest() if found.entry.source == name

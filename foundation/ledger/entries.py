@@ -11,10 +11,11 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from foundation.ledger.canonical import canonical
 from foundation.ledger.tiles import ENTRY_BYTES_MAX
 
 SALT_BYTES = 32
+_EXACT_MAX = 1 << 53
+"""Whole numbers up to here are themselves as doubles, which is what canonical JSON has (RFC 8785, RFC 7493 section 2.2)."""
 
 Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
 
@@ -36,7 +37,9 @@ class Recorded(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`at_us`: microseconds since 1970 at the source. `commitment`: SHA-256 of salt and payload. `event`: SHA-256 of the event's id."""
+    """`at_us`: microseconds since 1970 at the source. `commitment`: SHA-256 of salt and payload. `event`: SHA-256 of the event's id.
+
+    The fields stand in the order of their names, so that an encoder that keeps it writes canonical JSON."""
 
     at_us: int
     commitment: Digest
@@ -44,6 +47,10 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     kind: str
     position: int
     source: str
+
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Entry).decode
 
 
 class Payload(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,7 +67,7 @@ def sealed(row: Recorded, source: str, salt: bytes) -> tuple[bytes, bytes]:
     if len(salt) != SALT_BYTES:
         raise ValueError(f"a salt has {SALT_BYTES} bytes")
     payload = Payload(id=row.id, actor=row.actor, subject_id=row.subject_id, details=row.details)
-    opening = salt + msgspec.json.encode(payload)
+    opening = salt + _encode(payload)
     entry = Entry(
         at_us=row.at_us,
         commitment=hashlib.sha256(opening).hexdigest(),
@@ -69,10 +76,17 @@ def sealed(row: Recorded, source: str, salt: bytes) -> tuple[bytes, bytes]:
         position=row.position,
         source=source,
     )
-    raw = canonical(msgspec.structs.asdict(entry))
+    raw = spelled(entry)
     if len(raw) > ENTRY_BYTES_MAX:
         raise ValueError(f"an entry has at most {ENTRY_BYTES_MAX} bytes")
     return raw, opening
+
+
+def spelled(entry: Entry) -> bytes:
+    """Its canonical JSON. Raises ValueError for what has none."""
+    if max(abs(entry.at_us), abs(entry.position)) > _EXACT_MAX:
+        raise ValueError("a number is no exact double")
+    return _encode(entry)
 
 
 def event_digest(event_id: str) -> str:
@@ -82,10 +96,11 @@ def event_digest(event_id: str) -> str:
 def parse(raw: bytes) -> Entry:
     """Raises MalformedEntry: also for JSON that is not canonical."""
     try:
-        entry = msgspec.json.decode(raw, type=Entry)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
+        entry = _decode(raw)
+        canonical = spelled(entry)
+    except (msgspec.MsgspecError, ValueError) as exc:
         raise MalformedEntry(f"no entry: {exc}") from exc
-    if canonical(msgspec.structs.asdict(entry)) != raw:
+    if canonical != raw:
         raise MalformedEntry("an entry is canonical JSON (RFC 8785)")
     return entry
 

@@ -1,6 +1,5 @@
 """The right edge of a log: what it takes to grow the tree, and the files that grow with it (tiles, bundles, payloads)."""
 
-import shutil
 from pathlib import Path
 
 from foundation.ledger import payloads
@@ -13,8 +12,8 @@ from foundation.ledger.tiles import (
     MalformedTile,
     Tile,
     TiledHashes,
-    bundle_of,
     entries_in,
+    framed,
     hashes_in,
     levels_of,
 )
@@ -35,17 +34,19 @@ class Growing:
         try:
             self._frontier = Frontier(size, peaks(0, size, TiledHashes(size, self._read)))
             self._edge = [self._edge_of(level, size) for level in levels_of(size)]
-            self._bundle = self._bundle_at(size)
+            bundle = self._bundle_at(size)
+            self._bundle = [framed(entry) for entry in bundle]
             self._partials = self._partials_now()
         except FileNotFoundError as exc:
             raise LogDamaged(f"{exc.filename} is missing") from exc
         except MalformedTile as exc:
             raise LogDamaged(str(exc)) from exc
-        if self._bundle and [leaf_hash(entry) for entry in self._bundle] != self._edge[0]:
+        if bundle and [leaf_hash(entry) for entry in bundle] != self._edge[0]:
             raise LogDamaged(
-                f"{Tile(ENTRIES, size >> HEIGHT, len(self._bundle)).path} holds other entries than their hashes say"
+                f"{Tile(ENTRIES, size >> HEIGHT, len(bundle)).path} holds other entries than their hashes say"
             )
-        self._cut_payloads(size)
+        if files.size(payloads.file_of(size)) < payload_bytes:
+            raise LogDamaged(f"{payloads.file_of(size)} is missing, or shorter than it was")
 
     @property
     def size(self) -> int:
@@ -57,7 +58,7 @@ class Growing:
     def take(self, entry: bytes, opening: bytes) -> None:
         """Raises OSError."""
         completed = self._frontier.append(leaf_hash(entry))
-        self._bundle.append(entry)
+        self._bundle.append(framed(entry))
         self._frames.append(payloads.framed(opening))
         for level, height in enumerate(range(0, len(completed), HEIGHT)):
             if level == len(self._edge):
@@ -68,7 +69,7 @@ class Growing:
                 self._write_full(Tile(level, (self.size >> (HEIGHT * (level + 1))) - 1), b"".join(hashes))
                 hashes.clear()
         if len(self._bundle) == WIDTH:
-            self._write_full(Tile(ENTRIES, (self.size >> HEIGHT) - 1), bundle_of(self._bundle))
+            self._write_full(Tile(ENTRIES, (self.size >> HEIGHT) - 1), b"".join(self._bundle))
             self._bundle.clear()
             self._write_payloads(self.size - 1)
             self.payload_bytes = 0
@@ -84,11 +85,19 @@ class Growing:
                 self._files.forget(tile.path)
         for tile in now:
             if tile not in self._partials:
-                content = bundle_of(self._bundle) if tile.level == ENTRIES else b"".join(self._edge[tile.level])
-                self._files.write(tile.path, content)
+                content = b"".join(self._bundle) if tile.level == ENTRIES else b"".join(self._edge[tile.level])
+                self._files.write_unseen(tile.path, content)
         self._partials = now
         if self._frames:
             self._write_payloads(self.size - 1)
+
+    def cut(self) -> None:
+        """Cuts off payloads of entries that are none: what a crash has left beyond the last record. Raises OSError."""
+        self._files.cut(payloads.file_of(self.size), self.payload_bytes)
+        following = (self.size // WIDTH + 1) * WIDTH
+        while self._files.size(payloads.file_of(following)):
+            self._files.cut(payloads.file_of(following), 0)
+            following += WIDTH
 
     def _partials_now(self) -> list[Tile]:
         """The partial tiles of the tree as it is; equal ones hold the same."""
@@ -99,11 +108,11 @@ class Growing:
         ]
         return [*tiles, Tile(ENTRIES, self.size >> HEIGHT, len(self._bundle))] if self._bundle else tiles
 
-    def drop_partials(self) -> None:
-        """Removes partial tiles of which the whole one is durable by now. Raises OSError."""
-        for tile in self._full:
-            shutil.rmtree(self._folder / f"{tile.path}.p", ignore_errors=True)
+    def outgrown(self) -> list[Path]:
+        """The folders of partial tiles whose whole one was written since this was asked last: to be removed once that is durable."""
+        folders = [self._folder / f"{tile.path}.p" for tile in self._full]
         self._full.clear()
+        return folders
 
     def hashes(self) -> TiledHashes:
         """Those of the tree as `write_edge` has written it."""
@@ -128,13 +137,6 @@ class Growing:
 
     def _write_payloads(self, index: int) -> None:
         content = b"".join(self._frames)
-        self._files.append(payloads.file_of(index), content)
+        self._files.put(payloads.file_of(index), self.payload_bytes, content)
         self.payload_bytes += len(content)
         self._frames.clear()
-
-    def _cut_payloads(self, size: int) -> None:
-        self._files.cut(payloads.file_of(size), self.payload_bytes)
-        following = (size // WIDTH + 1) * WIDTH
-        while (self._folder / payloads.file_of(following)).exists():
-            self._files.cut(payloads.file_of(following), 0)
-            following += WIDTH

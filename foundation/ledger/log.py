@@ -4,12 +4,13 @@ Rules that it keeps:
 - `append` returns once its entries, their payloads and the positions of their sources are on the disk, in one record.
 - A checkpoint is signed only over entries that are; and only when the tree that was signed last is the beginning of this one.
 - An index belongs to one entry for ever. After a fault of the disk nothing is written until the log was closed and read again.
-- One writer a folder.
+- One writer a folder, and that folder: one that was removed or replaced meanwhile takes no more.
 """
 
 import secrets
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -19,20 +20,23 @@ import msgspec
 
 from foundation.ledger import checkpoints, payloads, segments
 from foundation.ledger.checkpoints import Checkpoint
-from foundation.ledger.entries import SALT_BYTES, Recorded, event_digest, sealed
+from foundation.ledger.entries import Recorded
 from foundation.ledger.files import Files, FolderLock, LogDamaged, sync_path
 from foundation.ledger.growing import Growing
-from foundation.ledger.merkle import EMPTY_ROOT, root_of
-from foundation.ledger.notes import NoteRefused, Signer
-from foundation.ledger.segments import Batch, Header, Seen
-from foundation.ledger.tiles import MalformedTile
+from foundation.ledger.merkle import EMPTY_ROOT
+from foundation.ledger.notes import Signer
+from foundation.ledger.promised import check_goes_on, kept_checkpoint
+from foundation.ledger.segments import Batch, Header, Seen, Segment, batch_of
+from foundation.ledger.settling import Settling, one_thread
 from foundation.ledger.wal import WriteAhead
 
 CHECKPOINT = "checkpoint"
 SEGMENT_BYTES_MAX = 8 << 20
-"""A write-ahead file longer than that gives way to a new one once tiles hold what it holds."""
+"""A write-ahead file longer than that gives way to a new one, and is removed once tiles hold durably what it holds."""
 FILES_MAX = 1_024
 """The same after so many files were written: partial tiles are removed with it."""
+BEHIND_MAX = 4
+"""So many times these bounds may be reached while the tiles before are still being made durable; then it is waited for."""
 NOTHING = Seen(0, "")
 
 
@@ -42,27 +46,39 @@ class LogBroken(Exception):
 
 class Log:
     """The writer of one folder, from `open` to `close` (or as a context). Calls may come from any thread and take turns; each waits for
-    the disk."""
+    the disk. Tiles are made durable aside, meanwhile."""
 
-    def __init__(self, folder: Path, signer: Signer, *, chance: Callable[[int], bytes] = secrets.token_bytes) -> None:
-        """Touches nothing yet. `chance` gives so many random bytes (salts)."""
+    def __init__(
+        self,
+        folder: Path,
+        signer: Signer,
+        *,
+        since: Checkpoint | None = None,
+        chance: Callable[[int], bytes] = secrets.token_bytes,
+        aside: Callable[[], Executor] = one_thread,
+    ) -> None:
+        """Touches nothing yet. `since`: what was signed before, as far as somebody remembers; a log that does not go on from it is not
+        opened, and none is begun. `chance` gives so many random bytes (salts)."""
         self.verifier = signer.verifier
         self._folder = folder
         self._signer = signer
+        self._checkpoint = since
         self._chance = chance
         self._mutex = threading.Lock()
         self._closed = False
         self._sound = False
         self._lock: FolderLock | None = None
         self._wal: WriteAhead | None = None
+        self._settling = Settling(folder, aside)
 
     def open(self) -> None:
         """Opens or begins the log, finishing what a crash has left. Once. Raises LogBusy, LogDamaged, OSError, LogBroken after `close`."""
         with self._mutex:
             if self._closed:
                 raise LogBroken(f"{self._folder} was closed")
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            sync_path(self._folder.parent)
+            if self._checkpoint is None:
+                self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                sync_path(self._folder.parent)
             self._lock = FolderLock(self._folder)
             self._files = Files(self._folder)
             self._recover()
@@ -72,6 +88,7 @@ class Log:
         """Waits for a call under way, then lets go of the folder. Nothing is lost that `append` has returned."""
         with self._mutex:
             self._closed, self._sound = True, False
+            self._settling.close()
             if self._wal is not None:
                 self._wal.close()
             if self._lock is not None:
@@ -95,8 +112,15 @@ class Log:
         return self._growing.size
 
     @property
+    def remembered(self) -> Checkpoint | None:
+        """The newest checkpoint that is known of: what was told, then what was found or signed."""
+        return self._checkpoint
+
+    @property
     def checkpoint(self) -> Checkpoint:
-        """What was signed last."""
+        """What was signed last. Raises LogBroken before `open`."""
+        if self._checkpoint is None:
+            raise LogBroken(f"{self._folder} was not opened")
         return self._checkpoint
 
     def seen(self, source: str) -> Seen:
@@ -109,8 +133,8 @@ class Log:
         Rows that were taken in before are passed over. Raises OSError, LogBroken; ValueError for rows out of order.
         """
         with self._mutex:
-            batch = self._batch(rows)
             first = self.size
+            batch = batch_of(first, rows, self.seen, self._chance)
             if batch.entries:
                 with self._sound_after() as wal:
                     wal.append(msgspec.msgpack.encode(batch))
@@ -122,9 +146,10 @@ class Log:
         with self._mutex:
             with self._sound_after() as wal:
                 self._publish()
-                if wal.size > SEGMENT_BYTES_MAX or self._files.written > FILES_MAX:
-                    self._settle()
-            return self._checkpoint
+                reached = max(wal.size / SEGMENT_BYTES_MAX, self._files.written / FILES_MAX)
+                if reached > 1 and (self._settling.is_idle() or reached > BEHIND_MAX):
+                    self._give_way()
+            return self.checkpoint
 
     def attach(self, note: bytes) -> bool:
         """Puts a note that bears more signatures over what was signed last in its place; False where it is over anything else.
@@ -157,27 +182,12 @@ class Log:
         if not self._sound or self._wal is None:
             raise LogBroken(f"{self._folder} has to be opened again")
         self._sound = False
+        self._wal.check_place()
+        self._settling.is_idle()
         yield self._wal
         self._sound = True
 
     # --- one record ------------------------------------------------------------------------------------------------------
-
-    def _batch(self, rows: Mapping[str, Sequence[Recorded]]) -> Batch:
-        batch = Batch(self.size, [], [], {})
-        for source, given in rows.items():
-            last = before = self.seen(source)
-            for row in given:
-                if row.position <= before.position:
-                    continue
-                if row.position <= last.position:
-                    raise ValueError(f"{source}: position {row.position} comes after {last.position}")
-                entry, opening = sealed(row, source, self._chance(SALT_BYTES))
-                batch.entries.append(entry)
-                batch.openings.append(opening)
-                last = Seen(row.position, event_digest(row.id))
-            if last != before:
-                batch.sources[source] = last
-        return batch
 
     def _take(self, batch: Batch) -> None:
         for entry, opening in zip(batch.entries, batch.openings, strict=True):
@@ -187,7 +197,7 @@ class Log:
     # --- tiles and checkpoint --------------------------------------------------------------------------------------------
 
     def _publish(self) -> None:
-        if self._checkpoint.size == self.size:
+        if self.checkpoint.size == self.size:
             return
         self._growing.write_edge()
         self._sign()
@@ -197,9 +207,9 @@ class Log:
         self._files.write_durably(CHECKPOINT, checkpoints.signed(checkpoint, self._signer))
         self._checkpoint = checkpoint
 
-    def _settle(self) -> None:
-        """Makes the tiles durable and begins a new write-ahead file; those before are not needed any more."""
-        self._files.sync()
+    def _give_way(self) -> None:
+        """Begins a new write-ahead file. Those before are removed once what they hold is durable in tiles."""
+        self._settling.wait()
         self._generation += 1
         older = segments.segments_in(self._folder)
         header = Header(self.size, self._growing.root(), self._growing.payload_bytes, self._seen)
@@ -207,27 +217,30 @@ class Log:
         if self._wal is not None:
             self._wal.close()
         self._wal = begun
-        for path in older:
-            if path != begun.path:
-                path.unlink()
-        self._growing.drop_partials()
+        older = [path for path in older if path != begun.path]
+        self._settling.begin(self._files.unsynced(), older, self._growing.outgrown())
+
+    def _settle(self) -> None:
+        """The same, and waits until they are removed."""
+        self._give_way()
+        self._settling.wait()
 
     # --- opening ---------------------------------------------------------------------------------------------------------
 
     def _recover(self) -> None:
-        found = segments.newest(self._folder)
-        header = found.header if found else Header(0, EMPTY_ROOT, 0, {})
-        self._generation = found.generation if found else 0
-        self._seen = dict(header.sources)
-        self._growing = Growing(self._folder, self._files, header.first, header.payload_bytes)
-        if self._growing.root() != header.root:
-            raise LogDamaged(f"the tiles of the first {header.first} entries are not those that were written")
-        for batch in found.batches if found else ():
-            if batch.first != self.size or len(batch.entries) != len(batch.openings):
-                raise LogDamaged(f"the write-ahead file goes on at {batch.first}, the log ends at {self.size}")
-            self._take(batch)
+        found = segments.standing(self._folder)
+        base = found[0].header if found else Header(0, EMPTY_ROOT, 0, {})
+        self._generation = found[-1].generation if found else 0
+        self._growing = Growing(self._folder, self._files, base.first, base.payload_bytes)
+        self._seen = dict[str, Seen]()
+        for segment in found:
+            self._follow(segment)
         self._growing.write_edge()
-        signed = self._signed()
+        signed = kept_checkpoint(self._folder / CHECKPOINT, self._signer.verifier)
+        for known in (signed, self._checkpoint):
+            if known is not None:
+                check_goes_on(self._growing, known)
+        self._growing.cut()
         # What a killed process wrote may be in memory alone: it is signed for once it is on the disk.
         self._settle()
         if signed is None or signed.size < self.size:
@@ -235,18 +248,13 @@ class Log:
         else:
             self._checkpoint = signed
 
-    def _signed(self) -> Checkpoint | None:
-        """What was signed last, if it is there. Raises LogDamaged unless this log goes on from it."""
-        try:
-            signed = checkpoints.opened((self._folder / CHECKPOINT).read_bytes(), self._signer.verifier)
-            if signed.size > self.size:
-                raise LogDamaged(f"{signed.size} entries were signed for, and {self.size} are here")
-            if root_of(signed.size, self._growing.hashes()) != signed.root:
-                raise LogDamaged(f"the first {signed.size} entries are not those that were signed for")
-        except FileNotFoundError:
-            return None
-        except NoteRefused as exc:
-            raise LogDamaged(f"checkpoint: {exc}") from exc
-        except MalformedTile as exc:
-            raise LogDamaged(str(exc)) from exc
-        return signed
+    def _follow(self, segment: Segment) -> None:
+        """Takes in what a write-ahead file holds. Raises LogDamaged unless it goes on from what is here."""
+        header = segment.header
+        if (header.first, header.root) != (self.size, self._growing.root()):
+            raise LogDamaged(f"the first {header.first} entries are not those that were written")
+        self._seen = dict(header.sources)
+        for batch in segment.batches:
+            if batch.first != self.size or len(batch.entries) != len(batch.openings):
+                raise LogDamaged(f"the write-ahead file goes on at {batch.first}, the log ends at {self.size}")
+            self._take(batch)

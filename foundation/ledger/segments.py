@@ -1,11 +1,14 @@
-"""What stands in the write-ahead files of a log: how far its tiles were durable when a file was begun, and every batch since."""
+"""What stands in the write-ahead files of a log: how far it went when a file was begun, and every batch since."""
 
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import msgspec
 
 from foundation.ledger import wal
+from foundation.ledger.entries import SALT_BYTES, Recorded, event_digest, sealed
 from foundation.ledger.files import LogDamaged
 
 S = TypeVar("S", bound=msgspec.Struct)
@@ -19,7 +22,8 @@ class Seen(NamedTuple):
 
 
 class Header(msgspec.Struct, frozen=True):
-    """A file's first record. Everything below `first` lies durably in tiles, `root` is the tree's over it."""
+    """A file's first record: its entries begin at `first`, `root` is the tree's over those below. Where no file stands before it, these lie
+    durably in tiles."""
 
     first: int
     root: bytes
@@ -36,6 +40,30 @@ class Batch(msgspec.Struct, frozen=True):
     sources: dict[str, Seen]
 
 
+def batch_of(
+    first: int,
+    rows: Mapping[str, Sequence[Recorded]],
+    seen: Callable[[str], Seen],
+    chance: Callable[[int], bytes],
+) -> Batch:
+    """What is new of each source's rows. `chance` gives so many random bytes. Raises ValueError for rows out of order, entries too long."""
+    batch = Batch(first, [], [], {})
+    for source, given in rows.items():
+        before = seen(source)
+        new = [row for row in given if row.position > before.position]
+        for earlier, later in pairwise(new):
+            if later.position <= earlier.position:
+                raise ValueError(f"{source}: position {later.position} comes after {earlier.position}")
+        salts = chance(SALT_BYTES * len(new))
+        for at, row in enumerate(new):
+            entry, opening = sealed(row, source, salts[SALT_BYTES * at : SALT_BYTES * (at + 1)])
+            batch.entries.append(entry)
+            batch.openings.append(opening)
+        if new:
+            batch.sources[source] = Seen(new[-1].position, event_digest(new[-1].id))
+    return batch
+
+
 class Segment(NamedTuple):
     generation: int
     header: Header
@@ -47,21 +75,31 @@ def name_of(generation: int) -> str:
 
 
 def segments_in(folder: Path) -> list[Path]:
-    """Oldest first."""
-    return sorted(folder.glob("wal-*"))
+    """Oldest first. Raises OSError."""
+    return sorted(path for path in folder.iterdir() if path.name.startswith("wal-"))
 
 
-def newest(folder: Path) -> Segment | None:
-    """The one that counts; None for a folder in which no log was ever begun. A file whose header was cut short counts for nothing: the
-    one before it stands until a header is durable. Raises LogDamaged, OSError."""
+def standing(folder: Path) -> list[Segment]:
+    """Those that count, oldest first: the newest with a header, and what stands before it without a gap. Empty for a folder in which no log
+    was ever begun.
+
+    A file whose header was cut short counts for nothing: the one before it stands until a header is durable. One is removed when everything
+    below the next is durable, so where one is missing those before it are not needed. Raises LogDamaged, OSError.
+    """
+    found = list[Segment]()
     for path in reversed(segments_in(folder)):
+        generation = _generation(path)
+        if found and generation != found[-1].generation - 1:
+            break
         bodies, _ = wal.parse(path.read_bytes(), path.name)
         if bodies:
             header = _decoded(bodies[0], Header, path.name)
-            return Segment(_generation(path), header, [_decoded(body, Batch, path.name) for body in bodies[1:]])
-    if (folder / "checkpoint").exists() or (folder / "tile").exists():
-        raise LogDamaged("there are tiles or a checkpoint and no write-ahead file")
-    return None
+            found.append(Segment(generation, header, [_decoded(body, Batch, path.name) for body in bodies[1:]]))
+        elif found:
+            raise LogDamaged(f"{path.name} has no header, and one stands after it")
+    if not found and any(path.name in {"checkpoint", "tile", "payload"} for path in folder.iterdir()):
+        raise LogDamaged("there are tiles, payloads or a checkpoint and no write-ahead file")
+    return found[::-1]
 
 
 def _decoded(body: bytes, shape: type[S], name: str) -> S:

@@ -17,6 +17,7 @@ ENTRIES = -1
 
 _PATH = re.compile(r"tile/(entries|[0-9]{1,2})/((?:x[0-9]{3}/)*[0-9]{3})(?:\.p/([1-9][0-9]{0,2}))?\Z")
 _INDEX_ELEMENTS_MAX = 7
+_LENGTH = struct.Struct(">H")
 
 
 class MalformedTile(Exception):
@@ -94,14 +95,16 @@ def hashes_in(raw: bytes, width: int) -> list[bytes]:
     return [raw[at : at + HASH_BYTES] for at in range(0, len(raw), HASH_BYTES)]
 
 
+def framed(entry: bytes) -> bytes:
+    """As it stands in a bundle. Raises ValueError where it is too long."""
+    if len(entry) > ENTRY_BYTES_MAX:
+        raise ValueError(f"an entry has at most {ENTRY_BYTES_MAX} bytes")
+    return _LENGTH.pack(len(entry)) + entry
+
+
 def bundle_of(entries: Iterable[bytes]) -> bytes:
     """Raises ValueError where an entry is too long."""
-    parts: list[bytes] = []
-    for entry in entries:
-        if len(entry) > ENTRY_BYTES_MAX:
-            raise ValueError(f"an entry has at most {ENTRY_BYTES_MAX} bytes")
-        parts += (struct.pack(">H", len(entry)), entry)
-    return b"".join(parts)
+    return b"".join(map(framed, entries))
 
 
 def entries_in(raw: bytes, width: int) -> list[bytes]:
@@ -110,7 +113,7 @@ def entries_in(raw: bytes, width: int) -> list[bytes]:
     while at < len(raw):
         if at + 2 > len(raw):
             raise MalformedTile("a bundle breaks off inside a length")
-        (length,) = struct.unpack_from(">H", raw, at)
+        (length,) = _LENGTH.unpack_from(raw, at)
         at += 2
         if at + length > len(raw):
             raise MalformedTile("a bundle breaks off inside an entry")

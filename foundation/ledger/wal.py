@@ -1,9 +1,11 @@
 """The write-ahead file of a log: whole records, each on the disk before its writer goes on.
 
-A record is MAGIC, the length and CRC-32 of its body, the body. One that a crash cut short can only be the last; it was never acknowledged
-and is cut off. A broken record before a whole one is damage.
+A record is MAGIC, the length and CRC-32 of its body, the body, and zeros up to the end of a page: so a disk that spoils what it is writing
+spoils no record before. One that a crash cut short can only be the last; it was never acknowledged and is cut off. A broken record before a
+whole one is damage.
 """
 
+import errno
 import os
 import struct
 import zlib
@@ -14,30 +16,36 @@ from foundation.ledger.files import LogDamaged, datasync, sync_path
 
 MAGIC = b"\x89DLW"
 _HEAD = struct.Struct(">4sII")
+HEAD_BYTES = _HEAD.size
 BODY_BYTES_MAX = 1 << 30
+PAGE_BYTES = 4_096
+"""What a disk writes at once, or a multiple."""
 
 
 class Found(NamedTuple):
-    """What a file holds: the bodies of its whole records, and how many bytes these are."""
+    """What a file holds: the bodies of its whole records, and where the next one begins."""
 
     bodies: list[bytes]
-    whole: int
+    end: int
 
 
 def framed(body: bytes) -> bytes:
     """Raises ValueError where the body is too long."""
     if len(body) > BODY_BYTES_MAX:
         raise ValueError(f"a record has at most {BODY_BYTES_MAX} bytes")
-    return _HEAD.pack(MAGIC, len(body), zlib.crc32(body)) + body
+    record = _HEAD.pack(MAGIC, len(body), zlib.crc32(body)) + body
+    return record + bytes(-len(record) % PAGE_BYTES)
 
 
 def parse(raw: bytes, name: str) -> Found:
-    """Raises LogDamaged where a whole record lies behind a broken one. Pure."""
-    bodies, at = list[bytes](), 0
+    """Raises LogDamaged where a whole record lies behind a broken one. A record may follow the one before at once, without a page of its
+    own. Pure."""
+    bodies, at, end = list[bytes](), 0, 0
     while (body := _body(raw, at)) is not None:
         bodies.append(body)
-        at += _HEAD.size + len(body)
-    later = raw.find(MAGIC, at + 1)
+        end = at + HEAD_BYTES + len(body)
+        at = end if raw.startswith(MAGIC, end) else end + -end % PAGE_BYTES
+    later = raw.find(MAGIC, end)
     while later >= 0:
         if _body(raw, later) is not None:
             raise LogDamaged(f"{name}: the record at byte {at} is broken, and whole ones follow")
@@ -47,10 +55,10 @@ def parse(raw: bytes, name: str) -> Found:
 
 def _body(raw: bytes, at: int) -> bytes | None:
     """That of the whole record at a place, or None."""
-    if at + _HEAD.size > len(raw):
+    if at + HEAD_BYTES > len(raw):
         return None
     magic, length, checksum = _HEAD.unpack_from(raw, at)
-    body = raw[at + _HEAD.size : at + _HEAD.size + length]
+    body = raw[at + HEAD_BYTES : at + HEAD_BYTES + length]
     return body if magic == MAGIC and len(body) == length and zlib.crc32(body) == checksum else None
 
 
@@ -63,6 +71,7 @@ class WriteAhead:
         self.size = 0
         self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         try:
+            self._opened = os.fstat(self._descriptor)
             self.append(header)
             sync_path(path.parent)
         except BaseException:
@@ -70,12 +79,19 @@ class WriteAhead:
             raise
 
     def append(self, body: bytes) -> None:
-        """Durable on return. Raises OSError, after which nobody knows what is in the file: close it and read it again."""
+        """Durable on return, where whoever opens the log will find it. Raises OSError, after which nobody knows what is in the file: close
+        it and read it again."""
         record = memoryview(framed(body))
         self.size += len(record)
         while record:
             record = record[os.write(self._descriptor, record) :]
         datasync(self._descriptor)
+        self.check_place()
+
+    def check_place(self) -> None:
+        """Raises OSError where the file was removed or another lies in its place: what is written to it then, nobody finds."""
+        if not os.path.samestat(self.path.stat(), self._opened):
+            raise OSError(errno.ESTALE, "another file lies where it was written", str(self.path))
 
     def close(self) -> None:
         os.close(self._descriptor)

@@ -68,7 +68,11 @@ BENCHES = {
     ),
     "ledger": Bench(
         headline="The ledger: durable appends beside the disk's fdatasync, proofs (docs/benchmarks/ledger.md)",
-        short=("--entries", "10000", "50000", "--rounds", "100"),
+        short=("--entries", "10000", "50000", "--rounds", "100", "--seconds", "3"),
+    ),
+    "ledger_flow": Bench(
+        headline="The ledger: outboxes drained into it, access records at the edge (docs/benchmarks/ledger.md)",
+        short=("--rows", "20000", "--records", "20000"),
     ),
     "egress.scanner": Bench(
         headline="Egress's scanner: MB/s, recall and precision (docs/benchmarks/egress-scanner.md)",

@@ -1,30 +1,46 @@
 """What a log costs beside the disk that it lies on: durable appends a second and their waits, checkpoints, proofs, at growing sizes.
 
-For each batch size a writer appends as the drain does (append, then tiles and checkpoint), and the disk alone writes as many bytes as the
-record has and calls fdatasync; both in one folder, one after the other. Then the log is grown, and at each size an append, a proof and
-its verification are timed.
+Closed: for each batch size a writer appends and signs a checkpoint, in turn. Paced: rows arrive at a rate, and the writer takes whatever
+waits, at most as many as the drain; a row's wait is from its arrival until it is durable; every eighth append is followed by a checkpoint.
+Both take turns with the disk alone, which writes as many bytes as a record has and calls fdatasync, in the same folder. Grown: at each size
+of a log appends, proofs, their verification, opening it anew, and the memory of the process.
 
-Run: python -m load_tests.bench.ledger [--entries N …] [--rounds N] [--folder DIR]
+Run: python -m load_tests.bench.ledger [--entries N …] [--rates N …] [--rounds N] [--folder DIR] [--without-payloads]
 """
 
 import argparse
 import os
-import statistics
+import resource
+import shutil
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
+from foundation.ledger.draining import BATCH_MAX
 from foundation.ledger.entries import Recorded
 from foundation.ledger.log import Log
 from foundation.ledger.notes import Signer
 from foundation.ledger.reading import LogReader, of_folder
 from foundation.ledger.tiles import TiledHashes
+from foundation.ledger.wal import PAGE_BYTES
 from foundation.mute import Secret
+from load_tests.bench.records import resident_mib
 
 SIGNER = Signer("bench.invalid/log", Secret(os.urandom(32)))
 BATCHES = (1, 16, 128, 500)
+TURNS = 5
+"""A measurement and the disk alone take turns so many times."""
+PACED_UNSIGNED = 8
+"""Appends to one checkpoint, where rows arrive at a rate."""
+GROWING_BATCH = 4_000
+WINDOW = (300, 16)
+"""Appends at each size, and entries in each."""
+RECORD_BYTES = 620
+"""Of the write-ahead file, for each entry: what a row of this bench makes, rounded."""
 DETAILS = msgspec.Raw(
     b'{"from": "reserved", "to": "active", "cell": "eu-de", "shard": "s1", "epoch": 812773, "reason": "acknowledged by its cell"}'
 )
@@ -45,9 +61,20 @@ def rows(first: int, count: int) -> list[Recorded]:
     ]
 
 
-def told(waits: list[float]) -> str:
-    ordered = sorted(waits)
-    return f"p50 {statistics.median(ordered) * 1e3:7.2f} ms  p99 {ordered[int(len(ordered) * 0.99)] * 1e3:7.2f} ms"
+class Waits(NamedTuple):
+    """Milliseconds."""
+
+    p50: float
+    p99: float
+    most: float
+
+    def __str__(self) -> str:
+        return f"{self.p50:.2f} · {self.p99:.2f} · {self.most:.2f} ms"
+
+
+def spread(waits_s: list[float]) -> Waits:
+    ordered = sorted(waits_s)
+    return Waits(*(ordered[min(len(ordered) - 1, int(len(ordered) * part))] * 1e3 for part in (0.5, 0.99, 1.0)))
 
 
 def disk_alone(folder: Path, size: int, rounds: int) -> list[float]:
@@ -65,53 +92,135 @@ def disk_alone(folder: Path, size: int, rounds: int) -> list[float]:
     return waits
 
 
-def appends(folder: Path, batch: int, rounds: int) -> None:
-    """Prints rate and CPU time with checkpoints, the waits of the appends alone, and the disk's own."""
-    with Log(folder / f"batch-{batch}", SIGNER) as log:
-        waits, position = [], 1
-        begun, cpu = time.perf_counter(), time.process_time()
-        for _ in range(rounds):
-            given = {"s1": rows(position, batch)}
+class Writer:
+    """A log, the rows given so far, and what they have cost."""
+
+    def __init__(self, log: Log) -> None:
+        self.log = log
+        self.position = log.size + 1
+        self.cpu_s = self.took_s = 0.0
+        self.entries = 0
+
+    def made(self, count: int) -> list[Recorded]:
+        self.position += count
+        return rows(self.position - count, count)
+
+    def timed(self, work: Callable[[], list[float]]) -> list[float]:
+        begun, cpu, before = time.perf_counter(), time.process_time(), self.log.size
+        waits = work()
+        self.took_s += time.perf_counter() - begun
+        self.cpu_s += time.process_time() - cpu
+        self.entries += self.log.size - before
+        return waits
+
+    def told(self) -> str:
+        return f"{self.entries / self.took_s:9,.0f} entries/s  CPU {self.cpu_s / self.entries * 1e6:6.1f} us an entry"
+
+    def closed(self, batch: int, rounds: int) -> list[float]:
+        """Waits of appends, one after the other, each followed by a checkpoint."""
+        batches = [self.made(batch) for _ in range(rounds)]
+        waits = []
+        for given in batches:
             before = time.perf_counter()
-            log.append(given)
+            self.log.append({"s1": given})
             waits.append(time.perf_counter() - before)
-            log.publish()
-            position += batch
-        took, used = time.perf_counter() - begun, time.process_time() - cpu
-    alone = disk_alone(folder, 700 * batch, rounds)
+            self.log.publish()
+        return waits
+
+    def paced(self, given: list[Recorded], rate: float) -> list[float]:
+        """Waits of rows that arrive at a rate, from when each was due until it was durable."""
+        waits, taken, unsigned, begun = list[float](), 0, 0, time.perf_counter()
+        while taken < len(given):
+            due = min(len(given), int((time.perf_counter() - begun) * rate) + 1, taken + BATCH_MAX)
+            if due == taken:
+                time.sleep(max(0.0, begun + taken / rate - time.perf_counter()))
+                continue
+            self.log.append({"s1": given[taken:due]})
+            durable = time.perf_counter() - begun
+            waits += [durable - number / rate for number in range(taken, due)]
+            taken = due
+            unsigned += 1
+            if unsigned == PACED_UNSIGNED:
+                self.log.publish()
+                unsigned = 0
+        self.log.publish()
+        return waits
+
+
+def closed(folder: Path, rounds: int) -> None:
+    for batch in BATCHES:
+        with Log(folder / f"batch-{batch}", SIGNER) as log:
+            writer, waits, alone = Writer(log), list[float](), list[float]()
+            for _ in range(TURNS):
+                waits += writer.timed(lambda: writer.closed(batch, rounds // TURNS))  # noqa: B023 - called at once
+                alone += disk_alone(folder, paged(batch), rounds // TURNS)
+        told("closed", f"batch {batch:5}", writer, waits, alone)
+
+
+def paced(folder: Path, rates: list[int], seconds: float) -> None:
+    for rate in rates:
+        with Log(folder / f"rate-{rate}", SIGNER) as log:
+            writer, waits, alone = Writer(log), list[float](), list[float]()
+            for _ in range(TURNS):
+                given = writer.made(int(rate * seconds / TURNS))
+                waits += writer.timed(lambda: writer.paced(given, rate))  # noqa: B023 - called at once
+                alone += disk_alone(folder, paged(16), 200)
+        told("paced", f"{rate:6,}/s    ", writer, waits, alone)
+
+
+def paged(entries: int) -> int:
+    return -(-entries * RECORD_BYTES // PAGE_BYTES) * PAGE_BYTES
+
+
+def told(how: str, which: str, writer: Writer, waits: list[float], alone: list[float]) -> None:
+    durable, disk = spread(waits), spread(alone)
     print(
-        f"batch {batch:4}: {batch * rounds / took:9,.0f} entries/s   CPU {used / batch / rounds * 1e6:6.0f} us an entry   "
-        f"append {told(waits)}   disk alone {told(alone)}",
+        f"{how} {which}: {writer.told()}  durable {durable}  disk alone {disk}  p99 is {durable.p99 / disk.p99:.1f} times",
         flush=True,
     )
 
 
-def grown(folder: Path, sizes: list[int]) -> None:
-    """Prints, at each size, what an append, a proof and a verification cost."""
-    place, position = folder / "grown", 1
-    with Log(place, SIGNER) as log:
-        for size in sizes:
-            begun, before = time.perf_counter(), log.size
+def grown(folder: Path, sizes: list[int], *, with_payloads: bool) -> None:
+    """Prints, at each size, what an append, a proof, its verification and opening cost, and the memory that the process holds."""
+    place = folder / "grown"
+    for size in sizes:
+        begun = time.perf_counter()
+        with Log(place, SIGNER) as log:
+            opening, writer = time.perf_counter() - begun, Writer(log)
+            growth = Writer(log)
             while log.size < size:
-                log.append({"s1": rows(position, 500)})
-                position += 500
-                log.publish()
-            rate = (log.size - before) / (time.perf_counter() - begun)
-            waits = []
-            for _ in range(200):
-                given = {"s1": rows(position, 16)}
-                started = time.perf_counter()
-                log.append(given)
-                waits.append(time.perf_counter() - started)
-                position += 16
-                log.publish()
+                growth.position = log.size + 1
+                given = growth.made(min(GROWING_BATCH, size - log.size))
+                growth.timed(lambda: grow(log, given))  # noqa: B023 - called at once
+                if not with_payloads:
+                    drop_payloads(place, log.size)
+            writer.position, waits, alone = log.size + 1, list[float](), list[float]()
+            for _ in range(TURNS):
+                waits += writer.timed(lambda: writer.closed(WINDOW[1], WINDOW[0] // TURNS))  # noqa: B023 - called at once
+                alone += disk_alone(folder, paged(WINDOW[1]), WINDOW[0] // TURNS)
             proving, verifying = proofs(place, log.size)
-            used = sum(path.stat().st_blocks * 512 for path in place.rglob("*") if path.is_file()) / log.size
-            print(
-                f"{log.size:10,} entries: grown at {rate:8,.0f}/s   append of 16 {told(waits)}   prove {told(proving)}   "
-                f"verify {told(verifying)}   {used:,.0f} bytes on disk an entry",
-                flush=True,
-            )
+            memory, most = resident_mib(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        print(
+            f"{size:10,} entries: grown at {growth.told() if growth.entries else ''}  opened before in {opening * 1e3:.0f} ms"
+        )
+        told("  ", f"append of {WINDOW[1]}", writer, waits, alone)
+        print(
+            f"   prove {spread(proving)}  verify {spread(verifying)}  memory {memory:.0f} MiB, {most:.0f} at most",
+            flush=True,
+        )
+
+
+def grow(log: Log, given: list[Recorded]) -> list[float]:
+    log.append({"s1": given})
+    log.publish()
+    return []
+
+
+def drop_payloads(place: Path, size: int) -> None:
+    """Of all full bundles but the last ones: they are most of the bytes, and nothing that is measured reads them."""
+    for group in (place / "payload").glob("x*"):
+        if group.is_dir() and int(group.name[1:]) < size // 256 // 1000 - 1:
+            shutil.rmtree(group)
 
 
 def proofs(place: Path, size: int) -> tuple[list[float], list[float]]:
@@ -132,14 +241,21 @@ def proofs(place: Path, size: int) -> tuple[list[float], list[float]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m load_tests.bench.ledger", description=__doc__)
-    parser.add_argument("--entries", type=int, nargs="+", default=[10_000, 100_000, 1_000_000], help="sizes of the log")
-    parser.add_argument("--rounds", type=int, default=400, help="appends of each batch size")
+    parser.add_argument("--entries", type=int, nargs="*", default=[10_000, 100_000, 1_000_000], help="sizes of the log")
+    parser.add_argument("--rates", type=int, nargs="*", default=[1_000, 5_000, 10_000], help="rows a second")
+    parser.add_argument("--seconds", type=float, default=10.0, help="of each rate")
+    parser.add_argument("--rounds", type=int, default=400, help="appends of each batch size; 0: none")
     parser.add_argument("--folder", type=Path, default=Path(), help="where, so which disk; default: here")
+    parser.add_argument(
+        "--without-payloads", action="store_true", help="grow without keeping them: a third of the disk"
+    )
     asked = parser.parse_args()
+    print("waits are p50 · p99 · the longest", flush=True)
     with tempfile.TemporaryDirectory(prefix=".bench-ledger-", dir=asked.folder) as made:
-        for batch in BATCHES:
-            appends(Path(made), batch, asked.rounds)
-        grown(Path(made), sorted(asked.entries))
+        if asked.rounds:
+            closed(Path(made), asked.rounds)
+        paced(Path(made), asked.rates, asked.seconds)
+        grown(Path(made), sorted(asked.entries), with_payloads=not asked.without_payloads)
 
 
 if __name__ == "__main__":

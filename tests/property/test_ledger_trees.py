@@ -2,13 +2,15 @@
 
 import json
 
+import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foundation.ledger import merkle, tiles
-from foundation.ledger.canonical import canonical
+from foundation.ledger.entries import Entry, spelled
 from foundation.ledger.merkle import EMPTY_ROOT, Frontier, ProofRefused, leaf_hash
 from foundation.ledger.tiles import ENTRIES, Tile, TiledHashes
+from tests.stands.canonical import canonical
 from tests.stands.ledger import naive_root, subtrees_of
 
 LEAVES = [b"leaf %d" % number for number in range(300)]
@@ -139,3 +141,15 @@ def test_canonical_json_reads_as_the_value_and_is_its_own_canonical_form(value: 
     raw = canonical(value)
     assert json.loads(raw, parse_int=float) == value
     assert canonical(json.loads(raw, parse_int=float)) == raw
+
+
+@given(kind=st.text(), source=st.text(), at_us=st.integers(-(1 << 53), 1 << 53))
+def test_an_entry_is_spelled_as_the_canonical_form_of_its_members(kind: str, source: str, at_us: int) -> None:
+    entry = Entry(at_us=at_us, commitment="0" * 64, event="1" * 64, kind=kind, position=7, source=source)
+    assert spelled(entry) == canonical(msgspec.structs.asdict(entry))
+
+
+def test_every_character_is_spelled_as_in_the_canonical_form() -> None:
+    kind = "".join(map(chr, [*range(0xD800), *range(0xE000, 0x110000)]))
+    entry = Entry(at_us=0, commitment="0" * 64, event="1" * 64, kind=kind, position=7, source="s1")
+    assert spelled(entry) == canonical(msgspec.structs.asdict(entry))

@@ -4,7 +4,9 @@ import hashlib
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor, Future
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -32,6 +34,52 @@ def unsynced(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(os, "fsync", at_once)
     for module in (files, wal):
         patch.setattr(module, "datasync", at_once)
+
+
+class Asked(Future[Any]):
+    """Work that is done when it was asked so many times whether it is done, or waited for."""
+
+    def __init__(self, work: Callable[[], Any], times: int) -> None:
+        super().__init__()
+        self._work = work
+        self._times = times
+
+    def done(self) -> bool:
+        self._times -= 1
+        if self._times < 0:
+            self.run()
+        return super().done()
+
+    def result(self, timeout: float | None = None) -> Any:
+        self.run()
+        return super().result(timeout)
+
+    def run(self) -> None:
+        if super().done():
+            return
+        try:
+            self.set_result(self._work())
+        except BaseException as exc:  # noqa: BLE001 - whoever asks for the result is told
+            self.set_exception(exc)
+
+
+class Later(Executor):
+    """What a log does aside, at a moment that a test says: at once for 0, else when it was looked for so many times."""
+
+    def __init__(self, times: int) -> None:
+        self._times = times
+        self._given: list[Asked] = []
+
+    def submit(self, work: Callable[..., Any], /, *given: Any, **more: Any) -> Asked:
+        asked = Asked(lambda: work(*given, **more), self._times)
+        if self._times == 0:
+            asked.run()
+        self._given.append(asked)
+        return asked
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        for asked in self._given:
+            asked.run()
 
 
 def naive_root(leaves: Sequence[bytes]) -> bytes:

@@ -1,8 +1,9 @@
 """`python -m tests.stands.ledger_writer FOLDER`: for each line on standard input, a seed, a process that writes the log in FOLDER until it
 is killed.
 
-It is forked, so that a round takes milliseconds. It says on standard output `pid N`, then `kept N` after each append that has returned and
-`signed N ROOT` after each checkpoint; when it is gone, `gone`.
+It is forked, so that a round takes milliseconds. It says on standard output `pid N`, then `kept FIRST END SOURCE POSITION` after each
+append that has returned (the indexes, and whose rows from which position on), `signed SIZE ROOT` after each checkpoint, `erasing N` and
+`erased N` before and after a payload is overwritten; when it is gone, `gone`.
 """
 
 import os
@@ -24,13 +25,21 @@ def write(folder: Path, seed: int) -> NoReturn:
     say(f"pid {os.getpid()}")
     chance = random.Random(seed)
     log.FILES_MAX = chance.choice((5, 50, 1_024))
+    log.SEGMENT_BYTES_MAX = chance.choice((40_000, 8 << 20))
     with Log(folder, SIGNER) as opened:
         while True:
-            opened.append({"s1": rows(opened.seen("s1").position + 1, chance.choice((1, 3, 40, 300)))})
-            say(f"kept {opened.size}")
+            source = chance.choice(("s1", "s2"))
+            position = opened.seen(source).position + 1
+            indexes = opened.append({source: rows(position, chance.choice((1, 3, 40, 300)), tag=source)})
+            say(f"kept {indexes.start} {indexes.stop} {source} {position}")
             if chance.random() < 0.7:
                 signed = opened.publish()
                 say(f"signed {signed.size} {signed.root.hex()}")
+            if chance.random() < 0.05:
+                index = chance.randrange(opened.size)
+                say(f"erasing {index}")
+                opened.erase(index)
+                say(f"erased {index}")
 
 
 if __name__ == "__main__":

@@ -6,21 +6,20 @@ names that were synced, or under those that there were, since a disk may write n
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 
-from foundation.ledger import files, wal
+from foundation.ledger import files, payloads, settling, wal
 from foundation.ledger import log as log_module
 from foundation.ledger.checkpoints import Checkpoint
 from foundation.ledger.files import LogDamaged
-from foundation.ledger.growing import Growing
 from foundation.ledger.log import Log
-from foundation.ledger.tiles import Tile
-from tests.stands.ledger import SIGNER, copied, reader, rows, unsynced, written
+from tests.stands.ledger import SIGNER, Later, copied, reader, rows, unsynced, written
 
 
 @pytest.fixture(autouse=True)
@@ -96,16 +95,16 @@ class Steps:
             self._step()
             disk.synced(Path(f"/proc/self/fd/{descriptor}").readlink())
 
-        for module in (files, wal, log_module):
+        for module in (files, wal, log_module, settling):
             patch.setattr(module, "sync_path", sync)
-        for module in (files, wal):
+        for module in (files, wal, payloads):
             patch.setattr(module, "datasync", datasync)
-        for name in ("replace", "unlink"):
-            patch.setattr(Path, name, self._counted(getattr(Path, name)))
+        patch.setattr(os, "replace", self._counted(os.replace))
+        patch.setattr(Path, "unlink", self._counted(Path.unlink))
         patch.setattr(shutil, "rmtree", self._counted(shutil.rmtree))
-        write, write_bytes = os.write, Path.write_bytes
+        write, pwrite = os.write, os.pwrite
         patch.setattr(os, "write", lambda to, raw: self._half(raw, lambda part: write(to, part)))
-        patch.setattr(Path, "write_bytes", lambda path, raw: self._half(raw, lambda part: write_bytes(path, part)))
+        patch.setattr(os, "pwrite", lambda to, raw, at: self._half(raw, lambda part: pwrite(to, part, at)))
 
     def _counted(self, call: Callable[..., Any]) -> Callable[..., Any]:
         def counted(*given: Any, **more: Any) -> Any:
@@ -127,27 +126,43 @@ class Steps:
 
 
 class Writer:
-    """What a process does, and what it has told so far."""
+    """What a process does, and what it has told so far: kept, signed, erased."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, later: int) -> None:
         self.folder = folder
+        self.later = later
         self.kept = 0
         self.signed: list[Checkpoint] = []
+        self.erased: list[int] = []
 
     def run(self) -> None:
-        with Log(self.folder, SIGNER) as log:
+        with Log(self.folder, SIGNER, aside=lambda: Later(self.later)) as log:
             self.kept = log.size
             self.signed.append(log.checkpoint)
-            for count in (3, 10, 1):
+            for count in (3, 10, 1, 2):
                 log.append({"s1": rows(log.size + 1, count)})
                 self.kept = log.size
                 self.signed.append(log.publish())
 
 
+class Eraser(Writer):
+    def run(self) -> None:
+        with Log(self.folder, SIGNER, aside=lambda: Later(self.later)) as log:
+            for index in (3, 252, 255):
+                log.append({"s1": rows(log.size + 1, 3)})
+                self.kept = log.size
+                log.publish()
+                log.erase(index)
+                self.erased.append(index)
+
+
 @contextmanager
-def stopped(folder: Path, step: int) -> Iterator[tuple[Writer, Disk, bool]]:
-    """A writer stopped at that step, what a power cut would leave, and whether it came so far."""
-    writer, disk, came = Writer(folder), Disk(folder), False
+def stopped(
+    folder: Path, step: int, later: int = 0, made: Callable[[Path, int], Writer] = Writer
+) -> Iterator[tuple[Writer, Disk, bool]]:
+    """A writer stopped at that step, what a power cut would leave, and whether it came so far. `later`: how often it looks whether its
+    tiles are durable until they are made so."""
+    writer, disk, came = made(folder, later), Disk(folder), False
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(log_module, "FILES_MAX", 4)
         Steps(patch, step, disk)
@@ -169,8 +184,10 @@ def holds(writer: Writer, folder: Path) -> None:
     assert reader(folder).verify(earlier, folder).without == 0
 
 
-@pytest.mark.parametrize("begun", [0, 250])
-def test_whatever_the_step_at_which_a_writer_is_killed_or_the_power_fails(tmp_path: Path, begun: int) -> None:
+@pytest.mark.parametrize(("begun", "later"), [(0, 0), (250, 0), (250, 4)])
+def test_whatever_the_step_at_which_a_writer_is_killed_or_the_power_fails(
+    tmp_path: Path, begun: int, later: int
+) -> None:
     base = tmp_path / "base"
     if begun:
         written(base, begun)
@@ -178,7 +195,7 @@ def test_whatever_the_step_at_which_a_writer_is_killed_or_the_power_fails(tmp_pa
         base.mkdir()
     step, came = 0, True
     while came:
-        with stopped(copied(base, tmp_path / f"{step}"), step) as (writer, disk, came):
+        with stopped(copied(base, tmp_path / f"{step}"), step, later) as (writer, disk, came):
             holds(writer, disk.left(tmp_path / f"{step}-power", names=False))
             holds(writer, disk.left(tmp_path / f"{step}-names", names=True))
             holds(writer, writer.folder)
@@ -186,22 +203,53 @@ def test_whatever_the_step_at_which_a_writer_is_killed_or_the_power_fails(tmp_pa
     assert step > 30, "the writer takes more steps than that"
 
 
-def never_synced(held: files.Files) -> None:
-    held._unsynced.clear()
+def test_what_was_erased_is_not_brought_back_by_a_kill_or_the_power(tmp_path: Path) -> None:
+    base = tmp_path / "base"
+    written(base, 250)
+    step, came, seen = 0, True, set[int]()
+    while came:
+        with stopped(copied(base, tmp_path / f"{step}"), step, 3, Eraser) as (writer, disk, came):
+            erased_in(writer, disk.left(tmp_path / f"{step}-power", names=step % 2 == 0))
+            erased_in(writer, writer.folder)
+            seen |= set(writer.erased)
+        step += 1
+    assert seen == {3, 252, 255}
 
 
-def dropped_too_soon(growing_: Growing, tile: Tile, content: bytes) -> None:
-    growing_._files.write(tile.path, content)
-    growing_._full.append(tile)
-    growing_.drop_partials()
+def erased_in(writer: Writer, folder: Path) -> None:
+    with Log(folder, SIGNER) as log:
+        assert log.size >= writer.kept
+    assert [payloads.read(folder, index) for index in writer.erased] == [None] * len(writer.erased)
+    assert reader(folder).verify(folder=folder).without <= len(writer.erased) + 1
+
+
+def never_synced(folder: Path, names: Iterable[str]) -> None:
+    return None
+
+
+def removed_too_soon(folder: Path, written: Sequence[str], older: Sequence[Path], outgrown: Sequence[Path]) -> None:
+    for path in older:
+        path.unlink()
+    files.sync_path(folder)
+    files.sync(folder, written)
+
+
+def dropped_too_soon(folder: Path, written: Sequence[str], older: Sequence[Path], outgrown: Sequence[Path]) -> None:
+    for path in outgrown:
+        shutil.rmtree(path, ignore_errors=True)
+    files.sync_path(folder)
+    settled(folder, written, older, ())
+
+
+settled = settling.settle
 
 
 @pytest.mark.parametrize(
     ("owner", "name", "planted"),
-    [(files.Files, "sync", never_synced), (Growing, "_write_full", dropped_too_soon)],
+    [(files, "sync", never_synced), (settling, "settle", removed_too_soon), (settling, "settle", dropped_too_soon)],
 )
 def test_a_log_that_forgets_to_sync_is_found(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: type, name: str, planted: object
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: ModuleType, name: str, planted: object
 ) -> None:
     written(tmp_path / "base", 250)
 
@@ -225,7 +273,7 @@ def test_a_second_stop_while_the_first_is_made_good(tmp_path: Path) -> None:
     for first in range(1, 60, 14):
         for second in range(1, 22, 5):
             folder = copied(base, tmp_path / f"{first}-{second}")
-            with stopped(folder, first) as (before, disk, _):
+            with stopped(folder, first, later=second % 4) as (before, disk, _):
                 after_power = disk.left(tmp_path / f"{first}-{second}-power", names=second % 2 == 0)
             for name, place in (("kill", folder), ("power", after_power)):
                 with stopped(place, second) as (after, disk, _):

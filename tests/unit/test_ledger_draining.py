@@ -58,6 +58,22 @@ async def test_rows_too_long_for_one_record_are_taken_in_by_several(
     assert reader(folder).verify(folder=folder).payloads == 6
 
 
+async def test_a_checkpoint_follows_after_some_batches_and_at_once_when_nothing_more_waits(folder: Path) -> None:
+    outbox, signed = Outbox(rows(1, 7 * draining.BATCH_MAX)), list[int]()
+    with Log(folder, SIGNER) as log:
+        drained, more = Drain(log, folder), True
+        while more:
+            more = await drained.once({"s1": outbox})
+            signed.append(reader(folder).checkpoint.size)
+        assert signed == [0, 0, 0, 0, 2_500, 2_500, 2_500, 3_500]
+        outbox.held += rows(3_501, 2 * draining.BATCH_MAX)
+        await drained.once({"s1": outbox})
+        outbox.away = True
+        assert reader(folder).checkpoint.size == 3_500
+        await drained.once({"s1": outbox})
+        assert reader(folder).checkpoint.size == 4_000
+
+
 async def test_a_source_that_is_away_holds_no_other_up_and_is_gone_on_with(folder: Path) -> None:
     one, two = Outbox(rows(1, 3)), Outbox(rows(1, 3, tag="other"))
     two.away = True
@@ -94,6 +110,19 @@ async def test_a_source_restored_from_older_days_is_gone_on_with_after_what_both
     entries = told(folder)
     assert [position for source, position in entries[1_900:] if source == "s1"] == list(range(kept + 1, kept + 51))
     assert reader(folder).verify(folder=folder).payloads == 1_950
+
+
+async def test_a_source_restored_amid_a_backlog_is_compared_with_what_is_not_signed_for_too(folder: Path) -> None:
+    outbox = Outbox(rows(1, 3 * draining.BATCH_MAX))
+    with Log(folder, SIGNER) as log:
+        drained = Drain(log, folder)
+        await drained.once({"s1": outbox})
+        assert reader(folder).checkpoint.size == 0
+        outbox.held = [*outbox.held[:480], *rows(481, 5, tag="anew")]
+        while await drained.once({"s1": outbox}):
+            pass
+        await drained.once({"s1": outbox})
+    assert [position for _, position in told(folder)] == [*range(1, 501), *range(481, 486)]
 
 
 async def test_a_source_that_goes_away_while_it_is_compared_is_compared_again(folder: Path) -> None:

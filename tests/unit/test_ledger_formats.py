@@ -7,13 +7,13 @@ import msgspec
 import pytest
 
 from foundation.ledger import checkpoints, entries, merkle, notes, proofs, tiles
-from foundation.ledger.canonical import canonical
 from foundation.ledger.checkpoints import Checkpoint
 from foundation.ledger.entries import MalformedEntry, Recorded
 from foundation.ledger.merkle import Frontier, ProofRefused, leaf_hash
 from foundation.ledger.notes import MalformedKey, NoteRefused, Signer, Verifier
 from foundation.ledger.tiles import ENTRIES, MalformedTile, Tile
 from foundation.mute import Secret
+from tests.stands.canonical import canonical
 from tests.stands.ledger import naive_root, subtrees_of
 
 # --- trees: the vectors of Certificate Transparency's reference implementation ------------------------------------------------
@@ -374,6 +374,17 @@ def test_an_entry_that_is_not_canonical_and_a_payload_of_another_are_refused() -
         entries.opened(entry, opening[:-1] + b" ")
     with pytest.raises(MalformedEntry, match="another event"):
         entries.opened(msgspec.structs.replace(entry, event="0" * 64), opening)
+
+
+@pytest.mark.parametrize("number", [1 << 53, -(1 << 53)])
+def test_a_number_that_is_no_exact_double_is_in_no_entry(number: int) -> None:
+    beyond = number + (1 if number > 0 else -1)
+    entry = entries.parse(entries.sealed(row(at_us=number), "s1", b"s" * 32)[0])
+    assert entry.at_us == number
+    with pytest.raises(ValueError, match="double"):
+        entries.sealed(row(at_us=beyond), "s1", b"s" * 32)
+    with pytest.raises(MalformedEntry, match="double"):
+        entries.parse(msgspec.json.encode(msgspec.structs.replace(entry, at_us=beyond)))
 
 
 def test_an_entry_that_would_be_too_long_or_has_no_salt_is_not_made() -> None:

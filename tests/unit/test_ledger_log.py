@@ -80,8 +80,9 @@ def test_a_record_that_a_crash_cut_anywhere_is_as_if_it_had_not_begun(
         before = segments.segments_in(folder)[0].stat().st_size
         log.append({"s1": rows(1 + sum(batches), 4)})
     whole = segments.segments_in(folder)[0].read_bytes()
+    end = len(whole.rstrip(b"\x00"))
     for number, cut in enumerate(
-        {before, before + 1, before + 4, before + 11, before + 12, (before + len(whole)) // 2, len(whole) - 1}
+        {before, before + 1, before + 4, before + 11, before + 12, (before + end) // 2, end - 1}
     ):
         left = copied(folder, tmp_path / f"cut-{number}")
         segments.segments_in(left)[0].write_bytes(whole[:cut])
@@ -144,7 +145,7 @@ def drop_entry(folder: Path) -> None:
 
 
 DAMAGES: dict[str, Callable[[Path], object]] = {
-    "a record in the middle is broken": lambda folder: flip(segments.segments_in(folder)[0], 400),
+    "a record in the middle is broken": lambda folder: flip(segments.segments_in(folder)[0], wal.PAGE_BYTES + 400),
     "an acknowledged record is gone": drop_entry,
     "the write-ahead file is gone": lambda folder: segments.segments_in(folder)[0].unlink(),
     "a settled tile is gone": lambda folder: (folder / "tile/0/000.p/100").unlink(),
@@ -175,10 +176,41 @@ def test_a_log_that_contradicts_itself_is_not_opened_and_nothing_is_signed(
             log.append({"s1": rows(position, 10)})
             log.publish()
     damage(folder)
-    before = (folder / "checkpoint").read_bytes()
+    before = [path.read_bytes() for path in (folder / "checkpoint", *sorted(folder.glob("payload/*")))]
     with pytest.raises(LogDamaged):
         Log(folder, SIGNER).__enter__()
-    assert (folder / "checkpoint").read_bytes() == before
+    assert [path.read_bytes() for path in (folder / "checkpoint", *sorted(folder.glob("payload/*")))] == before
+
+
+def test_a_checkpoint_that_cannot_be_held_against_its_tiles_is_not_gone_on_from(folder: Path) -> None:
+    notes = written(folder, 300, 300)
+    with Log(folder, SIGNER):
+        pass
+    (folder / "checkpoint").write_bytes(notes[1])
+    (folder / "tile/0/001").unlink()
+    with pytest.raises(LogDamaged, match="tile/0/001 is missing"):
+        Log(folder, SIGNER).__enter__()
+    assert (folder / "checkpoint").read_bytes() == notes[1]
+
+
+def test_what_may_be_in_memory_alone_is_written_again_when_a_log_is_opened(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a sync that failed a system may hold it to be on the disk, and show it."""
+    with Log(folder, SIGNER) as log:
+        log.append({"s1": rows(1, 10)})
+        log.publish()
+    held = [(folder / name).read_bytes() for name in ("payload/000", "tile/0/000.p/10", "tile/entries/000.p/10")]
+    again, pwrite = list[bytes](), os.pwrite
+
+    def recorded(to: int, raw: memoryview, at: int) -> int:
+        again.append(bytes(raw))
+        return pwrite(to, raw, at)
+
+    monkeypatch.setattr(os, "pwrite", recorded)
+    with Log(folder, SIGNER) as log:
+        assert log.size == 10
+    assert all(content in again for content in held)
 
 
 def test_one_writer_a_folder(folder: Path) -> None:
@@ -219,7 +251,7 @@ def test_after_a_fault_of_the_disk_nothing_is_written_until_the_log_was_read_aga
     assert sorted(one.entry.position for one in entries) == [1, 2, 3, 4, 5, 6]
 
 
-@pytest.mark.parametrize("bytes_max", [3_000, 20_000, 40_000])
+@pytest.mark.parametrize("bytes_max", [9_000, 20_000, 40_000])
 def test_a_disk_that_takes_no_more_loses_nothing_that_was_acknowledged(folder: Path, bytes_max: int) -> None:
     """A limit on the size of files stands in for it: the kernel takes a part of a write, then none."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -366,10 +398,16 @@ def test_a_source_that_was_restored_is_gone_on_with_from_where_it_says(folder: P
 def test_only_a_record_that_is_last_may_be_broken() -> None:
     whole = [wal.framed(body) for body in (b"one", b"two", b"three")]
     assert wal.parse(b"".join(whole), "wal").bodies == [b"one", b"two", b"three"]
-    assert wal.parse(whole[0] + whole[1][:-1], "wal") == ([b"one"], len(whole[0]))
+    assert {len(record) for record in whole} == {wal.PAGE_BYTES}
+    assert wal.parse(whole[0] + whole[1][:14], "wal") == ([b"one"], wal.PAGE_BYTES)
+    assert wal.parse(whole[0] + whole[1][:15], "wal").bodies == [b"one", b"two"]
     assert wal.parse(whole[0] + bytes(40), "wal").bodies == [b"one"]
-    with pytest.raises(LogDamaged, match="byte 15"):
-        wal.parse(whole[0] + whole[1][:-1] + whole[2], "wal")
+    with pytest.raises(LogDamaged, match="byte 4096"):
+        wal.parse(whole[0] + bytes(wal.PAGE_BYTES) + whole[2], "wal")
+    close = [record.rstrip(b"\x00") for record in whole]
+    assert wal.parse(b"".join(close), "wal").bodies == [b"one", b"two", b"three"]
+    with pytest.raises(LogDamaged, match="broken"):
+        wal.parse(close[0] + bytes(20) + close[2], "wal")
     with pytest.raises(ValueError, match="at most"):
         wal.framed(bytes(wal.BODY_BYTES_MAX + 1))
 
@@ -379,12 +417,20 @@ def test_what_was_written_is_whole_or_as_before_for_whoever_reads(folder: Path) 
     held = files.Files(folder)
     held.write("a/b", b"one")
     held.write("a/b", b"two")
-    held.append("a/c", b"1")
-    held.append("a/c", b"2")
+    held.put("a/c", 0, b"1")
+    held.put("a/c", 1, b"2345")
     assert held.written == 2
-    held.sync()
-    assert held.written == 0
-    assert ((folder / "a/b").read_bytes(), (folder / "a/c").read_bytes()) == (b"two", b"12")
+    assert held.unsynced() == ["a/b", "a/c"]
+    assert (held.written, held.unsynced()) == (0, [])
+    held.put("a/c", 1, b"2")
+    assert ((folder / "a/b").read_bytes(), (folder / "a/c").read_bytes()) == (b"two", b"12345")
+    held.put("a/c", 2, b"6")
+    held.cut("a/c", 4)
+    assert (folder / "a/c").read_bytes() == b"1264"
+    assert (held.size("a/c"), held.size("a/d")) == (4, 0)
+    for content in (b"one", b"one", b"o", b"other"):
+        held.write_unseen("a/d", content)
+        assert (folder / "a/d").read_bytes() == content
     assert [path.name for path in (folder / "a").iterdir() if "partial" in path.name] == []
 
 

@@ -1,0 +1,57 @@
+"""Making durable what a log has written into tiles, aside of the writer, and removing what is not needed after that."""
+
+import shutil
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from pathlib import Path
+
+from foundation.ledger import files
+from foundation.ledger.files import sync_path
+
+
+def one_thread() -> Executor:
+    return ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger-settling")
+
+
+def settle(folder: Path, written: Sequence[str], older: Sequence[Path], outgrown: Sequence[Path]) -> None:
+    """Makes `written` durable, then removes the write-ahead files that hold it, then what these alone needed. Raises OSError."""
+    files.sync(folder, written)
+    for path in older:
+        path.unlink()
+    # A power cut must not bring the older ones back: what they hold may be erased after this.
+    sync_path(folder)
+    for path in outgrown:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+class Settling:
+    """One such work at a time, from making to `close`. Whoever asks how it went is told of its fault: OSError."""
+
+    def __init__(self, folder: Path, make: Callable[[], Executor]) -> None:
+        """Touches nothing yet."""
+        self._folder = folder
+        self._make = make
+        self._executor: Executor | None = None
+        self._under_way: Future[None] | None = None
+
+    def begin(self, written: Sequence[str], older: Sequence[Path], outgrown: Sequence[Path]) -> None:
+        """Waits for the one before."""
+        self.wait()
+        if self._executor is None:
+            self._executor = self._make()
+        self._under_way = self._executor.submit(settle, self._folder, written, older, outgrown)
+
+    def is_idle(self) -> bool:
+        if self._under_way is not None and self._under_way.done():
+            self.wait()
+        return self._under_way is None
+
+    def wait(self) -> None:
+        if self._under_way is not None:
+            self._under_way.result()
+            self._under_way = None
+
+    def close(self) -> None:
+        """Waits, however it ends: until it has, the older files hold everything."""
+        if self._executor is not None:
+            self._executor.shutdown(wait=True)
