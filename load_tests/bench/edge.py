@@ -51,6 +51,8 @@ from gateway.edge.upstream.pool import Pools
 from gateway.identity.country import CountryDatabase
 from gateway.identity.tokens import Identities
 from gateway.settings import Upstream
+from load_tests.bench._figures import Figure, row
+from load_tests.bench._kept import conditions, keep, keeping
 from load_tests.bench.peers.cases import CASES
 from load_tests.bench.peers.load import closed
 from load_tests.bench.peers.upstream import Service
@@ -104,8 +106,11 @@ def service_process(pipe: Connection) -> None:
 class TableHomes:
     """The process table alone: every home is known here."""
 
-    def __init__(self) -> None:
-        self.table = PlacementTable(entries_max=100_000)
+    def __init__(self, entries_max: int = 100_000) -> None:
+        self.table = PlacementTable(entries_max=entries_max)
+
+    def learn(self, key: LookupKey, cell: str) -> None:
+        self.table.learn_key(key, _placement(cell), as_of=FeedSeq(0), generation=0, now_s=CLOCK.monotonic_s())
 
     def lookup(self, key: LookupKey) -> Home | None:
         found = self.table.by_key(key, CLOCK.monotonic_s())
@@ -133,14 +138,16 @@ def gateway_process(port: int, service: int, jwks: str, subs: list[str]) -> None
     edge_process(port, POLICY.format(port=service), jwks, dict.fromkeys(subs, "eu-de"), Upstream())
 
 
-def edge_process(port: int, policy: str, jwks: str, people: dict[str, str], limits: Upstream) -> None:
-    """A gateway's edge under `policy`; `people`: the cell of each sub."""
+def edge_process(port: int, policy: str, jwks: str, people: dict[str, str], limits: Upstream, others: int = 0) -> None:
+    """A gateway's edge under `policy`; `people`: the cell of each sub. As many `others`, who never ask, are known as well: they lie between
+    those who do."""
 
     async def main() -> None:
-        homes = TableHomes()
-        for sub, cell in people.items():
-            key = BLINDER.login(ISSUER, sub)[0]
-            homes.table.learn_key(key, _placement(cell), as_of=FeedSeq(0), generation=0, now_s=CLOCK.monotonic_s())
+        homes = TableHomes(max(100_000, len(people) + others))
+        for number, (sub, cell) in enumerate(people.items()):
+            for _ in range(others * (number + 1) // len(people) - others * number // len(people)):
+                homes.learn(LookupKey(secrets.token_urlsafe(24)), cell)
+            homes.learn(BLINDER.login(ISSUER, sub)[0], cell)
         verifier = TokenVerifier({ISSUER: (AUDIENCE, Jwks(fetch_jwks_file(Path(jwks)), CLOCK))}, CLOCK)
         desk = Desk(RegionId("eu"), Identities(verifier, BLINDER, CLOCK), homes)
         desk.book = Book(load(policy), FeedSeq(1), region=RegionId("eu"), root=("r1", Secret(b"r" * 32)), clock=CLOCK)
@@ -213,7 +220,11 @@ def main() -> None:
     arguments.add_argument("--connections", type=int, default=32)
     arguments.add_argument("--rounds", type=int, default=3)
     arguments.add_argument("--hold", action="store_true", help="print the gateway's pid and go on until interrupted")
+    keeping(arguments)
     given = arguments.parse_args()
+    met = conditions(
+        "edge", f"{given.rounds} rounds of {given.requests:,} GETs, {given.connections} connections", given.remark
+    )
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     with tempfile.TemporaryDirectory() as folder:
@@ -224,14 +235,24 @@ def main() -> None:
         gateway = context.Process(target=gateway_process, args=(port, ours.recv(), str(jwks), subs), daemon=True)
         gateway.start()
         with running([service, gateway]):
-            uvloop.run(_rounds(given, port, tokens, gateway.pid or 0))
+            spent = uvloop.run(_rounds(given, port, tokens, gateway.pid or 0))
+    figure = Figure(
+        name="cpu",
+        title="CPU time of the gateway a request",
+        unit="µs",
+        rows=(row("domicile", spent),),
+        ours=("domicile",),
+    )
+    keep(given.out, met, [figure])
 
 
-async def _rounds(given: argparse.Namespace, port: int, tokens: list[str], pid: int) -> None:
+async def _rounds(given: argparse.Namespace, port: int, tokens: list[str], pid: int) -> list[float]:
+    """CPU microseconds a request, by round."""
     requests = CASES[0].requests(tokens)
     await listening(port)
     await closed(port, requests, 2_000, given.connections, answer=CASES[0].answer)
     rounds = 10_000 if given.hold else given.rounds
+    found = []
     print(f"gateway pid {pid}; {given.connections} connections, {given.requests} requests a round")
     for _ in range(rounds):
         user, system = cpu_s(pid)
@@ -241,6 +262,8 @@ async def _rounds(given: argparse.Namespace, port: int, tokens: list[str], pid: 
         print(
             f"{spent:6.1f} µs CPU/request (user {(user_after - user) / given.requests * 1e6:.1f}); {given.requests / took:,.0f} requests/s"
         )
+        found.append(spent)
+    return found
 
 
 def free_port() -> int:
