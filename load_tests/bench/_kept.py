@@ -82,4 +82,5 @@ def keep(folder: Path | None, met: Conditions, figures: Sequence[Figure], undraw
         except NotDrawn as exc:
             drawn.with_suffix(".png").unlink(missing_ok=True)  # one of another run would stand beside the wrong figures
             missing = exc
-    print(f"kept: {document} and {len(figures)} plots" + (f"; no PNG: {missing}" if missing else ""), flush=True)
+    plots = f" and {len(figures)} plots" if figures else ""
+    print(f"kept: {document}{plots}" + (f"; no PNG: {missing}" if missing else ""), flush=True)

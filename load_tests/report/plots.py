@@ -66,13 +66,13 @@ def bars(title: str, found: Sequence[Bar], *, notes: Sequence[str] = ()) -> str:
     foot = 44 + BAR_STEP * len(found)
     height = foot + ROW * len(below) + 8
     longest = max((max(one.value, one.high) for one in found), default=0.0) or 1.0
-    a_unit = (width - left - right) / longest
+    room = width - left - right
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}"',
         f' font-family="sans-serif" font-size="13"><rect x="0" y="0" width="{width}" height="{height}" fill="#fff"/>',
         f'<text x="16" y="26" font-size="16">{escape(title)}</text>',
     ]
-    parts += [_bar(one, 44 + BAR_STEP * number, left, a_unit) for number, one in enumerate(found)]
+    parts += [_bar(one, 44 + BAR_STEP * number, left, room, longest) for number, one in enumerate(found)]
     parts += [
         f'<text x="16" y="{foot + ROW * (number + 1) - 4}" font-size="11" fill="#5b6675">{escape(row)}</text>'
         for number, row in enumerate(below)
@@ -80,8 +80,8 @@ def bars(title: str, found: Sequence[Bar], *, notes: Sequence[str] = ()) -> str:
     return "".join(parts) + "</svg>\n"
 
 
-def _bar(one: Bar, top: int, left: int, a_unit: float) -> str:
-    length, low, high = (max(0.0, value * a_unit) for value in (one.value, one.low, one.high))
+def _bar(one: Bar, top: int, left: int, room: int, longest: float) -> str:
+    length, low, high = (room * max(0.0, value / longest) for value in (one.value, one.low, one.high))
     middle, end = top + BAR // 2, left + max(length, high)
     return (
         f'<text x="{left - 8}" y="{top + 15}" text-anchor="end">{escape(one.name)}</text>'
