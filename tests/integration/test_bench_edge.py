@@ -11,7 +11,7 @@ import pytest
 from load_tests.bench import __main__ as runner
 from load_tests.bench._kept import Kept
 
-BENCHES = {
+BENCHES: dict[str, tuple[tuple[str, ...], dict[str, list[str] | None]]] = {
     "idle": (("--connections", "64", "128", "--proxy", "domicile"), {"connections": ["domicile, 64", "domicile, 128"]}),
     "flat": (
         ("--subjects", "100", "300", "--cells", "3", "6", "--askers", "150", "--rounds", "1", "--requests", "200"),
@@ -22,11 +22,11 @@ BENCHES = {
     ),
     "latency": (
         ("--rounds", "1", "--seconds", "0.3", "--requests", "200", "--people", "50"),
-        {name: None for name in ("added-p50", "added-p99", "direct-p50", "direct-p99", "through-p50", "through-p99")},
+        dict.fromkeys(("added-p50", "added-p99", "direct-p50", "direct-p99", "through-p50", "through-p99")),
     ),
     "workers": (
         ("--workers", "2", "--rounds", "1", "--requests", "200", "--people", "50"),
-        {name: ["1 worker", "2 workers"] for name in ("per-s", "cpu-us", "busy")},
+        {figure: ["1 worker", "2 workers"] for figure in ("per-s", "cpu-us", "busy")},
     ),
 }
 
