@@ -64,6 +64,8 @@ def _words(program: str, svg: Path, drawn: Path, profile: Path, width: int, heig
         program,
         "--headless",
         "--disable-gpu",
+        "--disable-background-networking",
+        "--no-first-run",
         "--hide-scrollbars",
         "--force-device-scale-factor=1",
         *(
