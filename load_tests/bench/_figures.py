@@ -59,7 +59,7 @@ def percentile(ordered: Sequence[float], share: float) -> float:
 
 
 def table(figure: Figure) -> str:
-    wide = max(16, *(len(one.name) + 2 for one in figure.rows))
+    wide = max([16, *(len(one.name) + 2 for one in figure.rows)])
     ratio = f"to {figure.base}" if figure.base is not None else ""
     lines = [figure.title, f"  {'':{wide}}{figure.unit:>18}{'spread':>20}  {ratio}"]
     for one in figure.rows:

@@ -38,6 +38,7 @@ EPHEMERAL_SHARE = 0.5
 """Of the ports that the kernel hands out: as many are taken at most."""
 ANSWER_S_MAX = 30.0
 SETTLE_S = 1.0
+LOOK_S = 0.01
 CASE = CASES[0]
 
 
@@ -91,17 +92,19 @@ async def grown(one: Standing, levels: Sequence[int], requests: Sequence[bytes])
     await asyncio.sleep(SETTLE_S)
     before, found = resident(one.running.pids), list[Level]()
     open_now: set[Held] = set()
+    opened = 0
     try:
         for level in levels:
-            while len(open_now) < level:
-                await _opened(one.running.port, min(AT_ONCE, level - len(open_now)), requests, open_now)
+            while opened < level:
+                count = min(AT_ONCE, level - opened)
+                await _opened(one.running.port, count, requests, open_now)
+                opened += count
             await asyncio.sleep(SETTLE_S)
             if len(open_now) < level:
                 raise RuntimeError(f"{one.name} ended {level - len(open_now)} of {level} connections meanwhile")
             found.append(Level(level, resident(one.running.pids) - before))
     finally:
-        for connection in tuple(open_now):
-            connection.drop()
+        await _dropped(open_now)
     return found
 
 
@@ -114,6 +117,14 @@ async def _opened(port: int, count: int, requests: Sequence[bytes], open_now: se
     async with asyncio.timeout(ANSWER_S_MAX), asyncio.TaskGroup() as group:
         for number in range(count):
             group.create_task(one(number))
+
+
+async def _dropped(open_now: set[Held]) -> None:
+    for connection in tuple(open_now):
+        connection.drop()
+    async with asyncio.timeout(ANSWER_S_MAX):
+        while open_now:
+            await asyncio.sleep(LOOK_S)
 
 
 def figure(found: dict[str, list[Level]]) -> Figure:

@@ -60,6 +60,7 @@ def test_the_table_tells_spread_and_ratio() -> None:
     told = table(FIGURE)
     assert "110 to 260" in told
     assert told.splitlines()[-1].endswith("1.10")
+    assert table(Figure(name="none", title="of nothing", unit="ms", rows=())).startswith("of nothing\n")
 
 
 def test_figures_are_told_as_exactly_as_they_are_large() -> None:
