@@ -99,9 +99,10 @@ async def _latency(
     taken: Mapping[str, Sequence[report.Round]],
 ) -> tuple[Sequence[Figure], Sequence[Figure]]:
     rates = {one.proxy: latency.SHARE * one.per_s for one in report.rows(taken)}
-    turns: dict[str, list[latency.Turn]] = {one.name: [] for one in standing}
+    answering = [one for one in standing if one.name in rates]
+    turns: dict[str, list[latency.Turn]] = {one.name: [] for one in answering}
     for _ in range(asked.latency_rounds):
-        for one in standing:
+        for one in answering:
             turns[one.name].append(
                 await latency.turn(upstream, one.running.port, requests, rate=rates[one.name], seconds=OPEN_S)
             )
