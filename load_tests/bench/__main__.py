@@ -37,6 +37,35 @@ BENCHES = {
         headline="The edge: what one cell that answers late costs the others (docs/benchmarks/edge.md)",
         short=("--rounds", "2", "--seconds", "3"),
     ),
+    "latency": Bench(
+        headline="The edge: what it adds to a request's time at 60 % of its most (docs/benchmarks/edge.md)",
+        short=("--rounds", "2", "--seconds", "3", "--requests", "5000"),
+    ),
+    "flat": Bench(
+        headline="The edge: CPU time by subjects and cells known (docs/benchmarks/edge.md)",
+        short=(
+            "--subjects",
+            "1000",
+            "100000",
+            "--cells",
+            "3",
+            "30",
+            "--rounds",
+            "2",
+            "--requests",
+            "4000",
+            "--askers",
+            "4000",
+        ),
+    ),
+    "idle": Bench(
+        headline="The edge: memory of idle connections (docs/benchmarks/edge.md)",
+        short=("--connections", "1000", "4000"),
+    ),
+    "workers": Bench(
+        headline="The edge: what further processes bring (docs/benchmarks/edge.md)",
+        short=("--rounds", "2", "--requests", "4000"),
+    ),
     "fence": Bench(
         headline="The fence: cuts under load, statements beside plain ones (docs/benchmarks/fence.md)",
         short=("--cuts", "5", "--statements", "1500"),

@@ -52,6 +52,8 @@ from gateway.edge.upstream.pool import Pools
 from gateway.identity.country import CountryDatabase
 from gateway.identity.tokens import Identities
 from gateway.settings import Upstream
+from load_tests.bench._figures import Figure, row
+from load_tests.bench._kept import conditions, keep, keeping
 from load_tests.bench._policies import policy
 from load_tests.bench.peers.cases import CASES
 from load_tests.bench.peers.load import closed
@@ -81,8 +83,11 @@ def service_process(pipe: Connection) -> None:
 class TableHomes:
     """The process table alone: every home is known here."""
 
-    def __init__(self) -> None:
-        self.table = PlacementTable(entries_max=100_000)
+    def __init__(self, entries_max: int = 100_000) -> None:
+        self.table = PlacementTable(entries_max=entries_max)
+
+    def learn(self, key: LookupKey, cell: str) -> None:
+        self.table.learn_key(key, _placement(cell), as_of=FeedSeq(0), generation=0, now_s=CLOCK.monotonic_s())
 
     def lookup(self, key: LookupKey) -> Home | None:
         found = self.table.by_key(key, CLOCK.monotonic_s())
@@ -105,32 +110,38 @@ class TableHomes:
         return Homeless.UNKNOWN
 
 
+def crowded(people: dict[str, str], others: int = 0) -> TableHomes:
+    """Homes of `people`, scattered among as many of others."""
+    homes = TableHomes(max(100_000, len(people) + others))
+    for number, (sub, cell) in enumerate(people.items()):
+        for _ in range(others * (number + 1) // len(people) - others * number // len(people)):
+            homes.learn(LookupKey(secrets.token_urlsafe(24)), cell)
+        homes.learn(BLINDER.login(ISSUER, sub)[0], cell)
+    return homes
+
+
 def gateway_process(port: int, service: int, jwks: str, subs: list[str]) -> None:
     """One cell, whose service listens on port `service`."""
     hosts = {"eu-de": f"127.0.0.1:{service}"}
     edge_process(port, policy({"orders": hosts, "records": hosts}), jwks, dict.fromkeys(subs, "eu-de"), Upstream())
 
 
-def edge_process(port: int, rules: str, jwks: str, people: dict[str, str], limits: Upstream) -> None:
-    """A gateway's edge under a policy, `rules`; `people`: the cell of each sub."""
+def edge_process(port: int, rules: str, jwks: str, people: dict[str, str], limits: Upstream, others: int = 0) -> None:
+    """A gateway's edge under a policy, `rules`; `people`: the cell of each sub. As many `others`, who never ask, are known as well."""
 
     async def main() -> None:
         pools = Pools(limits)
         with CountryDatabase() as countries:
-            app = app_of(desk_of(rules, Path(jwks), people), pools, limits, countries)
+            app = app_of(desk_of(rules, Path(jwks), people, others), pools, limits, countries)
             await serve(app, host="127.0.0.1", port=port, workers={"upstream": pools.sweep}, http=Door)
 
     uvloop.run(main())
 
 
-def desk_of(rules: str, jwks: Path, people: dict[str, str]) -> Desk:
+def desk_of(rules: str, jwks: Path, people: dict[str, str], others: int = 0) -> Desk:
     """That knows everybody's home."""
-    homes = TableHomes()
-    for sub, cell in people.items():
-        key = BLINDER.login(ISSUER, sub)[0]
-        homes.table.learn_key(key, _placement(cell), as_of=FeedSeq(0), generation=0, now_s=CLOCK.monotonic_s())
     verifier = TokenVerifier({ISSUER: (AUDIENCE, Jwks(fetch_jwks_file(jwks), CLOCK))}, CLOCK)
-    desk = Desk(RegionId("eu"), Identities(verifier, BLINDER, CLOCK), homes)
+    desk = Desk(RegionId("eu"), Identities(verifier, BLINDER, CLOCK), crowded(people, others))
     desk.book = Book(load(rules), FeedSeq(1), region=RegionId("eu"), root=("r1", Secret(b"r" * 32)), clock=CLOCK)
     return desk
 
@@ -200,7 +211,11 @@ def main() -> None:
     arguments.add_argument("--connections", type=int, default=32)
     arguments.add_argument("--rounds", type=int, default=3)
     arguments.add_argument("--hold", action="store_true", help="print the gateway's pid and go on until interrupted")
+    keeping(arguments)
     given = arguments.parse_args()
+    met = conditions(
+        "edge", f"{given.rounds} rounds of {given.requests:,} GETs, {given.connections} connections", given.remark
+    )
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     with tempfile.TemporaryDirectory() as folder:
@@ -211,14 +226,24 @@ def main() -> None:
         gateway = context.Process(target=gateway_process, args=(port, ours.recv(), str(jwks), subs), daemon=True)
         gateway.start()
         with running([service, gateway]):
-            uvloop.run(_rounds(given, port, tokens, gateway.pid or 0))
+            spent = uvloop.run(_rounds(given, port, tokens, gateway.pid or 0))
+    figure = Figure(
+        name="cpu",
+        title="CPU time of the gateway a request",
+        unit="µs",
+        rows=(row("domicile", spent),),
+        ours=("domicile",),
+    )
+    keep(given.out, met, [], [figure])  # one bar says no more than its figure
 
 
-async def _rounds(given: argparse.Namespace, port: int, tokens: list[str], pid: int) -> None:
+async def _rounds(given: argparse.Namespace, port: int, tokens: list[str], pid: int) -> list[float]:
+    """CPU microseconds a request, by round."""
     requests = CASES[0].requests(tokens)
     await listening(port)
     await closed(port, requests, 2_000, given.connections, answer=CASES[0].answer)
     rounds = 10_000 if given.hold else given.rounds
+    found = []
     print(f"gateway pid {pid}; {given.connections} connections, {given.requests} requests a round")
     for _ in range(rounds):
         user, system = cpu_s(pid)
@@ -228,6 +253,8 @@ async def _rounds(given: argparse.Namespace, port: int, tokens: list[str], pid: 
         print(
             f"{spent:6.1f} µs CPU/request (user {(user_after - user) / given.requests * 1e6:.1f}); {given.requests / took:,.0f} requests/s"
         )
+        found.append(spent)
+    return found
 
 
 def free_port() -> int:

@@ -1,13 +1,16 @@
-"""Plots as inline SVG: nothing is fetched from anywhere."""
+"""Plots as SVG: inline in the page (`lines`, `stacked`), or a picture of its own (`bars`). Nothing is fetched from anywhere."""
 
 import itertools
+import textwrap
 from collections.abc import Sequence
 from html import escape
 from typing import NamedTuple
 
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 1080, 220, 56, 24, 30
 CHAR, ROW = 7, 16
-"""Of the legend: as wide as a character may be, and as far as its rows lie apart."""
+"""As wide as a character may be, and as far as rows of a legend or of notes lie apart."""
+BARS_WIDTH, BAR, BAR_STEP, BAR_LONG_MIN = 860, 20, 30, 120
+OURS, OTHERS, _SPREAD = "#2e9a63", "#8aa0b4", "#33404f"
 
 
 class Series(NamedTuple):
@@ -27,6 +30,17 @@ class Band(NamedTuple):
     ended_s: float
 
 
+class Bar(NamedTuple):
+    """One figure between the least and the most that was seen of it; `told` stands behind it."""
+
+    name: str
+    value: float
+    low: float
+    high: float
+    told: str
+    colour: str = OTHERS
+
+
 def lines(series: Sequence[Series], bands: Sequence[Band], *, unit: str, step_s: float = 1.0) -> str:
     """Lines over time, with bands behind them; `step_s` lies between two values."""
     return _plot(series, bands, unit, [_line(one, _scale(series)) for one in series], step_s)
@@ -41,6 +55,40 @@ def stacked(series: Sequence[Series], bands: Sequence[Band], *, unit: str) -> st
         tops.append(Series(one.name, one.colour, list(heights)))
     scale = _scale(tops)
     return _plot(tops, bands, unit, [_area(one, scale) for one in reversed(tops)])
+
+
+def bars(title: str, found: Sequence[Bar], *, notes: Sequence[str] = ()) -> str:
+    """In the order given, each with its spread as a line across it; a figure below nothing has a bar of no length. `notes` stand below."""
+    left = 24 + CHAR * max((len(one.name) for one in found), default=0)
+    right = 24 + CHAR * max((len(one.told) for one in found), default=0)
+    below = [row for note in notes for row in textwrap.wrap(note, (BARS_WIDTH - 32) // CHAR)]
+    width = max(BARS_WIDTH, left + BAR_LONG_MIN + right)
+    foot = 44 + BAR_STEP * len(found)
+    height = foot + ROW * len(below) + 8
+    longest = max((max(one.value, one.high) for one in found), default=0.0) or 1.0
+    room = width - left - right
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}"',
+        f' font-family="sans-serif" font-size="13"><rect x="0" y="0" width="{width}" height="{height}" fill="#fff"/>',
+        f'<text x="16" y="26" font-size="16">{escape(title)}</text>',
+    ]
+    parts += [_bar(one, 44 + BAR_STEP * number, left, room, longest) for number, one in enumerate(found)]
+    parts += [
+        f'<text x="16" y="{foot + ROW * (number + 1) - 4}" font-size="11" fill="#5b6675">{escape(row)}</text>'
+        for number, row in enumerate(below)
+    ]
+    return "".join(parts) + "</svg>\n"
+
+
+def _bar(one: Bar, top: int, left: int, room: int, longest: float) -> str:
+    length, low, high = (room * max(0.0, value / longest) for value in (one.value, one.low, one.high))
+    middle, end = top + BAR // 2, left + max(length, high)
+    return (
+        f'<text x="{left - 8}" y="{top + 15}" text-anchor="end">{escape(one.name)}</text>'
+        f'<rect x="{left}" y="{top}" width="{length:.1f}" height="{BAR}" fill="{one.colour}"/>'
+        f'<line x1="{left + low:.1f}" x2="{left + high:.1f}" y1="{middle}" y2="{middle}" stroke="{_SPREAD}" stroke-width="2"/>'
+        f'<text x="{end + 6:.1f}" y="{top + 15}">{escape(one.told)}</text>'
+    )
 
 
 def _scale(series: Sequence[Series]) -> tuple[int, float]:

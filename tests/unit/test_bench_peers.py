@@ -5,6 +5,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from load_tests.bench._figures import svg
 from load_tests.bench.peers import report
 from load_tests.bench.peers.cases import CASES
 from load_tests.bench.peers.load import Closed
@@ -32,11 +33,19 @@ def test_without_nginx_there_is_no_ratio() -> None:
 
 
 def test_the_plot_names_every_proxy_shortest_first() -> None:
-    drawn = ET.fromstring(report.svg("a < b & c", report.rows(TAKEN)))
+    drawn = ET.fromstring(svg(report.cpu(CASES[0], TAKEN)))
     words = [one.text for one in drawn.iter("{http://www.w3.org/2000/svg}text")]
-    assert words[:2] == ["a < b & c", "nginx"]
+    assert words[:2] == [f"CPU time a request: {CASES[0].headline}", "nginx"]
     widths = [float(one.attrib["width"]) for one in drawn.iter("{http://www.w3.org/2000/svg}rect")][1:]
     assert widths == sorted(widths)
+
+
+def test_what_is_kept_has_every_round_of_what_ran() -> None:
+    cpu, speed = report.cpu(CASES[0], TAKEN), report.speed(CASES[0], TAKEN)
+    assert {one.name: one.rounds for one in cpu.rows} == {"domicile": (200, 300, 1000), "nginx": (100, 100, 500)}
+    assert {one.name: one.median for one in speed.rows} == {"domicile": 900, "nginx": 4000}
+    assert {one.name: one.ratio for one in cpu.rows} == {"domicile": 2.0, "nginx": 1.0}
+    assert report.cpu(CASES[0], {"domicile": TAKEN["domicile"]}).base is None
 
 
 def test_requests_state_their_bodies_as_they_are() -> None:

@@ -12,7 +12,7 @@ from load_tests.faults.window import Window
 from load_tests.oracle.judge import Judge
 from load_tests.oracle.ledger import Answered, SignedUp
 from load_tests.report import page
-from load_tests.report.plots import BOTTOM, CHAR, HEIGHT, TOP, Band, Series, lines, stacked
+from load_tests.report.plots import BOTTOM, CHAR, HEIGHT, TOP, Band, Bar, Series, bars, lines, stacked
 
 FIGURES = st.floats(min_value=0, max_value=300_000)
 """More than any machine answers in a second, or any answer takes in ms."""
@@ -81,6 +81,46 @@ def test_areas_stand_on_top_of_one_another(figures: list[tuple[float, float, flo
     assert len(topmost) == len(middle) == len(lowest) == len(figures)
     for upper, lower in ((topmost, middle), (middle, lowest)):
         assert all(above[1] <= below[1] for above, below in zip(upper, lower, strict=True))
+
+
+def fits_alone(drawn: str) -> ElementTree.Element:
+    """The same of a picture of its own: there every name is in SVG's namespace."""
+    return fits(drawn.replace(' xmlns="http://www.w3.org/2000/svg"', ""))
+
+
+@given(
+    st.lists(
+        st.tuples(st.text("abcdefg <&", max_size=60), st.lists(FIGURES, min_size=3, max_size=3)),
+        min_size=1,
+        max_size=12,
+    ),
+    st.lists(st.text("word <&", max_size=400), max_size=3),
+)
+def test_bars_are_as_long_as_their_figures_and_the_spread_lies_across(
+    figures: list[tuple[str, list[float]]], notes: list[str]
+) -> None:
+    found = []
+    for name, seen in figures:
+        low, value, high = sorted(seen)
+        found.append(Bar(name, value, low, high, f"{value:,.0f} µs (1.00)"))
+    root = fits_alone(bars("CPU < time & more", found, notes=notes))
+    _, *drawn = root.iter("rect")
+    across = list(root.iter("line"))
+    assert len(drawn) == len(across) == len(figures)
+    longest = max(one.high for one in found) or 1.0
+    ends = [(float(one.attrib["x1"]), float(one.attrib["x2"])) for one in across]
+    left = float(drawn[0].attrib["x"])
+    room = max(high for _, high in ends) - left
+    for bar, shape, (low, high) in zip(found, drawn, ends, strict=True):
+        assert float(shape.attrib["width"]) == pytest.approx(room * bar.value / longest, abs=0.2)
+        assert low - left == pytest.approx(room * bar.low / longest, abs=0.2)
+        assert high - left == pytest.approx(room * bar.high / longest, abs=0.2)
+
+
+def test_a_bar_of_less_than_nothing_has_no_length_and_tells_its_figure() -> None:
+    root = fits_alone(bars("added", [Bar("p50", -0.2, -0.5, 0.4, "-0.20 ms"), Bar("p99", 1.0, 0.5, 2.0, "1.00 ms")]))
+    assert [float(one.attrib["width"]) for one in root.iter("rect")][1] == 0.0
+    assert "-0.20 ms" in {one.text for one in root.iter("text")}
 
 
 def test_names_of_many_series_take_as_many_rows_as_they_need() -> None:

@@ -1,10 +1,13 @@
-"""The figures of a run: medians, spread and ratios; as text, JSON and a plot."""
+"""The figures of a run: medians, spread and ratios; as text, and as what is kept."""
 
 import statistics
-from collections.abc import Mapping, Sequence
-from html import escape
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
+
+from load_tests.bench import _figures
+from load_tests.bench._figures import Figure
+from load_tests.bench.peers.cases import Case
 
 BASE = "nginx"
 OURS = "domicile"
@@ -33,7 +36,8 @@ def row(proxy: str, rounds: Sequence[Round], base: Sequence[Round] | None) -> Ro
     cpu = [one.cpu_us for one in rounds]
     ratio = None
     if base:
-        ratio = statistics.median(one.cpu_us / other.cpu_us for one, other in zip(rounds, base, strict=False))
+        beside = [one.cpu_us / other.cpu_us for one, other in zip(rounds, base, strict=False) if other.cpu_us]
+        ratio = statistics.median(beside) if beside else None
     return Row(
         proxy=proxy,
         cpu_us=round(statistics.median(cpu), 1),
@@ -57,22 +61,19 @@ def table(title: str, found: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
-def svg(title: str, found: Sequence[Row]) -> str:
-    """Bars of CPU time, the shortest is the best."""
-    longest = max((one.cpu_us for one in found), default=1.0)
-    left, width, step = 190, 560, 30
-    bars = []
-    for number, one in enumerate(sorted(found, key=lambda one: one.cpu_us)):
-        top = 44 + number * step
-        length = max(1.0, width * one.cpu_us / longest)
-        colour = "#2e9a63" if one.proxy == OURS else "#8aa0b4"
-        bars.append(
-            f'<text x="{left - 8}" y="{top + 15}" text-anchor="end">{escape(one.proxy)}</text>'
-            f'<rect x="{left}" y="{top}" width="{length:.1f}" height="20" fill="{colour}"/>'
-            f'<text x="{left + length + 6:.1f}" y="{top + 15}">{one.cpu_us:,.0f} µs</text>'
-        )
-    height = 54 + len(found) * step
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 860 {height}" font-family="sans-serif" font-size="13">'
-        f'<rect width="860" height="{height}" fill="#fff"/><text x="16" y="26" font-size="16">{escape(title)}</text>{"".join(bars)}</svg>\n'
-    )
+def cpu(case: Case, taken: Mapping[str, Sequence[Round]]) -> Figure:
+    """CPU time a request, the shortest first."""
+    return _figure(case.name, f"CPU time a request: {case.headline}", "µs", taken, lambda one: one.cpu_us)
+
+
+def speed(case: Case, taken: Mapping[str, Sequence[Round]]) -> Figure:
+    return _figure(f"{case.name}-per-s", f"Throughput: {case.headline}", "requests/s", taken, lambda one: one.per_s)
+
+
+def _figure(
+    name: str, title: str, unit: str, taken: Mapping[str, Sequence[Round]], value: Callable[[Round], float]
+) -> Figure:
+    values = {proxy: [value(one) for one in rounds] for proxy, rounds in taken.items() if rounds}
+    base = BASE if BASE in values else None
+    found = sorted(_figures.rows(values, base), key=lambda one: one.median)
+    return Figure(name=name, title=title, unit=unit, rows=tuple(found), base=base, ours=(OURS,))
