@@ -4,6 +4,7 @@ from pathlib import Path
 
 import msgspec
 
+from foundation.ledger.export.settings import ExportSettings, checked
 from foundation.ledger.notes import MalformedKey, Signer
 from foundation.mute import Secret
 from foundation.settings import SettingsError, read_secret
@@ -11,14 +12,16 @@ from foundation.settings import SettingsError, read_secret
 
 class LedgerSettings(msgspec.Struct, frozen=True, kw_only=True):
     """`origin`: the log's name, a URL without scheme that is its own for ever. `key_file`: its private key (mode 0600), as
-    `PRIVATE+KEY+<origin>+<key id>+<base64>`. `folder`: made when it is not there."""
+    `PRIVATE+KEY+<origin>+<key id>+<base64>`. `folder`: made when it is not there. `exports`: where its entries go besides."""
 
     folder: str
     origin: str
     key_file: str
+    exports: tuple[ExportSettings, ...] = ()
 
     def signer(self) -> Signer:
-        """Raises SettingsError."""
+        """Raises SettingsError, for what is wrong with `exports`, too."""
+        checked(self.exports)
         path = Path(self.key_file)
         try:
             signer = Signer.parse(Secret(read_secret(path).reveal().decode("utf-8")))
