@@ -51,8 +51,23 @@ class Source(Protocol):
         ...
 
 
-async def drain(folder: Path, signer: Signer, sources: Callable[[], Mapping[str, Source]]) -> None:
-    """For ever. `sources`: those that there are just now, by the names under which their entries stand in the log."""
+class Writer:
+    """The log of a process while it is open, for what else has to be done to it: None while it is not.
+
+    `looks`: how often every source that answered had nothing more. What was recorded before a moment has been taken in once this has gone
+    up twice since.
+    """
+
+    def __init__(self) -> None:
+        self.log: Log | None = None
+        self.looks = 0
+
+
+async def drain(
+    folder: Path, signer: Signer, sources: Callable[[], Mapping[str, Source]], writer: Writer | None = None
+) -> None:
+    """For ever. `sources`: those that there are just now, by the names under which their entries stand in the log. Keeps `writer` true."""
+    told = writer or Writer()
     backoff = Backoff(first_s=0.5, max_s=10.0)
     while True:
         opened = Log(folder, signer)
@@ -60,21 +75,24 @@ async def drain(folder: Path, signer: Signer, sources: Callable[[], Mapping[str,
             await asyncio.to_thread(opened.open)
             log.info("ledger_open", count=opened.size)
             backoff.reset()
-            await _follow(Drain(opened, folder), sources)
+            told.log = opened
+            await _follow(Drain(opened, folder), sources, told)
         except _UNFIT as exc:
             log.fault("ledger_down", exc)
         finally:
+            told.log = None
             # Waits for a write under way in its thread.
             opened.close()
             metrics.WRITABLE.set(0)
         await asyncio.sleep(backoff.next_s())
 
 
-async def _follow(drained: "Drain", sources: Callable[[], Mapping[str, Source]]) -> None:
+async def _follow(drained: "Drain", sources: Callable[[], Mapping[str, Source]], told: Writer) -> None:
     while True:
         more = await drained.once(sources())
         metrics.WRITABLE.set(1)
         if not more:
+            told.looks += 1
             await asyncio.sleep(POLL_S)
 
 

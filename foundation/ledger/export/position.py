@@ -1,11 +1,10 @@
 """How far a sink has taken a log: a small file, durable before anybody counts on it."""
 
-import os
 from pathlib import Path
 
 import msgspec
 
-from foundation.ledger.files import sync_path
+from foundation.ledger.files import replace_durably
 
 
 class SinkRefused(Exception):
@@ -34,11 +33,4 @@ def read(path: Path, origin: str) -> int | None:
 
 def write(path: Path, position: Position) -> None:
     """Durable on return. Raises OSError."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("wb") as out:
-        out.write(msgspec.json.encode(position) + b"\n")
-        out.flush()
-        os.fsync(out.fileno())
-    partial.replace(path)
-    sync_path(path.parent)
+    replace_durably(path, msgspec.json.encode(position) + b"\n")
