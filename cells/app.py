@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -19,7 +18,7 @@ from cells.crossings import api as crossings_api
 from cells.crossings.bookings import Bookings
 from cells.fences import api as fences_api
 from cells.ledger import api as ledger_api
-from cells.ledger.worker import sources
+from cells.ledger.worker import export_for_ever, recording, sources
 from cells.records import api as records_api
 from cells.records.contracts import Contract, read_folder
 from cells.service import api as cell_api
@@ -36,8 +35,7 @@ from foundation.blinding_keys import Blinding
 from foundation.clock import Clock, SystemClock
 from foundation.decision_header import CellVerifier, Minter
 from foundation.http import ServiceAuth, application, client, token_verifier
-from foundation.ledger.draining import drain as drain_outboxes
-from foundation.ledger.notes import Signer
+from foundation.ledger.keeping import Keeping, keeping
 from foundation.problems import Code, Problem
 from foundation.server import Drain
 from foundation.settings import SettingsError
@@ -62,7 +60,7 @@ class Cell:
     rules: RulesFollower
     drain: Drain
     blinding: Blinding | None = None
-    ledger: tuple[Path, Signer] | None = None
+    ledger: Keeping | None = None
     app: ASGIApp = field(init=False)
     shards: dict[ShardId, ShardWorker] = field(default_factory=dict)
     mistakes: list[str] = field(default_factory=list)
@@ -75,7 +73,7 @@ class Cell:
             *aliases_api.routes(self.context, self.aliases),
             *crossings_api.routes(self.context, self.bookings, self.operators),
             *fences_api.routes(self.context, self.operators),
-            *ledger_api.routes(self.ledger[0] if self.ledger else None, self.operators),
+            *ledger_api.routes(self.ledger, self.operators),
         ]
         self.app = application(routes, ready=self.ready, straight=routes[:1])
 
@@ -87,7 +85,7 @@ class Cell:
             "shards": self.run_shards,
             "aliases": lambda: keep_aliases(self.aliases),
             **({} if self.blinding is None else {"blinding keys": self.blinding.watch}),
-            **({} if self.ledger is None else {"ledger": partial(self.run_ledger, *self.ledger)}),
+            **({} if self.ledger is None else self._of_ledger(self.ledger)),
         }
 
     def ready(self) -> Problem | None:
@@ -111,8 +109,11 @@ class Cell:
             return "no shard is up and has caught up with the directory"
         return None
 
-    async def run_ledger(self, folder: Path, signer: Signer) -> None:
-        await drain_outboxes(folder, signer, lambda: sources(self.context.shards))
+    def _of_ledger(self, kept: Keeping) -> dict[str, Worker]:
+        return {
+            **kept.workers(lambda: sources(self.context.shards)),
+            "ledger exports": lambda: export_for_ever(kept, self.context, self.rules, self.mistakes),
+        }
 
     async def run_shards(self) -> None:
         """Waits for the first rules, then runs each shard that they declare. Policy that adds shards asks for a new start."""
@@ -160,7 +161,6 @@ async def opened(
     contracts = read_folder(Path(settings.contracts))
     token = TokenFile(Path(settings.token_file))
     blinding = Blinding(Path(settings.blinding_keyring)) if settings.blinding_keyring else None
-    ledger = None if settings.ledger is None else (Path(settings.ledger.folder), settings.ledger.signer())
     async with (
         client() as http,
         client(settings.directory, token=token, connections_max=64) as calls,
@@ -181,6 +181,7 @@ async def opened(
             directory=directory,
             shards=shards,
         )
+        kept = None if settings.ledger is None else keeping(settings.ledger, recording(context), used)
         yield Cell(
             context=context,
             aliases=Aliases(
@@ -198,7 +199,7 @@ async def opened(
             rules=RulesFollower(directory, feed, held, used),
             drain=drain or Drain(),
             blinding=blinding,
-            ledger=ledger,
+            ledger=kept,
         )
 
 

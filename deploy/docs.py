@@ -22,6 +22,7 @@ from cells.service import api as cell_api
 from cells.service.signup import SignUpRequest
 from directory import app as directory_app
 from directory import openapi
+from foundation.ledger import serving
 from foundation.problems import Code, status_of, title_of
 from gateway.edge import api as edge_api
 from gateway.hints import api as hints_api
@@ -94,8 +95,19 @@ LEDGER_CALLS = {
     "GET /ledger/tile/{path:path}": (
         "the same",
         "a path of C2SP tlog-tiles: `0/000`, `entries/x001/234.p/56`",
-        "200 the file (`application/octet-stream`); 404",
+        "200 the file (`application/octet-stream`), of entries once it is recorded who reads them; 404",
     ),
+    "POST /ledger/reads": (
+        "the same",
+        "`ReadStated`: a reading of the log in its own folder, as `domicile ledger` states it before it shows anything",
+        "201 `ReadNoted`, once it is recorded; 404",
+    ),
+    "POST /ledger/erasures": (
+        "the same",
+        "`ErasureRequest`: every payload of the log that speaks of a subject is overwritten",
+        f"200 `Erasure`; 202 after {serving.ERASE_S_MAX:.0f} s: it goes on by itself, over a restart too; 404",
+    ),
+    "GET /ledger/erasures/{job}": ("the same", "", "200 `Erasure`, 202 while it goes on; 404 for one of long ago"),
 }
 RECORDS_CALLS = {
     "GET /records/{table}": "rows that the contract lets the caller read",
@@ -294,6 +306,10 @@ def _cell_service() -> list[str]:
             fences_api.FencePage,
             fences_api.CompareRequest,
             fences_api.CompareAnswer,
+            serving.ReadStated,
+            serving.ReadNoted,
+            serving.ErasureRequest,
+            serving.Erasure,
         ],
         ref_template="{name}",
     )[1]

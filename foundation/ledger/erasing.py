@@ -123,7 +123,7 @@ class Eraser:
     def __init__(
         self, folder: Path, writer: Writer, record: RecordEvents, clock: Clock, *, chance: Callable[[], str]
     ) -> None:
-        """`chance`: a new id of at least 128 random bits."""
+        """`chance`: a new id that nobody guesses."""
         self._folder = folder
         self._writer = writer
         self._record = record
@@ -146,13 +146,21 @@ class Eraser:
             job = Job(id=self._chance(), subject=subject, actor=actor)
             await asyncio.to_thread(replace_durably, file_of(self._folder, job.id), msgspec.json.encode(job))
         except (OSError, LogDamaged) as exc:
-            raise refuse(Code.NOT_READY, "the log's folder cannot be written just now", retry_after_s=5) from exc
+            raise _unreadable() from exc
         self._some.set()
         return job
 
     def finished(self, job_id: str) -> Job | None:
         """None while it is not, and for one of another process or of long ago."""
         return self._done.get(job_id)
+
+    async def known(self, job_id: str) -> bool:
+        """Whether it waits for its turn, is under way, or is remembered. Raises ProblemError."""
+        try:
+            waiting = await asyncio.to_thread(waiting_in, self._folder)
+        except (OSError, LogDamaged) as exc:
+            raise _unreadable() from exc
+        return job_id in self._done or any(job.id == job_id for job in waiting)
 
     async def wait(self, job_id: str, s_max: float) -> Job | None:
         """As `finished`, after at most so long."""
@@ -214,6 +222,10 @@ async def _until(holds: Callable[[], bool]) -> None:
         if holds():
             return
         await asyncio.sleep(LOOK_S)
+
+
+def _unreadable() -> ProblemError:
+    return refuse(Code.NOT_READY, "the log's folder cannot be read or written just now", retry_after_s=5)
 
 
 def _forget(path: Path) -> None:

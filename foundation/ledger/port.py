@@ -25,7 +25,6 @@ class Kind(enum.StrEnum):
     ACCESS = "access"
     SIGNUP = "signup"
     JOB_DECISION = "job_decision"
-    SIGN_IN = "sign_in"
     LEDGER_READ = "ledger_read"
     ERASURE = "erasure"
 

@@ -52,7 +52,7 @@ class Reads:
     """One log's readers. `run` is a worker of the process."""
 
     def __init__(self, record: RecordEvents, clock: Clock, *, chance: Callable[[], str]) -> None:
-        """`chance`: a new id of at least 128 random bits."""
+        """`chance`: a new id that nobody guesses."""
         self._record = record
         self._clock = clock
         self._chance = chance

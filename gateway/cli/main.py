@@ -25,7 +25,9 @@ COMMANDS = {
     "tour": Lazy("gateway.cli.tour", "tour", "Play the product end to end on a running stack."),
     "rules": Lazy("gateway.cli.rules", "rules", "Check, explain, test and change what decides."),
     "directory": Lazy("gateway.cli.directory", "directory", "Ask the directory: who is where, since when, why."),
-    "ledger": Lazy("gateway.cli.ledger", "ledger", "Show, prove and verify the logs of cells and of the directory."),
+    "ledger": Lazy(
+        "gateway.cli.ledger", "ledger", "Show, prove, verify and export the logs of cells and of the directory."
+    ),
     "load": Lazy("gateway.cli.load", "load", "Put load on a deployment and prove that no promise was broken."),
     "records": Lazy("gateway.cli.records", "records", "Read a person's rows; check, generate and compare contracts."),
 }

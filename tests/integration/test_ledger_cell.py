@@ -90,7 +90,7 @@ async def test_the_command_shows_proves_and_verifies_a_folder(live: Stand, folde
     log, key = folder / "log", ("--key", folder / "log.vkey")
     shown = await command("show", log, *key, "--json", "--limit", "3")
     assert shown.exit_code == 0, shown.output
-    newest = json.loads(shown.output)["entries"][0]
+    newest = json.loads(shown.stdout)["entries"][0]
     assert (newest["kind"], newest["subject_id"]) == ("fence", subject)
     table = await command("show", log, *key)
     assert newest["id"] in table.output
@@ -106,7 +106,7 @@ async def test_the_command_shows_proves_and_verifies_a_folder(live: Stand, folde
     await live.place("bea")
     await caught_up(live)
     later = await command("verify", log, *key, "--since", folder / "saved", "--json")
-    assert json.loads(later.output)["earlier"] == reader_size(folder / "saved")
+    assert json.loads(later.stdout)["earlier"] == reader_size(folder / "saved")
     raw = (folder / "opening").read_bytes()
     (folder / "opening").write_bytes(raw[:-1] + b" ")
     assert (await command("verify", folder / "p.tlog-proof", *key, "--payload", folder / "opening")).exit_code == 1
@@ -125,7 +125,7 @@ async def test_the_command_reads_a_log_over_http(live: Stand, folder: Path) -> N
         there = (f"http://127.0.0.1:{port}/ledger", "--key", folder / "log.vkey", "--token-file", token)
         verified = await command("verify", *there, "--json")
         assert verified.exit_code == 0, verified.output
-        found = json.loads(verified.output)
+        found = json.loads(verified.stdout)
         assert (found["size"], found["payloads"]) == (len(logged), 0)
         event = (await outboxes(live))["s1"] or (await outboxes(live))["s2"]
         proved = await command("prove", *there[:1], event[0][1], *there[1:], "--out", folder / "far.tlog-proof")

@@ -27,7 +27,7 @@ def state(tmp_path: Path) -> Path:
 def run(*words: str | Path) -> str:
     done = CliRunner().invoke(cli, ["ledger", *map(str, words)])
     assert done.exit_code == 0, done.output
-    return done.output
+    return done.stdout
 
 
 @pytest.mark.parametrize("name", ["directory", "eu-de"])

@@ -118,9 +118,11 @@ def _before(descriptor: int, end: int) -> bytes:
 
 class HttpSink:
     """Batches as POSTs of newline-delimited JSON, each with `Idempotency-Key: <origin>/<first>-<following>`. A 2xx has taken it; 413 gets
-    it in halves; whatever else, redirects too, has not, and the batch is given again. A position file says how far it came."""
+    it in halves; whatever else, redirects too, has not, and the batch is given again. A position file, if any, says how far it came."""
 
-    def __init__(self, http: HttpClient, url: str, origin: str, position_file: Path, token: TokenFile | None) -> None:
+    def __init__(
+        self, http: HttpClient, url: str, origin: str, position_file: Path | None, token: TokenFile | None
+    ) -> None:
         self._http = http
         self._url = url
         self._origin = origin
@@ -128,7 +130,7 @@ class HttpSink:
         self._token = token
 
     async def following(self) -> int | None:
-        return await asyncio.to_thread(position.read, self._position, self._origin)
+        return None if self._position is None else await asyncio.to_thread(position.read, self._position, self._origin)
 
     async def take(self, batch: Batch) -> None:
         status = await self._post(batch)
@@ -139,7 +141,8 @@ class HttpSink:
             return
         if not 200 <= status < 300:
             raise SinkUnavailable(f"status {status}")
-        await asyncio.to_thread(position.write, self._position, Position(self._origin, batch.following))
+        if self._position is not None:
+            await asyncio.to_thread(position.write, self._position, Position(self._origin, batch.following))
 
     async def _post(self, batch: Batch) -> int:
         key = f"{self._origin}/{batch.first}-{batch.following}"

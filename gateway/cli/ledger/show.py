@@ -26,12 +26,15 @@ def show(log: str, limit: int, which: Asked, as_json: bool) -> None:
     """Show the newest entries of LOG.
 
     Who did what to whom is in the payloads, which lie in the log's own folder and may have been erased; behind a URL there are none.
+    Reading a log is recorded in it: by its service behind a URL, and for a running stack by the process that keeps the log.
     """
     chosen = which.log(log)
     with told():
         reader = chosen.reader()
         found = [described(one, chosen.folder) for one in islice(reader.newest(), limit)]
     checkpoint = reader.checkpoint
+    first = checkpoint.size - len(found)
+    chosen.state_reading("show", first, len(found), payloads=chosen.folder is not None)
     if as_json:
         print_json(
             {"origin": checkpoint.origin, "size": checkpoint.size, "root": checkpoint.root.hex(), "entries": found}

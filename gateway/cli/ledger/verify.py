@@ -45,6 +45,7 @@ def verify(
         earlier = None if since is None else _checkpoint_in(since, chosen.verifier)
         reader = chosen.reader()
         found = reader.verify(earlier, chosen.folder)
+    chosen.state_reading("verify", 0, found.size, payloads=chosen.folder is not None)
     if save is not None:
         try:
             save.write_bytes(reader.signed)

@@ -1,4 +1,4 @@
-"""Which log a command reads: one of the stack's, by its folder; any other folder, or any URL, by its public key."""
+"""Which log a command reads: one of the stack's, by its folder; any other folder, or any URL, by its public key; and who is told of it."""
 
 import functools
 from collections.abc import Callable, Iterator
@@ -10,6 +10,7 @@ import click
 import httpx
 import msgspec
 
+from deploy.local import lock
 from deploy.local.layout import Paths, ledgers
 from foundation.ledger.entries import MalformedEntry
 from foundation.ledger.files import LogDamaged
@@ -19,24 +20,41 @@ from foundation.ledger.reading import Absent, Fetch, LogReader, of_folder
 from foundation.ledger.tiles import ENTRY_BYTES_MAX, WIDTH, MalformedTile
 from foundation.mute import Secret
 from foundation.settings import SettingsError
-from gateway.cli.client import CALL_S_MAX, believed
+from foundation.words import CellId
+from gateway.cli.client import CALL_S_MAX, CellService, DirectoryItself, Service, believed
 from gateway.cli.options import state_option
 from gateway.cli.reach import token_of
 
+DIRECTORY = "directory"
+"""As a LOG: that of the stack's directory."""
 F = TypeVar("F", bound=Callable[..., Any])
 FILE_BYTES_MAX = WIDTH * (2 + ENTRY_BYTES_MAX)
 """The longest file of a log that is served: a bundle of the longest entries."""
 
 
 class Which(msgspec.Struct, frozen=True, kw_only=True):
-    """A log by what the command line says. `folder` is None for one behind a URL."""
+    """A log by what the command line says. `folder` is None for one behind a URL. `keeper`: the process that keeps a folder's log."""
 
     fetch: Fetch
     verifier: Verifier
     folder: Path | None
+    keeper: Service | None = None
 
     def reader(self) -> LogReader:
         return LogReader(self.fetch, self.verifier)
+
+    def state_reading(self, command: str, first: int, count: int, *, payloads: bool) -> None:
+        """Has a reading of a folder recorded, before anything of it is shown; behind a URL that is its service's to do.
+
+        Raises SettingsError where the keeper runs and does not record it.
+        """
+        if self.folder is None:
+            return
+        if self.keeper is None:
+            click.echo("this reading is not recorded: no process that keeps the log was asked", err=True)
+            return
+        stated = {"command": command, "first": first, "count": count, "payloads": payloads}
+        self.keeper.post("/ledger/reads", stated)
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,14 +108,20 @@ def choose(log: str, state: Path, key: Path | None, token_file: Path | None) -> 
         name = named[log]
         if not paths.ledger(name).is_dir():
             raise SettingsError(f"there is no log of {log} in {state}; start a stack with `domicile up`")
-        held = verifier_in(key or paths.ledger_key(name))
-        return Which(fetch=of_folder(paths.ledger(name)), verifier=held, folder=paths.ledger(name))
+        held, folder = verifier_in(key or paths.ledger_key(name)), paths.ledger(name)
+        keeper = keeper_of(log, state) if lock.is_held(paths.lock) else None
+        return Which(fetch=of_folder(folder), verifier=held, folder=folder, keeper=keeper)
     folder = Path(log)
     if not folder.is_dir():
         raise SettingsError(f"{log} is no folder, no URL, and no log of the stack: those are {', '.join(named)}")
     if key is None:
         raise SettingsError("a folder goes with --key FILE, the log's public key")
     return Which(fetch=of_folder(folder), verifier=verifier_in(key), folder=folder)
+
+
+def keeper_of(log: str, state: Path) -> Service:
+    """The service of the stack that keeps one of its logs, as an operator. Raises SettingsError."""
+    return DirectoryItself(state) if log == DIRECTORY else CellService(state, CellId(log))
 
 
 def verifier_in(file: Path) -> Verifier:
