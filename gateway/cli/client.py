@@ -160,9 +160,10 @@ class DirectoryItself(Service):
 
     def __init__(self, state: Path) -> None:
         """Raises SettingsError."""
+        url = addresses(state).directory["url"]
         issuer = ServiceIssuer.read(Paths(state.absolute()).service_issuer_key)
         token = issuer.mint(*OPERATOR, SystemClock().unix_s(), ttl_s=60)
-        super().__init__(addresses(state).directory["url"], token, hint=f"see `domicile status --state {state}`")
+        super().__init__(url, token, hint=f"see `domicile status --state {state}`")
 
 
 def blinder_of(keyring: Path) -> Blinder:

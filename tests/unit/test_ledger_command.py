@@ -94,3 +94,55 @@ def test_what_does_not_hold_is_one_line_and_exit_status_1(state: Path) -> None:
     (folder / "checkpoint").unlink()
     gone = CliRunner().invoke(cli, ["ledger", "show", "directory", "--state", str(state)])
     assert (gone.exit_code, "has no checkpoint" in gone.output) == (1, True)
+
+
+def test_a_log_is_given_out_into_a_file_once_and_goes_on_there(state: Path, tmp_path: Path) -> None:
+    out = tmp_path / "events.ndjson"
+    words = ("export", "directory", "--state", state, "--out", out)
+    assert "300 entries" in run(*words)
+    events = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [one["metadata"]["sequence"] for one in events] == list(range(300))
+    assert {one["class_uid"] for one in events} == {3004}
+    assert "operator:test" not in out.read_text()
+    assert "0 entries" in run(*words)
+    with Log(Paths(state).ledger("directory"), SIGNER) as log:
+        log.append({"s1": rows(301, 2)})
+        log.publish()
+    assert json.loads(run(*words, "--json")) == {"origin": SIGNER.verifier.name, "first": 300, "following": 302}
+    assert len(out.read_text().splitlines()) == 302
+    whole = ("--format", "entries", "--payloads", "--since", "299")
+    run("export", "directory", "--state", state, "--out", tmp_path / "whole", *whole)
+    lines = [json.loads(line) for line in (tmp_path / "whole").read_text().splitlines()]
+    assert [(line["index"], line["payload"]["id"]) for line in lines] == [
+        (299, "event:300"),
+        (300, "event:301"),
+        (301, "event:302"),
+    ]
+
+
+def test_what_cannot_be_given_out_is_said(state: Path, tmp_path: Path) -> None:
+    for words, says in (
+        ((), "either --out FILE or --to URL"),
+        (("--out", "a", "--to", "http://b"), "either --out FILE or --to URL"),
+        (("--to", "siem"), "an address"),
+        (("--out", str(tmp_path / "a"), "--to-token-file", "b"), "goes with --to"),
+        (("--out", str(tmp_path / "a"), "--since", "301"), "none is at 301"),
+    ):
+        refused = CliRunner().invoke(cli, ["ledger", "export", "directory", "--state", str(state), *words])
+        assert (refused.exit_code != 0, says in refused.output) == (True, True), refused.output
+
+
+def test_a_reading_of_a_folder_that_nobody_keeps_says_that_it_is_not_recorded(state: Path) -> None:
+    shown = CliRunner().invoke(cli, ["ledger", "show", "directory", "--state", str(state), "--json"])
+    assert "not recorded" in shown.stderr
+    assert json.loads(shown.stdout)["size"] == 300
+
+
+def test_erasing_asks_the_process_that_keeps_the_log(state: Path) -> None:
+    for words, says in (
+        (("directory", "--subject", "ada"), "subject"),
+        (("directory", "--subject", "aaaaaaaa-0000-4000-8000-00000000000a"), "no stack"),
+        (("https://nobody.invalid/ledger", "--subject", "aaaaaaaa-0000-4000-8000-00000000000a"), "--token-file"),
+    ):
+        refused = CliRunner().invoke(cli, ["ledger", "erase", *words, "--state", str(state)])
+        assert (refused.exit_code != 0, says in refused.output) == (True, True), refused.output

@@ -3,16 +3,17 @@
 import asyncio
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
 from deploy.verify import verify
 from foundation.clock import ManualClock
-from foundation.ledger import erasing, payloads
+from foundation.ledger import erasing, files, payloads
 from foundation.ledger.draining import Writer, drain
 from foundation.ledger.entries import Recorded
 from foundation.ledger.erasing import Eraser, Job, digest_of, speaks_of, step, waiting_in
@@ -182,8 +183,8 @@ def test_killed_at_any_write_a_job_goes_on_to_the_same_end(tmp_path: Path, monke
     monkeypatch.setattr(erasing, "STRIDE", 1)
     writes, kill_at = count(), -1
 
-    def dying(call):  # type: ignore[no-untyped-def]
-        def wrapped(*args):  # type: ignore[no-untyped-def]
+    def dying(call: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapped(*args: Any) -> Any:
             nonlocal kill_at
             if next(writes) == kill_at:
                 raise Killed
@@ -194,7 +195,7 @@ def test_killed_at_any_write_a_job_goes_on_to_the_same_end(tmp_path: Path, monke
 
         return wrapped
 
-    monkeypatch.setattr(erasing, "replace_durably", dying(erasing.replace_durably))
+    monkeypatch.setattr(erasing, "replace_durably", dying(files.replace_durably))
     monkeypatch.setattr(payloads, "_erase_in", dying(payloads._erase_in))
     kills, ends = 0, set()
     for at in range(60):
