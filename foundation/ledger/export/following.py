@@ -27,7 +27,8 @@ POLL_S = 0.5
 RETRY_S_MAX = 60.0
 
 _NOT_TAKEN = (SinkUnavailable, SinkRefused, OSError)
-_UNREADABLE = (Absent, LogDamaged, MalformedEntry, MalformedTile, NoteRefused)
+_UNREADABLE = (Absent, LogDamaged, MalformedEntry, MalformedTile, NoteRefused, ValueError)
+"""The last for bytes that no log of this release holds."""
 
 
 class Follower:
