@@ -104,6 +104,8 @@ def check(told: dict[str, Any]) -> None:
     assert told["activity_id"] in activities | {0, 99}
     assert told["severity_id"] in range(7)
     assert told["time"] == 1_800_000_000_123
+    # Of these two classes an actor is the host profile's, of the others their own.
+    assert (told["metadata"].get("profiles") == ["host"]) == (told["class_uid"] in (0, 3004))
     assert (told["metadata"]["version"], told["metadata"]["product"]["name"]) == ("1.3.0", "domicile")
     for name, members in ONE_OF.items():
         if name in told:

@@ -28,6 +28,9 @@ class Class(enum.IntEnum):
     API_ACTIVITY = 6003
 
 
+_ACTOR_BY_PROFILE = frozenset({Class.BASE_EVENT, Class.ENTITY_MANAGEMENT})
+"""Classes that have an actor by the profile `host` alone."""
+
 UNKNOWN, OTHER = 0, 99
 """Activities of every class: it is not known which; it is none of the class's own."""
 CREATE, READ, UPDATE, DELETE = 1, 2, 3, 4
@@ -74,14 +77,14 @@ def event(entry: Entry, payload: Payload | None, *, origin: str, index: int, ver
         "severity_id": mapped.severity,
         "status_id": mapped.status,
         "time": entry.at_us // 1000,
-        "metadata": _metadata(seen, origin, index, version),
+        "metadata": _metadata(seen, mapped.ocsf, origin, index, version),
         "actor": {"user": _actor(payload)},
         **mapped.members,
         "unmapped": _unmapped(seen),
     }
 
 
-def _metadata(seen: Seen, origin: str, index: int, version: str) -> dict[str, Any]:
+def _metadata(seen: Seen, ocsf: Class, origin: str, index: int, version: str) -> dict[str, Any]:
     trace = seen.details.get("trace_id")
     return {
         "uid": seen.entry.event,
@@ -90,6 +93,7 @@ def _metadata(seen: Seen, origin: str, index: int, version: str) -> dict[str, An
         "log_name": origin,
         "sequence": index,
         "event_code": seen.entry.kind,
+        **({"profiles": ["host"]} if ocsf in _ACTOR_BY_PROFILE else {}),
         **({"correlation_uid": trace} if isinstance(trace, str) else {}),
     }
 
