@@ -9,7 +9,7 @@ from directory.rules.client import RulesFollower
 from foundation import logs
 from foundation.ledger.draining import Source, SourceUnavailable
 from foundation.ledger.entries import Recorded
-from foundation.ledger.export.settings import abroad
+from foundation.ledger.export.settings import ExportSettings, abroad
 from foundation.ledger.export.worker import export
 from foundation.ledger.keeping import Keeping
 from foundation.ledger.outbox import OutboxReader, WritersUnderWay
@@ -63,8 +63,10 @@ def recording(context: Context) -> RecordEvents:
 async def export_for_ever(kept: Keeping, context: Context, rules: RulesFollower, mistakes: list[str]) -> None:
     """Payloads leave for the countries of the cell and its shards only, as the first rules have them; whatever else was asked for is one of
     the `mistakes` for which the process is not ready, and is not done."""
-    await rules.first.wait()
-    stray = abroad(kept.exports, countries_of(context.rules.require().policy, context.cell))
+    stray: Sequence[ExportSettings] = ()
+    if any(one.payloads and one.url for one in kept.exports):
+        await rules.first.wait()
+        stray = abroad(kept.exports, countries_of(context.rules.require().policy, context.cell))
     for one in stray:
         log.error("ledger_export_abroad", source=one.name, reason=f"payloads do not go to {one.country}")
         mistakes.append(f"export {one.name}: payloads do not go to {one.country}")

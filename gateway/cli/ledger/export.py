@@ -81,12 +81,14 @@ def export(
     """
     _check(out, url, to_token_file, payloads)
     chosen = which.log(log)
+    if payloads and chosen.folder is None:
+        raise SettingsError("behind a URL there are no payloads")
     with told():
         reader = chosen.reader()
     checkpoint = reader.checkpoint
     form = Form(
         Format(as_format),
-        payloads and chosen.folder is not None,
+        payloads,
         checkpoint.origin,
         importlib.metadata.version("domicile"),
     )
@@ -96,7 +98,7 @@ def export(
     chosen.state_reading("export", first, checkpoint.size - first, payloads=form.payloads)
     found = batches(reader, form, openings_in(chosen.folder if form.payloads else None), first)
     if out is not None:
-        _into_file(FileSink(out, checkpoint.origin, rotate_bytes=rotate_bytes, keep=keep), found)
+        _into_file(FileSink(out, checkpoint.origin, rotate_bytes=rotate_bytes, keep=keep), out, found)
     elif url is not None:
         asyncio.run(_post(url, checkpoint.origin, to_token_file, found))
     if as_json:
@@ -131,10 +133,16 @@ def _begin(out: Path | None, origin: str) -> int:
     return held or 0
 
 
-def _into_file(sink: FileSink, found: Iterator[Batch]) -> None:
+def _into_file(sink: FileSink, out: Path, found: Iterator[Batch]) -> None:
+    """Raises SettingsError."""
     with told():
         for batch in found:
-            sink.write(batch)
+            try:
+                sink.write(batch)
+            except OSError as exc:
+                raise SettingsError(
+                    f"{out} cannot be written ({exc.strerror}); go on with --since {batch.first}"
+                ) from exc
 
 
 async def _post(url: str, origin: str, token_file: Path | None, found: Iterator[Batch]) -> None:
