@@ -10,12 +10,13 @@ from deploy.local.layout import Paths
 from foundation.ledger.log import Log
 from foundation.ledger.settings import LedgerSettings
 from gateway.cli.main import cli
-from tests.stands.ledger import SIGNER, rows, written
+from tests.stands.ledger import SIGNER, rows, unsynced, written
 
 
 @pytest.fixture
-def state(tmp_path: Path) -> Path:
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A state folder whose directory and one cell have written logs."""
+    unsynced(monkeypatch)
     paths = Paths(tmp_path)
     for name in ("directory", "cell-eu-de"):
         paths.ledger(name).parent.mkdir(exist_ok=True)
