@@ -15,7 +15,7 @@ import msgspec
 
 from foundation import logs
 from foundation.clock import Clock
-from foundation.ledger import payloads
+from foundation.ledger import metrics, payloads
 from foundation.ledger.draining import Writer
 from foundation.ledger.files import LogDamaged, replace_durably, sync_path
 from foundation.ledger.log import Log, LogBroken
@@ -178,8 +178,11 @@ class Eraser:
             await self._some.wait()
             self._some.clear()
             try:
-                for job in await asyncio.to_thread(waiting_in, self._folder):
+                waiting = await asyncio.to_thread(waiting_in, self._folder)
+                for left, job in enumerate(waiting):
+                    metrics.ERASURES_WAITING.set(len(waiting) - left)
                     await self._finish(job)
+                metrics.ERASURES_WAITING.set(0)
                 backoff.reset()
             except (OSError, LogBroken, LogDamaged, ProblemError) as exc:
                 log.fault("ledger_erasure_held_up", exc)

@@ -168,7 +168,7 @@ def _alias(seen: Seen) -> Mapped:
 
 def _changed(seen: Seen) -> int:
     """By the states before and after, where details have them; a batch of an import says how many it has placed."""
-    if seen.details.get("to") in _ENDED:
+    if str(seen.details.get("to")) in _ENDED:
         return DELETE
     begun = "placed" in seen.details or ("to" in seen.details and seen.details.get("from") is None)
     return CREATE if begun else UPDATE
