@@ -8,7 +8,7 @@ from typing import Any
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from tests.stands.servers import serving
@@ -60,8 +60,13 @@ class Collector:
             assert request.headers["content-type"] == "application/x-ndjson"
             self.taken += [json.loads(line) for line in body.splitlines()]
         if does == "lost":
-            raise ConnectionResetError("as if the answer had been lost on its way")
+            return StreamingResponse(_broken_off())
         return Response(status_code=int(does), headers={"location": "/elsewhere"} if does == 302 else None)
+
+
+async def _broken_off() -> AsyncIterator[bytes]:
+    yield b"taken, "
+    raise ConnectionResetError("and the rest is lost on its way")
 
 
 @asynccontextmanager
