@@ -10,7 +10,6 @@ from foundation import logs
 from foundation.ledger.draining import Source, SourceUnavailable
 from foundation.ledger.entries import Recorded
 from foundation.ledger.export.settings import ExportSettings, abroad
-from foundation.ledger.export.worker import export
 from foundation.ledger.keeping import Keeping
 from foundation.ledger.outbox import OutboxReader, WritersUnderWay
 from foundation.ledger.port import Event
@@ -70,7 +69,7 @@ async def export_for_ever(kept: Keeping, context: Context, rules: RulesFollower,
     for one in stray:
         log.error("ledger_export_abroad", source=one.name, reason=f"payloads do not go to {one.country}")
         mistakes.append(f"export {one.name}: payloads do not go to {one.country}")
-    await export(kept.folder, kept.signer.verifier, [one for one in kept.exports if one not in stray])
+    await kept.export([one for one in kept.exports if one not in stray], f"cell:{context.cell}")
 
 
 def countries_of(policy: Policy, cell: CellId) -> frozenset[Country]:

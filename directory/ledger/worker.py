@@ -9,7 +9,6 @@ from foundation import logs
 from foundation.ledger.draining import SourceUnavailable
 from foundation.ledger.entries import Recorded
 from foundation.ledger.export.settings import ExportSettings, abroad
-from foundation.ledger.export.worker import export
 from foundation.ledger.keeping import Keeping
 from foundation.ledger.outbox import OutboxReader, PostgresOutbox, WritersUnderWay
 from foundation.ledger.port import Event
@@ -69,7 +68,7 @@ async def export_for_ever(kept: Keeping, rules: LiveRules) -> None:
         for one in stray:
             log.error("ledger_export_abroad", source=one.name, reason=f"payloads do not go to {one.country}")
         exports = [one for one in exports if one not in stray]
-    await export(kept.folder, kept.signer.verifier, exports)
+    await kept.export(exports, NAME)
 
 
 async def _country(rules: LiveRules) -> Country:

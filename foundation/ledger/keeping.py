@@ -1,6 +1,6 @@
 """The log that a process keeps, and all that is done to it besides writing: reads noted, payloads erased, entries given on to sinks."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -10,6 +10,7 @@ from foundation.decision_header import new_decision_id
 from foundation.ledger.draining import Source, Writer, drain
 from foundation.ledger.erasing import Eraser
 from foundation.ledger.export.settings import ExportSettings
+from foundation.ledger.export.worker import export
 from foundation.ledger.notes import Signer
 from foundation.ledger.reads import Reads, RecordEvents
 from foundation.ledger.settings import LedgerSettings
@@ -34,6 +35,10 @@ class Keeping:
             "ledger reads": self.reads.run,
             "ledger erasures": self.eraser.run,
         }
+
+    async def export(self, exports: Sequence[ExportSettings], actor: str) -> None:
+        """For ever: those of its exports that may be. `actor`: the process, as the log names it."""
+        await export(self.folder, self.signer.verifier, exports, lambda details: self.reads.once(actor, details))
 
 
 def keeping(settings: LedgerSettings, record: RecordEvents, clock: Clock) -> Keeping:

@@ -235,6 +235,8 @@ async def test_a_cell_gives_its_log_on_as_its_settings_say(built: Stand, folder:
     async with built.running():
         subject, _ = await built.place("ada")
         await eventually(lambda: out.exists() and subject in out.read_text())
+        begun = await eventually_told(folder, Kind.LEDGER_READ, actor=f"cell:{CELL}")
+        assert begun["details"] == {"export": "siem", "to": str(out), "format": "ocsf", "payloads": True}
     events = [json.loads(line) for line in out.read_text().splitlines()]
     assert {one["metadata"]["log_name"] for one in events} == {SIGNER.verifier.name}
 

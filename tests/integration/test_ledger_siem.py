@@ -5,7 +5,9 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 from click.testing import CliRunner
 
@@ -14,6 +16,7 @@ from foundation.ledger.export import sinks
 from foundation.ledger.export.settings import ExportSettings
 from foundation.ledger.export.worker import export
 from foundation.ledger.log import Log
+from foundation.problems import Code, refuse
 from foundation.tasks import Backoff
 from gateway.cli.main import cli
 from tests.stands.collector import Collector, collecting
@@ -45,11 +48,27 @@ def log(tmp_path: Path) -> Path:
     return tmp_path / "log"
 
 
+class Announced:
+    """What was said of exports that begin; it cannot be recorded as often as `away` says."""
+
+    def __init__(self, away: int) -> None:
+        self.told: list[dict[str, Any]] = []
+        self.refused = 0
+        self._away = away
+
+    async def __call__(self, details: dict[str, Any]) -> None:
+        if self.refused < self._away:
+            self.refused += 1
+            raise refuse(Code.NOT_READY, "away")
+        self.told.append(details)
+
+
 @asynccontextmanager
-async def exporting(log: Path, *exports: ExportSettings) -> AsyncIterator[None]:
+async def exporting(log: Path, *exports: ExportSettings, away: int = 0) -> AsyncIterator[Announced]:
+    announced = Announced(away)
     async with asyncio.TaskGroup() as group:
-        task = group.create_task(export(log, SIGNER.verifier, exports))
-        yield
+        task = group.create_task(export(log, SIGNER.verifier, exports, announced))
+        yield announced
         task.cancel()
 
 
@@ -154,6 +173,17 @@ async def test_another_process_goes_on_where_the_last_one_stood(log: Path, colle
         await eventually(lambda: len(set(collector.ids)) == SIZE + 3)
     assert collector.keys[-1] == "ledger.test/log/700-703"
     assert len(collector.ids) == SIZE + 3
+
+
+async def test_nothing_is_given_out_before_it_is_recorded_that_it_will_be(log: Path, collector: Collector) -> None:
+    secret = to(collector, payloads=True, country="DE")
+    secret = msgspec.structs.replace(secret, url=f"{collector.url}?token=secret")
+    async with exporting(log, secret, away=1 << 30) as announced:
+        await eventually(lambda: announced.refused > 5)
+        assert (announced.told, collector.keys) == ([], [])
+    async with exporting(log, secret, away=2) as announced:
+        await eventually(lambda: len(collector.taken) == SIZE)
+        assert announced.told == [{"export": "siem", "to": collector.url, "format": "ocsf", "payloads": True}]
 
 
 async def command(*words: str | Path) -> tuple[int, str]:
