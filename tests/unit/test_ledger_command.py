@@ -128,7 +128,7 @@ def test_what_cannot_be_given_out_is_said(state: Path, tmp_path: Path) -> None:
         (("--to", "siem"), "an address"),
         (("--out", str(tmp_path / "a"), "--to-token-file", "b"), "goes with --to"),
         (("--out", str(tmp_path / "a"), "--since", "301"), "none is at 301"),
-        (("--out", str(tmp_path / "no" / "a")), "cannot be written"),
+        (("--out", str(tmp_path / "no" / "a")), "no folder"),
     ):
         refused = CliRunner().invoke(cli, ["ledger", "export", "directory", "--state", str(state), *words])
         assert (refused.exit_code != 0, says in refused.output) == (True, True), refused.output

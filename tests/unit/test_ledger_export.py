@@ -131,9 +131,20 @@ async def test_killed_between_the_lines_and_the_position_entries_are_there_twice
     written(tmp_path / "log", 300)
     one = follower(tmp_path / "log", tmp_path / "out")
     await one.once()
-    (tmp_path / "out.position").unlink()
+    position.write(tmp_path / "out.position", Position(ORIGIN, 0))
     await drained(follower(tmp_path / "log", tmp_path / "out"))
     assert list(told(tmp_path / "out")) == [*range(256), *range(300)]
+
+
+async def test_a_file_that_is_somebody_elses_is_left_as_it_is(tmp_path: Path) -> None:
+    written(tmp_path / "log", 3)
+    (tmp_path / "out").write_text("somebody's line, and no end of it")
+    with pytest.raises(SinkRefused):
+        await follower(tmp_path / "log", tmp_path / "out").once()
+    assert (tmp_path / "out").read_text() == "somebody's line, and no end of it"
+    (tmp_path / "out").write_text("")
+    await drained(follower(tmp_path / "log", tmp_path / "out"))
+    assert list(told(tmp_path / "out")) == [0, 1, 2]
 
 
 async def test_a_sink_of_another_log_is_left_alone(tmp_path: Path) -> None:
@@ -155,12 +166,24 @@ async def test_a_new_sink_begins_where_it_is_told_to_and_goes_on_where_it_stood(
     assert list(told(tmp_path / "out")) == list(range(290, 300))
 
 
-async def test_what_cannot_be_written_moves_no_position(tmp_path: Path) -> None:
-    (tmp_path / "out").mkdir()
-    sink = FileSink(tmp_path / "out", ORIGIN, rotate_bytes=1, keep=1)
-    with pytest.raises(OSError):
+async def test_a_full_disk_moves_no_position_and_leaves_nothing_out(tmp_path: Path) -> None:
+    written(tmp_path / "log", 3)
+    (tmp_path / "out").symlink_to("/dev/full")
+    one = follower(tmp_path / "log", tmp_path / "out")
+    for _ in range(2):
+        with pytest.raises(OSError, match="No space left"):
+            await one.once()
+        assert position.read(tmp_path / "out.position", ORIGIN) == 0
+    (tmp_path / "out").unlink()
+    await drained(one)
+    assert list(told(tmp_path / "out")) == [0, 1, 2]
+
+
+async def test_a_folder_that_is_not_there_is_not_made(tmp_path: Path) -> None:
+    sink = FileSink(tmp_path / "no/out", ORIGIN, rotate_bytes=1, keep=1)
+    with pytest.raises(SinkRefused, match="no folder"):
         await sink.take(Batch(0, [b"{}\n"], 1))
-    assert await sink.following() is None
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(

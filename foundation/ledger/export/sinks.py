@@ -1,7 +1,9 @@
 """Where lines go: a file, or an HTTP collector. Each takes a batch or says that it has not, and may then have it twice, never lack it."""
 
 import asyncio
+import contextlib
 import os
+import re
 import threading
 from pathlib import Path
 from typing import Protocol
@@ -61,7 +63,9 @@ class FileSink:
             self._write(batch)
 
     def _write(self, batch: Batch) -> None:
-        self._mended = self._mended or _cut_torn(self._path)
+        if not self._mended:
+            self._begin(batch.first)
+            self._mended = True
         with self._path.open("ab") as out:
             begun = out.tell()
             try:
@@ -77,6 +81,16 @@ class FileSink:
         if begun + sum(map(len, batch.lines)) >= self._rotate_bytes:
             self._rotate(batch.following)
 
+    def _begin(self, first: int) -> None:
+        """Takes the file over: one that has a position beside it, a last line that a crash cut short cut off; or a new one."""
+        if not self._path.parent.is_dir():
+            raise SinkRefused(f"{self._path.parent} is no folder")
+        if position.read(self._position, self._origin) is None:
+            if self._path.exists() and self._path.stat().st_size:
+                raise SinkRefused(f"{self._path} is there already and was not begun here; name another file")
+            position.write(self._position, Position(self._origin, first))
+        _cut_torn(self._path)
+
     def _rotate(self, following: int) -> None:
         self._path.rename(self._path.with_name(f"{self._path.name}.{following:015}"))
         sync_path(self._path.parent)
@@ -86,29 +100,23 @@ class FileSink:
 
 def rotated(path: Path) -> list[Path]:
     """Those put aside, the oldest first."""
-    found = path.parent.glob(f"{path.name}.*")
-    return sorted(
-        one for one in found if (number := one.name.removeprefix(f"{path.name}.")).isdigit() and len(number) == 15
-    )
+    aside = re.compile(re.escape(path.name) + r"\.[0-9]{15}")
+    return sorted(one for one in path.parent.iterdir() if aside.fullmatch(one.name))
 
 
-def _cut_torn(path: Path) -> bool:
-    """True. A last line that a crash cut short is cut off: its batch is written again."""
-    try:
-        with path.open("r+b") as held:
-            end = held.seek(0, os.SEEK_END)
-            at = end
-            while at and (tail := _before(held.fileno(), at)):
-                newline = tail.rfind(b"\n")
-                at -= len(tail)
-                if newline >= 0:
-                    at += newline + 1
-                    break
-            if at != end:
-                held.truncate(at)
-    except FileNotFoundError:
-        pass
-    return True
+def _cut_torn(path: Path) -> None:
+    """Cuts off what comes after the last whole line: its batch is written again."""
+    with contextlib.suppress(FileNotFoundError), path.open("r+b") as held:
+        end = held.seek(0, os.SEEK_END)
+        at = end
+        while at and (tail := _before(held.fileno(), at)):
+            newline = tail.rfind(b"\n")
+            at -= len(tail)
+            if newline >= 0:
+                at += newline + 1
+                break
+        if at != end:
+            held.truncate(at)
 
 
 def _before(descriptor: int, end: int) -> bytes:

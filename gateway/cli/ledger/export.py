@@ -139,6 +139,8 @@ def _into_file(sink: FileSink, out: Path, found: Iterator[Batch]) -> None:
         for batch in found:
             try:
                 sink.write(batch)
+            except SinkRefused as exc:
+                raise SettingsError(str(exc)) from exc
             except OSError as exc:
                 raise SettingsError(
                     f"{out} cannot be written ({exc.strerror}); go on with --since {batch.first}"
