@@ -6,6 +6,7 @@ shown to stand there while the others are kept back.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from foundation import logs
@@ -26,6 +27,8 @@ READS_MAX = 1_000
 """In one entry."""
 READERS_MAX = 256
 """At once. Another one is refused until a window has ended."""
+LAST_S_MAX = 2.0
+"""For what has gathered when a process ends."""
 _LOOK_S = 1.0
 
 RecordEvents = Callable[[Sequence[Event]], Awaitable[None]]
@@ -74,23 +77,27 @@ class Reads:
         await self._record([self._event(actor, details)])
 
     async def run(self) -> None:
-        """For ever: gives on what has gathered long enough."""
+        """For ever: gives on what has gathered long enough, and when it is cancelled what there is, as far as that can be had quickly."""
         backoff = Backoff(first_s=1.0, max_s=10.0)
-        while True:
-            await asyncio.sleep(_LOOK_S)
-            try:
-                await self.give_on()
-                backoff.reset()
-            except ProblemError as exc:
-                log.warning("ledger_reads_held_up", code=exc.problem.code.value)
-                await asyncio.sleep(backoff.next_s())
+        try:
+            while True:
+                await asyncio.sleep(_LOOK_S)
+                try:
+                    await self.give_on(self._clock.monotonic_s() - WINDOW_S)
+                    backoff.reset()
+                except ProblemError as exc:
+                    log.warning("ledger_reads_held_up", code=exc.problem.code.value)
+                    await asyncio.sleep(backoff.next_s())
+        finally:
+            with suppress(ProblemError, TimeoutError):
+                async with asyncio.timeout(LAST_S_MAX):
+                    await self.give_on(self._clock.monotonic_s())
 
-    async def give_on(self) -> None:
-        """Entries for windows that ended. Raises ProblemError; nothing is forgotten then."""
+    async def give_on(self, opened_until_s: float) -> None:
+        """Entries for windows opened until then. Raises ProblemError; nothing is forgotten then."""
         async with self._turn:
-            ended_s = self._clock.monotonic_s() - WINDOW_S
             for actor, window in [*self._windows.items()]:
-                if window.opened_s > ended_s:
+                if window.opened_s > opened_until_s:
                     continue
                 if window.reads:
                     await self._told(actor, window)

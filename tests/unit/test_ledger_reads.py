@@ -31,6 +31,10 @@ class Stand:
             raise refuse(Code.NOT_READY, "away")
         self.events += events
 
+    async def give_on(self) -> None:
+        """As the worker does when it looks."""
+        await self.reads.give_on(self.clock.monotonic_s() - WINDOW_S)
+
     @property
     def told(self) -> list[tuple[str, object]]:
         return [(one.actor, one.details.get("begun") or one.details["count"]) for one in self.events]
@@ -41,10 +45,10 @@ async def test_a_reader_is_recorded_before_the_answer_and_each_read_when_the_win
     for file in ("entries/000", "entries/001", "entries/002"):
         await stand.reads.note("operator:ann", file)
         assert stand.told == [("operator:ann", True)]
-    await stand.reads.give_on()
+    await stand.give_on()
     assert len(stand.events) == 1, "the window is open still"
     stand.clock.advance(WINDOW_S)
-    await stand.reads.give_on()
+    await stand.give_on()
     assert stand.told == [("operator:ann", True), ("operator:ann", 3)]
     first, summary = stand.events
     assert {one.kind for one in stand.events} == {Kind.LEDGER_READ}
@@ -57,10 +61,10 @@ async def test_who_goes_on_reading_begins_once_and_who_comes_back_begins_anew() 
     for _ in range(3):
         await stand.reads.note("operator:ann", "entries/000")
         stand.clock.advance(WINDOW_S)
-        await stand.reads.give_on()
+        await stand.give_on()
     assert stand.told == [("operator:ann", True), *[("operator:ann", 1)] * 3]
     stand.clock.advance(WINDOW_S)
-    await stand.reads.give_on()
+    await stand.give_on()
     await stand.reads.note("operator:ann", "entries/000")
     assert stand.told[4:] == [("operator:ann", True)]
 
@@ -75,10 +79,27 @@ async def test_what_cannot_be_recorded_is_not_given_out_and_nothing_is_forgotten
     stand.clock.advance(WINDOW_S)
     stand.away = True
     with pytest.raises(ProblemError):
-        await stand.reads.give_on()
+        await stand.give_on()
     stand.away = False
-    await stand.reads.give_on()
+    await stand.give_on()
     assert stand.told == [("operator:ann", True), ("operator:ann", 1)]
+
+
+async def test_what_has_gathered_is_given_on_when_the_process_ends() -> None:
+    stand = Stand()
+    await stand.reads.note("operator:ann", "entries/000")
+    async with asyncio.TaskGroup() as group:
+        worker = group.create_task(stand.reads.run())
+        await asyncio.sleep(0)
+        worker.cancel()
+    assert stand.told == [("operator:ann", True), ("operator:ann", 1)]
+    await stand.reads.note("operator:ann", "entries/000")
+    stand.away = True
+    async with asyncio.TaskGroup() as group:
+        worker = group.create_task(stand.reads.run())
+        await asyncio.sleep(0)
+        worker.cancel()
+    assert len(stand.events) == 2
 
 
 async def test_reads_and_readers_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,7 +120,7 @@ async def test_many_at_once_are_each_there_once() -> None:
         for number in range(200):
             group.create_task(stand.reads.note(f"operator:{number % 4}", f"entries/{number:03}"))
     stand.clock.advance(WINDOW_S)
-    await stand.reads.give_on()
+    await stand.give_on()
     files = [read["file"] for one in stand.events if "reads" in one.details for read in one.details["reads"]]
     assert sorted(files) == [f"entries/{number:03}" for number in range(200)]
     assert sum(one.details.get("begun", False) for one in stand.events) == 4
