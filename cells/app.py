@@ -36,6 +36,7 @@ from foundation.clock import Clock, SystemClock
 from foundation.decision_header import CellVerifier, Minter
 from foundation.http import ServiceAuth, application, client, token_verifier
 from foundation.ledger.keeping import Keeping, keeping
+from foundation.ledger.sign_ins import SignIns
 from foundation.problems import Code, Problem
 from foundation.server import Drain
 from foundation.settings import SettingsError
@@ -181,7 +182,9 @@ async def opened(
             directory=directory,
             shards=shards,
         )
-        kept = None if settings.ledger is None else keeping(settings.ledger, recording(context), used)
+        record = recording(context)
+        kept = None if settings.ledger is None else keeping(settings.ledger, record, used)
+        sign_ins = SignIns(record, used, service=f"cell:{settings.cell}")
         yield Cell(
             context=context,
             aliases=Aliases(
@@ -192,7 +195,7 @@ async def opened(
                 shards=shards,
             ),
             bookings=bookings,
-            operators=ServiceAuth(token_verifier(_of_cell(settings), http, used), used),
+            operators=ServiceAuth(token_verifier(_of_cell(settings), http, used), used, verified=sign_ins),
             contracts=contracts,
             settings=settings,
             feed=feed,

@@ -41,6 +41,7 @@ from foundation.clock import Clock, SystemClock
 from foundation.http import ServiceAuth, application, client, json_response, token_verifier
 from foundation.ledger.keeping import keeping
 from foundation.ledger.settings import LedgerSettings
+from foundation.ledger.sign_ins import SignIns
 from foundation.mute import Secret
 from foundation.postgres import migrate, migrations_in, pool
 from foundation.problems import Problem
@@ -85,7 +86,8 @@ async def opened(
     await migrated(dsn, start_s_max=start_s_max, clock=used)
     async with pool(dsn, size_max=pool_size_max, clean=True) as connections, client() as http:
         rules = LiveRules(connections)
-        kept = None if ledger is None else keeping(ledger, recording(connections), used)
+        record = recording(connections)
+        kept = None if ledger is None else keeping(ledger, record, used)
         services = Services(
             pool=connections,
             clock=used,
@@ -97,7 +99,8 @@ async def opened(
             drain=leaving,
             ledger=kept,
         )
-        auth = ServiceAuth(token_verifier(issuers, http, used), used)
+        sign_ins = SignIns(record, used, service=NAME)
+        auth = ServiceAuth(token_verifier(issuers, http, used), used, verified=sign_ins)
         workers: dict[str, Worker] = {
             "feed-listener": lambda: listen(dsn, services.commits),
             "reservation-expiry": lambda: keep(services, check_s=expiry_check_s),

@@ -25,6 +25,7 @@ class Kind(enum.StrEnum):
     ACCESS = "access"
     SIGNUP = "signup"
     JOB_DECISION = "job_decision"
+    SIGN_IN = "sign_in"
     LEDGER_READ = "ledger_read"
     ERASURE = "erasure"
 

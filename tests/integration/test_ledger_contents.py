@@ -96,6 +96,18 @@ async def test_registry_changes_stand_in_the_log_with_their_digests(callers: Cal
     assert (details["after"]["entry"], details["after"]["weight"]) == ("cells/eu-de", 2.5)
 
 
+async def test_sign_ins_of_operators_stand_in_the_log_once_a_token(callers: Callers, folder: Path) -> None:
+    for _ in range(3):
+        assert (await callers.operator.get("/v1/rules/current")).status_code == 200
+    event = await eventually_told(folder, Kind.SIGN_IN, actor="operator:ops")
+    assert (event["details"]["service"], event["details"]["roles"]) == ("directory", ["operator"])
+    await eventually_told(folder, Kind.SIGN_IN, actor="operator:rules")
+    await callers.active("ada")
+    await eventually_told(folder, Kind.PLACEMENT, to="active")
+    actors = [one["actor"] for one in told(folder, Kind.SIGN_IN)]
+    assert sorted(actors) == ["operator:ops", "operator:rules"]
+
+
 async def test_reads_of_the_directorys_log_stand_in_it(
     callers: Callers, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -172,13 +184,14 @@ async def test_what_a_cell_does_and_refuses_stands_in_its_log(live: Stand, folde
     await eventually_told(folder, Kind.REFUSAL, subject_id=subject, code="residency_refused")
     assert len((await shown(live, subject))["entries"]) == 2
     await eventually_told(folder, Kind.ACCESS, subject_id=subject, actor="operator:ada", read="crossings")
+    await eventually_told(folder, Kind.SIGN_IN, actor="operator:ada", service=f"cell:{CELL}", roles=["operator"])
     asked = {"subject_id": subject, "verb": Verb.READ.value}
     assert (await live.call("POST", "/cell/jobs/decisions", live.service(), json=asked)).status_code == 200
     await eventually_told(folder, Kind.JOB_DECISION, subject_id=subject, actor="service:orders")
     answer = await live.call("POST", "/cell/signup", live.signing_up("bea"), json={"services": []})
     assert answer.status_code == 201, answer.text
     await eventually_told(folder, Kind.SIGNUP, subject_id=answer.json()["subject_id"])
-    for prefix in ("erasure:", "ledger_read:"):
+    for prefix in ("erasure:", "ledger_read:", "sign_in:"):
         forged = refused | {"id": prefix + "x" * 16}
         answer = await live.call("POST", "/cell/events", gateway(live), json={"events": [forged]})
         assert answer.status_code == 400

@@ -27,6 +27,7 @@ REQUIRED = {
 OF_CLASSES: dict[int, tuple[set[str], set[int]]] = {
     0: (set(), set()),
     3001: ({"user"}, set(range(1, 12))),
+    3002: ({"user"}, {1, 2, 3, 4, 5}),
     3004: ({"entity"}, {1, 2, 3, 4}),
     6003: ({"actor", "api", "src_endpoint"}, {1, 2, 3, 4}),
 }
@@ -37,6 +38,7 @@ ONE_OF = {
     "actor": {"process", "user", "invoked_by", "session", "app_name", "app_uid"},
     "src_endpoint": {"ip", "uid", "name", "hostname", "svc_name"},
     "api": {"operation"},
+    "service": {"name", "uid"},
 }
 """Of these objects at least one."""
 
@@ -55,6 +57,7 @@ DETAILS: dict[Kind, dict[str, Any]] = {
     Kind.ACCESS: {"verb": "write", "service": "orders", "trace_id": TRACE},
     Kind.SIGNUP: {"epoch": 7, "rules": "sha256:" + "a" * 64},
     Kind.JOB_DECISION: {"verb": "read", "purpose": "service", "epoch": 7},
+    Kind.SIGN_IN: {"service": "cell:eu-de", "roles": ["operator"], "expires": 1.8e9},
     Kind.LEDGER_READ: {"what": "entries", "count": 3},
     Kind.ERASURE: {"subject": "ab" * 32, "erased": 3},
 }
@@ -69,6 +72,7 @@ EXPECTED = {
     Kind.ACCESS: (600303, 1),
     Kind.SIGNUP: (300101, 1),
     Kind.JOB_DECISION: (600302, 1),
+    Kind.SIGN_IN: (300201, 1),
     Kind.LEDGER_READ: (600302, 1),
     Kind.ERASURE: (600304, 1),
 }
@@ -107,6 +111,8 @@ def check(told: dict[str, Any]) -> None:
     # Of these two classes an actor is the host profile's, of the others their own.
     assert (told["metadata"].get("profiles") == ["host"]) == (told["class_uid"] in (0, 3004))
     assert (told["metadata"]["version"], told["metadata"]["product"]["name"]) == ("1.3.0", "domicile")
+    if told["class_uid"] == 3002:
+        assert {"service", "dst_endpoint"} & set(told)
     for name, members in ONE_OF.items():
         if name in told:
             assert members & set(told[name]), name

@@ -24,6 +24,7 @@ class Class(enum.IntEnum):
 
     BASE_EVENT = 0
     ACCOUNT_CHANGE = 3001
+    AUTHENTICATION = 3002
     ENTITY_MANAGEMENT = 3004
     API_ACTIVITY = 6003
 
@@ -36,6 +37,7 @@ UNKNOWN, OTHER = 0, 99
 CREATE, READ, UPDATE, DELETE = 1, 2, 3, 4
 """Of Entity Management and API Activity."""
 ACCOUNT_CREATE = 1
+LOGON = 1
 
 INFORMATIONAL, LOW, MEDIUM = 1, 2, 3
 SUCCESS, FAILURE = 1, 2
@@ -194,6 +196,11 @@ def _signup(seen: Seen) -> Mapped:
     return Mapped(Class.ACCOUNT_CHANGE, ACCOUNT_CREATE, {"user": user})
 
 
+def _sign_in(seen: Seen) -> Mapped:
+    service = {"name": str(seen.details.get("service") or seen.entry.source)}
+    return Mapped(Class.AUTHENTICATION, LOGON, {"user": _actor(seen.payload), "service": service})
+
+
 def _refusal(seen: Seen) -> Mapped:
     mapped = _call("refusal", _verb)(seen)
     why = {"status_code": seen.details.get("code"), "status_detail": seen.details.get("ground")}
@@ -220,6 +227,7 @@ _OF_KINDS: dict[str, Callable[[Seen], Mapped]] = {
     Kind.REFUSAL: _refusal,
     Kind.ACCESS: _call("access", _verb),
     Kind.SIGNUP: _signup,
+    Kind.SIGN_IN: _sign_in,
     Kind.JOB_DECISION: _call("job decision", _verb),
     Kind.LEDGER_READ: _call("ledger read", lambda _: READ),
     Kind.ERASURE: _erasure,
