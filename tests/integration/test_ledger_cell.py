@@ -74,8 +74,12 @@ async def test_operators_of_this_cell_read_its_files_and_nobody_else(live: Stand
     await live.place("ada")
     size = len(await caught_up(live))
     for path in ("checkpoint", f"tile/0/000.p/{size}", f"tile/entries/000.p/{size}"):
+        before = (live.folder / "log" / path).read_bytes()
         answer = await live.call("GET", f"/ledger/{path}", operator(live))
-        assert (answer.status_code, answer.content) == (200, (live.folder / "log" / path).read_bytes())
+        # The log grows by who reads it: what was given out is as it was before or as it is after.
+        after = (live.folder / "log" / path).read_bytes()
+        assert answer.status_code == 200
+        assert answer.content in (before, after)
         assert (await live.call("GET", f"/ledger/{path}", {})).status_code == 401
         assert (await live.call("GET", f"/ledger/{path}", operator(live, "resolver"))).status_code == 403
         assert (await live.call("GET", f"/ledger/{path}", operator(live, audience="domicile"))).status_code == 401
@@ -126,7 +130,8 @@ async def test_the_command_reads_a_log_over_http(live: Stand, folder: Path) -> N
         verified = await command("verify", *there, "--json")
         assert verified.exit_code == 0, verified.output
         found = json.loads(verified.stdout)
-        assert (found["size"], found["payloads"]) == (len(logged), 0)
+        assert found["size"] >= len(logged)
+        assert found["payloads"] == 0
         event = (await outboxes(live))["s1"] or (await outboxes(live))["s2"]
         proved = await command("prove", *there[:1], event[0][1], *there[1:], "--out", folder / "far.tlog-proof")
         assert proved.exit_code == 0, proved.output
