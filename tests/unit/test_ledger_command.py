@@ -3,12 +3,16 @@
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
 from click.testing import CliRunner
 
+from deploy.local import lock
 from deploy.local.layout import Paths
 from foundation.ledger.log import Log
 from foundation.ledger.settings import LedgerSettings
+from foundation.settings import SettingsError
+from gateway.cli.ledger import which
 from gateway.cli.main import cli
 from tests.stands.ledger import SIGNER, rows, unsynced, written
 
@@ -148,3 +152,62 @@ def test_erasing_asks_the_process_that_keeps_the_log(state: Path) -> None:
     ):
         refused = CliRunner().invoke(cli, ["ledger", "erase", *words, "--state", str(state)])
         assert (refused.exit_code != 0, says in refused.output) == (True, True), refused.output
+
+
+class Keeper:
+    """The process that keeps a log, as the command asks it."""
+
+    def __init__(self) -> None:
+        self.stated: list[object] = []
+        self.away = False
+
+    def post(self, path: str, body: object) -> None:
+        assert path == "/ledger/reads"
+        if self.away:
+            raise SettingsError("127.0.0.1:7410 does not answer")
+        self.stated.append(body)
+
+
+def test_of_a_running_stack_nothing_is_shown_before_its_process_has_recorded_it(
+    state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keeper = Keeper()
+    monkeypatch.setattr(lock, "is_held", lambda _: True)
+    monkeypatch.setattr(which, "keeper_of", lambda *_: keeper)
+    run("show", "directory", "--state", state, "--limit", "2")
+    run("prove", "directory", "event:12", "--state", state, "--out", tmp_path / "p")
+    run("verify", "directory", "--state", state)
+    run("export", "directory", "--state", state, "--out", tmp_path / "out", "--since", "290")
+    assert keeper.stated == [
+        {"command": "show", "first": 298, "count": 2, "payloads": True},
+        {"command": "prove", "first": 11, "count": 1, "payloads": False},
+        {"command": "verify", "first": 0, "count": 300, "payloads": True},
+        {"command": "export", "first": 290, "count": 10, "payloads": False},
+    ]
+    keeper.away = True
+    for words in (
+        ("show", "directory"),
+        ("prove", "directory", "event:12", "--out", str(tmp_path / "second")),
+        ("export", "directory", "--out", str(tmp_path / "other")),
+    ):
+        refused = CliRunner().invoke(cli, ["ledger", *words, "--state", str(state)])
+        assert (refused.exit_code, refused.stdout) == (1, ""), words
+        assert "does not answer" in refused.stderr
+    assert not (tmp_path / "second").exists()
+    assert not (tmp_path / "other").exists()
+
+
+def test_entries_that_speak_of_somebody_are_shown_the_newest_first(state: Path) -> None:
+    ada = "aaaaaaaa-0000-4000-8000-00000000000a"
+    with Log(Paths(state).ledger("directory"), SIGNER) as log:
+        log.append({"s1": [msgspec.structs.replace(row, subject_id=ada) for row in rows(301, 3)]})
+        log.append({"s1": rows(304, 300)})
+        log.publish()
+        assert log.erase(301)
+    shown = json.loads(run("show", "directory", "--state", state, "--subject", ada, "--json"))
+    assert [one["index"] for one in shown["entries"]] == [302, 300]
+    assert (
+        json.loads(run("show", "directory", "--state", state, "--subject", ada[:-1] + "b", "--json"))["entries"] == []
+    )
+    refused = CliRunner().invoke(cli, ["ledger", "show", "directory", "--state", str(state), "--subject", "ada"])
+    assert refused.exit_code == 2
