@@ -12,8 +12,7 @@ from foundation.ledger.entries import Recorded
 from foundation.ledger.export.settings import ExportSettings, abroad
 from foundation.ledger.keeping import Keeping
 from foundation.ledger.outbox import OutboxReader, WritersUnderWay
-from foundation.ledger.port import Event
-from foundation.ledger.reads import RecordEvents
+from foundation.ledger.port import Event, RecordEvents
 from foundation.problems import ProblemError
 from foundation.words import CellId, Country, ShardId
 from routing_rules.policy import Policy

@@ -11,8 +11,7 @@ from foundation.ledger.entries import Recorded
 from foundation.ledger.export.settings import ExportSettings, abroad
 from foundation.ledger.keeping import Keeping
 from foundation.ledger.outbox import OutboxReader, PostgresOutbox, WritersUnderWay
-from foundation.ledger.port import Event
-from foundation.ledger.reads import RecordEvents
+from foundation.ledger.port import Event, RecordEvents
 from foundation.postgres import Pool
 from foundation.problems import Code, Problem, refuse
 from foundation.words import Country

@@ -8,7 +8,7 @@ stand in them, so a job goes on without being told again whom it is about.
 import asyncio
 import hashlib
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -19,7 +19,7 @@ from foundation.ledger import metrics, payloads
 from foundation.ledger.draining import Writer
 from foundation.ledger.files import LogDamaged, replace_durably, sync_path
 from foundation.ledger.log import Log, LogBroken
-from foundation.ledger.port import Event, Kind
+from foundation.ledger.port import Event, Kind, RecordEvents
 from foundation.ledger.tiles import WIDTH
 from foundation.problems import Code, ProblemError, refuse
 from foundation.tasks import Backoff
@@ -40,9 +40,6 @@ LOOKS = 2
 """Of the writer (`draining.Writer.looks`): one may have been under way."""
 
 _ID = re.compile(rb"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-
-RecordEvents = Callable[[Sequence[Event]], Awaitable[None]]
-"""Durable on return. Raises ProblemError when that cannot be had."""
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -12,7 +12,8 @@ from foundation.ledger.erasing import Eraser
 from foundation.ledger.export.settings import ExportSettings
 from foundation.ledger.export.worker import export
 from foundation.ledger.notes import Signer
-from foundation.ledger.reads import Reads, RecordEvents
+from foundation.ledger.port import RecordEvents
+from foundation.ledger.reads import Reads
 from foundation.ledger.settings import LedgerSettings
 from foundation.tasks import Worker
 

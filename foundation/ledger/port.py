@@ -5,6 +5,7 @@ Events hold pseudonymous ids and metadata only, never personal data.
 """
 
 import enum
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
 import msgspec
@@ -45,3 +46,7 @@ class Record(Protocol[Tx_contra]):
     """`append` is durable when the transaction that it was given commits, and gone when that rolls back."""
 
     async def append(self, tx: Tx_contra, event: Event) -> None: ...
+
+
+RecordEvents = Callable[[Sequence[Event]], Awaitable[None]]
+"""For events that go with no other change: durable on return. Raises ProblemError when that cannot be had."""

@@ -5,7 +5,7 @@ shown to stand there while the others are kept back.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -13,7 +13,7 @@ from foundation import logs
 from foundation.clock import Clock
 from foundation.ledger.canonical import canonical
 from foundation.ledger.merkle import Frontier, leaf_hash
-from foundation.ledger.port import Event, Kind
+from foundation.ledger.port import Event, Kind, RecordEvents
 from foundation.problems import Code, ProblemError, refuse
 from foundation.tasks import Backoff
 
@@ -30,9 +30,6 @@ READERS_MAX = 256
 LAST_S_MAX = 2.0
 """For what has gathered when a process ends."""
 _LOOK_S = 1.0
-
-RecordEvents = Callable[[Sequence[Event]], Awaitable[None]]
-"""Durable on return. Raises ProblemError when that cannot be had."""
 
 
 class Window:

@@ -2,8 +2,7 @@
 
 from foundation.clock import Clock
 from foundation.http import Caller
-from foundation.ledger.port import Event, Kind
-from foundation.ledger.reads import RecordEvents
+from foundation.ledger.port import Event, Kind, RecordEvents
 
 EVENT_PREFIX = "sign_in:"
 """What ids of these events begin with. The token's digest follows, so that several processes record one token once."""
