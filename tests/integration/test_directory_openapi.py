@@ -59,6 +59,9 @@ CALLS = {
     ("get", "/v1/aliases/population"),
     ("get", "/ledger/checkpoint"),
     ("get", "/ledger/tile/{path}"),
+    ("post", "/ledger/reads"),
+    ("post", "/ledger/erasures"),
+    ("get", "/ledger/erasures/{job}"),
 }
 
 

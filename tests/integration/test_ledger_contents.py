@@ -225,7 +225,7 @@ async def test_the_command_erases_a_subject_from_a_cells_log_and_every_proof_sta
     assert verify.main(["log", str(log), "--key", str(folder / "log.vkey")]) == 0
 
 
-async def test_only_operators_of_this_cell_erase_and_state_readings(live: Stand) -> None:
+async def test_only_operators_of_this_cell_erase_and_state_readings(live: Stand, folder: Path) -> None:
     subject, _ = await live.place("ada")
     body = {"subject_id": subject}
     for headers, status in (
@@ -238,6 +238,8 @@ async def test_only_operators_of_this_cell_erase_and_state_readings(live: Stand)
         assert (await live.call("POST", "/ledger/reads", headers, json={})).status_code in status
         assert (await live.call("GET", "/ledger/erasures/x", headers)).status_code in status
     assert (await live.call("POST", "/ledger/erasures", operator(live), json={"subject_id": "x"})).status_code == 400
+    # Both tokens for this cell, whatever they may.
+    await eventually(lambda: len(told(folder, Kind.SIGN_IN)) == 2)
 
 
 async def test_a_cell_gives_its_log_on_as_its_settings_say(built: Stand, folder: Path) -> None:
@@ -265,6 +267,7 @@ async def test_a_cell_that_would_send_payloads_abroad_is_not_ready_and_sends_non
             problem = cell.ready()
             assert problem is not None
             assert "away: payloads do not go to US" in problem.detail
+            await eventually(lambda: cell.shards and all(worker.current for worker in cell.shards.values()))
             for task in tasks:
                 task.cancel()
         assert collector.keys == []
