@@ -123,6 +123,7 @@ def reader_size(checkpoint: Path) -> int:
 async def test_the_command_reads_a_log_over_http(live: Stand, folder: Path) -> None:
     await live.place("ada")
     logged = await caught_up(live)
+    event = (await outboxes(live))["s1"] or (await outboxes(live))["s2"]
     token = folder / "operator.jwt"
     token.write_text(operator(live)["authorization"].removeprefix("Bearer "))
     async with serving(live.cell.app) as port:
@@ -132,7 +133,6 @@ async def test_the_command_reads_a_log_over_http(live: Stand, folder: Path) -> N
         found = json.loads(verified.stdout)
         assert found["size"] >= len(logged)
         assert found["payloads"] == 0
-        event = (await outboxes(live))["s1"] or (await outboxes(live))["s2"]
         proved = await command("prove", *there[:1], event[0][1], *there[1:], "--out", folder / "far.tlog-proof")
         assert proved.exit_code == 0, proved.output
         assert (await command("verify", folder / "far.tlog-proof", "--key", folder / "log.vkey")).exit_code == 0
