@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +20,7 @@ from cells.crossings.bookings import Bookings
 from cells.egress import api as egress_api
 from cells.fences import api as fences_api
 from cells.ledger import api as ledger_api
-from cells.ledger.worker import sources
+from cells.ledger.worker import export_for_ever, recording, sources
 from cells.records import api as records_api
 from cells.records.contracts import Contract, read_folder
 from cells.service import api as cell_api
@@ -38,8 +37,8 @@ from foundation.blinding_keys import Blinding
 from foundation.clock import Clock, SystemClock
 from foundation.decision_header import CellVerifier, Minter
 from foundation.http import HttpClient, ServiceAuth, application, client, token_verifier
-from foundation.ledger.draining import drain as drain_outboxes
-from foundation.ledger.notes import Signer
+from foundation.ledger.keeping import Keeping, keeping
+from foundation.ledger.sign_ins import SignIns
 from foundation.ledger.witness.gathering import Gathering
 from foundation.problems import Code, Problem
 from foundation.server import Drain
@@ -68,8 +67,7 @@ class Cell:
     rules: RulesFollower
     drain: Drain
     blinding: Blinding | None = None
-    ledger: tuple[Path, Signer] | None = None
-    cosignatures: Gathering | None = None
+    ledger: Keeping | None = None
     access: "Access | None" = None
     app: ASGIApp = field(init=False)
     shards: dict[ShardId, ShardWorker] = field(default_factory=dict)
@@ -84,7 +82,7 @@ class Cell:
             *crossings_api.routes(self.context, self.bookings, self.operators),
             *fences_api.routes(self.context, self.operators),
             *egress_api.routes(self.context, self.contracts, self.settings.egress),
-            *ledger_api.routes(self.ledger[0] if self.ledger else None, self.operators),
+            *ledger_api.routes(self.ledger, self.operators),
             *([] if self.access is None else self.access.routes),
         ]
         self.app = application(routes, ready=self.ready, straight=routes[:1])
@@ -97,9 +95,14 @@ class Cell:
             "shards": self.run_shards,
             "aliases": lambda: keep_aliases(self.aliases),
             **({} if self.blinding is None else {"blinding keys": self.blinding.watch}),
-            **({} if self.ledger is None else {"ledger": partial(self.run_ledger, *self.ledger)}),
+            **({} if self.ledger is None else self._of_ledger(self.ledger)),
             **({} if self.access is None else {"access pages": self.access.pager.run}),
         }
+
+    @property
+    def cosignatures(self) -> Gathering | None:
+        """Who gathers them, None where nobody cosigns."""
+        return None if self.ledger is None else self.ledger.cosignatures
 
     def ready(self) -> Problem | None:
         """None once rules, feed and shards have been heard; a shard that is down refuses its own subjects only."""
@@ -122,8 +125,11 @@ class Cell:
             return "no shard is up and has caught up with the directory"
         return None
 
-    async def run_ledger(self, folder: Path, signer: Signer) -> None:
-        await drain_outboxes(folder, signer, lambda: sources(self.context.shards), self.cosignatures)
+    def _of_ledger(self, kept: Keeping) -> dict[str, Worker]:
+        return {
+            **kept.workers(lambda: sources(self.context.shards)),
+            "ledger exports": lambda: export_for_ever(kept, self.context, self.rules, self.mistakes),
+        }
 
     async def run_shards(self) -> None:
         """Waits for the first rules, then runs each shard that they declare. Policy that adds shards asks for a new start."""
@@ -171,7 +177,6 @@ async def opened(
     contracts = read_folder(Path(settings.contracts))
     token = TokenFile(Path(settings.token_file))
     blinding = Blinding(Path(settings.blinding_keyring)) if settings.blinding_keyring else None
-    ledger = None if settings.ledger is None else (Path(settings.ledger.folder), settings.ledger.signer())
     async with (
         client() as http,
         client(settings.directory, token=token, connections_max=64) as calls,
@@ -193,7 +198,10 @@ async def opened(
             directory=directory,
             shards=shards,
         )
-        access = await opening.enter_async_context(_access(settings, context, ledger, http))
+        record = recording(context)
+        kept = None if settings.ledger is None else keeping(settings.ledger, record, used, http)
+        sign_ins = SignIns(record, used, service=f"cell:{settings.cell}")
+        access = await opening.enter_async_context(_access(settings, context, kept, http))
         yield Cell(
             context=context,
             aliases=Aliases(
@@ -204,25 +212,24 @@ async def opened(
                 shards=shards,
             ),
             bookings=bookings,
-            operators=ServiceAuth(token_verifier(_of_cell(settings), http, used), used),
+            operators=ServiceAuth(token_verifier(_of_cell(settings), http, used), used, verified=sign_ins),
             contracts=contracts,
             settings=settings,
             feed=feed,
             rules=RulesFollower(directory, feed, held, used),
             drain=drain or Drain(),
             blinding=blinding,
-            ledger=ledger,
-            cosignatures=None if settings.ledger is None else settings.ledger.gathering(http, used),
+            ledger=kept,
             access=access,
         )
 
 
 @asynccontextmanager
 async def _access(
-    settings: CellSettings, context: Context, ledger: tuple[Path, Signer] | None, http: HttpClient
+    settings: CellSettings, context: Context, kept: Keeping | None, http: HttpClient
 ) -> "AsyncIterator[Access | None]":
     """Raises SettingsError."""
-    if settings.access is None or ledger is None:
+    if settings.access is None or kept is None:
         yield None
         return
     # Cells without it need no engine of policies.
@@ -230,7 +237,7 @@ async def _access(
     from cells.breakglass.store import PostgresSteps
 
     steps = PostgresSteps(context.event_shard)
-    async with assembled(settings.access, context, steps, ledger[0], ledger[1].verifier, http) as access:
+    async with assembled(settings.access, context, steps, kept, http) as access:
         yield access
 
 

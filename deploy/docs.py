@@ -26,6 +26,7 @@ from cells.service.signup import SignUpRequest
 from directory import app as directory_app
 from directory import openapi
 from directory.operations import Operation
+from foundation.ledger import serving
 from foundation.ledger.witness import api as witness_api
 from foundation.ledger.witness import requests
 from foundation.problems import Code, status_of, title_of
@@ -112,8 +113,19 @@ LEDGER_CALLS = {
     "GET /ledger/tile/{path:path}": (
         "the same",
         "a path of C2SP tlog-tiles: `0/000`, `entries/x001/234.p/56`",
-        "200 the file (`application/octet-stream`); 404",
+        "200 the file (`application/octet-stream`), of entries once it is recorded who reads them; 404",
     ),
+    "POST /ledger/reads": (
+        "the same",
+        "`ReadStated`: a reading of the log in its own folder, as `domicile ledger` states it before it shows anything",
+        "201 `ReadNoted`, once it is recorded; 404",
+    ),
+    "POST /ledger/erasures": (
+        "the same",
+        "`ErasureRequest`: every payload of the log that speaks of a subject is overwritten",
+        f"200 `Erasure`; 202 after {serving.ERASE_S_MAX:.0f} s: it goes on by itself, over a restart too; 404",
+    ),
+    "GET /ledger/erasures/{job}": ("the same", "", "200 `Erasure`, 202 while it goes on; 404 for one of long ago"),
 }
 RECORDS_CALLS = {
     "GET /records/{table}": "rows that the contract lets the caller read",
@@ -346,6 +358,10 @@ def _cell_service() -> list[str]:
             fences_api.CompareAnswer,
             egress_api.EgressRequest,
             egress_api.EgressAnswer,
+            serving.ReadStated,
+            serving.ReadNoted,
+            serving.ErasureRequest,
+            serving.Erasure,
         ],
         ref_template="{name}",
     )[1]

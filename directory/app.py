@@ -5,6 +5,7 @@ import importlib.metadata
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import asyncpg
@@ -24,7 +25,7 @@ from directory.feed.commits import Commits
 from directory.feed.pruning import Keep, prune_for_ever
 from directory.feed.worker import listen
 from directory.ledger import api as ledger_api
-from directory.ledger.worker import NAME, DirectoryOutbox
+from directory.ledger.worker import NAME, DirectoryOutbox, export_for_ever, recording
 from directory.operations import Operation, routes
 from directory.placement import operations as placement_operations
 from directory.placement.changes import Changes
@@ -38,8 +39,9 @@ from directory.services import Services
 from foundation import logs
 from foundation.clock import Clock, SystemClock
 from foundation.http import ServiceAuth, application, client, json_response, token_verifier
-from foundation.ledger.draining import drain as drain_outbox
+from foundation.ledger.keeping import keeping
 from foundation.ledger.settings import LedgerSettings
+from foundation.ledger.sign_ins import SignIns
 from foundation.mute import Secret
 from foundation.postgres import migrate, migrations_in, pool
 from foundation.problems import Problem
@@ -79,10 +81,13 @@ async def opened(
 ) -> AsyncIterator[Directory]:
     """Migrates the database and opens everything on it. Raises SettingsError when the database does not answer within `start_s_max`."""
     used, leaving = clock or SystemClock(), drain or Drain()
-    signer = None if ledger is None else ledger.signer()
+    if ledger is not None:
+        ledger.signer()  # what is wrong with the settings is said before a database is waited for
     await migrated(dsn, start_s_max=start_s_max, clock=used)
     async with pool(dsn, size_max=pool_size_max, clean=True) as connections, client() as http:
         rules = LiveRules(connections)
+        record = recording(connections)
+        kept = None if ledger is None else keeping(ledger, record, used, http)
         services = Services(
             pool=connections,
             clock=used,
@@ -92,9 +97,10 @@ async def opened(
             rules=rules,
             registry=LiveRegistry(connections),
             drain=leaving,
-            ledger=None if ledger is None else Path(ledger.folder),
+            ledger=kept,
         )
-        auth = ServiceAuth(token_verifier(issuers, http, used), used)
+        sign_ins = SignIns(record, used, service=NAME)
+        auth = ServiceAuth(token_verifier(issuers, http, used), used, verified=sign_ins)
         workers: dict[str, Worker] = {
             "feed-listener": lambda: listen(dsn, services.commits),
             "reservation-expiry": lambda: keep(services, check_s=expiry_check_s),
@@ -102,10 +108,10 @@ async def opened(
             "population": lambda: keep_population(services),
             "feed-pruning": lambda: prune_for_ever(connections, feed_keep or Keep()),
         }
-        if services.ledger is not None and signer is not None:
-            outbox, folder, key = {NAME: DirectoryOutbox(connections)}, services.ledger, signer
-            gathering = None if ledger is None else ledger.gathering(http, used)
-            workers["ledger"] = lambda: drain_outbox(folder, key, lambda: outbox, gathering)
+        if kept is not None:
+            outbox = {NAME: DirectoryOutbox(connections)}
+            workers |= kept.workers(lambda: outbox)
+            workers["ledger exports"] = partial(export_for_ever, kept, rules)
         try:
             yield Directory(app=_application(services, auth), workers=workers, services=services)
         finally:

@@ -1,7 +1,6 @@
 """What the directory's routes stand on, as one value made at the root."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from directory.aliases.claims import Claims
 from directory.feed.commits import Commits
@@ -9,6 +8,7 @@ from directory.placement.changes import Changes
 from directory.registry.live import LiveRegistry
 from directory.rules.live import LiveRules
 from foundation.clock import Clock
+from foundation.ledger.keeping import Keeping
 from foundation.postgres import Pool
 from foundation.server import Drain
 
@@ -23,5 +23,5 @@ class Services:
     rules: LiveRules
     registry: LiveRegistry
     drain: Drain
-    ledger: Path | None = None
-    """The folder of the log, None where this process keeps none."""
+    ledger: Keeping | None = None
+    """The log, None where this process keeps none."""

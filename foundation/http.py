@@ -223,15 +223,22 @@ AUTH_CACHE_MAX = 1_024
 AUTH_CACHE_S = 30.0
 
 
+Verified = Callable[[Caller, str, float], Awaitable[None]]
+"""Hears of a caller whose token was verified: its SHA-256 and its `exp`. Raises ProblemError for one for whom nothing may be done yet."""
+
+
 class ServiceAuth:
     """Authenticates service tokens: `Authorization: Bearer` with `sub` (the actor) and `roles` (a list).
 
     A verified token is known again, by its digest, for AUTH_CACHE_S and never beyond its own `exp`: services show one token many times.
     """
 
-    def __init__(self, verifier: TokenVerifier, clock: Clock | None = None) -> None:
+    def __init__(
+        self, verifier: TokenVerifier, clock: Clock | None = None, *, verified: Verified | None = None
+    ) -> None:
         self._verifier = verifier
         self._clock = clock or SystemClock()
+        self._on_verified = verified
         self._known: dict[bytes, tuple[Caller, float]] = {}
 
     async def caller(self, request: Request) -> Caller:
@@ -244,6 +251,8 @@ class ServiceAuth:
         if known is not None and now < known[1]:
             return known[0]
         caller, expires = await self._verified(token)
+        if self._on_verified is not None:
+            await self._on_verified(caller, digest.hex(), expires)
         while len(self._known) >= AUTH_CACHE_MAX:
             self._known.pop(next(iter(self._known)))
         self._known[digest] = caller, min(expires, now + AUTH_CACHE_S)

@@ -1,5 +1,6 @@
 """The registry's SQL: what stands, what stood, and one change with its history, record and feed event."""
 
+import hashlib
 from typing import Any
 
 import msgspec
@@ -8,6 +9,7 @@ from directory.database import session, transaction
 from directory.feed import store as feed
 from directory.registry.core import UNSTATED, Registry, Stated
 from foundation.clock import Clock
+from foundation.ledger.canonical import canonical
 from foundation.ledger.outbox import PostgresOutbox
 from foundation.ledger.port import Event, Kind
 from foundation.postgres import Pool
@@ -115,10 +117,17 @@ async def put(
             at=clock.unix_s(),
             kind=Kind.REGISTRY,
             actor=actor,
-            details={"before": msgspec.to_builtins(before), "after": msgspec.to_builtins(after), "reason": reason},
+            details=_details(before, after, under, reason),
         )
         await PostgresOutbox("directory").append(tx, event)
     return Put(after, seq)
+
+
+def _details(before: Stated, after: Stated, under: RulesDigest, reason: str) -> dict[str, Any]:
+    """`digest`: SHA-256 over the canonical JSON of what the entry says now; `rules`: those that declare it."""
+    told = msgspec.to_builtins(after)
+    digest = f"sha256:{hashlib.sha256(canonical(told)).hexdigest()}"
+    return {"before": msgspec.to_builtins(before), "after": told, "digest": digest, "rules": under, "reason": reason}
 
 
 async def history(pool: Pool, *, entry: str | None, before: FeedSeq | None, limit: int) -> tuple[Change, ...]:

@@ -56,16 +56,30 @@ class Source(Protocol):
         ...
 
 
+class Writer:
+    """The log of a process while it is open, for what else has to be done to it: None while it is not.
+
+    `looks`: how often every source that answered had nothing more. What was recorded before a moment has been taken in once this has gone
+    up twice since.
+    """
+
+    def __init__(self) -> None:
+        self.log: Log | None = None
+        self.looks = 0
+
+
 async def drain(
     folder: Path,
     signer: Signer,
     sources: Callable[[], Mapping[str, Source]],
     gathering: Gathering | None = None,
+    writer: Writer | None = None,
 ) -> None:
     """For ever. `sources`: those that there are just now, by the names under which their entries stand in the log. `gathering`: who gathers
-    cosignatures, while the log is open.
+    cosignatures, while the log is open. Keeps `writer` true.
 
     What was signed is remembered: a folder that was removed or put back from older days meanwhile is not gone on with, nor begun anew."""
+    told = writer or Writer()
     backoff = Backoff(first_s=0.5, max_s=10.0)
     signed: Checkpoint | None = None
     while True:
@@ -74,11 +88,13 @@ async def drain(
             await asyncio.to_thread(opened.open)
             log.info("ledger_open", count=opened.size)
             backoff.reset()
+            told.log = opened
             async with _gathered(gathering, opened):
-                await _until_unfit(Drain(opened, folder, gathering), sources)
+                await _until_unfit(Drain(opened, folder, gathering), sources, told)
         except _UNFIT as exc:
             log.fault("ledger_down", exc)
         finally:
+            told.log = None
             # Waits for a write under way in its thread.
             opened.close()
             signed = opened.remembered
@@ -96,12 +112,13 @@ async def _gathered(gathering: Gathering | None, opened: Log) -> AsyncIterator[N
             beside.cancel()
 
 
-async def _until_unfit(drained: "Drain", sources: Callable[[], Mapping[str, Source]]) -> None:
+async def _until_unfit(drained: "Drain", sources: Callable[[], Mapping[str, Source]], told: Writer) -> None:
     try:
         while True:
             more = await drained.once(sources())
             metrics.WRITABLE.set(1)
             if not more:
+                told.looks += 1
                 await asyncio.sleep(POLL_S)
     except _UNFIT as exc:
         log.fault("ledger_down", exc)

@@ -147,6 +147,18 @@ def _begin_writing(path: Path) -> None:
             os.close(descriptor)
 
 
+def replace_durably(path: Path, content: bytes) -> None:
+    """A small file by itself, as it was or as it is for whoever reads, on the disk with its name on return. Raises OSError."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    partial = path.with_name(path.name + _PARTIAL)
+    with partial.open("wb") as out:
+        out.write(content)
+        out.flush()
+        os.fsync(out.fileno())
+    partial.replace(path)
+    sync_path(path.parent)
+
+
 def sync_path(path: Path) -> None:
     """fsync of a file or folder. Raises OSError."""
     descriptor = os.open(path, os.O_RDONLY)

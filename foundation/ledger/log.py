@@ -163,13 +163,13 @@ class Log:
                 self._files.write_durably(CHECKPOINT, note)
             return True
 
-    def erase(self, index: int) -> bool:
-        """Overwrites the payload of an entry wherever this log has it; False where there is none. Raises OSError, LogBroken, LogDamaged."""
+    def erase(self, *indexes: int) -> int:
+        """Overwrites the payloads of entries wherever this log has them; how many there were. Raises OSError, LogBroken, LogDamaged."""
         with self._mutex:
             with self._sound_after():
                 self._publish()
                 self._settle()
-            return payloads.erase(self._folder, index)
+            return payloads.erase(self._folder, indexes)
 
     def resume(self, source: str, seen: Seen) -> None:
         """Goes on after another position than the last one: for a source that was restored from an older state."""

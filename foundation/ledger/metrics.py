@@ -18,3 +18,7 @@ QUORUM_AGE = Gauge(
 QUORUM_OVERDUE = Gauge(
     "domicile_ledger_quorum_overdue", "1 while an entry waits longer than is stated for a quorum", ["quorum"]
 )
+EXPORTED = Gauge("domicile_ledger_exported_entries", "Entries that a sink has, by its name in the settings", ["sink"])
+EXPORT_BEHIND = Gauge("domicile_ledger_export_behind_entries", "Signed entries that a sink does not have yet", ["sink"])
+EXPORT_FAILURES = Counter("domicile_ledger_export_failures_total", "Batches that a sink did not take", ["sink"])
+ERASURES_WAITING = Gauge("domicile_ledger_erasures_waiting", "Erasures by subject that are not finished")

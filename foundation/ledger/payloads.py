@@ -5,6 +5,7 @@ which no opening is: its salt would be zeros.
 """
 
 import struct
+from collections.abc import Sequence
 from pathlib import Path
 
 from foundation.ledger.entries import SALT_BYTES
@@ -38,23 +39,31 @@ def in_bundle(folder: Path, number: int, width: int) -> list[bytes | None]:
     return held + [None] * (width - len(held))
 
 
-def erase(folder: Path, index: int) -> bool:
-    """Overwrites an opening with zeros, durably; False where there was none. Raises OSError, LogDamaged."""
-    path = folder / file_of(index)
+def erase(folder: Path, indexes: Sequence[int]) -> int:
+    """Overwrites the openings of these entries with zeros, durably; how many there were. Raises OSError, LogDamaged."""
+    bundles = dict[int, list[int]]()
+    for index in sorted(set(indexes)):
+        bundles.setdefault(index // WIDTH, []).append(index % WIDTH)
+    return sum(_erase_in(folder, number, slots) for number, slots in bundles.items())
+
+
+def _erase_in(folder: Path, number: int, slots: list[int]) -> int:
+    """`slots`: places in one bundle, in order."""
+    path = folder / file_of(number * WIDTH)
     try:
         raw = path.read_bytes()
     except FileNotFoundError:
-        return False
-    places = _places(raw, index // WIDTH, index % WIDTH + 1)
-    if index % WIDTH >= len(places):
-        return False
-    begin, end = places[-1]
-    with path.open("r+b") as out:
-        out.seek(begin)
-        out.write(bytes(end - begin))
-        out.flush()
-        datasync(out.fileno())
-    return True
+        return 0
+    places = _places(raw, number, slots[-1] + 1)
+    found = [places[slot] for slot in slots if slot < len(places)]
+    if found:
+        with path.open("r+b") as out:
+            for begin, end in found:
+                out.seek(begin)
+                out.write(bytes(end - begin))
+            out.flush()
+            datasync(out.fileno())
+    return len(found)
 
 
 def _places(raw: bytes, number: int, width: int) -> list[tuple[int, int]]:

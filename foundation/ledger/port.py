@@ -5,6 +5,7 @@ Events hold pseudonymous ids and metadata only, never personal data.
 """
 
 import enum
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
 import msgspec
@@ -29,6 +30,9 @@ class Kind(enum.StrEnum):
     LOCK = "lock"
     EXCEPTION = "exception"
     RELEASE = "release"
+    SIGN_IN = "sign_in"
+    LEDGER_READ = "ledger_read"
+    ERASURE = "erasure"
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,3 +50,7 @@ class Record(Protocol[Tx_contra]):
     """`append` is durable when the transaction that it was given commits, and gone when that rolls back."""
 
     async def append(self, tx: Tx_contra, event: Event) -> None: ...
+
+
+RecordEvents = Callable[[Sequence[Event]], Awaitable[None]]
+"""For events that go with no other change: durable on return. Raises ProblemError when that cannot be had."""

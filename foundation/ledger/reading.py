@@ -133,13 +133,19 @@ class LogReader:
 
     def newest(self) -> Iterator[Found]:
         """Every entry, the newest first."""
-        for index in reversed(range((self.checkpoint.size + WIDTH - 1) // WIDTH)):
+        for index in reversed(range(self._bundles)):
             yield from reversed(self.bundle(index))
 
     def find(self, event_id: str) -> Found | None:
-        """The newest entry of an event. Reads the log from its end."""
+        """The newest entry of an event. Reads the log from its end; only a bundle in which the event's digest stands is taken apart."""
         digest = entries.event_digest(event_id)
-        return next((found for found in self.newest() if found.entry.event == digest), None)
+        needle = digest.encode()
+        for index in reversed(range(self._bundles)):
+            if any(needle in raw for raw in self._raw(index)):
+                found = next((one for one in reversed(self.bundle(index)) if one.entry.event == digest), None)
+                if found is not None:
+                    return found
+        return None
 
     def prove(self, found: Found) -> Proof:
         path = inclusion(found.index, self.checkpoint.size, self.hashes)
@@ -187,8 +193,31 @@ class LogReader:
             path=consistency(earlier.size, self.checkpoint.size, self.hashes),
         )
 
+    @property
+    def _bundles(self) -> int:
+        return (self.checkpoint.size + WIDTH - 1) // WIDTH
+
+    def _raw(self, index: int) -> list[bytes]:
+        """A bundle's entries, held against the tile of their hashes."""
+        raw = entries_in(self.tile(tile_at(ENTRIES, index, self.checkpoint.size)), self._width(index))
+        hashes = self.tile(tile_at(0, index, self.checkpoint.size))
+        if hashes != b"".join(leaf_hash(one) for one in raw):
+            raise LogDamaged(f"bundle {index} holds other entries than their hashes say")
+        return raw
+
     def _width(self, index: int) -> int:
         return tile_at(ENTRIES, index, self.checkpoint.size).width
+
+
+def speaking_of(reader: LogReader, folder: Path, text: str) -> Iterator[Found]:
+    """Entries in whose payload a text stands, such as a subject's id, the newest first. Raises what a reader raises."""
+    needle = text.encode()
+    for index in reversed(range((reader.checkpoint.size + WIDTH - 1) // WIDTH)):
+        openings = payloads.in_bundle(folder, index, WIDTH)
+        speaking = [at for at, opening in enumerate(openings) if opening is not None and needle in opening]
+        if speaking:
+            bundle = reader.bundle(index)
+            yield from (bundle[at] for at in reversed(speaking) if at < len(bundle))
 
 
 def payload(folder: Path, found: Found) -> Payload | None:

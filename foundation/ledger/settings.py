@@ -7,6 +7,7 @@ import msgspec
 
 from foundation.clock import Clock
 from foundation.http import HttpClient
+from foundation.ledger.export.settings import ExportSettings, checked
 from foundation.ledger.notes import MalformedKey, Signer
 from foundation.ledger.witness.asking import WitnessAt
 from foundation.ledger.witness.gathering import Gathering, Plan
@@ -26,7 +27,7 @@ class WitnessPlace(msgspec.Struct, frozen=True, kw_only=True):
 class LedgerSettings(msgspec.Struct, frozen=True, kw_only=True):
     """`origin`: the log's name, a URL without scheme that is its own for ever. `key_file`: its private key (mode 0600), as
     `PRIVATE+KEY+<origin>+<key id>+<base64>`. `folder`: made when it is not there. `witnesses` by the names that the quorums `near` (inside
-    the log's jurisdiction) and `wide` use; with them goes at least one of these."""
+    the log's jurisdiction) and `wide` use; with them goes at least one of these. `exports`: where its entries go besides."""
 
     folder: str
     origin: str
@@ -34,9 +35,11 @@ class LedgerSettings(msgspec.Struct, frozen=True, kw_only=True):
     witnesses: dict[str, WitnessPlace] = {}
     near: Quorum | None = None
     wide: Quorum | None = None
+    exports: tuple[ExportSettings, ...] = ()
 
     def signer(self) -> Signer:
-        """Raises SettingsError."""
+        """Raises SettingsError, for what is wrong with `exports`, too."""
+        checked(self.exports)
         path = Path(self.key_file)
         try:
             signer = Signer.parse(Secret(read_secret(path).reveal().decode("utf-8")))

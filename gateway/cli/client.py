@@ -155,6 +155,17 @@ class Directory(Service):
                 super().__init__(f"{url}/v1", token_of(token_file), hint="is --directory its address?")
 
 
+class DirectoryItself(Service):
+    """The directory of this machine's stack outside of `/v1`, as its operator."""
+
+    def __init__(self, state: Path) -> None:
+        """Raises SettingsError."""
+        url = addresses(state).directory["url"]
+        issuer = ServiceIssuer.read(Paths(state.absolute()).service_issuer_key)
+        token = issuer.mint(*OPERATOR, SystemClock().unix_s(), ttl_s=60)
+        super().__init__(url, token, hint=f"see `domicile status --state {state}`")
+
+
 def blinder_of(keyring: Path) -> Blinder:
     """Directories take lookup keys only, so identifiers are blinded here. Raises SettingsError."""
     return Blinder(tuple(BlindingKey(kid, key) for kid, key in read_keyring(keyring)))

@@ -29,7 +29,9 @@ COMMANDS = {
         "gateway.cli.access", "access", "Ask for access to people's data, decide about it, end it, look at it."
     ),
     "egress": Lazy("gateway.cli.egress", "egress", "Release tables across borders as contracts say; verify releases."),
-    "ledger": Lazy("gateway.cli.ledger", "ledger", "Show, prove and verify the logs of cells and of the directory."),
+    "ledger": Lazy(
+        "gateway.cli.ledger", "ledger", "Show, prove, verify and export the logs of cells and of the directory."
+    ),
     "load": Lazy("gateway.cli.load", "load", "Put load on a deployment and prove that no promise was broken."),
     "records": Lazy("gateway.cli.records", "records", "Read a person's rows; check, generate and compare contracts."),
 }

@@ -60,6 +60,9 @@ CALLS = {
     ("get", "/ledger/checkpoint"),
     ("get", "/ledger/cosigned/{quorum}"),
     ("get", "/ledger/tile/{path}"),
+    ("post", "/ledger/reads"),
+    ("post", "/ledger/erasures"),
+    ("get", "/ledger/erasures/{job}"),
 }
 
 

@@ -74,8 +74,12 @@ async def test_operators_of_this_cell_read_its_files_and_nobody_else(live: Stand
     await live.place("ada")
     size = len(await caught_up(live))
     for path in ("checkpoint", f"tile/0/000.p/{size}", f"tile/entries/000.p/{size}"):
+        before = (live.folder / "log" / path).read_bytes()
         answer = await live.call("GET", f"/ledger/{path}", operator(live))
-        assert (answer.status_code, answer.content) == (200, (live.folder / "log" / path).read_bytes())
+        # The log grows by who reads it: what was given out is as it was before or as it is after.
+        after = (live.folder / "log" / path).read_bytes()
+        assert answer.status_code == 200
+        assert answer.content in (before, after)
         assert (await live.call("GET", f"/ledger/{path}", {})).status_code == 401
         assert (await live.call("GET", f"/ledger/{path}", operator(live, "resolver"))).status_code == 403
         assert (await live.call("GET", f"/ledger/{path}", operator(live, audience="domicile"))).status_code == 401
@@ -90,7 +94,7 @@ async def test_the_command_shows_proves_and_verifies_a_folder(live: Stand, folde
     log, key = folder / "log", ("--key", folder / "log.vkey")
     shown = await command("show", log, *key, "--json", "--limit", "3")
     assert shown.exit_code == 0, shown.output
-    newest = json.loads(shown.output)["entries"][0]
+    newest = json.loads(shown.stdout)["entries"][0]
     assert (newest["kind"], newest["subject_id"]) == ("fence", subject)
     table = await command("show", log, *key)
     assert newest["id"] in table.output
@@ -106,7 +110,7 @@ async def test_the_command_shows_proves_and_verifies_a_folder(live: Stand, folde
     await live.place("bea")
     await caught_up(live)
     later = await command("verify", log, *key, "--since", folder / "saved", "--json")
-    assert json.loads(later.output)["earlier"] == reader_size(folder / "saved")
+    assert json.loads(later.stdout)["earlier"] == reader_size(folder / "saved")
     raw = (folder / "opening").read_bytes()
     (folder / "opening").write_bytes(raw[:-1] + b" ")
     assert (await command("verify", folder / "p.tlog-proof", *key, "--payload", folder / "opening")).exit_code == 1
@@ -119,15 +123,16 @@ def reader_size(checkpoint: Path) -> int:
 async def test_the_command_reads_a_log_over_http(live: Stand, folder: Path) -> None:
     await live.place("ada")
     logged = await caught_up(live)
+    event = (await outboxes(live))["s1"] or (await outboxes(live))["s2"]
     token = folder / "operator.jwt"
     token.write_text(operator(live)["authorization"].removeprefix("Bearer "))
     async with serving(live.cell.app) as port:
         there = (f"http://127.0.0.1:{port}/ledger", "--key", folder / "log.vkey", "--token-file", token)
         verified = await command("verify", *there, "--json")
         assert verified.exit_code == 0, verified.output
-        found = json.loads(verified.output)
-        assert (found["size"], found["payloads"]) == (len(logged), 0)
-        event = (await outboxes(live))["s1"] or (await outboxes(live))["s2"]
+        found = json.loads(verified.stdout)
+        assert found["size"] >= len(logged)
+        assert found["payloads"] == 0
         proved = await command("prove", *there[:1], event[0][1], *there[1:], "--out", folder / "far.tlog-proof")
         assert proved.exit_code == 0, proved.output
         assert (await command("verify", folder / "far.tlog-proof", "--key", folder / "log.vkey")).exit_code == 0

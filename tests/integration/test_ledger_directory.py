@@ -93,10 +93,12 @@ async def test_operators_read_the_files_and_nobody_else(database: Secret[str], f
         calls = one.callers
         # Until readers are stopped the log may grow under them: each file is asked for, then compared with what lies there.
         size = reader(folder / "log").checkpoint.size
+        before = (folder / "log/checkpoint").read_bytes()
         answer = await calls.operator.get("/ledger/checkpoint")
+        after = (folder / "log/checkpoint").read_bytes()
         assert (answer.status_code, answer.headers["content-type"]) == (200, "text/plain; charset=utf-8")
         assert answer.headers["cache-control"] == "no-store"
-        assert answer.content == (folder / "log/checkpoint").read_bytes()
+        assert answer.content in (before, after)
         for path in (f"0/000.p/{size}", f"entries/000.p/{size}"):
             answer = await calls.operator.get(f"/ledger/tile/{path}")
             assert (answer.status_code, answer.headers["content-type"]) == (200, "application/octet-stream"), path

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
-from deploy.local import keys, render
+from deploy.local import keys, lock, render
 from deploy.local.layout import Layout, Paths, fixed_ports, ledgers
 from foundation.clock import SystemClock
 from foundation.ledger.entries import Recorded
@@ -18,15 +18,17 @@ from foundation.ledger.witness.cosignatures import Cosigner
 from foundation.ledger.witness.settings import WitnessSettings
 from foundation.ledger.witness.witness import Witness
 from foundation.mute import Secret
-from foundation.settings import load
+from foundation.settings import SettingsError, load
+from gateway.cli.ledger import which
 from gateway.cli.main import cli
 from tests.stands.ledger import SIGNER, rows, unsynced, written
 from tests.stands.witnesses import submission
 
 
 @pytest.fixture
-def state(tmp_path: Path) -> Path:
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A state folder whose directory and one cell have written logs."""
+    unsynced(monkeypatch)
     paths = Paths(tmp_path)
     for name in ("directory", "cell-eu-de"):
         paths.ledger(name).parent.mkdir(exist_ok=True)
@@ -38,7 +40,7 @@ def state(tmp_path: Path) -> Path:
 def run(*words: str | Path) -> str:
     done = CliRunner().invoke(cli, ["ledger", *map(str, words)])
     assert done.exit_code == 0, done.output
-    return done.output
+    return done.stdout
 
 
 @pytest.mark.parametrize("name", ["directory", "eu-de"])
@@ -105,6 +107,118 @@ def test_what_does_not_hold_is_one_line_and_exit_status_1(state: Path) -> None:
     (folder / "checkpoint").unlink()
     gone = CliRunner().invoke(cli, ["ledger", "show", "directory", "--state", str(state)])
     assert (gone.exit_code, "has no checkpoint" in gone.output) == (1, True)
+
+
+def test_a_log_is_given_out_into_a_file_once_and_goes_on_there(state: Path, tmp_path: Path) -> None:
+    out = tmp_path / "events.ndjson"
+    words = ("export", "directory", "--state", state, "--out", out)
+    assert "300 entries" in run(*words)
+    events = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [one["metadata"]["sequence"] for one in events] == list(range(300))
+    assert {one["class_uid"] for one in events} == {3004}
+    assert "operator:test" not in out.read_text()
+    assert "0 entries" in run(*words)
+    with Log(Paths(state).ledger("directory"), SIGNER) as log:
+        log.append({"s1": rows(301, 2)})
+        log.publish()
+    assert json.loads(run(*words, "--json")) == {"origin": SIGNER.verifier.name, "first": 300, "following": 302}
+    assert len(out.read_text().splitlines()) == 302
+    whole = ("--format", "entries", "--payloads", "--since", "299")
+    run("export", "directory", "--state", state, "--out", tmp_path / "whole", *whole)
+    lines = [json.loads(line) for line in (tmp_path / "whole").read_text().splitlines()]
+    assert [(line["index"], line["payload"]["id"]) for line in lines] == [
+        (299, "event:300"),
+        (300, "event:301"),
+        (301, "event:302"),
+    ]
+
+
+def test_what_cannot_be_given_out_is_said(state: Path, tmp_path: Path) -> None:
+    for words, says in (
+        ((), "either --out FILE or --to URL"),
+        (("--out", "a", "--to", "http://b"), "either --out FILE or --to URL"),
+        (("--to", "siem"), "an address"),
+        (("--out", str(tmp_path / "a"), "--to-token-file", "b"), "goes with --to"),
+        (("--out", str(tmp_path / "a"), "--since", "301"), "none is at 301"),
+        (("--out", str(tmp_path / "no" / "a")), "no folder"),
+    ):
+        refused = CliRunner().invoke(cli, ["ledger", "export", "directory", "--state", str(state), *words])
+        assert (refused.exit_code != 0, says in refused.output) == (True, True), refused.output
+
+
+def test_a_reading_of_a_folder_that_nobody_keeps_says_that_it_is_not_recorded(state: Path) -> None:
+    shown = CliRunner().invoke(cli, ["ledger", "show", "directory", "--state", str(state), "--json"])
+    assert "not recorded" in shown.stderr
+    assert json.loads(shown.stdout)["size"] == 300
+
+
+def test_erasing_asks_the_process_that_keeps_the_log(state: Path) -> None:
+    for words, says in (
+        (("directory", "--subject", "ada"), "subject"),
+        (("directory", "--subject", "aaaaaaaa-0000-4000-8000-00000000000a"), "no stack"),
+        (("https://nobody.invalid/ledger", "--subject", "aaaaaaaa-0000-4000-8000-00000000000a"), "--token-file"),
+    ):
+        refused = CliRunner().invoke(cli, ["ledger", "erase", *words, "--state", str(state)])
+        assert (refused.exit_code != 0, says in refused.output) == (True, True), refused.output
+
+
+class Keeper:
+    """The process that keeps a log, as the command asks it."""
+
+    def __init__(self) -> None:
+        self.stated: list[object] = []
+        self.away = False
+
+    def post(self, path: str, body: object) -> None:
+        assert path == "/ledger/reads"
+        if self.away:
+            raise SettingsError("127.0.0.1:7410 does not answer")
+        self.stated.append(body)
+
+
+def test_of_a_running_stack_nothing_is_shown_before_its_process_has_recorded_it(
+    state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keeper = Keeper()
+    monkeypatch.setattr(lock, "is_held", lambda _: True)
+    monkeypatch.setattr(which, "keeper_of", lambda *_: keeper)
+    run("show", "directory", "--state", state, "--limit", "2")
+    run("prove", "directory", "event:12", "--state", state, "--out", tmp_path / "p")
+    run("verify", "directory", "--state", state)
+    run("export", "directory", "--state", state, "--out", tmp_path / "out", "--since", "290")
+    assert keeper.stated == [
+        {"command": "show", "first": 298, "count": 2, "payloads": True},
+        {"command": "prove", "first": 11, "count": 1, "payloads": False},
+        {"command": "verify", "first": 0, "count": 300, "payloads": True},
+        {"command": "export", "first": 290, "count": 10, "payloads": False},
+    ]
+    keeper.away = True
+    for words in (
+        ("show", "directory"),
+        ("prove", "directory", "event:12", "--out", str(tmp_path / "second")),
+        ("export", "directory", "--out", str(tmp_path / "other")),
+    ):
+        refused = CliRunner().invoke(cli, ["ledger", *words, "--state", str(state)])
+        assert (refused.exit_code, refused.stdout) == (1, ""), words
+        assert "does not answer" in refused.stderr
+    assert not (tmp_path / "second").exists()
+    assert not (tmp_path / "other").exists()
+
+
+def test_entries_that_speak_of_somebody_are_shown_the_newest_first(state: Path) -> None:
+    ada = "aaaaaaaa-0000-4000-8000-00000000000a"
+    with Log(Paths(state).ledger("directory"), SIGNER) as log:
+        log.append({"s1": [msgspec.structs.replace(row, subject_id=ada) for row in rows(301, 3)]})
+        log.append({"s1": rows(304, 300)})
+        log.publish()
+        assert log.erase(301)
+    shown = json.loads(run("show", "directory", "--state", state, "--subject", ada, "--json"))
+    assert [one["index"] for one in shown["entries"]] == [302, 300]
+    assert (
+        json.loads(run("show", "directory", "--state", state, "--subject", ada[:-1] + "b", "--json"))["entries"] == []
+    )
+    refused = CliRunner().invoke(cli, ["ledger", "show", "directory", "--state", str(state), "--subject", "ada"])
+    assert refused.exit_code == 2
 
 
 # --- witnesses -----------------------------------------------------------------------------------------------------------------

@@ -45,6 +45,7 @@ def prove(log: str, event: str, out: Path | None, payload_file: Path | None, whi
         opening = None if chosen.folder is None else payloads.read(chosen.folder, found.index)
     if payload_file is not None and opening is None:
         raise SettingsError(f"the payload of entry {found.index} is not here")
+    chosen.state_reading("prove", found.index, 1, payloads=payload_file is not None)
     target = out or Path(f"entry-{found.index}.tlog-proof")
     _write(target, proof.render())
     if payload_file is not None and opening is not None:

@@ -7,9 +7,11 @@ from typing import Any
 import click
 import msgspec
 
-from foundation.ledger.reading import Found, payload
+from foundation.ledger.reading import Found, payload, speaking_of
+from foundation.settings import SettingsError
+from gateway.cli.directory.subjects import parsed_subject
 from gateway.cli.ledger import standing
-from gateway.cli.ledger.which import Asked, told, which_option
+from gateway.cli.ledger.which import Asked, Which, told, which_option
 from gateway.cli.options import json_option, print_json, print_table, utc
 
 SHOWN_USUAL = 20
@@ -21,19 +23,24 @@ SHOWN_MAX = 100_000
 @click.option(
     "--limit", type=click.IntRange(1, SHOWN_MAX), default=SHOWN_USUAL, show_default=True, help="How many entries."
 )
+@click.option("--subject", help="Only entries whose payload speaks of this subject id.")
 @which_option
 @json_option
-def show(log: str, limit: int, which: Asked, as_json: bool) -> None:
+def show(log: str, limit: int, subject: str | None, which: Asked, as_json: bool) -> None:
     """Show the newest entries of LOG, and how many of all stand under each quorum of its witnesses.
 
     Who did what to whom is in the payloads, which lie in the log's own folder and may have been erased; behind a URL there are none.
+    Reading a log is recorded in it: by its service behind a URL, and for a running stack by the process that keeps the log.
     """
     chosen = which.log(log)
     with told():
         reader = chosen.reader()
-        found = [described(one, chosen.folder) for one in islice(reader.newest(), limit)]
+        newest = reader.newest() if subject is None else speaking_of(reader, _own(chosen), parsed_subject(subject))
+        found = [described(one, chosen.folder) for one in islice(newest, limit)]
         quorums = standing.standings(chosen, reader)
     checkpoint = reader.checkpoint
+    first = found[-1]["index"] if found else checkpoint.size
+    chosen.state_reading("show", first, len(found), payloads=chosen.folder is not None)
     if as_json:
         print_json(
             {
@@ -61,6 +68,13 @@ def show(log: str, limit: int, which: Asked, as_json: bool) -> None:
         for one in found
     ]
     print_table(("entry", "at (UTC)", "kind", "from", "event", "actor", "subject"), rows)
+
+
+def _own(chosen: Which) -> Path:
+    """Raises SettingsError."""
+    if chosen.folder is None:
+        raise SettingsError("behind a URL there are no payloads, and nothing else says whom an entry is about")
+    return chosen.folder
 
 
 def described(found: Found, folder: Path | None) -> dict[str, Any]:

@@ -58,6 +58,7 @@ def verify(
         reader = chosen.reader()
         found = reader.verify(earlier, chosen.folder)
         seen = _seen(chosen, reader, _needed(cosigned, which, len(chosen.witnesses)))
+    chosen.state_reading("verify", 0, found.size, payloads=chosen.folder is not None)
     if save is not None:
         try:
             save.write_bytes(reader.signed)

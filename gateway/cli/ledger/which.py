@@ -1,4 +1,4 @@
-"""Which log a command reads: one of the stack's, by its folder; any other folder, or any URL, by its public key."""
+"""Which log a command reads: one of the stack's, by its folder; any other folder, or any URL, by its public key; and who is told of it."""
 
 import functools
 from collections.abc import Callable, Iterator
@@ -10,6 +10,7 @@ import click
 import httpx
 import msgspec
 
+from deploy.local import lock
 from deploy.local.layout import Paths, ledgers, witnesses
 from foundation.ledger.entries import MalformedEntry
 from foundation.ledger.files import LogDamaged
@@ -21,10 +22,13 @@ from foundation.ledger.witness.cosignatures import WitnessKey
 from foundation.ledger.witness.settings import verifier_in, witness_key_in
 from foundation.mute import Secret
 from foundation.settings import SettingsError
-from gateway.cli.client import CALL_S_MAX, believed
+from foundation.words import CellId
+from gateway.cli.client import CALL_S_MAX, CellService, DirectoryItself, Service, believed
 from gateway.cli.options import state_option
 from gateway.cli.reach import token_of
 
+DIRECTORY = "directory"
+"""As a LOG: that of the stack's directory."""
 F = TypeVar("F", bound=Callable[..., Any])
 FILE_BYTES_MAX = WIDTH * (2 + ENTRY_BYTES_MAX)
 """The longest file of a log that is served: a bundle of the longest entries."""
@@ -32,17 +36,31 @@ FILE_BYTES_MAX = WIDTH * (2 + ENTRY_BYTES_MAX)
 
 class Which(msgspec.Struct, frozen=True, kw_only=True):
     """A log by what the command line says. `folder` is None for one behind a URL. `witnesses`: whose cosignatures are believed; `ours`:
-    whether it is a log of the stack."""
+    whether it is a log of the stack. `keeper`: the process that keeps a folder's log."""
 
     fetch: Fetch
     verifier: Verifier
     folder: Path | None
     witnesses: tuple[WitnessKey, ...] = ()
     ours: bool = False
+    keeper: Service | None = None
 
     def reader(self, note: bytes | None = None) -> LogReader:
         """As of an earlier checkpoint of the log where one is given."""
         return LogReader(self.fetch, self.verifier, note)
+
+    def state_reading(self, command: str, first: int, count: int, *, payloads: bool) -> None:
+        """Has a reading of a folder recorded, before anything of it is shown; behind a URL that is its service's to do.
+
+        Raises SettingsError where the keeper runs and does not record it.
+        """
+        if self.folder is None:
+            return
+        if self.keeper is None:
+            click.echo("this reading is not recorded: no process that keeps the log was asked", err=True)
+            return
+        stated = {"command": command, "first": first, "count": count, "payloads": payloads}
+        self.keeper.post("/ledger/reads", stated)
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
@@ -117,14 +135,25 @@ def choose(log: str, state: Path, key: Path | None, token_file: Path | None) -> 
             raise SettingsError(f"there is no log of {log} in {state}; start a stack with `domicile up`")
         folder = paths.ledger(name)
         known = tuple(witness_key_in(file) for file in map(paths.ledger_key, witnesses()) if file.exists())
-        held = verifier_in(key or paths.ledger_key(name))
-        return Which(fetch=of_folder(folder), verifier=held, folder=folder, witnesses=known, ours=True)
+        return Which(
+            fetch=of_folder(folder),
+            verifier=verifier_in(key or paths.ledger_key(name)),
+            folder=folder,
+            witnesses=known,
+            ours=True,
+            keeper=keeper_of(log, state) if lock.is_held(paths.lock) else None,
+        )
     folder = Path(log)
     if not folder.is_dir():
         raise SettingsError(f"{log} is no folder, no URL, and no log of the stack: those are {', '.join(named)}")
     if key is None:
         raise SettingsError("a folder goes with --key FILE, the log's public key")
     return Which(fetch=of_folder(folder), verifier=verifier_in(key), folder=folder)
+
+
+def keeper_of(log: str, state: Path) -> Service:
+    """The service of the stack that keeps one of its logs, as an operator. Raises SettingsError."""
+    return DirectoryItself(state) if log == DIRECTORY else CellService(state, CellId(log))
 
 
 @contextmanager
