@@ -106,7 +106,7 @@ def nginx(given: Given, *, decisions: int | None = None) -> Iterator[Running]:
     with command(
         given, f"nginx-{port}", [program("nginx") or "", "-c", str(config), "-p", str(given.folder)], port
     ) as pid:
-        yield Running(port, family(pid))
+        yield Running(port, family(pid, workers=1))
 
 
 @contextlib.contextmanager

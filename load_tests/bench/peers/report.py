@@ -33,7 +33,8 @@ def row(proxy: str, rounds: Sequence[Round], base: Sequence[Round] | None) -> Ro
     cpu = [one.cpu_us for one in rounds]
     ratio = None
     if base:
-        ratio = statistics.median(one.cpu_us / other.cpu_us for one, other in zip(rounds, base, strict=False))
+        beside = [one.cpu_us / other.cpu_us for one, other in zip(rounds, base, strict=False) if other.cpu_us]
+        ratio = statistics.median(beside) if beside else None
     return Row(
         proxy=proxy,
         cpu_us=round(statistics.median(cpu), 1),

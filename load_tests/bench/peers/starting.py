@@ -112,5 +112,11 @@ def listening(port: int, child: "subprocess.Popen[bytes] | None" = None) -> bool
     return False
 
 
-def family(pid: int) -> tuple[int, ...]:
-    return (pid, *(one.pid for one in psutil.Process(pid).children(recursive=True)))
+def family(pid: int, *, workers: int = 0) -> tuple[int, ...]:
+    """A process and what it started, once there are so many `workers`: some listen before they have any. Raises NotStarted."""
+    for _ in range(int(READY_S_MAX / LOOK_S)):
+        children = psutil.Process(pid).children(recursive=True)
+        if len(children) >= workers:
+            return (pid, *(one.pid for one in children))
+        time.sleep(LOOK_S)
+    raise NotStarted("its worker did not start")
