@@ -12,6 +12,7 @@ from foundation.wire.answer import whole
 from foundation.wire.cycle import Cycle
 from foundation.wire.head import StatusHead
 from foundation.wire.line import Line
+from gateway.edge.answers import refusal_of
 from gateway.edge.begun import Begun
 from gateway.edge.exchange import Answerer
 from gateway.edge.outcome import Admitted
@@ -104,7 +105,7 @@ class Flight:
         if connection.complete:
             if self._lands():
                 return
-        elif not connection.failed and (connection.known_head is None or _is_short(connection.known_head)):
+        elif not connection.failed and (connection.known_head is None or _is_awaited(connection.known_head)):
             return
         connection.listener = None
         cycle = Cycle(
@@ -125,6 +126,8 @@ class Flight:
         return True
 
 
-def _is_short(head: StatusHead) -> bool:
-    """Whether the whole body is worth waiting for: it has a length, and a small one. Checked already to be a number."""
-    return any(name == b"content-length" and int(value) <= LANDS_BYTES_MAX for name, value in head.fields)
+def _is_awaited(head: StatusHead) -> bool:
+    """Whether the whole answer is worth waiting for: its body has a length, and a small one (checked already to be a number), and it is no
+    refusal that another try may cure."""
+    short = any(name == b"content-length" and int(value) <= LANDS_BYTES_MAX for name, value in head.fields)
+    return short and refusal_of(head) is None

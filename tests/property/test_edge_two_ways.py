@@ -186,13 +186,13 @@ def test_both_ways_leave_the_same_behind(people: People, data: st.DataObject) ->
     script = data.draw(scripts(people))
     flown, by_flight, _ = run(script, Door)
     walked, by_walk, _ = run(script, Walking)
-    if (
-        script.leaves
-    ):  # a short answer goes out whole without a task, and by one as it comes: who leaves may have missed its beginning
-        assert walked.client.startswith(flown.client)
-        flown = msgspec.structs.replace(flown, client=walked.client)
-    assert flown == walked
-    assert by_flight == by_walk
+    if script.leaves:
+        # It may be gone a turn of the loop before or after something goes out, so what it has missed may differ.
+        assert flown.client.startswith(walked.client) or walked.client.startswith(flown.client)
+        assert (flown.recorded, walked.under_way) == (walked.recorded, 0)
+    else:
+        assert flown == walked
+        assert by_flight == by_walk
     assert flown.under_way == 0
 
 

@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foundation.ledger import merkle, tiles
+from foundation.ledger.canonical import canonical
 from foundation.ledger.entries import Entry, spelled
 from foundation.ledger.merkle import EMPTY_ROOT, Frontier, ProofRefused, leaf_hash
 from foundation.ledger.tiles import ENTRIES, Tile, TiledHashes
-from tests.stands.canonical import canonical
 from tests.stands.ledger import naive_root, subtrees_of
 
 LEAVES = [b"leaf %d" % number for number in range(300)]

@@ -7,13 +7,13 @@ import msgspec
 import pytest
 
 from foundation.ledger import checkpoints, entries, merkle, notes, proofs, tiles
+from foundation.ledger.canonical import canonical
 from foundation.ledger.checkpoints import Checkpoint
 from foundation.ledger.entries import MalformedEntry, Recorded
 from foundation.ledger.merkle import Frontier, ProofRefused, leaf_hash
 from foundation.ledger.notes import MalformedKey, NoteRefused, Signer, Verifier
 from foundation.ledger.tiles import ENTRIES, MalformedTile, Tile
 from foundation.mute import Secret
-from tests.stands.canonical import canonical
 from tests.stands.ledger import naive_root, subtrees_of
 
 # --- trees: the vectors of Certificate Transparency's reference implementation ------------------------------------------------
