@@ -234,10 +234,12 @@ async def _access(
         return
     # Cells without it need no engine of policies.
     from cells.breakglass.assembly import assembled
+    from cells.breakglass.standing import FolderLedger
     from cells.breakglass.store import PostgresSteps
 
-    steps = PostgresSteps(context.event_shard)
-    async with assembled(settings.access, context, steps, kept, http) as access:
+    steps, key = PostgresSteps(context.event_shard), kept.signer.verifier
+    standing = FolderLedger(kept.folder, key, kept.cosignatures)
+    async with assembled(settings.access, context, steps, standing, key, http) as access:
         yield access
 
 

@@ -15,7 +15,7 @@ from cells.breakglass.paging import Pager
 from cells.breakglass.policy import AccessPolicy
 from cells.breakglass.settings import AccessSettings
 from cells.breakglass.sign_in import EngineerAuth
-from cells.breakglass.standing import FolderLedger
+from cells.breakglass.standing import Ledger
 from cells.breakglass.store import Steps
 from cells.breakglass.tickets import tracker_of
 from cells.service.context import Context
@@ -37,9 +37,9 @@ class Access:
 
 @asynccontextmanager
 async def assembled(
-    settings: AccessSettings, context: Context, steps: Steps, folder: Path, log_key: Verifier, http: HttpClient
+    settings: AccessSettings, context: Context, steps: Steps, ledger: Ledger, log_key: Verifier, http: HttpClient
 ) -> AsyncIterator[Access]:
-    """`steps`: where they are kept; `folder`, `log_key`: the cell's log. Raises SettingsError."""
+    """`steps`: where they are kept; `ledger`: what stands in the cell's log; `log_key`: whose it is. Raises SettingsError."""
     stated = settings.checked()
     policy = AccessPolicy(context.cell, "\n" + _text(stated.rules, "rules") if stated.rules else "")
     authority = FileAuthority(Path(stated.authority_key), Path(stated.authority_certificate))
@@ -64,7 +64,7 @@ async def assembled(
             desk=desk,
             keeper=keeper,
             authority=authority,
-            ledger=FolderLedger(folder, log_key),
+            ledger=ledger,
             log_key=log_key,
         )
         auth = EngineerAuth(

@@ -1,7 +1,7 @@
 """Does an entry stand in a checkpoint that was signed? Without a proof no certificate is signed.
 
-`Ledger` is the port: whoever implements it says which signatures a checkpoint takes. `FolderLedger` takes the log's own, which is what
-there is so far; a quorum of witnesses is another implementation.
+`Ledger` is the port: whoever implements it says which signatures a checkpoint takes. `FolderLedger` takes the log's own and, where the
+log's settings state a near quorum of witnesses, that quorum's cosignatures.
 """
 
 import asyncio
@@ -17,6 +17,8 @@ from foundation.ledger.notes import NoteRefused, Verifier
 from foundation.ledger.proofs import Proof
 from foundation.ledger.reading import Absent, LogReader, of_folder
 from foundation.ledger.tiles import WIDTH, MalformedTile
+from foundation.ledger.witness.gathering import Gathering
+from foundation.ledger.witness.quorum import Reach
 
 _DAMAGED = (Absent, LogDamaged, MalformedEntry, MalformedTile, NoteRefused, OSError, ProofRefused)
 
@@ -40,11 +42,13 @@ class Ledger(Protocol):
 
 
 class FolderLedger:
-    """The cell's own log, under its own signature."""
+    """The cell's own log, under its own signature. `cosignatures`: who gathers them; where a near quorum is stated, a checkpoint without it
+    counts for nothing."""
 
-    def __init__(self, folder: Path, verifier: Verifier) -> None:
+    def __init__(self, folder: Path, verifier: Verifier, cosignatures: Gathering | None = None) -> None:
         self._folder = folder
         self._verifier = verifier
+        self._near = cosignatures if cosignatures is not None and cosignatures.states(Reach.NEAR) else None
 
     async def size(self) -> int:
         return await asyncio.to_thread(self._size)
@@ -69,13 +73,13 @@ class FolderLedger:
                     return found.index
         except _DAMAGED as exc:
             raise NotStanding(f"the log cannot be read: {type(exc).__name__}") from exc
-        raise NotStanding("no entry of this event stands in what was signed")
+        raise NotStanding("no entry of this event stands in the checkpoint that counts")
 
     def _standing(self, index: int) -> Proof:
         try:
             reader = self._reader()
             if not 0 <= index < reader.checkpoint.size:
-                raise NotStanding("the entry is not in what was signed last")
+                raise NotStanding("the entry is not in the checkpoint that counts")
             found = reader.bundle(index // WIDTH)[index % WIDTH]
             proof = reader.prove(found)
             proof.verify(self._verifier)
@@ -84,7 +88,15 @@ class FolderLedger:
         return proof
 
     def _reader(self) -> LogReader:
-        return LogReader(of_folder(self._folder), self._verifier)
+        """As of the newest checkpoint that counts. Raises NotStanding, what `_DAMAGED` lists."""
+        return LogReader(of_folder(self._folder), self._verifier, None if self._near is None else _note(self._near))
+
+
+def _note(near: Gathering) -> bytes:
+    found = near.cosigned(Reach.NEAR)
+    if found is None:
+        raise NotStanding("the near witnesses have cosigned nothing that is known of")
+    return found.note
 
 
 async def proved(ledger: Ledger, event_id: str, verifier: Verifier, *, after: int = 0) -> tuple[int, int, str]:

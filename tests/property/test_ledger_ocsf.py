@@ -26,13 +26,17 @@ NAMES = (
     "code",
     "ground",
     "trace_id",
+    "step",
+    "grant",
+    "person",
+    "exception",
 )
 JSON = st.recursive(
     st.none()
     | st.booleans()
     | st.integers(-(1 << 40), 1 << 40)
     | st.text(max_size=8)
-    | st.sampled_from(["write", "erased"]),
+    | st.sampled_from(["write", "erased", "revoked", "locked"]),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(NAMES), inner, max_size=4),
     max_leaves=8,
 )

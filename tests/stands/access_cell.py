@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from cells.breakglass.assembly import Access, assembled
 from cells.breakglass.settings import AccessSettings, Tickets
+from cells.breakglass.standing import FolderLedger
 from cells.breakglass.steps import Taken, event_of, read
 from cells.breakglass.store import PAGE, Row, Turn
 from cells.service.context import Context
@@ -217,11 +218,12 @@ async def access_stand(folder: Path, patch: pytest.MonkeyPatch, **changes: Any) 
         directory=nothing,
         shards=shards,
     )
+    ledger = FolderLedger(folder / "log", SIGNER.verifier)
     with Log(folder / "log", SIGNER, chance=secrets.token_bytes) as log:
         stand.steps = MemorySteps(log)
         async with (
             client() as http,
-            assembled(stand.settings(**changes), context, stand.steps, folder / "log", SIGNER.verifier, http) as access,
+            assembled(stand.settings(**changes), context, stand.steps, ledger, SIGNER.verifier, http) as access,
         ):
             stand.access = access
             app = application(access.routes, ready=lambda: None)

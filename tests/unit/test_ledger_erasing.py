@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from cells.breakglass.steps import Approved, Edited, Requested, Taken, event_of
 from deploy.verify import verify
 from foundation.clock import ManualClock
 from foundation.ledger import erasing, files, payloads
@@ -20,6 +21,8 @@ from foundation.ledger.erasing import Eraser, Job, digest_of, speaks_of, step, w
 from foundation.ledger.log import Log
 from foundation.ledger.port import Event, Kind
 from foundation.problems import Code, ProblemError, refuse
+from foundation.words import ActorId
+from tests.stands.access import AT, GRANT, presence, terms
 from tests.stands.ledger import SIGNER, reader, rows, unsynced
 from tests.stands.waiting import eventually
 
@@ -88,6 +91,39 @@ def eraser(folder: Path, writer: Writer, record: Recording) -> Eraser:
     return Eraser(folder, writer, record, ManualClock(), chance=lambda: f"job-{next(numbers)}")
 
 
+async def test_steps_of_break_glass_that_name_a_subject_go_and_those_that_name_the_grant_stay(tmp_path: Path) -> None:
+    folder = tmp_path / "log"
+    asked = Requested(grant=GRANT, terms=terms(subjects=(BEA, ADA)), presence=presence(), needed=1)
+    edited = Edited(grant=GRANT, version=2, terms=terms(subjects=(BEA,)), presence=presence())
+    approved = Approved(grant=GRANT, version=2, presence=presence())
+    steps = [
+        event_of(Taken(AT, ActorId("engineer:ann"), one), f"grant:{at}")
+        for at, one in enumerate((asked, edited, approved))
+    ]
+    with Log(folder, SIGNER) as log:
+        log.append({"s1": [recorded(one, position) for position, one in enumerate(steps, 1)]})
+        log.publish()
+        job = Job(id="job", subject=digest_of(ADA), actor="operator:ann", through=3)
+        while not job.finished:
+            job = step(log, folder, job)
+    assert job.erased == 1
+    assert [payloads.read(folder, index) is None for index in range(3)] == [True, False, False]
+    assert nowhere(folder, ADA)
+    holds(folder, 3, 1, tmp_path)
+
+
+def recorded(event: Event, position: int) -> Recorded:
+    return Recorded(
+        position=position,
+        id=event.id,
+        at_us=AT,
+        kind=event.kind,
+        actor=event.actor,
+        subject_id=event.subject_id,
+        details=msgspec.Raw(msgspec.json.encode(event.details)),
+    )
+
+
 async def test_every_payload_that_speaks_of_a_subject_goes_and_every_proof_stays(tmp_path: Path) -> None:
     folder = tmp_path / "log"
     about = filled(folder)
@@ -98,7 +134,7 @@ async def test_every_payload_that_speaks_of_a_subject_goes_and_every_proof_stays
     async with asyncio.TaskGroup() as group:
         one = eraser(folder, writer, record)
         tasks = [
-            group.create_task(drain(folder, SIGNER, dict, writer)),
+            group.create_task(drain(folder, SIGNER, dict, writer=writer)),
             group.create_task(one.run()),
         ]
         job = await one.ask(ADA, "operator:ann")
@@ -146,7 +182,7 @@ async def test_a_job_of_a_process_that_died_is_finished_by_the_next_one(tmp_path
     record.away = 2
     async with asyncio.TaskGroup() as group:
         next_one = eraser(folder, writer, record)
-        tasks = [group.create_task(drain(folder, SIGNER, dict, writer)), group.create_task(next_one.run())]
+        tasks = [group.create_task(drain(folder, SIGNER, dict, writer=writer)), group.create_task(next_one.run())]
         done = await next_one.wait(asked.id, 20)
         for task in tasks:
             task.cancel()

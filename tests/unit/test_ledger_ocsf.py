@@ -57,6 +57,10 @@ DETAILS: dict[Kind, dict[str, Any]] = {
     Kind.ACCESS: {"verb": "write", "service": "orders", "trace_id": TRACE},
     Kind.SIGNUP: {"epoch": 7, "rules": "sha256:" + "a" * 64},
     Kind.JOB_DECISION: {"verb": "read", "purpose": "service", "epoch": 7},
+    Kind.GRANT: {"step": "requested", "grant": "g-1", "terms": {"subjects": [SUBJECT], "ticket": "OPS-1"}, "needed": 1},
+    Kind.LOCK: {"step": "locked", "person": "engineer:ann", "reason": "left"},
+    Kind.EXCEPTION: {"step": "exempted", "exception": "x-1", "owner": "dpo", "reason": "audit", "note": "n"},
+    Kind.RELEASE: {"table": "orders", "destination": "lake", "purpose": "analytics", "rows": 3, "manifest": "ab" * 32},
     Kind.SIGN_IN: {"service": "cell:eu-de", "roles": ["operator"], "expires": 1.8e9},
     Kind.LEDGER_READ: {"what": "entries", "count": 3},
     Kind.ERASURE: {"subject": "ab" * 32, "erased": 3},
@@ -72,6 +76,10 @@ EXPECTED = {
     Kind.ACCESS: (600303, 1),
     Kind.SIGNUP: (300101, 1),
     Kind.JOB_DECISION: (600302, 1),
+    Kind.GRANT: (300401, 1),
+    Kind.LOCK: (300109, 1),
+    Kind.EXCEPTION: (300401, 1),
+    Kind.RELEASE: (600302, 1),
     Kind.SIGN_IN: (300201, 1),
     Kind.LEDGER_READ: (600302, 1),
     Kind.ERASURE: (600304, 1),
@@ -175,6 +183,10 @@ def test_actors_are_told_apart(actor: str, sort: int) -> None:
         (Kind.ALIAS, {"claim": "c", "from": None, "to": "claimed"}, 1),
         (Kind.ALIAS, {"claim": "c", "from": "claimed", "to": "confirmed"}, 3),
         (Kind.ALIAS, {"kid": "k1", "removed": 3}, 4),
+        (Kind.GRANT, {"step": "approved", "grant": "g-1"}, 3),
+        (Kind.GRANT, {"step": "revoked", "grant": "g-1"}, 4),
+        (Kind.LOCK, {"step": "unlocked", "person": "engineer:ann"}, 2),
+        (Kind.EXCEPTION, {"step": "withdrawn", "exception": "x-1"}, 4),
         (Kind.ACCESS, {"read": "crossings", "limit": 1}, 2),
         (Kind.CROSSING, {"verb": "write"}, 3),
         (Kind.CROSSING, {}, 0),
@@ -191,7 +203,7 @@ def test_a_kind_of_a_newer_release_is_a_base_event() -> None:
         position=1,
         id="new",
         at_us=1_800_000_000_123_456,
-        kind="grant",
+        kind="of a newer release",
         actor="a:b",
         subject_id=None,
         details=msgspec.Raw(b"[1]"),
@@ -200,4 +212,4 @@ def test_a_kind_of_a_newer_release_is_a_base_event() -> None:
     entry = parse(raw)
     told = event(entry, opened(entry, opening))
     check(told)
-    assert (told["class_uid"], told["type_uid"], told["metadata"]["event_code"]) == (0, 99, "grant")
+    assert (told["class_uid"], told["type_uid"], told["metadata"]["event_code"]) == (0, 99, "of a newer release")

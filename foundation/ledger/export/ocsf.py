@@ -36,7 +36,8 @@ UNKNOWN, OTHER = 0, 99
 """Activities of every class: it is not known which; it is none of the class's own."""
 CREATE, READ, UPDATE, DELETE = 1, 2, 3, 4
 """Of Entity Management and API Activity."""
-ACCOUNT_CREATE = 1
+ACCOUNT_CREATE, ACCOUNT_ENABLE, ACCOUNT_LOCK = 1, 2, 9
+"""Of Account Change; to unlock has no activity that all of 1.x has, and an account that may act again is enabled."""
 LOGON = 1
 
 INFORMATIONAL, LOW, MEDIUM = 1, 2, 3
@@ -46,6 +47,15 @@ _PERSON, _ADMIN, _SYSTEM, _OTHER_TYPE = 1, 2, 3, 99
 _OF_VERBS = {"read": READ, "write": UPDATE, "signup": CREATE}
 _ENDED = frozenset({"erased", "released"})
 """States of placements and alias claims after which the thing is no more."""
+_OF_STEPS = {
+    "requested": CREATE,
+    "denied": DELETE,
+    "revoked": DELETE,
+    "closed": DELETE,
+    "exempted": CREATE,
+    "withdrawn": DELETE,
+}
+"""Steps of break-glass that begin or end what they are of; the others change it."""
 
 
 class Seen(NamedTuple):
@@ -201,6 +211,23 @@ def _sign_in(seen: Seen) -> Mapped:
     return Mapped(Class.AUTHENTICATION, LOGON, {"user": _actor(seen.payload), "service": service})
 
 
+def _stepped(sort: str, member: str) -> Callable[[Seen], Mapped]:
+    """Entity Management of what a step of break-glass is of, by the member of its details that names it."""
+
+    def mapped(seen: Seen) -> Mapped:
+        activity = UNKNOWN if seen.payload is None else _OF_STEPS.get(str(seen.details.get("step")), UPDATE)
+        return _entity(sort, activity, seen.details.get(member), seen.details.get("reason"))._replace(severity=MEDIUM)
+
+    return mapped
+
+
+def _lock(seen: Seen) -> Mapped:
+    activity = {"locked": ACCOUNT_LOCK, "unlocked": ACCOUNT_ENABLE}.get(str(seen.details.get("step")), UNKNOWN)
+    person = seen.details.get("person")
+    user = {"uid": person, "type_id": _ADMIN} if isinstance(person, str) else {"name": WITHHELD, "type_id": UNKNOWN}
+    return Mapped(Class.ACCOUNT_CHANGE, activity, {"user": user}, severity=MEDIUM)
+
+
 def _refusal(seen: Seen) -> Mapped:
     mapped = _call("refusal", _verb)(seen)
     why = {"status_code": seen.details.get("code"), "status_detail": seen.details.get("ground")}
@@ -229,6 +256,10 @@ _OF_KINDS: dict[str, Callable[[Seen], Mapped]] = {
     Kind.SIGNUP: _signup,
     Kind.SIGN_IN: _sign_in,
     Kind.JOB_DECISION: _call("job decision", _verb),
+    Kind.GRANT: _stepped("access grant", "grant"),
+    Kind.LOCK: _lock,
+    Kind.EXCEPTION: _stepped("access exception", "exception"),
+    Kind.RELEASE: _call("release", lambda _: READ),
     Kind.LEDGER_READ: _call("ledger read", lambda _: READ),
     Kind.ERASURE: _erasure,
 }

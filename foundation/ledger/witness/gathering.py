@@ -72,6 +72,10 @@ class Gathering:
 
     # --- for others ------------------------------------------------------------------------------------------------------
 
+    def states(self, reach: Reach) -> bool:
+        """Whether settings state that quorum."""
+        return reach in self._plan.quorums
+
     def cosigned(self, reach: Reach) -> Cosigned | None:
         """The newest checkpoint that has the quorum."""
         return self._cosigned.get(reach)
@@ -81,7 +85,7 @@ class Gathering:
 
         Raises ValueError for a quorum that settings do not state.
         """
-        if reach not in self._plan.quorums:
+        if not self.states(reach):
             raise ValueError(f"settings state no {reach.value} quorum")
         self._hurried += 1
         self._hurry.ring()
