@@ -81,8 +81,9 @@ async def opened(
 ) -> AsyncIterator[Directory]:
     """Migrates the database and opens everything on it. Raises SettingsError when the database does not answer within `start_s_max`."""
     used, leaving = clock or SystemClock(), drain or Drain()
-    if ledger is not None:
-        ledger.signer()  # what is wrong with the settings is said before a database is waited for
+    if ledger is not None:  # what is wrong with the settings is said before a database is waited for
+        ledger.signer()
+        ledger.plan()
     await migrated(dsn, start_s_max=start_s_max, clock=used)
     async with pool(dsn, size_max=pool_size_max, clean=True) as connections, client() as http:
         rules = LiveRules(connections)

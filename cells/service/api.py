@@ -33,7 +33,17 @@ DETAILS_BYTES_MAX = 4_096
 GATEWAY_KINDS = frozenset({Kind.CROSSING, Kind.REFUSAL, Kind.ACCESS})
 OWN_PREFIXES = (
     EVENT_PREFIX,
-    *("access:", "erasure:", "fence:", "job:", "ledger_read:", "release:", "sign_in:", "signup:"),
+    "access:",
+    "erasure:",
+    "exception:",
+    "fence:",
+    "grant:",
+    "job:",
+    "ledger_read:",
+    "lock:",
+    "release:",
+    "sign_in:",
+    "signup:",
 )
 """What ids of the cell's own events begin with: an event handed over under such an id would stand in for one of those."""
 

@@ -34,7 +34,7 @@ _FOR_EVER = "private, max-age=604800, immutable"
 class ReadStated(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A reading of the log's own folder: `count` entries from `first` on; `payloads`: with what they commit to."""
 
-    command: Literal["show", "prove", "verify", "export"]
+    command: Literal["show", "prove", "verify", "export", "replay"]
     first: Annotated[int, Meta(ge=0, lt=1 << 53)]
     count: Annotated[int, Meta(ge=0, lt=1 << 53)]
     payloads: bool

@@ -42,12 +42,12 @@ async def test_a_replay_of_the_ledger_comes_to_what_the_cell_says_and_reports_th
     replayed = await command("replay", *log)
     assert replayed.exit_code == 0, replayed.output
     state = (await stand.get("state", stand.who("ida", "auditor"))).json()
-    assert {name: json.loads(replayed.output)[name] for name in state} == state
+    assert {name: json.loads(replayed.stdout)[name] for name in state} == state
     until = str(stand.access.calls._keeper.now_us())
     told = await stand.get("report", stand.who("ida", "auditor"), until_us=until, subject=SUBJECT)
     again = await command("replay", *log, "--report", "--until-us", until, "--subject", SUBJECT)
     assert again.exit_code == 0, again.output
-    assert msgspec.json.format(told.content, indent=2).decode() == again.output.strip()
+    assert msgspec.json.format(told.content, indent=2).decode() == again.stdout.strip()
     for_people = await command("replay", *log[:-1], "--report")
     assert f"{grant} revoked" in for_people.output
     assert "approved by engineer:bob" in for_people.output
@@ -69,7 +69,7 @@ async def test_a_ledger_that_lacks_a_payload_or_holds_a_step_that_could_not_be_i
     assert (unfit.exit_code, "step 2" in unfit.output) == (1, True), unfit.output
     found = reader(folder / "log").find(f"grant:{grant}:1")
     assert found is not None
-    assert payloads.erase(folder / "log", found.index)
+    assert payloads.erase(folder / "log", [found.index])
     erased = await command("replay", *log)
     assert (erased.exit_code, "was erased" in erased.output) == (1, True), erased.output
 

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from cells.breakglass.steps import Approved, Edited, Requested, Taken, event_of
+from cells.breakglass.steps import AnyStep, Approved, Edited, Requested, Taken, event_of
 from deploy.verify import verify
 from foundation.clock import ManualClock
 from foundation.ledger import erasing, files, payloads
@@ -96,12 +96,10 @@ async def test_steps_of_break_glass_that_name_a_subject_go_and_those_that_name_t
     asked = Requested(grant=GRANT, terms=terms(subjects=(BEA, ADA)), presence=presence(), needed=1)
     edited = Edited(grant=GRANT, version=2, terms=terms(subjects=(BEA,)), presence=presence())
     approved = Approved(grant=GRANT, version=2, presence=presence())
-    steps = [
-        event_of(Taken(AT, ActorId("engineer:ann"), one), f"grant:{at}")
-        for at, one in enumerate((asked, edited, approved))
-    ]
+    steps: tuple[AnyStep, ...] = (asked, edited, approved)
+    events = [event_of(Taken(AT, ActorId("engineer:ann"), one), f"grant:{at}") for at, one in enumerate(steps)]
     with Log(folder, SIGNER) as log:
-        log.append({"s1": [recorded(one, position) for position, one in enumerate(steps, 1)]})
+        log.append({"s1": [recorded(one, position) for position, one in enumerate(events, 1)]})
         log.publish()
         job = Job(id="job", subject=digest_of(ADA), actor="operator:ann", through=3)
         while not job.finished:

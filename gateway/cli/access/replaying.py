@@ -85,10 +85,11 @@ def _history(log: str | None, key: Path | None, asker: Asker) -> list[Taken]:
     with told():
         reader = chosen.reader()
         reader.verify(None, chosen.folder)
-        newest = reader.newest()
         if chosen.folder is None:
             raise SettingsError("a replay needs the log's own folder: payloads are not served")
-        return list(_steps([one for one in newest if one.entry.kind in _KINDS][::-1], chosen.folder))
+        steps = list(_steps([one for one in reader.newest() if one.entry.kind in _KINDS][::-1], chosen.folder))
+    chosen.state_reading("replay", 0, reader.checkpoint.size, payloads=True)
+    return steps
 
 
 def _steps(found: list[Found], folder: Path) -> Iterator[Taken]:

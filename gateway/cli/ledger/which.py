@@ -36,14 +36,14 @@ FILE_BYTES_MAX = WIDTH * (2 + ENTRY_BYTES_MAX)
 
 class Which(msgspec.Struct, frozen=True, kw_only=True):
     """A log by what the command line says. `folder` is None for one behind a URL. `witnesses`: whose cosignatures are believed; `ours`:
-    whether it is a log of the stack. `keeper`: the process that keeps a folder's log."""
+    whether it is a log of the stack. `keeper`: the process that keeps a folder's log, while it runs."""
 
     fetch: Fetch
     verifier: Verifier
     folder: Path | None
     witnesses: tuple[WitnessKey, ...] = ()
     ours: bool = False
-    keeper: Service | None = None
+    keeper: Callable[[], Service] | None = None
 
     def reader(self, note: bytes | None = None) -> LogReader:
         """As of an earlier checkpoint of the log where one is given."""
@@ -60,7 +60,7 @@ class Which(msgspec.Struct, frozen=True, kw_only=True):
             click.echo("this reading is not recorded: no process that keeps the log was asked", err=True)
             return
         stated = {"command": command, "first": first, "count": count, "payloads": payloads}
-        self.keeper.post("/ledger/reads", stated)
+        self.keeper().post("/ledger/reads", stated)
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
@@ -141,7 +141,7 @@ def choose(log: str, state: Path, key: Path | None, token_file: Path | None) -> 
             folder=folder,
             witnesses=known,
             ours=True,
-            keeper=keeper_of(log, state) if lock.is_held(paths.lock) else None,
+            keeper=functools.partial(keeper_of, log, state) if lock.is_held(paths.lock) else None,
         )
     folder = Path(log)
     if not folder.is_dir():
