@@ -290,12 +290,13 @@ class _Client(httpx.AsyncClient):  # noqa: TID251 - this is the place
         self._wire = wire
         self._token = token
 
-    async def send(self, request: httpx.Request, **_: Any) -> httpx.Response:
+    async def send(self, request: httpx.Request, *, stream: bool = False, **_: Any) -> httpx.Response:
         if self._token is not None:
             request.headers["authorization"] = f"Bearer {self._token.token().reveal()}"
         response = await self._wire.handle_async_request(request)
         response.request = request
-        await response.aread()
+        if not stream:
+            await response.aread()
         return response
 
 

@@ -1,6 +1,7 @@
 """The HTTP shell: limits, problem documents, service callers, metrics, bounded clients."""
 
 import asyncio
+import gzip
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -316,6 +317,19 @@ async def test_a_client_presents_the_token_that_its_file_holds_now(tmp_path: Pat
         (tmp_path / "next").write_text("next")
         (tmp_path / "next").replace(tmp_path / "token")
         assert (await http.get("/")).json() == "Bearer next"
+
+
+async def test_a_client_gives_an_answer_out_as_it_came_to_who_asks_for_that() -> None:
+    async def packed(request: Request) -> Response:
+        return Response(gzip.compress(b"plain"), headers={"content-encoding": "gzip"})
+
+    async with (
+        serving(application([Route("/", packed)], ready=lambda: None)) as port,
+        client(f"http://127.0.0.1:{port}") as http,
+    ):
+        assert (await http.get("/")).content == b"plain"
+        async with http.stream("GET", "/") as answer:
+            assert gzip.decompress(b"".join([piece async for piece in answer.aiter_raw()])) == b"plain"
 
 
 async def test_a_key_set_that_is_missing_or_too_large_is_unavailable() -> None:
