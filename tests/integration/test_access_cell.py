@@ -66,7 +66,7 @@ class Office:
     async def told(self, who: str, role: str, *words: str | Path, at: str = "DE") -> Any:
         done = await self.command(who, role, *words, "--json", at=at)
         assert done.exit_code == 0, done.output
-        return json.loads(done.output)
+        return json.loads(done.stdout)
 
 
 async def logins(server: PostgresServer) -> tuple[str, ...]:
