@@ -214,7 +214,7 @@ async def witnesses(folder: Path) -> AsyncIterator[tuple[Network, dict[str, str]
 async def command(*words: str | Path) -> str:
     ran = await asyncio.to_thread(CliRunner().invoke, cli, ["ledger", *map(str, words)])
     assert ran.exit_code == 0, ran.output
-    return ran.output
+    return ran.stdout
 
 
 def named(folder: Path, *names: str) -> list[str | Path]:
