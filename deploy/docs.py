@@ -117,7 +117,7 @@ LEDGER_CALLS = {
     ),
     "POST /ledger/reads": (
         "the same",
-        "`ReadStated`: a reading of the log in its own folder, as `domicile ledger` states it before it shows anything",
+        "`ReadStated`: a reading of the log in its own folder, as `domicile` states it before it shows anything",
         "201 `ReadNoted`, once it is recorded; 404",
     ),
     "POST /ledger/erasures": (

@@ -76,7 +76,7 @@ def operations(services: Services) -> list[Operation]:
             method="POST",
             path=serving.READS_PATH,
             name="ledger_read_state",
-            summary="Records that somebody reads the log in its own folder, as `domicile ledger` does before it shows anything",
+            summary="Records that somebody reads the log in its own folder, as `domicile` does before it shows anything",
             roles=(OPERATOR,),
             handler=state_read,
             body=ReadStated,
