@@ -77,7 +77,7 @@ def notes(me: Person, answer: Answer) -> tuple[Violation, ...]:
 
 
 def many(me: Person, answer: Answer, stood: frozenset[str]) -> tuple[Violation, ...]:
-    """A whole streamed answer of notes: each once, and every one of `stood`, which stood before the request."""
+    """A whole answer of many notes: each once, and every one of `stood`, which stood before the request."""
     rows: Any = answer.json()
     if not isinstance(rows, list):
         return broken(Kind.BROKEN_STREAM, f"{me.subject}: the answer is no list of notes")

@@ -60,7 +60,7 @@ class Person:
         self.orders: dict[str, Written] = {}
         self.orders_sent = 0
         self.titles: set[str] = set()
-        self.batches: list[tuple[str, ...]] = []
+        self.many: tuple[str, ...] = ()
         """Notes that were stored together, by id; known to stand."""
         self.found: tuple[Violation, ...] = ()
         """Violations of the latest answer, for the driver's own display."""
