@@ -1,26 +1,26 @@
 """Verifies a log of domicile from its files alone: python verify.py log FOLDER --key FILE [--since CHECKPOINT] [--save CHECKPOINT]
-                                                  python verify.py proof FILE --key FILE [--payload FILE]
-Both with [--witness FILE]... [--cosigned COUNT].
+                                          and python verify.py proof FILE --key FILE [--payload FILE]
+both with [--witness FILE]... [--cosigned COUNT].
 
 A second implementation of the formats, in one file, on the standard library and `cryptography`: RFC 6962 (trees), C2SP signed-note,
-tlog-checkpoint, tlog-cosignature, tlog-tiles and tlog-proof. It imports nothing of the product: who audits a log reads this file alone.
+tlog-checkpoint, tlog-cosignature, tlog-tiles, tlog-proof. It imports nothing of the product: who audits a log reads this file alone.
 
 `log` reads every entry and every tile, computes the tree anew, and holds it against the signed checkpoint; with --since also against a
 checkpoint that was believed before: without one, a log that was rewritten and signed anew by its own key looks as good as the true one.
 With --witness it must also go on from a checkpoint that COUNT of these public keys, or all, have cosigned; a proof must have such a one.
-Payloads that lie beside the log are held against the entries that commit to them; one that was erased or is not there is counted, no more.
+Payloads that lie beside the log are held against the entries that commit to them, records under an entry against its root; one that was
+erased or is not there is counted, no more. `proof` takes the proof of such a record, too.
 
 Exit status 0: everything holds. 1: something does not, and the first such thing is named. 2: wrong usage.
 """
 
 import argparse
 import base64
-import binascii
 import hashlib
 import json
-import struct
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,6 +29,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 TILE, SALT = 256, 32
 MEMBERS = {"at_us", "commitment", "event", "kind", "position", "source"}
+PROOF, RECORD = b"c2sp.org/tlog-proof@v1", b"domicile/record-proof@v1"
 
 
 class Refused(Exception):
@@ -48,13 +49,11 @@ class Checkpoint(NamedTuple):
 
 
 def unbase64(text: str) -> bytes:
-    try:
+    with suppress(ValueError):
         raw = base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError) as exc:
-        raise Refused(f"{text[:60]!r} is no base64") from exc
-    if base64.b64encode(raw).decode() != text:
-        raise Refused(f"{text[:60]!r} is base64 with bits that say nothing")
-    return raw
+        if base64.b64encode(raw).decode() == text:
+            return raw
+    raise Refused(f"{text[:60]!r} is no base64, or has bits that say nothing")
 
 
 def decimal(text: str) -> int:
@@ -82,11 +81,9 @@ def key_in(path: Path, kind: int = 1) -> Key:
     name, _, rest = utf8(read(path), str(path)).strip().partition("+")
     key_id, _, encoded = rest.partition("+")
     raw = unbase64(encoded)
-    if len(raw) != 33 or raw[0] != kind or not name:
-        raise Refused(f"{path} holds no Ed25519 key of a {'log' if kind == 1 else 'witness'}")
     expected = hashlib.sha256(name.encode() + b"\n" + raw).digest()[:4]
-    if key_id != expected.hex():
-        raise Refused(f"{path}: the key's id is not that of its name and bytes")
+    if len(raw) != 33 or raw[0] != kind or not name or key_id != expected.hex():
+        raise Refused(f"{path} holds no Ed25519 key of a {'log' if kind == 1 else 'witness'}, or one under another id")
     return Key(name, expected, raw[1:])
 
 
@@ -156,8 +153,7 @@ class Tree:
 
     def grow(self, hashed: bytes) -> Iterator[tuple[int, bytes]]:
         """Takes a leaf hash; every subtree that is complete with it, from the leaf up."""
-        self.size += 1
-        height = 0
+        self.size, height = self.size + 1, 0
         yield height, hashed
         while self._subtrees and self._subtrees[-1][0] == height:
             hashed = node(self._subtrees.pop()[1], hashed)
@@ -203,23 +199,22 @@ def tile(folder: Path, level: str, number: int, width: int) -> bytes:
     if width == TILE or path.exists():
         return read(path)
     whole = read(folder / path_of(level, number, TILE))
-    if level != "entries":
-        return whole[: 32 * width]
-    return whole[: sum(2 + len(one) for one in bundled(whole, TILE, path.name)[:width])]
+    entries = frames(whole, 2, width, path.name) if level == "entries" else []
+    return whole[: sum(2 + len(one) for one in entries) or 32 * width]
 
 
-def bundled(raw: bytes, width: int, what: str) -> list[bytes]:
-    """Entries behind lengths of 16 bits."""
-    entries, at = [], 0
-    while at < len(raw):
-        end = at + 2 + int.from_bytes(raw[at : at + 2], "big")
-        if at + 2 > len(raw) or end > len(raw):
+def frames(raw: bytes, size: int, width: int, what: str, *, exact: bool = False) -> list[bytes]:
+    """The first `width` things that stand behind lengths of `size` bytes; `exact`: there are as many, and nothing behind them."""
+    found, at = list[bytes](), 0
+    while at < len(raw) and (exact or len(found) < width):
+        end = at + size + int.from_bytes(raw[at : at + size], "big")
+        if at + size > len(raw) or end > len(raw):
             raise Refused(f"{what} breaks off")
-        entries.append(raw[at + 2 : end])
+        found.append(raw[at + size : end])
         at = end
-    if len(entries) != width:
-        raise Refused(f"{what} has {len(entries)} entries, not {width}")
-    return entries
+    if exact and len(found) != width:
+        raise Refused(f"{what} has {len(found)} entries, not {width}")
+    return found
 
 
 def entry_of(raw: bytes, what: str) -> dict[str, object]:
@@ -228,7 +223,7 @@ def entry_of(raw: bytes, what: str) -> dict[str, object]:
         members = json.loads(raw)
     except ValueError as exc:
         raise Refused(f"{what} is no JSON") from exc
-    if not isinstance(members, dict) or set(members) != MEMBERS:
+    if not isinstance(members, dict) or set(members) not in (MEMBERS, MEMBERS | {"count", "root"}):
         raise Refused(f"{what} has other members than {', '.join(sorted(MEMBERS))}")
     if json.dumps(members, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "replace") != raw:
         raise Refused(f"{what} is not canonical JSON")
@@ -236,20 +231,9 @@ def entry_of(raw: bytes, what: str) -> dict[str, object]:
 
 
 def openings(folder: Path, number: int, width: int) -> list[bytes]:
-    """What lies beside a bundle's first entries, in order: salt and payload of each behind a length of 32 bits; zeros where erased."""
+    """What lies beside a bundle's first entries, in order: salt and payload of each; zeros where erased."""
     path = folder / path_of("x", number, TILE).replace("tile/x/", "payload/")
-    if not path.exists():
-        return []
-    raw, at, found = read(path), 0, list[bytes]()
-    while at < len(raw) and len(found) < width:
-        if at + 4 > len(raw):
-            raise Refused(f"{path} breaks off")
-        (length,) = struct.unpack_from(">I", raw, at)
-        if at + 4 + length > len(raw):
-            raise Refused(f"{path} breaks off")
-        found.append(raw[at + 4 : at + 4 + length])
-        at += 4 + length
-    return found
+    return frames(read(path), 4, width, str(path)) if path.exists() else []
 
 
 class Rows:
@@ -272,9 +256,8 @@ class Rows:
             self._hold(level)
 
     def end(self) -> None:
-        for level, row in enumerate(self._rows):
-            if row:
-                self._hold(level)
+        for level in (at for at, row in enumerate(self._rows) if row):
+            self._hold(level)
 
     def _hold(self, level: int) -> None:
         row, number = self._rows[level], self._numbers[level]
@@ -310,8 +293,8 @@ def verify_log(folder: Path, note: bytes, key: Key, since: Path | None, seen: Ch
     hold_earlier()
     while tree.size < signed.size:
         number, width = tree.size // TILE, min(TILE, signed.size - tree.size)
-        payloads = openings(folder, number, width)
-        for at, raw in enumerate(bundled(tile(folder, "entries", number, width), width, f"bundle {number}")):
+        payloads, bundle = openings(folder, number, width), tile(folder, "entries", number, width)
+        for at, raw in enumerate(frames(bundle, 2, width, f"bundle {number}", exact=True)):
             members = entry_of(raw, f"entry {tree.size}")
             there += fits(members, payloads[at] if at < len(payloads) else b"", f"entry {tree.size}")
             for height, hashed in tree.grow(leaf(raw)):
@@ -321,43 +304,61 @@ def verify_log(folder: Path, note: bytes, key: Key, since: Path | None, seen: Ch
     if tree.root() != signed.root:
         raise Refused("the entries are not those that the checkpoint was signed over")
     before = "no earlier checkpoint" if since is None else f"goes on from {earlier[1].size} entries"
-    told = f"{signed.origin}: {signed.size} entries, root {signed.root.hex()}; {before}"
-    return f"{told}; {there} payloads fit, {signed.size - there} are not here"
+    beside = f"{there} payloads fit, {signed.size - there} are not here"
+    return f"{signed.origin}: {signed.size} entries, root {signed.root.hex()}; {before}; {beside}"
 
 
-def fits(members: dict[str, object], opening: bytes, what: str) -> bool:
-    """Whether the payload is here; one that is another than the entry commits to is refused."""
+def fits(members: dict[str, object], opening: bytes, what: str, *, alone: bool = False) -> bool:
+    """Whether the payload is here; one that is another than the entry commits to is refused. Behind it, unless it is shown `alone`, lie the
+    records of an entry that has a root over some: leaf hash, salt and JSON of each, the last two zeros where erased."""
     if not opening[:SALT].strip(b"\0"):
         return False
-    if hashlib.sha256(opening).hexdigest() != members["commitment"]:
+    payload, records, there = opening[SALT:].partition(b"\0")
+    if hashlib.sha256(opening[:SALT] + payload).hexdigest() != members["commitment"] or (records and not there):
         raise Refused(f"the payload of {what} is not the one that it commits to")
+    tree = Tree()
+    for one in frames(there, 4, len(there), what):
+        if len(one) < 32 + SALT or (one[32:].strip(b"\0") and leaf(one[32:]) != one[:32]):
+            raise Refused(f"a record of {what} is not the one that stands under its root")
+        list(tree.grow(one[:32]))
+    stated = (members.get("count", 0), members.get("root", Tree().root().hex()))
+    if (records or not alone) and stated != (tree.size, tree.root().hex()):
+        raise Refused(f"the records of {what} are not those that stand under its root")
     return True
 
 
-def verify_proof(file: Path, key: Key, payload: Path | None, witnesses: list[Key], needed: int) -> str:
-    head, blank, note = read(file).partition(b"\n\n")
-    lines = utf8(head, str(file)).split("\n")
-    begun = head.startswith(b"c2sp.org/tlog-proof@v1\nextra ") and "".join(lines[2:3]).startswith("index ")
-    if not blank or not begun:
-        raise Refused(f"{file} is no tlog-proof with an entry and an index")
-    entry, index = unbase64(lines[1].removeprefix("extra ")), decimal(lines[2].removeprefix("index "))
+def parts(raw: bytes, header: bytes, what: str) -> tuple[bytes, int, list[bytes], bytes]:
+    """What a proof is of, its index, its hashes, and what comes behind them."""
+    head, blank, rest = raw.partition(b"\n\n")
+    lines = utf8(head, what).split("\n")
+    if not blank or not head.startswith(header + b"\nextra ") or not "".join(lines[2:3]).startswith("index "):
+        raise Refused(f"{what} is no {header.decode()} with `extra` and `index`")
     path = [unbase64(line) for line in lines[3:]]
+    if any(len(one) != 32 for one in path):
+        raise Refused(f"{what} has hashes of another length")
+    return unbase64(lines[1].removeprefix("extra ")), decimal(lines[2].removeprefix("index ")), path, rest
+
+
+def verify_proof(file: Path, key: Key, payload: Path | None, witnesses: list[Key], needed: int) -> str:
+    raw = read(file)
+    shown = parts(raw, RECORD, str(file)) if raw.startswith(RECORD) else None
+    entry, index, path, note = parts(raw if shown is None else shown[3], PROOF, str(file))
     signed = checkpoint_of(note, key, "the checkpoint")
-    if index >= signed.size or any(len(one) != 32 for one in path):
-        raise Refused("the proof is of no entry of this tree, or has hashes of another length")
-    if root_by(path, entry, index, signed.size) != signed.root:
-        raise Refused("the proof leads to another root than was signed")
+    if index >= signed.size or root_by(path, entry, index, signed.size) != signed.root:
+        raise Refused("the proof is of no entry of this tree, or leads to another root than was signed")
     by, members = cosigners(note, witnesses, "the checkpoint"), entry_of(entry, "the entry")
     if len(by) < needed:
         raise Refused(f"the checkpoint bears {len(by)} cosignatures of these witnesses, and {needed} are asked for")
-    told = f"entry {index} of {signed.size} in {signed.origin}: {entry.decode()}" + (
-        f"\ncosigned by {', '.join(by)}" if by else ""
-    )
-    if payload is None:
-        return told
-    if not fits(members, opening := read(payload), "the entry"):
+    told = f"entry {index} of {signed.size} in {signed.origin}: {entry.decode()}"
+    if shown is not None:
+        (record, number, branch, _), size = shown, decimal(str(members.get("count")))
+        if number >= size or root_by(branch, record, number, size).hex() != members["root"]:
+            raise Refused("the record does not stand under the entry")
+        told += f"\nrecord {number} of {size} under it: {utf8(record[SALT:], 'the record')}"
+    told += f"\ncosigned by {', '.join(by)}" if by else ""
+    if payload is not None and not fits(members, read(payload), "the entry", alone=True):
         raise Refused("the payload is empty")
-    return f"{told}\n{utf8(opening[SALT:], 'the payload')}"
+    return told if payload is None else f"{told}\n{utf8(read(payload)[SALT:], 'the payload')}"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -385,9 +386,8 @@ def main(arguments: list[str] | None = None) -> int:
             return 0
         seen, by = cosigned_in(asked.folder, key, witnesses, needed)
         note = read(asked.folder / "checkpoint")
-        print(verify_log(asked.folder, note, key, asked.since, seen))
-        if by:
-            print(f"{seen.size} entries cosigned by {', '.join(by)}")
+        told = f"\n{seen.size} entries cosigned by {', '.join(by)}" if by else ""
+        print(verify_log(asked.folder, note, key, asked.since, seen) + told)
         if asked.save is not None:
             asked.save.write_bytes(note)
     except Refused as exc:

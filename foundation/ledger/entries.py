@@ -14,6 +14,8 @@ from msgspec import Meta
 from foundation.ledger.tiles import ENTRY_BYTES_MAX
 
 SALT_BYTES = 32
+RECORDS_FOLLOW = b"\x00"
+"""Stands in an opening between the payload and a sheaf's records; JSON has no such byte."""
 _EXACT_MAX = 1 << 53
 """Whole numbers up to here are themselves as doubles, which is what canonical JSON has (RFC 8785, RFC 7493 section 2.2)."""
 
@@ -36,17 +38,35 @@ class Recorded(msgspec.Struct, frozen=True, kw_only=True):
     details: msgspec.Raw
 
 
+class Single(msgspec.Struct, frozen=True, kw_only=True):
+    """An event that stands in the log without a place of its own: under another's entry (`foundation.ledger.sheaves`)."""
+
+    actor: str
+    at_us: int
+    details: msgspec.Raw
+    id: str
+    kind: str
+    subject_id: str | None
+
+
 class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`at_us`: microseconds since 1970 at the source. `commitment`: SHA-256 of salt and payload. `event`: SHA-256 of the event's id.
+    `count` and `root`: of a sheaf alone, how many records stand under it and the Merkle root over them (`foundation.ledger.sheaves`).
 
     The fields stand in the order of their names, so that an encoder that keeps it writes canonical JSON."""
 
     at_us: int
     commitment: Digest
+    count: Annotated[int, Meta(ge=1)] | msgspec.UnsetType = msgspec.UNSET
     event: Digest
     kind: str
     position: int
+    root: Digest | msgspec.UnsetType = msgspec.UNSET
     source: str
+
+    def __post_init__(self) -> None:
+        if (self.count is msgspec.UNSET) != (self.root is msgspec.UNSET):
+            raise ValueError("count and root go together")
 
 
 _encode = msgspec.json.Encoder().encode
@@ -62,7 +82,14 @@ class Payload(msgspec.Struct, frozen=True, kw_only=True):
     details: msgspec.Raw
 
 
-def sealed(row: Recorded, source: str, salt: bytes) -> tuple[bytes, bytes]:
+class Under(msgspec.Struct, frozen=True):
+    """What an entry says of the records that stand under it."""
+
+    count: int
+    root: bytes
+
+
+def sealed(row: Recorded, source: str, salt: bytes, under: Under | None = None) -> tuple[bytes, bytes]:
     """(entry, opening): the opening is the salt and then the payload. Raises ValueError where the entry is too long."""
     if len(salt) != SALT_BYTES:
         raise ValueError(f"a salt has {SALT_BYTES} bytes")
@@ -71,9 +98,11 @@ def sealed(row: Recorded, source: str, salt: bytes) -> tuple[bytes, bytes]:
     entry = Entry(
         at_us=row.at_us,
         commitment=hashlib.sha256(opening).hexdigest(),
+        count=msgspec.UNSET if under is None else under.count,
         event=event_digest(row.id),
         kind=row.kind,
         position=row.position,
+        root=msgspec.UNSET if under is None else under.root.hex(),
         source=source,
     )
     raw = spelled(entry)
@@ -82,11 +111,20 @@ def sealed(row: Recorded, source: str, salt: bytes) -> tuple[bytes, bytes]:
     return raw, opening
 
 
+def committed(opening: bytes) -> bytes:
+    """What of an opening its entry's commitment is over: all of it, but of a sheaf's only what stands before its records."""
+    return opening[:SALT_BYTES] + opening[SALT_BYTES:].partition(RECORDS_FOLLOW)[0]
+
+
 def spelled(entry: Entry) -> bytes:
     """Its canonical JSON. Raises ValueError for what has none."""
-    if max(abs(entry.at_us), abs(entry.position)) > _EXACT_MAX:
+    if max(abs(entry.at_us), abs(entry.position), entry.count or 0) > _EXACT_MAX:
         raise ValueError("a number is no exact double")
     return _encode(entry)
+
+
+def is_sheaf(entry: Entry) -> bool:
+    return entry.root is not msgspec.UNSET
 
 
 def event_digest(event_id: str) -> str:
@@ -107,10 +145,11 @@ def parse(raw: bytes) -> Entry:
 
 def opened(entry: Entry, opening: bytes) -> Payload:
     """The payload. Raises MalformedEntry unless it is the one that the entry commits to."""
-    if hashlib.sha256(opening).hexdigest() != entry.commitment:
+    head = committed(opening)
+    if hashlib.sha256(head).hexdigest() != entry.commitment or (len(head) < len(opening) and not is_sheaf(entry)):
         raise MalformedEntry("the payload is not the one that the entry commits to")
     try:
-        payload = msgspec.json.decode(opening[SALT_BYTES:], type=Payload)
+        payload = msgspec.json.decode(head[SALT_BYTES:], type=Payload)
     except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
         raise MalformedEntry(f"no payload: {exc}") from exc
     if event_digest(payload.id) != entry.event:

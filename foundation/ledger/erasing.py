@@ -44,7 +44,8 @@ _ID = re.compile(rb"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`subject`: SHA-256 of the id. `through`: the entries below it are looked through; None until what was recorded before is taken in.
-    `following`: the bundle to go on at. `at_hand`: entries whose payloads are being overwritten. `erased`: payloads that are."""
+    `following`: the bundle to go on at. `at_hand`: entries whose payloads are being overwritten, of a sheaf as far as they speak of the
+    subject. `erased`: those that are."""
 
     id: str
     subject: str
@@ -73,7 +74,7 @@ def step(opened: Log, folder: Path, job: Job) -> Job:
     """One stride further, durably noted. Raises OSError, LogBroken, LogDamaged."""
     if job.at_hand:
         # Counted when it is done: one that was overwritten before a kill is overwritten, and counted, again.
-        opened.erase(*job.at_hand)
+        opened.erase(*job.at_hand, speaking=lambda held: speaks_of(held, job.subject))
         after = msgspec.structs.replace(
             job, at_hand=(), erased=job.erased + len(job.at_hand), following=job.following + STRIDE
         )

@@ -163,13 +163,14 @@ class Log:
                 self._files.write_durably(CHECKPOINT, note)
             return True
 
-    def erase(self, *indexes: int) -> int:
-        """Overwrites the payloads of entries wherever this log has them; how many there were. Raises OSError, LogBroken, LogDamaged."""
+    def erase(self, *indexes: int, speaking: Callable[[bytes], bool] | None = None) -> int:
+        """Overwrites the payloads of entries wherever this log has them; how many there were. `speaking`: of a sheaf only those records for
+        which it holds. Raises OSError, LogBroken, LogDamaged."""
         with self._mutex:
             with self._sound_after():
                 self._publish()
                 self._settle()
-            return payloads.erase(self._folder, indexes)
+            return payloads.erase(self._folder, indexes, speaking)
 
     def resume(self, source: str, seen: Seen) -> None:
         """Goes on after another position than the last one: for a source that was restored from an older state."""

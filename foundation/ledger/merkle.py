@@ -79,6 +79,11 @@ def root_of(size: int, subtrees: Subtrees) -> bytes:
     return folded(peaks(0, size, subtrees))
 
 
+def subtrees_over(leaves: Sequence[bytes]) -> Subtrees:
+    """Of a tree that is small enough to be at hand, by its leaf hashes."""
+    return lambda height, index: complete(leaves[index << height : (index + 1) << height])
+
+
 # --- proofs ------------------------------------------------------------------------------------------------------------------
 
 

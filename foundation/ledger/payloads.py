@@ -5,11 +5,12 @@ which no opening is: its salt would be zeros.
 """
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from foundation.ledger.entries import SALT_BYTES
+from foundation.ledger.entries import SALT_BYTES, MalformedEntry
 from foundation.ledger.files import LogDamaged, datasync
+from foundation.ledger.sheaves import spans
 from foundation.ledger.tiles import WIDTH, index_path
 
 _LENGTH = struct.Struct(">I")
@@ -39,15 +40,16 @@ def in_bundle(folder: Path, number: int, width: int) -> list[bytes | None]:
     return held + [None] * (width - len(held))
 
 
-def erase(folder: Path, indexes: Sequence[int]) -> int:
-    """Overwrites the openings of these entries with zeros, durably; how many there were. Raises OSError, LogDamaged."""
+def erase(folder: Path, indexes: Sequence[int], speaking: Callable[[bytes], bool] | None = None) -> int:
+    """Overwrites the openings of these entries with zeros, durably; how many there were. `speaking`: of a sheaf only those records for
+    which it holds. Raises OSError, LogDamaged."""
     bundles = dict[int, list[int]]()
     for index in sorted(set(indexes)):
         bundles.setdefault(index // WIDTH, []).append(index % WIDTH)
-    return sum(_erase_in(folder, number, slots) for number, slots in bundles.items())
+    return sum(_erase_in(folder, number, slots, speaking) for number, slots in bundles.items())
 
 
-def _erase_in(folder: Path, number: int, slots: list[int]) -> int:
+def _erase_in(folder: Path, number: int, slots: list[int], speaking: Callable[[bytes], bool] | None) -> int:
     """`slots`: places in one bundle, in order."""
     path = folder / file_of(number * WIDTH)
     try:
@@ -59,11 +61,19 @@ def _erase_in(folder: Path, number: int, slots: list[int]) -> int:
     if found:
         with path.open("r+b") as out:
             for begin, end in found:
-                out.seek(begin)
-                out.write(bytes(end - begin))
+                for low, high in _spans(raw[begin:end], speaking):
+                    out.seek(begin + low)
+                    out.write(bytes(high - low))
             out.flush()
             datasync(out.fileno())
     return len(found)
+
+
+def _spans(opening: bytes, speaking: Callable[[bytes], bool] | None) -> list[tuple[int, int]]:
+    try:
+        return spans(opening, speaking)
+    except MalformedEntry as exc:
+        raise LogDamaged(str(exc)) from exc
 
 
 def _places(raw: bytes, number: int, width: int) -> list[tuple[int, int]]:

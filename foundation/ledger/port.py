@@ -14,7 +14,7 @@ Tx_contra = TypeVar("Tx_contra", contravariant=True)
 
 
 class Kind(enum.StrEnum):
-    """What is recorded."""
+    """What is recorded. SHEAF: many records of other kinds under one root (`foundation.ledger.sheaves`)."""
 
     PLACEMENT = "placement"
     RULES = "rules"
@@ -24,6 +24,7 @@ class Kind(enum.StrEnum):
     CROSSING = "crossing"
     REFUSAL = "refusal"
     ACCESS = "access"
+    SHEAF = "sheaf"
     SIGNUP = "signup"
     JOB_DECISION = "job_decision"
     GRANT = "grant"

@@ -8,8 +8,9 @@ from typing import NamedTuple, TypeVar
 import msgspec
 
 from foundation.ledger import wal
-from foundation.ledger.entries import SALT_BYTES, Recorded, event_digest, sealed
+from foundation.ledger.entries import SALT_BYTES, Recorded, event_digest
 from foundation.ledger.files import LogDamaged
+from foundation.ledger.sheaves import gathered, sealed_as
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -46,7 +47,8 @@ def batch_of(
     seen: Callable[[str], Seen],
     chance: Callable[[int], bytes],
 ) -> Batch:
-    """What is new of each source's rows. `chance` gives so many random bytes. Raises ValueError for rows out of order, entries too long."""
+    """What is new of each source's rows, many of a sort as one entry. `chance` gives so many random bytes. Raises ValueError for
+    rows out of order, entries too long."""
     batch = Batch(first, [], [], {})
     for source, given in rows.items():
         before = seen(source)
@@ -55,8 +57,9 @@ def batch_of(
             if later.position <= earlier.position:
                 raise ValueError(f"{source}: position {later.position} comes after {earlier.position}")
         salts = chance(SALT_BYTES * len(new))
-        for at, row in enumerate(new):
-            entry, opening = sealed(row, source, salts[SALT_BYTES * at : SALT_BYTES * (at + 1)])
+        for at, together in enumerate(gathered(new)):
+            salt = salts[SALT_BYTES * at : SALT_BYTES * (at + 1)]
+            entry, opening = sealed_as(together, source, salt, chance)
             batch.entries.append(entry)
             batch.openings.append(opening)
         if new:

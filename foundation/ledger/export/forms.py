@@ -5,8 +5,10 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from foundation.ledger import entries, sheaves
 from foundation.ledger.entries import Payload
 from foundation.ledger.export import ocsf
+from foundation.ledger.merkle import leaf_hash
 from foundation.ledger.reading import Found
 
 
@@ -26,18 +28,47 @@ class Form(NamedTuple):
     version: str
 
 
-def line(form: Form, found: Found, payload: Payload | None) -> bytes:
-    """With its end. `payload` is not looked at where the form shows none. Raises msgspec.DecodeError."""
-    shown = payload if form.payloads else None
+def lines_of(form: Form, found: Found, opening: bytes | None) -> bytes:
+    """With their ends: one, and where payloads are shown one more for each record under the entry. `opening` is not looked at where the
+    form shows none. Raises MalformedEntry, msgspec.DecodeError."""
+    if opening is None or not form.payloads:
+        return _line(form, found, None)
+    told = [_line(form, found, entries.opened(found.entry, opening))]
+    records = sheaves.records_in(opening)
+    told += [_of_record(form, found, n, one.opening) for n, one in enumerate(records) if one.opening is not None]
+    return b"".join(told)
+
+
+def _line(form: Form, found: Found, payload: Payload | None, record: int | None = None) -> bytes:
     told: dict[str, Any]
     match form.format:
         case Format.OCSF:
-            told = ocsf.event(found.entry, shown, origin=form.origin, index=found.index, version=form.version)
+            told = ocsf.event(found.entry, payload, origin=form.origin, index=found.index, version=form.version)
+            if record is not None:
+                told["unmapped"]["record"] = record
         case Format.ENTRIES:
-            told = _plain(found, shown)
+            told = _plain(found, payload, record)
     return msgspec.json.encode(told) + b"\n"
 
 
-def _plain(found: Found, payload: Payload | None) -> dict[str, Any]:
-    entry = {"index": found.index, **msgspec.structs.asdict(found.entry)}
-    return entry if payload is None else entry | {"payload": msgspec.structs.asdict(payload)}
+def _of_record(form: Form, found: Found, number: int, opening: bytes) -> bytes:
+    """As an entry of its own would be told of, at the place of the one that it stands under."""
+    single = sheaves.read(opening)
+    entry = msgspec.structs.replace(
+        found.entry,
+        at_us=single.at_us,
+        commitment=leaf_hash(opening).hex(),
+        count=msgspec.UNSET,
+        event=entries.event_digest(single.id),
+        kind=single.kind,
+        root=msgspec.UNSET,
+    )
+    payload = Payload(id=single.id, actor=single.actor, subject_id=single.subject_id, details=single.details)
+    return _line(form, Found(found.index, b"", entry), payload, number)
+
+
+def _plain(found: Found, payload: Payload | None, record: int | None) -> dict[str, Any]:
+    told = {"index": found.index, **msgspec.to_builtins(found.entry)}
+    if record is not None:
+        told["record"] = record
+    return told if payload is None else told | {"payload": msgspec.structs.asdict(payload)}

@@ -112,7 +112,14 @@ def _metadata(seen: Seen, ocsf: Class, origin: str, index: int, version: str) ->
 
 def _unmapped(seen: Seen) -> dict[str, Any]:
     entry, payload = seen.entry, seen.payload
-    own = {"at_us": entry.at_us, "source": entry.source, "position": entry.position, "commitment": entry.commitment}
+    own: dict[str, Any] = {
+        "at_us": entry.at_us,
+        "source": entry.source,
+        "position": entry.position,
+        "commitment": entry.commitment,
+    }
+    if entry.count is not msgspec.UNSET:
+        own |= {"count": entry.count, "root": entry.root}
     if payload is None:
         return own
     return own | {"id": payload.id, "subject_id": payload.subject_id, "details": payload.details}
@@ -253,6 +260,7 @@ _OF_KINDS: dict[str, Callable[[Seen], Mapped]] = {
     Kind.CROSSING: _call("crossing", _verb),
     Kind.REFUSAL: _refusal,
     Kind.ACCESS: _call("access", _verb),
+    Kind.SHEAF: _call("records", lambda _: OTHER),
     Kind.SIGNUP: _signup,
     Kind.SIGN_IN: _sign_in,
     Kind.JOB_DECISION: _call("job decision", _verb),

@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from foundation.ledger import entries, payloads
-from foundation.ledger.export.forms import Form, line
+from foundation.ledger import payloads
+from foundation.ledger.export.forms import Form, lines_of
 from foundation.ledger.reading import LogReader
 from foundation.ledger.tiles import WIDTH
 
@@ -17,7 +17,7 @@ Openings = Callable[[int, int], list[bytes | None]]
 
 
 class Batch(NamedTuple):
-    """Lines of entries that follow one another; `following`: the index of the entry after them."""
+    """Lines of entries that follow one another, a sheaf's with those of its records; `following`: the index of the entry after them."""
 
     first: int
     lines: list[bytes]
@@ -49,7 +49,7 @@ def _batch(reader: LogReader, form: Form, openings: Openings, since: int) -> Bat
     for found, opening in zip(bundle, held, strict=True):
         if found.index < since:
             continue
-        told = line(form, found, None if opening is None else entries.opened(found.entry, opening))
+        told = lines_of(form, found, opening)
         size += len(told)
         if lines and size > BATCH_BYTES_MAX:
             break

@@ -7,10 +7,12 @@ from typing import Any, TypeAlias
 import click
 import msgspec
 
-from foundation.ledger import checkpoints, entries, proofs
+from foundation.ledger import checkpoints, entries, proofs, sheaves
 from foundation.ledger.checkpoints import Checkpoint
+from foundation.ledger.entries import Payload, Single
 from foundation.ledger.merkle import ProofRefused
 from foundation.ledger.notes import Verifier
+from foundation.ledger.proofs import RecordProof
 from foundation.ledger.reading import LogReader, published
 from foundation.ledger.witness import standing
 from foundation.ledger.witness.cosignatures import Cosignature, verified
@@ -46,7 +48,8 @@ def verify(
 
     Of a log every entry, tile and payload is read, and the root computed anew. Without --since that says the log is whole, not that it
     is the one that was shown before. With --witness a checkpoint that so many of them have cosigned must be there, and the log go on from
-    it; a proof's own checkpoint must be such. Exit status 1 where something does not hold.
+    it; a proof's own checkpoint must be such. The proof of a record that stands with others under one entry has the record itself, which is
+    shown. Exit status 1 where something does not hold.
     """
     proof_file = Path(target)
     if proof_file.is_file():
@@ -112,8 +115,9 @@ def _verify_proof(file: Path, which: Asked, cosigned: int | None, payload_file: 
     verifier, witnesses = which.verifier(), which.witness_keys()
     needed = _needed(cosigned, which, len(witnesses))
     with told():
-        proof = proofs.parse(file.read_bytes())
-        checkpoint = proof.verify(verifier)
+        shown = proofs.parse_any(file.read_bytes())
+        checkpoint = shown.verify(verifier)
+        proof, record = (shown.proof, sheaves.read(shown.record)) if isinstance(shown, RecordProof) else (shown, None)
         by = verified(proof.checkpoint, witnesses)
         if len(by) < needed:
             raise ProofRefused(
@@ -126,8 +130,9 @@ def _verify_proof(file: Path, which: Asked, cosigned: int | None, payload_file: 
         "size": checkpoint.size,
         "index": proof.index,
         "cosigned_by": {name: said.at_s for name, said in by.items()},
-        "entry": msgspec.structs.asdict(entry),
-        "payload": None if payload is None else msgspec.json.decode(msgspec.json.encode(payload)),
+        "entry": msgspec.to_builtins(entry),
+        "payload": _plain(payload),
+        "record": _plain(record),
     }
     if as_json:
         print_json(told_of)
@@ -137,8 +142,15 @@ def _verify_proof(file: Path, which: Asked, cosigned: int | None, payload_file: 
     )
     if by:
         click.echo(f"cosigned by {_by(by)}")
-    if payload is not None:
-        click.echo(f"{payload.id} by {payload.actor}, of {payload.subject_id}: {bytes(payload.details).decode()}")
+    if record is not None:
+        click.echo(f"under it {record.kind}, {utc(record.at_us / 1e6)} UTC")
+    for one in (payload, record):
+        if one is not None:
+            click.echo(f"{one.id} by {one.actor}, of {one.subject_id}: {bytes(one.details).decode()}")
+
+
+def _plain(shown: Payload | Single | None) -> Any:
+    return None if shown is None else msgspec.json.decode(msgspec.json.encode(shown))
 
 
 def _checkpoint_in(file: Path, verifier: Verifier) -> Checkpoint:
