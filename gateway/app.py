@@ -46,7 +46,8 @@ async def opened(settings: Settings, *, drain: Drain, clock: Clock | None = None
         known = known_of(settings, clients, clock)
         stack.push_async_callback(known.client.aclose)
         desk = known.desk
-        recorder, skew, pools = Recorder(lambda: _cell_services(desk)), Skew(clock), Pools(settings.upstream)
+        kept, skew, pools = settings.records, Skew(clock), Pools(settings.upstream)
+        recorder = Recorder(lambda: _cell_services(desk), pending_max=kept.pending_max, when_full=kept.when_full)
         away = travel(settings, Bookings(clients.cells, lambda cell: _cell_service(desk, cell), clock), clock)
         limits = await stack.enter_async_context(
             limited(
@@ -74,6 +75,7 @@ async def opened(settings: Settings, *, drain: Drain, clock: Clock | None = None
             pools=pools,
             limits=settings.upstream,
             recorder=recorder,
+            own=kept.own,
             countries=countries,
             proxies=proxies,
             clock=clock,

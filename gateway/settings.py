@@ -7,6 +7,7 @@ import msgspec
 from foundation.tls import Tls
 from foundation.tokens import Issuer
 from foundation.words import RegionId
+from gateway.edge.room import PENDING_MAX, WhenFull
 
 
 class Upstream(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,6 +71,17 @@ class HintSettings(msgspec.Struct, frozen=True, kw_only=True):
     per_key_minute: int = 10
 
 
+class RecordSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What this gateway keeps on record beside refusals and accesses by services, and what becomes of a record for which there is no
+    room."""
+
+    own: bool = False
+    """A person's own requests, too."""
+    when_full: WhenFull = WhenFull.REFUSE
+    pending_max: int = PENDING_MAX
+    """Records in memory that no cell service has yet."""
+
+
 class Budget(msgspec.Struct, frozen=True, kw_only=True):
     """`per_s` requests a second, and `burst` at once: at least a second's, at all gateways of the region together."""
 
@@ -117,6 +129,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """For `https` routes; without it the system's authorities are believed and no certificate is shown."""
     limits: Limits = Limits()
     """Of the proxied path."""
+    records: RecordSettings = RecordSettings()
     hints: HintSettings | None = None
     """Without it no sign-in hints are given here."""
     hop_upstream: Upstream = HOP_UPSTREAM

@@ -1,4 +1,4 @@
-"""`/cell/…`: sign-up, epochs and changes for guards, decisions for jobs, events of gateways."""
+"""`/cell/…`: sign-up, epochs and changes for guards, decisions for jobs, events and records of gateways."""
 
 from typing import Annotated
 
@@ -17,7 +17,9 @@ from cells.service.signup import SignUp
 from cells.shards.core import Home
 from foundation import logs
 from foundation.decision_header import new_decision_id
-from foundation.http import body_json, json_response, query_int
+from foundation.http import Caller, body_json, json_response, query_int
+from foundation.ledger import handed
+from foundation.ledger.handed import Handed
 from foundation.ledger.port import Event, Kind
 from foundation.problems import Code, Problem, ProblemError, refuse
 from foundation.words import MalformedWord, SubjectId, Verb, parse_subject_id
@@ -42,6 +44,7 @@ OWN_PREFIXES = (
     "ledger_read:",
     "lock:",
     "release:",
+    handed.EVENT_PREFIX,
     "sign_in:",
     "signup:",
 )
@@ -57,6 +60,13 @@ class EventsRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     events: Annotated[tuple[Event, ...], Meta(max_length=EVENTS_MAX)]
 
 
+class RecordsRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`id`: the gateway's own, the same whenever it hands the same over."""
+
+    id: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{16,64}$(?!\n)")]
+    records: Handed
+
+
 def routes(context: Context, aliases: Aliases) -> list[Route]:
     calls = CellCalls(context)
     return [
@@ -65,6 +75,7 @@ def routes(context: Context, aliases: Aliases) -> list[Route]:
         Route("/cell/changes", calls.changes, methods=["GET"]),
         Route("/cell/jobs/decisions", calls.job, methods=["POST"]),
         Route("/cell/events", calls.events, methods=["POST"]),
+        Route("/cell/records", calls.records, methods=["POST"]),
     ]
 
 
@@ -122,12 +133,35 @@ class CellCalls:
         await context.shard_of(home).record([event])
         return json_response({"decision": context.minter.mint(decision)})
 
-    async def events(self, request: Request) -> Response:
-        context = self._context
-        caller = await context.auth.caller(request)
-        refused = gateway_problem(caller, context.rules.require().policy, context.cell)
+    async def _gateway(self, request: Request) -> Caller:
+        """A gateway of this cell's region. Raises ProblemError."""
+        caller = await self._context.auth.caller(request)
+        refused = gateway_problem(caller, self._context.rules.require().policy, self._context.cell)
         if refused is not None:
             raise ProblemError(refused)
+        return caller
+
+    async def records(self, request: Request) -> Response:
+        """Accesses that stand in the ledger under one root."""
+        context = self._context
+        caller = await self._gateway(request)
+        asked = await body_json(request, RecordsRequest)
+        mistake = asked.records.mistake()
+        if mistake is not None:
+            raise refuse(Code.BAD_REQUEST, mistake)
+        event = Event(
+            id=f"{handed.EVENT_PREFIX}{asked.id}",
+            at=context.clock.unix_s(),
+            kind=Kind.SHEAF,
+            actor=caller.actor,
+            details=msgspec.to_builtins(asked.records),
+        )
+        await context.event_shard().record([event])
+        return Response(status_code=204)
+
+    async def events(self, request: Request) -> Response:
+        context = self._context
+        await self._gateway(request)
         events = (await body_json(request, EventsRequest)).events
         for event in events:
             _check_event(event)

@@ -34,6 +34,7 @@ def lane(
     pools: Pools,
     limits: Upstream,
     recorder: Recorder,
+    own: bool = False,
     countries: Countries,
     proxies: tuple[Network, ...],
     clock: Clock,
@@ -44,7 +45,8 @@ def lane(
     more: Sequence[Route] = (),
 ) -> Lane:
     """The gateway's ASGI callable. Without `travel` nobody is carried home and no hop is taken; without `gate` nobody asks too often.
-    `more`: further paths of its own. `websockets`: their bounds, if not the usual ones."""
+    `own`: a person's own requests go on record, too. `more`: further paths of its own. `websockets`: their bounds, if not the usual
+    ones."""
     gate = gate or unlimited(clock)
     bulkheads = Bulkheads(limits.exchanges_max)
 
@@ -56,7 +58,7 @@ def lane(
     outbound = Outbound(proxies)
     sockets = Sockets(websockets or Websockets())
     answerer = Answerer(Forwarder(pools), outbound, bulkheads, sockets, stall_s=limits.stall_s)
-    records = Records(recorder, countries, proxies, region=desk.region, clock=clock)
+    records = Records(recorder, countries, proxies, region=desk.region, clock=clock, own=own)
     travel = travel or nowhere(desk.region, clock)
     return Lane(
         desk=desk,

@@ -109,9 +109,13 @@ class Lane:
             return None
         if not self._gate.passes(peer, fields, gathered):
             return None
+        if self._records.own and self._records.recorder.problem() is not None:
+            return None
         begun = self._answerer.begin_now(request, outcome, body, book, loop.time())
         if begun is None:
             return None
+        if self._records.own:  # there is room, and nothing comes between
+            self._records.access(request, outcome)
         self._desk.known_here(gathered)
         SERVES.inc()
         resume = partial(self._resume, request, gathered, outcome)

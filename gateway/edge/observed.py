@@ -22,7 +22,10 @@ BULKHEAD_REFUSED = Counter(
 BREAKER = Gauge("domicile_gateway_breaker", "0 closed, 1 half-open (a probe decides), 2 open", ["upstream"])
 BREAKER_OPENED = Counter("domicile_gateway_breaker_opened_total", "Times that a breaker opened", ["upstream"])
 CACHED = Counts("domicile_gateway_cache", "Look-ups without waiting", ["cache", "outcome"])
-RECORDS_PENDING = Gauge("domicile_gateway_records_pending", "Events that wait for the cell service")
+RECORDS_PENDING = Gauge("domicile_gateway_records_pending", "Records that wait for the cell service")
+RECORDS_LOST = Counter(
+    "domicile_gateway_records_lost_total", "Records for which there was no room, or that no cell service takes"
+)
 RECORDS_LEFT_OUT = Counter("domicile_gateway_records_left_out_total", "Bad hops beyond the room that is left for them")
 IDENTITIES = Gauge("domicile_gateway_identities", "Verified tokens remembered")
 RULES_AT = Gauge("domicile_gateway_rules_seq", "Feed position of the rules that hold here")

@@ -1,16 +1,21 @@
-"""What the gateway records of single requests: residency's refusals, accesses by acting services, hops that were not taken."""
+"""What the gateway records of single requests: residency's refusals, accesses, hops that were not taken."""
 
 from directory.placement.core import Placement
 from foundation.clock import Clock
 from foundation.decision_header import new_decision_id
 from foundation.ledger.port import Event, Kind
 from foundation.problems import Code
-from foundation.words import ActorId, Country, RegionId
+from foundation.words import Country, RegionId, Verb
+from gateway.edge.accesses import Alike
 from gateway.edge.events import Recorder
 from gateway.edge.outcome import Admitted, Gathered, Refused
 from gateway.edge.request import Request
 from gateway.identity.address import Address, Network, client_address
 from gateway.identity.country import Countries
+
+SEEN_MAX = 4_096
+"""Addresses whose country is remembered."""
+_READ, _WRITE = Verb.READ.value, Verb.WRITE.value
 
 
 class Records:
@@ -24,12 +29,16 @@ class Records:
         *,
         region: RegionId,
         clock: Clock,
+        own: bool = False,
     ) -> None:
+        """`own`: a person's own requests go on record, too."""
         self.recorder = recorder
         self._countries = countries
         self._proxies = proxies
         self._region = region
         self._clock = clock
+        self.own = own
+        self._seen: dict[object, Country | None] = {}
 
     def refusal(self, request: Request, gathered: Gathered, refused: Refused) -> bool:
         """False when it cannot be remembered."""
@@ -43,16 +52,29 @@ class Records:
         actor = refused.actor or refused.subject or f"gateway:{self._region}"
         return self.recorder.add(self._event(Kind.REFUSAL, actor, refused.subject, details))
 
-    def access(self, request: Request, admitted: Admitted, actor: ActorId) -> bool:
-        """A service's access for a subject; False when it cannot be remembered, and then it must not happen."""
-        details = {
-            "purpose": admitted.purpose,
-            "rules": admitted.digest,
-            "cell": admitted.cell,
-            "epoch": admitted.epoch,
-            **self._of(request),
-        }
-        return self.recorder.add(self._event(Kind.ACCESS, actor, admitted.subject, details))
+    def keeps(self, admitted: Admitted) -> bool:
+        """Whether an access goes on record: a service's for a subject, and a subject's own where settings say so."""
+        return self.own or admitted.actor is not None
+
+    def access(self, request: Request, admitted: Admitted) -> bool:
+        """An access to what is a subject's; False when it cannot be remembered, and then it must not happen. Of anonymous routes and
+        sign-ups there is nothing to remember."""
+        subject, epoch, hop = admitted.subject, admitted.epoch, request.hop
+        if subject is None or epoch is None:
+            return True
+        alike: Alike = (
+            admitted.actor,
+            admitted.service,
+            _READ if request.verb is Verb.READ else _WRITE,
+            admitted.purpose,
+            admitted.digest,
+            admitted.cell,
+            self._region,
+            self._region if hop is None else hop.origin,
+            self._observed(request) if hop is None else hop.country,
+        )
+        at_us = int(self._clock.unix_s() * 1_000_000)
+        return self.recorder.accesses.add(alike, at_us, subject, epoch, request.trace.trace_id)
 
     def hop_refused(self, request: Request, reason: str) -> None:
         """Anybody can send a bad hop, so this never takes the room that records of known people need."""
@@ -64,6 +86,18 @@ class Records:
 
     def country_of(self, address: Address | None) -> Country | None:
         return None if address is None else self._countries.of(address)
+
+    def _observed(self, request: Request) -> Country | None:
+        """Remembered for a while: most requests come by addresses that others came by."""
+        forwarded = request.fields.forwarded_for
+        whence = (request.peer, *forwarded) if forwarded else request.peer
+        try:
+            return self._seen[whence]
+        except KeyError:
+            if len(self._seen) >= SEEN_MAX:
+                self._seen.clear()
+            found = self._seen[whence] = self.country_of(self.client_of(request))
+            return found
 
     def _of(self, request: Request) -> dict[str, object]:
         hop = request.hop

@@ -76,7 +76,7 @@ class Walk:
     async def _admitted(
         self, request: Request, gathered: Gathered, admitted: Admitted, body: Body, book: Book, send: Send
     ) -> None:
-        if admitted.actor is not None or admitted.crosses is not None:
+        if self._records.keeps(admitted) or admitted.crosses is not None:
             unready = self._answerer.turned_away(admitted) or await self._remembered(request, admitted, book)
             if unready is not None:
                 await refuse(send, unready, body, request.fields)
@@ -118,8 +118,8 @@ class Walk:
         return await self._remembered(request, verdict, newest) or verdict
 
     async def _remembered(self, request: Request, admitted: Admitted, book: Book) -> Problem | None:
-        """What must be on record before it happens: a crossing in the home cell, a service's access here. None once it is."""
-        if admitted.actor is not None and not self._records.access(request, admitted, admitted.actor):
+        """What must be on record before it happens: a crossing in the home cell, an access here. None once it is."""
+        if self._records.keeps(admitted) and not self._records.access(request, admitted):
             return self._records.recorder.problem() or _NOT_RECORDED
         return None if admitted.crosses is None else await self._booked(request, admitted, admitted.crosses, book)
 
