@@ -1,5 +1,6 @@
 """Services that act for a subject, on real servers: inside their bounds and their jurisdiction, on record before it happens."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +9,11 @@ import pytest
 
 from foundation.decision_header import Decision
 from foundation.http import HttpClient
-from foundation.ledger.port import Kind
+from foundation.ledger.entries import Single
+from foundation.ledger.port import Event, Kind
 from foundation.words import mint_subject_id
 from tests.integration.test_travel_hairpin import Mirror, anyio_backend, code
+from tests.stands.accesses import accesses_in
 from tests.stands.edge import CLOCK, placement, service_verifier
 from tests.stands.service_tokens import ServiceIssuer
 from tests.stands.travel import world
@@ -35,11 +38,13 @@ async def test_a_named_service_reads_for_a_subject_by_id_and_by_lookup_key(folde
             decision = decision_of(response)
             assert (decision.subject, decision.actor) == (subject, "service:support-desk")
             assert not {"authorization", "domicile-for"} & set(response.json()["headers"])
-        events = list(stand.eu.recorder._pending)
-        assert [(event.kind, event.actor, event.subject_id) for event in events] == [
+        records = accesses_in(stand.eu.recorder)
+        assert [(one.kind, one.actor, one.subject_id) for one in records] == [
             (Kind.ACCESS, "service:support-desk", subject)
         ] * 2
-        assert events[0].details["service"] == "orders"
+        details = json.loads(bytes(records[0].details))
+        assert (details["service"], details["verb"], details["cell"]) == ("orders", "read", "eu-de")
+        assert records[0].id != records[1].id
 
 
 async def test_an_access_that_cannot_be_recorded_does_not_happen(folder: Path) -> None:
@@ -135,9 +140,10 @@ async def test_across_a_border_nobody_acts(
         assert "location" not in response.headers
         assert stand.eu.cell.crossings == stand.us.cell.crossings == []
         assert berlin.calls + virginia.calls == (1 if expected[0] == 200 else 0)
-        (event,) = here.recorder._pending
+        found: list[Event | Single] = [*here.recorder._pending, *accesses_in(here.recorder)]
+        (event,) = found
         assert (event.actor, event.subject_id) == (f"service:{actor}", subject)
-        assert event.kind is (Kind.ACCESS if expected[0] == 200 else Kind.REFUSAL)
+        assert event.kind == (Kind.ACCESS if expected[0] == 200 else Kind.REFUSAL)
 
 
 async def test_a_token_narrows_what_policy_allows(folder: Path) -> None:

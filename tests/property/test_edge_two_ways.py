@@ -24,8 +24,9 @@ from tests.stands.edge_in_memory import OK, Answer, Edge, Seen, World, bearer, c
 ADDRESSES = {"eu-de": "127.0.0.1:7001", "us-va": "127.0.0.1:7002"}
 POLICY = policy_text(ADDRESSES, ADDRESSES)
 RULES = [load(POLICY), load(POLICY.replace("[product]\n", '[product]\nsession_cookie = "__Host-session"\n'))]
+ANN = placement(epoch=7)
 HOMES: dict[str, Home] = {
-    "ann": placement(epoch=7),
+    "ann": ANN,
     "ben": placement("us-va"),
     "cat": placement(state=State.FROZEN),
     "dan": placement(state=State.RESERVED),
@@ -154,6 +155,7 @@ def scripts(draw: st.DrawFn, people: People) -> Script:
         cached=dict(HOMES),
         truth=dict(draw(st.sampled_from(TRUTH))),
         limits=draw(st.sampled_from([None, None, FEW])),
+        own=draw(st.booleans()),
     )
     plain = b"GET /orders/1 HTTP/1.1\r\nHost: shop\r\nAuthorization: %b\r\n\r\n" % bearer(people, "ann")
     asked: list[tuple[bytes, ...]] = [(plain,)]
@@ -196,8 +198,8 @@ def test_both_ways_leave_the_same_behind(people: People, data: st.DataObject) ->
     assert flown.under_way == 0
 
 
-def plainly(people: People, times: int) -> Script:
-    world = World(rules=RULES[0], people=people, cached=dict(HOMES), truth=dict(HOMES))
+def plainly(people: People, times: int, *, own: bool = False) -> Script:
+    world = World(rules=RULES[0], people=people, cached=dict(HOMES), truth=dict(HOMES), own=own)
     plain = b"GET /orders/1 HTTP/1.1\r\nHost: shop\r\nAuthorization: %b\r\n\r\n" % bearer(people, "ann")
     return Script(world, [], [(plain,)] * times)
 
@@ -207,6 +209,16 @@ def test_what_is_plain_goes_without_a_task_and_by_one_where_it_has_to(people: Pe
     script = plainly(people, 4)
     assert run(script, Door)[2] == 1
     assert run(script, Walking)[2] == 4
+
+
+def test_a_persons_own_requests_are_on_record_once_by_either_way_and_only_where_settings_say_so(people: People) -> None:
+    for http in (Door, Walking):
+        assert run(plainly(people, 4), http)[0].accesses == []
+        records = run(plainly(people, 4, own=True), http)[0].accesses
+        subject = ANN.subject_id
+        assert [(one["actor"], one["subject_id"], one["details"]["verb"]) for one in records] == [
+            (subject, subject, "read")
+        ] * 4
 
 
 def test_a_difference_in_one_byte_is_seen(people: People) -> None:

@@ -47,7 +47,7 @@ from gateway.edge.ports import Home, Homeless
 from gateway.edge.upstream.pool import Pools
 from gateway.identity.address import networks
 from gateway.identity.tokens import Identities
-from gateway.settings import Upstream, Websockets
+from gateway.settings import RecordSettings, Upstream, Websockets
 from routing_rules.rules import load
 from tests.stands.servers import serving
 
@@ -260,6 +260,7 @@ async def edge(
     beside: Stand | None = None,
     gate: Gate | None = None,
     websockets: Websockets | None = None,
+    records: RecordSettings | None = None,
 ) -> AsyncIterator[Stand]:
     """A gateway of `region` in front of one orders service (of its own cell); the other cell's address leads nowhere.
 
@@ -270,17 +271,19 @@ async def edge(
     limits = limits or Upstream(connect_s=1.0, first_byte_s=2.0, stall_s=2.0, total_s=20.0)
     own = {"eu": "eu-de", "us": "us-va"}[region]
     cells = {cell: f"127.0.0.1:{orders_port if cell == own else 9}" for cell in ("eu-de", "us-va")}
-    records = {cell: f"127.0.0.1:{records_port if cell == own else 9}" for cell in ("eu-de", "us-va")}
-    rules = load(policy_text(cells, records))
+    services = {cell: f"127.0.0.1:{records_port if cell == own else 9}" for cell in ("eu-de", "us-va")}
+    rules = load(policy_text(cells, services))
     desk = Desk(RegionId(region), Identities(people.verifier(), blinder, CLOCK), homes)
     desk.book = Book(rules, FeedSeq(1), region=RegionId(region), root=("r1", Secret(REGION_ROOT)), clock=CLOCK)
     pools = Pools(limits)
-    recorder = Recorder(lambda: [records[own]], pending_max=pending_max)
+    kept = records or RecordSettings(pending_max=pending_max)
+    recorder = Recorder(lambda: [services[own]], pending_max=kept.pending_max, when_full=kept.when_full)
     app = lane(
         desk=desk,
         pools=pools,
         limits=limits,
         recorder=recorder,
+        own=kept.own,
         countries=_NoCountries(),
         proxies=networks(proxies),
         clock=CLOCK,

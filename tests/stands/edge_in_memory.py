@@ -32,6 +32,7 @@ from gateway.identity.address import networks
 from gateway.identity.tokens import Identities
 from gateway.settings import Limits, Upstream
 from routing_rules.rules import Rules
+from tests.stands.accesses import accesses_in
 from tests.stands.edge import REGION_ROOT, MemoryHomes, People, cell_verifier, service_verifier
 from tests.stands.memory_wire import Loop, Pipe
 
@@ -108,6 +109,7 @@ class Seen(msgspec.Struct, frozen=True):
     idle: int
     under_way: int
     recorded: list[dict[str, Any]]
+    accesses: list[dict[str, Any]]
     lookups: tuple[int, int]
 
 
@@ -119,9 +121,11 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
     cached: dict[str, Home]
     truth: dict[str, Home]
     limits: Limits | None = None
+    own: bool = False
 
     def __repr__(self) -> str:
-        return f"World(session={self.rules.policy.product.session_cookie}, limits={self.limits is not None}, truth={self.truth.get('ann')})"
+        session = self.rules.policy.product.session_cookie
+        return f"World({session=}, limits={self.limits is not None}, own={self.own}, truth={self.truth.get('ann')})"
 
 
 BLINDER = Blinder((BlindingKey("b1", Secret(b"b" * 32)),))
@@ -177,6 +181,7 @@ class Edge:
             pools=self._pools,
             limits=BOUNDS,
             recorder=self._recorder,
+            own=world.own,
             countries=cast("Any", _Nowhere()),
             proxies=networks(()),
             clock=self._clock,
@@ -204,6 +209,7 @@ class Edge:
             idle=sum(pool.idle for pool in pools),
             under_way=sum(connection.busy for pool in pools for connection in pool._open),
             recorded=[_event(one) for one in self._recorder._pending],
+            accesses=[_event(one) for one in accesses_in(self._recorder)],
             lookups=(self._homes.refreshed, self._homes.resolved),
         )
 
@@ -269,5 +275,5 @@ def _opened(found: re.Match[bytes]) -> bytes:
 
 
 def _event(event: Any) -> dict[str, Any]:
-    found: dict[str, Any] = msgspec.to_builtins(event)
+    found: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(event))
     return found | {"id": "-", "details": found["details"] | {"trace_id": "-"}}
