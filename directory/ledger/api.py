@@ -15,25 +15,36 @@ OPERATOR = "operator"
 
 def operations(services: Services) -> list[Operation]:
     """Outside of `/v1`: their form is that of https://c2sp.org/tlog-tiles, not this API's."""
+    calls = LedgerCalls(services)
+    return [*_files(calls), _reading(calls), *_erasing(calls)]
 
-    async def checkpoint(request: Request, caller: Caller) -> Response:
-        return await serving.checkpoint(services.ledger)
 
-    async def cosigned(request: Request, caller: Caller) -> Response:
-        return await serving.cosigned(services.ledger, request.path_params["quorum"])
+class LedgerCalls:
+    """Handlers over the directory's log."""
 
-    async def tile(request: Request, caller: Caller) -> Response:
-        return await serving.tile(services.ledger, request.path_params["path"], caller.actor)
+    def __init__(self, services: Services) -> None:
+        self._kept = services.ledger
 
-    async def state_read(request: Request, caller: Caller) -> Response:
-        return await serving.state_read(services.ledger, await body_json(request, ReadStated), caller.actor)
+    async def checkpoint(self, request: Request, caller: Caller) -> Response:
+        return await serving.checkpoint(self._kept)
 
-    async def erase(request: Request, caller: Caller) -> Response:
-        return await serving.erase(services.ledger, await body_json(request, ErasureRequest), caller.actor)
+    async def cosigned(self, request: Request, caller: Caller) -> Response:
+        return await serving.cosigned(self._kept, request.path_params["quorum"])
 
-    async def erasure(request: Request, caller: Caller) -> Response:
-        return await serving.erasure(services.ledger, request.path_params["job"])
+    async def tile(self, request: Request, caller: Caller) -> Response:
+        return await serving.tile(self._kept, request.path_params["path"], caller.actor)
 
+    async def state_read(self, request: Request, caller: Caller) -> Response:
+        return await serving.state_read(self._kept, await body_json(request, ReadStated), caller.actor)
+
+    async def erase(self, request: Request, caller: Caller) -> Response:
+        return await serving.erase(self._kept, await body_json(request, ErasureRequest), caller.actor)
+
+    async def erasure(self, request: Request, caller: Caller) -> Response:
+        return await serving.erasure(self._kept, request.path_params["job"])
+
+
+def _files(calls: LedgerCalls) -> list[Operation]:
     return [
         Operation(
             method="GET",
@@ -41,7 +52,7 @@ def operations(services: Services) -> list[Operation]:
             name="ledger_checkpoint",
             summary="What the log has signed last, a C2SP checkpoint; 404 where the directory keeps no log",
             roles=(OPERATOR,),
-            handler=checkpoint,
+            handler=calls.checkpoint,
             file="text/plain",
             refusals=(Code.NOT_FOUND,),
         ),
@@ -54,7 +65,7 @@ def operations(services: Services) -> list[Operation]:
                 "tlog-cosignature); 404 where there is none"
             ),
             roles=(OPERATOR,),
-            handler=cosigned,
+            handler=calls.cosigned,
             file="text/plain",
             refusals=(Code.NOT_FOUND,),
         ),
@@ -67,22 +78,30 @@ def operations(services: Services) -> list[Operation]:
                 "entries is recorded"
             ),
             roles=(OPERATOR,),
-            handler=tile,
+            handler=calls.tile,
             file=serving.TILE_TYPE,
             deep=True,
             refusals=(Code.NOT_FOUND,),
         ),
-        Operation(
-            method="POST",
-            path=serving.READS_PATH,
-            name="ledger_read_state",
-            summary="Records that somebody reads the log in its own folder, as `domicile` does before it shows anything",
-            roles=(OPERATOR,),
-            handler=state_read,
-            body=ReadStated,
-            answers={201: ReadNoted},
-            refusals=(Code.NOT_FOUND,),
-        ),
+    ]
+
+
+def _reading(calls: LedgerCalls) -> Operation:
+    return Operation(
+        method="POST",
+        path=serving.READS_PATH,
+        name="ledger_read_state",
+        summary="Records that somebody reads the log in its own folder, as `domicile` does before it shows anything",
+        roles=(OPERATOR,),
+        handler=calls.state_read,
+        body=ReadStated,
+        answers={201: ReadNoted},
+        refusals=(Code.NOT_FOUND,),
+    )
+
+
+def _erasing(calls: LedgerCalls) -> list[Operation]:
+    return [
         Operation(
             method="POST",
             path=serving.ERASURES_PATH,
@@ -92,7 +111,7 @@ def operations(services: Services) -> list[Operation]:
                 "while it goes on, which it does by itself, over a restart too"
             ),
             roles=(OPERATOR,),
-            handler=erase,
+            handler=calls.erase,
             body=ErasureRequest,
             answers={200: Erasure, 202: Erasure},
             refusals=(Code.NOT_FOUND,),
@@ -103,7 +122,7 @@ def operations(services: Services) -> list[Operation]:
             name="ledger_erasure",
             summary="How far an erasure came: 200 when it is done, 202 while it is not",
             roles=(OPERATOR,),
-            handler=erasure,
+            handler=calls.erasure,
             answers={200: Erasure, 202: Erasure},
             refusals=(Code.NOT_FOUND,),
         ),

@@ -149,15 +149,21 @@ class Drain:
         metrics.SOURCES_AWAY.set(len(self._away.intersection(sources)))
         taken = {name: _within_bytes(rows) for name, rows in batches.items()}
         more = any(len(rows) >= BATCH_MAX or len(taken[name]) < len(rows) for name, rows in batches.items())
-        if any(taken.values()) or self._unsigned:
-            self._unsigned = self._unsigned + 1 if more and self._unsigned < UNSIGNED_BATCHES_MAX else 0
-            await asyncio.to_thread(self._log.append, taken)
-            metrics.ENTRIES.set(self._log.size)
-            if not self._unsigned:
-                await self._sign()
+        if any(taken.values()):
+            await self._append(taken)
+        if self._unsigned and not more:
+            await self._sign()
         return more
 
+    async def _append(self, taken: Mapping[str, Sequence[Recorded]]) -> None:
+        """Signs what came before while this is on its way to the disk, if enough did."""
+        beside = [self._sign()] if self._unsigned >= UNSIGNED_BATCHES_MAX else []
+        await asyncio.gather(asyncio.to_thread(self._log.append, taken), *beside)
+        self._unsigned += 1
+        metrics.ENTRIES.set(self._log.size)
+
     async def _sign(self) -> None:
+        self._unsigned = 0
         signed = await asyncio.to_thread(self._log.publish)
         if self._gathering is not None:
             self._gathering.signed(signed)
@@ -177,7 +183,6 @@ class Drain:
     async def _newest_in_both(self, name: str, source: Source) -> Seen:
         """The newest entry of a source that the source has, too, at the position that the entry says."""
         if self._unsigned:  # what is not signed for is not read
-            self._unsigned = 0
             await self._sign()
         reader = await asyncio.to_thread(LogReader, of_folder(self._folder), self._log.verifier)
         entries = (

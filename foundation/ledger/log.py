@@ -45,8 +45,9 @@ class LogBroken(Exception):
 
 
 class Log:
-    """The writer of one folder, from `open` to `close` (or as a context). Calls may come from any thread and take turns; each waits for
-    the disk. Tiles are made durable aside, meanwhile."""
+    """The writer of one folder, from `open` to `close` (or as a context). Calls may come from any thread; each waits for the disk. Appends
+    take turns, and so does whatever writes a checkpoint: while one is on its way to the disk, appends go on. Tiles are made durable aside.
+    """
 
     def __init__(
         self,
@@ -64,6 +65,8 @@ class Log:
         self._signer = signer
         self._checkpoint = since
         self._chance = chance
+        self._signing = threading.Lock()
+        """Held by whatever writes a checkpoint, and taken before the next one."""
         self._mutex = threading.Lock()
         self._closed = False
         self._sound = False
@@ -86,7 +89,7 @@ class Log:
 
     def close(self) -> None:
         """Waits for a call under way, then lets go of the folder. Nothing is lost that `append` has returned."""
-        with self._mutex:
+        with self._signing, self._mutex:
             self._closed, self._sound = True, False
             self._settling.close()
             if self._wal is not None:
@@ -142,33 +145,40 @@ class Log:
             return range(first, self.size)
 
     def publish(self) -> Checkpoint:
-        """Writes tiles and a checkpoint over all that is durable. Raises OSError, LogBroken."""
-        with self._mutex:
-            with self._sound_after() as wal:
-                self._publish()
-                reached = max(wal.size / SEGMENT_BYTES_MAX, self._files.written / FILES_MAX)
-                if reached > 1 and (self._settling.is_idle() or reached > BEHIND_MAX):
+        """Writes tiles and a checkpoint over all that is durable when it begins. Raises OSError, LogBroken."""
+        with self._signing:
+            with self._mutex, self._sound_after() as wal:
+                reached = self._tiled()
+                used = max(wal.size / SEGMENT_BYTES_MAX, self._files.written / FILES_MAX)
+                if used > 1 and (self._settling.is_idle() or used > BEHIND_MAX):
                     self._give_way()
-            return self.checkpoint
+            if reached != self._checkpoint:
+                with self._unsound_by_fault():
+                    self._sign(reached)
+            return reached
 
     def attach(self, note: bytes) -> bool:
         """Puts a note that bears more signatures over what was signed last in its place; False where it is over anything else.
 
         Raises NoteRefused, OSError, LogBroken.
         """
-        with self._mutex:
+        with self._signing:
             if checkpoints.opened(note, self.verifier) != self._checkpoint:
                 return False
-            with self._sound_after():
+            with self._mutex, self._sound_after():
+                pass
+            with self._unsound_by_fault():
                 self._files.write_durably(CHECKPOINT, note)
             return True
 
     def erase(self, *indexes: int, speaking: Callable[[bytes], bool] | None = None) -> int:
         """Overwrites the payloads of entries wherever this log has them; how many there were. `speaking`: of a sheaf only those records for
         which it holds. Raises OSError, LogBroken, LogDamaged."""
-        with self._mutex:
+        with self._signing, self._mutex:
             with self._sound_after():
-                self._publish()
+                reached = self._tiled()
+                if reached != self._checkpoint:
+                    self._sign(reached)
                 self._settle()
             return payloads.erase(self._folder, indexes, speaking)
 
@@ -179,14 +189,22 @@ class Log:
 
     @contextmanager
     def _sound_after(self) -> Iterator[WriteAhead]:
-        """Whatever goes wrong inside leaves the log unsound: nobody knows what is on the disk until it is read again."""
+        """For one who has the mutex. Raises LogBroken where something went wrong before."""
         if not self._sound or self._wal is None:
             raise LogBroken(f"{self._folder} has to be opened again")
-        self._sound = False
-        self._wal.check_place()
-        self._settling.is_idle()
-        yield self._wal
-        self._sound = True
+        with self._unsound_by_fault():
+            self._wal.check_place()
+            self._settling.is_idle()
+            yield self._wal
+
+    @contextmanager
+    def _unsound_by_fault(self) -> Iterator[None]:
+        """Whatever goes wrong inside leaves the log unsound: nobody knows what is on the disk until it is read again."""
+        try:
+            yield
+        except BaseException:
+            self._sound = False
+            raise
 
     # --- one record ------------------------------------------------------------------------------------------------------
 
@@ -197,16 +215,20 @@ class Log:
 
     # --- tiles and checkpoint --------------------------------------------------------------------------------------------
 
-    def _publish(self) -> None:
+    def _tiled(self) -> Checkpoint:
+        """What is durable, once tiles have it."""
         if self.checkpoint.size == self.size:
-            return
+            return self.checkpoint
         self._growing.write_edge()
-        self._sign()
+        return self._reached()
 
-    def _sign(self) -> None:
-        checkpoint = Checkpoint(self._signer.verifier.name, self.size, self._growing.root())
-        self._files.write_durably(CHECKPOINT, checkpoints.signed(checkpoint, self._signer))
-        self._checkpoint = checkpoint
+    def _reached(self) -> Checkpoint:
+        return Checkpoint(self._signer.verifier.name, self.size, self._growing.root())
+
+    def _sign(self, reached: Checkpoint) -> None:
+        """For one who holds what signing takes; appends may go on."""
+        self._files.write_durably(CHECKPOINT, checkpoints.signed(reached, self._signer))
+        self._checkpoint = reached
 
     def _give_way(self) -> None:
         """Begins a new write-ahead file. Those before are removed once what they hold is durable in tiles."""
@@ -245,7 +267,7 @@ class Log:
         # What a killed process wrote may be in memory alone: it is signed for once it is on the disk.
         self._settle()
         if signed is None or signed.size < self.size:
-            self._sign()
+            self._sign(self._reached())
         else:
             self._checkpoint = signed
 

@@ -1,8 +1,8 @@
 """What a log costs beside the disk that it lies on: durable appends a second and their waits, checkpoints, proofs, at growing sizes.
 
 Closed: for each batch size a writer appends and signs a checkpoint, in turn. Paced: rows arrive at a rate, and the writer takes whatever
-waits, at most as many as the drain; a row's wait is from its arrival until it is durable; every eighth append is followed by a checkpoint.
-Both take turns with the disk alone, which writes as many bytes as a record has and calls fdatasync, in the same folder. Grown: at each size
+waits, at most as many as the drain; a row's wait is from its arrival until it is durable; after every eighth append a checkpoint is signed
+beside the next ones, as the drain does it. Both take turns with the disk alone, which writes as many bytes as a record has and calls fdatasync, in the same folder. Grown: at each size
 of a log appends, proofs, their verification, opening it anew, and the memory of the process.
 
 Run: python -m load_tests.bench.ledger [--entries N …] [--rates N …] [--rounds N] [--folder DIR] [--without-payloads]
@@ -15,11 +15,13 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 
+from foundation.ledger.checkpoints import Checkpoint
 from foundation.ledger.draining import BATCH_MAX
 from foundation.ledger.entries import Recorded
 from foundation.ledger.log import Log
@@ -129,7 +131,15 @@ class Writer:
 
     def paced(self, given: list[Recorded], rate: float) -> list[float]:
         """Waits of rows that arrive at a rate, from when each was due until it was durable."""
+        with ThreadPoolExecutor(1) as aside:
+            waits = self._paced(given, rate, aside)
+        self.log.publish()
+        return waits
+
+    def _paced(self, given: list[Recorded], rate: float, aside: Executor) -> list[float]:
+        """`aside`: where checkpoints are signed, while rows go on being taken in, as the drain does it."""
         waits, taken, unsigned, begun = list[float](), 0, 0, time.perf_counter()
+        signing: Future[Checkpoint] | None = None
         while taken < len(given):
             due = min(len(given), int((time.perf_counter() - begun) * rate) + 1, taken + BATCH_MAX)
             if due == taken:
@@ -140,10 +150,9 @@ class Writer:
             waits += [durable - number / rate for number in range(taken, due)]
             taken = due
             unsigned += 1
-            if unsigned == PACED_UNSIGNED:
-                self.log.publish()
+            if unsigned >= PACED_UNSIGNED and (signing is None or signing.done()):
+                signing = aside.submit(self.log.publish)
                 unsigned = 0
-        self.log.publish()
         return waits
 
 

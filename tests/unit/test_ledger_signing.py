@@ -1,0 +1,96 @@
+"""A checkpoint on its way to the disk: appends go on meanwhile, it is over what was durable when it began, and its fault stops the log."""
+
+import errno
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from foundation.ledger.checkpoints import Checkpoint
+from foundation.ledger.files import Files
+from foundation.ledger.log import CHECKPOINT, Log, LogBroken
+from tests.stands.ledger import SIGNER, reader, rows, unsynced
+
+WAIT_S_MAX = 20
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    unsynced(monkeypatch)
+
+
+@contextmanager
+def held_back(
+    monkeypatch: pytest.MonkeyPatch, log: Log, fault: OSError | None = None
+) -> Iterator[Callable[[], Future[Checkpoint]]]:
+    """Inside it a checkpoint waits on its way to the disk; what is given has it go on, to its end or the fault."""
+    begun, going = threading.Event(), threading.Event()
+    write = Files.write_durably
+
+    def slow(self: Files, name: str, content: bytes) -> None:
+        if name == CHECKPOINT:
+            begun.set()
+            assert going.wait(WAIT_S_MAX)
+            if fault is not None:
+                raise fault
+        write(self, name, content)
+
+    with monkeypatch.context() as patch, ThreadPoolExecutor(1) as aside:
+        patch.setattr(Files, "write_durably", slow)
+        publishing = aside.submit(log.publish)
+        assert begun.wait(WAIT_S_MAX)
+
+        def goes_on() -> Future[Checkpoint]:
+            going.set()
+            return publishing
+
+        try:
+            yield goes_on
+        finally:
+            going.set()
+
+
+def test_appends_go_on_while_a_checkpoint_is_on_its_way_to_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Log(tmp_path, SIGNER) as log:
+        log.append({"s1": rows(1, 300)})
+        with held_back(monkeypatch, log) as goes_on:
+            # Beyond the end of the bundle: the whole tile takes the place of the partial ones that are being signed for.
+            assert log.append({"s1": rows(301, 400)}) == range(300, 700)
+            assert log.checkpoint.size == 0
+            assert goes_on().result(WAIT_S_MAX).size == 300
+        assert reader(tmp_path).verify(folder=tmp_path).size == 300
+        assert log.publish().size == 700
+    assert reader(tmp_path).verify(folder=tmp_path).payloads == 700
+
+
+def test_a_fault_of_a_checkpoint_stops_appends_and_loses_none_that_was_acknowledged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Log(tmp_path, SIGNER) as log:
+        log.append({"s1": rows(1, 10)})
+        with held_back(monkeypatch, log, OSError(errno.EIO, "spoiled")) as goes_on:
+            assert log.append({"s1": rows(11, 10)}) == range(10, 20)
+            with pytest.raises(OSError, match="spoiled"):
+                goes_on().result(WAIT_S_MAX)
+        for call in (lambda: log.append({"s1": rows(21, 1)}), log.publish, lambda: log.erase(1)):
+            with pytest.raises(LogBroken):
+                call()
+    with Log(tmp_path, SIGNER) as again:
+        assert again.size == again.checkpoint.size == 20
+
+
+def test_closing_waits_for_a_checkpoint_under_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = Log(tmp_path, SIGNER)
+    log.open()
+    log.append({"s1": rows(1, 10)})
+    with ThreadPoolExecutor(1) as aside, held_back(monkeypatch, log) as goes_on:
+        closing = aside.submit(log.close)
+        assert not closing.done()
+        assert goes_on().result(WAIT_S_MAX).size == 10
+        closing.result(WAIT_S_MAX)
+    assert reader(tmp_path).checkpoint.size == 10
