@@ -62,6 +62,11 @@ CELL_CALLS = {
         '200 `{"decision"}`, as policy\'s `jobs` allows',
     ),
     "POST /cell/events": ("a gateway of the cell's region", "`EventsRequest`", "204, once the events are durable"),
+    "POST /cell/records": (
+        "a gateway of the cell's region",
+        "`RecordsRequest`",
+        "204, once they are durable, to stand in the ledger under one root; repeat with the same id",
+    ),
 }
 CROSSING_CALLS = {
     "POST /cell/crossings": (
@@ -351,6 +356,7 @@ def _cell_service() -> list[str]:
             aliases_api.ClaimTold,
             cell_api.JobRequest,
             cell_api.EventsRequest,
+            cell_api.RecordsRequest,
             crossings_api.CrossingRequest,
             crossings_api.RecordsOfSubject,
             fences_api.FencePage,

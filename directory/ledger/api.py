@@ -23,25 +23,25 @@ class LedgerCalls:
     """Handlers over the directory's log."""
 
     def __init__(self, services: Services) -> None:
-        self._kept = services.ledger
+        self._services = services
 
-    async def checkpoint(self, request: Request, caller: Caller) -> Response:
-        return await serving.checkpoint(self._kept)
+    async def checkpoint(self, _request: Request, _: Caller) -> Response:
+        return await serving.checkpoint(self._services.ledger)
 
-    async def cosigned(self, request: Request, caller: Caller) -> Response:
-        return await serving.cosigned(self._kept, request.path_params["quorum"])
+    async def cosigned(self, request: Request, _: Caller) -> Response:
+        return await serving.cosigned(self._services.ledger, request.path_params["quorum"])
 
     async def tile(self, request: Request, caller: Caller) -> Response:
-        return await serving.tile(self._kept, request.path_params["path"], caller.actor)
+        return await serving.tile(self._services.ledger, request.path_params["path"], caller.actor)
 
     async def state_read(self, request: Request, caller: Caller) -> Response:
-        return await serving.state_read(self._kept, await body_json(request, ReadStated), caller.actor)
+        return await serving.state_read(self._services.ledger, await body_json(request, ReadStated), caller.actor)
 
     async def erase(self, request: Request, caller: Caller) -> Response:
-        return await serving.erase(self._kept, await body_json(request, ErasureRequest), caller.actor)
+        return await serving.erase(self._services.ledger, await body_json(request, ErasureRequest), caller.actor)
 
-    async def erasure(self, request: Request, caller: Caller) -> Response:
-        return await serving.erasure(self._kept, request.path_params["job"])
+    async def erasure(self, request: Request, _: Caller) -> Response:
+        return await serving.erasure(self._services.ledger, request.path_params["job"])
 
 
 def _files(calls: LedgerCalls) -> list[Operation]:

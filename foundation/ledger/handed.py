@@ -36,7 +36,8 @@ Row = tuple[
 
 
 class Handed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`lost`: how many records before these found no room, and will stand nowhere."""
+    """`rows`: of each record which of `shared`, microseconds since 1970, subject id, epoch, trace id. `lost`: how many records before
+    these found no room, and will stand nowhere."""
 
     shared: Annotated[tuple[Shared, ...], Meta(max_length=RECORDS_MAX)]
     rows: Annotated[tuple[Row, ...], Meta(max_length=RECORDS_MAX)]

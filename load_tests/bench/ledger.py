@@ -2,8 +2,9 @@
 
 Closed: for each batch size a writer appends and signs a checkpoint, in turn. Paced: rows arrive at a rate, and the writer takes whatever
 waits, at most as many as the drain; a row's wait is from its arrival until it is durable; after every eighth append a checkpoint is signed
-beside the next ones, as the drain does it. Both take turns with the disk alone, which writes as many bytes as a record has and calls fdatasync, in the same folder. Grown: at each size
-of a log appends, proofs, their verification, opening it anew, and the memory of the process.
+beside the next ones, as the drain does it. Both take turns with the disk alone, which writes as many bytes as a record has and calls
+fdatasync, in the same folder. Grown: at each size of a log appends, proofs, their verification, opening it anew, and the memory of the
+process.
 
 Run: python -m load_tests.bench.ledger [--entries N …] [--rates N …] [--rounds N] [--folder DIR] [--without-payloads]
 """
