@@ -4,6 +4,7 @@ import asyncio
 import json
 import secrets
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from deploy.local import access as stack_access
 from deploy.local.layout import SERVICE_ISSUER, Paths
 from deploy.local.postgres import PostgresServer
 from foundation.clock import SystemClock
+from foundation.ledger.settings import LedgerSettings
 from foundation.postgres import connect
 from foundation.problems import ProblemError
 from gateway.cli.main import cli
@@ -79,6 +81,15 @@ async def logins(server: PostgresServer) -> tuple[str, ...]:
 @pytest.fixture(scope="module")
 async def office(postgres_server: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Office]:
     folder = tmp_path_factory.mktemp("office")
+    with pytest.MonkeyPatch.context() as patch:
+        async with opened_office(postgres_server, folder, patch, kept_by(folder)) as made:
+            yield made
+
+
+@asynccontextmanager
+async def opened_office(
+    server: PostgresServer, folder: Path, patch: pytest.MonkeyPatch, ledger: LedgerSettings
+) -> AsyncIterator[Office]:
     # One key signs for both audiences, as the stack's does.
     staff = ServiceIssuer(folder, issuer=SERVICE_ISSUER, audience=stack_access.audience(CELL))
     authority(folder)
@@ -86,26 +97,25 @@ async def office(postgres_server: PostgresServer, tmp_path_factory: pytest.TempP
     (folder / "owner.key").touch(mode=0o600)
     (folder / "owner.key").write_text(OWNER.text.reveal())
     (folder / "tickets.json").write_text(json.dumps({"OPS-7": "open"}))
-    with pytest.MonkeyPatch.context() as patch:
-        async with stand(postgres_server, folder, patch) as built:
-            built.ledger = kept_by(folder)
-            built.access = AccessSettings(
-                issuer=staff.issuer,
-                on_call=msgspec.structs.replace(staff.issuer, audience=stack_access.duty_audience(CELL)),
-                authority_key=str(folder / f"{CELL}.ca-key"),
-                authority_certificate=str(folder / f"{CELL}.ca.pem"),
-                tickets=Tickets(file=str(folder / "tickets.json")),
-                exception_keys=(str(folder / "owner.vkey"),),
-                logins=await logins(postgres_server),
-            )
-            async with built.running() as cell, serving(cell.app) as port:
-                made = Office(built, staff, folder)
-                made.port = port
-                paths = Paths(folder / "state")
-                staff.key_file(paths.service_issuer_key)
-                cells = {CELL: {"service": f"http://127.0.0.1:{port}"}}
-                paths.stack.write_text(json.dumps({"directory": {}, "regions": {}, "cells": cells}))
-                yield made
+    async with stand(server, folder, patch) as built:
+        built.ledger = ledger
+        built.access = AccessSettings(
+            issuer=staff.issuer,
+            on_call=msgspec.structs.replace(staff.issuer, audience=stack_access.duty_audience(CELL)),
+            authority_key=str(folder / f"{CELL}.ca-key"),
+            authority_certificate=str(folder / f"{CELL}.ca.pem"),
+            tickets=Tickets(file=str(folder / "tickets.json")),
+            exception_keys=(str(folder / "owner.vkey"),),
+            logins=await logins(server),
+        )
+        async with built.running() as cell, serving(cell.app) as port:
+            made = Office(built, staff, folder)
+            made.port = port
+            paths = Paths(folder / "state")
+            staff.key_file(paths.service_issuer_key)
+            cells = {CELL: {"service": f"http://127.0.0.1:{port}"}}
+            paths.stack.write_text(json.dumps({"directory": {}, "regions": {}, "cells": cells}))
+            yield made
 
 
 MINUTES = """

@@ -23,7 +23,6 @@ from foundation.ledger.merkle import root_of
 from foundation.ledger.notes import Signer
 from foundation.ledger.settings import LedgerSettings
 from foundation.ledger.witness import cosignatures, requests
-from foundation.ledger.witness.api import witness_application
 from foundation.ledger.witness.held import last_in
 from foundation.ledger.witness.quorum import Reach
 from foundation.mute import Secret
@@ -206,8 +205,7 @@ def test_a_setting_that_does_not_hold_is_one_line_and_exit_status_2(
 async def witnesses(folder: Path) -> AsyncIterator[tuple[Network, dict[str, str]]]:
     """All three on real servers, and their URLs."""
     with network(folder) as net:
-        apps = {name: witness_application(net.there[name], lambda: None) for name in NAMES}
-        async with serving(apps["eu"]) as eu, serving(apps["us"]) as us, serving(apps["in"]) as india:
+        async with serving(net.app("eu")) as eu, serving(net.app("us")) as us, serving(net.app("in")) as india:
             yield net, {name: f"http://127.0.0.1:{port}" for name, port in zip(NAMES, (eu, us, india), strict=True)}
 
 

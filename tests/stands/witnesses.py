@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from foundation.clock import Clock, ManualClock
 from foundation.http import HttpClient
@@ -84,6 +86,18 @@ class Network(httpx.AsyncBaseTransport):
 
     def client(self) -> HttpClient:
         return HttpClient(transport=self)
+
+    def app(self, name: str) -> ASGIApp:
+        """A witness for a server of its own: while it is away every call of it ends with 503."""
+        there = witness_application(self.there[name], lambda: None)
+
+        async def answered(scope: Scope, receive: Receive, send: Send) -> None:
+            if name in self.away and scope["type"] == "http":
+                await Response(status_code=503)(scope, receive, send)
+            else:
+                await there(scope, receive, send)
+
+        return answered
 
     def close(self) -> None:
         for one in self.there.values():
