@@ -1,5 +1,7 @@
 """What the gateway records of single requests: residency's refusals, accesses, hops that were not taken."""
 
+from collections.abc import Sequence
+
 from directory.placement.core import Placement
 from foundation.clock import Clock
 from foundation.decision_header import new_decision_id
@@ -33,6 +35,7 @@ class Records:
     ) -> None:
         """`own`: a person's own requests go on record, too."""
         self.recorder = recorder
+        self._add = recorder.accesses.add
         self._countries = countries
         self._proxies = proxies
         self._region = region
@@ -62,19 +65,24 @@ class Records:
         subject, epoch, hop = admitted.subject, admitted.epoch, request.hop
         if subject is None or epoch is None:
             return True
+        if hop is None:
+            ingress, country = self._region, self._observed(request.peer, request.fields.forwarded_for)
+        else:
+            ingress, country = hop.origin, hop.country
+        verb = _READ if request.verb is Verb.READ else _WRITE
         alike: Alike = (
             admitted.actor,
             admitted.service,
-            _READ if request.verb is Verb.READ else _WRITE,
+            verb,
             admitted.purpose,
             admitted.digest,
             admitted.cell,
             self._region,
-            self._region if hop is None else hop.origin,
-            self._observed(request) if hop is None else hop.country,
+            ingress,
+            country,
         )
         at_us = int(self._clock.unix_s() * 1_000_000)
-        return self.recorder.accesses.add(alike, at_us, subject, epoch, request.trace.trace_id)
+        return self._add(alike, at_us, subject, epoch, request.trace.trace_id)
 
     def hop_refused(self, request: Request, reason: str) -> None:
         """Anybody can send a bad hop, so this never takes the room that records of known people need."""
@@ -87,16 +95,15 @@ class Records:
     def country_of(self, address: Address | None) -> Country | None:
         return None if address is None else self._countries.of(address)
 
-    def _observed(self, request: Request) -> Country | None:
+    def _observed(self, peer: str, forwarded: Sequence[bytes]) -> Country | None:
         """Remembered for a while: most requests come by addresses that others came by."""
-        forwarded = request.fields.forwarded_for
-        whence = (request.peer, *forwarded) if forwarded else request.peer
+        whence = (peer, *forwarded) if forwarded else peer
         try:
             return self._seen[whence]
         except KeyError:
             if len(self._seen) >= SEEN_MAX:
                 self._seen.clear()
-            found = self._seen[whence] = self.country_of(self.client_of(request))
+            found = self._seen[whence] = self.country_of(client_address(peer, forwarded, self._proxies))
             return found
 
     def _of(self, request: Request) -> dict[str, object]:

@@ -208,14 +208,14 @@ def grown(folder: Path, sizes: list[int], *, with_payloads: bool) -> None:
             for _ in range(TURNS):
                 waits += writer.timed(lambda: writer.closed(WINDOW[1], WINDOW[0] // TURNS))  # noqa: B023 - called at once
                 alone += disk_alone(folder, paged(WINDOW[1]), WINDOW[0] // TURNS)
-            proving, verifying = proofs(place, log.size)
+            proving, verifying, used = proofs(place, log.size)
             memory, most = resident_mib(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         print(
             f"{size:10,} entries: grown at {growth.told() if growth.entries else ''}  opened before in {opening * 1e3:.0f} ms"
         )
         told("  ", f"append of {WINDOW[1]}", writer, waits, alone)
         print(
-            f"   prove {spread(proving)}  verify {spread(verifying)}  memory {memory:.0f} MiB, {most:.0f} at most",
+            f"   prove {spread(proving)}  verify {spread(verifying)}, its CPU {spread(used)}  memory {memory:.0f} MiB, {most:.0f} at most",
             flush=True,
         )
 
@@ -233,20 +233,21 @@ def drop_payloads(place: Path, size: int) -> None:
             shutil.rmtree(group)
 
 
-def proofs(place: Path, size: int) -> tuple[list[float], list[float]]:
-    """Waits of proving entries all over the log, each from cold tiles, and of verifying each proof."""
+def proofs(place: Path, size: int) -> tuple[list[float], list[float], list[float]]:
+    """Waits of proving entries all over the log, each from cold tiles, and of verifying each proof; and the CPU time of the latter."""
     reader = LogReader(of_folder(place), SIGNER.verifier)
-    proving, verifying = [], []
+    proving, verifying, used = [], [], []
     for index in range(0, size, max(1, size // 200)):
         found = reader.bundle(index // 256)[index % 256]
         reader.hashes = TiledHashes(reader.checkpoint.size, reader.tile)
         begun = time.perf_counter()
         proof = reader.prove(found)
         proving.append(time.perf_counter() - begun)
-        begun = time.perf_counter()
+        begun, cpu = time.perf_counter(), time.thread_time()
         proof.verify(SIGNER.verifier)
         verifying.append(time.perf_counter() - begun)
-    return proving, verifying
+        used.append(time.thread_time() - cpu)
+    return proving, verifying, used
 
 
 def main() -> None:
