@@ -64,10 +64,6 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     root: Digest | msgspec.UnsetType = msgspec.UNSET
     source: str
 
-    def __post_init__(self) -> None:
-        if (self.count is msgspec.UNSET) != (self.root is msgspec.UNSET):
-            raise ValueError("count and root go together")
-
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Entry).decode
@@ -140,6 +136,8 @@ def parse(raw: bytes) -> Entry:
         raise MalformedEntry(f"no entry: {exc}") from exc
     if canonical != raw:
         raise MalformedEntry("an entry is canonical JSON (RFC 8785)")
+    if (entry.count is msgspec.UNSET) != (entry.root is msgspec.UNSET):
+        raise MalformedEntry("count and root go together")
     return entry
 
 

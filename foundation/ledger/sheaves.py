@@ -36,6 +36,7 @@ TOGETHER = frozenset({Kind.ACCESS, Kind.CROSSING, Kind.REFUSAL})
 TOGETHER_MIN = 16
 ACTOR = "ledger"
 """Who brought rows together that came one by one."""
+_SHEAF = Kind.SHEAF.value
 _LENGTH = struct.Struct(">I")
 
 
@@ -70,6 +71,8 @@ def sealed_as(
     rows: Sequence[Recorded], source: str, salt: bytes, chance: Callable[[int], bytes]
 ) -> tuple[bytes, bytes]:
     """(entry, opening) of what `gathered` gives. `chance` gives so many random bytes. Raises ValueError where an entry is too long."""
+    if len(rows) == 1 and rows[0].kind != _SHEAF:
+        return sealed(rows[0], source, salt)
     head, singles = _parted(rows)
     if not singles:
         return sealed(head, source, salt)
@@ -91,10 +94,10 @@ def _parted(rows: Sequence[Recorded]) -> tuple[Recorded, list[Single]]:
     if len(rows) > 1:
         about = {"first": rows[0].position}
         head = msgspec.structs.replace(
-            last, kind=Kind.SHEAF.value, actor=ACTOR, subject_id=None, details=msgspec.Raw(_encode(about))
+            last, kind=_SHEAF, actor=ACTOR, subject_id=None, details=msgspec.Raw(_encode(about))
         )
         return head, [_single(row) for row in rows]
-    given = handed.read(last.details) if last.kind == Kind.SHEAF else None
+    given = handed.read(last.details)
     if given is None or not given.rows:
         return last, []
     head = msgspec.structs.replace(last, details=msgspec.Raw(_encode({"lost": given.lost})))

@@ -229,6 +229,16 @@ def test_the_proof_of_an_entry_with_nothing_under_it_proves_no_record(tmp_path: 
     assert verify.main(["proof", str(tmp_path / "p"), "--key", str(tmp_path / "key")]) == 1
 
 
+def test_an_entry_has_both_a_count_and_a_root_or_neither(tmp_path: Path) -> None:
+    whole = json.loads(oldest_first(logged(tmp_path, flood()))[0].raw)
+    for name in ("count", "root"):
+        other = {member: value for member, value in whole.items() if member != name}
+        with pytest.raises(MalformedEntry, match="together"):
+            entries.parse(json.dumps(other, separators=(",", ":"), sort_keys=True).encode())
+        with pytest.raises(verify.Refused, match="members"):
+            verify.entry_of(json.dumps(other, separators=(",", ":"), sort_keys=True).encode(), "the entry")
+
+
 def run(*words: str | Path) -> str:
     done = CliRunner().invoke(cli, ["ledger", *map(str, words)])
     assert done.exit_code == 0, done.output
