@@ -58,6 +58,8 @@ class Network(httpx.AsyncBaseTransport):
         self.slow: dict[str, asyncio.Event] = {}
         self.says: dict[str, Answer] = {}
         self.asked: list[str] = []
+        self.sent: list[tuple[str, dict[str, str], bytes]] = []
+        """Where each request went, its header fields, its body."""
         self.under_way: Counter[str] = Counter()
         self.at_once: Counter[str] = Counter()
         """The most requests to each that were under way at one moment."""
@@ -66,6 +68,7 @@ class Network(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         name = request.url.host.partition(".")[0]
         self.asked.append(name)
+        self.sent.append((str(request.url), dict(request.headers), await request.aread()))
         self.under_way[name] += 1
         self.at_once[name] = max(self.at_once[name], self.under_way[name])
         try:

@@ -12,7 +12,7 @@ import httpx
 import pytest
 from msgspec.structs import replace
 
-from foundation.ledger import checkpoints
+from foundation.ledger import checkpoints, payloads
 from foundation.ledger.draining import drain
 from foundation.ledger.log import CHECKPOINT, Log
 from foundation.ledger.reading import LogReader, of_folder, published
@@ -108,6 +108,23 @@ async def test_the_near_quorum_and_then_the_wide_one_cosign_what_the_log_gives_o
                 assert (folder / "cosigned/wide").read_bytes() == wide.note
                 assert gauge("quorum_entries", quorum="wide") == index + 1
     assert reader(folder).verify(folder=folder).payloads == 308
+
+
+async def test_only_hashes_checkpoints_and_cosignatures_leave_for_witnesses(tmp_path: Path) -> None:
+    folder = tmp_path / "log"
+    with network(tmp_path) as net:
+        async with keeping(folder, net) as kept:
+            for count in (1, 300, 40):
+                await kept.until(kept.grow(count), Reach.WIDE)
+    held = [one for found in reader(folder).newest() for one in (found.raw, payloads.read(folder, found.index) or b"-")]
+    assert len(net.sent) >= 9
+    for url, headers, body in net.sent:
+        asked = requests.parse(body)
+        assert asked.render() == body, "nothing stands in a request but these"
+        checkpoints.opened(asked.note, SIGNER.verifier)
+        everything = f"{url}{headers}".encode() + body
+        assert not any(one in everything for one in held)
+        assert b"event:" not in everything
 
 
 async def test_a_log_that_grows_without_pause_is_covered_as_it_grows(
