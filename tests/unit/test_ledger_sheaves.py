@@ -22,7 +22,8 @@ from foundation.ledger.log import Log
 from foundation.ledger.merkle import ProofRefused
 from foundation.ledger.notes import NoteRefused
 from foundation.ledger.port import Kind
-from foundation.ledger.reading import Found, FoundRecord, payload, record_of, records_of
+from foundation.ledger.reading import Found, payload
+from foundation.ledger.records import FoundRecord, record_of, records_of
 from foundation.ledger.sheaves import TOGETHER_MIN
 from gateway.cli.main import cli
 from tests.stands.ledger import SIGNER, Outbox, reader, rows, sources_in, unsynced

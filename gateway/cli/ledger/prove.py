@@ -8,7 +8,8 @@ from foundation.ledger import payloads
 from foundation.ledger.entries import committed, is_sheaf
 from foundation.ledger.files import LogDamaged
 from foundation.ledger.proofs import Proof, RecordProof
-from foundation.ledger.reading import Found, FoundRecord, LogReader, published, record_of
+from foundation.ledger.reading import Found, LogReader, published
+from foundation.ledger.records import FoundRecord, record_of
 from foundation.ledger.witness.cosignatures import verified
 from foundation.settings import SettingsError
 from gateway.cli.ledger.which import Asked, Which, told, which_option

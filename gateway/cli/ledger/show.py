@@ -9,7 +9,8 @@ import click
 import msgspec
 
 from foundation.ledger.entries import is_sheaf
-from foundation.ledger.reading import Found, FoundRecord, payload, records_of, speaking_of
+from foundation.ledger.reading import Found, payload, speaking_of
+from foundation.ledger.records import FoundRecord, records_of
 from foundation.settings import SettingsError
 from gateway.cli.directory.subjects import parsed_subject
 from gateway.cli.ledger import standing
