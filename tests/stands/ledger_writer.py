@@ -2,13 +2,14 @@
 is killed.
 
 It is forked, so that a round takes milliseconds. It says on standard output `pid N`, then `kept FIRST END SOURCE POSITION` after each
-append that has returned (the indexes, and whose rows from which position on), `signed SIZE ROOT` after each checkpoint, `erasing N` and
-`erased N` before and after a payload is overwritten; when it is gone, `gone`.
+append that has returned (the indexes, and whose rows from which position on), `signed SIZE ROOT` after each checkpoint, which is signed now
+in turn and now beside further appends, `erasing N` and `erased N` before and after a payload is overwritten; when it is gone, `gone`.
 """
 
 import os
 import random
 import sys
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import NoReturn
 
@@ -26,15 +27,25 @@ def write(folder: Path, seed: int) -> NoReturn:
     chance = random.Random(seed)
     log.FILES_MAX = chance.choice((5, 50, 1_024))
     log.SEGMENT_BYTES_MAX = chance.choice((40_000, 8 << 20))
-    with Log(folder, SIGNER) as opened:
+    with Log(folder, SIGNER) as opened, ThreadPoolExecutor(1) as aside:
+
+        def publish() -> None:
+            signed = opened.publish()
+            say(f"signed {signed.size} {signed.root.hex()}")
+
+        beside: Future[None] | None = None
         while True:
             source = chance.choice(("s1", "s2"))
             position = opened.seen(source).position + 1
             indexes = opened.append({source: rows(position, chance.choice((1, 3, 40, 300)), tag=source)})
             say(f"kept {indexes.start} {indexes.stop} {source} {position}")
-            if chance.random() < 0.7:
-                signed = opened.publish()
-                say(f"signed {signed.size} {signed.root.hex()}")
+            if beside is not None and beside.done():
+                beside = beside.result()
+            turn = chance.random()
+            if turn < 0.35:
+                publish()
+            elif turn < 0.7:
+                beside = beside or aside.submit(publish)
             if chance.random() < 0.05:
                 index = chance.randrange(opened.size)
                 say(f"erasing {index}")
