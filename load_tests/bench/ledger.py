@@ -1,12 +1,12 @@
 """What a log costs beside the disk that it lies on: durable appends a second and their waits, checkpoints, proofs, at growing sizes.
 
 Closed: for each batch size a writer appends and signs a checkpoint, in turn. Paced: rows arrive at a rate, and the writer takes whatever
-waits, at most as many as the drain; a row's wait is from its arrival until it is durable; after every eighth append a checkpoint is signed
-beside the next ones, as the drain does it. Both take turns with the disk alone, which writes as many bytes as a record has and calls
+waits, at most as many as the drain; a row's wait is from its arrival until it is durable; as often as the drain looks at outboxes (--every)
+a checkpoint is signed beside the next ones. Both take turns with the disk alone, which writes as many bytes as a record has and calls
 fdatasync, in the same folder. Grown: at each size of a log appends, proofs, their verification, opening it anew, and the memory of the
 process.
 
-Run: python -m load_tests.bench.ledger [--entries N …] [--rates N …] [--rounds N] [--folder DIR] [--without-payloads]
+Run: python -m load_tests.bench.ledger [--entries N …] [--rates N …] [--rounds N] [--every S] [--folder DIR] [--without-payloads]
 """
 
 import argparse
@@ -23,7 +23,7 @@ from typing import NamedTuple
 import msgspec
 
 from foundation.ledger.checkpoints import Checkpoint
-from foundation.ledger.draining import BATCH_MAX
+from foundation.ledger.draining import BATCH_MAX, POLL_S
 from foundation.ledger.entries import Recorded
 from foundation.ledger.log import Log
 from foundation.ledger.notes import Signer
@@ -37,8 +37,6 @@ SIGNER = Signer("bench.invalid/log", Secret(os.urandom(32)))
 BATCHES = (1, 16, 128, 500)
 TURNS = 5
 """A measurement and the disk alone take turns so many times."""
-PACED_UNSIGNED = 8
-"""Appends to one checkpoint, where rows arrive at a rate."""
 GROWING_BATCH = 4_000
 WINDOW = (300, 16)
 """Appends at each size, and entries in each."""
@@ -130,16 +128,17 @@ class Writer:
             self.log.publish()
         return waits
 
-    def paced(self, given: list[Recorded], rate: float) -> list[float]:
+    def paced(self, given: list[Recorded], rate: float, every_s: float) -> list[float]:
         """Waits of rows that arrive at a rate, from when each was due until it was durable."""
         with ThreadPoolExecutor(1) as aside:
-            waits = self._paced(given, rate, aside)
+            waits = self._paced(given, rate, every_s, aside)
         self.log.publish()
         return waits
 
-    def _paced(self, given: list[Recorded], rate: float, aside: Executor) -> list[float]:
+    def _paced(self, given: list[Recorded], rate: float, every_s: float, aside: Executor) -> list[float]:
         """`aside`: where checkpoints are signed, while rows go on being taken in, as the drain does it."""
-        waits, taken, unsigned, begun = list[float](), 0, 0, time.perf_counter()
+        waits, taken, begun = list[float](), 0, time.perf_counter()
+        unsigned_since = begun
         signing: Future[Checkpoint] | None = None
         while taken < len(given):
             due = min(len(given), int((time.perf_counter() - begun) * rate) + 1, taken + BATCH_MAX)
@@ -150,10 +149,9 @@ class Writer:
             durable = time.perf_counter() - begun
             waits += [durable - number / rate for number in range(taken, due)]
             taken = due
-            unsigned += 1
-            if unsigned >= PACED_UNSIGNED and (signing is None or signing.done()):
+            if time.perf_counter() - unsigned_since > every_s and (signing is None or signing.done()):
                 signing = aside.submit(self.log.publish)
-                unsigned = 0
+                unsigned_since = time.perf_counter()
         return waits
 
 
@@ -167,13 +165,13 @@ def closed(folder: Path, rounds: int) -> None:
         told("closed", f"batch {batch:5}", writer, waits, alone)
 
 
-def paced(folder: Path, rates: list[int], seconds: float) -> None:
+def paced(folder: Path, rates: list[int], seconds: float, every_s: float) -> None:
     for rate in rates:
         with Log(folder / f"rate-{rate}", SIGNER) as log:
             writer, waits, alone = Writer(log), list[float](), list[float]()
             for _ in range(TURNS):
                 given = writer.made(int(rate * seconds / TURNS))
-                waits += writer.timed(lambda: writer.paced(given, rate))  # noqa: B023 - called at once
+                waits += writer.timed(lambda: writer.paced(given, rate, every_s))  # noqa: B023 - called at once
                 alone += disk_alone(folder, paged(16), 200)
         told("paced", f"{rate:6,}/s    ", writer, waits, alone)
 
@@ -255,6 +253,12 @@ def main() -> None:
     parser.add_argument("--entries", type=int, nargs="*", default=[10_000, 100_000, 1_000_000], help="sizes of the log")
     parser.add_argument("--rates", type=int, nargs="*", default=[1_000, 5_000, 10_000], help="rows a second")
     parser.add_argument("--seconds", type=float, default=10.0, help="of each rate")
+    parser.add_argument(
+        "--every",
+        type=float,
+        default=POLL_S,
+        help="seconds between checkpoints while rows arrive; default: the drain's",
+    )
     parser.add_argument("--rounds", type=int, default=400, help="appends of each batch size; 0: none")
     parser.add_argument("--folder", type=Path, default=Path(), help="where, so which disk; default: here")
     parser.add_argument(
@@ -265,7 +269,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix=".bench-ledger-", dir=asked.folder) as made:
         if asked.rounds:
             closed(Path(made), asked.rounds)
-        paced(Path(made), asked.rates, asked.seconds)
+        paced(Path(made), asked.rates, asked.seconds, asked.every)
         grown(Path(made), sorted(asked.entries), with_payloads=not asked.without_payloads)
 
 
