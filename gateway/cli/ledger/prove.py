@@ -5,11 +5,11 @@ from pathlib import Path
 import click
 
 from foundation.ledger import payloads
-from foundation.ledger.entries import committed, is_sheaf
+from foundation.ledger.entries import committed
 from foundation.ledger.files import LogDamaged
 from foundation.ledger.proofs import Proof, RecordProof
 from foundation.ledger.reading import Found, LogReader, published
-from foundation.ledger.records import FoundRecord, record_of
+from foundation.ledger.records import FoundRecord, record_of, records_of
 from foundation.ledger.witness.cosignatures import verified
 from foundation.settings import SettingsError
 from gateway.cli.ledger.which import Asked, Which, told, which_option
@@ -69,11 +69,10 @@ def _found(chosen: Which, reader: LogReader, event: str) -> tuple[Found, FoundRe
     """The entry of an event, or that under which its record stands, and the record then. Raises what reading a log raises,
     SettingsError."""
     found = reader.find(event)
-    if found is not None and (chosen.folder is None or not is_sheaf(found.entry)):
-        return found, None
+    if found is not None:  # a sheaf is found by the event of its last record, which stands under it
+        under = () if chosen.folder is None else records_of(chosen.folder, found)
+        return found, next((one for one in under if one.single.id == event), None)
     record = None if chosen.folder is None else record_of(reader, chosen.folder, event)
-    if record is None and found is not None:
-        return found, None
     if record is None:
         where = "" if chosen.folder is not None else "; records under an entry are found in the log's own folder"
         raise SettingsError(f"no entry of {reader.checkpoint.origin} is of event {event}{where}")
