@@ -4,7 +4,7 @@ import dataclasses
 import datetime
 import functools
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from cells.egress.formats import Format
 from cells.egress.keys import keys_for
 from cells.egress.plan import Release
 from cells.egress.ports import World
-from cells.egress.reading import Page
+from cells.egress.reading import LAST, Page, Standing
 from cells.egress.runs import Journal, Run
 from cells.egress.scan import Scan
 from cells.egress.treating import Batch, Person, Treated, Treater
@@ -174,12 +174,15 @@ def treated(made: Treater, *rows: dict[str, Any], whose: Person | None = None) -
 
 @dataclasses.dataclass
 class MemoryWorld:
-    """A source, origins and a ledger in memory. `pages_until_death`: pages given before the process is as good as killed."""
+    """A source, origins and a ledger in memory. `pages_until_death`: pages given before the process is as good as killed. `away`: subjects
+    that are not active here. `meanwhile` is called once, before people are looked at again for the first time."""
 
     shards: dict[ShardId, list[dict[str, Any]]]
     homes: dict[str, str] = dataclasses.field(default_factory=dict)
     said: dict[str, Consent] = dataclasses.field(default_factory=dict)
     drifted: tuple[str, ...] = ()
+    away: set[str] = dataclasses.field(default_factory=set)
+    meanwhile: Callable[[], None] | None = None
     page_rows: int = 10
     pages_until_death: int | None = None
     recorded: list[Event] = dataclasses.field(default_factory=list)
@@ -211,24 +214,37 @@ class _Source:
         self._world = world
         self.shards = tuple(world.shards)
 
-    async def page(self, shard: ShardId, after: tuple[str, str]) -> Page:
+    async def page(self, shard: ShardId, after: tuple[str, str], until: tuple[str, str] = LAST) -> Page:
         world = self._world
         if world.pages_until_death is not None:
             world.pages_until_death -= 1
             if world.pages_until_death < 0:
                 raise Killed
-        rows = [one for one in world.shards[shard] if (str(one["subject_id"]), str(one["id"])) > after]
+        rows = [one for one in world.shards[shard] if after < (str(one["subject_id"]), str(one["id"])) <= until]
+        rows = [one for one in rows if str(one["subject_id"]) not in world.away]
         rows = sorted(rows, key=lambda one: (str(one["subject_id"]), str(one["id"])))[: world.page_rows]
         keys = [(str(one["subject_id"]), str(one["id"])) for one in rows]
         columns = {name: [one[name] for one in rows] for name in (row() if not rows else rows[0])}
         return Page(
             subjects=[SubjectId(subject) for subject, _ in keys],
+            owners=[subject for subject, _ in keys],
             consents=[world.said.get(subject, Consent.UNSAID) for subject, _ in keys],
             columns={name: values for name, values in columns.items() if name not in world.drifted},
             drifted=world.drifted,
             unnamed=0,
             first=keys[0] if keys else None,
+            last=keys[-1] if keys else None,
             after=keys[-1] if len(keys) == world.page_rows else None,
+        )
+
+    async def standing(self, shard: ShardId, subjects: Sequence[SubjectId], owners: Sequence[str]) -> Standing:
+        world = self._world
+        if world.meanwhile is not None:
+            happens, world.meanwhile = world.meanwhile, None
+            happens()
+        return Standing(
+            frozenset(one for one in subjects if one not in world.away),
+            {one: world.said[one] for one in owners if one in world.said},
         )
 
 

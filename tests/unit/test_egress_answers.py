@@ -12,6 +12,7 @@ import pytest
 
 from cells.egress import release
 from cells.egress.formats import Format
+from cells.egress.sinks import sink_of
 from cells.egress.verify import verify
 from cells.records.contracts import parse
 from foundation.mute import Secret
@@ -58,7 +59,8 @@ async def test_a_funnel_and_a_retention_over_three_cells_are_what_the_rows_say(f
         world = MemoryWorld({ShardId("s1"): rows}, homes={str(one["subject_id"]): home for one in rows}, held=held)
         stated = run_of(folder, format_=Format.PARQUET, to="uk-lake", run_id=f"rel-{number}", held=held)
         stated = msgspec.structs.replace(stated, cell=CellId(cell), table="clicks")
-        path = await release.run(journal_of(folder, stated), made, world.world(), part_rows=100)
+        sink = sink_of(stated.out, {})
+        path = Path(await release.run(journal_of(folder, stated), made, world.world(), sink, part_rows=100))
         assert verify(path, SIGNER.verifier).rows == len(rows)
     parts = f"read_parquet('{folder}/out/*/part-*.parquet')"
     funnel = dict(duckdb.sql(f"SELECT step, count(DISTINCT subject_id) FROM {parts} GROUP BY step").fetchall())
