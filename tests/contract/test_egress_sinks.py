@@ -43,8 +43,8 @@ async def store_in_memory(folder: Path) -> AsyncIterator[tuple[str, Look]]:
 
 @asynccontextmanager
 async def store_s3(folder: Path) -> AsyncIterator[tuple[str, Look]]:
-    with s3_store() as look:
-        yield "s3://lake/in", lambda: look("in/rel-1")
+    with s3_store() as bucket:
+        yield "s3://lake/in", lambda: bucket.files("in/rel-1/")
 
 
 SINKS = {"http": lake, "file": store_on_disk, "memory": store_in_memory, "s3": store_s3}

@@ -1,18 +1,40 @@
 """An object store on loopback, for tests: moto's server in a thread, with one bucket, and the environment that leads clients to it."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 from unittest import mock
 
 import pytest
 
 BUCKET = "lake"
+REGION = "eu-central-1"
+
+
+class Bucket:
+    """As another client sees it."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    def make(self) -> None:
+        self._client.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
+
+    def drop(self) -> None:
+        """An empty one."""
+        self._client.delete_bucket(Bucket=BUCKET)
+
+    def files(self, prefix: str) -> dict[str, bytes]:
+        """Below a prefix, by their last name."""
+        listed = self._client.list_objects_v2(Bucket=BUCKET, Prefix=prefix).get("Contents", [])
+        bodies = {one["Key"]: self._client.get_object(Bucket=BUCKET, Key=one["Key"])["Body"] for one in listed}
+        return {key.rpartition("/")[2]: body.read() for key, body in bodies.items()}
 
 
 @contextmanager
-def s3_store() -> Iterator[Callable[[str], dict[str, bytes]]]:
-    """Yields what gives the files below a prefix, by name, as another client sees them. Skips where moto or s3fs is not installed."""
+def s3_store() -> Iterator[Bucket]:
+    """Skips where moto or s3fs is not installed."""
     server_of = pytest.importorskip("moto.server")
     pytest.importorskip("s3fs")
     import boto3
@@ -24,20 +46,12 @@ def s3_store() -> Iterator[Callable[[str], dict[str, bytes]]]:
         "AWS_ENDPOINT_URL": f"http://{host}:{port}",
         "AWS_ACCESS_KEY_ID": "nobody",
         "AWS_SECRET_ACCESS_KEY": "nothing",
-        "AWS_DEFAULT_REGION": "eu-central-1",
+        "AWS_DEFAULT_REGION": REGION,
     }
     try:
         with mock.patch.dict(os.environ, names):
-            client = boto3.client("s3")
-            client.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
-
-            def look(prefix: str) -> dict[str, bytes]:
-                listed = client.list_objects_v2(Bucket=BUCKET, Prefix=prefix).get("Contents", [])
-                keys = [one["Key"] for one in listed]
-                return {
-                    key.rpartition("/")[2]: client.get_object(Bucket=BUCKET, Key=key)["Body"].read() for key in keys
-                }
-
-            yield look
+            bucket = Bucket(boto3.client("s3"))
+            bucket.make()
+            yield bucket
     finally:
         server.stop()
