@@ -2,6 +2,7 @@
 
 import datetime
 from typing import Literal
+from urllib.parse import unquote
 
 import msgspec
 
@@ -146,7 +147,9 @@ class Destination(msgspec.Struct, frozen=True, kw_only=True):
 
     def takes(self, url: str) -> bool:
         """Whether the URL is one of its sinks, or lies below one."""
-        return ".." not in url.split("/") and any(f"{url}/".startswith(f"{sink.rstrip('/')}/") for sink in self.sinks)
+        if ".." in unquote(url).split("/") or any(sign in url for sign in "?#\\"):
+            return False
+        return any(f"{url}/".startswith(f"{sink.rstrip('/')}/") for sink in self.sinks)
 
 
 Travel = Literal["hairpin", "home", "refuse"]
