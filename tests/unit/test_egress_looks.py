@@ -1,7 +1,9 @@
 """Just before a release gets its name everybody in it is looked at again: who said no or is not active here by then is not in it."""
 
+import errno
 import json
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from cells.egress.manifest import MANIFEST
 from cells.egress.release import ReleaseRefused
 from cells.egress.runs import Journal, journals
 from cells.egress.sinks import sink_of
+from cells.egress.sinks.folder import FolderSink
 from cells.egress.sinks.port import Sink, SinkFailed
 from cells.egress.treating import Treater
 from cells.egress.verify import verify
@@ -250,3 +253,43 @@ async def test_what_names_people_stays_in_the_cell_and_only_while_the_run_needs_
     assert subject(7).encode() not in everything
     held = b"".join(one.read_bytes() for one in (folder / "runs").rglob("*") if one.is_file())
     assert subject(7).encode() not in held
+
+
+@pytest.mark.parametrize("out", [None, LAKE])
+async def test_a_disk_that_is_full_at_whatever_step_leaves_no_half_release_and_the_run_goes_on(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, out: str | None
+) -> None:
+    """Every step ends with a sync, which is where it is full here."""
+    steps = 0
+    while True:
+        left, own = iter(range(steps)), folder / str(steps)
+
+        def sync(_number: int, left: Iterator[int] = left) -> None:
+            if next(left, None) is None:
+                raise OSError(errno.ENOSPC, "No space left on device")
+
+        made, sink = world(12), MemorySink() if out else FolderSink(own / "out")
+        made.shards = {SHARD: made.shards[SHARD]}
+        monkeypatch.setattr(os, "fsync", lambda _number: None)
+        journal(own, out)
+        monkeypatch.setattr(os, "fsync", sync)
+        try:
+            await ran(own, made, sink, out=out)
+            break
+        except OSError as exc:
+            if exc.errno != errno.ENOSPC:
+                raise
+        monkeypatch.setattr(os, "fsync", lambda _number: None)
+        assert named(own, sink) in ([], list(range(1, 13)))
+        await ran(own, made, sink, out=out)
+        assert named(own, sink) == list(range(1, 13))
+        assert len(made.recorded) == 1
+        steps += 1
+    assert steps > 15
+
+
+def named(folder: Path, sink: MemorySink | FolderSink) -> list[int]:
+    """Rows of the release, none where there is none by its name."""
+    place = folder / "out" / "rel-1"
+    found = sink.files if isinstance(sink, MemorySink) else files_in(place) if place.exists() else {}
+    return items(found) if MANIFEST in found else [0] * (isinstance(sink, FolderSink) and bool(found))
