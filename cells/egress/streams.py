@@ -145,17 +145,20 @@ class Streamed(Response):
             self._streams.open -= 1
 
     async def _answered(self, lines: Lines, send: Send) -> None:
+        """Raises ProblemError before the head, ClientGone."""
+        raw = await lines.batch()  # before the head goes out: who expects a 100 Continue first gets it by this
         headers = [(b"content-type", b"application/x-ndjson"), (b"cache-control", b"no-store")]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         end = EgressEnd()
         try:
-            while (raw := await lines.batch()) is not None:
+            while raw is not None:
                 events, unreadable = readable(raw)
                 end.unreadable += unreadable
                 for start in range(0, len(events), EVENTS_MAX):
                     answer = await self._treat(events[start : start + EVENTS_MAX])
                     end.take(answer)
                     await _sent(send, EgressLine(batch=answer))
+                raw = await lines.batch()
             last = EgressLine(end=end)
         except ProblemError as exc:
             last = EgressLine(problem=msgspec.Raw(exc.problem.encode()))
