@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 from unittest import mock
 
+import httpx
 import pytest
 
 BUCKET = "lake"
@@ -42,6 +43,9 @@ def s3_store() -> Iterator[Bucket]:
     server = server_of.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
+    httpx.post(
+        f"http://{host}:{port}/moto-api/reset", trust_env=False
+    )  # servers of one process have their buckets in common
     names = {
         "AWS_ENDPOINT_URL": f"http://{host}:{port}",
         "AWS_ACCESS_KEY_ID": "nobody",

@@ -22,7 +22,7 @@ class StoreSink:
         """Raises SettingsError."""
         self._url = url
         try:
-            self._store, root = fsspec.url_to_fs(url, use_listings_cache=False)
+            self._store, root = fsspec.url_to_fs(url, use_listings_cache=False, skip_instance_cache=True)
         except (ImportError, ValueError) as exc:
             raise SettingsError(f"{url}: {exc}") from exc
         self._root: str = root.rstrip("/")
