@@ -4,6 +4,7 @@ import asyncio
 import base64
 import secrets
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 from click.testing import CliRunner, Result
@@ -128,9 +129,9 @@ async def freeze(live: Stand, subject: SubjectId, epoch: int) -> None:
     await eventually(lambda: live.stands(subject, answer.json()["placement"]["epoch"], "frozen"))
 
 
-async def prepared(built: Stand, contracts: Path) -> None:
+async def prepared(built: Stand, contracts: Path, scan: Literal["always", "none"] = "always") -> None:
     """Keys, a table of consents and its contract; `built` is started afterwards."""
-    built.egress = keys_in(built.folder)
+    built.egress = msgspec.structs.replace(keys_in(built.folder), scan=scan)
     for dsns in built.dsns.values():
         async with connect(dsns.owner) as db:
             await db.execute(CONSENTS_DDL)

@@ -1,6 +1,7 @@
 """A service that takes files by HTTP: `PUT`, `DELETE` and `HEAD` of `URL/RELEASE/FILE`. Each file comes with its digest (RFC 9530)."""
 
 import base64
+import ssl
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -27,6 +28,8 @@ class HttpSink:
         self._url = url.rstrip("/")
         self._host = urlsplit(url).netloc
         self._token = token
+        # Made once: reading a machine's authorities takes longer than a request.
+        self._tls: ssl.SSLContext | bool = ssl.create_default_context() if url.startswith("https:") else False
 
     def put(self, release: str, file: Path, sha256: str) -> None:
         digest = base64.b64encode(bytes.fromhex(sha256)).decode()
@@ -60,7 +63,7 @@ class HttpSink:
         url = f"{self._url}/{quote(release)}/{quote(name)}"
         try:
             with (
-                httpx.Client(trust_env=False, timeout=waits) as http,
+                httpx.Client(trust_env=False, timeout=waits, verify=self._tls) as http,
                 http.stream(method, url, headers=headers, **more) as answer,
             ):
                 return answer  # what it says beside its status is not read
