@@ -5,7 +5,8 @@ until the client has taken the answer to what it sent before.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any, TypeAlias
 
 import msgspec
@@ -22,8 +23,8 @@ BATCH_BYTES_MAX = 1 << 20
 """A batch is treated, however few its events, when it has so many bytes; no event is longer."""
 BATCH_S_MAX = 1.0
 """Longest wait for more events of a batch."""
-SEND_S_MAX = 5.0
-"""Longest wait for the client to take an answer, so that nothing leaves later than this after people were asked for it."""
+ANSWER_S_MAX = 5.0
+"""Longest from when people are asked what they say until the client has taken the answer: nothing leaves later than this after a no."""
 STREAMS_MAX = 16
 """At one time."""
 
@@ -155,24 +156,30 @@ class Streamed(Response):
                 events, unreadable = readable(raw)
                 end.unreadable += unreadable
                 for start in range(0, len(events), EVENTS_MAX):
-                    answer = await self._treat(events[start : start + EVENTS_MAX])
+                    async with in_time():
+                        answer = await self._treat(events[start : start + EVENTS_MAX])
+                        await send(_piece(EgressLine(batch=answer)))
                     end.take(answer)
-                    await _sent(send, EgressLine(batch=answer))
                 raw = await lines.batch()
             last = EgressLine(end=end)
         except ProblemError as exc:
             last = EgressLine(problem=msgspec.Raw(exc.problem.encode()))
-        await _sent(send, last, more=False)
+        async with in_time():
+            await send(_piece(last, more=False))
 
 
-async def _sent(send: Send, line: EgressLine, *, more: bool = True) -> None:
-    """Raises ClientGone where the client does not take it in time: the connection ends with an answer that is not whole."""
-    message: Message = {"type": "http.response.body", "body": msgspec.json.encode(line) + b"\n", "more_body": more}
+@asynccontextmanager
+async def in_time() -> AsyncIterator[None]:
+    """Raises ClientGone beyond ANSWER_S_MAX: the connection ends with an answer that is not whole."""
     try:
-        async with asyncio.timeout(SEND_S_MAX):
-            await send(message)
+        async with asyncio.timeout(ANSWER_S_MAX):
+            yield
     except TimeoutError as exc:
         raise ClientGone from exc
+
+
+def _piece(line: EgressLine, *, more: bool = True) -> Message:
+    return {"type": "http.response.body", "body": msgspec.json.encode(line) + b"\n", "more_body": more}
 
 
 def readable(raw: bytes) -> tuple[list[dict[str, Any]], int]:
