@@ -95,9 +95,9 @@ async def _agreed(journal: Journal, treater: Treater, world: World, sink: Sink) 
     """Returns when a look at everybody found nothing to change in what is sealed, recorded and lies at the sink."""
     for _ in range(LOOKS_MAX):
         begun = world.now()
-        changed = await _looked(journal, treater, world)
+        await _look(journal, treater, world)
         await _check_ground(journal, world)
-        if changed or not _sealed(journal):
+        if not _sealed(journal):
             await _seal(journal, treater, world)
         await world.ledger.record(event_of(journal.run, _manifest(journal), world.actor))
         if not await _put(journal, world, sink):
@@ -106,18 +106,15 @@ async def _agreed(journal: Journal, treater: Treater, world: World, sink: Sink) 
     raise ReleaseRefused(f"people's answers changed each of the {LOOKS_MAX} times that they were looked at again")
 
 
-async def _looked(journal: Journal, treater: Treater, world: World) -> bool:
-    """Whether a part had to be made anew: somebody in it is not to leave any more, or otherwise."""
-    changed = False
+async def _look(journal: Journal, treater: Treater, world: World) -> None:
+    """Makes each part anew in which somebody is not to leave any more, or otherwise."""
     for part in journal.parts():
         if await _stands(journal, part, world):
             continue
         made = await Making(journal, treater, world, ShardId(part.shard), part.number).anew(part)
         journal.add(made)
-        changed = True
         if part.file is not None and part.file != made.file:
             (journal.staging / part.file.name).unlink(missing_ok=True)
-    return changed
 
 
 async def _stands(journal: Journal, part: Part, world: World) -> bool:
@@ -165,13 +162,18 @@ async def _seal(journal: Journal, treater: Treater, world: World) -> None:
     raw = manifest.encoded(document_of(stated, journal.parts(), treater, rules, world.now(), number))
     write_durably(journal.staging / manifest.MANIFEST, raw)
     write_durably(journal.staging / manifest.SIGNATURE, manifest.signed(raw, stated.id, world.signer))
-    journal.write(SEALED, msgspec.json.encode(Sealed(manifest=manifest.digest(raw), number=number)))
+    sealed = Sealed(manifest=manifest.digest(raw), parts=_digest(journal), number=number)
+    journal.write(SEALED, msgspec.json.encode(sealed))
 
 
 def _sealed(journal: Journal) -> bool:
-    """Whether what lies in staging is what was sealed last; a run that ended between the two seals anew."""
-    sealed = journal.sealed
-    return sealed is not None and manifest.digest(_manifest(journal)) == sealed.manifest
+    """Whether what lies in staging was sealed last, and speaks of the parts as they are now: a run may have ended in between."""
+    held = journal.sealed
+    return held is not None and (held.manifest, held.parts) == (manifest.digest(_manifest(journal)), _digest(journal))
+
+
+def _digest(journal: Journal) -> str:
+    return manifest.digest(msgspec.json.encode(journal.parts()))
 
 
 def _manifest(journal: Journal) -> bytes:

@@ -92,9 +92,11 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Sealed(msgspec.Struct, frozen=True, kw_only=True):
-    """The digest of a manifest that was signed. `number`: of the run's manifests; where people's answers changed one follows another."""
+    """The digest of a manifest that was signed, and of the `parts` that it speaks of. `number`: of the run's manifests; where people's
+    answers changed one follows another."""
 
     manifest: str
+    parts: str
     number: int
 
 

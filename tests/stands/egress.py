@@ -189,11 +189,14 @@ class MemoryWorld:
     pages_until_death: int | None = None
     recorded: list[Event] = dataclasses.field(default_factory=list)
     ledger_is_away: bool = False
+    directory_is_away: bool = False
     held: Rules = dataclasses.field(default_factory=rules)
     now_s: float = 1_795_300_000.0
 
     def world(self) -> World:
         async def current() -> Rules:
+            if self.directory_is_away:
+                raise ConnectionError
             return self.held
 
         return World(_Source(self), _Origins(self), _Ledger(self), current, self._now, SIGNER, "cell:eu-de")

@@ -1,19 +1,21 @@
 """Just before a release gets its name everybody in it is looked at again: who said no or is not active here by then is not in it."""
 
 import errno
+import functools
 import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from cells.egress import release
 from cells.egress.formats import Format
 from cells.egress.manifest import MANIFEST
 from cells.egress.release import ReleaseRefused
-from cells.egress.runs import Journal, journals
+from cells.egress.runs import Journal, journals, taken_up
 from cells.egress.sinks import sink_of
 from cells.egress.sinks.folder import FolderSink
 from cells.egress.sinks.port import Sink, SinkFailed
@@ -139,6 +141,21 @@ async def test_a_run_that_ended_after_it_was_sealed_looks_again_before_it_is_rel
     assert [one.id for one in made.recorded] == [document["event"]] == ["release:rel-1.2"]
 
 
+async def test_a_run_that_ended_between_a_look_and_its_sealing_is_sealed_anew(folder: Path) -> None:
+    made = world()
+    made.ledger_is_away = True
+    with pytest.raises(ConnectionError):
+        await ran(folder, made)
+    says_no(made, 7)
+    made.directory_is_away = True
+    with pytest.raises(ConnectionError):
+        await ran(folder, made)
+    made.ledger_is_away = made.directory_is_away = False
+    path = Path(await ran(folder, made))
+    assert items(files_in(path)) == without(7)
+    assert verify(path, SIGNER.verifier).rows == 44
+
+
 async def test_nothing_of_a_release_is_put_before_its_manifest_is_recorded(folder: Path) -> None:
     made, sink = world(), MemorySink()
     made.ledger_is_away = True
@@ -211,6 +228,17 @@ async def test_a_refused_run_whose_sink_is_dead_says_what_lies_there_and_takes_i
     assert sink.files == {}
 
 
+async def test_a_run_on_other_ground_takes_back_what_the_one_before_put(folder: Path) -> None:
+    sink = MemorySink(dies_after=3)
+    with pytest.raises(SinkFailed):
+        await ran(folder, world(), sink, out=LAKE)
+    assert len(sink.files) == 3
+    first = journal(folder).run
+    changed = msgspec.structs.replace(first, id="rel-2", keys="others")
+    anew, goes_on = await taken_up(folder / "runs", changed, first.day, sink)
+    assert (anew.run.id, goes_on, sink.files) == ("rel-2", False, {})
+
+
 async def test_answers_that_change_for_ever_end_the_run_and_nothing_is_released(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -260,7 +288,7 @@ async def test_a_disk_that_is_full_at_whatever_step_leaves_no_half_release_and_t
     folder: Path, monkeypatch: pytest.MonkeyPatch, out: str | None
 ) -> None:
     """Every step ends with a sync, which is where it is full here."""
-    steps = 0
+    steps, everybody = 0, [number for number in range(1, 13) if number != 7]
     while True:
         left, own = iter(range(steps)), folder / str(steps)
 
@@ -270,6 +298,7 @@ async def test_a_disk_that_is_full_at_whatever_step_leaves_no_half_release_and_t
 
         made, sink = world(12), MemorySink() if out else FolderSink(own / "out")
         made.shards = {SHARD: made.shards[SHARD]}
+        made.meanwhile = functools.partial(says_no, made, 7)
         monkeypatch.setattr(os, "fsync", lambda _number: None)
         journal(own, out)
         monkeypatch.setattr(os, "fsync", sync)
@@ -280,9 +309,9 @@ async def test_a_disk_that_is_full_at_whatever_step_leaves_no_half_release_and_t
             if exc.errno != errno.ENOSPC:
                 raise
         monkeypatch.setattr(os, "fsync", lambda _number: None)
-        assert named(own, sink) in ([], list(range(1, 13)))
+        assert named(own, sink) in ([], everybody)
         await ran(own, made, sink, out=out)
-        assert named(own, sink) == list(range(1, 13))
+        assert named(own, sink) == everybody
         assert len(made.recorded) == 1
         steps += 1
     assert steps > 15
