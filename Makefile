@@ -1,7 +1,7 @@
 # Everything runs from .venv, which is made from the locks. `make help` lists what there is.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help run tour test oracle fuzz check bench bench-figures bench-peers bench-egress bench-ledger load docs clean
+.PHONY: help run tour test oracle fuzz check bench bench-figures bench-peers bench-egress bench-egress-memory bench-ledger load docs clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -12,9 +12,11 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # Where benches keep their figures (JSON, SVG and, by a browser that is installed, PNG), and what is to be said of the run beside them.
 FIGURES := docs/benchmarks/figures
 REMARK :=
+# Sizes of the releases that `make bench-egress-memory` makes.
+MEBIBYTES := 32 128
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' Makefile
 
 run: $(READY) ## Install, start the whole stack, play the tour, serve until Ctrl-C
 	@$(BIN)/domicile up --tour
@@ -55,6 +57,9 @@ bench-peers: $(READY_DEV) ## Install other proxies where they can be had, and se
 bench-egress: $(READY_DEV) ## Print egress's figures in full, beside other detectors where they can be had (some minutes; asserts nothing)
 	@python3 -m venv .venv-peers && .venv-peers/bin/pip --disable-pip-version-check --quiet install presidio-analyzer datafog || true
 	@$(BIN)/python -m load_tests.bench --full egress.scanner
+
+bench-egress-memory: $(READY_DEV) ## Print what releases of MEBIBYTES take of memory, in each format (10240 takes half an hour; asserts nothing)
+	@$(BIN)/python -m load_tests.bench.egress.memory --mebibytes $(MEBIBYTES)
 
 bench-ledger: $(READY_DEV) ## Grow a ledger to ten million entries, and measure it on the way (ten minutes, 5 GB of disk; asserts nothing)
 	@$(BIN)/python -m load_tests.bench.ledger --entries 10000 100000 1000000 10000000 --without-payloads

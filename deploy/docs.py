@@ -18,6 +18,8 @@ from cells.breakglass import operations as access_operations
 from cells.breakglass.calls import AccessCalls
 from cells.crossings import api as crossings_api
 from cells.egress import api as egress_api
+from cells.egress import asking as egress_asking
+from cells.egress import streams as egress_streams
 from cells.fences import api as fences_api
 from cells.ledger import api as ledger_api
 from cells.records import api as records_api
@@ -97,11 +99,17 @@ FENCE_CALLS = {
         "200 `CompareAnswer`: how the fences differ from the directory, which says what holds; with `repair` they are raised to it",
     ),
 }
+STREAMS = egress_streams.STREAMS_MAX
 EGRESS_CALLS = {
     "POST /cell/egress/events": (
         "a product service that the contract lets read",
-        f"`EgressRequest` (≤ {egress_api.EVENTS_MAX} events)",
+        f"`EgressRequest` (≤ {egress_streams.EVENTS_MAX} events)",
         "200 `EgressAnswer`, once the batch is recorded; 451 for a destination or purpose that policy does not declare",
+    ),
+    "POST /cell/egress/stream": (
+        "the same",
+        "`?contract=&to=&purpose=`, events as NDJSON, as many as there are; the answer has to be read meanwhile",
+        f"200 `EgressLine` as NDJSON: one for each batch once it is recorded, then `end`; 451 as above; 503 with {STREAMS} open",
     ),
 }
 LEDGER_CALLS = {
@@ -363,7 +371,9 @@ def _cell_service() -> list[str]:
             fences_api.CompareRequest,
             fences_api.CompareAnswer,
             egress_api.EgressRequest,
-            egress_api.EgressAnswer,
+            egress_asking.EgressAnswer,
+            egress_streams.EgressLine,
+            egress_streams.EgressEnd,
             serving.ReadStated,
             serving.ReadNoted,
             serving.ErasureRequest,

@@ -1,59 +1,30 @@
-"""`POST /cell/egress/events`: a product service hands events over, and gets back what of them may leave for a destination and purpose.
+"""Event egress over HTTP: a product service hands events over, and gets back what of them may leave for a destination and purpose.
 
-Each batch is recorded before it is answered.
-Consent, fences and rules are asked anew for each, so a withdrawal holds from the next one on.
+`POST /cell/egress/events` takes a batch, `POST /cell/egress/stream` as many as there are (`streams`). Each batch is recorded before it is
+answered.
 """
 
-import datetime
-import hashlib
-import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Annotated, Any
 
-import asyncpg
 import msgspec
 from msgspec import Meta
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from cells.egress.events import batch_of
-from cells.egress.keys import keys_for
-from cells.egress.manifest import EVENT_PREFIX
-from cells.egress.plan import Release
-from cells.egress.reading import consent_statement, merged
+from cells.egress.asking import Aim, Asking, EgressAnswer
 from cells.egress.settings import EgressSettings
-from cells.egress.treating import Held, Person, Treated, Treater
-from cells.egress.treatments import Means
-from cells.egress.values import OF_JSON
-from cells.egress.worlds import DirectoryOrigins
+from cells.egress.streams import EVENTS_MAX, Streamed, Streams
 from cells.records.contracts import Contract
 from cells.service.context import Context
-from directory.client.remote import DirectoryUnavailable
-from directory.placement.core import State
 from foundation.http import body_json, json_response
-from foundation.ledger.port import Event, Kind
-from foundation.mute import Secret
 from foundation.problems import Code, refuse
-from foundation.words import (
-    DestinationId,
-    MalformedWord,
-    RulesDigest,
-    ServiceId,
-    ShardId,
-    SubjectId,
-    Verb,
-    parse_subject_id,
-)
-from routing_rules.release import Consent
-from routing_rules.rules import Rules
 
 BODY_BYTES_MAX = 4 << 20
-EVENTS_MAX = 1_000
-TREATERS_MAX = 64
-"""Kinds of batches with plans made ready; beyond it all are made anew."""
+WORD_CHARS_MAX = 63
 
-Word = Annotated[str, Meta(min_length=1, max_length=63)]
+Word = Annotated[str, Meta(min_length=1, max_length=WORD_CHARS_MAX)]
 
 
 class EgressRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -65,147 +36,46 @@ class EgressRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     events: Annotated[list[dict[str, Any]], Meta(min_length=1, max_length=EVENTS_MAX)]
 
 
-class EgressAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """`events`: those that may leave, treated, in no promised order; none where the batch is `held` by a finding. `stayed`: events that may
-    not, by ground. `duties`: what the law asks of whoever sends these on. `counts`: field → what became of its values → how many.
-    `release`: the id of the batch in the ledger."""
-
-    release: str
-    events: list[dict[str, Any]]
-    stayed: dict[str, int]
-    duties: tuple[str, ...]
-    counts: dict[str, dict[str, int]]
-    held: tuple[Held, ...]
-
-
 def routes(context: Context, contracts: Mapping[str, Contract], settings: EgressSettings | None) -> list[Route]:
     """Raises SettingsError for keys that cannot be read, and where a scanner that is wanted is not installed."""
-    return [Route("/cell/egress/events", EgressCalls(context, contracts, settings).events, methods=["POST"])]
+    calls = EgressCalls(context, Asking(context, contracts, settings))
+    return [
+        Route("/cell/egress/events", calls.events, methods=["POST"]),
+        Route("/cell/egress/stream", calls.stream, methods=["POST"]),
+    ]
 
 
 class EgressCalls:
-    """The handler over one cell's context."""
+    """The handlers over one cell's context."""
 
-    def __init__(self, context: Context, contracts: Mapping[str, Contract], settings: EgressSettings | None) -> None:
+    def __init__(self, context: Context, asking: Asking) -> None:
         self._context = context
-        self._contracts = contracts
-        self._root: Secret[bytes] | None = None if settings is None else settings.root()
-        self._joins = {} if settings is None else settings.joins()
-        self._scan = None if settings is None else settings.scanner()
-        self._treaters: dict[tuple[str, str, str, RulesDigest, datetime.date], Treater] = {}
+        self._asking = asking
+        self._streams = Streams()
 
     async def events(self, request: Request) -> Response:
-        context = self._context
-        service = await context.product_service(request)
-        rules = context.rules.require()
+        service = await self._context.product_service(request)
+        self._context.rules.require()
         asked = await body_json(request, EgressRequest, bytes_max=BODY_BYTES_MAX)
-        contract = self._contract(asked.contract, service)
-        to = rules.policy.destinations.get(DestinationId(asked.to))
-        if to is None or asked.purpose not in to.purposes:
-            raise refuse(
-                Code.RESIDENCY_REFUSED, "policy declares no such destination for this purpose", ground="policy"
-            )
-        made = self._treater(contract, asked, rules)
-        people = await self._people([one.get(contract.placed_by) for one in asked.events], asked.purpose)
-        treated = made.treat(batch_of(contract, asked.events, people))
-        went = [plan for one in set(people) if one is not None and (plan := made.plan_of(one)).goes]
-        answer = _answer(treated, tuple(dict.fromkeys(owed for plan in went for owed in plan.owed)))
-        await context.event_shard().record([_event(answer, asked, service, rules.digest, context.clock.unix_s())])
+        aim = Aim(contract=asked.contract, to=asked.to, purpose=asked.purpose)
+        answer = await self._asking.answer(service, aim, asked.events)
         return json_response(answer, headers={"cache-control": "no-store"})
 
-    def _contract(self, name: str, service: ServiceId) -> Contract:
-        """Of what the service may read. Raises ProblemError."""
-        contract = self._contracts.get(name)
-        if contract is None or not contract.access.services.get(service) or not contract.access.services[service].read:
-            raise refuse(Code.FORBIDDEN, "no contract of that name lets this service read")
-        if self._root is None:
-            raise refuse(Code.NOT_READY, "this cell's settings have no [egress]: nothing leaves it")
-        return contract
+    async def stream(self, request: Request) -> Response:
+        service, aim = await self._context.product_service(request), _aim(request)
+        self._asking.checked(service, aim)
 
-    def _treater(self, contract: Contract, asked: EgressRequest, rules: Rules) -> Treater:
-        context, root = self._context, self._root
-        day = datetime.datetime.fromtimestamp(context.clock.unix_s(), datetime.UTC).date()
-        key = (contract.table, asked.to, asked.purpose, rules.digest, day)
-        held = self._treaters.get(key)
-        if held is None:
-            if root is None:
-                raise refuse(Code.NOT_READY, "this cell's settings have no [egress]: nothing leaves it")
-            if len(self._treaters) >= TREATERS_MAX:
-                self._treaters.clear()
-            means = Means(day, keys_for(root, context.cell, asked.purpose, self._joins), contract.hierarchies)
-            release = Release(cell=context.cell, destination=DestinationId(asked.to), purpose=asked.purpose)
-            held = Treater(contract, release, rules, day, means=means, readers=OF_JSON, scan=self._scan)
-            self._treaters[key] = held
-        return held
+        async def treat(events: list[dict[str, Any]]) -> EgressAnswer:
+            """The token, too, is looked at for each batch: a stream lasts no longer than it holds."""
+            return await self._asking.answer(await self._context.product_service(request), aim, events)
 
-    async def _people(self, stated: Sequence[Any], purpose: str) -> list[Person | None]:
-        """None for whoever is not active here, or of whom the directory does not say so. Raises ProblemError."""
-        context = self._context
-        known = {one: subject for one in stated if isinstance(one, str) and (subject := _subject(one)) is not None}
-        homes = {subject: context.known(subject) for subject in known.values()}
-        active = {
-            subject: home.shard for subject, home in homes.items() if home is not None and home.state is State.ACTIVE
-        }
-        try:
-            facts = await DirectoryOrigins(context.directory, context.cell).facts(list(active))
-        except DirectoryUnavailable as exc:
-            raise refuse(
-                Code.NOT_READY, "the directory does not say whose law these persons are under", retry_after_s=1
-            ) from exc
-        said = await self._said(active, purpose)
-        people = {subject: Person(one, said.get(subject, Consent.UNSAID)) for subject, one in facts.items()}
-        return [people.get(known[one]) if isinstance(one, str) and one in known else None for one in stated]
-
-    async def _said(self, active: Mapping[SubjectId, ShardId], purpose: str) -> dict[SubjectId, Consent]:
-        """What they said to the purpose. Raises ProblemError where that cannot be read."""
-        said: dict[SubjectId, Consent] = {}
-        for contract in self._contracts.values():
-            sql = consent_statement(contract)
-            if sql is None:
-                continue
-            for shard in set(active.values()):
-                own = [subject for subject, its in active.items() if its == shard]
-                try:
-                    rows = await self._context.shards[shard].fetch(
-                        sql, (own, purpose), table=contract.table, verb=Verb.READ
-                    )
-                except asyncpg.PostgresError as exc:
-                    raise refuse(
-                        Code.NOT_READY, "what people said to purposes cannot be read", retry_after_s=1
-                    ) from exc
-                said = merged(said, {SubjectId(str(row["person"])): row["given"] for row in rows})
-        return said
+        return Streamed(treat, self._streams)
 
 
-def _subject(text: str) -> SubjectId | None:
-    try:
-        return parse_subject_id(text)
-    except MalformedWord:
-        return None
-
-
-def _answer(treated: Treated, duties: tuple[str, ...]) -> EgressAnswer:
-    names = list(treated.columns)
-    rows = zip(*treated.columns.values(), strict=True) if treated.rows else ()
-    return EgressAnswer(
-        release=EVENT_PREFIX + secrets.token_hex(16),
-        events=[dict(zip(names, row, strict=True)) for row in rows],
-        stayed=treated.stayed,
-        duties=duties if treated.rows else (),
-        counts=treated.counts,
-        held=treated.held,
-    )
-
-
-def _event(answer: EgressAnswer, asked: EgressRequest, service: ServiceId, rules: RulesDigest, at: float) -> Event:
-    details = {
-        "contract": asked.contract,
-        "destination": asked.to,
-        "purpose": asked.purpose,
-        "events": len(answer.events),
-        "stayed": sum(answer.stayed.values()),
-        "held": len(answer.held),
-        "payload": f"sha256:{hashlib.sha256(msgspec.json.encode(answer.events)).hexdigest()}",
-        "rules": rules,
-    }
-    return Event(id=answer.release, at=at, kind=Kind.RELEASE, actor=f"service:{service}", details=details)
+def _aim(request: Request) -> Aim:
+    """Of the query string. Raises ProblemError."""
+    given = request.query_params
+    words = {name: given.get(name, "") for name in ("contract", "to", "purpose")}
+    if set(given) != set(words) or not all(0 < len(word) <= WORD_CHARS_MAX for word in words.values()):
+        raise refuse(Code.BAD_REQUEST, "say ?contract=, to= and purpose=, and nothing else")
+    return Aim(**words)

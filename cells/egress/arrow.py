@@ -21,6 +21,8 @@ TYPES: dict[Kind, Any] = {
     Kind.JSON: pa.string(),
 }
 """JSON is text here: its members differ from row to row."""
+GROUP_BYTES_MAX = 16 << 20
+"""Of Arrow's columns, before they are compressed."""
 
 
 def arrow_schema(schema: Schema) -> Any:
@@ -54,16 +56,26 @@ class ArrowWriter:
 
 
 class ParquetWriter:
-    """One row group a part: batches are held until it ends, which the rows of a part bound."""
+    """A row group for every GROUP_BYTES_MAX of columns, so that no more is held; mostly one a part."""
 
     def __init__(self, schema: Schema, out: IO[bytes]) -> None:
         self._schema = schema
-        self._out = out
+        self._writer = pq.ParquetWriter(out, arrow_schema(schema), compression="zstd")
         self._held: list[Any] = []
+        self._bytes = 0
 
     def write(self, columns: Columns) -> None:
-        self._held.append(record_batch(self._schema, columns))
+        batch = record_batch(self._schema, columns)
+        self._held.append(batch)
+        self._bytes += batch.nbytes
+        if self._bytes >= GROUP_BYTES_MAX:
+            self._write()
 
     def finish(self) -> None:
-        table = pa.Table.from_batches(self._held, schema=arrow_schema(self._schema))
-        pq.write_table(table, self._out, compression="zstd")
+        if self._held:
+            self._write()
+        self._writer.close()
+
+    def _write(self) -> None:
+        self._writer.write_table(pa.Table.from_batches(self._held))
+        self._held, self._bytes = [], 0

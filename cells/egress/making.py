@@ -1,21 +1,27 @@
 """One part of a release: pages read, treated and written into a file that has no name until it is durable."""
 
-import hashlib
 import os
+import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import IO
+
+import msgspec
 
 from cells.egress.formats import writer
 from cells.egress.manifest import PartFile
 from cells.egress.ports import World
-from cells.egress.reading import Page
-from cells.egress.runs import HeldBatch, Journal, Part
+from cells.egress.reading import LAST, Page
+from cells.egress.runs import HeldBatch, Journal, Part, measured
+from cells.egress.standing import People
 from cells.egress.treating import Batch, Person, Treated, Treater
 from foundation.ledger.files import sync_path
 from foundation.words import ShardId
 
 _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
 GROUNDS_MAX = 1_000
+PART_BYTES_MAX = 128 << 20
+"""A part ends with the page that takes it beyond this, however few its rows."""
 
 
 class Making:
@@ -23,31 +29,47 @@ class Making:
 
     def __init__(self, journal: Journal, treater: Treater, world: World, shard: ShardId, number: int) -> None:
         self._run = journal.run
+        self._folder, self._keep = journal.staging, journal.people
         self._treater, self._world, self._shard, self._number = treater, world, shard, number
-        self._path = self._run.staging / f"part-{number:05d}.{self._run.format.value}"
         self._people: dict[Person, None] = {}
         self._held: list[HeldBatch] = []
         self._stayed: dict[str, int] = {}
         self._counts: dict[str, dict[str, int]] = {}
         self._read = self._rows = 0
+        self._last: tuple[str, str] | None = None
 
     async def made(self, after: tuple[str, str], part_rows: int) -> Part:
-        partial = self._path.with_name(f".{self._path.name}")
+        """The rows beyond a key. Raises OSError, what the world raises."""
+        return await self._made(after, LAST, part_rows, PART_BYTES_MAX)
+
+    async def anew(self, part: Part) -> Part:
+        """The rows of a part as they may go now; the part keeps its place. Raises as `made`."""
+        made = await self._made(part.begun, part.last or part.begun, sys.maxsize, sys.maxsize)
+        return msgspec.structs.replace(made, last=part.last, after=part.after)
+
+    async def _made(self, after: tuple[str, str], until: tuple[str, str], rows_max: int, bytes_max: int) -> Part:
+        partial = self._folder / f".part-{self._number:05d}"
         onward: tuple[str, str] | None = after
-        with _opened(partial) as out:
+        with ExitStack() as stack:
+            out = stack.enter_context(_opened(partial))
+            people = stack.enter_context(People(self._keep / partial.name))
             into = writer(self._run.format, self._treater.schema, out)
-            while onward is not None and self._read < part_rows:
-                page = await self._world.source.page(self._shard, onward)
-                treated = self._treater.treat(await self._batch(page))
+            while onward is not None and self._read < rows_max and out.tell() < bytes_max:
+                page = await self._world.source.page(self._shard, onward, until)
+                batch = await self._batch(page)
+                treated = self._treater.treat(batch)
                 self._take(page, treated)
                 if treated.rows:
                     into.write(treated.columns)
+                    people.note(
+                        page, [one if one and self._treater.plan_of(one).goes else None for one in batch.people]
+                    )
                 onward = page.after
             into.finish()
             out.flush()
             os.fsync(out.fileno())
-        file = self._file(partial)
-        return self._part(onward, file)
+            file = self._file(partial, people)
+        return self._part(after, onward, file)
 
     async def _batch(self, page: Page) -> Batch:
         facts = await self._world.origins.facts(page.subjects)
@@ -60,6 +82,7 @@ class Making:
 
     def _take(self, page: Page, treated: Treated) -> None:
         self._read += len(page.subjects)
+        self._last = page.last or self._last
         self._rows += treated.rows
         for ground, count in treated.stayed.items():
             self._stayed[ground] = self._stayed.get(ground, 0) + count
@@ -74,16 +97,20 @@ class Making:
             rows = len(page.subjects) - sum(treated.stayed.values())
             self._held.append(HeldBatch(shard=self._shard, first=page.first, rows=rows, found=found))
 
-    def _file(self, partial: Path) -> PartFile | None:
+    def _file(self, partial: Path, people: People) -> PartFile | None:
+        """Under a name that follows from its content: whoever sees the name twice has seen the same."""
         if not self._rows:
             partial.unlink()
             return None
         size, sha256 = measured(partial)
-        partial.replace(self._path)
-        sync_path(self._path.parent)
-        return PartFile(name=self._path.name, rows=self._rows, bytes=size, sha256=sha256)
+        name = f"part-{self._number:05d}-{sha256[:16]}.{self._run.format.value}"
+        people.keep(self._keep / name)
+        partial.replace(self._folder / name)
+        for folder in (self._keep, self._folder):
+            sync_path(folder)
+        return PartFile(name=name, rows=self._rows, bytes=size, sha256=sha256)
 
-    def _part(self, after: tuple[str, str] | None, file: PartFile | None) -> Part:
+    def _part(self, begun: tuple[str, str], after: tuple[str, str] | None, file: PartFile | None) -> Part:
         plans = [self._treater.plan_of(one) for one in self._people]
         went = [one for one in plans if one.goes]
         days = [one.valid_until for one in plans if one.valid_until is not None]
@@ -94,6 +121,8 @@ class Making:
             number=self._number,
             shard=self._shard,
             file=file,
+            begun=begun,
+            last=self._last,
             after=after,
             read=self._read,
             rows=self._rows,
@@ -111,8 +140,3 @@ class Making:
 def _opened(path: Path) -> IO[bytes]:
     """A new file that its owner alone may read."""
     return os.fdopen(os.open(path, _FLAGS, 0o600), "wb")
-
-
-def measured(path: Path) -> tuple[int, str]:
-    with path.open("rb") as read:
-        return path.stat().st_size, hashlib.file_digest(read, "sha256").hexdigest()

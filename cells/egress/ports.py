@@ -5,7 +5,7 @@ from typing import Protocol
 
 import msgspec
 
-from cells.egress.reading import Page
+from cells.egress.reading import LAST, Page, Standing
 from foundation.ledger.notes import Signer
 from foundation.ledger.port import Event
 from foundation.words import ShardId, SubjectId
@@ -19,7 +19,11 @@ class Source(Protocol):
     @property
     def shards(self) -> Sequence[ShardId]: ...
 
-    async def page(self, shard: ShardId, after: tuple[str, str]) -> Page: ...
+    async def page(self, shard: ShardId, after: tuple[str, str], until: tuple[str, str] = LAST) -> Page: ...
+
+    async def standing(self, shard: ShardId, subjects: Sequence[SubjectId], owners: Sequence[str]) -> Standing:
+        """What holds of these persons now, whatever a page of them said before."""
+        ...
 
 
 class Origins(Protocol):

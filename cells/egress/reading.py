@@ -22,6 +22,13 @@ P = TypeVar("P")
 PAGE_ROWS = 2_000
 FIRST = ("00000000-0000-0000-0000-000000000000", "00000000-0000-0000-0000-000000000000")
 """Before every key; a row of this very key, which nobody mints, is not read."""
+LAST = ("ffffffff-ffff-ffff-ffff-ffffffffffff", "ffffffff-ffff-ffff-ffff-ffffffffffff")
+
+# purpose: which of these subjects are active here, their fence not just being raised
+ACTIVE = """
+SELECT f.subject_id FROM domicile.home AS f WHERE f.subject_id = ANY($1::uuid[])
+AND f.state = 'active' AND NOT EXISTS (SELECT 1 FROM domicile.closing AS c WHERE c.subject_id = f.subject_id)
+"""
 
 
 class Unreadable(Exception):
@@ -29,15 +36,25 @@ class Unreadable(Exception):
 
 
 class Page(msgspec.Struct, frozen=True):
-    """`after`: the key of the last row, None when there are no more. `unnamed`: columns that no contract names."""
+    """`owners`: whose consent counts for each row. `first` and `last`: keys of the first and last row; `after`: that of the last, None when
+    there are no more. `unnamed`: columns that no contract names."""
 
     subjects: Sequence[SubjectId]
+    owners: Sequence[str]
     consents: Sequence[Consent]
     columns: Mapping[str, Sequence[Any]]
     drifted: tuple[str, ...]
     unnamed: int
     first: tuple[str, str] | None
+    last: tuple[str, str] | None
     after: tuple[str, str] | None
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """What a shard says of persons now: who of the subjects is active here, what owners say to the purpose (nothing: they are left out)."""
+
+    active: frozenset[SubjectId]
+    consents: Mapping[str, Consent]
 
 
 def drifted(contract: Contract, table: Table) -> tuple[str, ...]:
@@ -60,7 +77,7 @@ def statement(contract: Contract, away: Sequence[str]) -> str:
         f"SELECT {listed} FROM {source} AS t "  # noqa: S608 - identifiers of a checked contract
         f'JOIN domicile.home AS f ON f.subject_id = t."{contract.placed_by}" '
         "WHERE f.state = 'active' AND NOT EXISTS (SELECT 1 FROM domicile.closing AS c WHERE c.subject_id = f.subject_id) "
-        f"AND ({key}) > ($1::uuid, $2::uuid) ORDER BY {key} LIMIT $3"
+        f"AND ({key}) > ($1::uuid, $2::uuid) AND ({key}) <= ($3::uuid, $4::uuid) ORDER BY {key} LIMIT $5"
     )
 
 
@@ -83,9 +100,10 @@ async def page(
     *,
     purpose: str,
     after: tuple[str, str],
+    until: tuple[str, str] = LAST,
     limit: int = PAGE_ROWS,
 ) -> Page:
-    """Raises Unreadable, asyncpg errors."""
+    """The rows beyond the key `after`, none beyond `until`. Raises Unreadable, asyncpg errors."""
     table = (await catalogue.tables(connection, [contract.table])).get(contract.table)
     if table is None:
         raise Unreadable(f"there is no table product.{contract.table}")
@@ -94,7 +112,7 @@ async def page(
         raise Unreadable(f"product.{contract.table}.{name} is not what the contract says")
     try:
         async with connection.transaction(isolation="repeatable_read", readonly=True):
-            rows = await connection.fetch(statement(contract, away), *after, limit)
+            rows = await connection.fetch(statement(contract, away), *after, *until, limit)
             said = await _said(connection, consents, [row[1] for row in rows], purpose)
     except (asyncpg.SyntaxOrAccessError, asyncpg.InvalidTextRepresentationError) as exc:
         raise Unreadable(f"product.{contract.table} is being changed ({type(exc).__name__})") from exc
@@ -102,13 +120,34 @@ async def page(
     columns = [list(column) for column in zip(*rows, strict=True)] or [[] for _ in range(3 + len(names))]
     return Page(
         subjects=[SubjectId(str(one)) for one in columns[0]],
+        owners=[str(one) for one in columns[1]],
         consents=[said.get(one, Consent.UNSAID) for one in columns[1]],
         columns=dict(zip(names, columns[3:], strict=True)),
         drifted=away,
         unnamed=sum(name not in contract.columns for name in table.columns),
         first=(str(rows[0][0]), str(rows[0][2])) if rows else None,
+        last=(str(rows[-1][0]), str(rows[-1][2])) if rows else None,
         after=(str(rows[-1][0]), str(rows[-1][2])) if len(rows) == limit else None,
     )
+
+
+async def standing(
+    connection: Connection,
+    consents: Sequence[Contract],
+    *,
+    subjects: Sequence[str],
+    owners: Sequence[str],
+    purpose: str,
+) -> Standing:
+    """Raises Unreadable, asyncpg errors."""
+    try:
+        async with connection.transaction(isolation="repeatable_read", readonly=True):
+            rows = await connection.fetch(ACTIVE, list(subjects))
+            said = await _said(connection, consents, list(owners), purpose)
+    except (asyncpg.SyntaxOrAccessError, asyncpg.InvalidTextRepresentationError) as exc:
+        raise Unreadable(f"what people say cannot be read ({type(exc).__name__})") from exc
+    active = frozenset(SubjectId(str(row[0])) for row in rows)
+    return Standing(active, {str(owner): answer for owner, answer in said.items()})
 
 
 async def _said(

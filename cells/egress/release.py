@@ -1,26 +1,45 @@
-"""A release: read, treated and written part by part, sealed, recorded, and given its name by one rename.
+"""A release: read, treated and written part by part, looked at again, sealed, recorded, put at its sink, and given its name.
 
 Parts and their journal are durable before the next begins, so a run that was killed goes on after the last of them and no row is in two.
-Until the rename nothing lies under the release's name. The next run of the same request takes up what was not released.
+Just before it gets its name everybody in it is looked at again; parts of whoever is not to leave any more, or otherwise, are made anew.
+Nothing leaves the cell before a manifest that names it is recorded. The next run of the same request takes up what was not released.
 """
 
+import asyncio
 import datetime
 import shutil
-from collections.abc import AsyncIterator, Callable, Sequence
-from pathlib import Path
+from collections.abc import AsyncIterator, Callable
 
 import msgspec
 
 from cells.egress import manifest
-from cells.egress.making import Making, measured
+from cells.egress.making import Making
 from cells.egress.ports import World
 from cells.egress.reading import FIRST
-from cells.egress.runs import PARTS, RELEASED, REPORT, SEALED, Journal, Part, discard, write_durably
+from cells.egress.runs import (
+    PARTS,
+    PEOPLE,
+    PUT,
+    RELEASED,
+    REPORT,
+    SEALED,
+    STAGING,
+    Journal,
+    Part,
+    Sealed,
+    discard,
+    measured,
+    write_durably,
+)
 from cells.egress.sealing import document_of, event_of, report
+from cells.egress.sinks.port import Sink, SinkFailed
+from cells.egress.standing import stands
 from cells.egress.treating import Treater
-from foundation.ledger.files import sync_path
+from foundation.words import ShardId
 
 PART_ROWS = 50_000
+LOOKS_MAX = 100
+"""How often parts are looked at again. Answers that change faster than parts can be made anew and put end a run, and release nothing."""
 
 
 class ReleaseRefused(Exception):
@@ -31,25 +50,31 @@ async def run(
     journal: Journal,
     treater: Treater,
     world: World,
+    sink: Sink,
     *,
     part_rows: int = PART_ROWS,
     told: Callable[[Part], None] = lambda _part: None,
-) -> Path:
-    """The released folder. Idempotent. Raises ReleaseRefused, OSError (a full disk among them), and what the world raises: call again."""
+) -> str:
+    """Where the release is. Idempotent. Raises ReleaseRefused, SinkFailed, OSError (a full disk among them), and what the world raises:
+    call again."""
     stated = journal.run
     if journal.released:
-        return stated.released
-    if journal.sealed is None:
-        stated.staging.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _sweep(stated.staging, journal.parts())
+        return stated.place
+    if not await asyncio.to_thread(sink.holds, stated.id):
+        journal.staging.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _sweep(journal)
         async for part in _parts(journal, treater, world, part_rows):
             told(part)
         try:
-            await _seal(journal, treater, world)
-        except ReleaseRefused:
-            discard(journal)  # what was read is no ground for another try: the next one reads anew
-            raise
-    return await _publish(journal, world)
+            await _agreed(journal, treater, world, sink)
+        except ReleaseRefused as exc:
+            raise await _given_up(journal, sink, exc) from exc
+        for name in (manifest.SIGNATURE, manifest.MANIFEST) if sink.puts else ():
+            journal.note(name, False)
+        await asyncio.to_thread(sink.publish, stated.id, journal.staging)
+    journal.write(RELEASED, b"{}")
+    _tidy(journal)
+    return stated.place
 
 
 async def _parts(journal: Journal, treater: Treater, world: World, part_rows: int) -> AsyncIterator[Part]:
@@ -66,11 +91,59 @@ async def _parts(journal: Journal, treater: Treater, world: World, part_rows: in
             yield part
 
 
-async def _seal(journal: Journal, treater: Treater, world: World) -> None:
-    """The manifest over durable parts, and its signature; refused where the ground has changed since the run began."""
+async def _agreed(journal: Journal, treater: Treater, world: World, sink: Sink) -> None:
+    """Returns when a look at everybody found nothing to change in what is sealed, recorded and lies at the sink."""
+    for _ in range(LOOKS_MAX):
+        begun = world.now()
+        await _look(journal, treater, world)
+        await _check_ground(journal, world)
+        if not _sealed(journal):
+            await _seal(journal, treater, world)
+        await world.ledger.record(event_of(journal.run, _manifest(journal), world.actor))
+        if not await _put(journal, world, sink):
+            journal.write(REPORT, _report(journal, world.now() - begun))
+            return
+    raise ReleaseRefused(f"people's answers changed each of the {LOOKS_MAX} times that they were looked at again")
+
+
+async def _look(journal: Journal, treater: Treater, world: World) -> None:
+    """Makes each part anew in which somebody is not to leave any more, or otherwise."""
+    for part in journal.parts():
+        if await _stands(journal, part, world):
+            continue
+        made = await Making(journal, treater, world, ShardId(part.shard), part.number).anew(part)
+        journal.add(made)
+        if part.file is not None and part.file != made.file:
+            (journal.staging / part.file.name).unlink(missing_ok=True)
+
+
+async def _stands(journal: Journal, part: Part, world: World) -> bool:
+    return part.file is None or await stands(journal.people / part.file.name, ShardId(part.shard), world)
+
+
+async def _put(journal: Journal, world: World, sink: Sink) -> bool:
+    """Whether anything had to be: parts that are not there yet, each looked at once more, and those that are no part any more."""
+    if not sink.puts:
+        return False
+    release, lies = journal.run.id, journal.put()
+    parts = {part.file.name: part for part in journal.parts() if part.file is not None}
+    for name in sorted(lies.keys() - parts.keys()):
+        await asyncio.to_thread(sink.remove, release, name)
+        journal.note(name, None)
+    missing = [(name, part) for name, part in parts.items() if not lies.get(name)]
+    for name, part in missing:
+        if part.file is None or not await _stands(journal, part, world):
+            break
+        journal.note(name, False)
+        await asyncio.to_thread(sink.put, release, journal.staging / name, part.file.sha256)
+        journal.note(name, True)
+    return bool(missing)
+
+
+async def _check_ground(journal: Journal, world: World) -> None:
+    """Raises ReleaseRefused where the ground has changed since the run began, or nothing is left to release."""
     stated, parts = journal.run, journal.parts()
-    rules = await world.rules()
-    if rules.digest != stated.rules:
+    if (await world.rules()).digest != stated.rules:
         raise ReleaseRefused("the rules have changed since this run began; run it again, it begins anew")
     today = datetime.datetime.fromtimestamp(world.now(), datetime.UTC).date().isoformat()
     ended = [part.valid_until for part in parts if part.valid_until is not None and part.valid_until <= today]
@@ -79,35 +152,67 @@ async def _seal(journal: Journal, treater: Treater, world: World) -> None:
     if not any(part.rows for part in parts):
         grounds = sorted({ground for part in parts for ground in part.stayed})
         raise ReleaseRefused(f"no row may go: {'; '.join(grounds[:5]) or 'the table has none'}")
-    raw = manifest.encoded(document_of(stated, parts, treater, rules, world.now()))
-    write_durably(stated.staging / manifest.MANIFEST, raw)
-    write_durably(stated.staging / manifest.SIGNATURE, manifest.signed(raw, stated.id, world.signer))
-    journal.write(REPORT, msgspec.json.format(msgspec.json.encode(report(parts)), indent=1))
-    journal.write(SEALED, msgspec.json.encode({"manifest": manifest.digest(raw)}))
 
 
-async def _publish(journal: Journal, world: World) -> Path:
-    """Recorded first, then named: a release that nobody recorded does not exist."""
-    stated, sealed = journal.run, journal.sealed
-    if not stated.released.exists():
-        raw = (stated.staging / manifest.MANIFEST).read_bytes()
-        if manifest.digest(raw) != sealed:
-            raise ReleaseRefused(f"{stated.staging} is not what was sealed; begin anew with --discard")
-        await world.ledger.record(event_of(stated, raw, world.actor))
-        stated.staging.rename(stated.released)
-        sync_path(stated.released.parent)
-    journal.write(RELEASED, b"{}")
-    (journal.folder / PARTS).unlink(missing_ok=True)
-    return stated.released
+async def _seal(journal: Journal, treater: Treater, world: World) -> None:
+    """The manifest over durable parts, and its signature."""
+    stated, before = journal.run, journal.sealed
+    number = 1 if before is None else before.number + 1
+    rules = await world.rules()
+    raw = manifest.encoded(document_of(stated, journal.parts(), treater, rules, world.now(), number))
+    write_durably(journal.staging / manifest.MANIFEST, raw)
+    write_durably(journal.staging / manifest.SIGNATURE, manifest.signed(raw, stated.id, world.signer))
+    sealed = Sealed(manifest=manifest.digest(raw), parts=_digest(journal), number=number)
+    journal.write(SEALED, msgspec.json.encode(sealed))
 
 
-def _sweep(staging: Path, parts: Sequence[Part]) -> None:
+def _sealed(journal: Journal) -> bool:
+    """Whether what lies in staging was sealed last, and speaks of the parts as they are now: a run may have ended in between."""
+    held = journal.sealed
+    return held is not None and (held.manifest, held.parts) == (manifest.digest(_manifest(journal)), _digest(journal))
+
+
+def _digest(journal: Journal) -> str:
+    return manifest.digest(msgspec.json.encode(journal.parts()))
+
+
+def _manifest(journal: Journal) -> bytes:
+    path = journal.staging / manifest.MANIFEST
+    return path.read_bytes() if path.exists() else b""
+
+
+def _report(journal: Journal, looked_s: float) -> bytes:
+    found = {**report(journal.parts()), "looked_s": round(looked_s, 1)}
+    return msgspec.json.format(msgspec.json.encode(found), indent=1)
+
+
+async def _given_up(journal: Journal, sink: Sink, why: ReleaseRefused) -> ReleaseRefused:
+    """What was read is no ground for another try: the next one reads anew."""
+    try:
+        await discard(journal, sink)
+    except SinkFailed as exc:
+        return ReleaseRefused(
+            f"{why}; parts without a manifest lie at {journal.run.place} until it is run again: {exc}"
+        )
+    return why
+
+
+def _sweep(journal: Journal) -> None:
     """Removes what no line of the journal speaks of. Raises ReleaseRefused where a part that was durable is not what it was."""
-    known = {part.file.name: part.file for part in parts if part.file is not None}
-    for path in staging.iterdir():
-        if path.name not in known:
+    known = {part.file.name: part.file for part in journal.parts() if part.file is not None}
+    kept = {*known, manifest.MANIFEST, manifest.SIGNATURE}
+    for path in journal.staging.iterdir():
+        if path.name not in kept:
             path.unlink() if path.is_file() else shutil.rmtree(path)
     for name, file in known.items():
-        path = staging / name
-        if not path.is_file() or measured(path) != (file.bytes, file.sha256):
+        path = journal.staging / name
+        if not path.is_file() or measured(path) != (file.bytes, file.sha256) or not (journal.people / name).is_file():
             raise ReleaseRefused(f"{path} is not what was written; begin anew with --discard")
+
+
+def _tidy(journal: Journal) -> None:
+    """What only the way to the release needed, keys of its rows among it."""
+    for name in (PARTS, PUT):
+        (journal.folder / name).unlink(missing_ok=True)
+    for name in (PEOPLE, STAGING):
+        shutil.rmtree(journal.folder / name, ignore_errors=True)

@@ -1,8 +1,11 @@
-"""A run's journal in the cell: what was asked for, each part that is durable, whether it was sealed and released.
+"""A run's journal in the cell: what was asked for, each part that is durable, what lies at the sink, whether it was sealed and released.
 
 It holds keys of rows, so it never leaves with a release. One process works on a run at a time (flock).
 """
 
+import asyncio
+import functools
+import hashlib
 import os
 import shutil
 from collections.abc import Iterator
@@ -14,6 +17,7 @@ import msgspec
 
 from cells.egress.formats import Format
 from cells.egress.manifest import PartFile
+from cells.egress.sinks.port import Sink, is_remote
 from foundation.ledger.files import FolderLock, LogBusy, sync_path
 from foundation.settings import SettingsError
 from foundation.words import CellId, DestinationId
@@ -21,12 +25,13 @@ from foundation.words import CellId, DestinationId
 T = TypeVar("T")
 
 RUN, PARTS, SEALED, RELEASED, REPORT = "run.json", "parts.ndjson", "sealed.json", "released.json", "report.json"
+PUT, PEOPLE, STAGING = "put.ndjson", "people", "staging"
 RUNS_MAX = 10_000
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
     """What a run was begun with. Another contract, other rules or keys of tokens (`keys`: their check) make another run. `day`: ages are
-    counted to it. `out` gets the release, a folder named by its id."""
+    counted to it. `out`, a folder or a URL, gets the release under its id. `together`: runs of one command have it in common."""
 
     id: str
     cell: CellId
@@ -40,15 +45,12 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     rules: str
     keys: str
     begun_at: float
+    together: str = ""
 
     @property
-    def staging(self) -> Path:
-        """Where parts lie until the release gets its name: in the same folder, so that one rename gives it."""
-        return Path(self.out) / f".{self.id}.partial"
-
-    @property
-    def released(self) -> Path:
-        return Path(self.out) / self.id
+    def place(self) -> str:
+        """Where the release is once it is released."""
+        return f"{self.out.rstrip('/')}/{self.id}"
 
     def same_request(self, other: "Run") -> bool:
         keys = ("cell", "table", "destination", "purpose", "format", "out")
@@ -68,11 +70,14 @@ class HeldBatch(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True):
-    """A part that is durable. `file` is None where no row of it went. `after`: the key to go on from, None when the shard was read."""
+    """A part that is durable. `file` is None where no row of it went. Its rows lie beyond the key `begun` and up to `last`, the last that
+    was read; `after`: the key to go on from, None when the shard was read."""
 
     number: int
     shard: str
     file: PartFile | None
+    begun: tuple[str, str]
+    last: tuple[str, str] | None
     after: tuple[str, str] | None
     read: int
     rows: int
@@ -86,22 +91,41 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
     valid_until: str | None
 
 
+class Sealed(msgspec.Struct, frozen=True, kw_only=True):
+    """The digest of a manifest that was signed, and of the `parts` that it speaks of. `number`: of the run's manifests; where people's
+    answers changed one follows another."""
+
+    manifest: str
+    parts: str
+    number: int
+
+
 class Journal:
     """One run's folder."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    @property
+    @functools.cached_property
     def run(self) -> Run:
         """Raises SettingsError."""
         return _read(self.folder / RUN, Run)
 
     @property
-    def sealed(self) -> str | None:
-        """The manifest's digest, from when all of it is durable."""
+    def staging(self) -> Path:
+        """Where parts lie until the release gets its name: in a folder's own, so that one rename gives it; for elsewhere in the cell."""
+        return self.folder / STAGING if is_remote(self.run.out) else Path(self.run.out) / f".{self.run.id}.partial"
+
+    @property
+    def people(self) -> Path:
+        """Whose rows went into which part (`standing`)."""
+        return self.folder / PEOPLE
+
+    @property
+    def sealed(self) -> Sealed | None:
+        """The last sealing, from when all of it is durable."""
         path = self.folder / SEALED
-        return _read(path, dict[str, str])["manifest"] if path.exists() else None
+        return _read(path, Sealed) if path.exists() else None
 
     @property
     def released(self) -> bool:
@@ -117,18 +141,39 @@ class Journal:
         self.write(RUN, msgspec.json.encode(run))
 
     def parts(self) -> list[Part]:
-        """Those whose line is whole; a line cut short was never acknowledged."""
-        path = self.folder / PARTS
-        raw = path.read_bytes() if path.exists() else b""
-        return [msgspec.json.decode(line, type=Part) for line in raw.split(b"\n")[:-1]]
+        """By number; of a part that was made anew, as it is now."""
+        found = [msgspec.json.decode(line, type=Part) for line in self._lines(PARTS)]
+        return [part for _, part in sorted({part.number: part for part in found}.items())]
 
     def add(self, part: Part) -> None:
         """Durable when it returns. Raises OSError."""
-        path = self.folder / PARTS
+        self._append(PARTS, msgspec.json.encode(part))
+
+    def put(self) -> dict[str, bool]:
+        """Files at the sink by name: True where they lie there whole, False where something of them may."""
+        found: dict[str, bool] = {}
+        for line in self._lines(PUT):
+            name, there = msgspec.json.decode(line, type=tuple[str, bool | None])
+            found.pop(name, None)
+            if there is not None:
+                found[name] = there
+        return found
+
+    def note(self, name: str, there: bool | None) -> None:
+        """False before a file is put, True after, None after it was removed. Durable when it returns. Raises OSError."""
+        self._append(PUT, msgspec.json.encode((name, there)))
+
+    def _lines(self, name: str) -> list[bytes]:
+        """Those that are whole; a line cut short was never acknowledged."""
+        path = self.folder / name
+        return path.read_bytes().split(b"\n")[:-1] if path.exists() else []
+
+    def _append(self, name: str, line: bytes) -> None:
+        path = self.folder / name
         whole = path.read_bytes().rfind(b"\n") + 1 if path.exists() else 0
         with path.open("ab") as out:
             out.truncate(whole)
-            out.write(msgspec.json.encode(part) + b"\n")
+            out.write(line + b"\n")
             out.flush()
             os.fsync(out.fileno())
         sync_path(self.folder)
@@ -149,20 +194,21 @@ class Journal:
             lock.release()
 
 
-def taken_up(folder: Path, wanted: Run, today: str) -> tuple[Journal, bool]:
+async def taken_up(folder: Path, wanted: Run, today: str, sink: Sink) -> tuple[Journal, bool]:
     """The journal of the same request that was not finished, if it stands on the same ground still (True); else a new one.
 
-    One on other ground is thrown away with its parts: what was treated under other rules is not released. Raises SettingsError, OSError.
+    One on other ground is thrown away with its parts, those at the sink too: what was treated under other rules is not released.
+    Raises SettingsError, SinkFailed, OSError.
     """
     for journal in journals(folder):
         held = journal.run
         if journal.released or not held.same_request(wanted):
             continue
         ended = any(part.valid_until is not None and part.valid_until <= today for part in journal.parts())
-        if held.released.exists() or (held.same_ground(wanted) and not ended):
+        if (held.same_ground(wanted) and not ended) or await asyncio.to_thread(sink.holds, held.id):
             return journal, True
         with journal.locked():
-            discard(journal)
+            await discard(journal, sink)
     journal = Journal(folder / wanted.id)
     journal.begin(wanted)
     return journal, False
@@ -175,9 +221,11 @@ def journals(folder: Path) -> list[Journal]:
     return [Journal(one) for one in sorted(folder.iterdir()) if (one / RUN).is_file()][:RUNS_MAX]
 
 
-def discard(journal: Journal) -> None:
-    """Throws away what was not released: staging first, so that nothing is left that nobody knows of. Raises OSError."""
-    shutil.rmtree(journal.run.staging, ignore_errors=True)
+async def discard(journal: Journal, sink: Sink) -> None:
+    """Throws away what was not released: the journal last, so that nothing is left that nobody knows of. Raises SinkFailed, OSError."""
+    for name in sorted(journal.put()):
+        await asyncio.to_thread(sink.remove, journal.run.id, name)
+    shutil.rmtree(journal.staging, ignore_errors=True)
     shutil.rmtree(journal.folder)
 
 
@@ -190,6 +238,12 @@ def write_durably(path: Path, content: bytes) -> None:
         os.fsync(out.fileno())
     partial.replace(path)
     sync_path(path.parent)
+
+
+def measured(path: Path) -> tuple[int, str]:
+    """Size and SHA-256."""
+    with path.open("rb") as read:
+        return path.stat().st_size, hashlib.file_digest(read, "sha256").hexdigest()
 
 
 def _read(path: Path, shape: type[T]) -> T:

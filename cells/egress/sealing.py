@@ -25,7 +25,10 @@ def report(parts: Sequence[Part]) -> dict[str, Any]:
     }
 
 
-def document_of(stated: Run, parts: Sequence[Part], treater: Treater, rules: Rules, now: float) -> dict[str, Any]:
+def document_of(
+    stated: Run, parts: Sequence[Part], treater: Treater, rules: Rules, now: float, number: int
+) -> dict[str, Any]:
+    """`number`: which sealing of the run it is; each is recorded under an event of its own."""
     files = [part.file for part in parts if part.file is not None]
     to = rules.policy.destinations[stated.destination]
     treatments: dict[str, dict[str, bool]] = {}
@@ -66,7 +69,7 @@ def document_of(stated: Run, parts: Sequence[Part], treater: Treater, rules: Rul
             "sha256": manifest.payload_digest(files),
             "parts": [msgspec.to_builtins(one) for one in files],
         },
-        "event": manifest.EVENT_PREFIX + stated.id,
+        "event": manifest.EVENT_PREFIX + stated.id + ("" if number == 1 else f".{number}"),
     }
 
 
@@ -90,7 +93,7 @@ def _utc(at: float) -> str:
 def event_of(stated: Run, raw: bytes, actor: str) -> Event:
     document = msgspec.json.decode(raw)
     return Event(
-        id=manifest.EVENT_PREFIX + stated.id,
+        id=document["event"],
         at=stated.begun_at,
         kind=Kind.RELEASE,
         actor=actor,

@@ -19,6 +19,7 @@ SCANNER = "cells.egress.scanner.strings"
 class EgressSettings(msgspec.Struct, frozen=True, kw_only=True):
     """`folder`: journals of runs, in the cell. `origin` and `key_file`: who signs, as a log's. `keyring`: this cell's root of token keys.
     `join_keyrings`: name -> keyring, the same file wherever the join is granted.
+    `sink_token_files`: origin of an HTTP sink -> file with the bearer token to show there.
     `scan`: whether a second detector looks at every string that is kept; `none` releases without, and every manifest says so.
     """
 
@@ -27,6 +28,7 @@ class EgressSettings(msgspec.Struct, frozen=True, kw_only=True):
     key_file: str
     keyring: str
     join_keyrings: dict[str, str] = {}
+    sink_token_files: dict[str, str] = {}
     scan: Literal["always", "none"] = "always"
 
     def signer(self) -> Signer:

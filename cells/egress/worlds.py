@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import asyncpg
 
 from cells.egress.ports import World
-from cells.egress.reading import Page, page
+from cells.egress.reading import LAST, Page, Standing, page, standing
 from cells.records.contracts import Contract
 from cells.shards.store import OUTBOX
 from directory.client.remote import HttpDirectory
@@ -41,9 +41,13 @@ class ShardSource:
         self._consents = [one for one in contracts.values() if one.consent is not None]
         self._purpose = purpose
 
-    async def page(self, shard: ShardId, after: tuple[str, str]) -> Page:
+    async def page(self, shard: ShardId, after: tuple[str, str], until: tuple[str, str] = LAST) -> Page:
         connection = self._connections[shard]
-        return await page(connection, self._contract, self._consents, purpose=self._purpose, after=after)
+        return await page(connection, self._contract, self._consents, purpose=self._purpose, after=after, until=until)
+
+    async def standing(self, shard: ShardId, subjects: Sequence[SubjectId], owners: Sequence[str]) -> Standing:
+        connection = self._connections[shard]
+        return await standing(connection, self._consents, subjects=subjects, owners=owners, purpose=self._purpose)
 
 
 class DirectoryOrigins:

@@ -110,6 +110,10 @@ BENCHES = {
     "egress.contract": Bench(
         headline="Egress: the contract path alone (docs/decisions/0018-egress.md)", short=("--events", "20000")
     ),
+    "egress.memory": Bench(
+        headline="Egress: memory of a release by its size (docs/decisions/0018-egress.md)",
+        short=("--mebibytes", "8", "32"),
+    ),
     "visibility": Bench(headline="The feed: how soon every gateway has taken in a change", stack=True),
 }
 

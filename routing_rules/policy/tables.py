@@ -2,6 +2,7 @@
 
 import datetime
 from typing import Literal
+from urllib.parse import unquote
 
 import msgspec
 
@@ -135,13 +136,20 @@ class Actor(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Destination(msgspec.Struct, frozen=True, kw_only=True):
-    """Where releases of egress go: the place, the only purposes they may go there for, and what is proven of whoever receives them
-    (None: nothing is known)."""
+    """Where releases of egress go: the place, the only purposes they may go there for, what is proven of whoever receives them (None:
+    nothing is known), and the URLs below which it takes them."""
 
     country: Country
     subdivision: str | None = None
     purposes: tuple[str, ...]
     recipient_classes: tuple[str, ...] | None = None
+    sinks: tuple[str, ...] = ()
+
+    def takes(self, url: str) -> bool:
+        """Whether the URL is one of its sinks, or lies below one."""
+        if ".." in unquote(url).split("/") or any(sign in url for sign in "?#\\"):
+            return False
+        return any(f"{url}/".startswith(f"{sink.rstrip('/')}/") for sink in self.sinks)
 
 
 Travel = Literal["hairpin", "home", "refuse"]

@@ -1,86 +1,40 @@
 """A release by the command, from real shards through the real directory to a folder that verifies; and who and what stays behind."""
 
 import asyncio
-import base64
 import json
-import secrets
 import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import httpx
-import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
-from cells.egress.settings import EgressSettings
+from cells.egress.runs import Part
 from deploy.local.postgres import PostgresServer
-from deploy.local.render import toml
 from foundation.ledger.entries import event_digest
-from foundation.ledger.notes import Signer
-from foundation.mute import Secret
 from foundation.postgres import connect
-from foundation.settings import KeyringFile
-from foundation.words import SubjectId
+from gateway.cli.egress import running
 from gateway.cli.main import cli
 from tests.stands.cell import POLICY, Stand, stand
+from tests.stands.egress_cell import (
+    DESTINATIONS,
+    NOTES,
+    PLANTED,
+    answers,
+    command,
+    freeze,
+    person,
+    prepared,
+    write_settings,
+)
 from tests.stands.ledger import kept_by, sources_in
+from tests.stands.servers import serving
+from tests.stands.streaming import Streaming
 from tests.stands.waiting import eventually
 
 pytestmark = pytest.mark.anyio
-PLANTED = "planted-7f3a@leak.example"
-SIGNER = Signer("egress.test/eu-de", Secret(secrets.token_bytes(32)))
-DESTINATIONS = """
-[destinations.near]
-country = "FR"
-purposes = ["analytics"]
-recipient_classes = []
-[destinations.far]
-country = "US"
-purposes = ["analytics"]
-recipient_classes = []
-"""
-NOTES = """
-table: notes
-placed_by: subject_id
-owner: subject_id
-access:
-  services: {analytics: {read: [rank]}}
-columns:
-  subject_id: {type: uuid, class: pseudonymous, leaving: {default: token}}
-  id:         {type: uuid, class: none}
-  body:       {type: text, class: free_text, leaving: {default: drop}}
-  rank:       {type: int, class: none, leaving: {default: keep}}
-  total:      {type: bigint, class: none, leaving: {default: bin(100)}}
-  price:      {type: numeric, class: none, leaving: {default: keep}}
-  done:       {type: boolean, class: none, leaving: {default: keep}}
-  due:        {type: timestamptz, class: none, leaving: {default: month}}
-  extra:      {type: jsonb, class: none, leaving: {default: walk}, members: {theme: {type: text, class: none, leaving: {default: keep}}}}
-  span:       {type: int4range, class: none}
-  card:       {type: text, class: direct, sealed: true}
-  shadow:     {type: text}
-"""
-CONSENTS = """
-table: consents
-placed_by: subject_id
-owner: subject_id
-consent: {purpose: purpose, given: given}
-columns:
-  subject_id: {type: uuid, class: pseudonymous}
-  id:         {type: uuid, class: none}
-  purpose:    {type: text, class: none}
-  given:      {type: boolean, class: none}
-"""
-CONSENTS_DDL = """
-CREATE TABLE product.consents (
-    subject_id uuid NOT NULL, id uuid NOT NULL DEFAULT gen_random_uuid(), purpose text, given boolean, PRIMARY KEY (subject_id, id));
-GRANT SELECT, INSERT, UPDATE, DELETE ON product.consents TO domicile_records;
-"""
-ROW = """
-INSERT INTO product.notes (subject_id, body, rank, total, price, due, extra, span, card, shadow)
-VALUES ($1, $2, $3, 1234, 9.90, '2026-04-03 12:00Z', jsonb_build_object('theme', 'dark', 'mail', $2::text), '[1,5)', $2, $2)
-"""
 
 
 @pytest.fixture(scope="module")
@@ -89,12 +43,8 @@ async def shared(postgres_server: PostgresServer, tmp_path_factory: pytest.TempP
     folder = tmp_path_factory.mktemp("egress")
     with pytest.MonkeyPatch.context() as patch:
         async with stand(postgres_server, folder, patch, policy=POLICY + DESTINATIONS) as built:
-            built.ledger, built.egress = kept_by(folder), keys_in(folder)
-            for dsns in built.dsns.values():
-                async with connect(dsns.owner) as db:
-                    await db.execute(CONSENTS_DDL)
-            (folder / "contracts").mkdir()
-            (folder / "contracts" / "consents.yaml").write_text(CONSENTS)
+            built.ledger = kept_by(folder)
+            await prepared(built, folder / "contracts")
             async with built.running(NOTES):
                 write_settings(built)
                 yield built
@@ -111,52 +61,9 @@ async def live(shared: Stand) -> Stand:
     return shared
 
 
-def keys_in(folder: Path) -> EgressSettings:
-    """The keys of the cell's releases, and where their journals lie."""
-    ring = KeyringFile(current="k1", keys={"k1": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()})
-    for name, content in (("egress.key", SIGNER.text.reveal()), ("egress.json", msgspec.json.encode(ring).decode())):
-        (folder / name).touch(mode=0o600)
-        (folder / name).write_text(content)
-    (folder / "egress.vkey").write_text(SIGNER.verifier.text)
-    return EgressSettings(
-        folder=str(folder / "runs"),
-        origin=SIGNER.verifier.name,
-        key_file=str(folder / "egress.key"),
-        keyring=str(folder / "egress.json"),
-        scan="always",
-    )
-
-
-def write_settings(live: Stand) -> None:
-    """The cell service's own settings, as its machine has them."""
-    held = live.settings(NOTES)
-    keys = ("cell", "host", "port", "directory", "token_file", "cell_root_keyring", "contracts")
-    stated = {key: getattr(held, key) for key in keys}
-    stated["service_issuers"] = [msgspec.to_builtins(one) for one in held.service_issuers]
-    stated["egress"] = msgspec.to_builtins(held.egress)
-    (live.folder / "cell.toml").write_text(toml(stated))
-
-
-async def person(live: Stand, rank: int, *, given: bool | None = None) -> tuple[SubjectId, int]:
-    """Somebody who is placed here, with a note, and maybe with an answer to analytics."""
-    subject, epoch = await live.place()
-    home = live.cell.context.homes.get(subject)
-    assert home is not None
-    async with connect(live.dsns[home.shard].owner) as db:
-        await db.execute(ROW, subject, PLANTED, rank)
-        if given is not None:
-            said = "INSERT INTO product.consents (subject_id, purpose, given) VALUES ($1, 'analytics', $2)"
-            await db.execute(said, subject, given)
-    return subject, epoch
-
-
-async def command(live: Stand, *words: str | Path) -> Result:
-    return await asyncio.to_thread(CliRunner().invoke, cli, ["egress", *map(str, words)])
-
-
 async def run(live: Stand, *words: str, to: str = "near") -> Result:
     asked = ("--to", to, "--for", "analytics", "--out", live.folder / "out", "--settings", live.folder / "cell.toml")
-    return await command(live, "run", "notes", *asked, "--json", *words)
+    return await command("run", "notes", *asked, "--json", *words)
 
 
 def released(result: Result) -> tuple[Path, list[dict[str, Any]]]:
@@ -171,10 +78,7 @@ async def test_a_table_leaves_as_its_contract_says_and_only_of_people_who_may_an
         await person(live, rank)
     await person(live, 7, given=True)
     await person(live, 8, given=False)
-    frozen, epoch = await person(live, 9)
-    answer = await live.directory.operator.post(f"/v1/subjects/{frozen}/freeze", {"epoch": epoch, "reason": "t"})
-    assert answer.status_code == 200, answer.text
-    await eventually(lambda: live.stands(frozen, answer.json()["placement"]["epoch"], "frozen"))
+    await freeze(live, *await person(live, 9))
     path, rows = released(await run(live))
     assert [one["rank"] for one in rows] == [1, 2, 3, 4, 5, 6, 7]
     one = rows[0]
@@ -205,14 +109,14 @@ async def test_a_release_verifies_offline_against_its_key_and_the_cells_log(live
     proved = await asyncio.to_thread(CliRunner().invoke, cli, ["ledger", *map(str, words)])
     assert proved.exit_code == 0, proved.output
     shown = ("--proof", proof, "--payload", payload, "--log-key", log_key)
-    verified = await command(live, "verify", path, *key, *shown, "--json")
+    verified = await command("verify", path, *key, *shown, "--json")
     assert verified.exit_code == 0, verified.output
     assert json.loads(verified.stdout)["logged"] >= 0
-    explained = await command(live, "explain", path)
+    explained = await command("explain", path)
     assert "1 rows released" in explained.output
     part = next(path.glob("part-*"))
     part.write_bytes(part.read_bytes().replace(b"1200", b"1300"))
-    spoilt = await command(live, "verify", part, *key)
+    spoilt = await command("verify", part, *key)
     assert (spoilt.exit_code, "is not what was released" in spoilt.output) == (1, True)
 
 
@@ -250,7 +154,7 @@ async def test_where_the_law_refuses_or_policy_does_not_know_nothing_is_released
     unknown = await run(live, to="nearr")
     assert "no destination nearr; did you mean near?" in unknown.output
     asked = ("--to", "near", "--for", "sale", "--out", live.folder / "out", "--settings", live.folder / "cell.toml")
-    other = await command(live, "run", "notes", *asked)
+    other = await command("run", "notes", *asked)
     assert "destinations.near is for analytics, not for sale" in other.output
     assert list((live.folder / "out").glob("rel-*")) == []
     assert await recorded(live) == before
@@ -275,18 +179,18 @@ async def test_without_the_directory_nothing_is_released_and_the_same_command_go
     settings.write_text(text)
     path, rows = released(await run(live))
     assert len(rows) == 1
-    status = await command(live, "status", "--settings", settings, "--json")
+    status = await command("status", "--settings", settings, "--json")
     assert [(one["id"], one["state"], one["rows"]) for one in json.loads(status.stdout)] == [(path.name, "released", 1)]
 
 
 async def test_a_plan_shows_what_each_field_would_become_before_anything_moves(live: Stand) -> None:
     await person(live, 1)
     asked = ("notes", "--to", "near", "--for", "analytics", "--settings", live.folder / "cell.toml")
-    shown = await command(live, "plan", *asked, "--sample", "1")
+    shown = await command("plan", *asked, "--sample", "1")
     assert shown.exit_code == 0, shown.output
     assert "1234" in shown.output
     assert "1200" in shown.output
-    planned = json.loads((await command(live, "plan", *asked, "--residence", "DE", "--json")).stdout)
+    planned = json.loads((await command("plan", *asked, "--residence", "DE", "--json")).stdout)
     becomes = {one["name"]: (one["treatment"]["kind"], one["why"]) for one in planned[0]["plan"]["fields"]}
     assert becomes["total"] == ("bin", "stated")
     assert becomes["body"] == ("drop", "stated")
@@ -324,12 +228,66 @@ async def test_events_come_back_as_they_may_leave_and_the_answer_says_what_staye
 async def test_a_withdrawal_holds_from_the_next_batch_on(live: Stand) -> None:
     ann, _ = await person(live, 1, given=True)
     before = await events(live, {"subject_id": ann, "rank": 1})
-    home = live.cell.context.homes.get(ann)
-    assert home is not None
-    async with connect(live.dsns[home.shard].owner) as db:
-        await db.execute("UPDATE product.consents SET given = false WHERE subject_id = $1", ann)
+    await answers(live, ann, given=False)
     after = await events(live, {"subject_id": ann, "rank": 2})
     assert ([one["rank"] for one in before.json()["events"]], after.json()["events"]) == ([1], [])
+
+
+async def test_who_says_no_or_is_frozen_while_the_export_runs_is_not_in_it(
+    live: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for rank in range(1, 4):
+        await person(live, rank)
+    ann, _ = await person(live, 4, given=True)
+    ben, epoch = await person(live, 5)
+    here, happened = asyncio.get_running_loop(), []
+
+    async def happens() -> None:
+        await answers(live, ann, given=False)
+        await freeze(live, ben, epoch)
+
+    def told(_part: Part) -> None:
+        if not happened:
+            happened.append(asyncio.run_coroutine_threadsafe(happens(), here).result())
+
+    monkeypatch.setattr(running, "_progress", told)
+    path, rows = released(await run(live))
+    assert happened
+    assert [one["rank"] for one in rows] == [1, 2, 3]
+    assert json.loads((path / "manifest.json").read_bytes())["rows"]["released"] == 3
+
+
+async def test_events_of_a_stream_come_back_as_they_may_leave_and_a_withdrawal_holds_from_the_next_on(
+    live: Stand,
+) -> None:
+    ann, _ = await person(live, 1, given=True)
+    ben, _ = await person(live, 2)
+    event = json.dumps({"subject_id": ann, "rank": 1, "body": PLANTED}).encode() + b"\n"
+    other = json.dumps({"subject_id": ben, "rank": 2, "mail": PLANTED}).encode() + b"\n"
+    query = {"contract": "notes", "to": "near", "purpose": "analytics"}
+    async with serving(live.cell.app) as port, Streaming(port, query, live.service("analytics")) as streaming:
+        first = await streaming.asked(event + other)
+        await answers(live, ann, given=False)
+        second = await streaming.asked(event + b"[]\n")
+        last = await streaming.ended()
+    assert [one["rank"] for one in first["batch"]["events"]] == [1, 2]
+    assert second["batch"]["events"] == []
+    assert second["batch"]["stayed"] == {"the person has said no to analytics": 1}
+    assert PLANTED not in json.dumps([first, second, last])
+    end = last["end"]
+    assert (end["batches"], end["events"], end["unreadable"]) == (2, 2, 1)
+    assert {first["batch"]["release"], second["batch"]["release"]} <= await recorded(live)
+
+
+@pytest.mark.parametrize(
+    ("change", "status"), [({"to": "nowhere"}, 451), ({"contract": "none"}, 403), ({"purpose": ""}, 400)]
+)
+async def test_a_stream_for_what_nobody_declared_is_refused_before_anything_of_it_is_read(
+    live: Stand, change: dict[str, str], status: int
+) -> None:
+    query = {"contract": "notes", "to": "near", "purpose": "analytics"} | change
+    answer = await live.call("POST", "/cell/egress/stream", live.service("analytics"), params=query, content=b"{}")
+    assert answer.status_code == status
 
 
 async def test_events_for_what_nobody_declared_are_refused(live: Stand) -> None:

@@ -168,10 +168,12 @@ class Stand:
         )
         return header | self.service(service)
 
-    async def place(self, name: str | None = None, services: tuple[str, ...] = ("orders",)) -> tuple[SubjectId, int]:
+    async def place(
+        self, name: str | None = None, services: tuple[str, ...] = ("orders",), residence: str = "DE"
+    ) -> tuple[SubjectId, int]:
         """An active subject of this cell."""
         answer = await self.directory.operator.place(
-            name or secrets.token_hex(8), services=list(services), wait_ms=2000
+            name or secrets.token_hex(8), residence=residence, services=list(services), wait_ms=2000
         )
         assert answer.status_code == 201, answer.text
         placement = answer.json()["placement"]

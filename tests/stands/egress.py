@@ -4,7 +4,7 @@ import dataclasses
 import datetime
 import functools
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,13 @@ import msgspec
 
 from cells.egress.formats import Format
 from cells.egress.keys import keys_for
+from cells.egress.manifest import MANIFEST, SIGNATURE
 from cells.egress.plan import Release
 from cells.egress.ports import World
-from cells.egress.reading import Page
+from cells.egress.reading import LAST, Page, Standing
 from cells.egress.runs import Journal, Run
 from cells.egress.scan import Scan
+from cells.egress.sinks.port import SinkFailed
 from cells.egress.treating import Batch, Person, Treated, Treater
 from cells.egress.treatments import Means
 from cells.egress.values import OF_DATABASE, Reader
@@ -174,24 +176,36 @@ def treated(made: Treater, *rows: dict[str, Any], whose: Person | None = None) -
 
 @dataclasses.dataclass
 class MemoryWorld:
-    """A source, origins and a ledger in memory. `pages_until_death`: pages given before the process is as good as killed."""
+    """A source, origins and a ledger in memory. `pages_until_death`: pages given before the process is as good as killed. `away`: subjects
+    that are not active here. `meanwhile` is called once, when time is first asked for: before people are looked at again."""
 
     shards: dict[ShardId, list[dict[str, Any]]]
     homes: dict[str, str] = dataclasses.field(default_factory=dict)
     said: dict[str, Consent] = dataclasses.field(default_factory=dict)
     drifted: tuple[str, ...] = ()
+    away: set[str] = dataclasses.field(default_factory=set)
+    meanwhile: Callable[[], None] | None = None
     page_rows: int = 10
     pages_until_death: int | None = None
     recorded: list[Event] = dataclasses.field(default_factory=list)
     ledger_is_away: bool = False
+    directory_is_away: bool = False
     held: Rules = dataclasses.field(default_factory=rules)
     now_s: float = 1_795_300_000.0
 
     def world(self) -> World:
         async def current() -> Rules:
+            if self.directory_is_away:
+                raise ConnectionError
             return self.held
 
-        return World(_Source(self), _Origins(self), _Ledger(self), current, lambda: self.now_s, SIGNER, "cell:eu-de")
+        return World(_Source(self), _Origins(self), _Ledger(self), current, self._now, SIGNER, "cell:eu-de")
+
+    def _now(self) -> float:
+        happens, self.meanwhile = self.meanwhile, None
+        if happens is not None:
+            happens()
+        return self.now_s
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -211,24 +225,34 @@ class _Source:
         self._world = world
         self.shards = tuple(world.shards)
 
-    async def page(self, shard: ShardId, after: tuple[str, str]) -> Page:
+    async def page(self, shard: ShardId, after: tuple[str, str], until: tuple[str, str] = LAST) -> Page:
         world = self._world
         if world.pages_until_death is not None:
             world.pages_until_death -= 1
             if world.pages_until_death < 0:
                 raise Killed
-        rows = [one for one in world.shards[shard] if (str(one["subject_id"]), str(one["id"])) > after]
+        rows = [one for one in world.shards[shard] if after < (str(one["subject_id"]), str(one["id"])) <= until]
+        rows = [one for one in rows if str(one["subject_id"]) not in world.away]
         rows = sorted(rows, key=lambda one: (str(one["subject_id"]), str(one["id"])))[: world.page_rows]
         keys = [(str(one["subject_id"]), str(one["id"])) for one in rows]
         columns = {name: [one[name] for one in rows] for name in (row() if not rows else rows[0])}
         return Page(
             subjects=[SubjectId(subject) for subject, _ in keys],
+            owners=[subject for subject, _ in keys],
             consents=[world.said.get(subject, Consent.UNSAID) for subject, _ in keys],
             columns={name: values for name, values in columns.items() if name not in world.drifted},
             drifted=world.drifted,
             unnamed=0,
             first=keys[0] if keys else None,
+            last=keys[-1] if keys else None,
             after=keys[-1] if len(keys) == world.page_rows else None,
+        )
+
+    async def standing(self, shard: ShardId, subjects: Sequence[SubjectId], owners: Sequence[str]) -> Standing:
+        world = self._world
+        return Standing(
+            frozenset(one for one in subjects if one not in world.away),
+            {one: world.said[one] for one in owners if one in world.said},
         )
 
 
@@ -252,8 +276,46 @@ class _Ledger:
             self._world.recorded.append(event)
 
 
+@dataclasses.dataclass
+class MemorySink:
+    """A second implementation of `Sink`. `dies_after`: files that are taken before it dies; `removes`: whether it lets anything be removed;
+    `meanwhile`: what happens before the so-manyth file is put. `put_names`: of files that were taken, in their order."""
+
+    files: dict[str, bytes] = dataclasses.field(default_factory=dict)
+    dies_after: int | None = None
+    removes: bool = True
+    meanwhile: dict[int, Callable[[], None]] = dataclasses.field(default_factory=dict)
+    put_names: list[str] = dataclasses.field(default_factory=list)
+    puts = True
+
+    def put(self, release: str, file: Path, sha256: str) -> None:
+        self.meanwhile.pop(len(self.put_names), lambda: None)()
+        if self.dies_after is not None and len(self.put_names) >= self.dies_after:
+            raise SinkFailed("the sink died")
+        self.files[file.name] = file.read_bytes()
+        self.put_names.append(file.name)
+
+    def remove(self, release: str, name: str) -> None:
+        if not self.removes:
+            raise SinkFailed("the sink lets nothing be removed")
+        self.files.pop(name, None)
+
+    def publish(self, release: str, staging: Path) -> None:
+        for name in (SIGNATURE, MANIFEST):
+            self.put(release, staging / name, "")
+
+    def holds(self, release: str) -> bool:
+        return MANIFEST in self.files
+
+
 def run_of(
-    folder: Path, *, format_: Format = Format.NDJSON, to: str = "us-lake", run_id: str = "rel-1", held: Rules
+    folder: Path,
+    *,
+    format_: Format = Format.NDJSON,
+    to: str = "us-lake",
+    run_id: str = "rel-1",
+    held: Rules,
+    out: str | None = None,
 ) -> Run:
     return Run(
         id=run_id,
@@ -262,7 +324,7 @@ def run_of(
         destination=DestinationId(to),
         purpose="analytics",
         format=format_,
-        out=str(folder / "out"),
+        out=out or str(folder / "out"),
         day=TODAY.isoformat(),
         contract="sha256:c",
         rules=held.digest,

@@ -279,6 +279,18 @@ def test_an_answer_says_until_when_it_holds() -> None:
         ("[destinations.us-lake]", "[destinations.US_LAKE]", "destinations.US_LAKE: a destination id is"),
         ("recipient_classes = []\n[destinations.uk", 'recipient_classes = ["dpf"]\n[destinations.uk', "no class 'dpf'"),
         ("[destinations.us-lake]\n", "[destinations.us-lake]\nplace = 1\n", "destinations.us-lake.place: unknown key"),
+        *(
+            ("[destinations.us-lake]\n", f"[destinations.us-lake]\nsinks = ['{url}']\n", f"us-lake.sinks[1]: {says}")
+            for url, says in (
+                ("/mnt/lake", "must be a URL"),
+                ("s3:///in", "must be a URL"),
+                ("s3://lake/../other", "must be a URL"),
+                ("https://lake.example.com/in?token=1", "must be a URL"),
+                ("https://ann:pass@lake.example.com/in", "must name no user"),
+                ("http://lake.example.com/in", "must be https"),
+                ("http://[lake/in", "not a URL"),
+            )
+        ),
     ],
 )
 def test_a_destination_that_cannot_be_is_a_mistake_of_policy(stated: str, instead: str, says: str) -> None:
@@ -292,3 +304,22 @@ def test_a_consent_table_names_its_columns() -> None:
     text = PEOPLE + "consent: {purpose: item, given: item}\n"
     with pytest.raises(Exception, match=r"consent\.given: 'item' is no classified, unsealed boolean column"):
         parse(text, where="people.yaml")
+
+
+def test_a_destination_takes_what_lies_below_its_sinks_and_nothing_beside_them() -> None:
+    stated = 'sinks = ["s3://lake/in", "http://127.0.0.1:8080/"]\n'
+    policy = SHOP.read_text() + DESTINATIONS.replace("[destinations.us-lake]\n", f"[destinations.us-lake]\n{stated}", 1)
+    to = load(policy).policy.destinations[DestinationId("us-lake")]
+    taken = ["s3://lake/in", "s3://lake/in/", "s3://lake/in/2026", "http://127.0.0.1:8080/any"]
+    others = [
+        "s3://lake",
+        "s3://lake/inside",
+        "s3://other/in",
+        "s3://lake/in/../out",
+        "s3://lake/in/%2e%2e/out",
+        "s3://lake/in/?a=1",
+        "http://127.0.0.1:80801/any",
+        "in",
+    ]
+    assert [to.takes(url) for url in taken] == [True] * len(taken)
+    assert [to.takes(url) for url in others] == [False] * len(others)

@@ -18,6 +18,7 @@ from cells.egress.manifest import MANIFEST, SIGNATURE, ManifestRefused
 from cells.egress.release import ReleaseRefused
 from cells.egress.runs import HeldBatch, Journal, Run, journals, taken_up
 from cells.egress.settings import EgressSettings
+from cells.egress.sinks import sink_of
 from cells.egress.treating import Treater
 from cells.egress.verify import Shown, verify
 from foundation.ledger import payloads
@@ -60,7 +61,8 @@ class Releasing:
         self.journal, self._world, self._treats = journal, made, treats
 
     async def __call__(self) -> Path:
-        return await release.run(self.journal, self._treats, self._world.world(), part_rows=10)
+        sink = sink_of(self.journal.run.out, {})
+        return Path(await release.run(self.journal, self._treats, self._world.world(), sink, part_rows=10))
 
 
 def items(folder: Path) -> list[Any]:
@@ -255,8 +257,13 @@ async def test_a_column_that_changed_its_type_leaves_empty_and_is_counted(folder
     assert verify(path, SIGNER.verifier).document["counts"]["tier"] == {"changed_type": 45}
 
 
+def _part(path: Path, number: int) -> Path:
+    (part,) = path.glob(f"part-{number:05d}-*")
+    return part
+
+
 def _spoil_part(path: Path) -> None:
-    part = path / "part-00001.ndjson"
+    part = _part(path, 1)
     part.write_bytes(part.read_bytes().replace(b"item 1", b"item 9", 1))
 
 
@@ -271,10 +278,10 @@ def _sign_with_another(path: Path) -> None:
 
 
 TAMPERED: dict[str, Callable[[Path], object]] = {
-    "part-00001.ndjson is not what was released": _spoil_part,
+    "part-00001-[0-9a-f]{16}.ndjson is not what was released": _spoil_part,
     "not the one that was signed": _spoil_manifest,
     "the signature": _sign_with_another,
-    "part-00002.ndjson is missing": lambda path: (path / "part-00002.ndjson").unlink(),
+    "part-00002-[0-9a-f]{16}.ndjson is missing": lambda path: _part(path, 2).unlink(),
     "more.txt is no part of this release": lambda path: (path / "more.txt").write_text("and this"),
     f"no {SIGNATURE}": lambda path: (path / SIGNATURE).unlink(),
 }
@@ -299,19 +306,21 @@ async def test_a_release_is_held_against_the_ledgers_proof_of_its_event(folder: 
         verify(beside, SIGNER.verifier, shown)
 
 
-def test_a_run_on_another_ground_begins_anew_and_leaves_nothing_of_the_one_before(folder: Path) -> None:
+async def test_a_run_on_another_ground_begins_anew_and_leaves_nothing_of_the_one_before(folder: Path) -> None:
     first = run_of(folder, held=RULES)
-    journal, goes_on = taken_up(folder / "runs", first, first.day)
-    first.staging.mkdir(parents=True)
-    (first.staging / "part-00001.ndjson").write_text("{}")
+    sink = sink_of(first.out, {})
+    journal, goes_on = await taken_up(folder / "runs", first, first.day, sink)
+    staging = journal.staging
+    staging.mkdir(parents=True)
+    (staging / "part-00001.ndjson").write_text("{}")
     assert (journal.run, goes_on) == (first, False)
-    again, goes_on = taken_up(folder / "runs", msgspec.structs.replace(first, id="rel-2"), first.day)
+    again, goes_on = await taken_up(folder / "runs", msgspec.structs.replace(first, id="rel-2"), first.day, sink)
     assert (again.run.id, goes_on) == ("rel-1", True)
     changed = msgspec.structs.replace(first, id="rel-3", keys="others")
-    anew, goes_on = taken_up(folder / "runs", changed, first.day)
+    anew, goes_on = await taken_up(folder / "runs", changed, first.day, sink)
     assert (anew.run.id, goes_on) == ("rel-3", False)
     assert [one.run.id for one in journals(folder / "runs")] == ["rel-3"]
-    assert not first.staging.exists()
+    assert not staging.exists()
 
 
 def test_two_processes_do_not_work_on_one_run(folder: Path) -> None:
@@ -323,7 +332,7 @@ def test_two_processes_do_not_work_on_one_run(folder: Path) -> None:
 async def test_csv_tells_an_empty_text_from_none_and_keeps_quotes_and_lines(folder: Path) -> None:
     made = MemoryWorld({ShardId("s1"): [row(1, item='a "b",\nc'), row(2, item=""), row(3, item=None)]}, held=RULES)
     path = await released_by(folder, made, run=run_of(folder, format_=Format.CSV, held=RULES))()
-    text = (path / "part-00001.csv").read_bytes()
+    text = _part(path, 1).read_bytes()
     assert b',"a ""b"",\nc",' in text
     lines = text.split(b"\r\n")
     assert lines[2].split(b",")[1] == b'""'

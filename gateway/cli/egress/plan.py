@@ -10,7 +10,7 @@ from cells.egress.treating import Batch, Person, Treater, as_text
 from foundation.clock import SystemClock
 from foundation.words import DestinationId, MalformedWord, parse_country
 from gateway.cli.egress.means import today, treater
-from gateway.cli.egress.which import Which, checked, release_options, told, which_option
+from gateway.cli.egress.which import Which, aim_options, checked, told, which_option
 from gateway.cli.options import json_option, print_json, print_table
 from routing_rules.facts import SubjectFacts
 from routing_rules.release import Consent
@@ -19,7 +19,8 @@ SHOWN_CHARS_MAX = 40
 
 
 @click.command()
-@release_options
+@click.argument("table")
+@aim_options
 @click.option("--residence", help="Plan for a person of this country, without asking for anybody's rows.")
 @click.option("--consent", type=click.Choice([one.value for one in Consent]), default="unsaid", show_default=True)
 @click.option(

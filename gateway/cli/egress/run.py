@@ -1,135 +1,93 @@
-"""`domicile egress run`: one table of a cell, released to a folder for a destination and purpose."""
+"""`domicile egress run`: tables of cells, released to a folder, a service or a store for a destination and purpose."""
 
 import asyncio
-import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
 from cells.egress.formats import Format
-from cells.egress.keys import check_of
-from cells.egress.runs import Journal, Part, Run, discard, journals, taken_up
-from foundation.clock import SystemClock
+from cells.egress.sinks.port import is_remote
 from foundation.settings import SettingsError
 from foundation.words import DestinationId
-from gateway.cli.egress.means import contract_digest, keys, today, treater
-from gateway.cli.egress.which import Which, checked, release_options, told, which_option
+from gateway.cli.egress.running import Outcome, Request, ran
+from gateway.cli.egress.which import Which, aim_options, cells_option
 from gateway.cli.options import json_option, print_json
+
+LOOK_S_MAX = 5.0
+"""A release whose people were looked at again for longer than this says so: the first of them might have said no since."""
 
 
 @click.command()
-@release_options
+@click.argument("tables", nargs=-1, required=True)
+@aim_options
 @click.option(
     "--format", "format_", type=click.Choice([one.value for one in Format]), default="ndjson", show_default=True
 )
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, file_okay=False),
     required=True,
-    help="The folder that gets the release, a folder named by its id.",
+    help="What gets each release under its id: a folder, or a URL below one of the destination's sinks in policy.",
 )
 @click.option("--part-rows", type=click.IntRange(2_000, 1_000_000), default=50_000, show_default=True)
 @click.option("--discard", "anew", is_flag=True, help="Throw away what an earlier run of the same left unfinished.")
-@which_option
+@cells_option
 @json_option
 def run(
-    table: str,
+    tables: Sequence[str],
     to: str,
     purpose: str,
     format_: str,
-    out: Path,
+    out: str,
     part_rows: int,
     anew: bool,
-    which: Which,
+    cells: list[Which],
     as_json: bool,
 ) -> None:
-    """Release TABLE as its contract says. A run that was ended goes on by the same command, as long as contract and rules are the same.
+    """Release TABLES as their contracts say: of each cell, each a release of its own with its own manifest.
 
-    Nothing lies under the release's name before all of it is written, signed and recorded.
+    A run that was ended goes on by the same command, as long as contract and rules are the same; what is released of it by then is not
+    released again. Nothing is released before all of it is written, signed and recorded, and everybody in it was looked at again.
     """
-    request = {"table": table, "to": to, "purpose": purpose, "format": format_, "out": out.absolute()}
-    released = asyncio.run(_run(which, request, part_rows, anew))
+    request = Request(
+        tables=tuple(dict.fromkeys(tables)),
+        to=DestinationId(to),
+        purpose=purpose,
+        format=Format(format_),
+        out=out if is_remote(out) else str(Path(out).absolute()),
+        part_rows=part_rows,
+    )
+    found = asyncio.run(ran(cells, request, anew=anew))
+    failed = [one for one in found if one.failed is not None]
+    if len(found) == 1 and failed:
+        raise SettingsError(str(failed[0].failed))
+    released = [one.said for one in found if one.said is not None]
     if as_json:
-        print_json(released)
-        return
-    click.echo(f"{released['id']}: {released['rows']:,} rows in {released['folder']}")
-    for line in released["stayed"]:
-        click.echo(f"stayed: {line}")
+        print_json(released[0] if len(found) == 1 else _summed(found, released))
+    else:
+        for said in released:
+            _show(said)
+        if len(found) > 1:
+            rows = sum(said["rows"] for said in released)
+            click.echo(f"{len(released)} of {len(found)} released, {rows:,} rows")
+    if failed:
+        raise SettingsError("\n".join(f"{one.table} of {one.cell}: {one.failed}" for one in failed))
 
 
-async def _run(which: Which, request: dict[str, Any], part_rows: int, anew: bool) -> dict[str, Any]:
-    from cells.egress import release
-    from cells.egress.worlds import new_release_id, opened, rules_of
-
-    clock, contract, to = SystemClock(), which.contract(request["table"]), DestinationId(request["to"])
-    async with told(), which.directory() as directory:
-        rules = await rules_of(directory)
-        checked(to, request["purpose"], rules)
-        day = today(clock.unix_s())
-        wanted = Run(
-            id=new_release_id(),
-            cell=which.settings.cell,
-            table=contract.table,
-            destination=to,
-            purpose=request["purpose"],
-            format=Format(request["format"]),
-            out=str(request["out"]),
-            day=day.isoformat(),
-            contract=contract_digest(contract),
-            rules=rules.digest,
-            keys=check_of(keys(which, request["purpose"])),
-            begun_at=clock.unix_s(),
-        )
-        journal = _journal(Path(which.egress.folder), wanted, anew)
-        with journal.locked():
-            stated = journal.run
-            made = treater(which, contract, to, stated.purpose, rules, day.fromisoformat(stated.day))
-            async with opened(
-                cell=which.settings.cell,
-                contract=contract,
-                contracts=which.contracts(),
-                purpose=stated.purpose,
-                records=which.records(rules),
-                first=which.outbox(rules),
-                directory=directory,
-                clock=clock,
-                signer=which.egress.signer(),
-                actor=f"cell:{which.settings.cell}",
-            ) as world:
-                folder = await release.run(journal, made, world, part_rows=part_rows, told=_progress)
-    return _said(journal, folder)
-
-
-def _journal(folder: Path, wanted: Run, anew: bool) -> Journal:
-    """Raises SettingsError, OSError."""
-    if anew:
-        for journal in journals(folder):
-            if not journal.released and journal.run.same_request(wanted):
-                with journal.locked():
-                    discard(journal)
-    journal, goes_on = taken_up(folder, wanted, wanted.day)
-    if goes_on:
-        sys.stderr.write(f"{journal.run.id} goes on after {len(journal.parts())} parts\n")
-    return journal
-
-
-def _progress(part: Part) -> None:
-    held = f", {len(part.held)} batches in quarantine" if part.held else ""
-    sys.stderr.write(f"part {part.number} of {part.shard}: {part.rows:,} of {part.read:,} rows{held}\n")
-
-
-def _said(journal: Journal, folder: Path) -> dict[str, Any]:
-    report = journal.report()
-    if report is None:
-        raise SettingsError(f"{journal.folder} has no report")
-    stayed = [f"{count:,} rows: {ground}" for ground, count in report["stayed"].items()]
-    stayed += [f"{name}: {why}" for name, why in report["unmade"].items()]
-    stayed += [f"{one['rows']:,} rows in quarantine, {one['found']}" for one in report["held"]]
+def _summed(found: Sequence[Outcome], released: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return {
-        "id": journal.run.id,
-        "folder": str(folder),
-        "rows": report["rows"],
-        "stayed": stayed,
-        "fields": report["fields"],
+        "rows": sum(said["rows"] for said in released),
+        "releases": released,
+        "failed": [
+            {"cell": one.cell, "table": one.table, "why": one.failed} for one in found if one.failed is not None
+        ],
     }
+
+
+def _show(said: dict[str, Any]) -> None:
+    click.echo(f"{said['id']}: {said['rows']:,} rows of {said['table']} of {said['cell']} in {said['folder']}")
+    for line in said["stayed"]:
+        click.echo(f"stayed: {line}")
+    if said["looked_s"] > LOOK_S_MAX:
+        click.echo(f"everybody in it was looked at again within the last {said['looked_s']} s before it was released")

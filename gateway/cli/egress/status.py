@@ -27,7 +27,8 @@ def status(which: Which, as_json: bool) -> None:
 
 
 def described(journal: Journal) -> dict[str, Any]:
-    """`state`: unfinished or sealed (both go on by the same command), released. `held`: rows in quarantine."""
+    """`state`: unfinished or sealed (both go on by the same command), released. `held`: rows in quarantine. `put`: files that lie at
+    the sink of a run that is not released."""
     run, report, parts = journal.run, journal.report(), journal.parts()
     if report is None:
         rows, held = sum(part.rows for part in parts), sum(one.rows for part in parts for one in part.held)
@@ -44,6 +45,7 @@ def described(journal: Journal) -> dict[str, Any]:
         "rows": rows,
         "held": held,
         "begun_at": run.begun_at,
-        "folder": str(run.released if journal.released else run.staging),
+        "folder": run.place if journal.released else str(journal.staging),
+        "put": sum(journal.put().values()),
         "report": report,
     }

@@ -1,7 +1,7 @@
 """Which cell a command of egress works in: one of the stack, or this machine's by its settings. It runs where the rows lie."""
 
 import functools
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -10,6 +10,7 @@ import click
 import msgspec
 
 from cells.egress.settings import EgressSettings
+from cells.egress.sinks.port import SinkFailed
 from cells.records.contracts import Contract, read_folder
 from cells.settings import CellSettings
 from deploy.local.layout import Paths
@@ -23,6 +24,7 @@ from foundation.words import ShardId
 from gateway.cli.client import addresses, refuse_unless_running
 from gateway.cli.options import state_option
 from routing_rules.hints import nearest
+from routing_rules.policy import Destination
 from routing_rules.rules import Rules
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -81,29 +83,56 @@ class Which(msgspec.Struct, frozen=True, kw_only=True):
             yield HttpDirectory(http, resolve_s_max=RESOLVE_S_MAX)
 
 
+FILE = click.Path(path_type=Path, dir_okay=False)
+OF_SETTINGS = "The cell service's settings, on its machine and with its environment, instead of the stack's"
+
+
 def which_option(command: F) -> F:
     """`--cell` with `--state`, or `--settings`; the command gets `which`."""
 
-    @click.option(
-        "--settings",
-        "settings_file",
-        type=click.Path(path_type=Path, dir_okay=False),
-        help="The cell service's settings, on its machine and with its environment, instead of the stack's.",
-    )
+    @click.option("--settings", "settings_file", type=FILE, help=f"{OF_SETTINGS}.")
     @click.option("--cell", help="A cell of the stack, such as eu-de.")
     @state_option
     @functools.wraps(command)
     def chosen(*args: Any, state: Path, cell: str | None, settings_file: Path | None, **given: Any) -> Any:
-        if (cell is None) == (settings_file is None):
-            raise click.UsageError("give either --cell, one of the stack's, or --settings FILE")
-        return command(*args, which=_which(state, cell, settings_file), **given)
+        (which,) = _cells(state, [cell] if cell else [], [settings_file] if settings_file else [])
+        return command(*args, which=which, **given)
 
     return chosen  # type: ignore[return-value]  # the same command, with three options made one
 
 
-def _which(state: Path, cell: str | None, settings_file: Path | None) -> Which:
-    if settings_file is not None:
-        return Which(settings=load(settings_file, CellSettings).checked(), dsns=None)
+def cells_option(command: F) -> F:
+    """As `which_option`, for one cell or several; the command gets `cells`."""
+
+    @click.option(
+        "--settings",
+        "settings_files",
+        type=FILE,
+        multiple=True,
+        help=f"{OF_SETTINGS}; once for each cell that runs here.",
+    )
+    @click.option("--cell", "names", multiple=True, help="A cell of the stack, such as eu-de; once for each.")
+    @state_option
+    @functools.wraps(command)
+    def chosen(*args: Any, state: Path, names: Sequence[str], settings_files: Sequence[Path], **given: Any) -> Any:
+        return command(*args, cells=_cells(state, names, settings_files), **given)
+
+    return chosen  # type: ignore[return-value]  # the same command, with three options made one
+
+
+def _cells(state: Path, names: Sequence[str], settings_files: Sequence[Path]) -> list[Which]:
+    """Each once. Raises SettingsError."""
+    if bool(names) == bool(settings_files):
+        raise click.UsageError("give either --cell, one of the stack's, or --settings FILE")
+    found = [_of_settings(file) for file in settings_files] or [_of_stack(state, cell) for cell in names]
+    return list({one.settings.cell: one for one in found}.values())
+
+
+def _of_settings(file: Path) -> Which:
+    return Which(settings=load(file, CellSettings).checked(), dsns=None)
+
+
+def _of_stack(state: Path, cell: str) -> Which:
     known = addresses(state).cells
     if cell not in known:
         raise SettingsError(f"this stack has no cell {cell}; its cells are {', '.join(sorted(known))}")
@@ -113,21 +142,20 @@ def _which(state: Path, cell: str | None, settings_file: Path | None) -> Which:
     return Which(settings=load(paths.settings(f"cell-{cell}"), CellSettings).checked(), dsns=held)
 
 
-def release_options(command: F) -> F:
-    """TABLE, `--to` and `--for`; the command gets `table`, `to` and `purpose`."""
+def aim_options(command: F) -> F:
+    """`--to` and `--for`; the command gets `to` and `purpose`."""
     command = click.option("--for", "purpose", required=True, help="The purpose, such as analytics.")(command)
-    command = click.option("--to", required=True, help="An entry of policy's [destinations].")(command)
-    return click.argument("table")(command)
+    return click.option("--to", required=True, help="An entry of policy's [destinations].")(command)
 
 
-def checked(to: str, purpose: str, rules: Rules) -> None:
+def checked(to: str, purpose: str, rules: Rules) -> Destination:
     """Raises SettingsError for a destination or purpose that policy does not declare."""
     destinations = rules.policy.destinations
     for name, one in destinations.items():
         if name == to:
             if purpose not in one.purposes:
                 raise SettingsError(f"destinations.{to} is for {', '.join(one.purposes)}, not for {purpose}")
-            return
+            return one
     raise SettingsError(f"policy declares no destination {to}{nearest(to, destinations)}")
 
 
@@ -143,7 +171,7 @@ async def told() -> AsyncIterator[None]:
         yield
     except (ReleaseRefused, Unreadable) as exc:
         raise SettingsError(f"nothing was released: {exc}") from exc
-    except (DirectoryUnavailable, RulesRefused) as exc:
+    except (DirectoryUnavailable, RulesRefused, SinkFailed) as exc:
         raise SettingsError(f"nothing was released: {exc}; the same command goes on from here") from exc
     except (asyncpg.PostgresError, asyncpg.InterfaceError) as exc:
         # The text may quote rows; the kind of error does not.

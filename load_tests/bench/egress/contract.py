@@ -29,7 +29,7 @@ from foundation.mute import Secret
 from foundation.words import CellId, Country, DestinationId
 from routing_rules.facts import SubjectFacts
 from routing_rules.release import Consent
-from routing_rules.rules import load
+from routing_rules.rules import Rules, load
 
 ROOT = Path(__file__).parents[3]
 DAY = datetime.date(2026, 11, 21)
@@ -84,14 +84,17 @@ def events(count: int, each: int) -> list[dict[str, Any]]:
     ]
 
 
+def rules() -> Rules:
+    return load((ROOT / "routing_rules" / "cases" / "shop.policy.toml").read_text() + DESTINATION)
+
+
 def treater(readers: Mapping[str, Reader]) -> Treater:
     contract = parse(CONTRACT, where="bench")
-    rules = load((ROOT / "routing_rules" / "cases" / "shop.policy.toml").read_text() + DESTINATION)
     cell, purpose = CellId("eu-de"), "analytics"
     return Treater(
         contract,
         Release(cell=cell, destination=DestinationId("lake"), purpose=purpose),
-        rules,
+        rules(),
         DAY,
         means=Means(DAY, keys_for(Secret(b"b" * 32), cell, purpose, {}), {}),
         readers=readers,

@@ -1,5 +1,9 @@
 """`[destinations.ID]`: where releases of egress may go. Pure."""
 
+import ipaddress
+import re
+from urllib.parse import urlsplit
+
 from routing_rules.hints import shown
 from routing_rules.pack import Pack
 from routing_rules.policy.checks.operator import recipient_classes
@@ -23,3 +27,31 @@ def check_destinations(draft: Draft, pack: Pack, mistakes: Mistakes) -> None:
             if stated not in classes:
                 what = f"no class {shown(stated)} in the pack"
                 mistakes.add_unknown((*at, "recipient_classes", n), what, stated, classes)
+        for n, sink in enumerate(one.sinks, start=1):
+            found = _sink_mistake(sink)
+            if found is not None:
+                mistakes.add((*at, "sinks", n), found)
+
+
+def _sink_mistake(sink: str) -> str | None:
+    """What keeps the text from being the URL of a sink, or None."""
+    try:
+        parts = urlsplit(sink)
+        host = parts.hostname
+        _ = parts.port
+    except ValueError as exc:
+        return f"not a URL: {exc}"
+    if not parts.scheme or not host or re.search(r"[\s\x00-\x1f\\?#]", sink) or ".." in parts.path.split("/"):
+        return "must be a URL without query, such as s3://bucket/folder or https://lake.example.com/in"
+    if "@" in parts.netloc:
+        return "must name no user: credentials stand in the cell's settings and environment"
+    if parts.scheme == "http" and not _of_loopback(host):
+        return "must be https: data leaves through it"
+    return None
+
+
+def _of_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
