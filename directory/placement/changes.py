@@ -14,9 +14,10 @@ from directory.feed import store as feed
 from directory.placement import store
 from directory.placement.answers import ClaimedKey
 from directory.placement.core import RESERVATION_S, Facts, Placement, State
+from directory.placement.locking import locked, locked_expired
 from directory.placement.outcomes import Anew, Done, NewSubject, Repeat, Repeated, RulesMoved, Taken
 from directory.placement.provenance import Provenance
-from directory.placement.store import PLACEMENT_COLUMNS, placement_of
+from directory.placement.store import OF_PART
 from directory.placement.transitions import Action, Request, Step, Unchanged, outcome
 from foundation.clock import Clock
 from foundation.ledger.outbox import PostgresOutbox
@@ -66,34 +67,30 @@ ORDER BY key COLLATE "C"
 ON CONFLICT DO NOTHING RETURNING key
 """
 
-# purpose: a subject, locked for a change
-_LOCK = f"""
-SELECT {PLACEMENT_COLUMNS} FROM directory.subject s JOIN directory.facts f ON f.facts_id = s.facts_id
-WHERE s.subject_id = $1 FOR NO KEY UPDATE OF s
-"""  # noqa: S608 - constants
-
-# purpose: the reservation that expired first and that no other process is at, locked
-_LOCK_EXPIRED = f"""
-SELECT {PLACEMENT_COLUMNS} FROM directory.subject s JOIN directory.facts f ON f.facts_id = s.facts_id
-WHERE s.state = 'reserved' AND s.expires_at <= clock_timestamp()
-ORDER BY s.expires_at LIMIT 1 FOR NO KEY UPDATE OF s SKIP LOCKED
-"""  # noqa: S608
-
 # purpose: a new state, under a new epoch or the same ($3), where placed anew also services and facts ($8, $9, else null), and its history
-# entry; only if the subject is still under the epoch read
-_STEP = """
+# entry; only if the subject is still under the epoch read. Whose part was acknowledged has two entries in the part. The part is told of
+# whoever changes before it is settled
+_STEP = f"""
 WITH s AS (
-    UPDATE directory.subject SET
-        state = $4, changes = changes + 1, expires_at = NULL,
-        epoch = CASE WHEN $3 THEN nextval('directory.epoch_seq') ELSE epoch END,
-        services = coalesce($8::text[], services), facts_id = coalesce($9::bigint, facts_id)
-    WHERE subject_id = $1 AND epoch = $2
-    RETURNING subject_id, epoch, changes
+    UPDATE directory.subject AS s SET
+        state = $4, expires_at = NULL,
+        changes = s.changes + 1 + (
+            SELECT count(*) FROM directory.bulk_part p WHERE {OF_PART} AND p.part = s.part AND p.acknowledged_at IS NOT NULL
+        )::int,
+        epoch = CASE WHEN $3 THEN nextval('directory.epoch_seq') ELSE s.epoch END,
+        services = coalesce($8::text[], s.services), facts_id = coalesce($9::bigint, s.facts_id)
+    WHERE s.subject_id = $1 AND s.epoch = $2
+    RETURNING s.subject_id, s.epoch, s.changes, s.part
+), a AS (
+    INSERT INTO directory.bulk_alone (part, subject_id)
+    SELECT p.part, s.subject_id FROM s JOIN directory.bulk_part p ON p.part = s.part
+    WHERE p.settled_at IS NULL AND p.expires_at IS NOT NULL
+    ON CONFLICT DO NOTHING
 )
 INSERT INTO directory.history (subject_id, number, at, actor, reason, from_state, to_state, epoch, provenance)
 SELECT subject_id, changes, clock_timestamp(), $5, $6, $7, $4, epoch, $10::jsonb FROM s
 RETURNING epoch, number
-"""
+"""  # noqa: S608
 
 # purpose: give all lookup keys of a subject back, and with them its claims
 _FREE = """
@@ -223,8 +220,7 @@ class Changes:
         reason: str,
         anew: Anew | None = None,
     ) -> Done | Problem:
-        row = await tx.fetchrow(_LOCK, subject_id)
-        current = None if row is None else placement_of(row)
+        current = await locked(tx, subject_id)
         decided = outcome(current, request)
         if isinstance(decided, Problem):
             return decided
@@ -237,13 +233,12 @@ class Changes:
     async def expire_one(self) -> Done | None:
         """Erases the reservation that expired first, by the database's clock; None when none has. Raises DatabaseUnavailable."""
         async with transaction(self._pool) as tx:
-            row = await tx.fetchrow(_LOCK_EXPIRED)
-            if row is None:
+            current = await locked_expired(tx)
+            if current is None:
                 return None
-            current = placement_of(row)
             decided = outcome(current, Request(action=Action.EXPIRE, epoch=current.epoch))
-            if not isinstance(decided, Step):
-                _impossible()
+            if not isinstance(decided, Step):  # its part was acknowledged just now
+                return None
             return await self._step(
                 tx, current, decided, actor=EXPIRY_ACTOR, reason="not acknowledged by its cell in time"
             )
