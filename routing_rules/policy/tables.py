@@ -136,12 +136,13 @@ class Actor(msgspec.Struct, frozen=True, kw_only=True):
 
 class Destination(msgspec.Struct, frozen=True, kw_only=True):
     """Where releases of egress go: the place, the only purposes they may go there for, and what is proven of whoever receives them
-    (None: nothing is known)."""
+    (None: nothing is known). `readers`: cells whose people read there what others show."""
 
     country: Country
     subdivision: str | None = None
     purposes: tuple[str, ...]
     recipient_classes: tuple[str, ...] | None = None
+    readers: tuple[CellId, ...] = ()
 
 
 Travel = Literal["hairpin", "home", "refuse"]
