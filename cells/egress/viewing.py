@@ -1,7 +1,6 @@
 """What a person shows to another, as values: the statement that reads it, who asked, what went, what is on record of that. Pure."""
 
 import hashlib
-from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -81,7 +80,7 @@ def statement(contract: Contract) -> str:
     )
 
 
-def fits(row: Sequence[Any], epoch: Epoch) -> bool:
+def fits(row: Any, epoch: Epoch) -> bool:
     """Whether the fence of a row of `statement` stands as decided, active and not just being raised. By place: a product's column may have
     any name."""
     return (row[0], row[1], row[2]) == (epoch, State.ACTIVE.value, False)
