@@ -1,4 +1,4 @@
-"""What people show to others: asked for at the reader's gateway, carried over the border, treated by the cell for where the reader lives."""
+"""What people show to others: asked for at the reader's gateway, carried over the border, treated by the cell for the reader's place."""
 
 import hashlib
 from collections.abc import AsyncIterator
