@@ -18,6 +18,8 @@ from cells.breakglass import operations as access_operations
 from cells.breakglass.calls import AccessCalls
 from cells.crossings import api as crossings_api
 from cells.egress import api as egress_api
+from cells.egress import views
+from cells.egress.viewing import ViewAnswer
 from cells.fences import api as fences_api
 from cells.ledger import api as ledger_api
 from cells.records import api as records_api
@@ -97,6 +99,13 @@ EGRESS_CALLS = {
         "a product service that the contract lets read",
         f"`EgressRequest` (≤ {egress_api.EVENTS_MAX} events)",
         "200 `EgressAnswer`, once the batch is recorded; 451 for a destination or purpose that policy does not declare",
+    ),
+}
+VIEW_CALLS = {
+    "GET /views/{table}/{subject_id}": (
+        "a gateway of the cell's region, with a reader's decision for `views`",
+        "",
+        "200 `ViewAnswer`; 404 where nobody, or no contract, shows that; 451 without a ground where nothing leaves for the reader",
     ),
 }
 LEDGER_CALLS = {
@@ -328,6 +337,7 @@ def _cell_service() -> list[str]:
     agreed(_calls(crossings_api.routes(nothing, nothing, nothing)), CROSSING_CALLS)
     agreed(_calls(fences_api.routes(nothing, nothing)), FENCE_CALLS)
     agreed(_calls(egress_api.routes(nothing, nothing, None)), EGRESS_CALLS)
+    agreed(_calls(views.routes(nothing, nothing, None, nothing)), VIEW_CALLS)
     agreed(_calls(ledger_api.routes(None, nothing)), LEDGER_CALLS)
     records = records_api.routes(cast("Any", SimpleNamespace(clock=None)), nothing, nothing)
     methods = {f"{method} {route.path}" for route in records for method in (route.methods or ())}
@@ -340,6 +350,7 @@ def _cell_service() -> list[str]:
             **CROSSING_CALLS,
             **FENCE_CALLS,
             **EGRESS_CALLS,
+            **VIEW_CALLS,
             **LEDGER_CALLS,
         }.items()
     ]
@@ -358,6 +369,7 @@ def _cell_service() -> list[str]:
             fences_api.CompareAnswer,
             egress_api.EgressRequest,
             egress_api.EgressAnswer,
+            ViewAnswer,
             serving.ReadStated,
             serving.ReadNoted,
             serving.ErasureRequest,
