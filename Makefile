@@ -1,7 +1,7 @@
 # Everything runs from .venv, which is made from the locks. `make help` lists what there is.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help run tour test oracle fuzz check bench bench-figures bench-peers bench-egress bench-egress-memory bench-ledger load docs clean
+.PHONY: help run tour test oracle fuzz leaktest check bench bench-figures bench-peers bench-egress bench-egress-memory bench-ledger load docs clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -34,6 +34,11 @@ fuzz: $(READY_DEV) ## Ask the records API 50,000 hostile requests, and both APIs
 	@HOSTILE_REQUESTS=$${HOSTILE_REQUESTS:-50000} $(BIN)/python -m pytest -q -s tests/integration/test_records_hostile.py
 	@DOCUMENTED_REQUESTS=$${DOCUMENTED_REQUESTS:-300} $(BIN)/python -m pytest -q -s tests/integration/test_records_documented.py \
 		tests/integration/test_directory_documented.py
+
+leaktest: $(READY_DEV) ## Plant values of every kind in a million rows by each way out of a cell and look for them, drift 10,000 contracts, cut 100,000 streams
+	@$(BIN)/python -m tests.leaktest --rows $${LEAKTEST_ROWS:-1000000}
+	@EGRESS_DRIFTS=$${EGRESS_DRIFTS:-10000} $(BIN)/python -m pytest -q --timeout 3600 tests/property/test_egress_properties.py
+	@SCANNER_CUTS=$${SCANNER_CUTS:-100000} $(BIN)/python -m pytest -q tests/property/test_scanner_streams.py
 
 check: $(READY_DEV) ## Style, types, layers
 	$(BIN)/ruff check .

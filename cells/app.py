@@ -18,6 +18,7 @@ from cells.aliases.worker import keep as keep_aliases
 from cells.crossings import api as crossings_api
 from cells.crossings.bookings import Bookings
 from cells.egress import api as egress_api
+from cells.egress import views
 from cells.fences import api as fences_api
 from cells.ledger import api as ledger_api
 from cells.ledger.worker import export_for_ever, recording, sources
@@ -82,6 +83,7 @@ class Cell:
             *crossings_api.routes(self.context, self.bookings, self.operators),
             *fences_api.routes(self.context, self.operators),
             *egress_api.routes(self.context, self.contracts, self.settings.egress),
+            *views.routes(self.context, self.contracts, self.settings.egress, self.bookings),
             *ledger_api.routes(self.ledger, self.operators),
             *([] if self.access is None else self.access.routes),
         ]

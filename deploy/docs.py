@@ -20,6 +20,8 @@ from cells.crossings import api as crossings_api
 from cells.egress import api as egress_api
 from cells.egress import asking as egress_asking
 from cells.egress import streams as egress_streams
+from cells.egress import views
+from cells.egress.viewing import ViewAnswer
 from cells.fences import api as fences_api
 from cells.ledger import api as ledger_api
 from cells.records import api as records_api
@@ -110,6 +112,13 @@ EGRESS_CALLS = {
         "the same",
         "`?contract=&to=&purpose=`, events as NDJSON, as many as there are; the answer has to be read meanwhile",
         f"200 `EgressLine` as NDJSON: one for each batch once it is recorded, then `end`; 451 as above; 503 with {STREAMS} open",
+    ),
+}
+VIEW_CALLS = {
+    "GET /views/{table}/{subject_id}": (
+        "a gateway of the cell's region, with a reader's decision for `views`",
+        "",
+        "200 `ViewAnswer`; 404 where nobody, or no contract, shows that; 451 without a ground where nothing leaves for the reader",
     ),
 }
 LEDGER_CALLS = {
@@ -341,6 +350,7 @@ def _cell_service() -> list[str]:
     agreed(_calls(crossings_api.routes(nothing, nothing, nothing)), CROSSING_CALLS)
     agreed(_calls(fences_api.routes(nothing, nothing)), FENCE_CALLS)
     agreed(_calls(egress_api.routes(nothing, nothing, None)), EGRESS_CALLS)
+    agreed(_calls(views.routes(nothing, nothing, None, nothing)), VIEW_CALLS)
     agreed(_calls(ledger_api.routes(None, nothing)), LEDGER_CALLS)
     records = records_api.routes(cast("Any", SimpleNamespace(clock=None)), nothing, nothing)
     methods = {f"{method} {route.path}" for route in records for method in (route.methods or ())}
@@ -353,6 +363,7 @@ def _cell_service() -> list[str]:
             **CROSSING_CALLS,
             **FENCE_CALLS,
             **EGRESS_CALLS,
+            **VIEW_CALLS,
             **LEDGER_CALLS,
         }.items()
     ]
@@ -374,6 +385,7 @@ def _cell_service() -> list[str]:
             egress_asking.EgressAnswer,
             egress_streams.EgressLine,
             egress_streams.EgressEnd,
+            ViewAnswer,
             serving.ReadStated,
             serving.ReadNoted,
             serving.ErasureRequest,

@@ -48,6 +48,8 @@ EPOCH_MAX = 2**63 - 1
 
 RECORDS = ServiceId("records")
 """The records API of a cell, to the gateway one more in-cell service."""
+VIEWS = ServiceId("views")
+"""What people of a cell show to others, by contract (`cells.egress.views`); answered by the cell service, too."""
 
 
 class MalformedWord(ValueError):

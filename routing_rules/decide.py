@@ -5,7 +5,7 @@ import datetime
 import msgspec
 
 from foundation.problems import Code
-from foundation.words import RECORDS, Verb
+from foundation.words import RECORDS, VIEWS, Verb
 from routing_rules.facts import RequestFacts
 from routing_rules.hints import shown
 from routing_rules.home import (
@@ -205,9 +205,10 @@ def _unmet_by_policy(facts: RequestFacts, rules: Rules) -> _Why | None:
 
 
 def placed_for(facts: RequestFacts) -> bool:
-    """A sign-up has no placement yet; records belongs to every placement, since it is where services keep their rows."""
+    """A sign-up has no placement yet; records belongs to every placement, since it is where services keep their rows, and so do views of
+    them."""
     return (
         facts.verb is Verb.SIGNUP
         or facts.service in facts.services
-        or (facts.service == RECORDS and bool(facts.services))
+        or (facts.service in (RECORDS, VIEWS) and bool(facts.services))
     )

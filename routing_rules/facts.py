@@ -34,6 +34,13 @@ class RequestFacts(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     actor: ServiceId | None = None
 
 
+class ViewFacts(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A request of a `reader` for what somebody of cell `to` shows; of whoever that is nothing else is asked here."""
+
+    reader: RequestFacts
+    to: CellId
+
+
 class PlaceFacts(msgspec.Struct, frozen=True, kw_only=True):
     """A placement: `subject.residence` is the verified one where there is one, `declared` what the person said if that differs.
 

@@ -1,7 +1,5 @@
 """`POST /cell/crossings` for gateways of the region, `GET /cell/subjects/{id}/crossings` for operators of this cell."""
 
-from typing import assert_never
-
 import asyncpg
 import msgspec
 from starlette.requests import Request
@@ -9,18 +7,17 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from cells.crossings import store
-from cells.crossings.bookings import Bookings
+from cells.crossings.bookings import Bookings, unbooked
 from cells.crossings.core import Crossing, page, place_of, problem_of
-from cells.crossings.store import Booked, Booking, Outcome
+from cells.crossings.store import Booking
 from cells.service.context import Context
 from cells.service.core import gateway_problem
 from cells.shards.shard import LOST, unreachable
-from directory.placement.core import State, refusal
 from foundation.decision_header import new_decision_id
 from foundation.http import ServiceAuth, body_json, json_response, query_int, trace_of
 from foundation.ledger.port import Event, Kind
-from foundation.problems import Code, Problem, ProblemError, refuse
-from foundation.words import ActorId, MalformedWord, SubjectId, Verb, parse_subject_id
+from foundation.problems import Code, ProblemError, refuse
+from foundation.words import ActorId, MalformedWord, SubjectId, parse_subject_id
 
 BODY_BYTES_MAX = 16_384
 PAGE_MAX = 200
@@ -74,7 +71,7 @@ class CrossingCalls:
         if home is None:
             raise refuse(Code.NO_HOME, "this subject has no home in this cell")
         outcome = await self._bookings.book(context.shard_of(home), Booking(crossing, ActorId(caller.actor)))
-        refused = _problem(outcome, crossing.verb)
+        refused = unbooked(outcome, crossing.verb)
         if refused is not None:
             raise ProblemError(refused)
         return Response(status_code=204)
@@ -108,23 +105,6 @@ class CrossingCalls:
         entries, following = page(found, limit)
         answer = RecordsOfSubject(subject_id=subject, entries=tuple(entries), next=following)
         return json_response(answer, headers={"cache-control": "no-store"})
-
-
-def _problem(outcome: Outcome, verb: Verb) -> Problem | None:
-    """None when the crossing is booked."""
-    match outcome:
-        case Booked.DURABLE:
-            return None
-        case Booked.OTHER:
-            return Problem(code=Code.CONFLICT, detail="another crossing was booked under this id")
-        case Booked.NO_FENCE:
-            detail = "the subject's fence does not stand here, or is just being raised"
-            return Problem(code=Code.CELL_BEHIND, detail=detail, retry_after_s=1)
-        case State():
-            code = refusal(outcome, verb) or Code.CELL_BEHIND
-            return Problem(code=code, detail=f"the subject is {outcome.value}", retry_after_s=1)
-        case _:
-            assert_never(outcome)
 
 
 def _subject(text: str) -> SubjectId:

@@ -3,16 +3,18 @@
 import asyncio
 from collections.abc import AsyncIterator
 from functools import partial
+from typing import assert_never
 
 import asyncpg
 
 from cells.crossings import store
-from cells.crossings.store import Booking, Outcome
+from cells.crossings.store import Booked, Booking, Outcome
 from cells.shards.shard import LOST, Shard, unreachable
 from directory.client.batching import Batcher, TooManyWaiting
+from directory.placement.core import State, refusal
 from foundation import logs
-from foundation.problems import Code, refuse
-from foundation.words import ShardId
+from foundation.problems import Code, Problem, refuse
+from foundation.words import ShardId, Verb
 
 log = logs.get(__name__)
 
@@ -59,3 +61,20 @@ async def _answer(shard: Shard, bookings: list[Booking]) -> AsyncIterator[dict[B
         log.fault("crossings_not_booked", exc, shard=shard.id, count=len(bookings))
         raise unreachable(shard.id) from exc
     yield dict(zip(bookings, outcomes, strict=True))
+
+
+def unbooked(outcome: Outcome, verb: Verb) -> Problem | None:
+    """None when the crossing is booked."""
+    match outcome:
+        case Booked.DURABLE:
+            return None
+        case Booked.OTHER:
+            return Problem(code=Code.CONFLICT, detail="another crossing was booked under this id")
+        case Booked.NO_FENCE:
+            detail = "the subject's fence does not stand here, or is just being raised"
+            return Problem(code=Code.CELL_BEHIND, detail=detail, retry_after_s=1)
+        case State():
+            code = refusal(outcome, verb) or Code.CELL_BEHIND
+            return Problem(code=code, detail=f"the subject is {outcome.value}", retry_after_s=1)
+        case _:
+            assert_never(outcome)

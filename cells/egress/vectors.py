@@ -4,6 +4,7 @@ By the functions that rows are treated by (`compiled`), so a value becomes the s
 """
 
 import datetime
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,15 +15,19 @@ import pyarrow.compute as pc
 from cells.egress.arrow import TYPES, arrow_schema, record_batch
 from cells.egress.compiled import Ready
 from cells.egress.treating import Person, Treated, Treater, why_none_goes
+from cells.egress.treatments import ADDRESS_CHARS_MAX
 from cells.egress.values import TEXT_CHARS_MAX, UNFIT, Kind
 from cells.egress.wording import KEEP
 
 _UUID = "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
-_PLAIN_ADDRESS = r"^[!-?A-~]{1,64}@[!-?A-~]{1,255}$"
-"""Printable ASCII without a space or a second @: what `mask_domain` asks of it but for the domain's form."""
+_PLAIN_ADDRESS = r"^[!-?A-~]+@[!-?A-~]+$"
+"""Printable ASCII without a space or a second @: what `mask_domain` asks of it but for its length and the domain's form."""
 _EPOCH = datetime.date(1970, 1, 1).toordinal()
 _DAYS = (1 - _EPOCH, datetime.date.max.toordinal() - _EPOCH)
 """Days that a calendar has; Arrow has more."""
+BLOCK_DAYS, BLOCKS_MAX, DAYS_EACH_MAX = 1 << 13, 16, 4
+"""Days are treated by blocks of twenty-two years, once for a plan, where a batch has so many rows that it is not much more than its own."""
+TABLES_MAX = 64
 _WHOLE = {"smallint": pa.int16(), "int": pa.int32(), "integer": pa.int32(), "bigint": pa.int64()}
 
 
@@ -72,8 +77,32 @@ def _distinctly(ready: Ready, kind: Kind, change: Any, given: Any) -> Any:
         return _array(ready, kind, change, given.to_pylist())
     if ready.field.treatment.kind == "mask_domain" and ready.field.type == "text" and given.type == pa.string():
         given = _addresses_of_their_domains(given)
+    if given.type == pa.date32() and (found := _by_day(ready, kind, change, given)) is not None:
+        return found
     encoded = given.dictionary_encode()
     return _array(ready, kind, change, _listed(encoded.dictionary)).take(encoded.indices)
+
+
+def _by_day(ready: Ready, kind: Kind, change: Any, given: Any) -> Any:
+    """Days looked up in a table of what each becomes; None where they are too few for one, lie too far apart or beyond a calendar's."""
+    days = given.cast(pa.int32())
+    low, high = pc.min_max(days).values()
+    if low.as_py() is None or low.as_py() < _DAYS[0] or high.as_py() > _DAYS[1]:
+        return None
+    first, last = low.as_py() // BLOCK_DAYS, high.as_py() // BLOCK_DAYS
+    blocks = last - first + 1
+    if blocks > BLOCKS_MAX or blocks * BLOCK_DAYS > len(given) * DAYS_EACH_MAX:
+        return None
+    return _table(ready, kind, change, first, last).take(pc.subtract(days, first * BLOCK_DAYS))
+
+
+@functools.lru_cache(TABLES_MAX)
+def _table(ready: Ready, kind: Kind, change: Any, first: int, last: int) -> Any:
+    """What becomes of every day of some blocks."""
+    days = range(max(_DAYS[0], first * BLOCK_DAYS), min(_DAYS[1] + 1, (last + 1) * BLOCK_DAYS))
+    before = max(0, _DAYS[0] - first * BLOCK_DAYS)
+    day = datetime.date.fromordinal
+    return _array(ready, kind, change, [None] * before + [day(_EPOCH + one) for one in days])
 
 
 def _listed(distinct: Any) -> list[Any]:
@@ -93,7 +122,8 @@ def _addresses_of_their_domains(given: Any) -> Any:
     What is not plainly an address stays as it is, for the treatment to look at.
     """
     parts = pc.split_pattern(given, "@")
-    plain = pc.and_(pc.equal(pc.list_value_length(parts), 2), pc.match_substring_regex(given, _PLAIN_ADDRESS))
+    short = pc.less_equal(pc.binary_length(given), ADDRESS_CHARS_MAX)
+    plain = pc.and_(short, pc.match_substring_regex(given, _PLAIN_ADDRESS))
     domain = pc.list_element(pc.if_else(plain, parts, pa.scalar(["", ""], type=parts.type)), 1)
     return pc.if_else(plain, pc.binary_join_element_wise("a", domain, "@"), given)
 

@@ -93,6 +93,7 @@ class Contract(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """One table's contract. `placed_by` holds the subject id, `owner` the person a row is about; `rows: owner` binds rows to them.
 
     `asks`: purposes for which rows leave only of whoever said yes (`opt_in`). `hierarchies`: value -> what it generalises to, by name.
+    `public`: columns of the view that other people may read, each as `leaving` states it for them; none: nothing is shown to anybody.
     """
 
     table: str
@@ -104,6 +105,7 @@ class Contract(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     asks: dict[str, Literal["opt_in"]] = {}
     consent: ConsentRows | None = None
     hierarchies: dict[str, dict[str, str]] = {}
+    public: tuple[str, ...] = ()
 
     @property
     def classified(self) -> tuple[str, ...]:
@@ -156,6 +158,7 @@ def _mistake(contract: Contract) -> str | None:
         _mistake_in_keys(contract)
         or _mistake_in_access(contract)
         or _mistake_in_consent(contract)
+        or _mistake_in_public(contract)
         or next(mistakes_in_leaving(contract.columns, contract.hierarchies), None)
     )
 
@@ -192,6 +195,18 @@ def _mistake_in_consent(contract: Contract) -> str | None:
         column = contract.columns.get(name)
         if column is None or column.klass is None or column.sealed or not column.type.startswith(kind[:4]):
             return f"consent.{role}: {name!r} is no classified, unsealed {kind} column of this contract"
+    return None
+
+
+def _mistake_in_public(contract: Contract) -> str | None:
+    if contract.public and contract.owner != contract.placed_by:
+        return "public: rows are shown of whoever is placed; here the owner is another column"
+    for name in contract.public:
+        column = contract.columns.get(name)
+        if column is None or column.klass is None or column.sealed:
+            return f"public: {name!r} is no classified, unsealed column of this contract"
+        if not column.leaving:
+            return f"public: of column {name} nothing is stated in `leaving`, so it stays"
     return None
 
 

@@ -7,6 +7,7 @@ from typing import TypeAlias
 import msgspec
 
 from cells.records.contracts import Class, Column, Columns, Contract
+from foundation.words import VIEWS
 
 
 class Way(enum.StrEnum):
@@ -29,7 +30,7 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
 Purposes: TypeAlias = frozenset[str] | None
 """The only purposes; None: any."""
 Reach: TypeAlias = dict[tuple[str, str, str], Purposes]
-"""(caller, verb, column) → for which purposes. Verbs: read, write, filter; delete has the column ''."""
+"""(caller, verb, column) → for which purposes. Verbs: read, write, filter, view; delete has the column ''."""
 
 _STRENGTH = {
     Class.NONE: 0, Class.PSEUDONYMOUS: 1, Class.QUASI: 2, Class.DIRECT: 3, Class.FREE_TEXT: 3, Class.SPECIAL: 4,
@@ -52,7 +53,10 @@ def reach(contract: Contract | None) -> Reach:
         return {}
     callers = {"the person": contract.access.person}
     callers |= {f"service {name}": stated for name, stated in contract.access.services.items()}
-    return {key: purposes for name, stated in callers.items() for key, purposes in _of_caller(contract, name, stated)}
+    shown: Reach = {("anybody", "view", name): frozenset({VIEWS}) for name in contract.public}
+    return shown | {
+        key: purposes for name, stated in callers.items() for key, purposes in _of_caller(contract, name, stated)
+    }
 
 
 def _of_caller(contract: Contract, caller: str, stated: Columns) -> Iterator[tuple[tuple[str, str, str], Purposes]]:
@@ -129,7 +133,13 @@ def _of_reach(table: str, old: Reach, new: Reach) -> Iterator[Difference]:
             yield Difference(table=table, way=way, column=column, what=said)
 
 
-_MAY = {"read": "may read", "write": "may write", "filter": "may filter and order by", "delete": "may delete rows"}
+_MAY = {
+    "view": "may read, as it leaves,",
+    "read": "may read",
+    "write": "may write",
+    "filter": "may filter and order by",
+    "delete": "may delete rows",
+}
 
 
 def _for(purposes: Purposes) -> str:

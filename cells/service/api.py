@@ -47,6 +47,7 @@ OWN_PREFIXES = (
     handed.EVENT_PREFIX,
     "sign_in:",
     "signup:",
+    "view:",
 )
 """What ids of the cell's own events begin with: an event handed over under such an id would stand in for one of those."""
 

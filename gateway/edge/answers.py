@@ -21,7 +21,9 @@ def refusal_of(head: StatusHead) -> Code | None:
 
 
 def stated(admitted: Admitted) -> Lines:
-    """What the client is told of the verdict."""
+    """What the client is told of the verdict; of somebody else's home, nothing."""
+    if admitted.viewer is not None:
+        return [(b"domicile-verdict", b"serve")]
     lines = [
         (b"domicile-cell", admitted.cell.encode("ascii")),
         (b"domicile-verdict", b"serve" if admitted.crosses is None else b"hairpin"),

@@ -12,10 +12,11 @@ from foundation.mute import Secret
 from foundation.words import ActorId, CellId, FeedSeq, RegionId, ServiceId
 from gateway.edge.outcome import Admitted
 from routing_rules.decide import decide
-from routing_rules.facts import PlaceFacts, RequestFacts
+from routing_rules.facts import PlaceFacts, RequestFacts, ViewFacts
 from routing_rules.place import place
 from routing_rules.rules import Rules
 from routing_rules.verdicts import Allowed, NoCell, Verdict
+from routing_rules.views import view
 
 VERDICTS_MAX = 16_384
 _SECONDS_A_DAY = 86_400
@@ -43,6 +44,7 @@ class Book:
         self._day = 0
         self._date = datetime.date(1970, 1, 1)
         self._verdicts: dict[RequestFacts, Verdict] = {}
+        self._views: dict[ViewFacts, Verdict] = {}
         self._placings: dict[PlaceFacts, Allowed | NoCell] = {}
         self._registry = registry or HeldRegistry()
         self._hosts_as_of = self._registry.current
@@ -63,6 +65,17 @@ class Book:
             if len(self._verdicts) >= VERDICTS_MAX:
                 self._verdicts.clear()
             self._verdicts[facts] = verdict
+        return verdict
+
+    def view(self, facts: ViewFacts) -> Verdict:
+        """`routing_rules.view` as of today (UTC), remembered likewise."""
+        self._turn()
+        verdict = self._views.get(facts)
+        if verdict is None:
+            verdict = view(facts, self.rules, self._date)
+            if len(self._views) >= VERDICTS_MAX:
+                self._views.clear()
+            self._views[facts] = verdict
         return verdict
 
     def place(self, facts: PlaceFacts) -> Allowed | NoCell:
@@ -96,6 +109,7 @@ class Book:
             self._day = day
             self._date = datetime.date.fromordinal(_EPOCH_DAY + day)
             self._verdicts.clear()
+            self._views.clear()
             self._placings.clear()
 
     def mint(self, admitted: Admitted) -> str:
@@ -104,7 +118,7 @@ class Book:
             cell=admitted.cell,
             service=admitted.service,
             subject=admitted.subject,
-            actor=admitted.actor or (None if admitted.subject is None else ActorId(admitted.subject)),
+            actor=_actor(admitted),
             epoch=admitted.epoch,
             verb=admitted.verb,
             purpose=admitted.purpose,
@@ -123,3 +137,9 @@ class Book:
                 observed=admitted.observed,
             )
         return self._minters[admitted.cell].mint(decision)
+
+
+def _actor(admitted: Admitted) -> ActorId | None:
+    """Who does it: a service that acts, a reader of somebody's view, else the subject itself; None where nobody is known."""
+    person = admitted.viewer or admitted.subject
+    return admitted.actor or (None if person is None else ActorId(person))

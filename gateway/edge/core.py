@@ -6,24 +6,27 @@ from directory.placement.core import Placement, State, refusal
 from foundation.problems import Code, Problem
 from foundation.words import RegionId, Verb
 from gateway.edge.acting import acted, beyond, nobody, not_across, out_of_bounds, stranger
-from gateway.edge.outcome import RETRY_AFTER_S, Admitted, Carried, Gathered, Outcome, Refused, denied, no
+from gateway.edge.outcome import (
+    CONTRADICTION,
+    RETRY_AFTER_S,
+    UNKNOWN_HOME,
+    Admitted,
+    Carried,
+    Gathered,
+    Outcome,
+    Refused,
+    denied,
+    no,
+)
 from gateway.edge.ports import Homeless, Ruling
 from gateway.edge.signing_up import sign_up
 from gateway.edge.target import Route
 from gateway.edge.unidentified import unidentified
+from gateway.edge.viewing import judge_view
 from gateway.identity.actors import Actor
 from gateway.identity.tokens import Unidentified
 from routing_rules.facts import RequestFacts
 from routing_rules.verdicts import Elsewhere, Hairpin, Refuse, Serve
-
-_HOME_UNKNOWN = Problem(code=Code.HOME_UNKNOWN, detail="the directory cannot be asked", retry_after_s=RETRY_AFTER_S)
-_CONTRADICTION = Refused(
-    problem=Problem(
-        code=Code.HOME_UNKNOWN,
-        detail="what is known of the home contradicts itself just now",
-        retry_after_s=RETRY_AFTER_S,
-    )
-)
 
 
 def judge(facts: Gathered, ruling: Ruling, region: RegionId) -> Outcome:
@@ -38,11 +41,13 @@ def judge(facts: Gathered, ruling: Ruling, region: RegionId) -> Outcome:
         return Refused(problem=unidentified(facts.who))
     match facts.home:
         case None | Homeless.UNKNOWN:
-            return Refused(problem=_HOME_UNKNOWN)
+            return UNKNOWN_HOME
         case Homeless.NONE:
             if facts.target.route is Route.SIGNUP and facts.ingress is None:
                 return sign_up(facts, facts.who, ruling, region)
             return no(Code.NO_HOME, "sign up first")
+        case Placement() as placement if facts.target.route is Route.VIEW:
+            return judge_view(facts, placement, ruling, region)
         case Placement() as placement:
             return _placed(facts, placement, ruling, region)
         case _:
@@ -58,7 +63,7 @@ def _for_somebody(facts: Gathered, acting: Actor | Problem, ruling: Ruling, regi
         return out_of_bounds(acting, why, None)
     match facts.home:
         case None | Homeless.UNKNOWN:
-            return Refused(problem=_HOME_UNKNOWN)
+            return UNKNOWN_HOME
         case Homeless.NONE:
             return out_of_bounds(acting, nobody(acting), None)
         case Placement() as placement:
@@ -96,7 +101,7 @@ def _placed(
             return denied(verdict, placement.subject_id)
         case Serve():
             if verdict.cell != placement.cell or verdict.region != region or facts.ingress is not None:
-                return _CONTRADICTION
+                return CONTRADICTION
             admitted = _into_cell(facts, placement, verdict, verb, ruling)
             return admitted if acting is None else acted(admitted, acting)
         case _:
@@ -108,9 +113,9 @@ def _hairpin(
 ) -> Outcome:
     """Away from home: here it goes on its one hop, at home it is admitted; a request that came by a hop takes no second."""
     if verdict.cell != placement.cell:
-        return _CONTRADICTION
+        return CONTRADICTION
     if facts.ingress is None:
-        return _CONTRADICTION if verdict.region == region else Carried(verdict, placement.subject_id)
+        return CONTRADICTION if verdict.region == region else Carried(verdict, placement.subject_id)
     if verdict.region != region:
         return denied(verdict, placement.subject_id)
     return _into_cell(facts, placement, verdict, verb, ruling)

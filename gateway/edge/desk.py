@@ -52,7 +52,7 @@ class Desk:
 
     def gather_now(self, request: Request) -> Gathered | None:
         """The facts if all are known here, else None. Never waits: callable from a protocol's callback."""
-        if request.fields.acts_for is not None:
+        if request.fields.acts_for is not None or request.target.of is not None:
             return None
         if request.target.route is Route.ANONYMOUS:
             return self._gathered(request, Unidentified.NO_TOKEN, None)
@@ -92,7 +92,9 @@ class Desk:
                 home = await self.homes.resolve(key)
             homes.append(home)
         self.proven(who, [home or Homeless.UNKNOWN for home in homes])
-        return self._gathered(request, who, _agreed(homes))
+        of = request.target.of
+        viewed = None if of is None else await self.homes.subject(of)
+        return self._gathered(request, who, _agreed(homes), viewed=viewed)
 
     async def _gather_for(self, request: Request, acts_for: bytes) -> Gathered:
         """The facts of a request by a service that acts for a subject, or says that it does. People's tokens say nothing here."""
@@ -119,7 +121,10 @@ class Desk:
             return gathered
         held = home.epoch if isinstance(home, Placement) else NO_EPOCH
         homes: list[Home | None] = [await self.homes.refresh(key, newer_than=held) for key in who.login]
-        return self._gathered(request, who, _agreed(homes))
+        of, seen = request.target.of, gathered.viewed
+        held = seen.epoch if isinstance(seen, Placement) else NO_EPOCH
+        viewed = None if of is None else await self.homes.refresh_subject(of, newer_than=held)
+        return self._gathered(request, who, _agreed(homes), viewed=viewed)
 
     def judge(self, gathered: Gathered, book: Book) -> Outcome:
         return (judge_upgrade if gathered.upgrade else judge)(gathered, book, self.region)
@@ -130,6 +135,7 @@ class Desk:
         who: Identity | Unidentified,
         home: Home | None,
         acting: Actor | Problem | None = None,
+        viewed: Home | None = None,
     ) -> Gathered:
         signup = request.target.route is Route.SIGNUP
         return Gathered(
@@ -140,6 +146,7 @@ class Desk:
             home=home,
             acting=acting,
             ingress=None if request.hop is None else request.hop.origin,
+            viewed=viewed,
             residence=query_value(request.query, b"residence") if signup else None,
             subdivision=query_value(request.query, b"subdivision") if signup else None,
             citizenship=query_value(request.query, b"citizenship") if signup else None,

@@ -20,8 +20,8 @@ class Gathered(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     is asked for.
 
     `acting`: the service that acts for somebody, or why none may; `home` is then the home of that somebody. `ingress`: the region that
-    took the request in, where another has carried it here. The last four speak of a sign-up: what the person declared, as sent, and the
-    country that the address points at."""
+    took the request in, where another has carried it here. `viewed`: the home of the person whose view is asked for. The last four speak
+    of a sign-up: what the person declared, as sent, and the country that the address points at."""
 
     target: Target
     verb: Verb
@@ -30,6 +30,7 @@ class Gathered(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     upgrade: bool = False
     acting: Actor | Problem | None = None
     ingress: RegionId | None = None
+    viewed: Home | None = None
     residence: str | None
     subdivision: str | None = None
     citizenship: str | None = None
@@ -40,7 +41,8 @@ class Admitted(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Goes on to `service` in `cell`. `subject` is None on anonymous routes (then no decision is minted) and on sign-up.
 
     `declared` and `observed` are a sign-up's. `actor`: the service that acts for the subject, None: the subject itself. `crosses`: for a
-    request that another region carried here, what its crossing rests on; it is booked before anything is forwarded."""
+    request that another region carried here, what its crossing rests on; it is booked before anything is forwarded. `viewer`: who reads
+    what the subject shows; what of that crosses a border, the cell books."""
 
     cell: CellId
     service: ServiceId
@@ -55,6 +57,7 @@ class Admitted(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     observed: Country | None = None
     actor: ActorId | None = None
     crosses: Hairpin | None = None
+    viewer: SubjectId | None = None
 
 
 class Carried(msgspec.Struct, frozen=True):
@@ -76,6 +79,16 @@ class Refused(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Outcome = Admitted | Carried | Refused
+UNKNOWN_HOME = Refused(
+    problem=Problem(code=Code.HOME_UNKNOWN, detail="the directory cannot be asked", retry_after_s=RETRY_AFTER_S)
+)
+CONTRADICTION = Refused(
+    problem=Problem(
+        code=Code.HOME_UNKNOWN,
+        detail="what is known of the home contradicts itself just now",
+        retry_after_s=RETRY_AFTER_S,
+    )
+)
 
 
 def no(code: Code, detail: str) -> Refused:

@@ -5,7 +5,7 @@ from typing import Protocol
 
 from directory.placement.core import Placement
 from foundation.words import CellId, Epoch, LookupKey, ServiceId, SubjectId
-from routing_rules.facts import PlaceFacts, RequestFacts
+from routing_rules.facts import PlaceFacts, RequestFacts, ViewFacts
 from routing_rules.policy import Policy
 from routing_rules.verdicts import Allowed, NoCell, Verdict
 
@@ -53,6 +53,8 @@ class Ruling(Protocol):
     def policy(self) -> Policy: ...
 
     def decide(self, facts: RequestFacts) -> Verdict: ...
+
+    def view(self, facts: ViewFacts) -> Verdict: ...
 
     def place(self, facts: PlaceFacts) -> Allowed | NoCell: ...
 

@@ -10,7 +10,7 @@ from foundation.problems import Code
 from foundation.words import Country, RegionId, Verb
 from gateway.edge.accesses import Alike
 from gateway.edge.events import Recorder
-from gateway.edge.outcome import Admitted, Gathered, Refused
+from gateway.edge.outcome import Admitted, Carried, Gathered, Refused
 from gateway.edge.request import Request
 from gateway.identity.address import Address, Network, client_address
 from gateway.identity.country import Countries
@@ -83,6 +83,19 @@ class Records:
         )
         at_us = int(self._clock.unix_s() * 1_000_000)
         return self._add(alike, at_us, subject, epoch, request.trace.trace_id)
+
+    def asked_abroad(self, request: Request, carried: Carried) -> bool:
+        """A person of this region asks another region for what somebody shows: whose it is, that region knows by the trace. False when it
+        cannot be remembered, and then it must not happen."""
+        verdict = carried.verdict
+        details = {
+            "purpose": verdict.purpose,
+            "rules": verdict.digest,
+            "cell": verdict.cell,
+            "ground": verdict.ground,
+            **self._of(request),
+        }
+        return self.recorder.add(self._event(Kind.ACCESS, carried.subject, carried.subject, details))
 
     def hop_refused(self, request: Request, reason: str) -> None:
         """Anybody can send a bad hop, so this never takes the room that records of known people need."""

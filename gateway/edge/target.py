@@ -11,12 +11,15 @@ from urllib.parse import unquote_to_bytes
 import msgspec
 
 from foundation.problems import Code, Problem
-from foundation.words import ServiceId
+from foundation.words import VIEWS, MalformedWord, ServiceId, SubjectId, parse_subject_id
 from routing_rules.policy import Service
 
 _DOT_SEGMENT = re.compile(rb"(?:^|[/\\])\.{1,2}(?:[;/\\]|$)")
 _SUSPECT = re.compile(rb"[%\\]|/\.")
 _BAD_PATH = Problem(code=Code.BAD_REQUEST, detail="the path may hold no dot segments, encoded or not")
+_VIEW = re.compile(rb"/views/[a-z][a-z0-9_]{0,62}/([0-9a-f-]{36})\Z")
+_NO_VIEW = Problem(code=Code.BAD_REQUEST, detail="what somebody shows is at /views/{table}/{subject id}")
+_ONLY_READ = Problem(code=Code.METHOD_NOT_ALLOWED, detail="what somebody shows is read, by GET")
 METHODS_HELD_BACK = frozenset({"CONNECT", "TRACE"})
 """CONNECT asks for a tunnel past every verdict; TRACE would show the client what was added for the service, its decision too."""
 HELD_BACK = Problem(code=Code.METHOD_NOT_ALLOWED, detail="CONNECT and TRACE go no further than here")
@@ -28,11 +31,16 @@ class Route(enum.Enum):
     ORDINARY = "ordinary"
     ANONYMOUS = "anonymous"
     SIGNUP = "signup"
+    VIEW = "view"
+    """What somebody else shows (`gateway.edge.viewing`)."""
 
 
 class Target(msgspec.Struct, frozen=True):
+    """`of`: whose view is asked for."""
+
     service: ServiceId
     route: Route
+    of: SubjectId | None = None
 
 
 def target_of(method: str, raw_path: bytes, services: dict[ServiceId, Service]) -> Target | Problem:
@@ -47,6 +55,8 @@ def target_of(method: str, raw_path: bytes, services: dict[ServiceId, Service]) 
     service = services.get(name)
     if service is None:
         return Problem(code=Code.UNKNOWN_SERVICE, detail="the path begins with the name of a service")
+    if name == VIEWS:
+        return _view(method, raw_path)
     if service.anonymous or service.signup:
         path = raw_path.decode("latin-1")
         if path in service.anonymous:
@@ -54,6 +64,19 @@ def target_of(method: str, raw_path: bytes, services: dict[ServiceId, Service]) 
         if method == "POST" and path in service.signup:
             return Target(name, Route.SIGNUP)
     return Target(name, Route.ORDINARY)
+
+
+def _view(method: str, raw_path: bytes) -> Target | Problem:
+    """`/views/{table}/{subject id}`, byte for byte."""
+    found = _VIEW.match(raw_path)
+    if found is None:
+        return _NO_VIEW
+    if method != "GET":
+        return _ONLY_READ
+    try:
+        return Target(VIEWS, Route.VIEW, parse_subject_id(found[1].decode("ascii")))
+    except MalformedWord:
+        return _NO_VIEW
 
 
 def climbs(raw_path: bytes) -> bool:

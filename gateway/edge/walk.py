@@ -131,7 +131,10 @@ class Walk:
         return await bookings.book(request, hop, admitted, crosses, book.policy)
 
     async def _carry(self, request: Request, carried: Carried, body: Body, send: Send) -> None:
-        """Away from home: the home region's gateways answer."""
+        """Away from home, the reader's own or that of whoever is read: the gateways there answer."""
+        if request.target.of is not None and not self._records.asked_abroad(request, carried):
+            await refuse(send, self._records.recorder.problem() or _NOT_RECORDED, body, request.fields)
+            return
         _CARRIED.inc()
         client = self._records.client_of(request)
         host, scheme = self._outbound.asked(request)

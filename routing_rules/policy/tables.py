@@ -137,13 +137,14 @@ class Actor(msgspec.Struct, frozen=True, kw_only=True):
 
 class Destination(msgspec.Struct, frozen=True, kw_only=True):
     """Where releases of egress go: the place, the only purposes they may go there for, what is proven of whoever receives them (None:
-    nothing is known), and the URLs below which it takes them."""
+    nothing is known), and the URLs below which it takes them. `readers`: cells whose people read there what others show."""
 
     country: Country
     subdivision: str | None = None
     purposes: tuple[str, ...]
     recipient_classes: tuple[str, ...] | None = None
     sinks: tuple[str, ...] = ()
+    readers: tuple[CellId, ...] = ()
 
     def takes(self, url: str) -> bool:
         """Whether the URL is one of its sinks, or lies below one."""

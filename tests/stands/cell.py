@@ -91,6 +91,7 @@ class Stand:
         self.dsns = dsns
         self.minter = Minter(name, ROOT)
         self.ledger: LedgerSettings | None = None
+        self.root = ROOT
         self.access: AccessSettings | None = None
         self.egress: EgressSettings | None = None
         self.directory: Callers
@@ -99,9 +100,9 @@ class Stand:
 
     def settings(self, contracts: str = NOTES) -> CellSettings:
         ring = self.folder / "root.json"
-        keys = {ROOT.kid: base64.urlsafe_b64encode(ROOT.key.reveal()).decode().rstrip("=")}
+        keys = {self.root.kid: base64.urlsafe_b64encode(self.root.key.reveal()).decode().rstrip("=")}
         ring.touch(mode=0o600)
-        ring.write_text(json.dumps({"current": ROOT.kid, "keys": keys}))
+        ring.write_text(json.dumps({"current": self.root.kid, "keys": keys}))
         token = self.folder / "cell.jwt"
         self.tokens.token_file(token, f"cell:{self.name}", ["resolver", f"cell:{self.name}", f"signup:{self.name}"])
         return CellSettings(

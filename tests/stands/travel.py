@@ -147,6 +147,7 @@ class World:
     eu: Side
     us: Side
     rewrite: Callable[..., None]
+    policy: str
 
     def settle(self, sub: str, home: Placement, *, known_to: tuple[RegionId, ...] = (EU, US)) -> SubjectId:
         key = self.blinder.login(self.people.issuer, sub)[0]
@@ -205,8 +206,9 @@ async def world(
     pending_max: int = 100,
     nonces_max: int = 100,
     gates: Mapping[RegionId, Gate] | None = None,
+    cell_ports: Mapping[str, int] | None = None,
 ) -> AsyncIterator[World]:
-    """Both gateways up, each in front of its region's orders service and cell service."""
+    """Both gateways up, each in front of its region's orders service and cell service (at `cell_ports`, where a test has its own)."""
     people, tokens = People(folder), ServiceIssuer(folder)
     blinder = Blinder((BlindingKey("b1", Secret(b"b" * 32)),))
     books = {EU: CellBooks(), US: CellBooks()}
@@ -215,11 +217,15 @@ async def world(
         orders = {"eu-de": await stack.enter_async_context(serving(eu_orders))}
         orders["us-va"] = await stack.enter_async_context(serving(us_orders or eu_orders))
         cells = {cell: await stack.enter_async_context(serving(books[region])) for region, cell in CELLS.items()}
+        cells |= cell_ports or {}
         origins = {region: f"http://127.0.0.1:{port}" for region, port in ports.items()}
 
-        def rules(text: str) -> Any:
+        def policy_of(text: str) -> str:
             made = policy(text, orders=orders, cells=cells, origins=origins)
-            return load(made.replace("[product]\n", f"[product]\n{product}\n", 1))
+            return made.replace("[product]\n", f"[product]\n{product}\n", 1)
+
+        def rules(text: str) -> Any:
+            return load(policy_of(text))
 
         def rewrite(side: Side, text: str) -> None:
             side.desk.book = Book(
@@ -255,7 +261,7 @@ async def world(
         await eu.start()
         await us.start()
         try:
-            yield World(people, blinder, tokens, eu, us, rewrite)
+            yield World(people, blinder, tokens, eu, us, rewrite, policy_of(grounds))
         finally:
             await us.stop()
             await eu.stop()

@@ -33,7 +33,7 @@ def test_check_shows_every_country_once_for_what_answers_alike(policy: Path) -> 
     done = run("check", "--policy", policy, *DAY)
     assert done.exit_code == 0, done.output
     shown = squeezed(done.output)
-    assert "249 countries x 2 services: 96 placed, 402 refused (220 of them because the law is unknown)" in shown
+    assert "249 countries x 3 services: 144 placed, 603 refused (330 of them because the law is unknown)" in shown
     assert "orders, records" in shown
     assert "No served regime objects to the directory in DE." in shown
     assert NOT_LEGAL_ADVICE in shown
@@ -49,8 +49,8 @@ def document(name: str, policy: Path, *more: str | Path) -> dict[str, object]:
 
 def test_check_gives_programs_a_line_for_each_country_and_service(policy: Path) -> None:
     found = document("check", policy)
-    assert found["counts"] == {"answers": 498, "placed": 96, "refused": 182, "unknown": 220}
-    assert len(found["lines"]) == 498
+    assert found["counts"] == {"answers": 747, "placed": 144, "refused": 273, "unknown": 330}
+    assert len(found["lines"]) == 747
     assert found["notice"] == NOT_LEGAL_ADVICE
 
 
@@ -160,10 +160,10 @@ def test_diff_of_files_is_told_by_people_and_services(policy: Path, tmp_path: Pa
     after = tmp_path / "after.toml"
     after.write_text(policy_with(('serves = ["eu", "uk", "ch"]', 'serves = ["eu", "uk"]')))
     done = run("diff", policy, after, *DAY)
-    assert "ch CH: orders, records: served by eu-de -> refused (no_cell_allowed)" in done.output
-    assert "2 answers of countries x services change on 2026-11-21" in done.output
+    assert "ch CH: orders, records, views: served by eu-de -> refused (no_cell_allowed)" in done.output
+    assert "3 answers of countries x services change on 2026-11-21" in done.output
     found = json.loads(run("diff", policy, after, *DAY, "--json").output)
-    assert {change["service"] for change in found["changes"]} == {"orders", "records"}
+    assert {change["service"] for change in found["changes"]} == {"orders", "records", "views"}
     assert "keys that differ: cells.eu-de.serves" in done.output
     alike = run("diff", policy, policy, *DAY).output
     assert "No answer of countries x services changes" in alike

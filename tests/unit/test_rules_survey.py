@@ -19,8 +19,8 @@ def lines(rules: Rules, service: str = "orders", at: datetime.date = TODAY) -> d
 
 def test_every_country_is_answered_for_every_service() -> None:
     found = survey(load(POLICY), TODAY)
-    assert len({(line.country, line.service) for line in found.lines}) == len(found.lines) == 249 * 2
-    assert sum(found.count(verdict) for verdict in ("placed", "refused", "unknown")) == 498
+    assert len({(line.country, line.service) for line in found.lines}) == len(found.lines) == 249 * 3
+    assert sum(found.count(verdict) for verdict in ("placed", "refused", "unknown")) == 747
     assert all(line.ground for line in found.lines)
 
 

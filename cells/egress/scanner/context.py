@@ -1,5 +1,6 @@
 """Words, in several languages, beside which a plain number is a phone number, a card, an identifier or a birth date. Pure."""
 
+import functools
 import re
 
 import re2
@@ -9,6 +10,8 @@ from cells.egress.scanner.shapes import first_digit
 GAP_BYTES_MAX = 72
 """Between a word and the first digit of what it announces; letters of some scripts are three bytes each."""
 WORD_BYTES_MAX = 32
+REMEMBERED = 4096
+"""Texts before numbers, of at most GAP_BYTES_MAX and WORD_BYTES_MAX each, of which it is remembered what they announce."""
 
 PHONE = (
     r"\b(?:tel|fon|fax|mob|gsm|hp|tlf|telf|tfno|telp|tél)(?:\b|_)|_(?:tel|fon|fax|mob|gsm)(?:\b|_)|\b(?:my|her|his|your|work) cell\b|\bcell (?:no|number)\b|phone|telefon|telefoon|teléfono"
@@ -55,6 +58,8 @@ class Words:
         self.words = _any(words)
         self.pattern = rf"{self.words}[^0-9\n]*{announced}"
         self._word = re2.compile(self.words)
+        # The same keys stand in every line of a log, and before every value of a column.
+        self._gap = functools.lru_cache(REMEMBERED)(self._gap_of)
 
     def near(self, data: bytes, start: int, end: int) -> tuple[int, bytes] | None:
         """Where the number of a match begins, and what stands between it and the last word before it: GAP_BYTES_MAX at most, no digit, no
@@ -62,13 +67,21 @@ class Words:
         digit = first_digit(data, start, end)
         if not data[digit + 1 : digit + 2].isdigit() and (word := self._word.match(data, start)) is not None:
             digit = first_digit(data, word.end(), end)
-        last = None
-        for found in self._word.finditer(data, max(start, digit - GAP_BYTES_MAX - WORD_BYTES_MAX), digit):
+        low = max(start, digit - GAP_BYTES_MAX - WORD_BYTES_MAX)
+        begin = 1 if low else 0
+        gap = self._gap(data[low - begin : digit + 1], begin)
+        return None if gap is None else (digit, gap)
+
+    def _gap_of(self, text: bytes, begin: int) -> bytes | None:
+        """What stands between the last word and the digit that a text ends with; None where that is too much, or speaks of another thing.
+        The bytes at both ends are there for what they say of a word's edges."""
+        last, digit = None, len(text) - 1
+        for found in self._word.finditer(text, begin, digit):
             last = found.end()
         if last is None or digit - last > GAP_BYTES_MAX:
             return None
-        gap = data[last:digit]
-        return None if _DIGIT.search(gap) or _OTHER_KEY.search(gap) else (digit, gap)
+        gap = text[last:digit]
+        return None if _DIGIT.search(gap) or _OTHER_KEY.search(gap) else gap
 
 
 _DIGIT = re.compile(rb"[0-9]")

@@ -35,8 +35,6 @@ GATES: tuple[tuple[Detector, ...], ...] = (
         Detector(texts.EMAIL, texts.emails),
         Detector(texts.URL_CREDENTIALS, texts.url_credentials),
         Detector(numbers.COORDINATES, numbers.coordinates),
-    ),
-    (
         Detector(texts.JWT, texts.jwts),
         Detector(texts.API_KEY, texts.keys),
         Detector(texts.PRIVATE_KEY, texts.private_keys),
@@ -54,8 +52,12 @@ GATES: tuple[tuple[Detector, ...], ...] = (
         Detector(phones.INTERNATIONAL, phones.international),
         Detector(phones.GROUPED, phones.grouped),
     ),
-    (Detector(identifiers.PATTERN, identifiers.written),),
-    (Detector(numbers.IPV6, numbers.ipv6), Detector(numbers.MAC, numbers.macs), Detector(numbers.IBAN, numbers.ibans)),
+    (
+        Detector(identifiers.PATTERN, identifiers.written),
+        Detector(numbers.IPV6, numbers.ipv6),
+        Detector(numbers.MAC, numbers.macs),
+        Detector(numbers.IBAN, numbers.ibans),
+    ),
 )
 """Patterns that one set answers for together. One set of all knows so many states that it never stops building new ones."""
 

@@ -1,6 +1,8 @@
 """A text that was decoded out of another, and how its offsets lead back. Pure."""
 
+import itertools
 from bisect import bisect_right
+from collections.abc import Sequence
 from typing import TypeAlias
 
 COPIED = (1, 1)
@@ -10,6 +12,10 @@ WHOLE = (0, 0)
 
 Piece: TypeAlias = tuple[bytes, tuple[int, int], str, tuple[int, int]]
 """A text, the span that it came from, the decoding's name (none for what was copied), how many of its bytes stand for how many there."""
+
+
+Source: TypeAlias = tuple[tuple[int, int], str, tuple[int, int]]
+"""A piece without its text."""
 
 
 def copied(data: bytes, start: int, end: int) -> Piece:
@@ -29,7 +35,7 @@ class Layer:
         self.depth: int = 1 if parent is None else parent.depth + 1
         self._texts: list[bytes] = []
         self._starts: list[int] = []
-        self._sources: list[tuple[tuple[int, int], str, tuple[int, int]]] = []
+        self._sources: list[Source] = []
         self.size = 0
 
     def put(self, *pieces: Piece) -> None:
@@ -43,6 +49,14 @@ class Layer:
                 sources((span, name, ratio))
                 size += len(text)
         self.size = size
+
+    def put_all(self, texts: Sequence[bytes], sources: Sequence[Source]) -> None:
+        """Pieces that have a text or a name each, in order; text and source of one stand at one place."""
+        starts = itertools.accumulate(map(len, texts), initial=self.size)
+        self._starts += itertools.islice(starts, len(texts))
+        self._texts += texts
+        self._sources += sources
+        self.size += sum(map(len, texts))
 
     def text(self) -> bytes:
         """All pieces, once: they are forgotten."""

@@ -5,18 +5,22 @@ import html
 import re
 import unicodedata
 from binascii import unhexlify
-from collections.abc import Iterator
+from collections.abc import Sequence
 from html.entities import html5
-from typing import Any
+from typing import Any, TypeAlias
 
 import re2
 
-from cells.egress.scanner.layers import WHOLE, Layer, Piece, copied, line_break
+from cells.egress.scanner.layers import COPIED, WHOLE, Layer
 
 _DASHES = "\u2010\u2011\u2012\u2013\u2212"
 _INVISIBLE = "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u3164\uffa0"
 _VARIATIONS = (*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))
 _LAST_PLANE_OF_LETTERS = 0x20000
+REMEMBERED, REMEMBERED_BYTES = 4096, 24
+"""Escapes of which it is remembered what they stand for, and how long these are at most: most texts have few, again and again."""
+Undone: TypeAlias = tuple[bytes, str, tuple[int, int]]
+"""What an escape stands for, the decoding's name, how many of its bytes stand for how many there."""
 _SHORT = {
     ord("n"): b"\n",
     ord("r"): b"\r",
@@ -87,8 +91,13 @@ _ESCAPE = (
     r"|[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]+"
 )
 """One run of an escape of any form in ASCII."""
-_ASCII = re.compile(rb"[^%\\&\x00-\x08\x0e-\x1f\x7f]+|(" + _ESCAPE.encode() + rb")|[%\\&\x1b]")
-"""A line in tokens, so that what is no escape is passed in one stride."""
+_ASCII = re.compile(
+    rb"([%\\&\x00-\x08\x0e-\x1f\x7f](?:(?<=%)[0-9A-Fa-f]{2}(?:%[0-9A-Fa-f]{2})*"
+    rb"|(?<=\\)(?:u[0-9A-Fa-f]{4}(?:\\u[0-9A-Fa-f]{4})*|x[0-9A-Fa-f]{2}(?:\\x[0-9A-Fa-f]{2})*|\\(?:\\\\)*|[nrtbfv0\"'/])"
+    rb"|(?<=&)(?:#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});|(?<=\x1b)\[[0-9;]{0,16}[A-Za-z]"
+    rb"|(?<=[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f])[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]*))"
+)
+"""`_ESCAPE` for a line in ASCII, written so that what is passed over is passed by one set of bytes."""
 
 
 @functools.cache
@@ -97,10 +106,17 @@ def _finders() -> tuple[Any, Any]:
     return re2.compile(rf"[^\n]*(?:{trigger()})[^\n]*"), re2.compile(rf"{_ESCAPE}|[{_class(list(characters()))}]+")
 
 
-def _escapes(data: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
-    if data[start:end].isascii():
-        return (found.span() for found in _ASCII.finditer(data, start, end) if found.lastindex)
-    return (found.span() for found in _finders()[1].finditer(data, start, end))
+def _parts(line: bytes) -> list[bytes]:
+    """Text and escapes by turns, text first and last; together they are the line."""
+    if line.isascii():
+        return _ASCII.split(line)
+    parts: list[bytes] = []
+    at = 0
+    for found in _finders()[1].finditer(line):
+        start, end = found.span()
+        parts += (line[at:start], line[start:end])
+        at = end
+    return [*parts, line[at:]]
 
 
 def unescape(data: bytes, layer: Layer) -> None:
@@ -108,35 +124,49 @@ def unescape(data: bytes, layer: Layer) -> None:
     nothing."""
     for line in _finders()[0].finditer(data):
         start, end = line.span()
-        undone = [_undone(data, first, last) for first, last in _escapes(data, start, end)]
-        if all(name == "entity" and plain == data[first:last] for plain, (first, last), name, _ in undone):
-            continue
-        pieces, at = [line_break(start)], start
-        for one in undone:
-            first, last = one[1]
-            pieces += (copied(data, at, first), one)
-            at = last
-        layer.put(*pieces, copied(data, at, end))
+        parts = _parts(data[start:end])
+        undone = [_of_few(part) if len(part) <= REMEMBERED_BYTES else _of(part) for part in parts[1::2]]
+        if any(name != "entity" or plain != part for (plain, name, _), part in zip(undone, parts[1::2], strict=True)):
+            _put(layer, start, parts, undone)
 
 
-def _undone(data: bytes, first: int, last: int) -> Piece:
-    raw, span = data[first:last], (first, last)
+def _put(layer: Layer, start: int, parts: Sequence[bytes], undone: Sequence[Undone]) -> None:
+    """The line that begins there: its text as it is, its escapes undone."""
+    texts, sources, at = [b"\n"], [((start, start), "", WHOLE)], start
+    for number, part in enumerate(parts):
+        end = at + len(part)
+        if number % 2:
+            plain, name, ratio = undone[number // 2]
+            texts.append(plain)
+            sources.append(((at, end), name, ratio))
+        elif part:
+            texts.append(part)
+            sources.append(((at, end), "", COPIED))
+        at = end
+    layer.put_all(texts, sources)
+
+
+def _of(raw: bytes) -> Undone:
+    """One run of an escape, undone."""
     match (raw[:1], raw[1:2]):
         case b"%", _:
-            return unhexlify(raw.replace(b"%", b"")), span, "percent", (1, 3)
+            return unhexlify(raw.replace(b"%", b"")), "percent", (1, 3)
         case b"\\", b"u":
-            return _utf16(raw), span, "json", WHOLE
+            return _utf16(raw), "json", WHOLE
         case b"\\", b"x":
-            return unhexlify(raw.replace(b"\\x", b"")), span, "json", (1, 4)
+            return unhexlify(raw.replace(b"\\x", b"")), "json", (1, 4)
         case b"\\", b"\\":
-            return raw[: len(raw) // 2], span, "json", WHOLE
+            return raw[: len(raw) // 2], "json", WHOLE
         case b"\\", sign:
-            return _SHORT.get(sign[0], sign), span, "json", WHOLE
+            return _SHORT.get(sign[0], sign), "json", WHOLE
         case b"&", _:
-            return html.unescape(raw.decode("ascii")).encode("utf-8", "replace"), span, "entity", WHOLE
+            return html.unescape(raw.decode("ascii")).encode("utf-8", "replace"), "entity", WHOLE
         case _:
             plain = b"" if raw[0] < 0x80 else raw.decode().translate(characters()).encode()
-            return plain, span, "unicode" if plain else "invisible", WHOLE
+            return plain, "unicode" if plain else "invisible", WHOLE
+
+
+_of_few = functools.lru_cache(REMEMBERED)(_of)
 
 
 def _utf16(raw: bytes) -> bytes:

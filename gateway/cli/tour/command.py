@@ -11,7 +11,7 @@ from rich.console import Console
 from foundation.clock import SystemClock
 from foundation.settings import SettingsError
 from gateway.cli.client import refuse_unless_running
-from gateway.cli.tour import at_home, engineers, law, outages, people, scenes
+from gateway.cli.tour import at_home, engineers, law, leaving, outages, people, scenes
 from gateway.cli.tour.report import Report
 from gateway.cli.tour.stage import Stage, opened
 
@@ -74,5 +74,9 @@ async def _scenes(stage: Stage, report: Report) -> None:
     await outages.directory_stops(stage, residents)
     report.begin(10, "An epoch changes under load")
     await outages.epoch_changes_under_load(stage, residents[0])
-    report.begin(11, "What was recorded")
+    report.begin(11, "A table leaves Frankfurt for Virginia, stripped: plan, run, verify")
+    await leaving.table_leaves(stage, residents)
+    report.begin(12, "What a Berliner shows to a neighbour, an American and an Indian")
+    await leaving.what_one_shows(stage, residents)
+    report.begin(13, "What was recorded")
     await at_home.what_was_recorded(stage, residents)

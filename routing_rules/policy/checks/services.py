@@ -1,8 +1,8 @@
-"""`[services.ID]`: what they are for, their routes, hosts and jobs; the built-in `records`. Pure."""
+"""`[services.ID]`: what they are for, their routes, hosts and jobs; the built-in `records` and `views`. Pure."""
 
 import re
 
-from foundation.words import RECORDS, CellId, ServiceId, Verb
+from foundation.words import RECORDS, VIEWS, CellId, ServiceId, Verb
 from routing_rules.hints import shown
 from routing_rules.pack import Pack
 from routing_rules.policy.checks.words import check_purpose, check_tags
@@ -29,6 +29,7 @@ def check_services(draft: Draft, pack: Pack, mistakes: Mistakes) -> None:
             if Verb.SIGNUP in service.jobs.verbs:
                 mistakes.add((*at, "jobs", "verbs"), "a job reads or writes; it signs nobody up")
     _check_records(draft, mistakes)
+    _check_views(draft, mistakes)
 
 
 def _check_routes(name: ServiceId, service: Service, mistakes: Mistakes) -> None:
@@ -73,3 +74,20 @@ def _check_records(draft: Draft, mistakes: Mistakes) -> None:
     for cell, addresses in (records.hosts if records else {}).items():
         if not addresses:
             mistakes.add(("services", RECORDS, "hosts", cell), "is empty; every cell has its cell service")
+
+
+def _check_views(draft: Draft, mistakes: Mistakes) -> None:
+    """What people show is given out by the cell service, where policy says so at all."""
+    views, records = draft.services.get(VIEWS), draft.services.get(RECORDS)
+    if views is None:
+        return
+    for key in ("anonymous", "signup", "jobs"):
+        if getattr(views, key):
+            mistakes.add(
+                ("services", VIEWS, key), "what people show is read by people with a home, and by nothing else"
+            )
+    for cell, addresses in views.hosts.items():
+        if addresses and records is not None and addresses != records.hosts.get(cell):
+            mistakes.add(
+                ("services", VIEWS, "hosts", cell), f"must be those of {RECORDS}, the cell's own service, or none"
+            )
