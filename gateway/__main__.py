@@ -17,7 +17,6 @@ from gateway.app import opened
 from gateway.edge.door import Door
 from gateway.settings import Settings
 
-
 _ISOLATED = ("-I",) if sys.flags.isolated else ("-P",) if sys.flags.safe_path else ()
 """Workers import from where this process does."""
 

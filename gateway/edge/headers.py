@@ -63,6 +63,7 @@ class RequestFields:
         "hop",
         "host",
         "kept",
+        "minor",
         "traceparent",
         "upgrades",
         "via",
@@ -70,6 +71,8 @@ class RequestFields:
 
     def __init__(self) -> None:
         self.kept: list[bytes] = []
+        self.minor = 1
+        """Of the HTTP/1 that it came by."""
         self.authorization: bytes | None = None
         self.content_length: int | None = None
         self.chunked = False
@@ -101,6 +104,7 @@ def read_request(headers: Iterable[tuple[bytes, bytes]], *, minor: int = 1) -> R
     """Sorts the fields of a request of HTTP/1.`minor`; names are lower case already. A Problem where framing, host or a credential is
     ambiguous."""
     fields = RequestFields()
+    fields.minor = minor
     kept = fields.kept
     connection: list[bytes] = []
     for name, value in headers:

@@ -13,7 +13,7 @@ from foundation import logs
 from foundation.hop_header import HopRefused
 from foundation.problems import Code, Problem
 from foundation.wire.head import Fields, RequestHead
-from foundation.wire.scope import FIELDS
+from foundation.wire.scope import FIELDS, SENT
 from foundation.wire.switch import LINE
 from foundation.wire.targets import Asked
 from gateway.edge.begun import Begun
@@ -28,7 +28,8 @@ from gateway.edge.outcome import RETRY_AFTER_S, Admitted, Gathered
 from gateway.edge.problems import send_problem
 from gateway.edge.records import Records
 from gateway.edge.refusing import refuse
-from gateway.edge.request import Request, as_sent_there, raw_target
+from gateway.edge.relay import TOO_LARGE
+from gateway.edge.request import Request, as_sent_there
 from gateway.edge.target import HELD_BACK, METHODS_HELD_BACK, Route, Target, target_of
 from gateway.edge.walk import SERVES, Walk
 from gateway.travel.assembly import Travel
@@ -59,6 +60,7 @@ class Lane:
         travel: Travel,
         gate: Gate,
         control: ASGIApp,
+        body_bytes_max: int,
     ) -> None:
         self._desk = desk
         self._answerer = answerer
@@ -67,6 +69,7 @@ class Lane:
         self._travel = travel
         self._gate = gate
         self._control = control
+        self._body_bytes_max = body_bytes_max
 
     # --- at once -------------------------------------------------------------------------------------------------------------
 
@@ -86,7 +89,11 @@ class Lane:
         """For a request that came whole. None, and nothing has happened but counting against limits, unless it is plain, everything is
         known here, it is admitted at home, and a connection to the service is idle."""
         book = self._desk.open_book()
-        if isinstance(book, Problem) or not _is_plain(asked, fields, head.fields, book.policy):
+        if (
+            isinstance(book, Problem)
+            or len(body) > self._body_bytes_max
+            or not _is_plain(asked, fields, head.fields, book.policy)
+        ):
             return None
         target = target_of(asked.method, asked.path, book.policy.services)
         if isinstance(target, Problem) or target.route is not Route.ORDINARY:
@@ -95,6 +102,7 @@ class Lane:
             method=asked.method,
             raw_path=asked.path,
             query=asked.query,
+            sent=asked.sent,
             fields=fields,
             target=target,
             peer=peer,
@@ -122,7 +130,9 @@ class Lane:
     async def _resume(
         self, request: Request, gathered: Gathered, admitted: Admitted, begun: Begun, receive: Receive, send: Send
     ) -> None:
-        await self._walk.answered(request, gathered, admitted, Body(receive, request.fields), send, begun)
+        await self._walk.answered(
+            request, gathered, admitted, Body(receive, request.fields, self._body_bytes_max), send, begun
+        )
 
     # --- by a task -----------------------------------------------------------------------------------------------------------
 
@@ -138,7 +148,10 @@ class Lane:
 
     async def _proxied(self, scope: Scope, receive: Receive, send: Send) -> None:
         fields: RequestFields = scope["extensions"][FIELDS]
-        body = Body(receive, fields)
+        body = Body(receive, fields, self._body_bytes_max)
+        if body.too_large:
+            await refuse(send, TOO_LARGE, body, fields)
+            return
         book = self._desk.open_book()
         if isinstance(book, Problem):
             await refuse(send, book, body, fields)
@@ -172,6 +185,7 @@ class Lane:
             method=scope["method"],
             raw_path=scope["raw_path"],
             query=scope["query_string"],
+            sent=scope["extensions"][SENT],
             fields=fields,
             target=target,
             peer=peer,
@@ -187,7 +201,7 @@ class Lane:
             if fields.acts_for is not None or request.target.route is Route.ANONYMOUS:
                 raise HopRefused("other")
             hop = self._travel.hops.take(
-                header, method=request.method, target=raw_target(request), authorization=fields.authorization
+                header, method=request.method, target=request.sent, authorization=fields.authorization
             )
         except HopRefused as exc:
             HOPS_REFUSED.labels(exc.reason).inc()

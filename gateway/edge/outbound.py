@@ -4,10 +4,11 @@ from gateway.edge.book import Book
 from gateway.edge.handshake import UPGRADE
 from gateway.edge.headers import RequestFields
 from gateway.edge.outcome import Admitted
-from gateway.edge.request import Request, raw_target
+from gateway.edge.request import Request
 from gateway.identity.address import Network, trusted
 
-VIA = b"1.1 domicile"
+VIA = (b"1.0 domicile", b"1.1 domicile")
+"""By the protocol that a request came by (RFC 9110 section 7.6.3)."""
 PEERS_MAX = 4096
 
 
@@ -60,11 +61,12 @@ class Outbound:
 
 
 def request_line(request: Request) -> bytes:
-    return b"%b %b HTTP/1.1\r\n" % (request.method.encode("ascii"), raw_target(request))
+    return b"%b %b HTTP/1.1\r\n" % (request.method.encode("ascii"), request.sent)
 
 
 def via(fields: RequestFields) -> bytes:
-    return b", ".join((*fields.via, VIA)) if fields.via else VIA
+    own = VIA[fields.minor]
+    return b", ".join((*fields.via, own)) if fields.via else own
 
 
 def framed(fields: RequestFields, whole: bytes | None) -> bytes:

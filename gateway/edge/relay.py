@@ -27,7 +27,10 @@ log = logs.get(__name__)
 
 WATCH_AFTER_S = 0.05
 """A client's leaving is watched for once an answer takes longer than this; a watcher per request costs more than most answers."""
-STALLED = Problem(code=Code.BAD_REQUEST, detail="the body did not arrive in time")
+STALLED = Problem(code=Code.REQUEST_TIMEOUT, detail="the body did not arrive in time")
+
+
+TOO_LARGE = Problem(code=Code.TOO_LARGE, detail="the body is larger than this gateway takes")
 
 
 class ClientLeft(Exception):

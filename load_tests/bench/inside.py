@@ -155,6 +155,7 @@ def parts(desk: Desk, requests: Sequence[bytes]) -> None:
             method=asked[n].method,
             raw_path=asked[n].path,
             query=asked[n].query,
+            sent=asked[n].sent,
             fields=fields[n],
             target=target[n],
             peer="127.0.0.1",

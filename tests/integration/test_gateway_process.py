@@ -316,7 +316,7 @@ async def test_workers_share_a_port_come_back_when_killed_and_lose_no_request_wh
                 async with HttpClient(base_url=crew.admin, trust_env=False) as http:
                     assert (await http.get("/readyz")).status_code == 200
                     shown = (await http.get("/metrics")).text
-                assert 'domicile_gateway_verdicts_total{worker="2",verdict="serve"}' in shown
+                assert 'domicile_gateway_verdicts_total{worker="2",code="serve"}' in shown
                 assert {line["process"] for line in crew.events()} == {"gateway-eu", "gateway-eu/1", "gateway-eu/2"}
                 crew.child.send_signal(signal.SIGTERM)
                 assert await crew.ends() == 0

@@ -94,7 +94,7 @@ class Running:
 
     async def serving(self, count: int) -> None:
         async def all_serve() -> bool:
-            return sum(each["serving"] for each in await self.workers()) == count
+            return len([each for each in await self.workers() if each["serving"]]) == count
 
         await eventually(all_serve, s_max=30)
 

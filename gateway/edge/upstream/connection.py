@@ -29,6 +29,8 @@ class Fault(enum.Enum):
     TIMEOUT = "timeout"
     CLIENT_GONE = "client_gone"
     CLIENT_STALLED = "client_stalled"
+    TOO_LARGE = "too_large"
+    """The client's body."""
     OUTDATED = "outdated"
     """The subject's home has changed, or might have: `gateway.edge.lasting`."""
 
