@@ -12,7 +12,8 @@ class Request:
     """One request.
 
     `sent`: path and query, as they came and go on. `hop`: set on one that another region carried here. `navigates`: a browser's
-    navigation by session cookie, which may be redirected. `line`: the connection that it came by. One that asks for a websocket is a write (`gateway.edge.upgraded`).
+    navigation by session cookie, which may be redirected. `line`: the connection that it came by. One that asks for a websocket is a
+    write (`gateway.edge.upgraded`).
     """
 
     __slots__ = (
