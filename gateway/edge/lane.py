@@ -9,6 +9,7 @@ from functools import partial
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from directory.placement.core import Placement
 from foundation import logs
 from foundation.hop_header import HopRefused
 from foundation.problems import Code, Problem
@@ -24,7 +25,7 @@ from gateway.edge.flight import Flight, Runway
 from gateway.edge.headers import RequestFields
 from gateway.edge.limits.gate import Gate
 from gateway.edge.observed import HOPS_REFUSED
-from gateway.edge.outcome import RETRY_AFTER_S, Admitted, Gathered
+from gateway.edge.outcome import RETRY_AFTER_S, Admitted, Outcome
 from gateway.edge.problems import send_problem
 from gateway.edge.records import Records
 from gateway.edge.refusing import refuse
@@ -32,6 +33,7 @@ from gateway.edge.relay import TOO_LARGE
 from gateway.edge.request import Request, as_sent_there
 from gateway.edge.target import HELD_BACK, METHODS_HELD_BACK, Route, Target, target_of
 from gateway.edge.walk import SERVES, Walk
+from gateway.identity.tokens import Identity
 from gateway.travel.assembly import Travel
 from gateway.travel.carrier import HOP_REFUSED
 from gateway.travel.session import drop_session, take_session
@@ -109,27 +111,38 @@ class Lane:
             scheme=scheme,
             line=line,
         )
-        gathered = self._desk.gather_now(request)
-        if gathered is None:
+        person = self._desk.person_now(fields.authorization)
+        if person is None:
             return None
-        outcome = self._desk.judge(gathered, book)
-        if not isinstance(outcome, Admitted) or outcome.actor is not None or outcome.crosses is not None:
+        who, home = person
+        admitted: Outcome | None = book.again(home, target.service, request.verb)
+        if admitted is None:
+            admitted = self._desk.judge(self._desk.person(request, who, home), book)
+        if not isinstance(admitted, Admitted) or admitted.crosses is not None:
             return None
-        if not self._gate.passes(peer, fields, gathered):
+        if not self._gate.passes(peer, fields, home.subject_id):
             return None
-        begun = self._answerer.begin_now(request, outcome, body, book, loop.time())
+        begun = self._answerer.begin_now(request, admitted, body, book, loop.time())
         if begun is None:
             return None
-        self._desk.known_here(gathered)
+        self._desk.person_known()
         SERVES.inc()
-        resume = partial(self._resume, request, gathered, outcome)
+        resume = partial(self._resume, request, who, home, admitted)
         return Flight(
-            line, loop, self._answerer, request, outcome, begun, resume, minor=head.minor, body=body, keep=keep
+            line, loop, self._answerer, request, admitted, begun, resume, minor=head.minor, body=body, keep=keep
         )
 
     async def _resume(
-        self, request: Request, gathered: Gathered, admitted: Admitted, begun: Begun, receive: Receive, send: Send
+        self,
+        request: Request,
+        who: Identity,
+        home: Placement,
+        admitted: Admitted,
+        begun: Begun,
+        receive: Receive,
+        send: Send,
     ) -> None:
+        gathered = self._desk.person(request, who, home)
         await self._walk.answered(
             request, gathered, admitted, Body(receive, request.fields, self._body_bytes_max), send, begun
         )

@@ -25,11 +25,13 @@ class Outbound:
         fields = request.fields
         parts = fields.kept.copy()
         if admitted.digest is not None:
-            parts.append(b"domicile-decision: %b\r\n" % book.mint(admitted).encode("ascii"))
+            parts.append(b"domicile-decision: %b\r\n" % book.mint(admitted))
         peer = request.peer.encode("ascii")
-        host, scheme = self._asked(request)
-        if fields.forwarded_for and self._is_trusted(request.peer):
-            peer = b"%b, %b" % (b", ".join(fields.forwarded_for), peer)
+        host, scheme = fields.host or b"", request.scheme.encode("ascii")
+        if self._is_trusted(request.peer):
+            host, scheme = fields.forwarded_host or host, fields.forwarded_proto or scheme
+            if fields.forwarded_for:
+                peer = b"%b, %b" % (b", ".join(fields.forwarded_for), peer)
         parts.append(
             b"traceparent: %b\r\nx-forwarded-for: %b\r\nx-forwarded-host: %b\r\nx-forwarded-proto: %b\r\nvia: %b\r\n"
             % (request.trace.header().encode("ascii"), peer, host, scheme, via(fields))

@@ -5,6 +5,7 @@ that another region carries on is ended there, where its home is.
 """
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from starlette.types import Send
@@ -113,7 +114,7 @@ async def read_small(body: Body, *, stall_s: float) -> Problem | None:
 async def relay(
     request: Request,
     head: StatusHead,
-    stated: list[tuple[bytes, bytes]],
+    stated: Sequence[tuple[bytes, bytes]],
     exchange: Exchange,
     body: Body,
     helper: Helper,
