@@ -12,7 +12,7 @@ from gateway.edge.observed import CACHED
 from gateway.edge.outcome import Admitted, Gathered, Outcome
 from gateway.edge.ports import Home, Homeless, Homes
 from gateway.edge.request import Request
-from gateway.edge.target import Route, query_value
+from gateway.edge.target import ORDINARY, Route, query_value
 from gateway.edge.upgraded import judge_upgrade
 from gateway.identity.actors import NOT_HERE, Actor, Actors, NamedKey, NamedSubject, named_in
 from gateway.identity.tokens import Identities, Identity, Unidentified
@@ -69,8 +69,11 @@ class Desk:
         who = self.identities.known(authorization)
         if not isinstance(who, Identity):
             return None
-        homes = [self.homes.lookup(key) for key in who.login]
-        home = None if None in homes else _agreed(homes)
+        if len(who.login) == 1:
+            home = self.homes.lookup(who.login[0])
+        else:
+            homes = [self.homes.lookup(key) for key in who.login]
+            home = None if None in homes else _agreed(homes)
         return (who, home) if isinstance(home, Placement) else None
 
     def person_known(self) -> None:
@@ -176,7 +179,7 @@ class Desk:
 
 def _plain(gathered: Gathered) -> bool:
     """Whether the verdict depends on nothing but the rules, the placement, the service and the verb."""
-    return gathered.acting is None and gathered.ingress is None and gathered.target.route is Route.ORDINARY
+    return gathered.acting is None and gathered.ingress is None and gathered.target.route is ORDINARY
 
 
 def _agreed(homes: list[Home | None]) -> Home:

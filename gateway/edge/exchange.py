@@ -173,8 +173,7 @@ class Answerer:
             return None
         fields = client_fields(head, stated(admitted), method=request.method)
         answer = Answer(head.status, fields, connection.take())
-        begun.exchange.heard()
-        begun.end()
+        begun.finish()
         self._observe(admitted, now - begun.at)
         return answer
 

@@ -31,7 +31,7 @@ from gateway.edge.records import Records
 from gateway.edge.refusing import refuse
 from gateway.edge.relay import TOO_LARGE
 from gateway.edge.request import Request, as_sent_there
-from gateway.edge.target import HELD_BACK, METHODS_HELD_BACK, Route, Target, target_of
+from gateway.edge.target import HELD_BACK, METHODS_HELD_BACK, ORDINARY, Route, Target, target_of
 from gateway.edge.walk import SERVES, Walk
 from gateway.identity.tokens import Identity
 from gateway.travel.assembly import Travel
@@ -98,7 +98,7 @@ class Lane:
         ):
             return None
         target = target_of(asked.method, asked.path, book.policy.services)
-        if isinstance(target, Problem) or target.route is not Route.ORDINARY:
+        if isinstance(target, Problem) or target.route is not ORDINARY:
             return None
         request = Request(
             method=asked.method,
@@ -128,9 +128,9 @@ class Lane:
         self._desk.person_known()
         SERVES.inc()
         resume = partial(self._resume, request, who, home, admitted)
-        return Flight(
-            line, loop, self._answerer, request, admitted, begun, resume, minor=head.minor, body=body, keep=keep
-        )
+        flight = Flight(line, loop, self._answerer, request, admitted, begun, resume, head.minor, body, keep)
+        begun.exchange.connection.listener = flight.heard
+        return flight
 
     async def _resume(
         self,

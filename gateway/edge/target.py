@@ -30,6 +30,9 @@ class Route(enum.Enum):
     SIGNUP = "signup"
 
 
+ORDINARY = Route.ORDINARY  # a member of an enum is looked up anew each time that it is named
+
+
 class Target(msgspec.Struct, frozen=True):
     service: ServiceId
     route: Route
@@ -53,7 +56,7 @@ def target_of(method: str, raw_path: bytes, services: dict[ServiceId, Service]) 
             return Target(name, Route.ANONYMOUS)
         if method == "POST" and path in service.signup:
             return Target(name, Route.SIGNUP)
-    return Target(name, Route.ORDINARY)
+    return Target(name, ORDINARY)
 
 
 def climbs(raw_path: bytes) -> bool:

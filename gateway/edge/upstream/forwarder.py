@@ -61,6 +61,11 @@ class Exchange:
         self._pool.let_go(self.connection)
         return found
 
+    def finish(self) -> None:
+        """For whoever saw the whole answer come: `heard` and `end`."""
+        self._pool.health.heard()
+        self._pool.release(self.connection)
+
     def end(self) -> None:
         self._pool.health.given_back(self._ticket)
         self._pool.release(self.connection)
@@ -112,8 +117,7 @@ class Forwarder:
         """One that the caller begins, where the next address is well and a connection to it is idle; else None."""
         self._turn += 1
         pool = self.pools.of(hosts[self._turn % len(hosts)])
-        health = pool.health
-        ticket = health.admit() if health.state is State.CLOSED else None
+        ticket = pool.health.ticket()
         connection = None if ticket is None else pool.acquire_now()
         return None if ticket is None or connection is None else Exchange(pool, ticket, connection)
 
