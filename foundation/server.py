@@ -198,6 +198,8 @@ async def serve(
     async def until() -> None:
         if shared is not None:
             await first_of(shared.may_listen(), told.wait())
+            if told.is_set():
+                return
         log.info("serving", address=host, port=listener.getsockname()[1])
         await server.serve(sockets=[listener])
         log.info("served")

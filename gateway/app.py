@@ -87,7 +87,7 @@ async def opened(settings: Settings, *, drain: Drain, clock: Clock | None = None
         )
         yield Gateway(
             app=app,
-            ready=ready,
+            ready=app.ready,
             workers={
                 **limits.workers,
                 **population,

@@ -54,6 +54,7 @@ class Seat:
                     self._alone = True
                 case Look():
                     problem = self._ready()
+                    metrics.READY.set(0 if problem else 1)
                     shown = metrics.exposition()[0].decode()
                     self._channel.say(Shown(problem=None if problem is None else problem.detail, metrics=shown))
         self._stop.set()

@@ -78,8 +78,8 @@ class Desk:
 
     def person_known(self) -> None:
         """Counts what `person_now` had, by whoever goes on with it."""
-        _IDENTITY_HIT.inc()
-        _HOME_HIT.inc()
+        _IDENTITY_HIT.value += 1
+        _HOME_HIT.value += 1
 
     def person(self, request: Request, who: Identity, home: Placement) -> Gathered:
         """What `person_now` had, as facts."""

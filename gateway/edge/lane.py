@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from directory.placement.core import Placement
 from foundation import logs
 from foundation.hop_header import HopRefused
+from foundation.http import Ready
 from foundation.problems import Code, Problem
 from foundation.wire.head import Fields, RequestHead
 from foundation.wire.scope import FIELDS, SENT
@@ -50,7 +51,7 @@ _TOO_MANY_HOPS = Problem(code=Code.NOT_READY, detail="too many hops at once", re
 
 
 class Lane:
-    """One per gateway; `control` is the Starlette application for the gateway's own paths."""
+    """One per gateway; `control` is the Starlette application for the gateway's own paths. `ready` takes stock for the metrics as well."""
 
     def __init__(
         self,
@@ -62,6 +63,7 @@ class Lane:
         travel: Travel,
         gate: Gate,
         control: ASGIApp,
+        ready: Ready,
         body_bytes_max: int,
     ) -> None:
         self._desk = desk
@@ -72,6 +74,7 @@ class Lane:
         self._gate = gate
         self._control = control
         self._body_bytes_max = body_bytes_max
+        self.ready = ready
 
     # --- at once -------------------------------------------------------------------------------------------------------------
 
@@ -126,7 +129,7 @@ class Lane:
         if begun is None:
             return None
         self._desk.person_known()
-        SERVES.inc()
+        SERVES.value += 1
         resume = partial(self._resume, request, who, home, admitted)
         flight = Flight(line, loop, self._answerer, request, admitted, begun, resume, head.minor, body, keep)
         begun.exchange.connection.listener = flight.heard

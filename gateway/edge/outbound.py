@@ -34,11 +34,17 @@ class Outbound:
                 peer = b"%b, %b" % (b", ".join(fields.forwarded_for), peer)
         parts.append(
             b"traceparent: %b\r\nx-forwarded-for: %b\r\nx-forwarded-host: %b\r\nx-forwarded-proto: %b\r\nvia: %b\r\n"
-            % (request.trace.header().encode("ascii"), peer, host, scheme, via(fields))
+            % (
+                request.trace.header().encode("ascii"),
+                peer,
+                host,
+                scheme,
+                via(fields) if fields.via else VIA[fields.minor],
+            )
         )
         if fields.handshake is not None:
             parts.append(UPGRADE)
-        parts.append(framed(fields, whole))
+        parts.append(framed(fields, whole) if fields.chunked or fields.content_length is not None else b"\r\n")
         return b"".join(parts)
 
     def asked(self, request: Request) -> tuple[str, str]:

@@ -67,8 +67,8 @@ def request() -> Request:
     fields = RequestFields()
     fields.traceparent = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
     return Request(
-        method="GET", raw_path=b"/orders/1", query=b"", sent=b"/orders/1", fields=fields, target=Target(ServiceId("orders"), Route.ORDINARY),
-        peer="198.51.100.7:40312", scheme="https",
+        method="GET", raw_path=b"/orders/1", query=b"", sent=b"/orders/1", fields=fields,
+        target=Target(ServiceId("orders"), Route.ORDINARY), peer="198.51.100.7:40312", scheme="https",
     )  # fmt: skip
 
 
