@@ -19,6 +19,7 @@ from foundation.problems import Code, Problem
 from foundation.settings import SettingsError
 from foundation.tasks import Worker, first_of, run_together
 from foundation.tls import Credentials
+from foundation.wire.connection import ServerConnection
 from foundation.wire.door import Door
 from foundation.wire.serving import State
 
@@ -87,8 +88,11 @@ class Server(uvicorn.Server):
         self._listens()
 
     def leaves(self) -> None:
-        """From now on each answer ends its connection."""
+        """From now on each answer that begins ends its connection."""
         self.server_state.leaving = True
+        for each in tuple(self.server_state.connections):
+            if isinstance(each, ServerConnection):
+                each.leaves()
 
     async def relieved(self) -> None:
         """Takes no new connection; returns once all that there are have ended, or at RELIEVED_S_MAX. The socket is others' too: nothing

@@ -172,6 +172,8 @@ class Crew:
                     hand.listen()
 
     async def _end(self) -> None:
+        for slot in self.slots:
+            slot.listener.close()  # theirs listen on for as long as they drain, and end with them
         for hand in self._alive:
             hand.signal(signal.SIGTERM)
         await asyncio.gather(*(hand.ended(self._end_s) for hand in tuple(self._alive)))

@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import anyio
 import httpx
 import pytest
 
@@ -40,6 +39,11 @@ async def answering(running: Running) -> int:
         return int((await http.get(f"{running.url}/pid")).text)
 
 
+async def slowly(running: Running) -> str:
+    async with HttpClient(trust_env=False, timeout=60) as http:
+        return (await http.get(f"{running.url}/slow")).text
+
+
 def alive(pid: int) -> bool:
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, 0)
@@ -47,84 +51,73 @@ def alive(pid: int) -> bool:
     return False
 
 
-async def test_all_of_a_crew_serve_the_port_that_was_chosen_once(tmp_path: Path) -> None:
-    async with crew(tmp_path, 3) as running:
-        await running.serving(3)
-        pids, seen = set(await running.pids()), set[int]()
+async def test_those_of_a_crew_share_a_port_and_one_that_is_killed_comes_back_while_the_other_serves(
+    tmp_path: Path,
+) -> None:
+    async with crew(tmp_path) as running:
+        await running.serving(2)
+        before, seen = await running.pids(), set[int]()
 
         async def all_seen() -> bool:
             seen.add(await answering(running))
-            return seen == pids
+            return seen == set(before)
 
         await eventually(all_seen, s_max=30)
-
-
-async def test_the_others_serve_while_one_that_was_killed_comes_back(tmp_path: Path) -> None:
-    async with crew(tmp_path, 3) as running:
-        await running.serving(3)
         async with loaded(running) as load:
             await load.more()
-            before = await running.pids()
             (tmp_path / "unready").touch()  # whoever comes now does not listen yet
             os.kill(before[1], signal.SIGKILL)
-            await running.serving(2)
-            load.lost.clear()
+            await running.serving(1)
+            load.lost.clear()  # what it had under way
             await load.more(200)
-            assert load.lost == []
             (tmp_path / "unready").unlink()
-            await running.serving(3)
-            await load.more(200)
+            await running.serving(2)
+            await load.more()
             assert load.lost == []
-        after = await running.workers()
-        assert [each["restarts"] for each in after] == [0, 1, 0]
-        assert [each["pid"] for each in after][::2] == before[::2]
-        assert after[1]["pid"] != before[1]
+        first, second = await running.workers()
+        assert (first["restarts"], first["pid"]) == (0, before[0])
+        assert (second["restarts"], second["pid"] == before[1]) == (1, False)
     assert [line["status"] for line in running.events() if line["event"] == "worker_lost"] == [-9]
 
 
-async def test_no_request_is_lost_while_a_crew_is_renewed_one_by_one(tmp_path: Path) -> None:
-    """Writes, each sent once, on kept connections and on new ones; one of them under way all the time."""
-    async with crew(tmp_path, 2) as running, HttpClient(trust_env=False, timeout=30) as http:
+async def test_no_request_is_lost_while_a_crew_is_renewed_one_by_one_and_what_cannot_succeed_is_given_up(
+    tmp_path: Path,
+) -> None:
+    """Writes, each sent once, on kept connections and on new ones; one request is under way when its process is relieved."""
+    async with crew(tmp_path) as running:
         await running.serving(2)
         async with loaded(running) as load, asyncio.TaskGroup() as group:
-            slow = group.create_task(http.get(f"{running.url}/slow"))
+            slow = group.create_task(slowly(running))
             await eventually((tmp_path / "begun").exists)
-            for turn in range(2):
-                await load.more()
-                before = set(await running.pids())
-                running.child.send_signal(signal.SIGHUP)
-                if not turn:
-                    await eventually(lambda: sum(line["event"] == "worker_started" for line in running.events()) > 2)
-                    (tmp_path / "go").touch()
-
-                async def renewed() -> bool:
-                    return before.isdisjoint(await running.pids())  # noqa: B023 - called before the next turn
-
-                await eventually(renewed, s_max=30)
-                await eventually(lambda: sum(line["event"] == "crew_renewed" for line in running.events()) > turn)  # noqa: B023
-                assert not any(map(alive, before))
-                await load.more()
-        assert load.lost == []
-        assert slow.result().status_code == 200
-        assert not any(line["event"] == "worker_lost" for line in running.events())
-
-
-async def test_what_cannot_succeed_leaves_those_before_in_service(tmp_path: Path) -> None:
-    async with crew(tmp_path, 2) as running:
-        await running.serving(2)
-        before = await running.pids()
-        (tmp_path / "broken").touch()
-        async with loaded(running) as load:
             await load.more()
+            before = set(await running.pids())
             running.child.send_signal(signal.SIGHUP)
-            await eventually(lambda: any(line["event"] == "crew_not_renewed" for line in running.events()))
+
+            async def relieved() -> bool:
+                return int((tmp_path / "begun").read_text()) not in await running.pids()
+
+            await eventually(relieved, s_max=60)
+            (tmp_path / "go").touch()
+            await eventually(lambda: running.count("crew_renewed") == 1, s_max=60)
+            assert before.isdisjoint(await running.pids())
+            assert not any(map(alive, before))
             await load.more()
-        assert (await running.pids(), load.lost) == (before, [])
+
+            (tmp_path / "broken").touch()
+            stays = await running.pids()
+            running.child.send_signal(signal.SIGHUP)
+            await eventually(lambda: running.count("crew_not_renewed") == 1, s_max=30)
+            await load.more()
+            assert await running.pids() == stays
+            load.end()
+        assert load.lost == []
+        assert int(slow.result()) in before
+        assert running.count("worker_lost") == 0
 
 
 async def test_settings_that_do_not_hold_are_said_once_and_end_it(tmp_path: Path) -> None:
     (tmp_path / "broken").touch()
-    async with crew(tmp_path, 3, told=False) as running:
+    async with crew(tmp_path, told=False) as running:
         assert await running.ends() == 2
     assert [line for line in running.log.read_text().splitlines() if not line.startswith("{")] == ["test: told so"]
 
@@ -135,58 +128,49 @@ async def test_a_port_that_somebody_has_is_not_shared_with_them(tmp_path: Path) 
         holder.bind(("127.0.0.1", 0))
         holder.listen()
         port = holder.getsockname()[1]
-        async with crew(tmp_path, 2, port=port, told=False) as running:
+        async with crew(tmp_path, port=port, told=False) as running:
             assert await running.ends() == 2
     assert f"port {port} on 127.0.0.1 is taken" in running.log.read_text()
 
 
-async def test_a_crew_that_is_told_to_leave_finishes_what_is_under_way(tmp_path: Path) -> None:
-    async with crew(tmp_path, 2) as running, HttpClient(trust_env=False, timeout=30) as http:
+async def test_one_address_tells_of_all_and_a_crew_that_leaves_finishes_what_is_under_way(tmp_path: Path) -> None:
+    async with (
+        crew(tmp_path) as running,
+        HttpClient(base_url=running.admin, trust_env=False) as admin,
+    ):
         await running.serving(2)
-        pids = await running.pids()
-        async with asyncio.TaskGroup() as group:
-            slow = group.create_task(http.get(f"{running.url}/slow"))
-            await eventually((tmp_path / "begun").exists)
-            running.child.send_signal(signal.SIGTERM)
-            port = int(running.url.rpartition(":")[2])
-            await eventually(lambda: not listens(port))
-            (tmp_path / "go").touch()
-        assert slow.result().status_code == 200
-        assert await running.ends() == 0
-        assert not any(map(alive, pids))
-        assert not any(line["event"] == "worker_lost" for line in running.events())
-
-
-async def test_nobody_outlives_a_parent_that_was_killed(tmp_path: Path) -> None:
-    async with crew(tmp_path, 2) as running:
-        await running.serving(2)
-        port = int(running.url.rpartition(":")[2])
-        running.child.kill()
-        await eventually(lambda: not listens(port), s_max=20)
-
-
-async def test_one_address_tells_of_all_of_them(tmp_path: Path) -> None:
-    async with crew(tmp_path, 2) as running, HttpClient(base_url=running.admin, trust_env=False) as http:
-        await running.serving(2)
-        await answering(running)
-        assert (await http.get("/readyz")).status_code == 200
-        shown = (await http.get("/metrics")).text
-        for worker in ("1", "2"):
-            assert f'domicile_ready{{worker="{worker}"}}' in shown
+        assert (await admin.get("/readyz")).status_code == 200
+        shown = (await admin.get("/metrics")).text
+        assert all(f'domicile_ready{{worker="{worker}"}} 1.0' in shown for worker in (1, 2))
         assert "domicile_workers_serving 2.0" in shown
         (tmp_path / "unready").touch()
-        refused = await http.get("/readyz")
+        refused = await admin.get("/readyz")
         assert (refused.status_code, refused.json()["detail"]) == (503, "worker 1: told so")
+        pids, port = await running.pids(), int(running.url.rpartition(":")[2])
+        async with asyncio.TaskGroup() as group:
+            slow = group.create_task(slowly(running))
+            await eventually((tmp_path / "begun").exists)
+            running.child.send_signal(signal.SIGTERM)
+            await eventually(lambda: not listens(port))
+            (tmp_path / "go").touch()
+        assert int(slow.result()) in pids
+        assert await running.ends() == 0
+        assert not any(map(alive, pids))
+        assert running.count("worker_lost") == 0
 
 
-async def test_where_nobody_is_ready_the_port_says_so_itself_after_a_while(tmp_path: Path) -> None:
+async def test_where_nobody_is_ready_the_port_says_so_and_nobody_outlives_a_parent_that_was_killed(
+    tmp_path: Path,
+) -> None:
     (tmp_path / "unready").touch()
-    async with crew(tmp_path, 2) as running, HttpClient(base_url=running.url, trust_env=False) as http:
+    async with crew(tmp_path) as running, HttpClient(base_url=running.url, trust_env=False) as http:
 
         async def said() -> bool:
             with contextlib.suppress(httpx.ConnectError):
                 return (await http.get("/readyz")).status_code == 503
             return False
 
-        with anyio.fail_after(30):
-            await eventually(said, s_max=30)
+        await eventually(said, s_max=30)
+        port = int(running.url.rpartition(":")[2])
+        running.child.kill()
+        await eventually(lambda: not listens(port), s_max=30)

@@ -39,7 +39,7 @@ PROGRAM = """
         return Response(str(os.getpid()))
 
     async def slow(request):
-        (folder / "begun").touch()
+        (folder / "begun").write_text(str(os.getpid()))
         while not (folder / "go").exists():
             await asyncio.sleep(0.02)
         return Response(str(os.getpid()))
@@ -71,6 +71,9 @@ class Running:
 
     def events(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
+
+    def count(self, event: str) -> int:
+        return sum(line["event"] == event for line in self.events())
 
     def _told(self) -> bool:
         """Addresses stand in the parent's log."""
