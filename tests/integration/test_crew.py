@@ -18,7 +18,7 @@ from tests.stands.servers import listens
 from tests.stands.waiting import eventually
 
 pytestmark = pytest.mark.anyio
-CLIENTS = 6
+CLIENTS = 4
 
 
 @asynccontextmanager
@@ -69,7 +69,7 @@ async def test_those_of_a_crew_share_a_port_and_one_that_is_killed_comes_back_wh
             os.kill(before[1], signal.SIGKILL)
             await running.serving(1)
             load.lost.clear()  # what it had under way
-            await load.more(200)
+            await load.more(100)
             (tmp_path / "unready").unlink()
             await running.serving(2)
             await load.more()

@@ -60,6 +60,10 @@ PROGRAM = """
 """
 
 
+PACE_S = 0.005
+"""Between an answer and a client's next request: processes that start need the machine as well."""
+
+
 class Running:
     """A crew's parent, `port` and `admin` of which are known once `opened`."""
 
@@ -151,6 +155,7 @@ class Load:
         headers = self._headers | ({"connection": "close"} if number % 2 else {})
         async with HttpClient(timeout=20, trust_env=False) as http:
             while not self._over:
+                await asyncio.sleep(PACE_S)
                 try:
                     response = await http.post(self._url, headers=headers, content=b"x")
                 except httpx.HTTPError as exc:
