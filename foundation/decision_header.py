@@ -103,6 +103,17 @@ def new_decision_id() -> str:
     return _b64(drawn.take(12)).decode("ascii")
 
 
+_VARYING = b',"expires":0.0,"id":""}'
+
+
+def claims_of(decision: Decision) -> bytes:
+    """What a decision states, but for its expiry and id, for `Minter.sign`. Raises ValueError for a sign-up's, which is not repeated."""
+    encoded = _encoder.encode(msgspec.structs.replace(decision, expires=0.0, id=""))
+    if not encoded.endswith(_VARYING):
+        raise ValueError("a decision to sign up is made for one request")
+    return encoded.removesuffix(_VARYING)
+
+
 class Minter:
     """Signs decisions for the services of one cell. Held by gateways (from the region root) and the cell service."""
 
@@ -118,12 +129,19 @@ class Minter:
         """The header's value, ASCII, a few hundred bytes."""
         if decision.cell != self._cell:
             raise ValueError(f"this minter signs for cell {self._cell} only")
-        service_mac = self._service_macs.get(decision.service)
+        return self._signed(decision.service, _encoder.encode(decision)).decode("ascii")
+
+    def sign(self, service: ServiceId, claims: bytes, expires: float) -> bytes:
+        """The header's value for `claims_of` a decision of this cell and for `service`, under an id of its own."""
+        payload = b'%b,"expires":%b,"id":"%b"}' % (claims, repr(expires).encode("ascii"), _b64(drawn.take(12)))
+        return self._signed(service, payload)
+
+    def _signed(self, service: ServiceId, payload: bytes) -> bytes:
+        service_mac = self._service_macs.get(service)
         if service_mac is None:
-            service_mac = self._service_macs[decision.service] = Mac(service_key(self._root, decision.service))
-        signed = self._prefix + _b64(_encoder.encode(decision))
-        macs = _b64(service_mac.digest(signed)), _b64(self._cell_mac.digest(signed))
-        return b".".join((signed, *macs)).decode("ascii")
+            service_mac = self._service_macs[service] = Mac(service_key(self._root, service))
+        signed = self._prefix + _b64(payload)
+        return b"%b.%b.%b" % (signed, _b64(service_mac.digest(signed)), _b64(self._cell_mac.digest(signed)))
 
 
 class ServiceVerifier:

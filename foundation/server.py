@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import uvicorn
 import uvloop
@@ -17,17 +17,41 @@ from starlette.types import ASGIApp
 from foundation import logs
 from foundation.problems import Code, Problem
 from foundation.settings import SettingsError
-from foundation.tasks import Worker, run_together
+from foundation.tasks import Worker, first_of, run_together
 from foundation.tls import Credentials
+from foundation.wire.connection import ServerConnection
 from foundation.wire.door import Door
 from foundation.wire.serving import State
 
 log = logs.get(__name__)
 
+BACKLOG = 1024
 DRAIN_S_MAX = 10
 TLS_BOUNDS = {"ssl_handshake_timeout": 10.0, "ssl_shutdown_timeout": 2.0}
 """Seconds. The second: how long a connection that was closed here waits for the client's own end; what still comes is dropped, so that no
 reset takes the answer from it (RFC 9112 section 9.6)."""
+
+
+RELIEVED_LOOK_S = 0.05
+RELIEVED_S_MAX = 80.0
+"""How long a process that was relieved keeps connections that ask for nothing: a little longer than any may be idle."""
+
+
+class Shared(Protocol):
+    """A port that other processes listen on as well (`foundation.crew`)."""
+
+    listener: socket.socket
+    """Bound, and not listening yet."""
+    relieved: asyncio.Event
+    """Set once a successor listens on the same socket."""
+
+    async def may_listen(self) -> None:
+        """Returns when it is time to."""
+        ...
+
+    def listens(self) -> None:
+        """Is told that it does."""
+        ...
 
 
 class Drain:
@@ -41,11 +65,15 @@ class Drain:
 
 
 class Server(uvicorn.Server):
-    """uvicorn without its signal handling: the process's root decides when to stop. `tls`: what connections are met with."""
+    """uvicorn without its signal handling: the process's root decides when to stop. `tls`: what connections are met with. `listens` is
+    called once it does."""
 
-    def __init__(self, config: uvicorn.Config, tls: Credentials | None = None) -> None:
+    def __init__(
+        self, config: uvicorn.Config, tls: Credentials | None = None, listens: Callable[[], None] = lambda: None
+    ) -> None:
         super().__init__(config)
         self.server_state: State = State()
+        self._listens = listens
         self._tls: dict[str, Any] = {} if tls is None else {"ssl": tls.context, **TLS_BOUNDS}
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -57,10 +85,25 @@ class Server(uvicorn.Server):
             await loop.create_server(make, sock=bound, backlog=config.backlog, **self._tls) for bound in sockets or []
         ]
         self.started = True
+        self._listens()
 
     def leaves(self) -> None:
-        """From now on each answer ends its connection."""
+        """From now on each answer that begins ends its connection."""
         self.server_state.leaving = True
+        for each in tuple(self.server_state.connections):
+            if isinstance(each, ServerConnection):
+                each.leaves()
+
+    async def relieved(self) -> None:
+        """Takes no new connection; returns once all that there are have ended, or at RELIEVED_S_MAX. The socket is others' too: nothing
+        that waits on it is lost."""
+        for server in self.servers:
+            server.close()
+        self.leaves()
+        loop = asyncio.get_running_loop()
+        until = loop.time() + RELIEVED_S_MAX
+        while self.server_state.connections and loop.time() < until:  # noqa: ASYNC110 - as uvicorn waits for them
+            await asyncio.sleep(RELIEVED_LOOK_S)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self.leaves()  # also of a connection that is being accepted, or shakes hands, while the others are told
@@ -72,10 +115,20 @@ class Server(uvicorn.Server):
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """A listening socket. Raises SettingsError that says what to do when the address is taken or not ours."""
+    """A listening socket. Raises SettingsError."""
+    listener = bound(host, port)
+    listener.listen(BACKLOG)
+    return listener
+
+
+def bound(host: str, port: int, *, shared: bool = False) -> socket.socket:
+    """A socket that does not listen yet. `shared`: others may be bound to the same port, each with connections of its own; who does not
+    listen is given none. Raises SettingsError that says what to do when the address is taken or not ours."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if shared:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     try:
         listener.bind((host, port))
     except OSError as exc:
@@ -88,7 +141,6 @@ def bind(host: str, port: int) -> socket.socket:
     except OverflowError as exc:
         listener.close()
         raise SettingsError(f"cannot listen on {host}:{port}: a port is a number from 0 to 65535") from exc
-    listener.listen(1024)
     listener.setblocking(False)
     return listener
 
@@ -104,13 +156,14 @@ async def serve(
     http: type[asyncio.Protocol] = Door,
     tls: Credentials | None = None,
     stop: asyncio.Event | None = None,
+    shared: Shared | None = None,
 ) -> None:
     """Serves until `stop`, or without one until SIGTERM or SIGINT; then not ready for `drain_s`, each answer ending its connection, then no
     new connections, then at most DRAIN_S_MAX for the rest.
 
     Raises an exception group with WorkerDied when a worker ends first: the server ends with it.
     """
-    listener = bind(host, port)
+    listener = bind(host, port) if shared is None else shared.listener
     config = uvicorn.Config(
         app,
         http=http,
@@ -125,10 +178,10 @@ async def serve(
         date_header=True,
         timeout_graceful_shutdown=DRAIN_S_MAX,
         timeout_keep_alive=75,
-        backlog=1024,
+        backlog=BACKLOG,
     )
-    server = Server(config, tls)
-    told = stop or _signalled()
+    server = Server(config, tls, listens=_nothing if shared is None else shared.listens)
+    told = stop or signalled(signal.SIGTERM, signal.SIGINT)
 
     async def leave() -> None:
         await told.wait()
@@ -139,35 +192,51 @@ async def serve(
         server.should_exit = True
         await asyncio.Event().wait()
 
+    async def relieved() -> None:
+        if shared is not None:
+            await shared.relieved.wait()
+            await server.relieved()
+            server.should_exit = True
+        await asyncio.Event().wait()
+
     async def until() -> None:
+        if shared is not None:
+            await first_of(shared.may_listen(), told.wait())
+            if told.is_set():
+                return
         log.info("serving", address=host, port=listener.getsockname()[1])
         await server.serve(sockets=[listener])
         log.info("served")
 
     try:
         watched = {} if tls is None else {"tls files": tls.watch}
-        await run_together({**(workers or {}), **watched, "signals": leave}, until)
+        await run_together({**(workers or {}), **watched, "signals": leave, "relief": relieved}, until)
     finally:
         listener.close()
 
 
-def _signalled() -> asyncio.Event:
-    """Set by SIGTERM and SIGINT."""
+def _nothing() -> None:
+    """Nobody is to be told."""
+
+
+def signalled(*numbers: signal.Signals) -> asyncio.Event:
+    """Set by any of these signals."""
     told = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in numbers:
         loop.add_signal_handler(number, told.set)
     return told
 
 
-def run(process: str, main: Coroutine[Any, Any, None]) -> int:
-    """Runs a process's main coroutine on uvloop and returns its exit status; a setting that does not hold is said in one line.
+def run(process: str, main: Coroutine[Any, Any, int | None]) -> int:
+    """Runs a process's main coroutine on uvloop and returns its exit status, which `main` may state; a setting that does not hold is said
+    in one line.
 
     `process` names it in logs until `main` has read whose gateway or cell service it is (`logs.configure`).
     """
     logs.configure(process)
     try:
-        uvloop.run(main)
+        status = uvloop.run(main)
     except SettingsError as exc:
         sys.stderr.write(f"{process}: {exc}\n")
         return 2
@@ -176,7 +245,7 @@ def run(process: str, main: Coroutine[Any, Any, None]) -> int:
     except BaseException as exc:  # noqa: BLE001 - the last line before the exit status
         log.fault("process_died", exc, reason=_reasons(exc))
         return 1
-    return 0
+    return status or 0
 
 
 def _reasons(exc: BaseException) -> str:

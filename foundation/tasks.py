@@ -28,6 +28,15 @@ async def run_together(workers: dict[str, Worker], until: Callable[[], Awaitable
             task.cancel()
 
 
+async def first_of(*waits: Coroutine[Any, Any, Any]) -> None:
+    """Until one of them is over; the others are cancelled."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(wait) for wait in waits]
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in tasks:
+            task.cancel()
+
+
 async def _watched(name: str, worker: Worker) -> None:
     try:
         await worker()

@@ -64,9 +64,12 @@ class Verb(enum.StrEnum):
     SIGNUP = "signup"
 
 
+_READ, _WRITE = Verb.READ, Verb.WRITE  # a member of an enum is looked up anew each time that it is named
+
+
 def verb_of_method(method: str) -> Verb:
     """RFC 9110 section 9.2.1: safe methods read, every other writes."""
-    return Verb.READ if method in ("GET", "HEAD", "OPTIONS") else Verb.WRITE
+    return _READ if method in ("GET", "HEAD", "OPTIONS") else _WRITE
 
 
 def parse_subject_id(text: str) -> SubjectId:

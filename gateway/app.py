@@ -1,6 +1,6 @@
 """The gateway of one region, put together: clients, workers, the edge; `opened` owns every resource."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import msgspec
@@ -33,6 +33,8 @@ class Gateway(msgspec.Struct, frozen=True):
 
     app: ASGIApp
     workers: dict[str, Worker]
+    ready: Callable[[], Problem | None]
+    """None while it would take traffic."""
 
 
 @asynccontextmanager
@@ -87,6 +89,7 @@ async def opened(settings: Settings, *, drain: Drain, clock: Clock | None = None
         )
         yield Gateway(
             app=app,
+            ready=app.ready,
             workers={
                 **limits.workers,
                 **population,

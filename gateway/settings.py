@@ -26,6 +26,8 @@ class Upstream(msgspec.Struct, frozen=True, kw_only=True):
     stall_s: float = 30.0
     """Longest silence on either side inside a request or answer."""
     total_s: float = 900.0
+    body_bytes_max: int = 16 << 30
+    """Of a request's body."""
     keep_alive_s: float = 20.0
     """How long an unused connection is kept; below the services' own."""
     breaker_failures: int = 5

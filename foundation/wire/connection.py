@@ -80,6 +80,11 @@ class ServerConnection(asyncio.Protocol):
         else:
             self._cycle.close_after()
 
+    def leaves(self) -> None:
+        """The server is about to: an answer that has not begun says that it is the last. Others are followed by one that does."""
+        if self._cycle is not None and not self._cycle.started:
+            self._cycle.close_after()
+
     # --- `line.Line` -----------------------------------------------------------------------------------------------------------
 
     def write(self, data: bytes) -> None:

@@ -16,7 +16,7 @@ from foundation.wire.cycle import BUFFER_BYTES_HIGH, Cycle
 from foundation.wire.framing import Framed, framing_of
 from foundation.wire.head import Malformed, RequestHead
 from foundation.wire.line import AnswerBroken, Answering
-from foundation.wire.messages import Told
+from foundation.wire.messages import END
 from foundation.wire.scope import scope_of
 from foundation.wire.serving import State
 from foundation.wire.targets import Asked, asked_of
@@ -52,7 +52,7 @@ class Door(ServerConnection):
                 self._begin(event)
             elif isinstance(event, Malformed):
                 self._refuse(Problem(code=_CODES[event.status], detail=event.detail))
-            elif event is Told.END:
+            elif event is END:
                 self._ended()
             else:
                 break

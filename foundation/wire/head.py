@@ -45,27 +45,21 @@ _SPACED = Malformed("no whitespace stands behind Content-Length or Transfer-Enco
 BARE = Malformed("a line ends with CRLF, and holds no CR, LF or NUL")
 
 
-class RequestHead:
+class RequestHead(msgspec.Struct, gc=False):
     """A request line and its fields. `target` as it was sent; `minor`: of HTTP/1."""
 
-    __slots__ = ("fields", "method", "minor", "target")
-
-    def __init__(self, method: bytes, target: bytes, minor: int, fields: Fields) -> None:
-        self.method = method
-        self.target = target
-        self.minor = minor
-        self.fields = fields
+    method: bytes
+    target: bytes
+    minor: int
+    fields: Fields
 
 
-class StatusHead:
+class StatusHead(msgspec.Struct, gc=False):
     """A status line, without its words, and its fields."""
 
-    __slots__ = ("fields", "minor", "status")
-
-    def __init__(self, status: int, minor: int, fields: Fields) -> None:
-        self.status = status
-        self.minor = minor
-        self.fields = fields
+    status: int
+    minor: int
+    fields: Fields
 
 
 def request_head(head: bytes) -> RequestHead | Malformed:

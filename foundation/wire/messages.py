@@ -27,13 +27,17 @@ class At(enum.Enum):
     BROKEN = "broken"
 
 
+MORE, END = Told.MORE, Told.END  # a member of an enum is looked up anew each time that it is named
+HEAD, FRAMING, LENGTH, CHUNKS, CLOSE, OVER, BROKEN = At
+
+
 class MessageReader:
     """One connection's messages of one direction. `_held`: what arrived and was not told; `_looked`: how much of it ends no head."""
 
     __slots__ = ("_at", "_chunks", "_held", "_left", "_looked")
 
     def __init__(self) -> None:
-        self._at = At.HEAD
+        self._at = HEAD
         self._held = b""
         self._looked = 0
         self._left = 0
@@ -42,20 +46,20 @@ class MessageReader:
     @property
     def ahead(self) -> bool:
         """Whether bytes wait behind a message that is over."""
-        return self._at is At.OVER and bool(self._held)
+        return self._at is OVER and bool(self._held)
 
     def feed(self, data: bytes) -> None:
-        if self._at is not At.BROKEN:
+        if self._at is not BROKEN:
             self._held = self._held + data if self._held else data
 
     def _piece(self) -> bytes | Told:
         """Of a body of known length."""
         if not self._left:
-            self._at = At.OVER
-            return Told.END
+            self._at = OVER
+            return END
         held = self._held
         if not held:
-            return Told.MORE
+            return MORE
         if len(held) <= self._left:
             self._held = b""
             self._left -= len(held)
@@ -75,11 +79,11 @@ class MessageReader:
             if pieces:
                 return b"".join(pieces)
         if not chunks.over:
-            return Told.MORE
-        self._held, self._at = chunks.rest, At.OVER
-        return Told.END
+            return MORE
+        self._held, self._at = chunks.rest, OVER
+        return END
 
     def _broken(self, why: Malformed) -> Malformed:
         """Nothing more is read from this connection."""
-        self._held, self._at = b"", At.BROKEN
+        self._held, self._at = b"", BROKEN
         return why

@@ -15,9 +15,7 @@ from foundation.wire.head import (
     request_head,
     why_no_request,
 )
-from foundation.wire.messages import At, MessageReader, Told
-
-_HEAD = At.HEAD  # a member of an enum is looked up anew each time that it is named
+from foundation.wire.messages import CHUNKS, FRAMING, HEAD, LENGTH, MORE, OVER, MessageReader, Told
 
 Event = RequestHead | bytes | Told | Malformed
 """A head, a piece of its body, `Told`, or Malformed: then nothing more is read from this connection."""
@@ -34,7 +32,7 @@ class RequestReader(MessageReader):
 
     def another(self) -> None:
         """The request has been answered: the next one may be read."""
-        self._at = At.HEAD
+        self._at = HEAD
         self._looked = 0
         self._blank = True  # whether an empty line may still be passed over
         self._left = 0
@@ -42,7 +40,7 @@ class RequestReader(MessageReader):
     @property
     def in_head(self) -> bool:
         """Whether a request has begun, and its head is not whole."""
-        return self._at is At.HEAD and bool(self._held)
+        return self._at is HEAD and bool(self._held)
 
     @property
     def waiting(self) -> bool:
@@ -58,32 +56,32 @@ class RequestReader(MessageReader):
         """How the body of the head that was just given is framed. False: there is none, so the request is whole, and no END is told."""
         if chunked:
             self._chunks = Chunks()
-            self._at = At.CHUNKS
+            self._at = CHUNKS
         elif length:
             self._left = length
-            self._at = At.LENGTH
+            self._at = LENGTH
         else:
-            self._at = At.OVER
+            self._at = OVER
             return False
         return True
 
     def whole(self, bytes_max: int) -> bytes | None:
         """The body of a stated length up to `bytes_max`, if all of it has arrived: then the request is whole, and no END is told."""
         length = self._left
-        if self._at is not At.LENGTH or length > bytes_max or len(self._held) < length:
+        if self._at is not LENGTH or length > bytes_max or len(self._held) < length:
             return None
         body, self._held = self._held[:length], self._held[length:]
-        self._left, self._at = 0, At.OVER
+        self._left, self._at = 0, OVER
         return body
 
     def event(self) -> Event:
         """The next one."""
         at = self._at
-        if at is _HEAD:
+        if at is HEAD:
             return self._head()
-        if at is At.LENGTH:
+        if at is LENGTH:
             return self._piece()
-        return self._pieces() if at is At.CHUNKS else Told.MORE
+        return self._pieces() if at is CHUNKS else MORE
 
     def _head(self) -> Event:
         held = self._held
@@ -91,7 +89,7 @@ class RequestReader(MessageReader):
             held = self._held = held[2:]  # one empty line before a request line is passed over (RFC 9112 section 2.2)
             self._blank, self._looked = False, 0
         if not held:
-            return Told.MORE
+            return MORE
         end = held.find(b"\r\n\r\n", max(0, self._looked - 3)) + 4
         if end < 4:
             return self._unfinished(held)
@@ -99,7 +97,7 @@ class RequestReader(MessageReader):
         if isinstance(head, Malformed):
             return self._broken(head)
         self._held = held[end:]
-        self._at = At.FRAMING
+        self._at = FRAMING
         return head
 
     def _unfinished(self, held: bytes) -> Event:
@@ -108,4 +106,4 @@ class RequestReader(MessageReader):
         if bare(held, max(0, self._looked - 1)):
             return self._broken(BARE)
         self._looked = len(held)
-        return Told.MORE
+        return MORE

@@ -6,11 +6,10 @@ that was asked for ends HTTP on the connection: `rest` is what stands behind its
 
 from foundation.wire.chunks import Chunks
 from foundation.wire.head import HEAD_BYTES_MAX, Fields, Malformed, StatusHead, bare, status_head
-from foundation.wire.messages import At, MessageReader, Told
+from foundation.wire.messages import CHUNKS, CLOSE, HEAD, LENGTH, MORE, OVER, MessageReader, Told
 
 INTERIM_MAX = 16
 LENGTH_DIGITS_MAX = 15
-_HEAD, _LENGTH = At.HEAD, At.LENGTH  # a member of an enum is looked up anew each time that it is named
 _TOO_LARGE = Malformed("the head is too large")
 _BARE = Malformed("a bare CR or LF in the head")
 _INTERIM = Malformed("too many interim answers, or an upgrade nobody asked for")
@@ -30,7 +29,7 @@ class ResponseReader(MessageReader):
 
     def begin(self, *, head_only: bool, upgrade: bool = False) -> None:
         """An answer is awaited; to HEAD if `head_only`, to a request for another protocol if `upgrade`."""
-        self._at = At.HEAD
+        self._at = HEAD
         self._head_only = head_only
         self._upgrade = upgrade
         self._looked = self._left = self._interims = 0
@@ -40,16 +39,29 @@ class ResponseReader(MessageReader):
     def event(self) -> Event:
         """The next one. Of the head only once it is final."""
         at = self._at
-        if at is _HEAD:
+        if at is HEAD:
             return self._head()
-        if at is _LENGTH:
+        if at is LENGTH:
             return self._piece()
-        if at is At.CHUNKS:
+        if at is CHUNKS:
             return self._pieces()
-        if at is At.CLOSE:
+        if at is CLOSE:
             piece, self._held = self._held, b""
-            return piece or Told.MORE
-        return Told.MORE
+            return piece or MORE
+        return MORE
+
+    def whole(self) -> bytes | None:
+        """The body behind the head that was just given, if it has a length and all of it has arrived: then the answer is over, and no END
+        is told."""
+        length, held = self._left, self._held
+        if self._at is not LENGTH or len(held) < length:
+            return None
+        self._at = OVER
+        if len(held) == length:
+            self._held = b""
+            return held
+        self._held = held[length:]
+        return held[:length]
 
     def rest(self) -> bytes:
         """What stands behind a 101."""
@@ -58,9 +70,9 @@ class ResponseReader(MessageReader):
 
     def close(self) -> bool:
         """The connection has ended in good order: whether that ends an answer that was framed by it."""
-        if self._at is not At.CLOSE:
+        if self._at is not CLOSE:
             return False
-        self._at = At.OVER
+        self._at = OVER
         return True
 
     def _head(self) -> Event:
@@ -72,13 +84,13 @@ class ResponseReader(MessageReader):
             if bare(held, max(0, self._looked - 1)):
                 return self._broken(_BARE)
             self._looked = len(held)
-            return Told.MORE
+            return MORE
         head = status_head(held[:end])
         if isinstance(head, Malformed):
             return self._broken(head)
         self._held = held[end:]
         if head.status == 101 and self._upgrade:
-            self._at = At.OVER
+            self._at = OVER
             return head
         if head.status < 200:
             self._interims += 1
@@ -93,13 +105,13 @@ class ResponseReader(MessageReader):
             return self._broken(framing)
         length, chunked, self.keep = framing
         if self._head_only or head.status in (204, 304):
-            self._left, self._at = 0, At.LENGTH
+            self._left, self._at = 0, LENGTH
         elif chunked:
-            self._chunks, self._at = Chunks(), At.CHUNKS
+            self._chunks, self._at = Chunks(), CHUNKS
         elif length is not None:
-            self._left, self._at = length, At.LENGTH
+            self._left, self._at = length, LENGTH
         else:
-            self._at, self.keep = At.CLOSE, False
+            self._at, self.keep = CLOSE, False
         return head
 
     def _broken(self, why: Malformed) -> Malformed:

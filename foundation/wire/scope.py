@@ -12,6 +12,8 @@ from foundation.wire.targets import Asked
 Address = tuple[str, int]
 FIELDS = "domicile.fields"
 """Under which extension of the scope `Door.read` gave what it read."""
+SENT = "domicile.sent"
+"""And path and query as they came: without a query, and with an empty one, are two."""
 
 
 def scope_of(
@@ -39,5 +41,5 @@ def scope_of(
         "query_string": asked.query,
         "headers": head.fields,
         "state": {},
-        "extensions": {FIELDS: fields, LINE: line},
+        "extensions": {FIELDS: fields, LINE: line, SENT: asked.sent},
     }

@@ -13,11 +13,13 @@ _AUTHORITY = Malformed("Host, or the authority of the target, is a host and a po
 
 
 class Asked(msgspec.Struct, frozen=True, gc=False):
-    """`path` begins with a slash, but for `*` and CONNECT, which go no further. `authority` of an absolute form: it stands for Host."""
+    """`path` begins with a slash, but for `*` and CONNECT, which go no further. `sent`: path and query as they came, an empty one too.
+    `authority` of an absolute form: it stands for Host."""
 
     method: str
     path: bytes
     query: bytes
+    sent: bytes
     authority: bytes | None = None
 
 
@@ -28,17 +30,20 @@ def asked_of(head: RequestHead) -> Asked | Malformed:
         return _FRAGMENT
     if target[:1] == b"/":
         path, _, query = target.partition(b"?")
-        return Asked(method, path, query)
+        return Asked(method, path, query, target)
     if target == b"*" or method == "CONNECT":
-        return Asked(method, target, b"")
+        return Asked(method, target, b"", target)
     scheme, colon, rest = target.partition(b"://")
     if not colon or scheme.lower() not in (b"http", b"https"):
         return _FORM
     end = min((at for at in (rest.find(b"/"), rest.find(b"?")) if at >= 0), default=len(rest))
-    authority, path, query = rest[:end], *rest[end:].partition(b"?")[::2]
+    authority, sent = rest[:end], rest[end:]
     if not authority or not is_host(authority):
         return _AUTHORITY
-    return Asked(method, path or b"/", query, authority)
+    if sent[:1] != b"/":
+        sent = b"/" + sent
+    path, _, query = sent.partition(b"?")
+    return Asked(method, path, query, sent, authority)
 
 
 def is_host(value: bytes) -> bool:

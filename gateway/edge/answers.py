@@ -1,5 +1,7 @@
 """What a service's answer says to the gateway, and what the client gets of its head. Pure."""
 
+from collections.abc import Sequence
+
 from foundation.problems import Code
 from foundation.wire.head import StatusHead
 from gateway.edge.headers import read_response
@@ -20,8 +22,10 @@ def refusal_of(head: StatusHead) -> Code | None:
     return None
 
 
-def stated(admitted: Admitted) -> Lines:
+def stated(admitted: Admitted) -> Sequence[tuple[bytes, bytes]]:
     """What the client is told of the verdict; of somebody else's home, nothing."""
+    if admitted.told:
+        return admitted.told
     if admitted.viewer is not None:
         return [(b"domicile-verdict", b"serve")]
     lines = [
@@ -33,7 +37,7 @@ def stated(admitted: Admitted) -> Lines:
     return lines
 
 
-def client_fields(head: StatusHead, more: Lines, *, method: str) -> Lines:
+def client_fields(head: StatusHead, more: Sequence[tuple[bytes, bytes]], *, method: str) -> Lines:
     """The fields of the answer as the client gets them, with `more` of the gateway's own."""
     fields = read_response(head.fields, status=head.status, head_only=method == "HEAD")
     fields.extend(more)

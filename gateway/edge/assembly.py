@@ -68,6 +68,8 @@ def lane(
         travel=travel,
         gate=gate,
         control=application([*api.routes(desk), *more], ready=observed_ready),
+        ready=observed_ready,
+        body_bytes_max=limits.body_bytes_max,
     )
 
 

@@ -21,6 +21,12 @@ class Begun:
         if bulkhead is not None:
             bulkhead.leave()
 
+    def finish(self) -> None:
+        """As `end`, where the whole answer has come."""
+        self._ended = True
+        self.leave()
+        self.exchange.finish()
+
     def end(self) -> None:
         """Once or more."""
         if not self._ended:

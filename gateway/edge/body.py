@@ -16,13 +16,15 @@ LINGER_S_MAX = 2.0
 class Body:
     """The body of one request. `whole` is all of it, once it is known and small enough."""
 
-    __slots__ = ("_fields", "_kept", "_kept_bytes", "_receive", "gone", "read", "whole")
+    __slots__ = ("_bytes", "_bytes_max", "_fields", "_kept", "_kept_bytes", "_receive", "gone", "read", "whole")
 
-    def __init__(self, receive: Receive, fields: RequestFields) -> None:
+    def __init__(self, receive: Receive, fields: RequestFields, bytes_max: int) -> None:
         self._receive = receive
         self._fields = fields
         self._kept: list[bytes] | None = []
         self._kept_bytes = 0
+        self._bytes = 0
+        self._bytes_max = bytes_max
         self.gone = False
         """The client has left."""
         self.read = not fields.has_body
@@ -33,6 +35,11 @@ class Body:
     def streams(self) -> bool:
         """Whether it is sent while it arrives, rather than after."""
         return self._fields.chunked or (self._fields.content_length or 0) > KEPT_BYTES_MAX
+
+    @property
+    def too_large(self) -> bool:
+        """By what is stated of it, or by what has come."""
+        return max(self._bytes, self._fields.content_length or 0) > self._bytes_max
 
     async def read_whole(self, *, stall_s: float) -> bool:
         """Reads a small body of known length before a connection is taken; False when the client left or stalls."""
@@ -56,6 +63,9 @@ class Body:
             piece = await self._next()
             if piece is None:
                 connection.fail(Fault.CLIENT_GONE)
+                return
+            if self.too_large:
+                connection.fail(Fault.TOO_LARGE)
                 return
             self._keep(piece)
             await send_chunk(connection, piece, chunked=chunked)
@@ -90,6 +100,7 @@ class Body:
         if not message.get("more_body", False):
             self.read = True
         body: bytes = message.get("body", b"")
+        self._bytes += len(body)
         return body
 
     def _keep(self, piece: bytes) -> None:

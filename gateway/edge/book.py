@@ -1,15 +1,18 @@
-"""The rules that hold here: verdicts remembered by their few facts, decision headers signed for the region's cells."""
+"""The rules that hold here: verdicts remembered by their few facts, admissions by person, decision headers signed for the region's
+cells."""
 
 import datetime
 
 import msgspec
 
+from directory.placement.core import Placement
 from directory.registry.client import HeldRegistry
 from directory.registry.core import addresses, takes
 from foundation.clock import Clock
-from foundation.decision_header import Decision, Minter, RootKey, cell_root, new_decision_id
+from foundation.decision_header import Decision, Minter, RootKey, cell_root, claims_of, new_decision_id
 from foundation.mute import Secret
-from foundation.words import ActorId, CellId, FeedSeq, RegionId, ServiceId
+from foundation.words import ActorId, CellId, FeedSeq, RegionId, ServiceId, SubjectId, Verb
+from gateway.edge.answers import stated
 from gateway.edge.outcome import Admitted
 from routing_rules.decide import decide
 from routing_rules.facts import PlaceFacts, RequestFacts, ViewFacts
@@ -19,6 +22,8 @@ from routing_rules.verdicts import Allowed, NoCell, Verdict
 from routing_rules.views import view
 
 VERDICTS_MAX = 16_384
+KEPT_MAX = 32_768
+"""Admissions kept, of some 900 bytes each."""
 _SECONDS_A_DAY = 86_400
 _EPOCH_DAY = datetime.date(1970, 1, 1).toordinal()
 
@@ -50,6 +55,7 @@ class Book:
         self._hosts_as_of = self._registry.current
         self._hosts: dict[tuple[ServiceId, CellId], tuple[str, ...]] = {}
         kid, key = root
+        self._kept: dict[tuple[SubjectId, ServiceId, Verb], tuple[Placement, Admitted]] = {}
         self._minters = {
             cell: Minter(cell, RootKey(kid, Secret(cell_root(key.reveal(), cell))))
             for cell, stated in rules.policy.cells.items()
@@ -78,6 +84,23 @@ class Book:
             self._views[facts] = verdict
         return verdict
 
+    def again(self, placement: Placement, service: ServiceId, verb: Verb) -> Admitted | None:
+        """The admission of somebody's own request at home, if it was given before and nothing that it rests on has changed: placement,
+        rules, day, and what the registry chose."""
+        self._turn()
+        self._follow()
+        kept = self._kept.get((placement.subject_id, service, verb))
+        return kept[1] if kept is not None and kept[0] == placement else None
+
+    def keep(self, placement: Placement, admitted: Admitted) -> Admitted:
+        """For the next request like it; what decisions and answers say of it is written out once."""
+        if len(self._kept) >= KEPT_MAX:
+            self._kept.clear()
+        claims = claims_of(self._decision(admitted))
+        kept = msgspec.structs.replace(admitted, claims=claims, told=tuple(stated(admitted)))
+        self._kept[placement.subject_id, admitted.service, admitted.verb] = placement, kept
+        return kept
+
     def place(self, facts: PlaceFacts) -> Allowed | NoCell:
         """`routing_rules.place` as of today (UTC), remembered likewise."""
         self._turn()
@@ -91,9 +114,7 @@ class Book:
 
     def hosts(self, service: ServiceId, cell: CellId) -> tuple[str, ...]:
         """What the registry chose of policy's addresses; remembered until the registry says something else."""
-        if self._hosts_as_of is not self._registry.current:
-            self._hosts_as_of = self._registry.current
-            self._hosts.clear()
+        self._follow()
         found = self._hosts.get((service, cell))
         if found is None:
             found = self._hosts[service, cell] = addresses(self._hosts_as_of, self.policy, service, cell)
@@ -103,6 +124,12 @@ class Book:
         """Whether a new person may be placed there, as far as drains go; the directory has the last word."""
         return takes(self._registry.current, self.policy, cell, (service,))
 
+    def _follow(self) -> None:
+        if self._hosts_as_of is not self._registry.current:
+            self._hosts_as_of = self._registry.current
+            self._hosts.clear()
+            self._kept.clear()
+
     def _turn(self) -> None:
         day = int(self._clock.unix_s()) // _SECONDS_A_DAY
         if day != self._day:
@@ -111,9 +138,17 @@ class Book:
             self._verdicts.clear()
             self._views.clear()
             self._placings.clear()
+            self._kept.clear()
 
-    def mint(self, admitted: Admitted) -> str:
+    def mint(self, admitted: Admitted) -> bytes:
         """The `Domicile-Decision` header of an admission that has a digest. Raises KeyError for a cell of another region."""
+        minter = self._minters[admitted.cell]
+        if admitted.claims:
+            expires = self._clock.unix_s() + self.policy.product.decision_s
+            return minter.sign(admitted.service, admitted.claims, expires)
+        return minter.mint(self._decision(admitted)).encode("ascii")
+
+    def _decision(self, admitted: Admitted) -> Decision:
         decision = Decision(
             cell=admitted.cell,
             service=admitted.service,
@@ -136,7 +171,7 @@ class Book:
                 citizenships=declared.citizenships,
                 observed=admitted.observed,
             )
-        return self._minters[admitted.cell].mint(decision)
+        return decision
 
 
 def _actor(admitted: Admitted) -> ActorId | None:

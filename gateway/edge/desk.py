@@ -9,10 +9,10 @@ from gateway.edge.book import Book
 from gateway.edge.core import judge
 from gateway.edge.lasting import Lasting
 from gateway.edge.observed import CACHED
-from gateway.edge.outcome import Gathered, Outcome
+from gateway.edge.outcome import Admitted, Gathered, Outcome
 from gateway.edge.ports import Home, Homeless, Homes
 from gateway.edge.request import Request
-from gateway.edge.target import Route, query_value
+from gateway.edge.target import ORDINARY, Route, query_value
 from gateway.edge.upgraded import judge_upgrade
 from gateway.identity.actors import NOT_HERE, Actor, Actors, NamedKey, NamedSubject, named_in
 from gateway.identity.tokens import Identities, Identity, Unidentified
@@ -63,6 +63,27 @@ class Desk:
             return self._gathered(request, who, None)
         homes = [self.homes.lookup(key) for key in who.login]
         return None if None in homes else self._gathered(request, who, _agreed(homes))
+
+    def person_now(self, authorization: bytes | None) -> tuple[Identity, Placement] | None:
+        """Whose own request it is and where their home is, if both are known here; None says nothing. Never waits."""
+        who = self.identities.known(authorization)
+        if not isinstance(who, Identity):
+            return None
+        if len(who.login) == 1:
+            home = self.homes.lookup(who.login[0])
+        else:
+            homes = [self.homes.lookup(key) for key in who.login]
+            home = None if None in homes else _agreed(homes)
+        return (who, home) if isinstance(home, Placement) else None
+
+    def person_known(self) -> None:
+        """Counts what `person_now` had, by whoever goes on with it."""
+        _IDENTITY_HIT.value += 1
+        _HOME_HIT.value += 1
+
+    def person(self, request: Request, who: Identity, home: Placement) -> Gathered:
+        """What `person_now` had, as facts."""
+        return self._gathered(request, who, home)
 
     def known_here(self, gathered: Gathered) -> None:
         """Counts facts that `gather_now` had, by whoever goes on with them."""
@@ -127,7 +148,16 @@ class Desk:
         return self._gathered(request, who, _agreed(homes), viewed=viewed)
 
     def judge(self, gathered: Gathered, book: Book) -> Outcome:
-        return (judge_upgrade if gathered.upgrade else judge)(gathered, book, self.region)
+        if gathered.upgrade:
+            return judge_upgrade(gathered, book, self.region)
+        home, target = gathered.home, gathered.target
+        if not _plain(gathered) or not isinstance(home, Placement):
+            return judge(gathered, book, self.region)
+        kept = book.again(home, target.service, gathered.verb)
+        if kept is not None:
+            return kept
+        outcome = judge(gathered, book, self.region)
+        return book.keep(home, outcome) if isinstance(outcome, Admitted) else outcome
 
     def _gathered(
         self,
@@ -152,6 +182,11 @@ class Desk:
             citizenship=query_value(request.query, b"citizenship") if signup else None,
             observed=self.observe(request.peer, request.fields.forwarded_for) if signup else None,
         )
+
+
+def _plain(gathered: Gathered) -> bool:
+    """Whether the verdict depends on nothing but the rules, the placement, the service and the verb."""
+    return gathered.acting is None and gathered.ingress is None and gathered.target.route is ORDINARY
 
 
 def _agreed(homes: list[Home | None]) -> Home:

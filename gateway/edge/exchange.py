@@ -30,7 +30,7 @@ from gateway.edge.request import Request
 from gateway.edge.sockets import Sockets
 from gateway.edge.tries import Tries
 from gateway.edge.upstream.connection import Fault, UpstreamFailed
-from gateway.edge.upstream.forwarder import Forwarder, Sending, may_repeat
+from gateway.edge.upstream.forwarder import Forwarder, Sending, head_of, may_repeat
 
 Again = Callable[[], Awaitable[Admitted | Problem]]
 
@@ -146,8 +146,21 @@ class Answerer:
         bulkhead = self._bulkheads.of(admitted.cell, admitted.service)
         if bulkhead.full:
             return None
-        exchange = self._forwarder.open_now(admitted.hosts, self._sending(request, admitted, body, book))
+        exchange = self._forwarder.take_now(admitted.hosts)
         if exchange is None:
+            return None
+        connection = exchange.connection
+        try:
+            connection.begin(
+                head_of(request_line(request), exchange.host_field, self._outbound.rest(request, admitted, body, book)),
+                head_only=request.method == "HEAD",
+                done=True,
+            )
+        except BaseException:
+            exchange.end()
+            raise
+        if connection.failed:
+            exchange.end()
             return None
         bulkhead.enter()
         return Begun(exchange, now, bulkhead)
@@ -160,8 +173,7 @@ class Answerer:
             return None
         fields = client_fields(head, stated(admitted), method=request.method)
         answer = Answer(head.status, fields, connection.take())
-        begun.exchange.heard()
-        begun.end()
+        begun.finish()
         self._observe(admitted, now - begun.at)
         return answer
 

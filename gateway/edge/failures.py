@@ -5,7 +5,7 @@ import math
 from foundation import logs
 from foundation.problems import Code, Problem
 from gateway.edge.outcome import RETRY_AFTER_S, Admitted
-from gateway.edge.relay import STALLED
+from gateway.edge.relay import STALLED, TOO_LARGE
 from gateway.edge.request import Request
 from gateway.edge.upstream.connection import Fault, UpstreamFailed
 
@@ -29,6 +29,8 @@ def problem_of(failed: UpstreamFailed, admitted: Admitted, request: Request) -> 
             return Problem(code=Code.UPSTREAM_TIMEOUT, detail=f"service {admitted.service}")
         case Fault.CLIENT_STALLED:
             return STALLED
+        case Fault.TOO_LARGE:
+            return TOO_LARGE
         case Fault.BUSY:
             return busy(admitted)
         case Fault.CONNECT | Fault.OPEN:

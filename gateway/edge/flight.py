@@ -5,6 +5,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
+import msgspec
 from starlette.types import Receive, Send
 
 from foundation.wire import switch
@@ -29,55 +30,25 @@ class Runway(Line, switch.Line, Protocol):
     def run(self, cycle: Cycle, answering: Coroutine[Any, Any, None]) -> None: ...
 
 
-class Flight:
-    """One exchange under way. `resume` goes on with it in a task."""
+class Flight(msgspec.Struct):
+    """One exchange under way, whose connection's listener it is. `_resume` goes on with it in a task."""
 
-    __slots__ = (
-        "_admitted",
-        "_answerer",
-        "_begun",
-        "_body",
-        "_keep",
-        "_line",
-        "_loop",
-        "_minor",
-        "_request",
-        "_resume",
-        "done",
-        "ended",
-        "started",
-    )
     buffered = 0
     until_closed = False
 
-    def __init__(
-        self,
-        line: Runway,
-        loop: asyncio.AbstractEventLoop,
-        answerer: Answerer,
-        request: Request,
-        admitted: Admitted,
-        begun: Begun,
-        resume: Callable[[Begun, Receive, Send], Coroutine[Any, Any, None]],
-        *,
-        minor: int,
-        body: bytes,
-        keep: bool,
-    ) -> None:
-        self._line = line
-        self._loop = loop
-        self._answerer = answerer
-        self._request = request
-        self._admitted = admitted
-        self._begun = begun
-        self._resume = resume
-        self._minor = minor
-        self._body = body
-        self._keep = keep
-        self.started = False
-        self.done = False
-        self.ended = True
-        begun.exchange.connection.listener = self._heard
+    _line: Runway
+    _loop: asyncio.AbstractEventLoop
+    _answerer: Answerer
+    _request: Request
+    _admitted: Admitted
+    _begun: Begun
+    _resume: Callable[[Begun, Receive, Send], Coroutine[Any, Any, None]]
+    _minor: int
+    _body: bytes
+    _keep: bool
+    started: bool = False
+    done: bool = False
+    ended: bool = True
 
     # --- from the client's connection ------------------------------------------------------------------------------------------
 
@@ -100,7 +71,7 @@ class Flight:
 
     # --- from the service's ------------------------------------------------------------------------------------------------------
 
-    def _heard(self) -> None:
+    def heard(self) -> None:
         connection = self._begun.exchange.connection
         if connection.complete:
             if self._lands():

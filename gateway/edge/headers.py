@@ -9,6 +9,8 @@ something that nobody will be believed for.
 
 from collections.abc import Iterable, Sequence
 
+import msgspec
+
 from foundation.problems import Code, Problem
 from foundation.wire import framing
 from gateway.edge.handshake import Handshake
@@ -45,52 +47,33 @@ _SPECIAL_RESPONSE = _HOP_BY_HOP | {b"date", b"content-length"}
 _TOKENS_MAX = 32
 
 
-class RequestFields:
+class RequestFields(msgspec.Struct):
     """A request's header fields, sorted: `kept` go on as they are (rendered lines), the rest is what the edge reads itself."""
 
-    __slots__ = (
-        "acts_for",
-        "authorization",
-        "chunked",
-        "closes",
-        "content_length",
-        "counted",
-        "expects",
-        "forwarded_for",
-        "forwarded_host",
-        "forwarded_proto",
-        "handshake",
-        "hop",
-        "host",
-        "kept",
-        "traceparent",
-        "upgrades",
-        "via",
-    )
-
-    def __init__(self) -> None:
-        self.kept: list[bytes] = []
-        self.authorization: bytes | None = None
-        self.content_length: int | None = None
-        self.chunked = False
-        self.counted = 0
-        """How many of its limits it has passed (`gateway.edge.limits.gate`): by address 1, by who asks as well 2."""
-        self.closes = False
-        """Its connection carries no other request."""
-        self.expects = False
-        self.host: bytes | None = None
-        self.traceparent: bytes | None = None
-        self.via: list[bytes] = []
-        self.forwarded_for: list[bytes] = []
-        self.forwarded_host: bytes | None = None
-        self.forwarded_proto: bytes | None = None
-        self.acts_for: bytes | None = None
-        """`Domicile-For`; empty where it is ambiguous."""
-        self.hop: bytes | None = None
-        """`Domicile-Hop`; empty where it is ambiguous."""
-        self.upgrades = False
-        self.handshake: Handshake | None = None
-        """A websocket is asked for."""
+    minor: int = 1
+    """Of the HTTP/1 that it came by."""
+    kept: list[bytes] = []
+    host: bytes | None = None
+    authorization: bytes | None = None
+    content_length: int | None = None
+    chunked: bool = False
+    counted: int = 0
+    """How many of its limits it has passed (`gateway.edge.limits.gate`): by address 1, by who asks as well 2."""
+    closes: bool = False
+    """Its connection carries no other request."""
+    expects: bool = False
+    traceparent: bytes | None = None
+    via: list[bytes] = []
+    forwarded_for: list[bytes] = []
+    forwarded_host: bytes | None = None
+    forwarded_proto: bytes | None = None
+    acts_for: bytes | None = None
+    """`Domicile-For`; empty where it is ambiguous."""
+    hop: bytes | None = None
+    """`Domicile-Hop`; empty where it is ambiguous."""
+    upgrades: bool = False
+    handshake: Handshake | None = None
+    """A websocket is asked for."""
 
     @property
     def has_body(self) -> bool:
@@ -100,11 +83,14 @@ class RequestFields:
 def read_request(headers: Iterable[tuple[bytes, bytes]], *, minor: int = 1) -> RequestFields | Problem:
     """Sorts the fields of a request of HTTP/1.`minor`; names are lower case already. A Problem where framing, host or a credential is
     ambiguous."""
-    fields = RequestFields()
+    fields = RequestFields(minor)
     kept = fields.kept
     connection: list[bytes] = []
     for name, value in headers:
         if name in _SPECIAL_REQUEST:
+            if name == b"authorization" and fields.authorization is None:
+                fields.authorization = value
+                continue
             problem = _read_special(fields, connection, name, value)
             if problem is not None:
                 return problem
@@ -116,6 +102,8 @@ def read_request(headers: Iterable[tuple[bytes, bytes]], *, minor: int = 1) -> R
             pass  # X-Forwarded-Port, -Prefix, …: nobody here vouches for them
         else:
             kept.append(b"%b: %b\r\n" % (name, value))
+    if not (connection or fields.chunked or fields.upgrades) and fields.host is not None:
+        return fields  # nothing that could contradict anything
     return _contradiction(fields, connection, minor) or fields
 
 
@@ -157,9 +145,7 @@ def _read_special(fields: RequestFields, connection: list[bytes], name: bytes, v
             problem, fields.host = framing.host(value, fields.host), value
             return problem
         case b"authorization":
-            if fields.authorization is not None:
-                return Problem(code=Code.MALFORMED_TOKEN, detail="send one Authorization header")
-            fields.authorization = value
+            return Problem(code=Code.MALFORMED_TOKEN, detail="send one Authorization header")
         case b"content-length":
             stated = framing.length(value, fields.content_length)
             if isinstance(stated, Problem):

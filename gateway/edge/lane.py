@@ -9,11 +9,13 @@ from functools import partial
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from directory.placement.core import Placement
 from foundation import logs
 from foundation.hop_header import HopRefused
+from foundation.http import Ready
 from foundation.problems import Code, Problem
 from foundation.wire.head import Fields, RequestHead
-from foundation.wire.scope import FIELDS
+from foundation.wire.scope import FIELDS, SENT
 from foundation.wire.switch import LINE
 from foundation.wire.targets import Asked
 from gateway.edge.begun import Begun
@@ -24,13 +26,15 @@ from gateway.edge.flight import Flight, Runway
 from gateway.edge.headers import RequestFields
 from gateway.edge.limits.gate import Gate
 from gateway.edge.observed import HOPS_REFUSED
-from gateway.edge.outcome import RETRY_AFTER_S, Admitted, Gathered
+from gateway.edge.outcome import RETRY_AFTER_S, Admitted, Outcome
 from gateway.edge.problems import send_problem
 from gateway.edge.records import Records
 from gateway.edge.refusing import refuse
-from gateway.edge.request import Request, as_sent_there, raw_target
-from gateway.edge.target import HELD_BACK, METHODS_HELD_BACK, Route, Target, target_of
+from gateway.edge.relay import TOO_LARGE
+from gateway.edge.request import Request, as_sent_there
+from gateway.edge.target import HELD_BACK, METHODS_HELD_BACK, ORDINARY, Route, Target, target_of
 from gateway.edge.walk import SERVES, Walk
+from gateway.identity.tokens import Identity
 from gateway.travel.assembly import Travel
 from gateway.travel.carrier import HOP_REFUSED
 from gateway.travel.session import drop_session, take_session
@@ -47,7 +51,7 @@ _TOO_MANY_HOPS = Problem(code=Code.NOT_READY, detail="too many hops at once", re
 
 
 class Lane:
-    """One per gateway; `control` is the Starlette application for the gateway's own paths."""
+    """One per gateway; `control` is the Starlette application for the gateway's own paths. `ready` takes stock for the metrics as well."""
 
     def __init__(
         self,
@@ -59,6 +63,8 @@ class Lane:
         travel: Travel,
         gate: Gate,
         control: ASGIApp,
+        ready: Ready,
+        body_bytes_max: int,
     ) -> None:
         self._desk = desk
         self._answerer = answerer
@@ -67,6 +73,8 @@ class Lane:
         self._travel = travel
         self._gate = gate
         self._control = control
+        self._body_bytes_max = body_bytes_max
+        self.ready = ready
 
     # --- at once -------------------------------------------------------------------------------------------------------------
 
@@ -86,47 +94,66 @@ class Lane:
         """For a request that came whole. None, and nothing has happened but counting against limits, unless it is plain, everything is
         known here, it is admitted at home, and a connection to the service is idle."""
         book = self._desk.open_book()
-        if isinstance(book, Problem) or not _is_plain(asked, fields, head.fields, book.policy):
+        if (
+            isinstance(book, Problem)
+            or len(body) > self._body_bytes_max
+            or not _is_plain(asked, fields, head.fields, book.policy)
+        ):
             return None
         target = target_of(asked.method, asked.path, book.policy.services)
-        if isinstance(target, Problem) or target.route is not Route.ORDINARY:
+        if isinstance(target, Problem) or target.route is not ORDINARY:
             return None
         request = Request(
             method=asked.method,
             raw_path=asked.path,
             query=asked.query,
+            sent=asked.sent,
             fields=fields,
             target=target,
             peer=peer,
             scheme=scheme,
             line=line,
         )
-        gathered = self._desk.gather_now(request)
-        if gathered is None:
+        person = self._desk.person_now(fields.authorization)
+        if person is None:
             return None
-        outcome = self._desk.judge(gathered, book)
-        if not isinstance(outcome, Admitted) or outcome.actor is not None or outcome.crosses is not None:
+        who, home = person
+        admitted: Outcome | None = book.again(home, target.service, request.verb)
+        if admitted is None:
+            admitted = self._desk.judge(self._desk.person(request, who, home), book)
+        if not isinstance(admitted, Admitted) or admitted.crosses is not None:
             return None
-        if not self._gate.passes(peer, fields, gathered):
+        if not self._gate.passes(peer, fields, home.subject_id):
             return None
-        if self._records.own and self._records.recorder.problem() is not None:
+        own = self._records.own
+        if own and self._records.recorder.problem() is not None:
             return None
-        begun = self._answerer.begin_now(request, outcome, body, book, loop.time())
+        begun = self._answerer.begin_now(request, admitted, body, book, loop.time())
         if begun is None:
             return None
-        if self._records.own:  # there is room, and nothing comes between
-            self._records.access(request, outcome)
-        self._desk.known_here(gathered)
-        SERVES.inc()
-        resume = partial(self._resume, request, gathered, outcome)
-        return Flight(
-            line, loop, self._answerer, request, outcome, begun, resume, minor=head.minor, body=body, keep=keep
-        )
+        if own:  # there is room, and nothing comes between
+            self._records.access(request, admitted)
+        self._desk.person_known()
+        SERVES.value += 1
+        resume = partial(self._resume, request, who, home, admitted)
+        flight = Flight(line, loop, self._answerer, request, admitted, begun, resume, head.minor, body, keep)
+        begun.exchange.connection.listener = flight.heard
+        return flight
 
     async def _resume(
-        self, request: Request, gathered: Gathered, admitted: Admitted, begun: Begun, receive: Receive, send: Send
+        self,
+        request: Request,
+        who: Identity,
+        home: Placement,
+        admitted: Admitted,
+        begun: Begun,
+        receive: Receive,
+        send: Send,
     ) -> None:
-        await self._walk.answered(request, gathered, admitted, Body(receive, request.fields), send, begun)
+        gathered = self._desk.person(request, who, home)
+        await self._walk.answered(
+            request, gathered, admitted, Body(receive, request.fields, self._body_bytes_max), send, begun
+        )
 
     # --- by a task -----------------------------------------------------------------------------------------------------------
 
@@ -142,7 +169,10 @@ class Lane:
 
     async def _proxied(self, scope: Scope, receive: Receive, send: Send) -> None:
         fields: RequestFields = scope["extensions"][FIELDS]
-        body = Body(receive, fields)
+        body = Body(receive, fields, self._body_bytes_max)
+        if body.too_large:
+            await refuse(send, TOO_LARGE, body, fields)
+            return
         book = self._desk.open_book()
         if isinstance(book, Problem):
             await refuse(send, book, body, fields)
@@ -176,6 +206,7 @@ class Lane:
             method=scope["method"],
             raw_path=scope["raw_path"],
             query=scope["query_string"],
+            sent=scope["extensions"][SENT],
             fields=fields,
             target=target,
             peer=peer,
@@ -191,7 +222,7 @@ class Lane:
             if fields.acts_for is not None or request.target.route is Route.ANONYMOUS:
                 raise HopRefused("other")
             hop = self._travel.hops.take(
-                header, method=request.method, target=raw_target(request), authorization=fields.authorization
+                header, method=request.method, target=request.sent, authorization=fields.authorization
             )
         except HopRefused as exc:
             HOPS_REFUSED.labels(exc.reason).inc()

@@ -4,10 +4,11 @@ from gateway.edge.book import Book
 from gateway.edge.handshake import UPGRADE
 from gateway.edge.headers import RequestFields
 from gateway.edge.outcome import Admitted
-from gateway.edge.request import Request, raw_target
+from gateway.edge.request import Request
 from gateway.identity.address import Network, trusted
 
-VIA = b"1.1 domicile"
+VIA = (b"1.0 domicile", b"1.1 domicile")
+"""By the protocol that a request came by (RFC 9110 section 7.6.3)."""
 PEERS_MAX = 4096
 
 
@@ -24,18 +25,26 @@ class Outbound:
         fields = request.fields
         parts = fields.kept.copy()
         if admitted.digest is not None:
-            parts.append(b"domicile-decision: %b\r\n" % book.mint(admitted).encode("ascii"))
+            parts.append(b"domicile-decision: %b\r\n" % book.mint(admitted))
         peer = request.peer.encode("ascii")
-        host, scheme = self._asked(request)
-        if fields.forwarded_for and self._is_trusted(request.peer):
-            peer = b"%b, %b" % (b", ".join(fields.forwarded_for), peer)
+        host, scheme = fields.host or b"", request.scheme.encode("ascii")
+        if self._is_trusted(request.peer):
+            host, scheme = fields.forwarded_host or host, fields.forwarded_proto or scheme
+            if fields.forwarded_for:
+                peer = b"%b, %b" % (b", ".join(fields.forwarded_for), peer)
         parts.append(
             b"traceparent: %b\r\nx-forwarded-for: %b\r\nx-forwarded-host: %b\r\nx-forwarded-proto: %b\r\nvia: %b\r\n"
-            % (request.trace.header().encode("ascii"), peer, host, scheme, via(fields))
+            % (
+                request.trace.header().encode("ascii"),
+                peer,
+                host,
+                scheme,
+                via(fields) if fields.via else VIA[fields.minor],
+            )
         )
         if fields.handshake is not None:
             parts.append(UPGRADE)
-        parts.append(framed(fields, whole))
+        parts.append(framed(fields, whole) if fields.chunked or fields.content_length is not None else b"\r\n")
         return b"".join(parts)
 
     def asked(self, request: Request) -> tuple[str, str]:
@@ -60,11 +69,12 @@ class Outbound:
 
 
 def request_line(request: Request) -> bytes:
-    return b"%b %b HTTP/1.1\r\n" % (request.method.encode("ascii"), raw_target(request))
+    return b"%b %b HTTP/1.1\r\n" % (request.method.encode("ascii"), request.sent)
 
 
 def via(fields: RequestFields) -> bytes:
-    return b", ".join((*fields.via, VIA)) if fields.via else VIA
+    own = VIA[fields.minor]
+    return b", ".join((*fields.via, own)) if fields.via else own
 
 
 def framed(fields: RequestFields, whole: bytes | None) -> bytes:

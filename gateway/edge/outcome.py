@@ -58,6 +58,10 @@ class Admitted(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     actor: ActorId | None = None
     crosses: Hairpin | None = None
     viewer: SubjectId | None = None
+    claims: bytes = b""
+    """What its decisions state, written out, where the same admission is given again (`gateway.edge.book`)."""
+    told: tuple[tuple[bytes, bytes], ...] = ()
+    """And what clients are told of it."""
 
 
 class Carried(msgspec.Struct, frozen=True):

@@ -9,7 +9,7 @@ from gateway.edge.headers import RequestFields
 from gateway.edge.outcome import Gathered, Refused
 from gateway.edge.problems import Lines, send_home, send_problem
 from gateway.edge.records import Records
-from gateway.edge.request import Request, raw_target
+from gateway.edge.request import Request
 from gateway.edge.unidentified import challenge
 from gateway.identity.tokens import Unidentified
 
@@ -26,7 +26,7 @@ class Refusing:
         """The answer to a verdict that is a refusal."""
         problem = self.problem_of(request, gathered, refused)
         if problem.code is Code.HOME_ELSEWHERE and request.navigates:
-            await send_home(send, f"{problem.extra['home']}".encode("ascii") + raw_target(request))
+            await send_home(send, f"{problem.extra['home']}".encode("ascii") + request.sent)
             return
         headers: Lines = []
         if problem.status == 401 and isinstance(gathered.who, Unidentified):
@@ -50,7 +50,8 @@ class Refusing:
 
 
 async def refuse(send: Send, problem: Problem, body: Body, fields: RequestFields, headers: Lines | None = None) -> None:
-    """Answers with a problem document. A body that was not read, and is not small, ends the connection with it."""
+    """Answers with a problem document. A body that was not read, and is not small, ends the connection with it, and so does one that did
+    not come in time (RFC 9110 section 15.5.9)."""
     small = fields.content_length is not None and fields.content_length <= KEPT_BYTES_MAX and not fields.expects
-    close = not body.read and not small
+    close = not body.read and (not small or problem.code is Code.REQUEST_TIMEOUT)
     await send_problem(send, problem, headers or [], close=close, before_end=body.linger if close else None)

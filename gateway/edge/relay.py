@@ -5,6 +5,7 @@ that another region carries on is ended there, where its home is.
 """
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from starlette.types import Send
@@ -27,7 +28,10 @@ log = logs.get(__name__)
 
 WATCH_AFTER_S = 0.05
 """A client's leaving is watched for once an answer takes longer than this; a watcher per request costs more than most answers."""
-STALLED = Problem(code=Code.BAD_REQUEST, detail="the body did not arrive in time")
+STALLED = Problem(code=Code.REQUEST_TIMEOUT, detail="the body did not arrive in time")
+
+
+TOO_LARGE = Problem(code=Code.TOO_LARGE, detail="the body is larger than this gateway takes")
 
 
 class ClientLeft(Exception):
@@ -110,7 +114,7 @@ async def read_small(body: Body, *, stall_s: float) -> Problem | None:
 async def relay(
     request: Request,
     head: StatusHead,
-    stated: list[tuple[bytes, bytes]],
+    stated: Sequence[tuple[bytes, bytes]],
     exchange: Exchange,
     body: Body,
     helper: Helper,

@@ -11,8 +11,9 @@ from gateway.edge.target import Target
 class Request:
     """One request.
 
-    `hop`: set on one that another region carried here. `navigates`: a browser's navigation by session cookie, which may be redirected.
-    `line`: the connection that it came by. One that asks for a websocket is a write (`gateway.edge.upgraded`).
+    `sent`: path and query, as they came and go on. `hop`: set on one that another region carried here. `navigates`: a browser's
+    navigation by session cookie, which may be redirected. `line`: the connection that it came by. One that asks for a websocket is a
+    write (`gateway.edge.upgraded`).
     """
 
     __slots__ = (
@@ -25,6 +26,7 @@ class Request:
         "query",
         "raw_path",
         "scheme",
+        "sent",
         "target",
         "trace",
         "verb",
@@ -36,6 +38,7 @@ class Request:
         method: str,
         raw_path: bytes,
         query: bytes,
+        sent: bytes,
         fields: RequestFields,
         target: Target,
         peer: str,
@@ -47,6 +50,7 @@ class Request:
         self.method = method
         self.raw_path = raw_path
         self.query = query
+        self.sent = sent
         self.fields = fields
         self.target = target
         self.peer = peer
@@ -57,10 +61,6 @@ class Request:
         self.verb: Verb = verb_of_method(method) if fields.handshake is None else Verb.WRITE
         traceparent = fields.traceparent
         self.trace = trace.continue_or_start(None if traceparent is None else traceparent.decode("latin-1"))
-
-
-def raw_target(request: Request) -> bytes:
-    return b"%b?%b" % (request.raw_path, request.query) if request.query else request.raw_path
 
 
 def as_sent_there(request: Request, hop: Hop) -> Request:
@@ -74,6 +74,7 @@ def as_sent_there(request: Request, hop: Hop) -> Request:
         method=request.method,
         raw_path=request.raw_path,
         query=request.query,
+        sent=request.sent,
         fields=fields,
         target=request.target,
         peer=hop.client or "",

@@ -1,7 +1,7 @@
 """Websockets of this gateway: how many, how one is opened once its service has agreed, and what ends it."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from foundation import logs
@@ -50,7 +50,7 @@ class Sockets:
         admitted: Admitted,
         exchange: Exchange,
         head: StatusHead,
-        stated: list[tuple[bytes, bytes]],
+        stated: Sequence[tuple[bytes, bytes]],
         stay: Stay | None,
     ) -> None:
         """Hands the service's 101 on and is both connections' owner until they have ended. Raises UpstreamFailed, ClientLeft."""

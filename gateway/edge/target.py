@@ -35,6 +35,9 @@ class Route(enum.Enum):
     """What somebody else shows (`gateway.edge.viewing`)."""
 
 
+ORDINARY = Route.ORDINARY  # a member of an enum is looked up anew each time that it is named
+
+
 class Target(msgspec.Struct, frozen=True):
     """`of`: whose view is asked for."""
 
@@ -63,7 +66,7 @@ def target_of(method: str, raw_path: bytes, services: dict[ServiceId, Service]) 
             return Target(name, Route.ANONYMOUS)
         if method == "POST" and path in service.signup:
             return Target(name, Route.SIGNUP)
-    return Target(name, Route.ORDINARY)
+    return Target(name, ORDINARY)
 
 
 def _view(method: str, raw_path: bytes) -> Target | Problem:

@@ -21,8 +21,8 @@ from gateway.edge.body import Body
 from gateway.edge.observed import CARRIED, FAULTS, RETRIES
 from gateway.edge.outbound import framed, request_line, via
 from gateway.edge.outcome import RETRY_AFTER_S, Carried
-from gateway.edge.relay import STALLED, ClientLeft, Helper, read_small, relay
-from gateway.edge.request import Request, raw_target
+from gateway.edge.relay import STALLED, TOO_LARGE, ClientLeft, Helper, read_small, relay
+from gateway.edge.request import Request
 from gateway.edge.upstream.connection import Fault, UpstreamFailed
 from gateway.edge.upstream.forwarder import Forwarder, Sending, may_repeat
 from gateway.edge.upstream.pool import Pools
@@ -122,7 +122,7 @@ class Carrier:
         hop = self._hops.mint(
             carried.verdict.region,
             method=request.method,
-            target=raw_target(request),
+            target=request.sent,
             authorization=authorization,
             scheme=seen.scheme,
             host=seen.host,
@@ -159,6 +159,8 @@ def _problem_of(failed: UpstreamFailed, region: RegionId, request: Request) -> P
             return Problem(code=Code.UPSTREAM_TIMEOUT, detail=f"home region {region}")
         case Fault.CLIENT_STALLED:
             return STALLED
+        case Fault.TOO_LARGE:
+            return TOO_LARGE
         case Fault.RESET | Fault.PROTOCOL | Fault.CLIENT_GONE | Fault.OUTDATED:
             return Problem(code=Code.UPSTREAM_BROKEN, detail=f"home region {region}")
         case _:

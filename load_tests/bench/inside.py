@@ -1,10 +1,11 @@
-"""The edge without sockets: `python -m load_tests.bench.inside [--rounds N]`. CPU time of a request, without a task and by one, and of its
-parts.
+"""The edge without sockets: `python -m load_tests.bench.inside [--rounds N] [--subjects N] [--cells N]`. CPU time of a request, without a
+task and by one, and of its parts.
 
 One process: a client's requests are given to the gateway's protocol, its answers taken from it, the service's answers given to the
 connection that the request came out of; the transports between are lists. So the figures are those of the code alone, and two versions of
 it can be compared on a machine that others use too: what counts is the least of many short rounds. Of the parts, each runs alone in a
-loop, which flatters it: together they are less than the whole. Figures: docs/benchmarks/edge.md.
+loop, which flatters it: together they are less than the whole. `--subjects` and `--cells` are what the gateway knows: those who ask are
+scattered over both. Figures: docs/benchmarks/edge.md.
 """
 
 import argparse
@@ -39,9 +40,9 @@ from gateway.identity.country import CountryDatabase
 from gateway.settings import Upstream
 from load_tests.bench._policies import policy
 from load_tests.bench.edge import app_of, desk_of, people
+from load_tests.bench.flat import names, settled
 from load_tests.bench.peers.cases import CASES
 
-ADDRESS = "127.0.0.1:9"
 REQUESTS_A_ROUND = 500
 PART_ROUNDS = 7
 TURNS_MAX = 1_000
@@ -49,14 +50,15 @@ ANSWER = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 
 
 
 class Pipe(asyncio.Transport):
-    """Keeps what is written; everything else is of no account here."""
+    """Keeps who wrote on it; everything else is of no account here."""
 
-    def __init__(self) -> None:
+    def __init__(self, writes: object, written: list[Any]) -> None:
         super().__init__()
-        self.sent: list[Any] = []
+        self._writes = writes
+        self._written = written
 
-    def write(self, data: Any) -> None:
-        self.sent.append(data)
+    def write(self, data: Any) -> None:  # noqa: ARG002 - the transport's signature
+        self._written.append(self._writes)
 
     def is_closing(self) -> bool:
         return False
@@ -85,33 +87,34 @@ WAYS: dict[str, type[Door]] = {"without a task": Door, "by a task": Walking}
 
 
 class Rig:
-    """A gateway's protocol between two pipes."""
+    """A gateway's protocol between pipes: one to a client, and one to each of the services."""
 
-    def __init__(self, app: Lane, pool: AddressPool, http: type[Door], requests: Sequence[bytes]) -> None:
+    def __init__(self, app: Lane, pools: Sequence[AddressPool], http: type[Door], requests: Sequence[bytes]) -> None:
         loop = asyncio.get_running_loop()
         self._requests = requests
-        self._pool = pool
-        self._client, self._service = Pipe(), Pipe()
-        self._connection = Connection(Upstream(), pool.let_go, loop)
-        self._connection.connection_made(self._service)
-        pool._offer(self._connection)  # noqa: SLF001 - as if it had been made, and had carried an exchange
+        self._answered: list[Any] = []
+        self._asked: list[Connection] = []
+        for pool in pools:
+            connection = Connection(Upstream(), pool.let_go, loop)
+            connection.connection_made(Pipe(connection, self._asked))
+            pool._offer(connection)  # noqa: SLF001 - as if it had been made, and had carried an exchange
         config = uvicorn.Config(app, http=http, log_config=None, proxy_headers=False, lifespan="off", ws="none")
         config.load()
         state = State()
         state.default_headers = [(b"date", b"Thu, 26 Nov 2026 20:00:00 GMT")]
         self._door = http(config, state, {}, loop)
-        self._door.connection_made(self._client)
+        self._door.connection_made(Pipe(self._door, self._answered))
 
     async def round(self) -> float:
         """CPU microseconds a request."""
         began = time.process_time()
         for request in self._requests[:REQUESTS_A_ROUND]:
             self._door.data_received(request)
-            await _turns(lambda: self._service.sent)
-            self._service.sent.clear()
-            self._connection.data_received(ANSWER)
-            await _turns(lambda: self._client.sent and self._pool.idle)
-            self._client.sent.clear()
+            await _turns(lambda: self._asked)
+            connection = self._asked.pop()
+            connection.data_received(ANSWER)
+            await _turns(lambda: self._answered and not connection.busy)  # noqa: B023 - called before the next turn
+            self._answered.clear()
         return (time.process_time() - began) / REQUESTS_A_ROUND * 1e6
 
 
@@ -124,11 +127,13 @@ async def _turns(until: Callable[[], object]) -> None:
     raise SystemExit("the edge does not answer")
 
 
-async def whole_way(desk: Desk, countries: CountryDatabase, requests: Sequence[bytes], rounds: int) -> None:
+async def whole_way(
+    desk: Desk, countries: CountryDatabase, requests: Sequence[bytes], addresses: Sequence[str], rounds: int
+) -> None:
     ways = {}
     for name, http in WAYS.items():
         pools = Pools(Upstream())
-        ways[name] = Rig(app_of(desk, pools, Upstream(), countries), pools.of(ADDRESS), http, requests)
+        ways[name] = Rig(app_of(desk, pools, Upstream(), countries), list(map(pools.of, addresses)), http, requests)
     took: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(rounds + 1):
         for name, rig in ways.items():
@@ -155,6 +160,7 @@ def parts(desk: Desk, requests: Sequence[bytes]) -> None:
             method=asked[n].method,
             raw_path=asked[n].path,
             query=asked[n].query,
+            sent=asked[n].sent,
             fields=fields[n],
             target=target[n],
             peer="127.0.0.1",
@@ -216,15 +222,17 @@ def _part(name: str, of: Callable[[Any], Any], values: Sequence[Any]) -> list[An
     return made
 
 
-async def main(rounds: int) -> None:
-    hosts = {"eu-de": ADDRESS}
+async def main(asked: argparse.Namespace) -> None:
+    cells = names(asked.cells)
+    hosts = {cell: f"127.0.0.1:{port}" for port, cell in enumerate(cells, start=1)}
     with tempfile.TemporaryDirectory() as folder, CountryDatabase() as countries:
         jwks, subs, tokens = people(Path(folder), REQUESTS_A_ROUND)
-        desk = desk_of(policy({"orders": hosts, "records": hosts}), jwks, dict.fromkeys(subs, "eu-de"))
+        rules = policy({"orders": hosts, "records": hosts})
+        desk = desk_of(rules, jwks, settled(subs, asked.cells), max(0, asked.subjects - len(subs)))
         for token in tokens:
             await desk.identities.establish(b"Bearer " + token.encode("ascii"))
         requests = CASES[0].requests(tokens)
-        await whole_way(desk, countries, requests, rounds)
+        await whole_way(desk, countries, requests, list(hosts.values()), asked.rounds)
         print("its parts, each alone, µs:")
         parts(desk, requests)
 
@@ -232,4 +240,6 @@ async def main(rounds: int) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m load_tests.bench.inside", description=__doc__)
     parser.add_argument("--rounds", type=int, default=60)
-    uvloop.run(main(parser.parse_args().rounds))
+    parser.add_argument("--subjects", type=int, default=REQUESTS_A_ROUND, help="known")
+    parser.add_argument("--cells", type=int, default=1)
+    uvloop.run(main(parser.parse_args()))

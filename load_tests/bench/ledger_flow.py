@@ -75,8 +75,8 @@ def request(peer: str) -> Request:
     fields = RequestFields()
     fields.traceparent = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
     return Request(
-        method="GET", raw_path=b"/orders/1", query=b"", fields=fields, target=Target(ServiceId("orders"), Route.ORDINARY),
-        peer=peer, scheme="https",
+        method="GET", raw_path=b"/orders/1", query=b"", sent=b"/orders/1", fields=fields,
+        target=Target(ServiceId("orders"), Route.ORDINARY), peer=peer, scheme="https",
     )  # fmt: skip
 
 

@@ -1,10 +1,10 @@
 """What further gateway processes bring: `python -m load_tests.bench.workers [--workers N …] [--rounds N]`.
 
-Processes on loopback: gateways' edges as in production, each on a port of its own (a load balancer stands before them: the gateway does
-not share a port between processes), a service for each of them, and a process of load for each. Rounds take turns between numbers of
-workers. Printed: requests a second of all together, CPU microseconds of the gateways for each request, and how much of the machine was
-busy. Load and services stand on the same cores: once they are all busy, further workers bring nothing, and it is the CPU time for each
-request that says whether workers cost each other anything.
+Processes on loopback: gateways' edges as in production, each on a port of its own (on one port, as `--workers` has it, the kernel deals
+out connections by their addresses, and so few of them unevenly), a service for each of them, and a process of load for each. Rounds take
+turns between numbers of workers. Printed: requests a second of all together, CPU microseconds of the gateways for each request, and how
+much of the machine was busy. Load and services stand on the same cores: once they are all busy, further workers bring nothing, and it is
+the CPU time for each request that says whether workers cost each other anything.
 """
 
 import argparse

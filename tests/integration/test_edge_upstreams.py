@@ -421,7 +421,8 @@ async def test_a_client_that_stalls_inside_its_body_is_told_so(folder: Path, len
             b"POST /orders/1 HTTP/1.1\r\nHost: x\r\nAuthorization: %b\r\nContent-Length: %b\r\n\r\nx" % (token, length)
         )
         with anyio.fail_after(10):
-            assert (await reader.readline()).startswith(b"HTTP/1.1 400 ")
+            assert (await reader.readline()).startswith(b"HTTP/1.1 408 ")
+            assert b"connection: close\r\n" in await reader.readuntil(b"\r\n\r\n")
         writer.close()
 
 

@@ -246,12 +246,15 @@ async def gone_on(
 )
 async def test_a_target_goes_on_byte_for_byte(folder: Path, target: bytes) -> None:
     line, _, _ = await gone_on(folder, b"GET %b HTTP/1.1" % target)
-    assert line == b"GET %b HTTP/1.1" % target.removesuffix(b"?")
+    assert line == b"GET %b HTTP/1.1" % target
 
 
-async def test_an_absolute_form_goes_on_as_a_path_and_its_authority_stands_for_the_host(folder: Path) -> None:
-    line, fields, _ = await gone_on(folder, b"GET http://Shop.example:8080/orders/1?x=1 HTTP/1.1")
-    assert line == b"GET /orders/1?x=1 HTTP/1.1"
+@pytest.mark.parametrize("target", [b"/orders/1?x=1", b"/orders?", b"/orders/a%2Fb?%00"])
+async def test_an_absolute_form_goes_on_as_a_path_and_its_authority_stands_for_the_host(
+    folder: Path, target: bytes
+) -> None:
+    line, fields, _ = await gone_on(folder, b"GET http://Shop.example:8080%b HTTP/1.1" % target)
+    assert line == b"GET %b HTTP/1.1" % target
     assert fields["x-forwarded-host"] == "Shop.example:8080"
 
 
@@ -277,6 +280,39 @@ async def test_fields_of_this_hop_and_of_the_house_end_here_and_via_grows(folder
         "forwarded",
     }
     assert not (ended | {"x_forwarded_for", "x-original-url", "authorization"}) & fields.keys()
+
+
+SPOOFED = {
+    "domicile-decision": (b"Domicile-Decision: v1.forged", "v1.r1."),
+    "x-forwarded-for": (b"X-Forwarded-For: 203.0.113.9", "127.0.0.1"),
+    "x-forwarded-host": (b"X-Forwarded-Host: evil.example", "eu.example.com"),
+    "x-forwarded-proto": (b"X-Forwarded-Proto: https", "http"),
+    "host": (b"X-Original-Host: evil.example", "127.0.0.1:"),
+    "traceparent": (b"Traceparent: nonsense", "00-"),
+}
+"""What a client sends, each twice, and how the one value begins that its service gets under the name."""
+
+
+@pytest.mark.parametrize("name", SPOOFED)
+async def test_what_a_client_claims_twice_is_stated_once_by_the_gateway(folder: Path, name: str) -> None:
+    claimed, stated = SPOOFED[name]
+    service = Service()
+    async with facing(folder, service) as client:
+        underscored = claimed.replace(b"-", b"_", 1)
+        await client.send(client.request(fields=b"%b\r\n%b\r\n%b\r\n" % (claimed, claimed, underscored)))
+        assert (await client.answer())[0] == 200
+    lines = service.seen[0].lower().split(b"\r\n")
+    assert [
+        line.partition(b": ")[2].startswith(stated.encode())
+        for line in lines
+        if line.startswith(b"%b:" % name.encode())
+    ] == [True]
+    assert not any(b"evil" in line or b"203.0.113.9" in line or b"forged" in line for line in lines)
+
+
+async def test_via_names_the_protocol_that_the_request_came_by(folder: Path) -> None:
+    _, fields, _ = await gone_on(folder, b"GET %b HTTP/1.0" % PATH, b"Via: 1.1 fred\r\n")
+    assert fields["via"] == "1.1 fred, 1.0 domicile"
 
 
 async def test_chunks_go_on_as_what_they_mean_without_extensions_and_trailers(folder: Path) -> None:
@@ -309,6 +345,42 @@ async def test_100_continue_is_asked_for_by_the_verdict_and_does_not_go_on(folde
         assert (await client.answer())[0] == 200
     assert service.seen[0].endswith(b"\r\n\r\nabc")
     assert b"expect" not in service.seen[0].lower()
+
+
+async def test_100_continue_asks_for_a_body_that_is_streamed_too(folder: Path) -> None:
+    service = Service()
+    async with facing(folder, service) as client:
+        await client.send(client.request(POST, b"Expect: 100-continue\r\nTransfer-Encoding: chunked\r\n"))
+        assert await client.head() == b"HTTP/1.1 100 Continue\r\n\r\n"
+        await client.send(b"3\r\nabc\r\n0\r\n\r\n")
+        assert (await client.answer())[0] == 200
+    assert b"expect" not in service.seen[0].lower()
+
+
+@pytest.mark.parametrize("version", [b"1.0", b"1.1"])
+async def test_what_is_refused_asks_for_no_body_and_what_is_not_asked_for_may_not_come(
+    folder: Path, version: bytes
+) -> None:
+    """RFC 9110 section 10.1.1: HTTP/1.0 knows no 100; after a refusal nobody knows whether the body will come."""
+    service = Service()
+    async with facing(folder, service) as client:
+        client.token = b""
+        await client.send(
+            client.request(b"POST %b HTTP/%b" % (PATH, version), b"Expect: 100-continue\r\nContent-Length: 3\r\n")
+        )
+        found = await client.rest()
+        assert found.startswith(b"HTTP/1.1 401 ")
+        assert found.count(b"HTTP/1.1") == 1
+    assert service.received == 0
+
+
+async def test_an_expectation_of_http_1_0_is_ignored(folder: Path) -> None:
+    service = Service()
+    async with facing(folder, service) as client:
+        line = b"POST %b HTTP/1.0" % PATH
+        await client.send(client.request(line, b"Expect: 100-continue\r\nContent-Length: 3\r\n"))
+        await client.send(b"abc")
+        assert (await client.rest()).startswith(b"HTTP/1.1 200 ")
 
 
 async def test_a_client_of_http_1_0_gets_no_chunks_and_the_end_of_its_connection(folder: Path) -> None:
@@ -353,6 +425,12 @@ AMBIGUOUS = {
     "coding": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
     "coding_on_1_0": b"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
     "fold": b"HTTP/1.1 200 OK\r\nX-A: b\r\n c\r\nContent-Length: 2\r\n\r\nok",
+    "length_list": b"HTTP/1.1 200 OK\r\nContent-Length: 2, 2\r\n\r\nok",
+    "length_space_after": b"HTTP/1.1 200 OK\r\nContent-Length: 2 \r\n\r\nok",
+    "length_huge": b"HTTP/1.1 200 OK\r\nContent-Length: 9999999999999999\r\n\r\nok",
+    "coding_twice": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "coding_disguised": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
+    "bare_cr": b"HTTP/1.1 200 OK\r\nX-A: b\rContent-Length: 2\r\n\r\nok",
     "bare_lf": b"HTTP/1.1 200 OK\r\nX-A: b\nContent-Length: 2\r\n\r\nok",
     "space_before_colon": b"HTTP/1.1 200 OK\r\nContent-Length : 2\r\n\r\nok",
     "nul": b"HTTP/1.1 200 OK\r\nX-A: \x00\r\nContent-Length: 2\r\n\r\nok",

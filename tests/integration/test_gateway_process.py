@@ -25,6 +25,7 @@ from foundation.blinding import Blinder, BlindingKey
 from foundation.http import HttpClient
 from foundation.mute import Secret
 from tests.stands.certificates import Authority, serial_of
+from tests.stands.crew import Load, led
 from tests.stands.directory import Caller, running_directory
 from tests.stands.edge import CLOCK, REGION_ROOT, People, policy_text, service_verifier
 from tests.stands.servers import free_port, serving
@@ -269,6 +270,69 @@ async def test_limits_are_kept_by_the_regions_budget_and_not_by_the_process_alon
                 assert 'domicile_gateway_limited_total{limit="address"}' in shown
                 assert 'domicile_gateway_limit_leases_total{outcome="granted"}' in shown
             assert "198.51.100" not in (folder / "gateway.log").read_text()
+
+
+async def test_workers_share_a_port_come_back_when_killed_and_lose_no_request_when_renewed(
+    folder: Path, database: Secret[str], valkey_server: ValkeyServer
+) -> None:
+    tokens, people = ServiceIssuer(folder), People(folder)
+    environment = os.environ | {"TEST_GATEWAY_VALKEY": valkey_server.url().reveal()}
+    async with serving(Service()) as orders, running_directory(database, tokens) as running:
+        addresses = {"eu-de": f"127.0.0.1:{orders}", "us-va": "127.0.0.1:9"}
+        await running.callers.publisher.publish(policy_text(addresses, addresses))
+        await place(running.callers.operator, running.callers.cell, people, "ann", "DE")
+        async with serving(running.directory.app) as directory:
+            settings = settings_of(folder, port=0, directory=directory, people=people, tokens=tokens)
+            command = [
+                sys.executable,
+                "-m",
+                "gateway",
+                "--settings",
+                str(settings),
+                "--workers",
+                "2",
+                "--admin",
+                "127.0.0.1:0",
+            ]
+            async with led(command, folder / "gateway.log", env=environment) as crew:
+                await crew.serving(2)
+                load = Load(f"{crew.url}/orders/1", headers={"authorization": f"Bearer {people.token('ann')}"})
+                async with asyncio.TaskGroup() as group:
+                    for number in range(4):
+                        group.create_task(load.ask(number))
+                    await load.more()
+                    killed, stays = await crew.pids()
+                    os.kill(killed, signal.SIGKILL)
+                    await eventually(lambda: any(line["event"] == "worker_lost" for line in crew.events()))
+                    await crew.serving(2)
+                    assert (await crew.pids())[1] == stays
+                    load.lost.clear()  # what the killed one had under way
+                    await load.more()
+                    crew.child.send_signal(signal.SIGHUP)
+                    await eventually(lambda: any(line["event"] == "crew_renewed" for line in crew.events()), s_max=60)
+                    await load.more()
+                    load.end()
+                assert load.lost == []
+                async with HttpClient(base_url=crew.admin, trust_env=False) as http:
+                    assert (await http.get("/readyz")).status_code == 200
+                    shown = (await http.get("/metrics")).text
+                assert 'domicile_gateway_verdicts_total{worker="2",code="serve"}' in shown
+                assert {line["process"] for line in crew.events()} == {"gateway-eu", "gateway-eu/1", "gateway-eu/2"}
+                crew.child.send_signal(signal.SIGTERM)
+                assert await crew.ends() == 0
+
+
+async def test_more_workers_than_parts_of_a_budget_are_said_in_one_line(folder: Path) -> None:
+    settings = settings_of(
+        folder, port=0, directory=9, people=People(folder), tokens=ServiceIssuer(folder),
+        more="limits = { address = { per_s = 1, burst = 40 }, parts = 2 }",
+    )  # fmt: skip
+    command = (sys.executable, "-m", "gateway", "--settings", str(settings), "--workers", "3", "--admin", "127.0.0.1:0")
+    process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE)
+    _, said = await process.communicate()
+    assert process.returncode == 2
+    assert b"limits.parts is 2, and each of 3 workers" in said
+    assert len(said.splitlines()) == 1
 
 
 async def test_a_setting_that_does_not_hold_is_said_in_one_line(folder: Path) -> None:

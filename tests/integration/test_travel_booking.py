@@ -57,7 +57,14 @@ def carried(
 ) -> tuple[Request, Admitted, Hairpin]:
     target = Target(ORDERS, Route.ORDINARY)
     request = Request(
-        method="GET", raw_path=b"/orders/1", query=b"", fields=RequestFields(), target=target, peer="", scheme="http"
+        method="GET",
+        raw_path=b"/orders/1",
+        query=b"",
+        sent=b"/orders/1",
+        fields=RequestFields(),
+        target=target,
+        peer="",
+        scheme="http",
     )
     verdict = Hairpin(
         cell=CELL, region=RegionId("eu"), home="https://eu.example.com", purpose="service", basis="eu -> * #1 scc: is shown",

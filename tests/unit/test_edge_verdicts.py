@@ -119,7 +119,7 @@ def test_a_sign_up_carries_the_keys_that_the_token_proves() -> None:
     assert isinstance(found, Admitted)
     assert (found.verb, found.subject, found.epoch) == (Verb.SIGNUP, None, None)
     assert found.declared == SubjectFacts(residence=Country("DE"))
-    decision = service_verifier("eu-de", "orders").verify(BOOK.mint(found), CLOCK.unix_s())
+    decision = service_verifier("eu-de", "orders").verify(BOOK.mint(found).decode(), CLOCK.unix_s())
     assert decision.keys == (ProvenKey(LOGIN, "a" * 32, "b1"), ProvenKey(EMAIL, "e" * 32, "b1"))
     assert (decision.residence, decision.subdivision, decision.citizenships, decision.observed) == (
         "DE",
@@ -133,7 +133,7 @@ def test_what_a_person_declares_and_where_they_are_observed_go_to_the_cell() -> 
     declared = {"residence": "de", "subdivision": "de-by", "citizenship": "us, DE,us", "observed": Country("FR")}
     found = outcome(route=Route.SIGNUP, verb=Verb.WRITE, home=Homeless.NONE, **declared)
     assert isinstance(found, Admitted)
-    decision = service_verifier("eu-de", "orders").verify(BOOK.mint(found), CLOCK.unix_s())
+    decision = service_verifier("eu-de", "orders").verify(BOOK.mint(found).decode(), CLOCK.unix_s())
     assert (decision.residence, decision.subdivision) == ("DE", "DE-BY")
     assert (decision.citizenships, decision.observed) == (("DE", "US"), "FR")
 
@@ -187,7 +187,7 @@ def test_challenges_follow_rfc_6750() -> None:
 def test_decisions_live_as_long_as_policy_says() -> None:
     found = outcome()
     assert isinstance(found, Admitted)
-    decision = service_verifier("eu-de", "orders").verify(BOOK.mint(found), CLOCK.unix_s())
+    decision = service_verifier("eu-de", "orders").verify(BOOK.mint(found).decode(), CLOCK.unix_s())
     assert decision.expires <= CLOCK.unix_s() + BOOK.policy.product.decision_s
     assert decision.actor == decision.subject
     assert Epoch(1) == decision.epoch

@@ -198,5 +198,5 @@ def test_the_decision_names_the_service_as_actor_and_the_person_as_subject() -> 
 
     found = acting()
     assert isinstance(found, Admitted)
-    decision = service_verifier("eu-de", "orders").verify(BOOKS[EU].mint(found), CLOCK.unix_s())
+    decision = service_verifier("eu-de", "orders").verify(BOOKS[EU].mint(found).decode(), CLOCK.unix_s())
     assert (decision.actor, decision.subject) == ("service:support-desk", found.subject)

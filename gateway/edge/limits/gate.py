@@ -10,6 +10,7 @@ from directory.placement.core import Placement
 from foundation import logs
 from foundation.clock import Clock
 from foundation.problems import Code, Problem
+from foundation.words import SubjectId
 from gateway.edge.headers import RequestFields
 from gateway.edge.limits.callers import Callers
 from gateway.edge.limits.observed import LIMITED, NAMES
@@ -48,17 +49,16 @@ class Gate:
         """Once it is known who asks, before the verdict. None: go on."""
         return None if fields.counted >= ALL_PASSED else self._over(*self._asker(gathered))
 
-    def passes(self, peer: str, fields: RequestFields, gathered: Gathered) -> bool:
-        """Both, for a request that nobody carried here and of which all is known at once. What it passes is not counted again by the two
-        above; where it does not pass, they say so."""
+    def passes(self, peer: str, fields: RequestFields, subject: SubjectId) -> bool:
+        """Both, for a subject's own request that nobody carried here and of which all is known at once. What it passes is not counted
+        again by the two above; where it does not pass, they say so."""
         now_ms = self._clock.monotonic_s() * 1_000
         if self._address is not None:
             address = self._callers.of(peer, fields.forwarded_for)
             if address is not None and self._address.take(address, now_ms):
                 return False
         fields.counted = ADDRESS_PASSED
-        table, name, _ = self._asker(gathered)
-        if table is not None and name is not None and table.take(name, now_ms):
+        if self._subject is not None and self._subject.take(subject, now_ms):
             return False
         fields.counted = ALL_PASSED
         return True

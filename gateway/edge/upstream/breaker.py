@@ -21,6 +21,9 @@ class State(enum.Enum):
     OPEN = "open"
 
 
+CLOSED, HALF_OPEN, OPEN = State  # a member of an enum is looked up anew each time that it is named
+
+
 class Bounds(msgspec.Struct, frozen=True, kw_only=True):
     """`failures`: broken exchanges in a row that open it. Seconds: the first wait, the longest, and how long a probe keeps others out."""
 
@@ -47,42 +50,46 @@ class Breaker:
         """Begins anew with every opening, closing and probe; tickets are its numbers."""
         self._until = _AT_ONCE
         """Unless closed: nobody is let through before."""
-        self.state = State.CLOSED
+        self.state = CLOSED
 
     def admits(self, now_s: float) -> bool:
-        return self.state is State.CLOSED or now_s >= self._until
+        return self.state is CLOSED or now_s >= self._until
+
+    def ticket(self) -> int | None:
+        """What `admit` gives while it is closed; None: it is not."""
+        return self._period if self.state is CLOSED else None
 
     def admit(self, now_s: float) -> int | None:
         """A ticket, or None while nobody may ask. Unless closed, whoever gets one is the probe."""
-        if self.state is State.CLOSED:
+        if self.state is CLOSED:
             return self._period
         if now_s < self._until:
             return None
-        self._turn(State.HALF_OPEN, until_s=now_s + self._bounds.probe_s_max)
+        self._turn(HALF_OPEN, until_s=now_s + self._bounds.probe_s_max)
         return self._period
 
     def left_s(self, now_s: float) -> float:
         """How much of the wait is left. 0 while a probe is out: it may end at any moment."""
-        return max(0.0, self._until - now_s) if self.state is State.OPEN else 0.0
+        return max(0.0, self._until - now_s) if self.state is OPEN else 0.0
 
     def succeeded(self) -> None:
         """An answer came. It closes whatever ticket it came on: what was asked before the opening proves the same."""
         self._failures = 0
-        if self.state is not State.CLOSED:
-            self._turn(State.CLOSED, until_s=_AT_ONCE)
+        if self.state is not CLOSED:
+            self._turn(CLOSED, until_s=_AT_ONCE)
             self._backoff.reset()
 
     def failed(self, ticket: int, now_s: float) -> None:
         if ticket != self._period:
             return
         self._failures += 1
-        if self.state is State.HALF_OPEN or self._failures >= self._bounds.failures:
+        if self.state is HALF_OPEN or self._failures >= self._bounds.failures:
             self._failures = 0
-            self._turn(State.OPEN, until_s=now_s + self._backoff.next_s())
+            self._turn(OPEN, until_s=now_s + self._backoff.next_s())
 
     def gave_back(self, ticket: int) -> None:
         """The exchange ended, and says nothing of the address; after a probe the next may go."""
-        if ticket == self._period and self.state is State.HALF_OPEN:
+        if ticket == self._period and self.state is HALF_OPEN:
             self._until = _AT_ONCE
 
     def _turn(self, state: State, *, until_s: float) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import cast
 
 from foundation.wire.head import Malformed, StatusHead
-from foundation.wire.messages import Told
+from foundation.wire.messages import MORE
 from foundation.wire.responses import ResponseReader
 from gateway.settings import Upstream
 
@@ -29,6 +29,8 @@ class Fault(enum.Enum):
     TIMEOUT = "timeout"
     CLIENT_GONE = "client_gone"
     CLIENT_STALLED = "client_stalled"
+    TOO_LARGE = "too_large"
+    """The client's body."""
     OUTDATED = "outdated"
     """The subject's home has changed, or might have: `gateway.edge.lasting`."""
 
@@ -195,12 +197,16 @@ class Connection(asyncio.Protocol):
         self._answered = True
         reader = self._reader
         reader.feed(data)
-        while (event := reader.event()) is not Told.MORE:
-            if isinstance(event, bytes):
-                self._body.append(event)
-                self._body_bytes += len(event)
-            elif isinstance(event, StatusHead):
+        while (event := reader.event()) is not MORE:
+            if isinstance(event, StatusHead):
                 self.known_head = event
+                whole = reader.whole()
+                if whole is not None:
+                    self._arrives(whole)
+                    self._finish()
+                    break
+            elif isinstance(event, bytes):
+                self._arrives(event)
             elif isinstance(event, Malformed):
                 self.fail(Fault.PROTOCOL)
                 return
@@ -213,6 +219,11 @@ class Connection(asyncio.Protocol):
         elif switched or self._body_bytes > BUFFER_BYTES_HIGH:
             self._pause()
         self._wake()
+
+    def _arrives(self, piece: bytes) -> None:
+        if piece:
+            self._body.append(piece)
+            self._body_bytes += len(piece)
 
     def eof_received(self) -> bool:
         return False
@@ -246,10 +257,11 @@ class Connection(asyncio.Protocol):
     # --- waiting -------------------------------------------------------------------------------------------------------------
 
     def _write(self, data: bytes) -> None:
-        if self._transport is None or self._transport.is_closing():
+        transport = self._transport
+        if transport is None or transport.is_closing():
             self.fail(Fault.RESET)
         else:
-            self._transport.write(data)
+            transport.write(data)
 
     async def _wait(self) -> None:
         self._waiter = self._loop.create_future()

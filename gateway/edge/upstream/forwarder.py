@@ -46,6 +46,11 @@ class Exchange:
         self.heard()
         return head
 
+    @property
+    def host_field(self) -> bytes:
+        """What Host says to the address."""
+        return self._pool.host_field
+
     def heard(self) -> None:
         """For whoever saw the head come without waiting for it."""
         self._pool.health.heard()
@@ -55,6 +60,11 @@ class Exchange:
         found = self.connection.detach()
         self._pool.let_go(self.connection)
         return found
+
+    def finish(self) -> None:
+        """For whoever saw the whole answer come: `heard` and `end`."""
+        self._pool.health.heard()
+        self._pool.release(self.connection)
 
     def end(self) -> None:
         self._pool.health.given_back(self._ticket)
@@ -103,26 +113,23 @@ class Forwarder:
             raise UpstreamFailed(Fault.CONNECT)
         raise UpstreamFailed(Fault.OPEN, wait_s=self.barred_s(hosts) or 0.0)
 
-    def open_now(self, hosts: Sequence[str], sending: Sending) -> Exchange | None:
-        """The same where the next address is well and a connection to it is idle; else None, and nothing was sent."""
+    def take_now(self, hosts: Sequence[str]) -> Exchange | None:
+        """One that the caller begins, where the next address is well and a connection to it is idle; else None."""
         self._turn += 1
         pool = self.pools.of(hosts[self._turn % len(hosts)])
-        health = pool.health
-        ticket = health.admit() if health.state is State.CLOSED else None
+        ticket = pool.health.ticket()
         connection = None if ticket is None else pool.acquire_now()
-        if ticket is None or connection is None:
-            return None
-        exchange = _begun(pool, ticket, connection, sending)
-        if connection.failed:
-            exchange.end()
-            return None
-        return exchange
+        return None if ticket is None or connection is None else Exchange(pool, ticket, connection)
+
+
+def head_of(line: bytes, host: bytes, rest: bytes) -> bytes:
+    return b"%bhost: %b\r\n%b" % (line, host, rest)
 
 
 def _begun(pool: AddressPool, ticket: int, connection: Connection, sending: Sending) -> Exchange:
     exchange = Exchange(pool, ticket, connection)
     try:
-        head = b"%bhost: %b\r\n%b" % (sending.line, pool.host_field, sending.rest())
+        head = head_of(sending.line, pool.host_field, sending.rest())
     except BaseException:
         exchange.end()
         raise

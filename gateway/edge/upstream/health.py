@@ -4,7 +4,7 @@ import asyncio
 
 from foundation import logs
 from gateway.edge.observed import BREAKER, BREAKER_OPENED
-from gateway.edge.upstream.breaker import Bounds, Breaker, State
+from gateway.edge.upstream.breaker import CLOSED, Bounds, Breaker, State
 from gateway.edge.upstream.connection import Fault
 from gateway.settings import Upstream
 
@@ -46,6 +46,10 @@ class Health:
         """How long nobody may ask from now on."""
         return self._breaker.left_s(self._loop.time())
 
+    def ticket(self) -> int | None:
+        """For one exchange, where nothing is wrong with the address; else None, and `admit` says whether one may go."""
+        return self._breaker.ticket()
+
     def admit(self) -> int | None:
         """A ticket for one exchange, or None while nobody may ask. What was let through `heard`, `broke`, or is `given_back`."""
         before = self._breaker.state
@@ -58,7 +62,7 @@ class Health:
         """The head of an answer came, of whatever status."""
         before = self._breaker.state
         self._breaker.succeeded()
-        if before is not State.CLOSED:
+        if before is not CLOSED:
             self._shows("breaker_closed")
 
     def broke(self, ticket: int, fault: Fault, *, used: bool = False) -> None:
