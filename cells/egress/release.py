@@ -95,7 +95,8 @@ async def _agreed(journal: Journal, treater: Treater, world: World, sink: Sink) 
     """Returns when a look at everybody found nothing to change in what is sealed, recorded and lies at the sink."""
     for _ in range(LOOKS_MAX):
         begun = world.now()
-        await _look(journal, treater, world)
+        if await _looked(journal, treater, world):
+            continue
         await _check_ground(journal, world)
         if not _sealed(journal):
             await _seal(journal, treater, world)
@@ -106,15 +107,18 @@ async def _agreed(journal: Journal, treater: Treater, world: World, sink: Sink) 
     raise ReleaseRefused(f"people's answers changed each of the {LOOKS_MAX} times that they were looked at again")
 
 
-async def _look(journal: Journal, treater: Treater, world: World) -> None:
-    """Makes each part anew in which somebody is not to leave any more, or otherwise."""
+async def _looked(journal: Journal, treater: Treater, world: World) -> bool:
+    """Whether a part had to be made anew, as somebody in it is not to leave any more, or otherwise: then others may have changed since."""
+    changed = False
     for part in journal.parts():
         if await _stands(journal, part, world):
             continue
         made = await Making(journal, treater, world, ShardId(part.shard), part.number).anew(part)
         journal.add(made)
+        changed = True
         if part.file is not None and part.file != made.file:
             (journal.staging / part.file.name).unlink(missing_ok=True)
+    return changed
 
 
 async def _stands(journal: Journal, part: Part, world: World) -> bool:

@@ -111,6 +111,20 @@ async def test_who_is_not_to_leave_any_more_is_in_no_release_that_was_under_way(
     assert len(made.recorded) == 1
 
 
+async def test_who_says_no_while_the_part_of_somebody_else_is_made_anew_is_not_in_it_either(folder: Path) -> None:
+    made = world()
+
+    def again() -> None:
+        says_no(made, 1)
+
+    def first() -> None:
+        says_no(made, 45)
+        made.meanwhile = again
+
+    made.meanwhile = first
+    assert items(files_in(Path(await ran(folder, made)))) == without(1, 45)
+
+
 async def test_a_whole_part_of_people_who_are_gone_is_no_part_any_more(folder: Path) -> None:
     made = world()
     made.meanwhile = lambda: made.away.update(subject(number) for number in range(11, 21))
