@@ -109,7 +109,8 @@ class Wall(Protocol):
         ...
 
     async def admit(self, session: Session, pid: int) -> float:
-        """Lets the backend `pid` see what the session may see, and nothing else; when that backend started (unix seconds). Raises NotRun."""
+        """Lets the backend `pid` see what the session may see, and nothing else; when that backend started (unix seconds).
+        Raises NotRun."""
         ...
 
     async def leave(self, session_id: str) -> None:
