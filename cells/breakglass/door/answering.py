@@ -8,12 +8,13 @@ from typing import TypeAlias
 from cells.breakglass.door import frames, runs
 from cells.breakglass.door.asking import COPY_REFUSED
 from cells.breakglass.door.frames import Error, Malformed
+from cells.breakglass.door.ports import Column
 from cells.breakglass.door.runs import SKIPPED, SUSPENDED
 from cells.breakglass.door.state import BOUNDARIES, Lost, Op, State
 
-PASS, DROP = True, False
-Answer: TypeAlias = bool | bytes
-"""Whether the client gets it, or what instead."""
+Answer: TypeAlias = bytes | None
+"""What the client gets instead; None where it gets the answer itself."""
+PASS, DROP = None, b""
 _COPY_BEGINS = (b"G", b"H", b"W")
 _ENCODING = b"client_encoding\0"
 _UTF8 = _ENCODING + b"UTF8\0"
@@ -47,6 +48,8 @@ class Answering:
                 return _setting(body)
             case b"Z":
                 return self._ready(body)
+            case _:
+                pass
         if kind in _COPY_BEGINS:
             raise Malformed(COPY_REFUSED)
         head = self._head()
@@ -174,7 +177,7 @@ def _run(head: Op) -> runs.Run:
     return head.run
 
 
-def _columns(body: bytes) -> tuple[runs.Column, ...]:
+def _columns(body: bytes) -> tuple[Column, ...]:
     try:
         return runs.columns(body)
     except ValueError as exc:

@@ -3,7 +3,7 @@
 import struct
 from dataclasses import dataclass
 
-from cells.breakglass.door.answering import DROP, PASS, Answering
+from cells.breakglass.door.answering import Answering
 from cells.breakglass.door.frames import HEADER_BYTES, Error, Malformed
 from cells.breakglass.door.state import Lost
 
@@ -56,36 +56,28 @@ class Answers:
         if self._kept:
             data, self._kept = self._kept + data, b""
         start = at = 0
-        while len(data) - at >= HEADER_BYTES:
-            if data[at] == _ROW:
-                begun, at = at, self._rows(data, at, out, start)
-                if at == begun:
-                    break
-                continue
-            end = at + 1 + self._size(data, at)
-            if end > len(data):
-                break
-            answer = self._looked(data, at, end, out, start)
-            if answer is not PASS:
-                out.append(data[start:at])
-                start = end
-                if answer is not DROP:
-                    out.append(answer)
-            at = end
-        if at > len(data):
-            self._rest, at = at - len(data), len(data)
-        if at > start:
-            out.append(data[start:at])
-        self._kept = data[at:]
-
-    def _looked(self, data: bytes, at: int, end: int, out: list[bytes], start: int) -> bool | bytes:
         try:
-            return self._answering.answered(data[at : at + 1], data[at + HEADER_BYTES : end])
-        except (Lost, Malformed):
-            out.append(data[start:at])
-            raise
+            while len(data) - at >= HEADER_BYTES:
+                if data[at] == _ROW:
+                    begun, at = at, self._rows(data, at)
+                    if at == begun:
+                        break
+                    continue
+                end = at + 1 + self._size(data, at)
+                if end > len(data):
+                    break
+                answer = self._answering.answered(data[at : at + 1], data[at + HEADER_BYTES : end])
+                if answer is not None:
+                    out += (data[start:at], answer)
+                    start = end
+                at = end
+        finally:
+            whole = min(at, len(data))
+            out.append(data[start:whole])
+        self._rest = at - whole
+        self._kept = data[whole:]
 
-    def _rows(self, data: bytes, at: int, out: list[bytes], start: int) -> int:
+    def _rows(self, data: bytes, at: int) -> int:
         """Where the whole rows that begin at `at` end; beyond the data for a long row that is let through as it comes."""
         begun, count, most, length = at, 0, self._budget.rows + 1, _LENGTH.unpack_from
         limit = len(data) - HEADER_BYTES
@@ -98,12 +90,8 @@ class Answers:
             at = end
             count += 1
         if count:
-            try:
-                self._answering.rows(count, at - begun)
-                self._budget.spend(count, at - begun)
-            except (Lost, Malformed):
-                out.append(data[start:begun])
-                raise
+            self._budget.spend(count, at - begun)
+            self._answering.rows(count, at - begun)
         return at
 
     def _size(self, data: bytes, at: int) -> int:

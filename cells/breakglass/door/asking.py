@@ -27,8 +27,8 @@ _NO_COMMAND = "refused"
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """What one session may hold at once. `texts_max`: characters of all its prepared statements. `pending_max`: messages that went out and are
-    not answered."""
+    """What one session may hold at once. `texts_max`: characters of all its prepared statements. `pending_max`: messages that went out and
+    are not answered."""
 
     statements_max: int = 512
     texts_max: int = 8_388_608
@@ -117,10 +117,10 @@ class Asking:
         raw, _ = self._taken()
         return NOTHING if self._state.skipping else self._poisoned(raw[:1], why)
 
-    def withheld(self) -> Statement | None:
-        """The session is over: the statement that was named last, and did not go out."""
-        held, self._held = self._held, None
-        return None if held is None or held[1].run is None else held[1].run.statement
+    def withhold(self) -> None:
+        """It is, and the session ended meanwhile."""
+        _, op = self._taken()
+        self._state.finish(op.run, tag=SKIPPED)
 
     def _taken(self) -> tuple[bytes, Op]:
         if self._held is None:

@@ -1,7 +1,7 @@
 """What texts and tags do to names of prepared statements and portals. Pure.
 
-Names are given and taken by messages, which `state` follows, and by some commands of SQL. A text whose first word is one of KEEPS is none of
-these, provided that it can reach no code of the session's own making: the wall sees to that.
+Names are given and taken by messages, which `state` follows, and by some commands of SQL. A text whose first word is one of KEEPS is
+none of these, provided that it can reach no code of the session's own making: the wall sees to that.
 """
 
 import re

@@ -52,6 +52,11 @@ class State:
     fatal: bool = False
     told: list[Outcome] = field(default_factory=list)
 
+    @property
+    def busy(self) -> bool:
+        """Whether Postgres owes answers."""
+        return bool(self.pending)
+
     # --- what names mean -----------------------------------------------------------------------------------------------------
 
     def statement(self, name: str) -> Prepared | Unsure | None:
