@@ -20,16 +20,17 @@ class Scram:
     """One exchange: `first`, `final`, `verify`. Postgres takes the user from the startup packet, not from here. `password`: ASCII, for
     which SASLprep changes nothing."""
 
-    def __init__(self, password: Secret[str], nonce: str) -> None:
+    def __init__(self, password: Secret[str], nonce: str, user: str = "") -> None:
         """Raises ScramRefused for another password."""
         if not password.reveal().isascii():
             raise ScramRefused("the password of a role is ASCII here")
         self._password = password
         self._nonce = nonce.encode()
+        self._bare = b"n=" + user.encode() + b",r=" + self._nonce
         self._expected = b""
 
     def first(self) -> bytes:
-        return _HEADER + self._bare()
+        return _HEADER + self._bare
 
     def final(self, challenge: bytes) -> bytes:
         """Raises ScramRefused."""
@@ -39,7 +40,7 @@ class Scram:
         salted = hashlib.pbkdf2_hmac("sha256", self._password.reveal().encode(), salt, iterations)
         client_key = _mac(salted, b"Client Key")
         without_proof = b"c=" + base64.b64encode(_HEADER) + b",r=" + nonce
-        exchange = b",".join((self._bare(), challenge, without_proof))
+        exchange = b",".join((self._bare, challenge, without_proof))
         signature = _mac(hashlib.sha256(client_key).digest(), exchange)
         proof = bytes(one ^ other for one, other in zip(client_key, signature, strict=True))
         self._expected = _mac(_mac(salted, b"Server Key"), exchange)
@@ -50,9 +51,6 @@ class Scram:
         expected = b"v=" + base64.b64encode(self._expected)
         if not self._expected or not hmac.compare_digest(last, expected):
             raise ScramRefused("the server does not prove that it knows the password")
-
-    def _bare(self) -> bytes:
-        return b"n=,r=" + self._nonce
 
 
 def _challenge(message: bytes) -> tuple[bytes, bytes, int]:
