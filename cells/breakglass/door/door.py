@@ -130,7 +130,7 @@ class Door:
             hint = f"connect to the database {session.shard}"
             raise Malformed(Error("3D000", f"this certificate opens shard {session.shard} alone", hint))
         budget = self._enter(session, stack)
-        dsn = self._wall.credentials(session.shard, inside=session.inside)
+        dsn = await self._wall.credentials(session.shard, inside=session.inside)
         shard = await upstream.opened(dsn, asked.settings, f"domicile-door {session.id}")
         stack.callback(shard.wire.transport.abort)
         stack.push_async_callback(self._wall.leave, session.id)

@@ -11,6 +11,7 @@ TOLD: dict[Ending, Error] = {
     Ending.TICKET: Error(_SHUT, "the ticket is closed"),
     Ending.STALE: Error(_SHUT, "whether somebody is locked is not known just now"),
     Ending.NOT_RECORDED: Error("58030", "this cannot be put on the record just now, so it was not run"),
+    Ending.WALL: Error("57P03", "the shard's wall cannot be vouched for just now"),
     Ending.UNKNOWN: Error(_SHUT, "this session is not known any more"),
 }
 LEAVING = Error(_SHUT, "the door is closing")
