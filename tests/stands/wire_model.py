@@ -251,6 +251,8 @@ class Backend:
                 self.touched.append(held)
                 held.left, held.begun = 0, True
                 return f"FETCH {serial}"
+            case _:
+                pass
         told = {"DECLARE": "DECLARE CURSOR", "CLOSE": "CLOSE CURSOR", "DISCARD": "DISCARD ALL", "DO": "DO"}.get(
             word, word
         )

@@ -23,7 +23,7 @@ def packet(code: int, body: bytes = b"") -> bytes:
     return struct.pack("!ii", len(body) + 8, code) + body
 
 
-def asked(code: int = 196_608, **given: str) -> Startup:
+def asked(code: int = 196_608, /, **given: str) -> Startup:
     body = b"".join(frames.text(key.replace("pq_", "_pq_."), value) for key, value in given.items()) + b"\0"
     found = startup.read(packet(code, body))
     assert isinstance(found, Startup)
@@ -62,7 +62,7 @@ def test_a_later_protocol_and_unknown_options_are_negotiated_down() -> None:
 )
 def test_replication_and_startup_options_are_refused(given: dict[str, str], code: str) -> None:
     with pytest.raises(Malformed) as found:
-        asked(user="ann", **given)
+        asked(196_608, user="ann", **given)
     assert found.value.error.code == code
 
 
