@@ -70,6 +70,7 @@ class Ending(enum.StrEnum):
     STALE = "stale"
     NOT_RECORDED = "not_recorded"
     UNKNOWN = "unknown"
+    WALL = "wall"
 
 
 class NotRun(Exception):
@@ -104,12 +105,12 @@ class Record(Protocol):
 class Wall(Protocol):
     """The roles that sessions run as, and what each of them may see there. Nothing that a session can set decides anything."""
 
-    def credentials(self, shard: str, *, inside: bool) -> Secret[str]:
-        """The DSN of the fixed role for that place. Raises NotRun."""
+    async def credentials(self, shard: str, *, inside: bool) -> Secret[str]:
+        """The DSN of the fixed role; good for connecting within some seconds. Raises NotRun."""
         ...
 
     async def admit(self, session: Session, pid: int) -> float:
-        """Lets the backend `pid` see what the session may see, and nothing else; when that backend started (unix seconds). Raises NotRun."""
+        """Lets the backend `pid` see what the session may see, and nothing else. When it started (unix seconds). Raises NotRun."""
         ...
 
     async def leave(self, session_id: str) -> None:
