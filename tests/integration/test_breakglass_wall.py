@@ -67,7 +67,8 @@ async def counts(world: World) -> list[tuple[object, ...]]:
     async with world.shard.as_owner() as owner:
         rows = await owner.fetch(
             "SELECT (SELECT count(*) FROM pg_class WHERE relnamespace NOT IN (SELECT oid FROM pg_namespace WHERE nspname LIKE 'pg%')),"
-            " (SELECT count(*) FROM pg_proc), (SELECT count(*) FROM pg_roles), (SELECT count(*) FROM pg_operator), (SELECT count(*) FROM pg_cast),"
+            " (SELECT count(*) FROM pg_proc), (SELECT count(*) FROM pg_roles), (SELECT count(*) FROM pg_operator),"
+            " (SELECT count(*) FROM pg_cast),"
             " (SELECT count(*) FROM pg_largeobject_metadata), (SELECT md5(string_agg(p::text, '' ORDER BY id)) FROM product.people AS p),"
             " (SELECT md5(string_agg(p::text, '' ORDER BY id)) FROM product.payments AS p)"
         )
@@ -89,7 +90,7 @@ async def test_the_engineer_sees_rows_of_the_ticket_and_what_the_masks_leave(wor
             assert {(row["born"].month, row["born"].day) for row in rows if row["born"]} == (
                 {(1, 1)} if inside else set()
             )
-            assert sorted(str(row["friend"]) for row in rows)[0] == str(worlds[0].guesses["own"])
+            assert {str(row["friend"]) for row in rows} == {"None", worlds[0].guesses["own"]}
             assert {"card", "shadow", "salary"}.isdisjoint(rows[0].keys())
 
 
@@ -115,9 +116,13 @@ async def test_no_generated_statement_gets_a_value_or_a_row_through_the_wall(wor
 
 PEOPLE = contracts()["people"]
 SESSION = "(SELECT e.subjects, e.inside, e.purpose FROM domicile.engineer_session AS e WHERE e.pid = pg_backend_pid())"
-AT_HOME = "(SELECT p.* FROM product.people AS p JOIN domicile.home AS f ON f.subject_id = p.subject_id WHERE f.state IN ('active', 'frozen'))"
+AT_HOME = (
+    "(SELECT p.* FROM product.people AS p JOIN domicile.home AS f ON f.subject_id = p.subject_id"
+    " WHERE f.state IN ('active', 'frozen'))"
+)
 TAKEN_DOWN = ("SET ROLE domicile_wall", "DROP VIEW wall.people", "DROP FUNCTION wall.people()")
 OPENED = ("GRANT SELECT ON wall.people TO domicile_engineer", "RESET ROLE")
+BY_SETTING = "current_setting('TimeZone') = 'Pacific/Kiritimati'"
 UNFILTERED = body(PEOPLE).replace('ON t."subject_id" = u.subject', "ON true")
 
 
@@ -139,7 +144,7 @@ PLANTED = {
     "a barrier and nothing beneath": (plain("WITH (security_barrier)"), "explaining"),
     "a mask left out": (bodied(body(PEOPLE).replace(expression(PEOPLE, "name"), 't."name"')), "reading"),
     "a mask by what a session sets": (
-        bodied(body(PEOPLE).replace(expression(PEOPLE, "illness"), "CASE WHEN current_setting('TimeZone') = 'Pacific/Kiritimati' THEN t.illness END")),
+        bodied(body(PEOPLE).replace(expression(PEOPLE, "illness"), f"CASE WHEN {BY_SETTING} THEN t.illness END")),
         "a stranger's settings",
     ),
     "a year of the session's own zone": (bodied(body(PEOPLE).replace(", 'UTC')", ")")), "the year's edge"),

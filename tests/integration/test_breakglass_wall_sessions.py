@@ -179,14 +179,15 @@ OPENINGS = [
     (f"GRANT domicile_records TO {ENGINEER}", "it is a member of domicile_records", f"REVOKE domicile_records FROM {ENGINEER}"),
     (f"ALTER ROLE {ENGINEER} CREATEDB", "it has rights of the whole server", f"ALTER ROLE {ENGINEER} NOCREATEDB"),
     ("GRANT USAGE ON SCHEMA product TO PUBLIC", "it may use schema product", "REVOKE USAGE ON SCHEMA product FROM PUBLIC"),
-    ("CREATE TABLE public.x (a int); GRANT SELECT (a) ON public.x TO PUBLIC", "it may read x", "DROP TABLE public.x"),
-    ("CREATE TABLE public.x (a int); GRANT INSERT ON public.x TO PUBLIC", "it may write x", "DROP TABLE public.x"),
-    ("CREATE FUNCTION public.x() RETURNS int LANGUAGE sql AS 'SELECT 1'", "it may run x()", "DROP FUNCTION public.x()"),
+    ("CREATE TABLE public.x (a int); GRANT SELECT (a) ON public.x TO PUBLIC", "it may read public.x", "DROP TABLE public.x"),
+    ("CREATE TABLE public.x (a int); GRANT INSERT ON public.x TO PUBLIC", "it may write public.x", "DROP TABLE public.x"),
+    ("CREATE FUNCTION public.x() RETURNS int LANGUAGE sql AS 'SELECT 1'", "it may run public.x()", "DROP FUNCTION public.x()"),
     ("GRANT EXECUTE ON FUNCTION pg_sleep(double precision) TO PUBLIC", "it may run pg_sleep(double precision)",
      "REVOKE EXECUTE ON FUNCTION pg_sleep(double precision) FROM PUBLIC"),
     ("GRANT USAGE ON LANGUAGE plpgsql TO PUBLIC", "it may write in language plpgsql", "REVOKE USAGE ON LANGUAGE plpgsql FROM PUBLIC"),
     ("GRANT CREATE ON SCHEMA public TO PUBLIC", "it may create in schema public", "REVOKE CREATE ON SCHEMA public FROM PUBLIC"),
-    (f"GRANT SET ON PARAMETER log_statement TO {ENGINEER}", "it may set log_statement", f"REVOKE SET ON PARAMETER log_statement FROM {ENGINEER}"),
+    (f"GRANT SET ON PARAMETER log_statement TO {ENGINEER}", "it may set log_statement",
+     f"REVOKE SET ON PARAMETER log_statement FROM {ENGINEER}"),
     ("ALTER VIEW wall.people RESET (security_barrier)", "it may read wall.people", "ALTER VIEW wall.people SET (security_barrier)"),
 ]  # fmt: skip
 
@@ -217,7 +218,8 @@ async def test_a_server_that_is_not_prepared_has_no_wall_and_serves_on(postgres_
             async with connect(postgres_server.dsn(name)) as admin:
                 await admin.execute(preparation())
                 await admin.execute(preparation())
-            assert await Wall(shards={S1: shard}, contracts={}, key=KEY).credentials(S1, inside=True)
+            dsn = await Wall(shards={S1: shard}, contracts={}, key=KEY).credentials(S1, inside=True)
+            assert f"{ENGINEER}:" in dsn.reveal()
     finally:
         await drop_database(postgres_server, name)
 

@@ -185,14 +185,14 @@ async def _fill(built: World, admin: "asyncpg.Connection[asyncpg.Record]", chanc
         "INSERT INTO product.salaries VALUES ($1, $2)", [(row["subject_id"], row["salary"]) for row in people]
     )
     await admin.execute("ANALYZE")
-    first, other = people[0], strange[-1]
+    one, stranger = people[0], strange[-1]
     built.guesses = {
-        "own": str(HOME), "own_id": str(first["id"]), "moved": str(MOVED), "name": first["name"], "email": first["email"],
-        "born": str(first["born"]), "illness": first["illness"], "diary": first["diary"], "city": first["city"], "card": first["card"],
-        "handle": first["handle"], "salary": str(first["salary"]), "mail": first["profile"][9:-1].strip('"'),
-        "foreign": str(other["subject_id"]),
-        "foreign_id": str(other["id"]), "foreign_points": str(other["points"]), "foreign_level": other["level"],
-        "foreign_name": other["name"], "foreign_amount": str(paid[-1]["amount"]), "iban": payments[0]["iban"],
+        "own": str(HOME), "own_id": str(one["id"]), "moved": str(MOVED), "name": one["name"], "email": one["email"],
+        "born": str(one["born"]), "illness": one["illness"], "diary": one["diary"], "city": one["city"], "card": one["card"],
+        "handle": one["handle"], "salary": str(one["salary"]), "mail": one["profile"][9:-1].strip('"'),
+        "foreign": str(stranger["subject_id"]),
+        "foreign_id": str(stranger["id"]), "foreign_points": str(stranger["points"]), "foreign_level": stranger["level"],
+        "foreign_name": stranger["name"], "foreign_amount": str(paid[-1]["amount"]), "iban": payments[0]["iban"],
     }  # fmt: skip
 
 

@@ -1,5 +1,5 @@
-"""Statements by a grammar, for the same two worlds: what a curious person with all of SQL may come to ask. From a seed; each ends in an order
-that does not rest on where rows lie, or in rows that are sorted when they are compared."""
+"""Statements by a grammar, for the same two worlds: what a curious person with all of SQL may come to ask. From a seed; what they answer
+does not rest on where rows lie."""
 
 import random
 from collections.abc import Mapping
@@ -38,32 +38,32 @@ _CASTS = (
     "regclass",
     "text[]",
 )
-_OF_TEXT = ("lower({0})", "md5({0})", "length({0})", "reverse({0})", "left({0}, 3)", "ascii({0})", "{0} || '!'", "split_part({0}, '@', 2)",
-            "encode(convert_to({0}, 'UTF8'), 'hex')", "to_tsvector('simple', {0})", "quote_literal({0})", "substring({0} FROM 2 FOR 4)")  # fmt: skip
-_OF_INT = ("{0} + 1", "1 / nullif({0}, 0)", "{0} % 97", "width_bucket({0}, 0, 1000000000, 9)", "to_char({0}, '999')", "sqrt(abs({0}))",
-           "1 / ({0} - {number})")  # fmt: skip
-    "{0} + 1",
-    "1 / nullif({0}, 0)",
-    "{0} % 97",
-    "width_bucket({0}, 0, 1000000000, 9)",
-    "to_char({0}, '999')",
-    "sqrt(abs({0}))",
+_OF_TEXT = (
+    "lower({0})", "md5({0})", "length({0})", "reverse({0})", "left({0}, 3)", "ascii({0})", "{0} || '!'", "split_part({0}, '@', 2)",
+    "encode(convert_to({0}, 'UTF8'), 'hex')", "to_tsvector('simple', {0})", "quote_literal({0})", "substring({0} FROM 2 FOR 4)",
+)  # fmt: skip
+_OF_INT = (
+    "{0} + 1", "1 / nullif({0}, 0)", "{0} % 97", "width_bucket({0}, 0, 1000000000, 9)", "to_char({0}, '999')", "sqrt(abs({0}))",
     "1 / ({0} - {number})",
-)
+)  # fmt: skip
 _OF_TIME = (
-    "extract(doy FROM {0})",
-    "date_trunc('month', {0})",
-    "{0}::text",
-    "age({0}, '2026-01-01')",
-    "to_char({0}, 'DDD')",
-)
-_AGGREGATES = ("count({0})", "count(DISTINCT {0})", "min({0}::text)", "max({0}::text)", "array_agg({0} ORDER BY {0}::text)", "string_agg({0}::text, ',' ORDER BY {0}::text)",
-               "bool_or({0} IS NULL)", "json_agg({0} ORDER BY {0}::text)", "mode() WITHIN GROUP (ORDER BY {0}::text)")  # fmt: skip
-_WINDOWS = ("rank() OVER (ORDER BY {0}::text, t.id)", "lag({0}::text) OVER (ORDER BY t.id)", "ntile(4) OVER (ORDER BY {0}::text, t.id)",
-            "count(*) OVER (PARTITION BY {0}::text)", "first_value({0}::text) OVER (ORDER BY t.id)")  # fmt: skip
+    "extract(doy FROM {0})", "date_trunc('month', {0})", "{0}::text", "age({0}, '2026-01-01')", "to_char({0}, 'DDD')",
+)  # fmt: skip
+_AGGREGATES = (
+    "count({0})", "count(DISTINCT {0})", "min({0}::text)", "max({0}::text)", "array_agg({0} ORDER BY {0}::text)",
+    "string_agg({0}::text, ',' ORDER BY {0}::text)", "bool_or({0} IS NULL)", "json_agg({0} ORDER BY {0}::text)",
+    "mode() WITHIN GROUP (ORDER BY {0}::text)",
+)  # fmt: skip
+_WINDOWS = (
+    "rank() OVER (ORDER BY {0}::text, t.id)", "lag({0}::text) OVER (ORDER BY t.id)", "ntile(4) OVER (ORDER BY {0}::text, t.id)",
+    "count(*) OVER (PARTITION BY {0}::text)", "first_value({0}::text) OVER (ORDER BY t.id)",
+)  # fmt: skip
 _WHOLE = ("t", "t::text", "row_to_json(t)", "to_jsonb(t)", "(t).*", "t IS NULL", "md5(t::text)", "ROW(t.*)")
-_FORBIDDEN = ("pg_read_file('PG_VERSION')", "query_to_xml('TABLE product.people', true, true, '')", "pg_stat_get_live_tuples('product.people'::regclass)",
-              "lo_get(1)", "product.whole_name('{own}')", "pg_sleep(0)", "txid_current()", "domicile.fence('{own}', 1)")  # fmt: skip
+_FORBIDDEN = (
+    "pg_read_file('PG_VERSION')", "query_to_xml('TABLE product.people', true, true, '')", "lo_get(1)", "pg_sleep(0)", "txid_current()",
+    "pg_stat_get_live_tuples('product.people'::regclass)", "product.whole_name('{own}')", "domicile.fence('{own}', 1)",
+)  # fmt: skip
+_WORDS = ("name", "email", "city", "handle", "diary", "illness", "card", "foreign_level", "foreign_name", "iban")
 _EXPLAINS = (
     "EXPLAIN ",
     "EXPLAIN (VERBOSE) ",
@@ -80,21 +80,7 @@ class Grammar:
     def __init__(self, seed: int, guesses: Mapping[str, str]) -> None:
         self._chance = random.Random(seed)
         self._guesses = guesses
-        self._words = [
-            guesses[name]
-            for name in (
-                "name",
-                "email",
-                "city",
-                "handle",
-                "diary",
-                "illness",
-                "card",
-                "foreign_level",
-                "foreign_name",
-                "iban",
-            )
-        ]
+        self._words = [guesses[name] for name in _WORDS]
         self._numbers = [guesses[name] for name in ("salary", "foreign_points", "foreign_amount")]
 
     def statement(self) -> str:
@@ -163,7 +149,8 @@ class Grammar:
             case "time":
                 return f"{value} {chance.choice(('=', '<', '>='))} '{self._guesses['born']}'"
             case "uuid":
-                return f"{value} {chance.choice(('=', '<>', '<'))} '{self._guesses[chance.choice(('own', 'moved', 'foreign', 'foreign_id'))]}'"
+                guess = self._guesses[chance.choice(("own", "moved", "foreign", "foreign_id"))]
+                return f"{value} {chance.choice(('=', '<>', '<'))} '{guess}'"
             case _:
                 return f"{value}::text LIKE '%{self._guesses['mail']}%'"
 
