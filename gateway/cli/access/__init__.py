@@ -4,7 +4,7 @@ import click
 
 from gateway.cli.access.asking import certificate, check, close, edit, request
 from gateway.cli.access.deciding import approve, deny, review, revoke
-from gateway.cli.access.keeping import authority, exempt, lock, unlock, withdraw
+from gateway.cli.access.keeping import authority, exempt, lock, prepare, unlock, withdraw
 from gateway.cli.access.looking import audit_roles, list_, report, show
 from gateway.cli.access.psql import psql
 from gateway.cli.access.replaying import replay
@@ -36,7 +36,7 @@ for command in (
     replay,
 ):
     access.add_command(command)
-for command in (audit_roles, lock, unlock, exempt, withdraw, authority):
+for command in (audit_roles, lock, unlock, exempt, withdraw, authority, prepare):
     access.add_command(command)
 
 __all__ = ["access"]
