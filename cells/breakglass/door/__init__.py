@@ -1,1 +1,1 @@
-"""The SQL door of a cell: a Postgres wire door that lets in whoever has a certificate, and nothing past the record."""
+"""The SQL door: Postgres' wire protocol from engineers' own clients to a shard, each statement on the record before it runs."""

@@ -6,6 +6,8 @@ from typing import Literal, Protocol
 
 import msgspec
 
+from foundation.mute import Secret
+
 
 class Session(msgspec.Struct, frozen=True, kw_only=True):
     """One connection to one shard under one certificate. `id`: by chance. `certificate`: its serial number, as the ledger has it. `inside`:
@@ -68,6 +70,7 @@ class Ending(enum.StrEnum):
     STALE = "stale"
     NOT_RECORDED = "not_recorded"
     UNKNOWN = "unknown"
+    WALL = "wall"
 
 
 class NotRun(Exception):
@@ -96,6 +99,26 @@ class Record(Protocol):
 
     async def closed(self, session_id: str, why: str) -> None:
         """Recorded soon, with every outcome before it; the session is not watched any more."""
+        ...
+
+
+class Wall(Protocol):
+    """The roles that sessions run as, and what each of them may see there. Nothing that a session can set decides anything."""
+
+    async def credentials(self, shard: str, *, inside: bool) -> Secret[str]:
+        """The DSN of the fixed role; good for connecting within some seconds. Raises NotRun."""
+        ...
+
+    async def admit(self, session: Session, pid: int) -> float:
+        """Lets the backend `pid` see what the session may see, and nothing else. When it started (unix seconds). Raises NotRun."""
+        ...
+
+    async def leave(self, session_id: str) -> None:
+        """The session's backend sees nothing any more. Never raises."""
+        ...
+
+    def named(self, session: Session, columns: tuple[Column, ...]) -> tuple[Column, ...]:
+        """The same columns, as the wall knows them: where they come from, and whether they are masked for this session."""
         ...
 
 
