@@ -96,7 +96,7 @@ class Cell:
             "aliases": lambda: keep_aliases(self.aliases),
             **({} if self.blinding is None else {"blinding keys": self.blinding.watch}),
             **({} if self.ledger is None else self._of_ledger(self.ledger)),
-            **({} if self.access is None else {"access pages": self.access.pager.run}),
+            **({} if self.access is None else self.access.workers),
         }
 
     @property
@@ -239,7 +239,7 @@ async def _access(
 
     steps, key = PostgresSteps(context.event_shard), kept.signer.verifier
     standing = FolderLedger(kept.folder, key, kept.cosignatures)
-    async with assembled(settings.access, context, steps, standing, key, http) as access:
+    async with assembled(settings.access, context, steps, standing, key, http, kept.writer) as access:
         yield access
 
 

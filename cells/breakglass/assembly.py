@@ -16,30 +16,45 @@ from cells.breakglass.policy import AccessPolicy
 from cells.breakglass.settings import AccessSettings
 from cells.breakglass.sign_in import EngineerAuth
 from cells.breakglass.standing import Ledger
+from cells.breakglass.statements.assembly import Recording, recording
 from cells.breakglass.store import Steps
 from cells.breakglass.tickets import tracker_of
 from cells.service.context import Context
 from foundation.http import HttpClient, client, token_verifier
+from foundation.ledger.draining import Writer
 from foundation.ledger.notes import Verifier
 from foundation.settings import SettingsError, secret_from_env
+from foundation.tasks import Worker
 from foundation.tokens import Issuer, TokenFile, TokenVerifier
 from foundation.words import Country
 
 
 class Access:
-    """What a cell serves of break-glass, and the worker beside it."""
+    """What a cell serves of break-glass, and the workers beside it. `recording`: of what is run through the door."""
 
-    def __init__(self, calls: AccessCalls, pager: Pager) -> None:
+    def __init__(self, calls: AccessCalls, pager: Pager, recording: Recording) -> None:
         self.calls = calls
         self.pager = pager
+        self.recording = recording
         self.routes = api.routes(calls)
+
+    @property
+    def workers(self) -> dict[str, Worker]:
+        return {"access pages": self.pager.run, **self.recording.workers}
 
 
 @asynccontextmanager
 async def assembled(
-    settings: AccessSettings, context: Context, steps: Steps, ledger: Ledger, log_key: Verifier, http: HttpClient
+    settings: AccessSettings,
+    context: Context,
+    steps: Steps,
+    ledger: Ledger,
+    log_key: Verifier,
+    http: HttpClient,
+    writer: Writer,
 ) -> AsyncIterator[Access]:
-    """`steps`: where they are kept; `ledger`: what stands in the cell's log; `log_key`: whose it is. Raises SettingsError."""
+    """`steps`: where they are kept; `ledger`: what stands in the cell's log, `writer`: what it is written by; `log_key`: whose it is.
+    Raises SettingsError."""
     stated = settings.checked()
     policy = AccessPolicy(context.cell, "\n" + _text(stated.rules, "rules") if stated.rules else "")
     authority = FileAuthority(Path(stated.authority_key), Path(stated.authority_certificate))
@@ -51,11 +66,12 @@ async def assembled(
         pages = await stack.enter_async_context(client(connections_max=8))
         keeper = Keeper(steps, context.clock)
         pager = Pager(cell=context.cell, keeper=keeper, http=pages, urls=urls)
+        tracker = tracker_of(stated.tickets, tickets)
         desk = Desk(
             context=context,
             keeper=keeper,
             policy=policy,
-            tracker=tracker_of(stated.tickets, tickets),
+            tracker=tracker,
             approvals=stated.approvals,
             owners=owners,
             alarm=pager.alarm,
@@ -76,7 +92,7 @@ async def assembled(
         calls = AccessCalls(
             auth=auth, desk=desk, issuing=issuing, keeper=keeper, shards=context.shards, logins=stated.logins
         )
-        yield Access(calls, pager)
+        yield Access(calls, pager, recording(keeper, tracker, context.clock, writer))
 
 
 def inside(context: Context, country: Country) -> bool:

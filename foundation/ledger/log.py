@@ -67,6 +67,8 @@ class Log:
         self._mutex = threading.Lock()
         self._closed = False
         self._sound = False
+        self.broken = False
+        """Whether a write failed: for whoever keeps it open, to do that anew."""
         self._lock: FolderLock | None = None
         self._wal: WriteAhead | None = None
         self._settling = Settling(folder, aside)
@@ -182,9 +184,13 @@ class Log:
         if not self._sound or self._wal is None:
             raise LogBroken(f"{self._folder} has to be opened again")
         self._sound = False
-        self._wal.check_place()
-        self._settling.is_idle()
-        yield self._wal
+        try:
+            self._wal.check_place()
+            self._settling.is_idle()
+            yield self._wal
+        except BaseException:
+            self.broken = True
+            raise
         self._sound = True
 
     # --- one record ------------------------------------------------------------------------------------------------------

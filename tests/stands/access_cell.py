@@ -26,6 +26,7 @@ from directory.placement.core import State
 from directory.rules.client import HeldRules
 from foundation.clock import ManualClock, SystemClock
 from foundation.http import HttpClient, application, client
+from foundation.ledger.draining import Writer
 from foundation.ledger.entries import Recorded
 from foundation.ledger.log import Log
 from foundation.ledger.notes import Signer
@@ -115,6 +116,7 @@ class AccessStand:
         self.tickets = folder / "tickets.json"
         self.ticket("OPS-7", "open")
         self.steps = MemorySteps()
+        self.writer = Writer()
         self.access: Access
         self.http: HttpClient
 
@@ -220,10 +222,12 @@ async def access_stand(folder: Path, patch: pytest.MonkeyPatch, **changes: Any) 
     )
     ledger = FolderLedger(folder / "log", SIGNER.verifier)
     with Log(folder / "log", SIGNER, chance=secrets.token_bytes) as log:
-        stand.steps = MemorySteps(log)
+        stand.steps, stand.writer.log = MemorySteps(log), log
         async with (
             client() as http,
-            assembled(stand.settings(**changes), context, stand.steps, ledger, SIGNER.verifier, http) as access,
+            assembled(
+                stand.settings(**changes), context, stand.steps, ledger, SIGNER.verifier, http, stand.writer
+            ) as access,
         ):
             stand.access = access
             app = application(access.routes, ready=lambda: None)
