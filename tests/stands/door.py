@@ -249,7 +249,7 @@ async def door_stand(
     try:
         async with access_stand(folder, patch) as access, asyncio.TaskGroup() as group:
             wall, record = TableWall(admin, engineer), ListRecord()
-            issuing = access.access.calls._issuing
+            issuing = access.access.issuing
             authority = folder / f"{CELL}.ca.pem"
             door = door_of(DoorSettings(**(usual | changes)), authority, issuing, wall, record, access.clock)
             stand = DoorStand(folder, access, door, wall, record)

@@ -321,7 +321,7 @@ def test_a_bind_behind_a_failure_is_told_as_skipped() -> None:
     assert isinstance(talk.asking.take(frames.message(b"B", b"\0\0" + b"\0\0" * 3)), Intend)
     talk.heard(frames.error("ERROR", frames.Error("42601", "syntax error")))
     talk.asking.recorded()
-    assert talk.told().tag == SKIPPED
+    assert talk.told().withheld == SKIPPED
 
 
 @pytest.mark.parametrize(

@@ -148,7 +148,7 @@ class Answering:
         """Postgres skips everything up to the next Sync, whether that went out already or not."""
         pending = self._state.pending
         while pending and pending[0].kind != b"S":
-            self._state.finish(pending.popleft().run, tag=SKIPPED)
+            self._state.finish(pending.popleft().run, withheld=SKIPPED)
         self._state.skipping = not pending
 
     def _ready(self, body: bytes) -> Answer:

@@ -108,7 +108,7 @@ class Asking:
         """What `Intend` named is on the record."""
         raw, op = self._taken()
         if self._state.skipping:
-            self._state.finish(op.run, tag=SKIPPED)
+            self._state.finish(op.run, withheld=SKIPPED)
             return NOTHING
         return self._out(raw, op)
 
@@ -120,7 +120,7 @@ class Asking:
     def withhold(self) -> None:
         """It is, and the session ended meanwhile."""
         _, op = self._taken()
-        self._state.finish(op.run, tag=SKIPPED)
+        self._state.finish(op.run, withheld=SKIPPED)
 
     def _taken(self) -> tuple[bytes, Op]:
         if self._held is None:

@@ -11,8 +11,10 @@ COLUMNS_MAX = 4_096
 """Different columns that the results of one text may have."""
 TAGS_MAX = 16
 """Tags of one text that are told; the last of them."""
-BOUND, SUSPENDED, SKIPPED = "BOUND", "SUSPENDED", "SKIPPED"
-"""Tags of our own: bound and not executed by a message; rows that were asked for came, others are left; not reached after an error."""
+SUSPENDED = "SUSPENDED"
+"""A tag of our own: the rows that were asked for came, others are left."""
+BOUND, SKIPPED = "bound", "skipped"
+"""Why a statement was not run: no message executed what was bound; an error, or the session's end, came before."""
 _COLUMN = struct.Struct("!ihihih")
 _SHORT = struct.Struct("!h")
 
@@ -25,6 +27,7 @@ class Run:
     rows: int = 0
     bytes: int = 0
     error: str = ""
+    withheld: str = ""
     tags: list[str] = field(default_factory=list)
     columns: dict[Column, None] = field(default_factory=dict)
     told: bool = False
@@ -45,6 +48,7 @@ class Run:
             number=self.statement.number,
             tag="" if self.error else "; ".join(self.tags[-TAGS_MAX:]),
             error=self.error,
+            withheld=self.withheld,
             rows=self.rows,
             bytes=self.bytes,
             columns=tuple(self.columns),

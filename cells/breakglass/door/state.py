@@ -96,7 +96,7 @@ class State:
         told, self.told = self.told, []
         return told
 
-    def finish(self, run: Run | None, tag: str = "", error: str = "") -> None:
+    def finish(self, run: Run | None, *, tag: str = "", error: str = "", withheld: str = "") -> None:
         """Once a run: what comes later is of another."""
         if run is None or run.told:
             return
@@ -104,11 +104,12 @@ class State:
         if tag:
             run.tags.append(tag)
         run.error = error or run.error
+        run.withheld = withheld
         self.told.append(run.outcome())
 
     def drop(self, portal: Portal | None) -> None:
         if portal is not None and not portal.executed:
-            self.finish(portal.run, tag=BOUND)
+            self.finish(portal.run, withheld=BOUND)
 
     def abandon(self, error: str) -> None:
         """The session is over: what came to no end, ended so."""
