@@ -20,6 +20,12 @@ pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture(scope="module")
+def anyio_backend() -> tuple[str, dict[str, bool]]:
+    """As in the product."""
+    return "asyncio", {"use_uvloop": True}
+
+
+@pytest.fixture(scope="module")
 async def stand(postgres_server: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[DoorStand]:
     with pytest.MonkeyPatch.context() as patch:
         async with door_stand(
