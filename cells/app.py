@@ -239,7 +239,8 @@ async def _access(
 
     steps, key = PostgresSteps(context.event_shard), kept.signer.verifier
     standing = FolderLedger(kept.folder, key, kept.cosignatures)
-    async with assembled(settings.access, context, steps, standing, key, http, kept.writer) as access:
+    opening = assembled(settings.access, context, steps, standing, key, http, kept.writer, kept.folder)
+    async with opening as access:
         yield access
 
 

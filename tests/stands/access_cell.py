@@ -226,7 +226,14 @@ async def access_stand(folder: Path, patch: pytest.MonkeyPatch, **changes: Any) 
         async with (
             client() as http,
             assembled(
-                stand.settings(**changes), context, stand.steps, ledger, SIGNER.verifier, http, stand.writer
+                stand.settings(**changes),
+                context,
+                stand.steps,
+                ledger,
+                SIGNER.verifier,
+                http,
+                stand.writer,
+                folder / "log",
             ) as access,
         ):
             stand.access = access

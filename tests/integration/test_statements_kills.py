@@ -1,0 +1,180 @@
+"""Nothing runs that is not on the record, whenever its process is killed: judged by Postgres' own log. STATEMENT_KILLS=200 for the deep
+form, STATEMENT_SEED for other points."""
+
+import csv
+import json
+import os
+import random
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+from click.testing import CliRunner
+
+from cells.breakglass.statements import csvlog
+from cells.breakglass.statements.history import History, history
+from cells.breakglass.statements.reading import kept
+from cells.breakglass.statements.reconciling import reconciled
+from deploy.local import postgres
+from deploy.local.account import data_folder, outside, unprivileged
+from foundation.ledger.log import Log
+from foundation.mute import Secret
+from foundation.postgres import connect
+from gateway.cli.main import cli
+from tests.stands.ledger import SIGNER, reader
+from tests.stands.servers import free_port, running
+from tests.stands.waiting import wait_for
+
+KILLS = int(os.environ.get("STATEMENT_KILLS", "6"))
+SEED = int(os.environ.get("STATEMENT_SEED", "7"))
+ROLE = "domicile_engineer"
+PASSWORD = Secret("only-in-tests")
+CONF = """
+fsync = off
+logging_collector = on
+log_destination = 'csvlog'
+log_directory = 'log'
+log_filename = 'postgres.log'
+log_timezone = 'UTC'
+"""
+
+
+@pytest.fixture(scope="module")
+def logging_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[postgres.PostgresServer]:
+    """A Postgres that logs whatever is run as the engineers' role."""
+    account, state = unprivileged(), tmp_path_factory.mktemp("pg-logging")
+    server = postgres.PostgresServer(
+        bin=postgres.bin_folder(state, account),
+        data=data_folder(state, account) / f"pg-{secrets.token_hex(4)}" / "data",
+        port=free_port(),
+        password=Secret(secrets.token_urlsafe(16)),
+        account=account,
+    )
+    postgres.prepare(server)
+    with (server.data / "domicile.conf").open("a") as conf:
+        conf.write(CONF)
+    with running(server.command(), cwd="/", **server.popen_identity()):
+        wait_for(lambda: postgres.answers(server))
+        yield server
+    shutil.rmtree(outside(state), ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+async def engineer(logging_server: postgres.PostgresServer) -> Secret[str]:
+    """The DSN of the engineers' role."""
+    async with connect(logging_server.dsn()) as admin:
+        await admin.execute(f"CREATE ROLE {ROLE} LOGIN PASSWORD '{PASSWORD.reveal()}'")
+        await admin.execute(f"ALTER ROLE {ROLE} SET log_statement = 'all'")
+    return logging_server.dsn(user=ROLE, password=PASSWORD)
+
+
+class Runner:
+    """The process that is killed, and what it has said."""
+
+    def __init__(self, folder: Path, dsn: Secret[str]) -> None:
+        self.ran: dict[str, int] = {}
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "tests.stands.statement_runner", str(folder), dsn.reveal()],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2], text=True, bufsize=1,
+        )  # fmt: skip
+
+    def round(self, name: str, says_max: int, then_s: float) -> None:
+        """Kills it a moment after so many statements have ended."""
+        stdin, stdout = self._process.stdin, self._process.stdout
+        assert stdin is not None
+        assert stdout is not None
+        stdin.write(f"{name}\n")
+        said = stdout.readline()
+        assert said.startswith("pid "), said
+        for number in range(1, says_max + 1):
+            assert stdout.readline() == f"ran {number}\n"
+        time.sleep(then_s)  # not to wait for anything: when the kill falls is a matter of chance
+        os.kill(int(said.split()[1]), signal.SIGKILL)
+        self.ran[name] = says_max
+        while (line := stdout.readline()) != "gone\n":
+            assert line.startswith("ran "), line
+            self.ran[name] = int(line.split()[1])
+
+    def end(self) -> None:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        self._process.stdout.close()
+        self._process.wait(timeout=30)
+
+
+def told(folder: Path) -> History:
+    """What a ledger says once it was opened again."""
+    with Log(folder, SIGNER):
+        pass
+    return history(kept(reader(folder), folder))
+
+
+@pytest.fixture(scope="module")
+def killed(engineer: Secret[str], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Runner]:
+    """A folder of the ledgers of processes that were killed, and what these had said."""
+    folder, chance = tmp_path_factory.mktemp("killed"), random.Random(SEED)
+    runner = Runner(folder, engineer)
+    try:
+        for number in range(KILLS):
+            runner.round(f"r{number}", chance.randrange(40), chance.random() * 0.02)
+    finally:
+        runner.end()
+    return folder, runner
+
+
+@pytest.mark.timeout(60 + 5 * KILLS)
+def test_whatever_was_run_before_a_kill_is_in_the_ledger(
+    killed: tuple[Path, Runner], logging_server: postgres.PostgresServer
+) -> None:
+    folder, runner = killed
+    histories = [told(folder / name / "log") for name in runner.ran]
+    logged = csvlog.read(csvlog.files_in([logging_server.data / "log"]))
+    whole = History(sessions=tuple(sat for one in histories for sat in one.sessions), erased=0, strays=0)
+    found = reconciled(whole, logged, (ROLE,))
+    assert (found.unrecorded, found.missing) == ((), ())
+    assert found.both >= sum(runner.ran.values()) > KILLS
+    for name, one in zip(runner.ran, histories, strict=True):
+        assert len(one.sessions[0].statements) in (runner.ran[name], runner.ran[name] + 1, runner.ran[name] + 2)
+    # And a planted omission is found.
+    sat = max(whole.sessions, key=lambda one: len(one.statements))
+    without = (*sat.statements[:3], *sat.statements[4:])
+    sessions = [msgspec.structs.replace(one, statements=without) if one is sat else one for one in whole.sessions]
+    planted = History(sessions=tuple(sessions), erased=0, strays=0)
+    missed = reconciled(planted, logged, (ROLE,))
+    assert [line.backend for line in missed.unrecorded] == [sat.opened.backend]
+
+
+def one_session(found: Path, backend: str, to: Path) -> None:
+    """A log with the lines of one session of the door, and whatever else is no session's."""
+    with found.open(newline="") as logged, to.open("w", newline="") as out:
+        csv.writer(out).writerows(row for row in csv.reader(logged) if row[5] == backend or row[1] != ROLE)
+
+
+async def test_the_command_finds_what_is_run_past_the_record(
+    killed: tuple[Path, Runner], engineer: Secret[str], logging_server: postgres.PostgresServer, tmp_path: Path
+) -> None:
+    folder, runner = killed
+    ledger = folder / next(iter(runner.ran)) / "log"
+    (tmp_path / "log.vkey").write_text(SIGNER.verifier.text)
+    found, given = logging_server.data / "log" / "postgres.csv", tmp_path / "postgres.csv"
+    one_session(found, told(ledger).sessions[0].opened.backend, given)
+    words = ["access", "reconcile", str(given), "--log", str(ledger), "--key", str(tmp_path / "log.vkey")]
+    done = CliRunner().invoke(cli, [*words, "--json"])
+    assert (done.exit_code, json.loads(done.stdout)["difference"]) == (0, 0), done.output
+    async with connect(engineer) as beside:
+        await beside.execute("SELECT 'past the record'")
+    wait_for(lambda: "past the record" in found.read_text())
+    with given.open("a", newline="") as out, found.open(newline="") as logged:
+        csv.writer(out).writerows(row for row in csv.reader(logged) if "past the record" in row[13])
+    done = CliRunner().invoke(cli, words)
+    assert done.exit_code == 1
+    assert "NOT IN THE LEDGER" in done.stdout
+    assert "past the record" in done.stdout
