@@ -1,8 +1,8 @@
-"""`python -m tests.stands.statement_runner FOLDER DSN`: for each line on standard input, a name, a process that runs statements on the
-record until it is killed.
+"""`python -m tests.stands.statement_runner FOLDER DSN ADMIN`: for each line on standard input, a name, a process that runs statements on
+the record until it is killed.
 
-It is forked. Its ledger lies in FOLDER/name/log; what it runs, it runs on the Postgres of DSN, each statement once it may: some fail, some
-are not run at all. It says `pid N`, then `ran N` after each statement that has ended; when it is gone, `gone`.
+It is forked. Its ledger lies in FOLDER/name/log; what it runs, it runs on the Postgres of DSN, each statement once it may: some fail. ADMIN
+is for what is no statement of it. It says `pid N`, then `ran N` after each statement that has ended; when it is gone, `gone`.
 """
 
 import asyncio
@@ -64,10 +64,10 @@ async def ran(connection: Connection, asked: Statement) -> Outcome:
     return Outcome(session=asked.session, number=asked.number, tag="SELECT 1", rows=1)
 
 
-async def run(folder: Path, dsn: Secret[str], name: str) -> None:
+async def run(folder: Path, dsn: Secret[str], admin: Secret[str], name: str) -> None:
     chance = random.Random(name)
     with pytest.MonkeyPatch.context() as patch:
-        async with access_stand(folder / name, patch) as stand, connect(dsn) as connection, connect(dsn) as other:
+        async with access_stand(folder / name, patch) as stand, connect(dsn) as connection, connect(admin) as other:
             recording = stand.access.recording
             async with asyncio.TaskGroup() as group:
                 for worker in recording.workers.values():
@@ -85,10 +85,10 @@ async def run(folder: Path, dsn: Secret[str], name: str) -> None:
                     say(f"ran {number}")
 
 
-def forked(folder: Path, dsn: Secret[str], name: str) -> NoReturn:
+def forked(folder: Path, dsn: Secret[str], admin: Secret[str], name: str) -> NoReturn:
     try:
         (folder / name).mkdir()
-        asyncio.run(run(folder, dsn, name))
+        asyncio.run(run(folder, dsn, admin, name))
     except BaseException as exc:  # noqa: BLE001 - whoever reads is told
         say(f"fault {type(exc).__name__}: {exc}")
     finally:
@@ -99,6 +99,6 @@ if __name__ == "__main__":
     for line in sys.stdin:
         child = os.fork()
         if child == 0:
-            forked(Path(sys.argv[1]), Secret(sys.argv[2]), line.strip())
+            forked(Path(sys.argv[1]), Secret(sys.argv[2]), Secret(sys.argv[3]), line.strip())
         os.waitpid(child, 0)
         say("gone")
