@@ -2,12 +2,17 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
+
+from starlette.routing import Route
 
 from cells.breakglass import api
 from cells.breakglass.calls import AccessCalls
 from cells.breakglass.certificates.authority import FileAuthority
 from cells.breakglass.desk import Desk
+from cells.breakglass.door.assembly import door_of
+from cells.breakglass.door.door import Door
 from cells.breakglass.exceptions import verifiers_of
 from cells.breakglass.issuing import Issuing
 from cells.breakglass.keeper import Keeper
@@ -20,6 +25,7 @@ from cells.breakglass.statements.assembly import Recording, recording
 from cells.breakglass.statements.reading import DoorLog
 from cells.breakglass.store import Steps
 from cells.breakglass.tickets import tracker_of
+from cells.breakglass.wall.wall import Wall
 from cells.service.context import Context
 from foundation.http import HttpClient, client, token_verifier
 from foundation.ledger.draining import Writer
@@ -30,18 +36,26 @@ from foundation.tokens import Issuer, TokenFile, TokenVerifier
 from foundation.words import Country
 
 
+@dataclass(frozen=True, kw_only=True)
 class Access:
-    """What a cell serves of break-glass, and the workers beside it. `recording`: of what is run through the door."""
+    """What a cell serves of break-glass, and the workers beside it. `recording`: of what is run through the door; `door`: None where
+    settings state none."""
 
-    def __init__(self, calls: AccessCalls, pager: Pager, recording: Recording) -> None:
-        self.calls = calls
-        self.pager = pager
-        self.recording = recording
-        self.routes = api.routes(calls)
+    calls: AccessCalls
+    pager: Pager
+    issuing: Issuing
+    recording: Recording
+    wall: Wall
+    door: Door | None
+
+    @property
+    def routes(self) -> list[Route]:
+        return api.routes(self.calls)
 
     @property
     def workers(self) -> dict[str, Worker]:
-        return {"access pages": self.pager.run, **self.recording.workers}
+        opening = {} if self.door is None else {"access wall": self.wall.run, "access door": self.door.run}
+        return {"access pages": self.pager.run, **self.recording.workers, **opening}
 
 
 @asynccontextmanager
@@ -54,9 +68,10 @@ async def assembled(
     http: HttpClient,
     writer: Writer,
     folder: Path,
+    wall: Wall,
 ) -> AsyncIterator[Access]:
     """`steps`: where they are kept; `ledger`: what stands in the cell's log, `writer`: what it is written by, `folder`: where it lies;
-    `log_key`: whose it is. Raises SettingsError."""
+    `log_key`: whose it is; `wall`: of its shards. Raises SettingsError."""
     stated = settings.checked()
     policy = AccessPolicy(context.cell, "\n" + _text(stated.rules, "rules") if stated.rules else "")
     authority = FileAuthority(Path(stated.authority_key), Path(stated.authority_certificate))
@@ -100,7 +115,11 @@ async def assembled(
             logins=stated.logins,
             door=DoorLog(folder, log_key),
         )
-        yield Access(calls, pager, recording(keeper, tracker, context.clock, writer))
+        recorded, door = recording(keeper, tracker, context.clock, writer), None
+        if stated.door is not None:
+            under = Path(stated.authority_certificate)
+            door = door_of(stated.door, under, issuing, wall, recorded.recorder, context.clock)
+        yield Access(calls=calls, pager=pager, issuing=issuing, recording=recorded, wall=wall, door=door)
 
 
 def inside(context: Context, country: Country) -> bool:

@@ -18,6 +18,7 @@ from cells.breakglass.settings import AccessSettings, Tickets
 from cells.breakglass.standing import FolderLedger
 from cells.breakglass.steps import Taken, event_of, read
 from cells.breakglass.store import PAGE, Row, Turn
+from cells.breakglass.wall.wall import Wall
 from cells.service.context import Context
 from cells.shards.core import Home
 from cells.shards.homes import Homes
@@ -221,6 +222,7 @@ async def access_stand(folder: Path, patch: pytest.MonkeyPatch, **changes: Any) 
         shards=shards,
     )
     ledger = FolderLedger(folder / "log", SIGNER.verifier)
+    wall = Wall(shards={}, contracts={}, key=Secret(b"w" * 32))
     with Log(folder / "log", SIGNER, chance=secrets.token_bytes) as log:
         stand.steps, stand.writer.log = MemorySteps(log), log
         async with (
@@ -234,6 +236,7 @@ async def access_stand(folder: Path, patch: pytest.MonkeyPatch, **changes: Any) 
                 http,
                 stand.writer,
                 folder / "log",
+                wall,
             ) as access,
         ):
             stand.access = access

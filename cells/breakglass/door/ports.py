@@ -49,12 +49,14 @@ class Column(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of a statement. `tag`: CommandComplete's, "" where it failed; `error`: SQLSTATE, or ""."""
+    """What came of a statement. `tag`: CommandComplete's, "" where it failed; `error`: SQLSTATE, or "". `withheld`: why it was not run
+    after all, or ""."""
 
     session: str
     number: int
     tag: str = ""
     error: str = ""
+    withheld: str = ""
     rows: int = 0
     bytes: int = 0
     columns: tuple[Column, ...] = ()

@@ -143,6 +143,7 @@ def result_of(outcome: Outcome) -> Result:
         rows=outcome.rows,
         bytes=outcome.bytes,
         columns=outcome.columns,
+        withheld=outcome.withheld,
     )
 
 

@@ -119,7 +119,11 @@ def audit_roles(asker: Asker, as_json: bool) -> None:
         rows = [
             (shard["shard"], login["role"], kind, ", ".join(login["may"]))
             for shard in told["shards"]
-            for kind, logins in (("service", shard["services"]), ("STANDING", shard["standing"]))
+            for kind, logins in (
+                ("service", shard["services"]),
+                ("door, for seconds", shard["door"]),
+                ("STANDING", shard["standing"]),
+            )
             for login in logins
         ]
         print_table(("shard", "login", "", "may besides"), rows)
