@@ -11,8 +11,6 @@ import msgspec
 from cells.breakglass.statements.csvlog import Line, Logged
 from cells.breakglass.statements.history import History, Ran, Sat
 
-NOT_RUN = frozenset({"", "BOUND", "SKIPPED"})
-"""Tags of what Postgres has not run: it failed or was empty; it was bound and no more; an error before it left it out."""
 SLACK_US = 2_000_000
 """At both ends of the time that Postgres' log spans: a statement recorded there may have been run, or not, beyond it."""
 
@@ -61,7 +59,7 @@ def reconciled(told: History, logged: Logged, roles: Collection[str]) -> Reconci
         for one in rest:
             if not logged.from_us + SLACK_US <= one.at_us <= logged.until_us - SLACK_US:
                 beyond += 1
-            elif sat is not None and one.result is not None and one.result.tag not in NOT_RUN:
+            elif sat is not None and one.result is not None and one.result.tag and not one.result.withheld:
                 missing.append(_claimed(sat, one))
             else:
                 not_run += 1

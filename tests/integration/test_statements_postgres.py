@@ -1,5 +1,5 @@
-"""Nothing runs that is not on the record, whenever its process is killed: judged by Postgres' own log. STATEMENT_KILLS=200 for the deep
-form, STATEMENT_SEED for other points."""
+"""Nothing runs that is not on the record, whatever clients do and whenever its process is killed: judged by Postgres' own log.
+STATEMENT_KILLS=200 for the deep form, STATEMENT_SEED for other points."""
 
 import asyncio
 import csv
@@ -14,8 +14,11 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, LiteralString
 
+import asyncpg
 import msgspec
+import psycopg
 import pytest
 from click.testing import CliRunner
 
@@ -30,9 +33,11 @@ from foundation.mute import Secret
 from foundation.postgres import connect
 from gateway.cli.access import reconciling
 from gateway.cli.main import cli
+from tests.stands.door import ROLE as DOOR_ROLE
+from tests.stands.door import DoorStand, door_stand
 from tests.stands.ledger import SIGNER, reader
 from tests.stands.servers import free_port, running
-from tests.stands.waiting import wait_for
+from tests.stands.waiting import eventually, wait_for
 
 KILLS = int(os.environ.get("STATEMENT_KILLS", "3"))
 SEED = int(os.environ.get("STATEMENT_SEED", "7"))
@@ -46,6 +51,12 @@ log_directory = 'log'
 log_filename = 'postgres.log'
 log_timezone = 'UTC'
 """
+
+
+@pytest.fixture(scope="module")
+def anyio_backend() -> tuple[str, dict[str, bool]]:
+    """As in the product."""
+    return "asyncio", {"use_uvloop": True}
 
 
 @pytest.fixture(scope="module")
@@ -193,3 +204,67 @@ def test_the_command_finds_what_is_run_past_the_record(
     assert done.exit_code == 1
     assert "NOT IN THE LEDGER" in done.stdout
     assert "past the record" in done.stdout
+
+
+async def by_asyncpg(stand: DoorStand) -> None:
+    async with stand.asyncpg() as connection:
+        await connection.execute("SELECT 1; SELECT 2")
+        prepared = await connection.prepare("SELECT name FROM people WHERE id = $1 -- é: x")
+        for number in (1, 2, 2):
+            assert await prepared.fetchval(number) == f"name {number}"
+        await connection.executemany("INSERT INTO notes (body) VALUES ($1)", [("a",), ("b",), ("c",)])
+        with pytest.raises(asyncpg.DivisionByZeroError):
+            await connection.fetch("SELECT id / (id - 1) FROM people ORDER BY id")
+        with pytest.raises(asyncpg.PostgresSyntaxError):
+            await connection.fetch("SELEKT")
+        async with connection.transaction():
+            cursor = connection.cursor("SELECT id FROM people ORDER BY id", prefetch=7)
+            assert [row["id"] async for row in cursor] == list(range(1, 301))
+
+
+def several_at_once(connection: "psycopg.Connection[Any]", *texts: LiteralString) -> None:
+    with connection.pipeline():
+        for text in texts:
+            connection.execute(text)
+
+
+def by_libpq(stand: DoorStand) -> None:
+    with psycopg.connect(stand.conninfo(), autocommit=True) as connection:
+        assert connection.execute("SELECT %s::int", (1,), prepare=True).fetchone() == (1,)
+        with connection.pipeline():
+            for number in range(5):
+                connection.execute("SELECT name FROM people WHERE id = %s", (number,))
+        with pytest.raises(psycopg.errors.UndefinedColumn):
+            several_at_once(connection, "SELECT 1", "SELECT nothing FROM people", "SELECT 3")
+        with connection.transaction(), connection.cursor(name="of sql") as cursor:
+            assert len(cursor.execute("SELECT id FROM people").fetchall()) == 300
+        connection.execute("PREPARE mine AS SELECT 1")
+        connection.execute("EXECUTE mine")
+        with pytest.raises(psycopg.errors.FeatureNotSupported):
+            connection.execute("COPY people TO STDOUT")
+
+
+@pytest.mark.anyio
+async def test_what_clients_run_through_the_door_stands_in_ledger_and_log_alike(
+    logging_server: postgres.PostgresServer, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with door_stand(logging_server, folder, monkeypatch, ledger=True) as stand:
+        async with connect(stand.admin) as admin:
+            await admin.execute(f"ALTER ROLE {DOOR_ROLE} SET log_statement = 'all'")
+        await by_asyncpg(stand)
+        await asyncio.to_thread(by_libpq, stand)
+        log = folder / "log"
+
+        def whole() -> History:
+            assert stand.access.writer.log is not None
+            stand.access.writer.log.publish()
+            return history(kept(reader(log), log))
+
+        await eventually(lambda: [one.end is not None for one in whole().sessions] == [True, True])
+        ledger, logged = whole(), csvlog.read(csvlog.files_in([logging_server.data / "log"]))
+        found = reconciled(ledger, logged, (DOOR_ROLE,))
+        assert (found.unrecorded, found.missing) == ((), ())
+        assert found.both > 60
+        ran = [one for sat in ledger.sessions for one in sat.statements]
+        assert all(one.result is not None for one in ran)
+        assert "COPY people TO STDOUT" not in {one.text for one in ran}
