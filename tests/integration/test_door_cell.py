@@ -21,6 +21,7 @@ from cells.breakglass.wall.server import preparation
 from deploy.local import access as stack_access
 from deploy.local.layout import SERVICE_ISSUER, Paths
 from deploy.local.postgres import PostgresServer
+from foundation.clock import SystemClock
 from foundation.postgres import connect
 from tests.integration.test_access_cell import REQUEST, Office, logins
 from tests.stands.access import CELL, authority
@@ -99,7 +100,7 @@ async def office(
 ) -> AsyncIterator[DoorOffice]:
     folder = tmp_path_factory.mktemp("door-office")
     staff = ServiceIssuer(folder, issuer=SERVICE_ISSUER, audience=stack_access.audience(CELL))
-    authority(folder)
+    authority(folder, at_us=int(SystemClock().unix_s()) * 1_000_000)
     (folder / "tickets.json").write_text(json.dumps({"OPS-7": "open"}))
     files = Authority(folder, "door").sign("127.0.0.1")
     with pytest.MonkeyPatch.context() as patch:

@@ -125,7 +125,7 @@ class AccessStand:
         self.tickets.write_text(json.dumps({name: state}))
 
     def settings(self, **changes: Any) -> AccessSettings:
-        authority(self.folder)
+        authority(self.folder, at_us=int(self.clock.unix_s()) * 1_000_000)
         (self.folder / "owner.vkey").write_text(OWNER.verifier.text)
         usual = AccessSettings(
             issuer=self.staff.issuer,

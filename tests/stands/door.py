@@ -129,7 +129,7 @@ class DoorStand:
         self.grant = await self.access.approved(**terms)
         key = ec.generate_private_key(ec.SECP256R1())
         told = await self.access.certified(self.grant, request=signing_request(key))
-        assert told.status_code == 200, told.text
+        assert told.status_code == 201, told.text
         self.certificate.write_text(told.json()["certificate"])
         private = key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()

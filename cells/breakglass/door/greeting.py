@@ -56,8 +56,9 @@ def certificate(wire: Wire) -> bytes:
 
 async def _inside(plain: socket.socket, context: ssl.SSLContext, *, direct: bool) -> Wire:
     loop = asyncio.get_running_loop()
-    _, wire = await loop.connect_accepted_socket(
-        Wire, plain, ssl=context, ssl_handshake_timeout=HANDSHAKE_S_MAX, ssl_shutdown_timeout=HANDSHAKE_S_MAX
+    wire = Wire()  # uvloop returns another protocol than this factory's
+    await loop.connect_accepted_socket(
+        lambda: wire, plain, ssl=context, ssl_handshake_timeout=HANDSHAKE_S_MAX, ssl_shutdown_timeout=HANDSHAKE_S_MAX
     )
     if direct and wire.transport.get_extra_info("ssl_object").selected_alpn_protocol() != ALPN:
         wire.transport.abort()

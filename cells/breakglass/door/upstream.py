@@ -121,9 +121,9 @@ async def opened(dsn: Secret[str], settings: tuple[tuple[str, str], ...], name: 
 async def _connected(target: Target) -> Wire:
     """Raises OSError, WireClosed, UpstreamRefused, ssl.SSLError."""
     loop = asyncio.get_running_loop()
-    context = target.tls()
+    context, wire = target.tls(), Wire()
     if context is None:
-        _, wire = await loop.create_connection(Wire, target.host, target.port)
+        await loop.create_connection(lambda: wire, target.host, target.port)
         return wire
     found = await loop.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
     family, kind, protocol, _, address = found[0]
@@ -134,7 +134,7 @@ async def _connected(target: Target) -> Wire:
         await loop.sock_sendall(plain, startup.ssl_request())
         if await loop.sock_recv(plain, 1) != b"S":
             raise UpstreamRefused(Error("08006", "the shard does not speak TLS, and its DSN asks for it"))
-        _, wire = await loop.create_connection(Wire, sock=plain, ssl=context, server_hostname=target.host)
+        await loop.create_connection(lambda: wire, sock=plain, ssl=context, server_hostname=target.host)
     except BaseException:
         plain.close()
         raise
