@@ -246,7 +246,8 @@ async def _access(
     wall = Wall(shards=context.shards, contracts=contracts, key=root.key)
     steps, key = PostgresSteps(context.event_shard), kept.signer.verifier
     standing = FolderLedger(kept.folder, key, kept.cosignatures)
-    async with assembled(settings.access, context, steps, standing, key, http, kept.writer, wall) as access:
+    opening = assembled(settings.access, context, steps, standing, key, http, kept.writer, kept.folder, wall)
+    async with opening as access:
         yield access
 
 

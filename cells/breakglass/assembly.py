@@ -22,6 +22,7 @@ from cells.breakglass.settings import AccessSettings
 from cells.breakglass.sign_in import EngineerAuth
 from cells.breakglass.standing import Ledger
 from cells.breakglass.statements.assembly import Recording, recording
+from cells.breakglass.statements.reading import DoorLog
 from cells.breakglass.store import Steps
 from cells.breakglass.tickets import tracker_of
 from cells.breakglass.wall.wall import Wall
@@ -66,10 +67,11 @@ async def assembled(
     log_key: Verifier,
     http: HttpClient,
     writer: Writer,
+    folder: Path,
     wall: Wall,
 ) -> AsyncIterator[Access]:
-    """`steps`: where they are kept; `ledger`: what stands in the cell's log, `writer`: what it is written by; `log_key`: whose it is;
-    `wall`: of its shards. Raises SettingsError."""
+    """`steps`: where they are kept; `ledger`: what stands in the cell's log, `writer`: what it is written by, `folder`: where it lies;
+    `log_key`: whose it is; `wall`: of its shards. Raises SettingsError."""
     stated = settings.checked()
     policy = AccessPolicy(context.cell, "\n" + _text(stated.rules, "rules") if stated.rules else "")
     authority = FileAuthority(Path(stated.authority_key), Path(stated.authority_certificate))
@@ -105,7 +107,13 @@ async def assembled(
             lambda country: inside(context, country),
         )
         calls = AccessCalls(
-            auth=auth, desk=desk, issuing=issuing, keeper=keeper, shards=context.shards, logins=stated.logins
+            auth=auth,
+            desk=desk,
+            issuing=issuing,
+            keeper=keeper,
+            shards=context.shards,
+            logins=stated.logins,
+            door=DoorLog(folder, log_key),
         )
         recorded, door = recording(keeper, tracker, context.clock, writer), None
         if stated.door is not None:

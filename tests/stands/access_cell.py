@@ -228,7 +228,15 @@ async def access_stand(folder: Path, patch: pytest.MonkeyPatch, **changes: Any) 
         async with (
             client() as http,
             assembled(
-                stand.settings(**changes), context, stand.steps, ledger, SIGNER.verifier, http, stand.writer, wall
+                stand.settings(**changes),
+                context,
+                stand.steps,
+                ledger,
+                SIGNER.verifier,
+                http,
+                stand.writer,
+                folder / "log",
+                wall,
             ) as access,
         ):
             stand.access = access

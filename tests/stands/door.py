@@ -240,25 +240,29 @@ async def database(server: PostgresServer) -> tuple[str, Secret[str], Secret[str
 
 @asynccontextmanager
 async def door_stand(
-    server: PostgresServer, folder: Path, patch: pytest.MonkeyPatch, **changes: Any
+    server: PostgresServer, folder: Path, patch: pytest.MonkeyPatch, *, ledger: bool = False, **changes: Any
 ) -> AsyncIterator[DoorStand]:
-    """Changes are those of `[access.door]`."""
+    """Changes are those of `[access.door]`. `ledger`: the record is the cell's own, and not in memory."""
     name, admin, engineer = await database(server)
     files = Authority(folder, "door").sign("127.0.0.1")
     usual: dict[str, Any] = {"host": "127.0.0.1", "port": 0, "tls": DoorTls(certificate=files[0], key=files[1])}
     try:
         async with access_stand(folder, patch) as access, asyncio.TaskGroup() as group:
             wall, record = TableWall(admin, engineer), ListRecord()
-            issuing = access.access.issuing
+            issuing, recording = access.access.issuing, access.access.recording
+            used = recording.recorder if ledger else record
             authority = folder / f"{CELL}.ca.pem"
-            door = door_of(DoorSettings(**(usual | changes)), authority, issuing, wall, record, access.clock)
+            door = door_of(DoorSettings(**(usual | changes)), authority, issuing, wall, used, access.clock)
             stand = DoorStand(folder, access, door, wall, record)
             stand.admin = admin
             await stand.certified()
-            running = group.create_task(door.run())
+            running = [group.create_task(door.run())]
+            if ledger:
+                running += [group.create_task(worker()) for worker in recording.workers.values()]
             await door.listens.wait()
             yield stand
-            running.cancel()
+            for task in running:
+                task.cancel()
     finally:
         async with connect(server.dsn()) as owner:
             await owner.execute(f"DROP DATABASE {name} WITH (FORCE)")

@@ -1,21 +1,56 @@
 """The door's entries out of a log in its folder, each held against what was signed."""
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
 from cells.breakglass.statements import entries
-from cells.breakglass.statements.entries import KINDS
-from cells.breakglass.statements.history import Kept
-from foundation.ledger.reading import LogReader, payload
+from cells.breakglass.statements.entries import KINDS, MalformedSaid
+from cells.breakglass.statements.history import History, Kept, history
+from foundation import logs
+from foundation.ledger.entries import MalformedEntry
+from foundation.ledger.files import LogDamaged
+from foundation.ledger.notes import NoteRefused, Verifier
+from foundation.ledger.reading import Absent, LogReader, of_folder, payload
+from foundation.ledger.tiles import MalformedTile
+from foundation.problems import Code, refuse
+
+log = logs.get(__name__)
 
 _KINDS = frozenset(kind.value for kind in KINDS)
+_DAMAGED = (Absent, LogDamaged, MalformedEntry, MalformedSaid, MalformedTile, NoteRefused, OSError)
 
 
-def kept(reader: LogReader, folder: Path, size: int | None = None) -> Iterator[Kept]:
-    """In the log's order, among the first `size` entries of those that the reader has. Raises what a reader raises, MalformedSaid."""
+def kept(reader: LogReader, folder: Path, size: int | None = None, until_us: int | None = None) -> Iterator[Kept]:
+    """In the log's order, among the first `size` entries of those that the reader has, nothing later than `until_us`. Raises what a reader
+    raises, MalformedSaid."""
     for found in reader.of_kinds(_KINDS):
         if size is not None and found.index >= size:
             return
-        held = payload(folder, found)
-        said = None if held is None else entries.read(bytes(held.details))
-        yield Kept(found.index, found.entry.at_us, "" if held is None else held.actor, said)
+        if until_us is None or found.entry.at_us <= until_us:
+            held = payload(folder, found)
+            said = None if held is None else entries.read(bytes(held.details))
+            yield Kept(found.index, found.entry.at_us, "" if held is None else held.actor, said)
+
+
+class DoorLog:
+    """The log of this process's own cell, as it is signed for."""
+
+    def __init__(self, folder: Path, verifier: Verifier) -> None:
+        self._folder = folder
+        self._verifier = verifier
+
+    async def told(self, size: int | None, until_us: int) -> tuple[History, int]:
+        """Sessions among the first `size` entries (None: all that are signed for), and how many that were. Raises ProblemError."""
+        try:
+            return await asyncio.to_thread(self._told, size, until_us)
+        except _DAMAGED as exc:
+            log.fault("access_log_unreadable", exc)
+            raise refuse(Code.NOT_READY, "the cell's log cannot be read just now", retry_after_s=1) from exc
+
+    def _told(self, size: int | None, until_us: int) -> tuple[History, int]:
+        reader = LogReader(of_folder(self._folder), self._verifier)
+        counted = reader.checkpoint.size if size is None else size
+        if counted > reader.checkpoint.size:
+            raise refuse(Code.BAD_REQUEST, f"the log has {reader.checkpoint.size} entries")
+        return history(kept(reader, self._folder, counted, until_us)), counted

@@ -59,7 +59,7 @@ def reconciled(told: History, logged: Logged, roles: Collection[str]) -> Reconci
         for one in rest:
             if not logged.from_us + SLACK_US <= one.at_us <= logged.until_us - SLACK_US:
                 beyond += 1
-            elif sat is not None and one.result is not None and one.result.tag:
+            elif sat is not None and one.result is not None and one.result.tag and not one.result.withheld:
                 missing.append(_claimed(sat, one))
             else:
                 not_run += 1

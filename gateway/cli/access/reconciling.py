@@ -65,22 +65,28 @@ def reconcile(
 
 def _held_against(chosen: Which, logged: Logged, roles: tuple[str, ...]) -> Reconciled:
     """Looks again while what was run last may not be signed for yet. Raises SettingsError."""
-    if chosen.folder is None:
-        raise SettingsError("this needs the log's own folder: payloads are not served")
+    found, size = _look(chosen, logged, roles)
     for _ in range(LOOKS_MAX):
-        with told():
-            reader = chosen.reader()
-            reader.verify(None, chosen.folder)
-            try:
-                whole = history(kept(reader, chosen.folder))
-            except MalformedSaid as exc:
-                raise SettingsError(str(exc)) from exc
-        found = reconciled(whole, logged, roles)
         if not found.unrecorded:
             break
         time.sleep(LOOK_S)
-    chosen.state_reading("reconcile", 0, reader.checkpoint.size, payloads=True)
+        found, size = _look(chosen, logged, roles)
+    chosen.state_reading("reconcile", 0, size, payloads=True)
     return found
+
+
+def _look(chosen: Which, logged: Logged, roles: tuple[str, ...]) -> tuple[Reconciled, int]:
+    """And how many entries there were. Raises SettingsError."""
+    if chosen.folder is None:
+        raise SettingsError("this needs the log's own folder: payloads are not served")
+    with told():
+        reader = chosen.reader()
+        reader.verify(None, chosen.folder)
+        try:
+            whole = history(kept(reader, chosen.folder))
+        except MalformedSaid as exc:
+            raise SettingsError(str(exc)) from exc
+    return reconciled(whole, logged, roles), reader.checkpoint.size
 
 
 def _tell(found: Reconciled, logged: Logged) -> None:
