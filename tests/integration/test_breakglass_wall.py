@@ -3,9 +3,11 @@
 `WALL_STATEMENTS` says how many statements are generated (1,000 usually), `WALL_SEED` from where.
 """
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Iterable, Sequence
 
+import asyncpg
 import pytest
 
 from cells.breakglass.wall.masks import expression
@@ -14,7 +16,7 @@ from deploy.local.postgres import PostgresServer
 from tests.stands.wall import World, contracts, two_worlds
 from tests.stands.wall_grammar import Grammar
 from tests.stands.wall_shapes import SHAPES, Shape
-from tests.stands.wall_telling import cleaned, told
+from tests.stands.wall_telling import cleaned, leaves_nothing, told
 
 pytestmark = pytest.mark.anyio
 
@@ -48,18 +50,23 @@ async def holes(
             await world.as_admin(*planted)
         for shape in shapes:
             asked = [statement.format(**first.guesses) for statement in shape.statements]
-            heard = []
-            for world, connection in ((first, one), (second, other)):
-                if writing:
-                    await connection.execute("SET default_transaction_read_only = off")
-                heard.append(await told(connection, asked))
-                await cleaned(connection)
-                through = leaked(world, heard[-1], "\n".join(asked), inside=inside)
+            answers = await asyncio.gather(*(heard(connection, asked, writing=writing) for connection in (one, other)))
+            for world, said in zip(worlds, answers, strict=True):
+                through = leaked(world, said, "\n".join(asked), inside=inside)
                 if through:
                     found[shape.name] = f"{asked}: {sorted(through)[:5]}"
-            if shape.same and heard[0] != heard[1]:
-                found.setdefault(shape.name, f"{asked}: {heard[0][:600]} /// {heard[1][:600]}")
+            if shape.same and answers[0] != answers[1]:
+                found.setdefault(shape.name, f"{asked}: {answers[0][:600]} /// {answers[1][:600]}")
     return found
+
+
+async def heard(connection: "asyncpg.Connection[asyncpg.Record]", asked: Sequence[str], *, writing: bool) -> str:
+    if writing:
+        await connection.execute("SET default_transaction_read_only = off")
+    said = await told(connection, asked)
+    if writing or not leaves_nothing(asked):
+        await cleaned(connection)
+    return said
 
 
 async def counts(world: World) -> list[tuple[object, ...]]:
@@ -168,10 +175,10 @@ MENDED = (
 async def test_a_planted_hole_is_found_by_the_same_shapes(worlds: Worlds, name: str) -> None:
     planted, kind = PLANTED[name]
     try:
-        found = await holes(worlds, SHAPES, inside=True, planted=planted)
+        found = await holes(worlds, [one for one in SHAPES if one.name.startswith(kind)], inside=True, planted=planted)
     finally:
         for world in worlds:
             await world.as_admin(*MENDED)
             async with world.shard.as_owner() as owner:
                 assert await install(owner, contracts())
-    assert [shape for shape in found if shape.startswith(kind)], sorted(found)
+    assert found != {}

@@ -14,6 +14,7 @@ import asyncpg
 
 from cells.breakglass.door.ports import Session
 from cells.breakglass.wall.server import preparation
+from cells.breakglass.wall.views import install
 from cells.breakglass.wall.wall import Wall
 from cells.records.contracts import Contract, parse
 from cells.shards.shard import Dsns, Shard
@@ -115,8 +116,7 @@ class World:
     @asynccontextmanager
     async def connected(self) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
         """A connection as the engineers' role, admitted by nobody yet."""
-        dsn = await self.wall.credentials(S1, inside=True)
-        async with connect(dsn, application_name="engineer") as connection:
+        async with connect(await self.wall.credentials(S1, inside=True), application_name="engineer") as connection:
             yield connection
 
     @asynccontextmanager
@@ -145,7 +145,9 @@ async def world(server: PostgresServer, seed: int) -> AsyncIterator[World]:
             built = World(Wall(shards={S1: shard}, contracts=contracts(), key=KEY), shard, dsns, server)
             for subject, state in ((HOME, State.ACTIVE), (ALSO_HOME, State.FROZEN), (MOVED, State.MOVED)):
                 await place(shard, subject, state=state)
-            await _fill(built, admin, random.Random(seed))
+            await _fill(built, admin, seed)
+            async with shard.as_owner() as owner:
+                await install(owner, contracts())
             yield built
     finally:
         await drop_database(server, name)
@@ -157,13 +159,15 @@ async def two_worlds(server: PostgresServer) -> AsyncIterator[tuple[World, World
         yield await stack.enter_async_context(world(server, 1)), await stack.enter_async_context(world(server, 2))
 
 
-async def _fill(built: World, admin: "asyncpg.Connection[asyncpg.Record]", chance: random.Random) -> None:
+async def _fill(built: World, admin: "asyncpg.Connection[asyncpg.Record]", seed: int) -> None:
+    chance = random.Random(seed)
     people, payments = [], []
     alike = random.Random(SEED)
     for subject in (HOME, ALSO_HOME):
         for number in range(_ROWS_EACH):
             people.append(_person(subject, alike, chance, friend=HOME if number == 0 else _id(chance)))
             payments.append(_payment(subject, alike, chance))
+    people[0]["seen"] = datetime.datetime(2026, 1, 1, 6 if seed % 2 else 20, 7, 8, tzinfo=datetime.UTC)
     built.raw = {text for row in people for text in _texts(row, _HIDDEN)} | {row["iban"] for row in payments}
     built.raw |= {row["memo"] for row in payments}
     others = [MOVED, *(_id(chance) for _ in range(60 + chance.randrange(9)))]

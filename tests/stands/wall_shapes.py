@@ -176,11 +176,11 @@ EXPLAINING = _of(
 )
 CATALOGUE = _of(
     "catalogue",
-    "SELECT * FROM pg_stats WHERE schemaname NOT IN ('pg_catalog', 'information_schema')",
-    "SELECT * FROM pg_statistic",
-    "SELECT most_common_vals FROM pg_stats WHERE tablename = 'people'",
-    "SELECT * FROM pg_stats_ext",
-    "SELECT * FROM pg_statistic_ext_data",
+    "SELECT s::text FROM pg_stats AS s WHERE schemaname NOT IN ('pg_catalog', 'information_schema')",
+    "SELECT s::text FROM pg_statistic AS s",
+    "SELECT most_common_vals::text FROM pg_stats WHERE tablename = 'people'",
+    "SELECT s::text FROM pg_stats_ext AS s",
+    "SELECT s::text FROM pg_statistic_ext_data AS s",
     "SELECT relname, reltuples FROM pg_class WHERE relname = 'people'",
     "SELECT * FROM pg_stat_user_tables",
     "SELECT * FROM pg_statio_user_indexes",
@@ -360,6 +360,7 @@ LONGER = (
             "PREPARE g (int) AS SELECT name FROM people WHERE points = $1",
             "EXECUTE g({foreign_points})",
             "EXPLAIN EXECUTE g({foreign_points})",
+            "DEALLOCATE g",
         ),
     ),
     Shape(
@@ -374,7 +375,7 @@ LONGER = (
             "SET timezone = 'Pacific/Kiritimati'",
             "SET datestyle = 'German, DMY'",
             "SET intervalstyle = 'iso_8601'",
-            "SELECT name, born, seen FROM people",
+            "SELECT * FROM people",
             "SELECT points FROM people WHERE name = NULL",
         ),
     ),
@@ -407,6 +408,19 @@ LONGER = (
             "SET enable_hashjoin = off",
             "SET debug_parallel_query = on",
             "SELECT * FROM people ORDER BY points",
+        ),
+    ),
+    Shape(
+        "foreign rows by a plan of one's own",
+        (
+            "SET enable_indexscan = off",
+            "SET enable_indexonlyscan = off",
+            "SET enable_bitmapscan = off",
+            "SET enable_nestloop = off",
+            "SELECT points FROM people WHERE 1 / (points - {foreign_points}) > 2",
+            "SELECT points FROM people WHERE level::int = 1",
+            "SELECT points FROM people WHERE (level || '')::date = '2026-01-01'",
+            "EXPLAIN (ANALYZE) SELECT points FROM people WHERE points = {foreign_points}",
         ),
     ),
     Shape(

@@ -7,12 +7,11 @@ from typing import Any
 
 import asyncpg
 
-_TIMES = re.compile(
-    r"actual time=[\d.]+\.\.[\d.]+|(Planning|Execution) Time: [\d.]+ ms|\b[0-9.]+ ?ms\b|Memory: [^)]*kB|Memory Usage: \d+kB|\d+kB"
-)
 _WORK = re.compile(
-    r"(Buffers|I/O Timings|Planning|WAL):.*|shared (hit|read)=\d+|\"(Shared|Local|Temp) [^\"]+\": [\d.]+"
+    r"actual time=[\d.]+|\b[\d.]+ ?ms\b|\d+kB|(Buffers|I/O Timings|Planning|WAL):.*"
+    r"|\"((Shared|Local|Temp|WAL|Sort Space|Peak Memory)[A-Za-z /-]*|[A-Za-z ]+ Time)\": [\d.]+|shard_[0-9a-f]+"
 )
+"""How long, how much, and in which database."""
 
 
 async def told(connection: "asyncpg.Connection[asyncpg.Record]", statements: Sequence[str]) -> str:
@@ -31,7 +30,7 @@ async def told(connection: "asyncpg.Connection[asyncpg.Record]", statements: Seq
             heard += [await _one(connection, statement)]
     finally:
         connection.remove_log_listener(notice)
-    return _WORK.sub("", _TIMES.sub("", "\n".join(heard)))
+    return _WORK.sub("", "\n".join(heard))
 
 
 async def _one(connection: "asyncpg.Connection[asyncpg.Record]", statement: str) -> str:
@@ -58,8 +57,13 @@ def _text(value: Any) -> str:
     return str(value)
 
 
+def leaves_nothing(statements: Sequence[str]) -> bool:
+    """Whether the session is as before."""
+    return all(one.startswith(("SELECT ", "EXPLAIN ", "WITH ", "TABLE ")) and ";" not in one for one in statements)
+
+
 async def cleaned(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
-    """As it was when it was opened."""
+    """As it was when it was opened, but for the client's own prepared statements."""
     if connection.is_in_transaction():
         await connection.execute("ROLLBACK")
-    await connection.execute("DISCARD ALL")
+    await connection.execute("CLOSE ALL; UNLISTEN *; RESET SESSION AUTHORIZATION; RESET ALL")

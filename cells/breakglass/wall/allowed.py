@@ -88,7 +88,7 @@ FIRST_OF_USERS = 16_384
 FUNCTIONS = f"""
 SELECT p.oid FROM pg_catalog.pg_proc AS p JOIN pg_catalog.pg_namespace AS n ON n.oid = p.pronamespace
 WHERE p.oid < {FIRST_OF_USERS} AND (
-  (n.nspname = 'pg_catalog' AND p.proname = ANY ('{{{", ".join(NAMES)}}}'::text[]))
+  (n.nspname = 'pg_catalog' AND p.proname = ANY ('{{{", ".join(NAMES)}}}'::name[]))
   OR (n.nspname = 'information_schema' AND p.proname LIKE '@_pg@_%' ESCAPE '@')
   OR p.oid IN (SELECT o.oprcode FROM pg_catalog.pg_operator AS o WHERE o.oid < {FIRST_OF_USERS})
   OR (p.proname <> 'xml' AND p.oid IN (SELECT c.castfunc FROM pg_catalog.pg_cast AS c WHERE c.oid < {FIRST_OF_USERS}))

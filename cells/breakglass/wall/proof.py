@@ -52,7 +52,7 @@ SELECT 'it may read ' || c.oid::regclass::text FROM pg_catalog.pg_class AS c JOI
 WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND has_any_column_privilege(e.oid, c.oid, 'SELECT')
   AND NOT (s.nspname IN ('pg_catalog', 'information_schema') AND c.oid < {FIRST_OF_USERS})
   AND NOT (s.nspname = '{SCHEMA}' AND c.relkind = 'v' AND c.relname = ANY ($1::text[]) AND c.relowner = to_regrole('{WALL}')
-           AND c.reloptions @> ARRAY['security_barrier=true'])
+           AND coalesce(c.reloptions, '{{}}') @> ARRAY['security_barrier=true'])
 UNION ALL
 SELECT 'it may read a sequence ' || c.oid::regclass::text FROM pg_catalog.pg_class AS c JOIN schemas AS s ON s.oid = c.relnamespace,
        engineer AS e

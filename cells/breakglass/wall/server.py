@@ -71,9 +71,9 @@ CREATE SCHEMA IF NOT EXISTS {SERVER_SCHEMA};
 _FUNCTIONS = f"""
 DO $do$
 DECLARE
-    some text;
+    listed text;
 BEGIN
-    FOR some IN
+    FOR listed IN
         SELECT string_agg(one.name, ', ') FROM (
             SELECT p.oid::regprocedure::text AS name, row_number() OVER () / 200 AS batch
             FROM pg_catalog.pg_proc AS p JOIN pg_catalog.pg_namespace AS n ON n.oid = p.pronamespace
@@ -83,12 +83,12 @@ BEGIN
                           WHERE a.grantee = 0 AND a.privilege_type = 'EXECUTE')
         ) AS one GROUP BY one.batch
     LOOP
-        EXECUTE format('GRANT EXECUTE ON ROUTINE %s TO {TRUSTED}', some);
-        EXECUTE format('REVOKE EXECUTE ON ROUTINE %s FROM PUBLIC', some);
+        EXECUTE format('GRANT EXECUTE ON ROUTINE %s TO {TRUSTED}', listed);
+        EXECUTE format('REVOKE EXECUTE ON ROUTINE %s FROM PUBLIC', listed);
     END LOOP;
-    FOR some IN SELECT l.lanname FROM pg_catalog.pg_language AS l WHERE l.lanpltrusted AND l.lanname <> 'sql' LOOP
-        EXECUTE format('GRANT USAGE ON LANGUAGE %I TO {TRUSTED}', some);
-        EXECUTE format('REVOKE USAGE ON LANGUAGE %I FROM PUBLIC', some);
+    FOR listed IN SELECT l.lanname FROM pg_catalog.pg_language AS l WHERE l.lanpltrusted AND l.lanname <> 'sql' LOOP
+        EXECUTE format('GRANT USAGE ON LANGUAGE %I TO {TRUSTED}', listed);
+        EXECUTE format('REVOKE USAGE ON LANGUAGE %I FROM PUBLIC', listed);
     END LOOP;
 END $do$;
 """  # noqa: S608 - names of ours
@@ -112,9 +112,6 @@ BEGIN
     -- Two at once would not see each other's change, and one would fail.
     LOCK TABLE pg_catalog.pg_authid IN SHARE ROW EXCLUSIVE MODE;
     EXECUTE format('ALTER ROLE {ENGINEER} PASSWORD %L VALID UNTIL %L', verifier, clock_timestamp() + make_interval(secs => seconds));
-    IF NOT has_database_privilege('{ENGINEER}', current_database(), 'CONNECT') THEN
-        EXECUTE format('GRANT CONNECT ON DATABASE %I TO {ENGINEER}', current_database());
-    END IF;
     IF EXISTS (SELECT FROM pg_catalog.pg_db_role_setting AS s
                JOIN pg_catalog.pg_database AS d ON d.oid = s.setdatabase AND d.datname = current_database()
                WHERE s.setrole = '{ENGINEER}'::regrole) THEN

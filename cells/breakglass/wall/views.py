@@ -73,7 +73,7 @@ def statements(contract: Contract) -> tuple[str, ...]:
 
 
 def grants(table: str) -> tuple[str, ...]:
-    """What lets engineers in. Given anew at each installation: a role may give up its own rights."""
+    """What lets engineers in. Given anew at each installation."""
     return (
         f'GRANT EXECUTE ON FUNCTION {SCHEMA}."{table}"() TO {ENGINEER}',
         f'GRANT SELECT ON {SCHEMA}."{table}" TO {ENGINEER}',

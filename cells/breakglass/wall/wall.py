@@ -66,7 +66,8 @@ class Wall:
         try:
             up = kept.require()
             async with leased(up.cell) as connection:
-                await self._proved(connection, kept, up)
+                if self._stands.get(named) is not up:
+                    await self._proved(connection, kept, up)
                 began = await sessions.admit(connection, session, pid)
                 self._columns[named] = await sessions.columns(connection, SCHEMA)
         except FAULTS as exc:
