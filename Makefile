@@ -60,6 +60,9 @@ bench-ledger: $(READY_DEV) ## Grow a ledger to ten million entries, and measure 
 	@$(BIN)/python -m load_tests.bench.ledger --entries 10000 100000 1000000 10000000 --without-payloads
 	@$(BIN)/python -m load_tests.bench.ledger_flow
 
+bench-door: $(READY_DEV) ## Set the SQL door beside Postgres itself, and its record beside the disk (some minutes; asserts nothing)
+	@$(BIN)/python -m load_tests.bench --full door_record door
+
 load: $(READY) ## Put load on a stack of its own with faults for a minute and a half; fails when a promise is broken or nothing was proven
 	@$(BIN)/domicile load --scenario short --out .load
 

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from functools import partial
 
+import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -142,17 +143,17 @@ class AccessCalls:
         _, at_us = await self._desk.allowed(person(caller), "report")
         history = await self._keeper.history()
         subject, engineer = (request.query_params.get(name) for name in ("subject", "engineer"))
-        until_us = query_int(request, "until_us", at_us, low=0, high=_AT_MAX)
         size = query_int(request, "size", -1, low=0, high=_AT_MAX)
-        door, counted = await self._door.told(None if size < 0 else size, until_us)
         asked = replay.Asked(
-            until_us=until_us,
-            size=counted,
+            until_us=query_int(request, "until_us", at_us, low=0, high=_AT_MAX),
+            size=size,
             since_us=query_int(request, "since_us", 0, low=0, high=_AT_MAX),
             subject=None if subject is None else parse_subject_id(subject),
             engineer=None if engineer is None else parse_engineer(engineer),
             statements=query_int(request, "statements", 0, low=0, high=1) == 1,
         )
+        door, counted = await self._door.told(None if size < 0 else size, asked.until_us, asked.scope)
+        asked = msgspec.structs.replace(asked, size=counted)
         told = await asyncio.to_thread(partial(replay.report, history, door, asked))
         if sum(len(one.ran) for grant in told.grants for one in grant.sessions) > STATEMENTS_MAX:
             raise refuse(Code.TOO_LARGE, f"more than {STATEMENTS_MAX} statements; ask for one subject or engineer")

@@ -6,7 +6,7 @@ import msgspec
 
 from cells.breakglass.book import Book, Grant
 from cells.breakglass.core import take
-from cells.breakglass.statements.history import History
+from cells.breakglass.statements.history import History, Scope
 from cells.breakglass.statements.telling import SessionTold, of_grant, session_told
 from cells.breakglass.steps import Exempted, Locked, Taken, Unlocked, Withdrawn
 from cells.breakglass.words import GrantId, Phase
@@ -56,6 +56,11 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     engineer: str | None = None
     statements: bool = False
 
+    @property
+    def scope(self) -> Scope:
+        """Of sessions at the door: none of a grant that was asked for later began earlier."""
+        return Scope(subject=self.subject, engineer=self.engineer, since_us=self.since_us, texts=self.statements)
+
 
 class Told(msgspec.Struct, frozen=True, kw_only=True):
     """One grant in a report, with its phase at the report's time, and what was done under it at the door."""
@@ -79,7 +84,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def report(history: Iterable[Taken], door: History, asked: Asked) -> Report:
-    """`door`: what was done there, up to the same time and size. Raises Unfit."""
+    """`door`: what was done there, up to the same time and size, as far as the scope goes. Raises Unfit."""
     counted = [taken for taken in history if taken.at_us <= asked.until_us]
     book = fold(counted)
     told = tuple(

@@ -32,6 +32,7 @@ class Kind(enum.StrEnum):
     SESSION = "session"
     STATEMENT = "statement"
     OUTCOME = "outcome"
+    NOTICE = "notice"
     RELEASE = "release"
     SIGN_IN = "sign_in"
     LEDGER_READ = "ledger_read"

@@ -11,7 +11,7 @@ from cells.breakglass.door.ports import Column
 from cells.breakglass.statements import csvlog
 from cells.breakglass.statements.csvlog import Logged, MalformedCsvlog
 from cells.breakglass.statements.entries import AnySaid, Closed, Ended, Intended, Opened, Result
-from cells.breakglass.statements.history import History, Kept, history
+from cells.breakglass.statements.history import History, Kept, Scope, history
 from cells.breakglass.statements.reconciling import reconciled
 from tests.stands.access import AT, SUBJECT
 
@@ -127,6 +127,15 @@ def test_a_session_is_put_together_from_entries_in_any_number() -> None:
     assert [one.number for one in first.results] == [1, 2]
     assert (first.columns(), first.end and first.end.why, second.end) == ((column,), "terminated", None)
     assert (whole.erased, whole.strays) == (1, 1)
+
+
+def test_a_history_has_what_its_scope_has_and_counts_no_others_as_strays() -> None:
+    entries = [opened(), intended(1, "SELECT 1"), Closed(session="s", why="left", statements=1)]
+    kept = [Kept(index, AT + index, "engineer:alice", one) for index, one in enumerate(entries)]
+    for scope in (Scope(subject="x"), Scope(engineer="engineer:bob"), Scope(since_us=AT + 1)):
+        assert history(kept, scope) == History(sessions=(), erased=0, strays=0)
+    (sat,) = history(kept, Scope(subject=SUBJECT, engineer="engineer:alice", since_us=AT, texts=False)).sessions
+    assert [(ran.number, ran.text) for ran in sat.statements] == [(1, "")]
 
 
 def test_a_last_line_that_is_being_written_does_not_count_and_another_is_damage(folder: Path) -> None:

@@ -13,12 +13,21 @@ from click.testing import CliRunner
 
 from cells.breakglass.door.ports import Column, Ending, NotRun, Outcome, Session, Statement, backend_of
 from cells.breakglass.statements import entries, recorder, watching
-from cells.breakglass.statements.entries import Closed, Ended, Intended, MalformedSaid, Opened, Value
+from cells.breakglass.statements.entries import (
+    Closed,
+    Ended,
+    Intended,
+    MalformedSaid,
+    Noticed,
+    Opened,
+    Value,
+    notice_event,
+)
 from foundation.ledger.log import Log
 from foundation.ledger.reading import payload, speaking_of
 from gateway.cli.main import cli
 from tests.stands.access import SUBJECT
-from tests.stands.access_cell import AccessStand, access_stand
+from tests.stands.access_cell import OTHER, AccessStand, access_stand
 from tests.stands.ledger import SIGNER, reader
 from tests.stands.waiting import eventually
 
@@ -67,7 +76,8 @@ class Door:
     def said(self) -> list[Any]:
         """What the door's entries say, in the log's order, each with its payload."""
         self.log.publish()
-        found = [one for one in reader(self.folder).newest() if one.entry.source == recorder.SOURCE][::-1]
+        kinds = {kind.value for kind in entries.KINDS}
+        found = [one for one in reader(self.folder).newest() if one.entry.kind in kinds][::-1]
         payloads = [payload(self.folder, one) for one in found]
         return [entries.read(bytes(held.details)) for held in payloads if held is not None]
 
@@ -129,6 +139,37 @@ async def test_a_session_reads_in_the_ledger_as_it_went(door: Door) -> None:
         (2, "", "42501", 0),
     ]
     assert results[0].columns == (column,)
+
+
+async def test_each_subject_has_a_notice_that_says_of_nobody_else_and_can_be_proved(door: Door, folder: Path) -> None:
+    session = await door.opened(subjects=(SUBJECT, OTHER))
+    email = Column(name="email", source="wall.orders.email", masked=True)
+    await door.recorder.intend(statement(session))
+    door.recorder.ended(Outcome(session=session.id, number=1, tag="SELECT 1", columns=(email,)))
+    await door.recorder.closed(session.id, "left")
+    door.log.publish()
+    found = reader(door.folder).find(notice_event(session.id, SUBJECT))
+    assert found is not None
+    held = payload(door.folder, found)
+    assert held is not None
+    assert (held.actor, held.subject_id, OTHER in bytes(held.details).decode()) == (session.engineer, SUBJECT, False)
+    told = msgspec.json.decode(held.details, type=Noticed)
+    assert (told.grant, told.statements, told.columns) == (session.grant, 1, (email,))
+    assert reader(door.folder).find(notice_event(session.id, OTHER)) is not None
+    (folder / "log.vkey").write_text(SIGNER.verifier.text)
+    key = ("--key", str(folder / "log.vkey"))
+    words = ["ledger", "prove", str(door.folder), notice_event(session.id, SUBJECT), *key]
+    files = ("--out", str(folder / "proof"), "--payload", str(folder / "opening"))
+    proved = await asyncio.to_thread(CliRunner().invoke, cli, [*words, *files])
+    assert proved.exit_code == 0, proved.output
+    assert SUBJECT in (folder / "opening").read_bytes()[32:].decode()
+
+
+async def test_a_session_in_which_nothing_was_asked_is_no_notice(door: Door) -> None:
+    session = await door.opened()
+    await door.recorder.closed(session.id, "left")
+    door.log.publish()
+    assert reader(door.folder).find(notice_event(session.id, SUBJECT)) is None
 
 
 async def test_nothing_runs_in_a_session_that_was_not_opened_or_has_closed(door: Door) -> None:

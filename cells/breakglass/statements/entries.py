@@ -1,9 +1,11 @@
 """Sessions, statements and outcomes as entries of the cell's ledger. Pure.
 
 Each names the session; the one that opens it names the grant, and statements name the subjects besides, so that whatever may speak of
-somebody is found, and erased, by their id.
+somebody is found, and erased, by their id. At a session's end each subject has an entry of their own, which says of nobody else: it can be
+given to them, or to their tenant, with its proof.
 """
 
+from collections.abc import Iterable
 from typing import TypeAlias
 from uuid import UUID
 
@@ -82,6 +84,21 @@ class Closed(Said, frozen=True, kw_only=True):
 AnySaid: TypeAlias = Opened | Intended | Ended | Closed
 
 
+class Noticed(msgspec.Struct, frozen=True, kw_only=True):
+    """What a subject is told: who could see them is the entry's actor. `columns`: what the session was shown, of whichever of its
+    subjects."""
+
+    session: str
+    grant: str
+    purpose: str
+    ticket: str
+    shard: str
+    inside: bool
+    until_us: int
+    statements: int
+    columns: tuple[Column, ...]
+
+
 class MalformedSaid(Exception):
     """Details of an entry are none of these."""
 
@@ -133,6 +150,36 @@ def ended(session: Session, number: int, results: tuple[Result, ...], at: float)
 def closed(session: Session, why: str, statements: int, at: float) -> Event:
     said = Closed(session=session.id, why=why, statements=statements)
     return _event(f"session:{session.id}:closed", Kind.SESSION, session, said, at)
+
+
+def notices(session: Session, statements: int, columns: Iterable[Column], at: float) -> list[Event]:
+    """One for each subject."""
+    noticed = Noticed(
+        session=session.id,
+        grant=session.grant,
+        purpose=session.purpose,
+        ticket=session.ticket,
+        shard=session.shard,
+        inside=session.inside,
+        until_us=round(at * 1_000_000),
+        statements=statements,
+        columns=tuple(columns),
+    )
+    return [
+        Event(
+            id=notice_event(session.id, subject),
+            at=at,
+            kind=Kind.NOTICE,
+            actor=session.engineer,
+            subject_id=subject,
+            details=msgspec.to_builtins(noticed),
+        )
+        for subject in session.subjects
+    ]
+
+
+def notice_event(session: str, subject: str) -> str:
+    return f"notice:{session}:{subject}"
 
 
 def result_of(outcome: Outcome) -> Result:

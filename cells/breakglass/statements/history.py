@@ -56,6 +56,22 @@ class Sat(msgspec.Struct, frozen=True, kw_only=True):
         return tuple(sorted(shown, key=lambda one: (one.source, one.name, one.table, one.attribute, one.masked)))
 
 
+class Scope(msgspec.Struct, frozen=True, kw_only=True):
+    """Which sessions are told: None for all. `since_us`: begun no earlier. `texts`: with what their statements say."""
+
+    subject: str | None = None
+    engineer: str | None = None
+    since_us: int = 0
+    texts: bool = True
+
+    def has(self, kept: Kept, opened: Opened) -> bool:
+        return (
+            (self.subject is None or self.subject in opened.subjects)
+            and (self.engineer is None or self.engineer == kept.actor)
+            and kept.at_us >= self.since_us
+        )
+
+
 class History(msgspec.Struct, frozen=True, kw_only=True):
     """`erased`: entries whose payload is not here; `strays`: of sessions that were never opened, or whose beginning was erased."""
 
@@ -89,23 +105,27 @@ class _Telling:
         )
 
 
-def history(kept: Iterable[Kept]) -> History:
-    """`kept`: the door's entries in the log's order."""
-    telling, erased, strays = dict[str, _Telling](), 0, 0
+def history(kept: Iterable[Kept], scope: Scope | None = None) -> History:
+    """`kept`: the door's entries in the log's order. What is in memory is what the scope has."""
+    within = scope or Scope()
+    telling, others, erased, strays = dict[str, _Telling](), set[str](), 0, 0
     for one in kept:
         said = one.said
         if said is None:
             erased += 1
         elif isinstance(said, Opened):
-            telling.setdefault(said.session, _Telling(one, said))
-        elif (held := telling.get(said.session)) is None:
-            strays += 1
+            if within.has(one, said):
+                telling.setdefault(said.session, _Telling(one, said))
+            else:
+                others.add(said.session)
+        elif said.session in telling:
+            _take(telling[said.session], one, said, texts=within.texts)
         else:
-            _take(held, one, said)
+            strays += said.session not in others
     return History(sessions=tuple(held.told() for held in telling.values()), erased=erased, strays=strays)
 
 
-def _take(held: _Telling, one: Kept, said: Intended | Ended | Closed) -> None:
+def _take(held: _Telling, one: Kept, said: Intended | Ended | Closed, *, texts: bool) -> None:
     match said:
         case Intended():
             ran = Ran(
@@ -113,8 +133,8 @@ def _take(held: _Telling, one: Kept, said: Intended | Ended | Closed) -> None:
                 index=one.index,
                 at_us=one.at_us,
                 kind=said.kind,
-                text=said.text,
-                parameters=said.parameters,
+                text=said.text if texts else "",
+                parameters=said.parameters if texts else (),
             )
             held.ran.setdefault(said.number, ran)
         case Ended():

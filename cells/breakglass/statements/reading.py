@@ -6,7 +6,7 @@ from pathlib import Path
 
 from cells.breakglass.statements import entries
 from cells.breakglass.statements.entries import KINDS, MalformedSaid
-from cells.breakglass.statements.history import History, Kept, history
+from cells.breakglass.statements.history import History, Kept, Scope, history
 from foundation import logs
 from foundation.ledger.entries import MalformedEntry
 from foundation.ledger.files import LogDamaged
@@ -40,17 +40,17 @@ class DoorLog:
         self._folder = folder
         self._verifier = verifier
 
-    async def told(self, size: int | None, until_us: int) -> tuple[History, int]:
+    async def told(self, size: int | None, until_us: int, scope: Scope) -> tuple[History, int]:
         """Sessions among the first `size` entries (None: all that are signed for), and how many that were. Raises ProblemError."""
         try:
-            return await asyncio.to_thread(self._told, size, until_us)
+            return await asyncio.to_thread(self._told, size, until_us, scope)
         except _DAMAGED as exc:
             log.fault("access_log_unreadable", exc)
             raise refuse(Code.NOT_READY, "the cell's log cannot be read just now", retry_after_s=1) from exc
 
-    def _told(self, size: int | None, until_us: int) -> tuple[History, int]:
+    def _told(self, size: int | None, until_us: int, scope: Scope) -> tuple[History, int]:
         reader = LogReader(of_folder(self._folder), self._verifier)
         counted = reader.checkpoint.size if size is None else size
         if counted > reader.checkpoint.size:
             raise refuse(Code.BAD_REQUEST, f"the log has {reader.checkpoint.size} entries")
-        return history(kept(reader, self._folder, counted, until_us)), counted
+        return history(kept(reader, self._folder, counted, until_us), scope), counted

@@ -9,7 +9,7 @@ Rules that it keeps:
 import asyncio
 from collections.abc import Callable
 
-from cells.breakglass.door.ports import Ending, NotRun, Outcome, Session, Statement
+from cells.breakglass.door.ports import Column, Ending, NotRun, Outcome, Session, Statement
 from cells.breakglass.statements import entries
 from cells.breakglass.statements.entries import Result, result_of
 from cells.breakglass.statements.watching import Watch
@@ -33,13 +33,14 @@ WAITING_MAX = 5_000
 
 class _Held:
     """A session, and what of it is not written yet. `written`: entries of results; `numbered`: the last statement that was intended;
-    `closing`: why it ended."""
+    `columns`: what it was shown; `closing`: why it ended."""
 
     def __init__(self, session: Session) -> None:
         self.session = session
         self.results: list[Result] = []
         self.written = 0
         self.numbered = 0
+        self.columns: dict[Column, None] = {}
         self.closing: str | None = None
         self.turn = asyncio.Lock()
 
@@ -84,6 +85,7 @@ class Recorder:
     def ended(self, outcome: Outcome) -> None:
         held = self._held.get(outcome.session)
         if held is not None:
+            held.columns |= dict.fromkeys(outcome.columns)
             self._gather(held, result_of(outcome))
 
     async def closed(self, session_id: str, why: str) -> None:
@@ -128,8 +130,7 @@ class Recorder:
                 while held.results:
                     await self._write_results(held)
                 if held.closing is not None and held.session.id in self._held:
-                    at = self._clock.unix_s()
-                    await self._committer.commit(entries.closed(held.session, held.closing, held.numbered, at))
+                    await self._write_end(held, held.closing)
                     del self._held[held.session.id]
         except NotCommitted as exc:
             log.fault("access_results_wait", exc, count=self._waiting, shard=held.session.shard)
@@ -143,6 +144,14 @@ class Recorder:
         held.written += 1
         del held.results[: len(batch)]
         self._waiting -= len(batch)
+
+    async def _write_end(self, held: _Held, why: str) -> None:
+        """And a notice for each subject, where anything was asked. Raises NotCommitted."""
+        at = self._clock.unix_s()
+        if held.numbered:
+            told = entries.notices(held.session, held.numbered, held.columns, at)
+            await asyncio.gather(*(self._committer.commit(one) for one in told))
+        await self._committer.commit(entries.closed(held.session, why, held.numbered, at))
 
     async def _commit(self, event: Event) -> None:
         """Raises NotRun, ValueError."""

@@ -272,6 +272,7 @@ _OF_KINDS: dict[str, Callable[[Seen], Mapped]] = {
     Kind.SESSION: _session,
     Kind.STATEMENT: _statement,
     Kind.OUTCOME: _call("statement outcome", lambda _: OTHER),
+    Kind.NOTICE: _call("access notice", lambda _: READ),
     Kind.RELEASE: _call("release", lambda _: READ),
     Kind.LEDGER_READ: _call("ledger read", lambda _: READ),
     Kind.ERASURE: _erasure,

@@ -71,7 +71,7 @@ def replay(
         )
         if as_report:
             with told():
-                door = door_history(kept(reader, folder, asked.size, asked.until_us))
+                door = door_history(kept(reader, folder, asked.size, asked.until_us), asked.scope)
             _tell(msgspec.to_builtins(reported(history, door, asked)), as_json)
             return
     except (Unfit, MalformedSaid, MalformedWord) as exc:
