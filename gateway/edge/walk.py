@@ -62,8 +62,9 @@ class Walk:
         outcome = desk.judge(gathered, book)
         if isinstance(outcome, Refused) and outcome.problem.code in _ASKED_ANEW:
             # Only reserved, or nobody's, when this gateway last heard of it: the directory says what has become of it since.
+            # While it cannot say, a reservation is still one; an absence is not, or who has just signed up would be told to do so.
             renewed = await desk.gather_anew(request, gathered)
-            if isinstance(renewed.home, Placement):
+            if isinstance(renewed.home, Placement) or outcome.problem.code is Code.NO_HOME:
                 gathered, outcome = renewed, desk.judge(renewed, book)
         if isinstance(outcome, Refused):
             await self._refusing.turn_away(request, gathered, outcome, body, send)

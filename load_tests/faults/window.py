@@ -45,6 +45,8 @@ _ONLY_DOWN = frozenset({"cell_unreachable", "upstream_broken"})
 _UNREACHABLE = frozenset(
     {"cell_unreachable", "cell_busy", "upstream_broken", "upstream_timeout", "not_ready", "no_answer", "cell_behind"}
 )
+_STATEMENT_TIMEOUT = "57014"
+"""`query_canceled` (PostgreSQL, appendix A), as the records API hands it on: a database that stands still lets time run out."""
 EXCUSES: dict[str, frozenset[str]] = {
     # What a process that is down, and one that is back, may cost. `no_answer`: the client's own connection.
     "directory": frozenset({"home_unknown", "not_ready", "cell_behind"}),
@@ -52,7 +54,7 @@ EXCUSES: dict[str, frozenset[str]] = {
     "valkey-*": frozenset({"home_unknown"}),
     "cell-*": _UNREACHABLE,
     "orders-*": _UNREACHABLE,
-    "postgres-*": _UNREACHABLE,
+    "postgres-*": _UNREACHABLE | {_STATEMENT_TIMEOUT},
     "gateway-*": _UNREACHABLE | {"home_unknown"},
     "issuer-*": frozenset({"unauthenticated", "malformed_token", "not_ready"}),
 }

@@ -152,7 +152,7 @@ async def test_nobody_is_told_to_sign_up_by_an_absence_that_has_ended(folder: Pa
             assert (placed.status_code, placed.text) == (200, "served")
             stand.homes.cached[key], stand.homes.dark = Homeless.NONE, True
             dark = await http.get("/orders/1", headers=stand.bearer("ann"))
-            assert (dark.status_code, dark.json()["code"]) == (404, "no_home")
+            assert (dark.status_code, dark.json()["code"]) == (503, "home_unknown")
 
 
 async def test_a_cell_that_stays_behind_is_a_503_after_a_bounded_number_of_tries(folder: Path) -> None:

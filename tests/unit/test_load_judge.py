@@ -244,6 +244,12 @@ def test_a_fault_excuses_its_own_refusals_in_its_own_time_and_place_only(
     assert excused(code, at, 5.0, where, [DOWN]) == excuse
 
 
+def test_a_database_that_stands_still_excuses_statements_that_ran_out_of_time_and_a_cell_that_does_does_not() -> None:
+    frozen = Window(kind="freeze", target="postgres-us-va", began=90.0, ended=93.0, regions=("us",))
+    assert excused("57014", 92.0, 5.0, ("us", "us"), [frozen]) == "freeze postgres-us-va"
+    assert excused("57014", 92.0, 5.0, ("eu", "eu"), [DOWN]) is None
+
+
 def test_what_the_directorys_database_excuses_is_no_more_than_what_the_directory_does() -> None:
     down = Window(kind="kill", target="postgres-directory", began=90.0, ended=95.0)
     assert excused("home_unknown", 92.0, 5.0, ("eu", "eu"), [down]) == "kill postgres-directory"

@@ -11,7 +11,7 @@ from rich.console import Console
 from foundation.clock import SystemClock
 from foundation.settings import SettingsError
 from gateway.cli.client import refuse_unless_running
-from gateway.cli.tour import at_home, law, outages, people, scenes
+from gateway.cli.tour import at_home, engineers, law, outages, people, scenes
 from gateway.cli.tour.report import Report
 from gateway.cli.tour.stage import Stage, opened
 
@@ -66,11 +66,13 @@ async def _scenes(stage: Stage, report: Report) -> None:
     await law.berliner_in_virginia(stage, residents)
     report.begin(6, "Payments of an Indian stay in India")
     await law.payments_of_india(stage)
-    report.begin(7, "Valkey stops and comes back")
+    report.begin(7, "An engineer in Virginia looks at a subject in Frankfurt, for a while")
+    await engineers.virginia_debugs_frankfurt(stage, residents)
+    report.begin(8, "Valkey stops and comes back")
     await outages.valkey_stops(stage, residents)
-    report.begin(8, "The directory stops and comes back")
+    report.begin(9, "The directory stops and comes back")
     await outages.directory_stops(stage, residents)
-    report.begin(9, "An epoch changes under load")
+    report.begin(10, "An epoch changes under load")
     await outages.epoch_changes_under_load(stage, residents[0])
-    report.begin(10, "What was recorded")
+    report.begin(11, "What was recorded")
     await at_home.what_was_recorded(stage, residents)

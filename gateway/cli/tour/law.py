@@ -4,7 +4,6 @@ import asyncio
 import datetime
 import json
 import secrets
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -43,8 +42,8 @@ async def route_closed_live(stage: Stage, residents: list[Resident]) -> None:
             f"{len(answers)} of {len(stage.stack.regions)} gateways asked",
         )
         ground = str((answers[0].body or {}).get("ground"))
-        explained = await _command(
-            stage, "rules", "explain", "--policy", str(change["file"]), "--residence", "GB", "--service", "orders"
+        explained = await stage.command(
+            "rules", "explain", "--policy", str(change["file"]), "--residence", "GB", "--service", "orders"
         )
         stage.report.check("and the explanation says why", "no cell serves uk" in explained, ground)
         others = await stage.ask("GET", f"{stage.gateway('eu')}/orders", token=german.token)
@@ -70,7 +69,7 @@ async def berliner_in_virginia(stage: Stage, residents: list[Resident]) -> None:
     )
     booked = await _crossings(stage, berliner) - before
     stage.report.check("and each is a crossing in the home cell's record", booked == len(carried), f"{booked} booked")
-    page = json.loads(await _command(stage, "directory", "show", berliner.subject_id, "--json"))
+    page = json.loads(await stage.command("directory", "show", berliner.subject_id, "--json", stateful=True))
     stage.report.check(
         "which the person's page of truth shows",
         sum("hairpin" in json.dumps(one) for one in page["records"]["entries"]) >= booked,
@@ -173,13 +172,13 @@ async def _applied(stage: Stage, policy: str, reason: str) -> AsyncIterator[dict
     file = Path(stage.stack.state) / "tour-policy.toml"
     file.write_text(policy, encoding="utf-8")
     change = json.loads(
-        await _command(stage, "rules", "apply", str(file), "--yes", "--reason", reason, "--json", stateful=True)
+        await stage.command("rules", "apply", str(file), "--yes", "--reason", reason, "--json", stateful=True)
     )
     try:
         yield change | {"file": file}
     finally:
         back = ("rules", "rollback", change["before"], "--yes", "--reason", f"{reason}: taken back")
-        await _command(stage, *back, stateful=True)
+        await stage.command(*back, stateful=True)
         file.unlink()
 
 
@@ -201,17 +200,3 @@ def _followed(stage: Stage, what: str, change: dict[str, Any]) -> None:
             f"{region} {ms:.0f} ms" if ms is not None else f"{region} never" for region, ms in sorted(took.items())
         ),
     )
-
-
-async def _command(stage: Stage, *arguments: str, stateful: bool = False) -> str:
-    """A `domicile` command's output. Raises SettingsError with its own words when it fails."""
-    where = ("--state", stage.stack.state) if stateful or arguments[0] == "directory" else ()
-    child = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "gateway.cli.main", *arguments, *where,
-        stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    async with asyncio.timeout(60):
-        output, errors = await child.communicate()
-    if child.returncode != 0:
-        raise SettingsError(f"domicile {' '.join(arguments)}: {errors.decode().strip()}")
-    return output.decode()

@@ -38,13 +38,13 @@ async def valkey_stops(stage: Stage, residents: list[Resident]) -> None:
     names = [f"valkey-{region}" for region in sorted(stage.stack.regions)]
     before = await _read_all(stage, residents)
     for name in names:
-        await stage.stack_command("stop", name)
+        await stage.command("stack", "stop", name, stateful=True)
     try:
         during = await _read_all(stage, residents)
         stranger = await stage.ask("GET", f"{stage.gateway('eu')}/orders", token=await _stranger(stage, residents[0]))
     finally:
         for name in names:
-            await stage.stack_command("start", name)
+            await stage.command("stack", "start", name, stateful=True)
     after = await _read_all(stage, residents)
     count = len(residents)
     stage.report.check(
@@ -67,12 +67,12 @@ async def _stranger(stage: Stage, resident: Resident) -> str:
 async def directory_stops(stage: Stage, residents: list[Resident]) -> None:
     """The directory stops: the known are served, the unknown refused at once. Then it comes back and places again."""
     strangers = [await _stranger(stage, residents[0]) for _ in range(4)]
-    await stage.stack_command("stop", "directory")
+    await stage.command("stack", "stop", "directory", stateful=True)
     try:
         during = await _read_all(stage, residents)
         refused = [await stage.ask("GET", f"{stage.gateway('eu')}/orders", token=token) for token in strangers]
     finally:
-        await stage.stack_command("start", "directory")
+        await stage.command("stack", "start", "directory", stateful=True)
     count = len(residents)
     stage.report.check(
         "with the directory stopped all known people are served", _good(during) == count, f"{_good(during)} of {count}"

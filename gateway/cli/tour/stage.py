@@ -142,16 +142,23 @@ class Stage:
     def owner_env(self, cell: str, shard: str) -> str:
         return f"{self.stack.cells[cell].shards[shard]}_OWNER"
 
-    async def stack_command(self, action: str, name: str) -> None:
-        """`domicile stack start|stop NAME`. Raises SettingsError with the command's own words."""
+    async def command(self, *arguments: str, stateful: bool = False) -> str:
+        """What a `domicile` command prints; `stateful`: about this stack. Raises SettingsError with its own words when it fails."""
+        status, output, errors = await self.tried(*arguments, stateful=stateful)
+        if status != 0:
+            raise SettingsError(f"domicile {' '.join(arguments)}: {errors or output}")
+        return output
+
+    async def tried(self, *arguments: str, stateful: bool = False) -> tuple[int, str, str]:
+        """The same for a command that may fail: its exit status, what it printed, what it said."""
+        where = ("--state", self.stack.state) if stateful else ()
         child = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "gateway.cli.main", "stack", action, name, "--state", self.stack.state,
-            stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+            sys.executable, "-m", "gateway.cli.main", *arguments, *where,
+            stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
         async with asyncio.timeout(60):
-            output, _ = await child.communicate()
-        if child.returncode != 0:
-            raise SettingsError(f"domicile stack {action} {name}: {output.decode().strip()}")
+            output, errors = await child.communicate()
+        return child.returncode or 0, output.decode(), errors.decode().strip()
 
     async def counter(self, base: str, name: str, **labels: str) -> float:
         """The sum of a Prometheus counter at a process's /metrics over series that carry `labels`."""

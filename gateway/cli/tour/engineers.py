@@ -1,0 +1,125 @@
+"""The scene of break-glass: an engineer in Virginia and a subject in Frankfurt, by the commands that they would type."""
+
+import asyncio
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from deploy.local.access import DEMO_TICKET
+from deploy.local.layout import Paths
+from foundation.clock import SystemClock
+from gateway.cli.tour.scenes import Resident
+from gateway.cli.tour.stage import Stage
+
+ENGINEER = ("--as", "ada", "--home", "US")
+COLLEAGUE = ("--as", "grace", "--home", "US")
+INSIDE = ("--as", "konrad", "--home", "DE")
+AUDITOR = ("--as", "auditor", "--home", "DE")
+DRAINED_S_MAX = 10.0
+DRAIN_PAUSE_S = 0.2
+
+
+async def virginia_debugs_frankfurt(stage: Stage, residents: list[Resident]) -> None:
+    """Request, approvals, certificate, revocation, proof, report."""
+    subject = next(one for one in residents if one.person.country == "DE")
+    desk = _Desk(stage, subject.cell)
+    with tempfile.TemporaryDirectory(prefix="domicile-tour-") as folder:
+        grant = await _granted(desk, subject)
+        certificate = await _certified(desk, grant, Path(folder))
+        await _revoked(desk, grant, certificate)
+        await _proven(desk, grant, Path(folder))
+
+
+class _Desk:
+    """`domicile access …` about one cell."""
+
+    def __init__(self, stage: Stage, cell: str) -> None:
+        self.stage = stage
+        self.cell = cell
+
+    async def tell(self, *arguments: str) -> Any:
+        """Raises SettingsError when it is refused."""
+        return json.loads(await self.stage.command("access", *arguments, "--cell", self.cell, "--json", stateful=True))
+
+    async def refused(self, *arguments: str) -> tuple[bool, str]:
+        """Whether it is refused, and by which words."""
+        status, output, errors = await self.stage.tried("access", *arguments, "--cell", self.cell, stateful=True)
+        return status != 0, (errors or output).splitlines()[-1]
+
+
+async def _granted(desk: _Desk, subject: Resident) -> str:
+    report = desk.stage.report
+    asked = await desk.tell(
+        "request", *ENGINEER, "--subjects", subject.subject_id, "--purpose", "debugging", "--ticket", DEMO_TICKET,
+        "--reason", "an order has the wrong total",
+    )  # fmt: skip
+    grant = str(asked["grant"]["id"])
+    report.say(f"{grant}: an engineer in the United States asks for one subject of {desk.cell}, for 15 minutes")
+    own, words = await desk.refused("approve", grant, "--version", "1", *ENGINEER, "--role", "approver")
+    report.check("nobody approves their own request", own, words)
+    outside = await desk.tell("approve", grant, "--version", "1", *COLLEAGUE)
+    report.check(
+        "an approval from outside the jurisdiction is not enough", outside["phase"] == "requested", outside["phase"]
+    )
+    inside = await desk.tell("approve", grant, "--version", "1", *INSIDE)
+    report.check("with one from inside it is granted", inside["phase"] == "approved", inside["phase"])
+    return grant
+
+
+async def _certified(desk: _Desk, grant: str, folder: Path) -> Path:
+    out = folder / "ada.pem"
+    await desk.tell("certificate", grant, *ENGINEER, "--out", str(out), "--key-out", str(folder / "ada.key"))
+    opens = await desk.tell("check", str(out), *ENGINEER)
+    desk.stage.report.check(
+        "the certificate opens one shard, for this engineer", bool(opens["shard"]), f"shard {opens['shard']}"
+    )
+    other, words = await desk.refused("check", str(out), *COLLEAGUE)
+    desk.stage.report.check("and for nobody else", other, words)
+    return out
+
+
+async def _revoked(desk: _Desk, grant: str, certificate: Path) -> None:
+    await desk.tell("revoke", grant, *INSIDE, "--reason", "found it")
+    shut, words = await desk.refused("check", str(certificate), *ENGINEER)
+    desk.stage.report.check("revoked, it opens nothing", shut, words)
+
+
+async def _proven(desk: _Desk, grant: str, folder: Path) -> None:
+    """What happened, by the cell's ledger alone."""
+    stage = desk.stage
+    replayed = await _replayed(desk)
+    stage.report.check(
+        "the ledger alone tells the same story as the cell",
+        replayed["same"],
+        f"{replayed['steps']} steps, digest {replayed['digest'][:12]}",
+    )
+    shown = json.loads(await stage.command("ledger", "show", desk.cell, "--limit", "200", "--json", stateful=True))
+    step = next(one for one in shown["entries"] if grant in json.dumps(one["details"]))
+    proof = folder / "revocation.tlog-proof"
+    await stage.command("ledger", "prove", desk.cell, step["id"], "--out", str(proof), stateful=True)
+    key = Paths(Path(stage.stack.state)).ledger_key(f"cell-{desk.cell}")
+    verified = await stage.command("ledger", "verify", str(proof), "--key", str(key))
+    stage.report.check("the revocation's proof holds offline, by the log's public key", True, verified.splitlines()[0])
+    report = await desk.tell("report", *AUDITOR)
+    told = next(one["grant"] for one in report["grants"] if one["grant"]["id"] == grant)
+    stage.report.check(
+        "the report names who asked, why, on whose approval, and how it ended",
+        (told["engineer"], told["end"]["phase"]) == ("engineer:ada", "revoked") and len(told["votes"]) == 2,
+        f"{told['engineer']}, {told['terms']['purpose']} for {told['terms']['ticket']}, "
+        f"approved by {', '.join(vote['by'] for vote in told['votes'])}, {told['end']['phase']}",
+    )
+
+
+async def _replayed(desk: _Desk) -> dict[str, Any]:
+    """The replay, once the last step has reached the ledger from the outbox; at the latest what it says after some seconds."""
+    clock = SystemClock()
+    until = clock.monotonic_s() + DRAINED_S_MAX
+    while True:
+        _, output, _ = await desk.stage.tried(
+            "access", "replay", *AUDITOR, "--cell", desk.cell, "--json", stateful=True
+        )
+        replayed: dict[str, Any] = json.loads(output)
+        if replayed["same"] or clock.monotonic_s() > until:
+            return replayed
+        await asyncio.sleep(DRAIN_PAUSE_S)
