@@ -183,6 +183,9 @@ async def test_what_an_engineer_does_to_the_role_itself_is_put_back_at_the_next_
 
 
 OPENINGS = [
+    ("GRANT SELECT ON pg_statistic TO PUBLIC", "it may read pg_statistic", "REVOKE SELECT ON pg_statistic FROM PUBLIC"),
+    (f"GRANT SELECT (rolpassword) ON pg_authid TO {ENGINEER}", "it may read pg_authid",
+     f"REVOKE SELECT (rolpassword) ON pg_authid FROM {ENGINEER}"),
     (f"GRANT domicile_records TO {ENGINEER}", "it is a member of domicile_records", f"REVOKE domicile_records FROM {ENGINEER}"),
     (f"ALTER ROLE {ENGINEER} CREATEDB", "it has rights of the whole server", f"ALTER ROLE {ENGINEER} NOCREATEDB"),
     ("GRANT USAGE ON SCHEMA product TO PUBLIC", "it may use schema product", "REVOKE USAGE ON SCHEMA product FROM PUBLIC"),
