@@ -284,3 +284,29 @@ async def test_a_contract_of_a_table_that_is_not_there_shows_nothing_and_stops_n
             assert await engineer.fetchval(ROWS) == 12
     finally:
         await changed(here, "ALTER TABLE product.paid RENAME TO payments")
+
+
+ODD = [
+    ("infinity", "infinity", "", ""),
+    ("-infinity", "-infinity", "Zoë 7-x@Y.z", "Aaa 9-a@A.a"),
+    ("4713-01-01 BC", "4713-01-01 BC", "漢字\n\t'\"\\$;😀", "aaaaaaaaaa"),
+    ("5874897-12-31", "294276-12-31", "q" * 5_000, "a" * 200),
+    ("9999-12-31", "9999-12-31 23:59:59Z", "İıẞß0", "aaaa9"),  # noqa: RUF001 - letters whose cases are odd
+]
+
+
+async def test_no_value_makes_a_mask_fail(here: World) -> None:
+    insert = (
+        "INSERT INTO product.people (subject_id, id, name, born, seen, rate)"
+        " VALUES ($1, gen_random_uuid(), $2, $3::text::date, $4::text::timestamptz, 7)"
+    )
+    try:
+        for born, seen, name, _ in ODD:
+            await changed(here, insert, HOME, name, born, seen)
+        for inside in (True, False):
+            async with here.engineer(inside=inside) as engineer:
+                rows = await engineer.fetch("SELECT name, born, seen, rate FROM people WHERE points IS NULL")
+                assert sorted(row["name"] for row in rows) == sorted(masked if inside else "***" for *_, masked in ODD)
+                assert {(row["born"], row["seen"], row["rate"]) for row in rows} == {(None, None, None)}
+    finally:
+        await changed(here, "DELETE FROM product.people WHERE rate = 7")
