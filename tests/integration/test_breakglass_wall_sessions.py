@@ -130,6 +130,12 @@ async def test_what_dead_doors_leave_behind_is_swept(here: World) -> None:
             await here.wall.admit(mine, engineer.get_server_pid())
             assert await sessions.sweep(cell) == (0, 0)
         await eventually(lambda: _swept(cell))
+        async with here.engineer() as long:
+            pid = long.get_server_pid()
+            await long.execute("BEGIN")
+            assert await sessions.sweep(cell) == (0, 0)
+            assert await sessions.sweep(cell, transaction_s=-1) == (0, 1)
+            await eventually(lambda: _gone(cell, pid))
         async with here.connected() as stray, here.engineer() as other:
             assert await sessions.sweep(cell, unadmitted_s=-1) == (0, 1)
             await other.execute("BEGIN")
@@ -138,6 +144,10 @@ async def test_what_dead_doors_leave_behind_is_swept(here: World) -> None:
             assert (await sessions.sweep(cell, unadmitted_s=-1))[0] == 1
             await eventually(lambda: _ended(stray))
             await eventually(lambda: _ended(other))
+
+
+async def _gone(cell: Any, pid: int) -> bool:
+    return (await cell.fetchval("SELECT count(*) FROM pg_stat_get_activity($1)", pid)) == 0
 
 
 async def _swept(cell: Any) -> bool:
