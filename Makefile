@@ -1,7 +1,7 @@
 # Everything runs from .venv, which is made from the locks. `make help` lists what there is.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help run tour test oracle fuzz check bench bench-figures bench-peers bench-egress bench-ledger load docs clean
+.PHONY: help run tour test oracle fuzz fuzz-wall check bench bench-figures bench-peers bench-egress bench-ledger load docs clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -32,6 +32,9 @@ fuzz: $(READY_DEV) ## Ask the records API 50,000 hostile requests, and both APIs
 	@HOSTILE_REQUESTS=$${HOSTILE_REQUESTS:-50000} $(BIN)/python -m pytest -q -s tests/integration/test_records_hostile.py
 	@DOCUMENTED_REQUESTS=$${DOCUMENTED_REQUESTS:-300} $(BIN)/python -m pytest -q -s tests/integration/test_records_documented.py \
 		tests/integration/test_directory_documented.py
+
+fuzz-wall: $(READY_DEV) ## Try 100,000 generated statements on the SQL door's wall (ten minutes or more; WALL_SEED=N makes others)
+	@WALL_STATEMENTS=$${WALL_STATEMENTS:-100000} $(BIN)/python -m pytest -q -o timeout=0 tests/integration/test_breakglass_wall.py -k generated
 
 check: $(READY_DEV) ## Style, types, layers
 	$(BIN)/ruff check .

@@ -151,7 +151,7 @@ PLANTED = {
     "a barrier and nothing beneath": (plain("WITH (security_barrier)"), "explaining"),
     "a mask left out": (bodied(body(PEOPLE).replace(expression(PEOPLE, "name"), 't."name"')), "reading"),
     "a mask by what a session sets": (
-        bodied(body(PEOPLE).replace(expression(PEOPLE, "illness"), f"CASE WHEN {BY_SETTING} THEN t.illness END")),
+        bodied(body(PEOPLE).replace('NULL::text AS "illness"', f'CASE WHEN {BY_SETTING} THEN t.illness END AS "illness"')),
         "a stranger's settings",
     ),
     "a year of the session's own zone": (bodied(body(PEOPLE).replace(", 'UTC')", ")")), "the year's edge"),

@@ -6,6 +6,7 @@ import hmac
 
 import msgspec
 import pytest
+from click.testing import CliRunner
 
 from cells.breakglass.roles import compared
 from cells.breakglass.store import Login
@@ -17,6 +18,7 @@ from cells.breakglass.wall.views import statements
 from cells.records.contracts import Class, Column, Contract
 from foundation.mute import Secret
 from foundation.words import ShardId
+from gateway.cli.access import access
 
 
 def contract(**columns: Column) -> Contract:
@@ -113,3 +115,8 @@ def test_the_doors_login_stands_apart_while_it_is_closed_and_has_no_rights_besid
     for open_ in (msgspec.structs.replace(closed, closed=False), msgspec.structs.replace(closed, may=("superuser",))):
         told = compared(ShardId("s1"), [open_], ["domicile_cell", ENGINEER])
         assert (told.door, told.services, told.standing) == ((), (), (open_,))
+
+
+def test_the_command_prints_what_the_stack_runs() -> None:
+    told = CliRunner().invoke(access, ["prepare"])
+    assert (told.exit_code, told.output) == (0, preparation())

@@ -157,6 +157,7 @@ class Door:
         return relay
 
     async def _close(self, session: Session, relay: Relay) -> None:
+        await self._wall.leave(session.id)  # at once: a disk that stalls keeps nobody's rows in sight
         await self._record.closed(session.id, relay.why)
         log.info("door_session_ended", shard=session.shard, reason=relay.why)
 

@@ -24,6 +24,7 @@ log = logs.get(__name__)
 
 UNTAKEN_BYTES_MAX = 262_144
 """What a client may have sent ahead before it is read no more."""
+_LET_THROUGH = {kind: STATEMENTS.labels(kind) for kind in ("simple", "extended")}
 CLOSE_S_MAX = 0.5
 """How long a client that does not read keeps the last word waiting."""
 
@@ -191,7 +192,7 @@ class Relay:
         if self._over.is_set():
             self._asking.withhold()
             return NOTHING
-        STATEMENTS.labels(statement.kind).inc()
+        _LET_THROUGH[statement.kind].inc()
         return self._asking.recorded()
 
     def _send(self) -> None:

