@@ -1,5 +1,6 @@
 """Whose session a backend is, on real Postgres: what is shown before, while and after, and what an engineer can do to the role itself."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -18,7 +19,7 @@ from cells.shards.store import session as leased
 from deploy.local.postgres import PostgresServer
 from directory.placement.core import State
 from foundation.postgres import connect
-from tests.stands.shard import S1, drop_database, make_shard_database, place, shard_of
+from tests.stands.shard import S1, drop_database, make_shard_database, notes, place, shard_of
 from tests.stands.waiting import eventually
 from tests.stands.wall import ALSO_HOME, HOME, KEY, World, contracts, world
 
@@ -233,13 +234,16 @@ async def test_a_server_that_is_not_prepared_has_no_wall_and_serves_on(postgres_
     try:
         shard = shard_of(dsns)
         async with shard.opened():
+            wall = Wall(shards={S1: shard}, contracts={"notes": notes()}, key=KEY, sweep_s=0.05)
             with pytest.raises(NotRun):
-                await Wall(shards={S1: shard}, contracts={}, key=KEY).credentials(S1, inside=True)
-            async with connect(postgres_server.dsn(name)) as admin:
+                await wall.credentials(S1, inside=True)
+            async with asyncio.TaskGroup() as group, connect(postgres_server.dsn(name)) as admin:
+                keeping = group.create_task(wall.run())
                 await admin.execute(preparation())
                 await admin.execute(preparation())
-            dsn = await Wall(shards={S1: shard}, contracts={}, key=KEY).credentials(S1, inside=True)
-            assert f"{ENGINEER}:" in dsn.reveal()
+                await eventually(lambda: admin.fetchval("SELECT to_regclass('wall.notes') IS NOT NULL"))
+                keeping.cancel()
+            assert f"{ENGINEER}:" in (await wall.credentials(S1, inside=True)).reveal()
     finally:
         await drop_database(postgres_server, name)
 

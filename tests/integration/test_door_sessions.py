@@ -2,8 +2,10 @@
 
 import asyncio
 import ssl
+import stat
 import struct
 from collections.abc import AsyncIterator, Awaitable
+from pathlib import Path
 
 import asyncpg
 import pytest
@@ -12,7 +14,10 @@ from cells.breakglass.door import endings, frames
 from cells.breakglass.door.ports import Ending, Outcome
 from cells.breakglass.door.runs import fields
 from deploy.local.postgres import PostgresServer
+from foundation.settings import SettingsError
+from gateway.cli.access import inside
 from tests.stands.door import GSS_REQUEST, SSL_REQUEST, DoorStand, Raw, door_stand, raw, startup_packet
+from tests.stands.servers import free_port
 from tests.stands.waiting import eventually
 
 pytestmark = pytest.mark.anyio
@@ -165,6 +170,23 @@ async def test_a_wall_that_does_not_stand_and_a_grant_that_ended_let_nobody_in(s
         async with stand.asyncpg():
             pass
     await stand.certified()
+
+
+async def test_a_client_without_tls_comes_in_by_a_socket_of_its_own(stand: DoorStand, folder: Path) -> None:
+    address = inside.DoorAddress("127.0.0.1", stand.door.port, stand.authorities)
+    shown = inside.context(address, stand.certificate, stand.key)
+    async with inside.relayed(folder, address, shown):
+        path = folder / inside.SOCKET
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        reader, writer = await asyncio.open_unix_connection(path)
+        client = Raw(reader, writer)
+        client.send(startup_packet(user="alice", database="s1"), frames.message(b"Q", b"SELECT 'through'\0"))
+        await client.until(b"Z")
+        assert (b"D", b"\0\1\0\0\0\7through") in await client.until(b"Z")
+        writer.close()
+    with pytest.raises(SettingsError, match="cannot be reached"):
+        async with inside.relayed(folder, inside.DoorAddress("127.0.0.1", free_port(), stand.authorities), shown):
+            pass
 
 
 # --- what is on the record ---------------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """The door's reading of Postgres' protocol: first packets, messages, names in texts, rows and budgets, SCRAM."""
 
+import ssl
 import struct
 
 import pytest
@@ -14,6 +15,7 @@ from cells.breakglass.door.runs import SKIPPED
 from cells.breakglass.door.scram import Scram, ScramRefused
 from cells.breakglass.door.startup import CancelRequest, GssRequest, SslRequest, Startup
 from cells.breakglass.door.state import Lost, State
+from cells.breakglass.door.upstream import Target, UpstreamRefused
 from foundation.mute import Secret
 
 READY = frames.message(b"Z", b"I")
@@ -362,6 +364,38 @@ def test_what_is_pending_is_bounded() -> None:
 def test_fields_of_errors_are_read_by_their_letters() -> None:
     raw = frames.error("FATAL", frames.Error("57P01", "over", "go home"))
     assert runs.fields(raw[5:]) == {"S": "FATAL", "V": "FATAL", "C": "57P01", "M": "over", "H": "go home"}
+
+
+# --- the way to a shard ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("dsn", "place", "mode", "clear"),
+    [
+        ("postgresql://u:p%40ss@db.example.com:6000/s1", ("db.example.com", 6_000), "prefer", False),
+        ("postgresql://u:p%40ss@db/s1?sslmode=disable", ("db", 5_432), "disable", True),
+        ("postgresql://u:p%40ss@/s1?host=/run/pg&sslmode=require", ("/run/pg", 5_432), "require", True),
+        ("postgresql://u:p%40ss@[::1]/s1?sslmode=verify-full", ("::1", 5_432), "verify-full", False),
+    ],
+)
+def test_a_dsn_says_where_a_shard_is_and_whether_tls_is_asked_for(
+    dsn: str, place: tuple[str, int], mode: str, clear: bool
+) -> None:
+    found = Target.of(Secret(dsn))
+    assert (found.host, found.port) == place
+    assert (found.user, found.password, found.database) == ("u", Secret("p@ss"), "s1")
+    assert (found.mode, found.in_the_clear) == (mode, clear)
+
+
+def test_tls_is_verified_as_far_as_a_dsn_asks_and_an_unknown_mode_is_refused() -> None:
+    modes = {mode: Target.of(Secret(f"postgresql://u@db/s1?sslmode={mode}")).tls() for mode in ("prefer", "verify-ca")}
+    assert [(one.verify_mode, one.check_hostname) for one in modes.values()] == [
+        (ssl.CERT_NONE, False),
+        (ssl.CERT_REQUIRED, False),
+    ]
+    assert Target.of(Secret("postgresql://u@db/s1?sslmode=verify-full")).tls().check_hostname
+    with pytest.raises(UpstreamRefused):
+        Target.of(Secret("postgresql://u@db/s1?sslmode=verify-fully")).tls()
 
 
 # --- SCRAM (the example of RFC 7677, section 3) ------------------------------------------------------------------------------

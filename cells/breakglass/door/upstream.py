@@ -18,7 +18,8 @@ MESSAGE_BYTES_MAX = 65_536
 """Of one message while a session begins."""
 CANCEL_S_MAX = 2.0
 _LONG = struct.Struct("!i")
-_TLS_MODES = ("require", "verify-ca", "verify-full")
+_UNVERIFIED = ("allow", "prefer", "require")
+_VERIFIED = ("verify-ca", "verify-full")
 
 
 class UpstreamRefused(Exception):
@@ -31,7 +32,7 @@ class UpstreamRefused(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """Where a DSN leads."""
+    """Where a DSN leads. `mode`: libpq's `sslmode`, `prefer` where it is not stated. `host`: a path names a folder of Unix sockets."""
 
     host: str
     port: int
@@ -46,23 +47,28 @@ class Target:
         parts = urlsplit(dsn.reveal())
         asked = {key: values[-1] for key, values in parse_qs(parts.query).items()}
         return cls(
-            host=parts.hostname or "127.0.0.1",
+            host=asked.get("host") or parts.hostname or "127.0.0.1",
             port=parts.port or 5432,
             user=unquote(parts.username or ""),
             password=Secret(unquote(parts.password or "")),
             database=unquote(parts.path.lstrip("/")),
-            mode=asked.get("sslmode", "disable"),
+            mode=asked.get("sslmode", "prefer"),
             authorities=asked.get("sslrootcert", ""),
         )
 
-    def tls(self) -> ssl.SSLContext | None:
-        """Raises OSError, ssl.SSLError."""
-        if self.mode not in _TLS_MODES:
-            return None
+    @property
+    def in_the_clear(self) -> bool:
+        """Whether TLS is not even asked for."""
+        return self.mode == "disable" or self.host.startswith("/")
+
+    def tls(self) -> ssl.SSLContext:
+        """Raises OSError, ssl.SSLError, UpstreamRefused."""
+        if self.mode not in (*_UNVERIFIED, *_VERIFIED):
+            raise UpstreamRefused(Error("08006", "the shard's DSN has an sslmode that nobody knows"))
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.check_hostname = self.mode == "verify-full"
-        if self.mode == "require":
+        if self.mode in _UNVERIFIED:
             context.verify_mode = ssl.CERT_NONE
         elif self.authorities:
             context.load_verify_locations(self.authorities)
@@ -121,10 +127,19 @@ async def opened(dsn: Secret[str], settings: tuple[tuple[str, str], ...], name: 
 async def _connected(target: Target) -> Wire:
     """Raises OSError, WireClosed, UpstreamRefused, ssl.SSLError."""
     loop = asyncio.get_running_loop()
-    context, wire = target.tls(), Wire()
-    if context is None:
+    wire = Wire()
+    if not target.in_the_clear:
+        await _inside(target, wire)
+    elif target.host.startswith("/"):
+        await loop.create_unix_connection(lambda: wire, f"{target.host}/.s.PGSQL.{target.port}")
+    else:
         await loop.create_connection(lambda: wire, target.host, target.port)
-        return wire
+    return wire
+
+
+async def _inside(target: Target, wire: Wire) -> None:
+    """TLS as the DSN asks for it. Raises OSError, UpstreamRefused, ssl.SSLError."""
+    loop, context = asyncio.get_running_loop(), target.tls()
     found = await loop.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
     family, kind, protocol, _, address = found[0]
     plain = socket.socket(family, kind, protocol)
@@ -132,13 +147,16 @@ async def _connected(target: Target) -> Wire:
         plain.setblocking(False)
         await loop.sock_connect(plain, address)
         await loop.sock_sendall(plain, startup.ssl_request())
-        if await loop.sock_recv(plain, 1) != b"S":
+        answer = await loop.sock_recv(plain, 1)
+        if answer == b"S":
+            await loop.create_connection(lambda: wire, sock=plain, ssl=context, server_hostname=target.host)
+        elif answer == b"N" and target.mode in ("allow", "prefer"):
+            await loop.create_connection(lambda: wire, sock=plain)
+        else:
             raise UpstreamRefused(Error("08006", "the shard does not speak TLS, and its DSN asks for it"))
-        await loop.create_connection(lambda: wire, sock=plain, ssl=context, server_hostname=target.host)
     except BaseException:
         plain.close()
         raise
-    return wire
 
 
 async def _signed_in(upstream: Upstream) -> None:

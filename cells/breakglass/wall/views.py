@@ -11,10 +11,7 @@ from collections.abc import Mapping
 from cells.breakglass.wall.masks import expression, shown
 from cells.breakglass.wall.server import ENGINEER, SCHEMA, WALL
 from cells.records.contracts import TYPES, Contract
-from foundation import logs
 from foundation.postgres import Connection
-
-log = logs.get(__name__)
 
 # purpose: make views one starter at a time
 LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('domicile.wall', 0))"
@@ -86,7 +83,6 @@ async def install(connection: Connection, contracts: Mapping[str, Contract]) -> 
     Raises asyncpg errors.
     """
     if not await connection.fetchval(PREPARED):
-        log.warning("wall_not_prepared")
         return False
     async with connection.transaction():
         await connection.execute(LOCK)

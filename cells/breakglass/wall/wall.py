@@ -33,16 +33,23 @@ class Wall:
     """`key`: what all processes of a cell share and nobody else has; the login's password comes of it, so that none undoes another's."""
 
     def __init__(
-        self, *, shards: Mapping[ShardId, Shard], contracts: Mapping[str, Contract], key: Secret[bytes]
+        self,
+        *,
+        shards: Mapping[ShardId, Shard],
+        contracts: Mapping[str, Contract],
+        key: Secret[bytes],
+        sweep_s: float = SWEEP_S,
     ) -> None:
         drawn = hmac.digest(key.reveal(), _LABEL, "sha256")
         self._password = Secret(base64.urlsafe_b64encode(drawn).rstrip(b"=").decode())
         self._verifier = verifier(self._password, secrets.token_bytes(16))
         self._shards = shards
+        self._sweep_s = sweep_s
         self._contracts = {name: one for name, one in contracts.items() if shown(one)}
         self._stands: dict[ShardId, Open] = {}
         self._columns: dict[ShardId, dict[tuple[int, int], tuple[str, str]]] = {}
         self._sessions: dict[str, ShardId] = {}
+        self._unprepared: set[ShardId] = set()
 
     async def credentials(self, shard: str, *, inside: bool) -> Secret[str]:  # noqa: ARG002 - the port's; one role serves both places
         """The DSN of the engineers' role, good for LOGIN_S. One role for both places: the session's row says where somebody stands.
@@ -68,8 +75,8 @@ class Wall:
             async with leased(up.cell) as connection:
                 if self._stands.get(named) is not up:
                     await self._proved(connection, kept, up)
-                began = await sessions.admit(connection, session, pid)
                 self._columns[named] = await sessions.columns(connection, SCHEMA)
+                began = await sessions.admit(connection, session, pid)
         except FAULTS as exc:
             log.fault("wall_not_reached", exc, shard=named)
             raise NotRun(Ending.WALL) from exc
@@ -112,12 +119,12 @@ class Wall:
             for named, kept in list(self._shards.items()):
                 if kept.up is not None:
                     await self._kept(named, kept, kept.up)
-            await asyncio.sleep(SWEEP_S)
+            await asyncio.sleep(self._sweep_s)
 
     async def _kept(self, named: ShardId, kept: Shard, up: Open) -> None:
         try:
-            if self._stands.get(named) is not up:
-                await self._install(kept, up)
+            if self._stands.get(named) is not up and not await self._install(kept, up):
+                return
             async with leased(up.cell) as connection:
                 rows, backends = await sessions.sweep(connection)
         except FAULTS as exc:
@@ -145,7 +152,13 @@ class Wall:
             log.error("wall_open", shard=kept.id, reason="; ".join(found))
             raise NotRun(Ending.WALL)
 
-    async def _install(self, kept: Shard, up: Open) -> None:
+    async def _install(self, kept: Shard, up: Open) -> bool:
+        """False: the server is not prepared for a wall, which is said once. Raises FAULTS."""
         async with kept.as_owner() as owner:
-            if await views.install(owner, self._contracts):
-                self._stands[kept.id] = up
+            prepared = await views.install(owner, self._contracts)
+        if prepared:
+            self._stands[kept.id] = up
+        elif kept.id not in self._unprepared:
+            self._unprepared.add(kept.id)
+            log.warning("wall_not_prepared", shard=kept.id)
+        return prepared
