@@ -106,6 +106,7 @@ async def assembled(
             context.clock,
             lambda country: inside(context, country),
         )
+        log = DoorLog(folder, log_key)
         calls = AccessCalls(
             auth=auth,
             desk=desk,
@@ -113,9 +114,9 @@ async def assembled(
             keeper=keeper,
             shards=context.shards,
             logins=stated.logins,
-            door=DoorLog(folder, log_key),
+            door=log,
         )
-        recorded, door = recording(keeper, tracker, context.clock, writer), None
+        recorded, door = recording(keeper, tracker, context.clock, writer, log), None
         if stated.door is not None:
             under = Path(stated.authority_certificate)
             door = door_of(stated.door, under, issuing, wall, recorded.recorder, context.clock)

@@ -22,6 +22,7 @@ from cells.breakglass.door.settings import DoorSettings, DoorTls
 from cells.breakglass.issuing import Issuing
 from cells.breakglass.keeper import Keeper
 from cells.breakglass.statements.assembly import recording
+from cells.breakglass.statements.reading import DoorLog
 from cells.breakglass.steps import AnyStep, Approved, Certified, Intended, Presence, Requested, Terms
 from cells.breakglass.store import PostgresSteps
 from cells.breakglass.tickets import FileTracker
@@ -122,7 +123,9 @@ async def serve(folder: Path, dsns: Dsns) -> None:
     async with shard.opened(), asyncio.TaskGroup() as group:
         keeper = Keeper(PostgresSteps(lambda: shard), clock)
         await certify(keeper, authority, folder)
-        recorded = recording(keeper, FileTracker(access.tickets(paths)), clock, writer)
+        recorded = recording(
+            keeper, FileTracker(access.tickets(paths)), clock, writer, DoorLog(folder / "log", SIGNER.verifier)
+        )
         nobody = cast("Any", None)  # who asks over HTTP
         issuing = Issuing(desk=nobody, keeper=keeper, authority=authority, ledger=nobody, log_key=SIGNER.verifier)
         files = DoorTls(certificate=access.door_certificate(paths, CELL), key=access.door_key(paths, CELL))

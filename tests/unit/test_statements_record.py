@@ -23,6 +23,8 @@ from cells.breakglass.statements.entries import (
     Value,
     notice_event,
 )
+from cells.breakglass.statements.reading import DoorLog
+from cells.breakglass.statements.recorder import Recorder
 from foundation.ledger.log import Log
 from foundation.ledger.reading import payload, speaking_of
 from gateway.cli.main import cli
@@ -32,6 +34,7 @@ from tests.stands.ledger import SIGNER, reader
 from tests.stands.waiting import eventually
 
 pytestmark = pytest.mark.anyio
+KEY = SIGNER.verifier
 
 
 class Door:
@@ -156,13 +159,37 @@ async def test_each_subject_has_a_notice_that_says_of_nobody_else_and_can_be_pro
     told = msgspec.json.decode(held.details, type=Noticed)
     assert (told.grant, told.statements, told.columns) == (session.grant, 1, (email,))
     assert reader(door.folder).find(notice_event(session.id, OTHER)) is not None
-    (folder / "log.vkey").write_text(SIGNER.verifier.text)
+    (folder / "log.vkey").write_text(KEY.text)
     key = ("--key", str(folder / "log.vkey"))
     words = ["ledger", "prove", str(door.folder), notice_event(session.id, SUBJECT), *key]
     files = ("--out", str(folder / "proof"), "--payload", str(folder / "opening"))
     proved = await asyncio.to_thread(CliRunner().invoke, cli, [*words, *files])
     assert proved.exit_code == 0, proved.output
     assert SUBJECT in (folder / "opening").read_bytes()[32:].decode()
+
+
+async def test_what_a_process_left_open_the_next_one_ends_and_tells_its_subjects(door: Door) -> None:
+    mine, lost = await door.opened(), msgspec.structs.replace(await door.session(), id="1e" * 16)
+    email = Column(name="email", source="wall.orders.email", masked=True)
+    result = entries.result_of(Outcome(session=lost.id, number=1, tag="SELECT 1", columns=(email,)))
+    at = door.stand.clock.unix_s()
+    for event in (
+        entries.opened(lost, "1.1", at),
+        entries.intended(lost, statement(lost), at),
+        entries.ended(lost, 1, (result,), at),
+    ):
+        await door.committer.commit(event)
+    door.log.publish()
+    again = Recorder(door.committer, door.stand.access.recording.watch, door.stand.clock, DoorLog(door.folder, KEY))
+    again._own = {mine.id}
+    async with working(again.run):
+        await eventually(lambda: door.said()[-1] == Closed(session=lost.id, why=recorder.LEFT, statements=1))
+    found = reader(door.folder).find(notice_event(lost.id, SUBJECT))
+    assert found is not None
+    held = payload(door.folder, found)
+    assert held is not None
+    assert msgspec.json.decode(held.details, type=Noticed).columns == (email,)
+    await door.recorder.intend(statement(mine))
 
 
 async def test_a_session_in_which_nothing_was_asked_is_no_notice(door: Door) -> None:
@@ -366,7 +393,7 @@ async def test_a_report_tells_who_saw_which_columns_and_a_replay_of_the_ledger_g
     door.log.publish()
     again = await door.stand.get("report", auditor, until_us=until, size=size, statements=1)
     assert again.content == told.content
-    (folder / "log.vkey").write_text(SIGNER.verifier.text)
+    (folder / "log.vkey").write_text(KEY.text)
     log = ("--log", str(folder / "log"), "--key", str(folder / "log.vkey"), "--offline", "--report")
     words = ["access", "replay", *log, "--until-us", str(until), "--size", size, "--statements"]
     replayed = await asyncio.to_thread(CliRunner().invoke, cli, [*words, "--json"])

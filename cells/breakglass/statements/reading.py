@@ -1,12 +1,13 @@
 """The door's entries out of a log in its folder, each held against what was signed."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 from cells.breakglass.statements import entries
 from cells.breakglass.statements.entries import KINDS, MalformedSaid
-from cells.breakglass.statements.history import History, Kept, Scope, history
+from cells.breakglass.statements.history import History, Kept, Left, Scope, history, left
 from foundation import logs
 from foundation.ledger.entries import MalformedEntry
 from foundation.ledger.files import LogDamaged
@@ -17,6 +18,7 @@ from foundation.problems import Code, refuse
 
 log = logs.get(__name__)
 
+T = TypeVar("T")
 _KINDS = frozenset(kind.value for kind in KINDS)
 _DAMAGED = (Absent, LogDamaged, MalformedEntry, MalformedSaid, MalformedTile, NoteRefused, OSError)
 
@@ -42,11 +44,21 @@ class DoorLog:
 
     async def told(self, size: int | None, until_us: int, scope: Scope) -> tuple[History, int]:
         """Sessions among the first `size` entries (None: all that are signed for), and how many that were. Raises ProblemError."""
+        return await self._read(lambda: self._told(size, until_us, scope))
+
+    async def left(self) -> list[Left]:
+        """Sessions without an end, in what is signed for. Raises ProblemError."""
+        return await self._read(self._left)
+
+    async def _read(self, look: Callable[[], T]) -> T:
         try:
-            return await asyncio.to_thread(self._told, size, until_us, scope)
+            return await asyncio.to_thread(look)
         except _DAMAGED as exc:
             log.fault("access_log_unreadable", exc)
             raise refuse(Code.NOT_READY, "the cell's log cannot be read just now", retry_after_s=1) from exc
+
+    def _left(self) -> list[Left]:
+        return left(kept(LogReader(of_folder(self._folder), self._verifier), self._folder))
 
     def _told(self, size: int | None, until_us: int, scope: Scope) -> tuple[History, int]:
         reader = LogReader(of_folder(self._folder), self._verifier)

@@ -12,11 +12,15 @@ from collections.abc import Callable
 from cells.breakglass.door.ports import Column, Ending, NotRun, Outcome, Session, Statement
 from cells.breakglass.statements import entries
 from cells.breakglass.statements.entries import Result, result_of
+from cells.breakglass.statements.history import Left
+from cells.breakglass.statements.reading import DoorLog
 from cells.breakglass.statements.watching import Watch
+from cells.breakglass.words import SECOND_US
 from foundation import logs
 from foundation.clock import Clock
 from foundation.ledger.committing import Committer, NotCommitted
 from foundation.ledger.port import Event
+from foundation.problems import ProblemError
 from foundation.tasks import Backoff
 
 log = logs.get(__name__)
@@ -27,6 +31,10 @@ GATHER_S = 0.1
 """How long results gather."""
 RESULTS_MAX = 500
 """Of one session in one entry."""
+SETTLE_S = 1.0
+"""Between two looks at a log that cannot be read yet."""
+LEFT = "left by its process"
+"""Why a session has ended whose process did before it could say so."""
 WAITING_MAX = 5_000
 """Results that wait to be written. Beyond it nothing runs."""
 
@@ -45,10 +53,33 @@ class _Held:
         self.turn = asyncio.Lock()
 
 
+def _left(one: Left) -> _Held:
+    """As of its own process, at its end."""
+    opened = one.opened
+    session = Session(
+        id=opened.session,
+        grant=opened.grant,
+        engineer=one.engineer,
+        certificate=opened.certificate,
+        purpose=opened.purpose,
+        ticket=opened.ticket,
+        shard=opened.shard,
+        inside=opened.inside,
+        subjects=opened.subjects,
+        expires_at=opened.until_us / SECOND_US,
+    )
+    held = _Held(session)
+    held.numbered, held.columns, held.closing = one.numbered, one.columns, LEFT
+    return held
+
+
 class Recorder:
     """Implements `cells.breakglass.door.ports.Record`. `run` is a worker of the process, beside those of the committer and the watch."""
 
-    def __init__(self, committer: Committer, watch: Watch, clock: Clock) -> None:
+    def __init__(self, committer: Committer, watch: Watch, clock: Clock, before: DoorLog) -> None:
+        """`before`: what stands in the ledger already."""
+        self._before = before
+        self._own: set[str] | None = set()
         self._committer = committer
         self._watch = watch
         self._clock = clock
@@ -57,6 +88,8 @@ class Recorder:
 
     async def opened(self, session: Session, backend: str, end: Callable[[Ending], None]) -> None:
         await self._watch.begin(session, end)
+        if self._own is not None:
+            self._own.add(session.id)
         try:
             await self._commit(entries.opened(session, backend, self._clock.unix_s()))
         except BaseException:
@@ -97,7 +130,25 @@ class Recorder:
         await self._give_on(held)
 
     async def run(self) -> None:
-        """For ever: writes what has gathered."""
+        """For ever: writes what has gathered; at first the ends of sessions that a process before this one left without."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._settle(), name="access sessions before")
+            group.create_task(self._write(), name="access results")
+
+    async def _settle(self) -> None:
+        """Once the log can be read."""
+        while self._own is not None:
+            try:
+                found = await self._before.left()
+            except ProblemError:
+                await asyncio.sleep(SETTLE_S)
+                continue
+            for one in found:
+                if one.opened.session not in self._own:
+                    self._held[one.opened.session] = _left(one)
+            self._own = None
+
+    async def _write(self) -> None:
         backoff = Backoff(first_s=GATHER_S, max_s=5.0)
         while True:
             await asyncio.sleep(GATHER_S)
