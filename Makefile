@@ -1,7 +1,7 @@
 # Everything runs from .venv, which is made from the locks. `make help` lists what there is.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help run tour test oracle fuzz leaktest check bench bench-figures bench-peers bench-egress bench-egress-memory bench-ledger load docs clean
+.PHONY: help run tour test oracle fuzz fuzz-wall leaktest check bench bench-figures bench-peers bench-egress bench-egress-memory bench-ledger load docs clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -40,6 +40,9 @@ leaktest: $(READY_DEV) ## Plant values of every kind in a million rows by each w
 	@EGRESS_DRIFTS=$${EGRESS_DRIFTS:-10000} $(BIN)/python -m pytest -q --timeout 3600 tests/property/test_egress_properties.py
 	@SCANNER_CUTS=$${SCANNER_CUTS:-100000} $(BIN)/python -m pytest -q tests/property/test_scanner_streams.py
 
+fuzz-wall: $(READY_DEV) ## Try 100,000 generated statements on the SQL door's wall (ten minutes or more; WALL_SEED=N makes others)
+	@WALL_STATEMENTS=$${WALL_STATEMENTS:-100000} $(BIN)/python -m pytest -q -o timeout=0 tests/integration/test_breakglass_wall.py -k generated
+
 check: $(READY_DEV) ## Style, types, layers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -69,6 +72,9 @@ bench-egress-memory: $(READY_DEV) ## Print what releases of MEBIBYTES take of me
 bench-ledger: $(READY_DEV) ## Grow a ledger to ten million entries, and measure it on the way (ten minutes, 5 GB of disk; asserts nothing)
 	@$(BIN)/python -m load_tests.bench.ledger --entries 10000 100000 1000000 10000000 --without-payloads
 	@$(BIN)/python -m load_tests.bench.ledger_flow
+
+bench-door: $(READY_DEV) ## Set the SQL door beside Postgres itself, and its record beside the disk (some minutes; asserts nothing)
+	@$(BIN)/python -m load_tests.bench --full door_record door
 
 load: $(READY) ## Put load on a stack of its own with faults for a minute and a half; fails when a promise is broken or nothing was proven
 	@$(BIN)/domicile load --scenario short --out .load

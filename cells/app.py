@@ -36,7 +36,7 @@ from directory.rules.client import HeldRules, RulesFollower
 from foundation import logs
 from foundation.blinding_keys import Blinding
 from foundation.clock import Clock, SystemClock
-from foundation.decision_header import CellVerifier, Minter
+from foundation.decision_header import CellVerifier, Minter, RootKey
 from foundation.http import HttpClient, ServiceAuth, application, client, token_verifier
 from foundation.ledger.keeping import Keeping, keeping
 from foundation.ledger.sign_ins import SignIns
@@ -98,7 +98,7 @@ class Cell:
             "aliases": lambda: keep_aliases(self.aliases),
             **({} if self.blinding is None else {"blinding keys": self.blinding.watch}),
             **({} if self.ledger is None else self._of_ledger(self.ledger)),
-            **({} if self.access is None else {"access pages": self.access.pager.run}),
+            **({} if self.access is None else self.access.workers),
         }
 
     @property
@@ -203,7 +203,7 @@ async def opened(
         record = recording(context)
         kept = None if settings.ledger is None else keeping(settings.ledger, record, used, http)
         sign_ins = SignIns(record, used, service=f"cell:{settings.cell}")
-        access = await opening.enter_async_context(_access(settings, context, kept, http))
+        access = await opening.enter_async_context(_access(settings, context, contracts, roots[0], kept, http))
         yield Cell(
             context=context,
             aliases=Aliases(
@@ -228,7 +228,12 @@ async def opened(
 
 @asynccontextmanager
 async def _access(
-    settings: CellSettings, context: Context, kept: Keeping | None, http: HttpClient
+    settings: CellSettings,
+    context: Context,
+    contracts: Mapping[str, Contract],
+    root: RootKey,
+    kept: Keeping | None,
+    http: HttpClient,
 ) -> "AsyncIterator[Access | None]":
     """Raises SettingsError."""
     if settings.access is None or kept is None:
@@ -238,10 +243,13 @@ async def _access(
     from cells.breakglass.assembly import assembled
     from cells.breakglass.standing import FolderLedger
     from cells.breakglass.store import PostgresSteps
+    from cells.breakglass.wall.wall import Wall
 
+    wall = Wall(shards=context.shards, contracts=contracts, key=root.key)
     steps, key = PostgresSteps(context.event_shard), kept.signer.verifier
     standing = FolderLedger(kept.folder, key, kept.cosignatures)
-    async with assembled(settings.access, context, steps, standing, key, http) as access:
+    opening = assembled(settings.access, context, steps, standing, key, http, kept.writer, kept.folder, wall)
+    async with opening as access:
         yield access
 
 

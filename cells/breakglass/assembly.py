@@ -2,12 +2,17 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
+
+from starlette.routing import Route
 
 from cells.breakglass import api
 from cells.breakglass.calls import AccessCalls
 from cells.breakglass.certificates.authority import FileAuthority
 from cells.breakglass.desk import Desk
+from cells.breakglass.door.assembly import door_of
+from cells.breakglass.door.door import Door
 from cells.breakglass.exceptions import verifiers_of
 from cells.breakglass.issuing import Issuing
 from cells.breakglass.keeper import Keeper
@@ -16,30 +21,57 @@ from cells.breakglass.policy import AccessPolicy
 from cells.breakglass.settings import AccessSettings
 from cells.breakglass.sign_in import EngineerAuth
 from cells.breakglass.standing import Ledger
+from cells.breakglass.statements.assembly import Recording, recording
+from cells.breakglass.statements.reading import DoorLog
 from cells.breakglass.store import Steps
 from cells.breakglass.tickets import tracker_of
+from cells.breakglass.wall.wall import Wall
 from cells.service.context import Context
 from foundation.http import HttpClient, client, token_verifier
+from foundation.ledger.draining import Writer
 from foundation.ledger.notes import Verifier
 from foundation.settings import SettingsError, secret_from_env
+from foundation.tasks import Worker
 from foundation.tokens import Issuer, TokenFile, TokenVerifier
 from foundation.words import Country
 
 
+@dataclass(frozen=True, kw_only=True)
 class Access:
-    """What a cell serves of break-glass, and the worker beside it."""
+    """What a cell serves of break-glass, and the workers beside it. `recording`: of what is run through the door; `door`: None where
+    settings state none."""
 
-    def __init__(self, calls: AccessCalls, pager: Pager) -> None:
-        self.calls = calls
-        self.pager = pager
-        self.routes = api.routes(calls)
+    calls: AccessCalls
+    pager: Pager
+    issuing: Issuing
+    recording: Recording
+    wall: Wall
+    door: Door | None
+
+    @property
+    def routes(self) -> list[Route]:
+        return api.routes(self.calls)
+
+    @property
+    def workers(self) -> dict[str, Worker]:
+        opening = {} if self.door is None else {"access wall": self.wall.run, "access door": self.door.run}
+        return {"access pages": self.pager.run, **self.recording.workers, **opening}
 
 
 @asynccontextmanager
 async def assembled(
-    settings: AccessSettings, context: Context, steps: Steps, ledger: Ledger, log_key: Verifier, http: HttpClient
+    settings: AccessSettings,
+    context: Context,
+    steps: Steps,
+    ledger: Ledger,
+    log_key: Verifier,
+    http: HttpClient,
+    writer: Writer,
+    folder: Path,
+    wall: Wall,
 ) -> AsyncIterator[Access]:
-    """`steps`: where they are kept; `ledger`: what stands in the cell's log; `log_key`: whose it is. Raises SettingsError."""
+    """`steps`: where they are kept; `ledger`: what stands in the cell's log, `writer`: what it is written by, `folder`: where it lies;
+    `log_key`: whose it is; `wall`: of its shards. Raises SettingsError."""
     stated = settings.checked()
     policy = AccessPolicy(context.cell, "\n" + _text(stated.rules, "rules") if stated.rules else "")
     authority = FileAuthority(Path(stated.authority_key), Path(stated.authority_certificate))
@@ -51,11 +83,12 @@ async def assembled(
         pages = await stack.enter_async_context(client(connections_max=8))
         keeper = Keeper(steps, context.clock)
         pager = Pager(cell=context.cell, keeper=keeper, http=pages, urls=urls)
+        tracker = tracker_of(stated.tickets, tickets)
         desk = Desk(
             context=context,
             keeper=keeper,
             policy=policy,
-            tracker=tracker_of(stated.tickets, tickets),
+            tracker=tracker,
             approvals=stated.approvals,
             owners=owners,
             alarm=pager.alarm,
@@ -73,10 +106,21 @@ async def assembled(
             context.clock,
             lambda country: inside(context, country),
         )
+        log = DoorLog(folder, log_key)
         calls = AccessCalls(
-            auth=auth, desk=desk, issuing=issuing, keeper=keeper, shards=context.shards, logins=stated.logins
+            auth=auth,
+            desk=desk,
+            issuing=issuing,
+            keeper=keeper,
+            shards=context.shards,
+            logins=stated.logins,
+            door=log,
         )
-        yield Access(calls, pager)
+        recorded, door = recording(keeper, tracker, context.clock, writer, log), None
+        if stated.door is not None:
+            under = Path(stated.authority_certificate)
+            door = door_of(stated.door, under, issuing, wall, recorded.recorder, context.clock)
+        yield Access(calls=calls, pager=pager, issuing=issuing, recording=recorded, wall=wall, door=door)
 
 
 def inside(context: Context, country: Country) -> bool:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from functools import partial
 
+import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -35,6 +36,7 @@ from cells.breakglass.shapes import (
     State,
 )
 from cells.breakglass.sign_in import EngineerAuth, person
+from cells.breakglass.statements.reading import DoorLog
 from cells.breakglass.steps import Exempted
 from cells.breakglass.words import SECOND_US, GrantId, Phase, parse_engineer, parse_grant
 from cells.shards.shard import Shard
@@ -44,12 +46,15 @@ from foundation.words import ShardId, parse_subject_id
 
 LISTED_USUAL = 100
 LISTED_MAX = 1_000
+STATEMENTS_MAX = 10_000
+"""In one report over HTTP; the command takes more from the ledger."""
 _AT_MAX = 1 << 53
 _FRESH = {"cache-control": "no-store"}
 
 
 class AccessCalls:
-    """Over one cell's desk. `logins`: database roles that are no person's, beside those of the shards' own settings."""
+    """Over one cell's desk. `logins`: database roles that are no person's, beside those of the shards' own settings. `door`: what was done
+    there."""
 
     def __init__(
         self,
@@ -60,6 +65,7 @@ class AccessCalls:
         keeper: Keeper,
         shards: Mapping[ShardId, Shard],
         logins: Sequence[str],
+        door: DoorLog,
     ) -> None:
         self.auth = auth
         self._desk = desk
@@ -67,6 +73,7 @@ class AccessCalls:
         self._keeper = keeper
         self._shards = shards
         self._logins = logins
+        self._door = door
 
     # --- asking ----------------------------------------------------------------------------------------------------------
 
@@ -136,13 +143,20 @@ class AccessCalls:
         _, at_us = await self._desk.allowed(person(caller), "report")
         history = await self._keeper.history()
         subject, engineer = (request.query_params.get(name) for name in ("subject", "engineer"))
+        size = query_int(request, "size", -1, low=0, high=_AT_MAX)
         asked = replay.Asked(
             until_us=query_int(request, "until_us", at_us, low=0, high=_AT_MAX),
+            size=size,
             since_us=query_int(request, "since_us", 0, low=0, high=_AT_MAX),
             subject=None if subject is None else parse_subject_id(subject),
             engineer=None if engineer is None else parse_engineer(engineer),
+            statements=query_int(request, "statements", 0, low=0, high=1) == 1,
         )
-        told = await asyncio.to_thread(partial(replay.report, history, asked))
+        door, counted = await self._door.told(None if size < 0 else size, asked.until_us, asked.scope)
+        asked = msgspec.structs.replace(asked, size=counted)
+        told = await asyncio.to_thread(partial(replay.report, history, door, asked))
+        if sum(len(one.ran) for grant in told.grants for one in grant.sessions) > STATEMENTS_MAX:
+            raise refuse(Code.TOO_LARGE, f"more than {STATEMENTS_MAX} statements; ask for one subject or engineer")
         return json_response(told, headers=_FRESH)
 
     async def state(self, _request: Request, caller: Caller) -> Response:

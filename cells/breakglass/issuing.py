@@ -37,7 +37,7 @@ from foundation import logs
 from foundation.clock import SKEW_S_MAX
 from foundation.ledger.notes import Verifier
 from foundation.problems import Code, refuse
-from foundation.words import ShardId
+from foundation.words import ActorId, ShardId
 
 log = logs.get(__name__)
 
@@ -109,12 +109,20 @@ class Issuing:
             if isinstance(permitted, Refused):
                 raise permitted.error()
             if grant.phase(at_us) is Phase.CERTIFIED:
-                grant = await self._begun(person, raw)
+                grant = await self._begun(person.id, raw)
         except CertificateRefused as exc:
             raise _nothing(exc.flaw) from exc
         return grant, intent
 
-    async def _begun(self, person: Person, raw: bytes) -> Grant:
+    async def shown(self, raw: bytes) -> tuple[Grant, Intent]:
+        """The same for a certificate (DER) that was shown with proof of its key. Raises CertificateRefused, too."""
+        book, at_us = await self._keeper.book()
+        grant, intent = checked(raw, self._authority.certificate, book, at_us)
+        if grant.phase(at_us) is Phase.CERTIFIED:
+            grant = await self._begun(grant.engineer, raw)
+        return grant, intent
+
+    async def _begun(self, by: ActorId, raw: bytes) -> Grant:
         """Raises CertificateRefused, ProblemError."""
         found: list[GrantId] = []
 
@@ -124,7 +132,7 @@ class Issuing:
             running = grant.phase(at_us) is Phase.ACTIVE
             return () if running else (Begun(grant=grant.id, serial=intent.serial),)
 
-        book = await self._keeper.act(person.id, decide)
+        book = await self._keeper.act(by, decide)
         return book.grants[found[0]]
 
     async def _shard(self, person: Person, grant: GrantId, shard: ShardId | None) -> ShardId:

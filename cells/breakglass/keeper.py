@@ -45,6 +45,11 @@ class Keeper:
         await self.act(ActorId(""), lambda _book, _at_us: ())
         return self._book, self.now_us()
 
+    def glance(self) -> Book | None:
+        """The copy as it is held just now, to be read and not kept: perhaps behind what another process has written, never behind what this
+        one has. None while it is to be read anew."""
+        return self._book if self._last else None
+
     async def history(self) -> list[Taken]:
         """Every step, oldest first. Raises ProblemError."""
         await self.book()

@@ -37,6 +37,7 @@ DECLARED = Parameter(
     description="the country where the caller says to be; not said counts as outside",
 )
 _NUMBER = {"type": "integer", "minimum": 0}
+_FLAG = {"type": "integer", "minimum": 0, "maximum": 1}
 _EVERYBODY = ("engineer", "approver", "security", "auditor")
 _READERS = ("approver", "security", "auditor")
 _DECIDED = (Code.NOT_FOUND, Code.CONFLICT)
@@ -176,15 +177,20 @@ def _looking(calls: AccessCalls) -> tuple[Operation, ...]:
         _get(
             "/access/report",
             "reportAccess",
-            "Who asked for whose data, why, on whose approval; byte for byte what a replay of the ledger gives",
+            "Who asked for whose data, why, on whose approval, and saw which columns; byte for byte what a replay of the ledger gives",
             *_READERS,
             handler=calls.report,
             answer=Report,
+            refusals=(Code.TOO_LARGE,),
             parameters=(
                 Parameter(name="until_us", schema=_NUMBER, description="nothing later; usually now"),
                 Parameter(name="since_us", schema=_NUMBER, description="asked for no earlier"),
                 Parameter(name="subject", schema={"type": "string"}, description="about this subject"),
                 Parameter(name="engineer", schema={"type": "string"}, description="by this engineer"),
+                Parameter(
+                    name="size", schema=_NUMBER, description="of the door's entries those below; usually all signed for"
+                ),
+                Parameter(name="statements", schema=_FLAG, description="1: with each statement"),
             ),
         ),
         _get(

@@ -6,6 +6,8 @@ import msgspec
 
 from cells.breakglass.book import Book, Grant
 from cells.breakglass.core import take
+from cells.breakglass.statements.history import History, Scope
+from cells.breakglass.statements.telling import SessionTold, of_grant, session_told
 from cells.breakglass.steps import Exempted, Locked, Taken, Unlocked, Withdrawn
 from cells.breakglass.words import GrantId, Phase
 
@@ -44,33 +46,45 @@ def grant_event(grant: GrantId, number: int) -> str:
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
-    """What a report is about: None for everything. `until_us`: nothing that was recorded later."""
+    """What a report is about: None for everything. `until_us`: nothing that was recorded later. `size`: of the door's entries those among
+    so many first ones of the log. `statements`: whether each statement is told."""
 
     until_us: int
+    size: int
     since_us: int = 0
     subject: str | None = None
     engineer: str | None = None
+    statements: bool = False
+
+    @property
+    def scope(self) -> Scope:
+        """Of sessions at the door: none of a grant that was asked for later began earlier."""
+        return Scope(subject=self.subject, engineer=self.engineer, since_us=self.since_us, texts=self.statements)
 
 
 class Told(msgspec.Struct, frozen=True, kw_only=True):
-    """One grant in a report, with its phase at the report's time."""
+    """One grant in a report, with its phase at the report's time, and what was done under it at the door."""
 
     grant: Grant
     phase: Phase
     review_overdue: bool
+    sessions: tuple[SessionTold, ...]
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """Who asked for whose data, why, where from, on whose approval, under which certificates. The same question and the same history give
-    the same bytes."""
+    """Who asked for whose data, why, where from, on whose approval, under which certificates, and saw which columns of it. The same
+    question and the same history give the same bytes. `erased`: entries of the door that cannot be told any more; `strays`: those, and
+    sessions, whose beginning is not here."""
 
     asked: Asked
     steps: int
     grants: tuple[Told, ...]
+    erased: int
+    strays: int
 
 
-def report(history: Iterable[Taken], asked: Asked) -> Report:
-    """Raises Unfit."""
+def report(history: Iterable[Taken], door: History, asked: Asked) -> Report:
+    """`door`: what was done there, up to the same time and size, as far as the scope goes. Raises Unfit."""
     counted = [taken for taken in history if taken.at_us <= asked.until_us]
     book = fold(counted)
     told = tuple(
@@ -78,11 +92,16 @@ def report(history: Iterable[Taken], asked: Asked) -> Report:
             grant=grant,
             phase=grant.phase(asked.until_us),
             review_overdue=(grant.review_due_us() or asked.until_us + 1) <= asked.until_us,
+            sessions=tuple(
+                session_told(sat, statements=asked.statements)
+                for sat in of_grant(door.sessions, grant.id, asked.subject)
+            ),
         )
         for grant in sorted(book.grants.values(), key=lambda one: (one.requested_at_us, one.id))
         if _concerns(grant, asked)
     )
-    return Report(asked=asked, steps=len(counted), grants=told)
+    strays = door.strays + sum(sat.opened.grant not in book.grants for sat in door.sessions)
+    return Report(asked=asked, steps=len(counted), grants=told, erased=door.erased, strays=strays)
 
 
 def _concerns(grant: Grant, asked: Asked) -> bool:

@@ -5,6 +5,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from cells.breakglass.door.settings import DoorSettings
 from cells.breakglass.words import NEEDED_MAX, PAGES_MAX
 from foundation.settings import SettingsError
 from foundation.tokens import Issuer
@@ -23,7 +24,7 @@ class AccessSettings(msgspec.Struct, frozen=True, kw_only=True):
     call; without it there are no emergencies. `authority_key`: mode 0600. `approvals`: how many it takes. `exception_keys`: files with the
     public keys of those who may sign exceptions, as logs' are. `pages`: environment variables that hold the URLs that emergencies are told
     to. `rules`: a file of further rules in Cedar, which may only forbid. `logins`: database roles that may log in beside those of the
-    shard's own settings, and are no person's."""
+    shard's own settings, and are no person's. `door`: where certificates open rows; without it they open nothing."""
 
     issuer: Issuer
     authority_key: str
@@ -35,6 +36,7 @@ class AccessSettings(msgspec.Struct, frozen=True, kw_only=True):
     pages: Annotated[tuple[str, ...], Meta(max_length=PAGES_MAX)] = ()
     rules: str = ""
     logins: tuple[str, ...] = ()
+    door: DoorSettings | None = None
 
     def checked(self) -> "AccessSettings":
         """Itself. Raises SettingsError for what shapes alone do not tell."""

@@ -28,7 +28,8 @@ FROM domicile.outbox WHERE kind IN ({_KINDS}) AND position >= $1 ORDER BY positi
 
 # purpose: the roles that may log in to this server, and what they may besides
 LOGINS = """
-SELECT rolname::text AS role, rolsuper, rolcreaterole, rolcreatedb, rolreplication, rolbypassrls, rolvaliduntil IS NOT NULL AS bounded
+SELECT rolname::text AS role, rolsuper, rolcreaterole, rolcreatedb, rolreplication, rolbypassrls, rolvaliduntil IS NOT NULL AS bounded,
+  rolvaliduntil IS NOT NULL AND rolvaliduntil <= now() + interval '60 s' AS closed
 FROM pg_catalog.pg_roles WHERE rolcanlogin ORDER BY rolname
 """
 
@@ -44,11 +45,13 @@ class Row(msgspec.Struct, frozen=True):
 
 
 class Login(msgspec.Struct, frozen=True, kw_only=True):
-    """A role that may log in. `may`: rights of the whole server. `bounded`: its password has an end."""
+    """A role that may log in. `may`: rights of the whole server. `bounded`: its password has an end. `closed`: it has none that is good
+    for longer than a minute from now."""
 
     role: str
     may: tuple[str, ...]
     bounded: bool
+    closed: bool = False
 
 
 class Turn(Protocol):
@@ -114,6 +117,7 @@ async def logins(connection: Connection) -> list[Login]:
             role=row["role"],
             may=tuple(told for column, told in rights.items() if row[column]),
             bounded=row["bounded"],
+            closed=row["closed"],
         )
         for row in await connection.fetch(LOGINS)
     ]

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 import asyncpg
 import msgspec
@@ -22,7 +22,7 @@ from foundation import logs
 from foundation.clock import Clock
 from foundation.ledger.port import Event, Kind
 from foundation.mute import Secret
-from foundation.postgres import Pool, connect, migrate, migrations_in, pool
+from foundation.postgres import Connection, Pool, connect, migrate, migrations_in, pool
 from foundation.problems import Code, refuse
 from foundation.turns import Crowded
 from foundation.words import CellId, FeedSeq, ShardId, SubjectId, Verb
@@ -97,6 +97,19 @@ class Shard:
         """The database roles of the settings' three ways in."""
         users = (urlsplit(dsn.reveal()).username for dsn in (self._dsns.owner, self._dsns.cell, self._dsns.records))
         return frozenset(unquote(user) for user in users if user)
+
+    def dsn_of(self, user: str, password: Secret[str]) -> Secret[str]:
+        """The way in of another role: as the cell's own, by another name."""
+        parts = urlsplit(self._dsns.cell.reveal())
+        place = parts.netloc.rpartition("@")[2]
+        named = f"{quote(user, safe='')}:{quote(password.reveal(), safe='')}@{place}"
+        return Secret(parts._replace(netloc=named).geturl())
+
+    @asynccontextmanager
+    async def as_owner(self) -> AsyncIterator[Connection]:
+        """One connection as the database's owner, for what is made of contracts. Raises OSError, asyncpg errors."""
+        async with connect(self._dsns.owner) as connection:
+            yield connection
 
     def require(self) -> Open:
         """The shard in service. Raises ProblemError(NOT_READY)."""

@@ -48,7 +48,7 @@ NEAR_S, WIDE_S = 10.0, 60.0
 # Distances from the port base, in the order of REGIONS where there is one a region or cell.
 _OFFSETS: dict[str, int] = {"control": 0, "postgres-directory": 5, "directory": 10}
 _PER_REGION = {"issuer": 20, "valkey": 25, "gateway": 30, "witness": 35}
-_PER_CELL = {"postgres": 6, "cell": 40, SAMPLE_SERVICE: 50}
+_PER_CELL = {"postgres": 6, "cell": 40, "door": 45, SAMPLE_SERVICE: 50}
 
 
 def process_names() -> tuple[ProcessName, ...]:
@@ -70,12 +70,17 @@ def process_names() -> tuple[ProcessName, ...]:
 
 
 def fixed_ports(base: int) -> dict[ProcessName, int]:
-    """The port of every process and of the control channel for one base."""
+    """The port of every process for one base, of the control channel, and of each cell's SQL door."""
     ports = {ProcessName(name): base + offset for name, offset in _OFFSETS.items()}
     for index, region in enumerate(REGIONS):
         ports |= {ProcessName(f"{kind}-{region.id}"): base + offset + index for kind, offset in _PER_REGION.items()}
         ports |= {ProcessName(f"{kind}-{region.cell}"): base + offset + index for kind, offset in _PER_CELL.items()}
     return ports
+
+
+def doors() -> tuple[ProcessName, ...]:
+    """Names of ports: a cell's process listens there, too."""
+    return tuple(ProcessName(f"door-{region.cell}") for region in REGIONS)
 
 
 def matching(pattern: str) -> tuple[ProcessName, ...]:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import asyncpg
 
+from cells.breakglass.wall import server as wall
 from deploy.local.layout import SHARDS, database_name
 from deploy.local.postgres import PostgresServer
 from deploy.local.render import DIRECTORY_DATABASE, DIRECTORY_ROLE, ROLES
@@ -34,7 +35,10 @@ async def directory(server: PostgresServer, password: Secret[str]) -> None:
 
 
 async def cell(server: PostgresServer, cell_id: str, passwords: Mapping[str, Secret[str]], product: Path) -> None:
-    """A cell's roles, its shards, and in each the product's tables. `product`: folder of migrations. Raises SettingsError."""
+    """A cell's roles, its shards, in each the product's tables, and what the wall of engineers rests on. `product`: folder of migrations.
+
+    Raises SettingsError.
+    """
     try:
         async with connect(server.dsn(), application_name="domicile-provision") as admin:
             for role, name in ROLES.items():
@@ -45,6 +49,10 @@ async def cell(server: PostgresServer, cell_id: str, passwords: Mapping[str, Sec
         for shard in SHARDS:
             dsn = server.dsn(database_name(cell_id, shard), user=ROLES["owner"], password=passwords["owner"])
             await migrate(dsn, migrations_in(product), track=TRACK)
+            async with connect(
+                server.dsn(database_name(cell_id, shard)), application_name="domicile-provision"
+            ) as admin:
+                await admin.execute(wall.preparation())
     except asyncpg.PostgresError as exc:
         raise _refused(server, exc) from exc
 

@@ -163,7 +163,7 @@ def _cell(layout: Layout, region: Region, contracts: str) -> str:
             "contracts": contracts,
             "shard_env_suffixes": SUFFIXES,
             "ledger": _ledger(layout, name),
-            "access": access.settings(layout.paths, region.cell),
+            "access": access.settings(layout.paths, region.cell, layout.port(f"door-{region.cell}")),
             "egress": _egress(layout, region),
         }
     )
@@ -316,6 +316,7 @@ def _cell_entry(layout: Layout, region: Region) -> dict[str, Any]:
     return {
         "region": region.id,
         "service": layout.url(f"cell-{region.cell}"),
+        "door": layout.address(f"door-{region.cell}"),
         "services": {SAMPLE_SERVICE: layout.url(f"{SAMPLE_SERVICE}-{region.cell}")},
         "shards": {shard: env_prefix(region.cell, shard) for shard in SHARDS},
     }

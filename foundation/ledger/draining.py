@@ -136,7 +136,10 @@ class Drain:
         metrics.ENTRIES.set(opened.size)
 
     async def once(self, sources: Mapping[str, Source]) -> bool:
-        """Takes in one batch of every source that answers. Whether any may have more. Raises what a log that cannot be written raises."""
+        """Takes in one batch of every source that answers. Whether any may have more. What others have appended is signed for, too. Raises
+        what a log that cannot be written raises."""
+        if self._log.broken:
+            raise LogBroken("a write of somebody else's failed")
         batches: dict[str, Sequence[Recorded]] = {}
         for name, source in sources.items():
             try:
@@ -151,7 +154,8 @@ class Drain:
         more = any(len(rows) >= BATCH_MAX or len(taken[name]) < len(rows) for name, rows in batches.items())
         if any(taken.values()):
             await self._append(taken)
-        if self._unsigned and not more:
+        if not more and self._log.size > self._log.checkpoint.size:
+            metrics.ENTRIES.set(self._log.size)
             await self._sign()
         return more
 

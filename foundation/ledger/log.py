@@ -70,6 +70,8 @@ class Log:
         self._mutex = threading.Lock()
         self._closed = False
         self._sound = False
+        self.broken = False
+        """Whether a write failed: for whoever keeps it open, to do that anew."""
         self._lock: FolderLock | None = None
         self._wal: WriteAhead | None = None
         self._settling = Settling(folder, aside)
@@ -203,7 +205,7 @@ class Log:
         try:
             yield
         except BaseException:
-            self._sound = False
+            self._sound, self.broken = False, True
             raise
 
     # --- one record ------------------------------------------------------------------------------------------------------

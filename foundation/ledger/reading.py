@@ -2,7 +2,7 @@
 has signed."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 import msgspec
@@ -134,6 +134,14 @@ class LogReader:
         """Every entry, the newest first."""
         for index in reversed(range(self._bundles)):
             yield from reversed(self.bundle(index))
+
+    def of_kinds(self, kinds: Collection[str]) -> Iterator[Found]:
+        """Entries of these kinds, the oldest first. Only those in which the kind's name stands are taken apart."""
+        needles = [f'"kind":"{kind}"'.encode() for kind in kinds]
+        for index in range(self._bundles):
+            for at, raw in enumerate(self._raw(index)):
+                if any(needle in raw for needle in needles) and (entry := entries.parse(raw)).kind in kinds:
+                    yield Found(index * WIDTH + at, raw, entry)
 
     def find(self, event_id: str) -> Found | None:
         """The newest entry of an event. Reads the log from its end; only a bundle in which the event's digest stands is taken apart."""

@@ -22,9 +22,10 @@ CALL_S_MAX = 10.0
 
 
 class CellAddress(msgspec.Struct, frozen=True):
-    """The part of a cell's entry that commands need: its service's URL."""
+    """The part of a cell's entry that commands need: its service's URL, and HOST:PORT of its SQL door."""
 
     service: str
+    door: str = ""
 
 
 class StackAddresses(msgspec.Struct, frozen=True):

@@ -103,6 +103,14 @@ BENCHES = {
         headline="The ledger: outboxes drained into it, access records at the edge (docs/benchmarks/ledger.md)",
         short=("--rows", "20000", "--records", "20000"),
     ),
+    "door_record": Bench(
+        headline="The SQL door's record: a statement's wait to be durable, beside fdatasync (docs/benchmarks/door.md)",
+        short=("--statements", "2000", "--rounds", "2"),
+    ),
+    "door": Bench(
+        headline="The SQL door beside Postgres itself (docs/benchmarks/door.md)",
+        short=("--statements", "1600", "--rounds", "2", "--rows", "200000"),
+    ),
     "egress.scanner": Bench(
         headline="Egress's scanner: MB/s, recall and precision (docs/benchmarks/egress-scanner.md)",
         short=("--megabytes", "2", "--rounds", "4"),

@@ -35,9 +35,9 @@ def terms(**changes: object) -> Terms:
     return msgspec.structs.replace(usual, **changes)
 
 
-def authority(folder: Path, cell: CellId = CELL) -> FileAuthority:
-    """A new one in files of the folder."""
-    key, certificate = made(cell, AT - 3_600_000_000)
+def authority(folder: Path, cell: CellId = CELL, at_us: int = AT) -> FileAuthority:
+    """A new one in files of the folder, an hour old by then."""
+    key, certificate = made(cell, at_us - 3_600_000_000)
     paths = folder / f"{cell}.ca-key", folder / f"{cell}.ca.pem"
     for path, content in zip(paths, (key.reveal(), certificate), strict=True):
         path.touch(mode=0o600)

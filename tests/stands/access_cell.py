@@ -18,6 +18,7 @@ from cells.breakglass.settings import AccessSettings, Tickets
 from cells.breakglass.standing import FolderLedger
 from cells.breakglass.steps import Taken, event_of, read
 from cells.breakglass.store import PAGE, Row, Turn
+from cells.breakglass.wall.wall import Wall
 from cells.service.context import Context
 from cells.shards.core import Home
 from cells.shards.homes import Homes
@@ -26,6 +27,7 @@ from directory.placement.core import State
 from directory.rules.client import HeldRules
 from foundation.clock import ManualClock, SystemClock
 from foundation.http import HttpClient, application, client
+from foundation.ledger.draining import Writer
 from foundation.ledger.entries import Recorded
 from foundation.ledger.log import Log
 from foundation.ledger.notes import Signer
@@ -115,6 +117,7 @@ class AccessStand:
         self.tickets = folder / "tickets.json"
         self.ticket("OPS-7", "open")
         self.steps = MemorySteps()
+        self.writer = Writer()
         self.access: Access
         self.http: HttpClient
 
@@ -122,7 +125,7 @@ class AccessStand:
         self.tickets.write_text(json.dumps({name: state}))
 
     def settings(self, **changes: Any) -> AccessSettings:
-        authority(self.folder)
+        authority(self.folder, at_us=int(self.clock.unix_s()) * 1_000_000)
         (self.folder / "owner.vkey").write_text(OWNER.verifier.text)
         usual = AccessSettings(
             issuer=self.staff.issuer,
@@ -219,11 +222,22 @@ async def access_stand(folder: Path, patch: pytest.MonkeyPatch, **changes: Any) 
         shards=shards,
     )
     ledger = FolderLedger(folder / "log", SIGNER.verifier)
+    wall = Wall(shards={}, contracts={}, key=Secret(b"w" * 32))
     with Log(folder / "log", SIGNER, chance=secrets.token_bytes) as log:
-        stand.steps = MemorySteps(log)
+        stand.steps, stand.writer.log = MemorySteps(log), log
         async with (
             client() as http,
-            assembled(stand.settings(**changes), context, stand.steps, ledger, SIGNER.verifier, http) as access,
+            assembled(
+                stand.settings(**changes),
+                context,
+                stand.steps,
+                ledger,
+                SIGNER.verifier,
+                http,
+                stand.writer,
+                folder / "log",
+                wall,
+            ) as access,
         ):
             stand.access = access
             app = application(access.routes, ready=lambda: None)

@@ -372,8 +372,10 @@ async def test_a_report_is_the_same_bytes_for_the_same_question_whatever_came_la
     assert [one["grant"]["id"] for one in before.json()["grants"]] == [grant]
     await stand.certified(grant)
     await stand.asked(stand.who("dora"))
-    after = await stand.get("report", auditor, until_us=until, subject=SUBJECT)
+    size = before.json()["asked"]["size"]
+    after = await stand.get("report", auditor, until_us=until, size=size, subject=SUBJECT)
     assert after.content == before.content
+    assert (await stand.get("report", auditor, size=size + 1_000)).status_code == 400
     assert (await stand.get("report", auditor, subject=OTHER)).json()["grants"] == []
 
 

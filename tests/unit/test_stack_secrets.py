@@ -23,6 +23,7 @@ from foundation.decision_header import (
 )
 from foundation.ledger.witness.settings import WitnessSettings
 from foundation.settings import KeyringFile, SettingsError, convert, read_keyring
+from foundation.tls import Watched, serving
 from foundation.tokens import Jwks, TokenVerifier, fetch_jwks_file
 from foundation.words import CellId, Epoch, RulesDigest, ServiceId, SubjectId, Verb
 
@@ -170,3 +171,6 @@ def test_each_cells_access_settings_name_an_authority_that_is_made_once(paths: P
     assert int(made.not_valid_before_utc.timestamp()) == 1_800_000_000
     assert Path(stated.exception_keys[0]).read_text().strip() == access.owner(paths).verifier.text
     assert Path(stated.tickets.file).exists()
+    assert stated.door is not None
+    assert stated.door.port == layout.port(f"door-{CELL}")
+    Watched("door", stated.door.checked().files(Path(stated.authority_certificate)), serving, ManualClock())

@@ -33,7 +33,7 @@ SHAPES: dict[str, type[msgspec.Struct]] = {
 
 
 def test_every_process_has_a_port_of_its_own() -> None:
-    assert set(process_names()) == set(STACK.ports) - {layout.CONTROL}
+    assert set(process_names()) == set(STACK.ports) - {layout.CONTROL, *layout.doors()}
     assert len(set(STACK.ports.values())) == len(STACK.ports)
 
 
@@ -127,6 +127,7 @@ def test_stack_json_holds_addresses_as_documented_and_no_secrets() -> None:
     assert document["cells"]["eu-de"] == {
         "region": "eu",
         "service": "http://127.0.0.1:7440",
+        "door": "127.0.0.1:7445",
         "services": {"orders": "http://127.0.0.1:7450"},
         "shards": {"s1": "EU_DE_S1", "s2": "EU_DE_S2"},
     }

@@ -235,6 +235,16 @@ def _lock(seen: Seen) -> Mapped:
     return Mapped(Class.ACCOUNT_CHANGE, activity, {"user": user}, severity=MEDIUM)
 
 
+def _session(seen: Seen) -> Mapped:
+    activity = {"opened": CREATE, "closed": DELETE}.get(str(seen.details.get("of")), UNKNOWN)
+    return _entity("access session", activity, seen.details.get("session"))._replace(severity=MEDIUM)
+
+
+def _statement(seen: Seen) -> Mapped:
+    """What it does stands in its text alone."""
+    return _call("statement", lambda _: OTHER)(seen)._replace(severity=MEDIUM)
+
+
 def _refusal(seen: Seen) -> Mapped:
     mapped = _call("refusal", _verb)(seen)
     why = {"status_code": seen.details.get("code"), "status_detail": seen.details.get("ground")}
@@ -267,6 +277,10 @@ _OF_KINDS: dict[str, Callable[[Seen], Mapped]] = {
     Kind.GRANT: _stepped("access grant", "grant"),
     Kind.LOCK: _lock,
     Kind.EXCEPTION: _stepped("access exception", "exception"),
+    Kind.SESSION: _session,
+    Kind.STATEMENT: _statement,
+    Kind.OUTCOME: _call("statement outcome", lambda _: OTHER),
+    Kind.NOTICE: _call("access notice", lambda _: READ),
     Kind.RELEASE: _call("release", lambda _: READ),
     Kind.LEDGER_READ: _call("ledger read", lambda _: READ),
     Kind.ERASURE: _erasure,

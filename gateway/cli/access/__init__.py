@@ -4,8 +4,10 @@ import click
 
 from gateway.cli.access.asking import certificate, check, close, edit, request
 from gateway.cli.access.deciding import approve, deny, review, revoke
-from gateway.cli.access.keeping import authority, exempt, lock, unlock, withdraw
+from gateway.cli.access.keeping import authority, exempt, lock, prepare, unlock, withdraw
 from gateway.cli.access.looking import audit_roles, list_, report, show
+from gateway.cli.access.psql import psql
+from gateway.cli.access.reconciling import reconcile
 from gateway.cli.access.replaying import replay
 
 
@@ -18,9 +20,9 @@ def access() -> None:
     """
 
 
-for command in (request, edit, close, certificate, check, approve, deny, revoke, review, list_, show, report, replay):
+for command in (request, edit, close, certificate, check, psql, approve, deny, revoke, review, list_, show, report):
     access.add_command(command)
-for command in (audit_roles, lock, unlock, exempt, withdraw, authority):
+for command in (replay, reconcile, audit_roles, lock, unlock, exempt, withdraw, authority, prepare):
     access.add_command(command)
 
 __all__ = ["access"]

@@ -1,4 +1,4 @@
-"""`domicile access lock | unlock | exempt | withdraw | authority`: locks, signed exceptions, and the key of an authority."""
+"""`domicile access lock | unlock | exempt | withdraw | authority | prepare`: locks, exceptions, an authority's key, the wall's ground."""
 
 import os
 import secrets
@@ -8,6 +8,7 @@ import click
 
 from cells.breakglass.certificates.authority import made
 from cells.breakglass.exceptions import ExceptionText, signed
+from cells.breakglass.wall.server import preparation
 from cells.breakglass.words import Purpose, Rule
 from deploy.local import access as stack_access
 from deploy.local.layout import Paths
@@ -145,3 +146,12 @@ def authority(cell: str, key_out: Path, out: Path) -> None:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
     click.echo(f"key: {key_out}, certificate: {out}")
+
+
+@click.command()
+def prepare() -> None:
+    """Print the SQL that a superuser runs in each shard's database before the SQL door opens it; again after roles were added.
+
+    It makes the roles of engineers' sessions, and takes the functions that these may not run from PUBLIC, in that database alone.
+    """
+    click.echo(preparation(), nl=False)

@@ -7,7 +7,9 @@ import click
 from cells.breakglass.words import Phase
 from gateway.cli.access.telling import table, tell
 from gateway.cli.access.which import Asker, asker_option
-from gateway.cli.options import json_option, print_json, print_table
+from gateway.cli.options import json_option, print_json, print_table, utc
+
+_US = 1_000_000
 
 
 @click.command(name="list")
@@ -38,6 +40,8 @@ def show(grant: str, asker: Asker, as_json: bool) -> None:
 @click.option("--engineer", help="By this engineer: engineer:<sub>.")
 @click.option("--since-us", type=int, help="Asked for no earlier (microseconds since 1970).")
 @click.option("--until-us", type=int, help="Nothing later; the same question then gives the same bytes. Default: now.")
+@click.option("--size", type=int, help="Of the door's entries those below this one of the log. Default: all.")
+@click.option("--statements", is_flag=True, help="With each statement of the door.")
 @asker_option("auditor")
 @json_option
 def report(
@@ -45,11 +49,21 @@ def report(
     engineer: str | None,
     since_us: int | None,
     until_us: int | None,
+    size: int | None,
+    statements: bool,
     asker: Asker,
     as_json: bool,
 ) -> None:
-    """Report who asked for whose data, why, where from, on whose approval."""
-    told = asker.get("/report", subject=subject, engineer=engineer, since_us=since_us, until_us=until_us)
+    """Report who asked for whose data, why, where from, on whose approval, and saw which columns of it."""
+    told = asker.get(
+        "/report",
+        subject=subject,
+        engineer=engineer,
+        since_us=since_us,
+        until_us=until_us,
+        size=size,
+        statements=1 if statements else None,
+    )
     if as_json:
         print_json(told)
         return
@@ -63,10 +77,31 @@ def print_report(told: dict[str, Any]) -> None:
             signed = f"entry {intent['index']} of {intent['size']}" if intent["digest"] else "never signed"
             where = f"seen in {intent['presence']['observed']}, declared {intent['presence']['declared']}"
             click.echo(f"  certificate {intent['serial']} for {intent['shard']}, {where}: {signed}")
-    count = len(told["grants"])
+        for session in one["sessions"]:
+            _print_session(session)
+    count, asked = len(told["grants"]), told["asked"]
     click.echo(
-        f"{count} grant{'' if count == 1 else 's'}, from {told['steps']} steps up to {told['asked']['until_us']}"
+        f"{count} grant{'' if count == 1 else 's'}, from {told['steps']} steps up to {asked['until_us']}, "
+        f"the door's from {asked['size']} entries"
     )
+
+
+def _print_session(session: dict[str, Any]) -> None:
+    ends = session["end"]
+    until = "no end recorded" if ends is None else f"until {utc(ends['at_us'] / _US)} UTC ({ends['why']})"
+    place = "inside" if session["inside"] else "outside"
+    click.echo(
+        f"  session {session['session']} on {session['shard']} from {place}, {utc(session['at_us'] / _US)} UTC, {until}: "
+        f"{session['statements']} statements, {session['rows']} rows, {session['bytes']} bytes"
+    )
+    for subject in session["subjects"]:
+        click.echo(f"    could see {subject}")
+    for column in session["columns"]:
+        click.echo(f"    saw {column['source'] or column['name']}{', masked' if column['masked'] else ''}")
+    for ran in session["ran"]:
+        came = ran["withheld"] or ran["error"] or ran["tag"] or "nothing recorded"
+        click.echo(f"    {ran['number']}. {' '.join(ran['text'].split())}")
+        click.echo(f"       {came}, {ran['rows']} rows, entry {ran['index']}")
 
 
 @click.command(name="audit-roles")
@@ -84,7 +119,11 @@ def audit_roles(asker: Asker, as_json: bool) -> None:
         rows = [
             (shard["shard"], login["role"], kind, ", ".join(login["may"]))
             for shard in told["shards"]
-            for kind, logins in (("service", shard["services"]), ("STANDING", shard["standing"]))
+            for kind, logins in (
+                ("service", shard["services"]),
+                ("door, for seconds", shard["door"]),
+                ("STANDING", shard["standing"]),
+            )
             for login in logins
         ]
         print_table(("shard", "login", "", "may besides"), rows)

@@ -9,14 +9,17 @@ import msgspec
 
 from cells.breakglass.replay import Asked, Unfit, fold
 from cells.breakglass.replay import report as reported
+from cells.breakglass.statements.entries import MalformedSaid
+from cells.breakglass.statements.history import history as door_history
+from cells.breakglass.statements.reading import kept
 from cells.breakglass.steps import KINDS, MalformedStep, Taken, read
 from cells.breakglass.words import parse_engineer
-from foundation.ledger.reading import Found, payload
+from foundation.ledger.reading import Found, LogReader, payload
 from foundation.settings import SettingsError
 from foundation.words import MalformedWord, parse_subject_id
 from gateway.cli.access.looking import print_report
 from gateway.cli.access.which import Asker, asker_option
-from gateway.cli.ledger.which import choose, told
+from gateway.cli.ledger.which import Which, choose, told
 from gateway.cli.options import json_option, print_json
 
 _KINDS = frozenset(kind.value for kind in KINDS)
@@ -32,6 +35,8 @@ _KINDS = frozenset(kind.value for kind in KINDS)
 @click.option("--engineer", help="With --report: by this engineer.")
 @click.option("--since-us", type=int, default=0, help="With --report: asked for no earlier.")
 @click.option("--until-us", type=int, help="With --report: nothing later; default: the last step.")
+@click.option("--size", type=int, help="With --report: of the door's entries those below; default: all.")
+@click.option("--statements", is_flag=True, help="With --report: with each statement of the door.")
 @click.option("--offline", is_flag=True, help="Do not ask the cell.")
 @asker_option("auditor")
 @json_option
@@ -43,6 +48,8 @@ def replay(
     engineer: str | None,
     since_us: int,
     until_us: int | None,
+    size: int | None,
+    statements: bool,
     offline: bool,
     asker: Asker,
     as_json: bool,
@@ -51,19 +58,23 @@ def replay(
 
     Exit status 1 where the ledger holds a step that could not be taken, or comes to another state than the cell says.
     """
-    history = _history(log, key, asker)
+    history, reader, folder = _history(choose(log or asker.cell, asker.state, key, None))
     try:
         book = fold(history)
         asked = Asked(
             until_us=book.at_us if until_us is None else until_us,
+            size=reader.checkpoint.size if size is None else size,
             since_us=since_us,
             subject=None if subject is None else parse_subject_id(subject),
             engineer=None if engineer is None else parse_engineer(engineer),
+            statements=statements,
         )
         if as_report:
-            _tell(msgspec.to_builtins(reported(history, asked)), as_json)
+            with told():
+                door = door_history(kept(reader, folder, asked.size, asked.until_us), asked.scope)
+            _tell(msgspec.to_builtins(reported(history, door, asked)), as_json)
             return
-    except (Unfit, MalformedWord) as exc:
+    except (Unfit, MalformedSaid, MalformedWord) as exc:
         raise SettingsError(str(exc)) from exc
     state = {"steps": len(history), "digest": book.digest()}
     said = None if offline else asker.get("/state")
@@ -79,17 +90,16 @@ def replay(
         raise click.exceptions.Exit(1)
 
 
-def _history(log: str | None, key: Path | None, asker: Asker) -> list[Taken]:
-    """Every step that stands in the log, oldest first. Raises SettingsError."""
-    chosen = choose(log or asker.cell, asker.state, key, None)
+def _history(chosen: Which) -> tuple[list[Taken], LogReader, Path]:
+    """Every step that stands in the log, oldest first; by which reader, and where the log lies. Raises SettingsError."""
     with told():
         reader = chosen.reader()
         reader.verify(None, chosen.folder)
         if chosen.folder is None:
             raise SettingsError("a replay needs the log's own folder: payloads are not served")
-        steps = list(_steps([one for one in reader.newest() if one.entry.kind in _KINDS][::-1], chosen.folder))
+        steps = list(_steps(list(reader.of_kinds(_KINDS)), chosen.folder))
     chosen.state_reading("replay", 0, reader.checkpoint.size, payloads=True)
-    return steps
+    return steps, reader, chosen.folder
 
 
 def _steps(found: list[Found], folder: Path) -> Iterator[Taken]:

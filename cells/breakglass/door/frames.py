@@ -1,0 +1,206 @@
+"""Messages of Postgres' protocol 3.0: split out of a stream, read, built. Pure.
+
+Every bound that a client can meet stands here or in settings; what lies beyond one is `Malformed`, which ends the session.
+"""
+
+import struct
+from collections.abc import Iterable
+from typing import NamedTuple
+
+HEADER = struct.Struct("!ci")
+_LENGTH = struct.Struct("!i")
+_SHORT = struct.Struct("!h")
+HEADER_BYTES = HEADER.size
+NAME_BYTES_MAX = 63
+
+
+class Error(NamedTuple):
+    """What an ErrorResponse says. `code`: SQLSTATE."""
+
+    code: str
+    message: str
+    hint: str = ""
+
+
+class Malformed(Exception):
+    """Not this protocol, or beyond a bound: the session ends."""
+
+    def __init__(self, error: Error) -> None:
+        super().__init__(f"{error.code}: {error.message}")
+        self.error = error
+
+
+class Parse(NamedTuple):
+    name: str
+    text: str
+
+
+class Bind(NamedTuple):
+    portal: str
+    statement: str
+    formats: tuple[int, ...]
+    parameters: tuple[bytes | None, ...]
+
+
+class Named(NamedTuple):
+    """Describe and Close. `of`: `S` (statement) or `P` (portal)."""
+
+    of: str
+    name: str
+
+
+def violation(what: str) -> Malformed:
+    return Malformed(Error("08P01", what))
+
+
+class Splitter:
+    """Whole messages out of pieces of a stream, header and all. Keeps at most one message that is not whole."""
+
+    def __init__(self, bytes_max: int) -> None:
+        self._bytes_max = bytes_max
+        self._kept = b""
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Raises Malformed, also for a message that says to be longer than may be."""
+        if self._kept:
+            data, self._kept = self._kept + data, b""
+        found, at = [], 0
+        while len(data) - at >= HEADER_BYTES:
+            size = 1 + _LENGTH.unpack_from(data, at + 1)[0]
+            if size < HEADER_BYTES:
+                raise violation("a message says to be shorter than its own length")
+            if size > self._bytes_max:
+                raise Malformed(Error("54000", f"a message has at most {self._bytes_max} bytes here"))
+            if len(data) - at < size:
+                break
+            found.append(data[at : at + size])
+            at += size
+        self._kept = data[at:]
+        return found
+
+
+# --- reading -----------------------------------------------------------------------------------------------------------------
+
+
+class _Reader:
+    """Fields of one body, in order. Raises Malformed."""
+
+    def __init__(self, raw: bytes) -> None:
+        self._raw = raw
+        self._at = HEADER_BYTES
+
+    def name(self) -> str:
+        """Of a statement or portal. Postgres tells longer ones apart by their first 63 bytes alone."""
+        found = self.text()
+        if len(found.encode()) > NAME_BYTES_MAX:
+            raise Malformed(Error("42622", f"a name has at most {NAME_BYTES_MAX} bytes"))
+        return found
+
+    def text(self) -> str:
+        end = self._raw.find(b"\0", self._at)
+        if end < 0:
+            raise violation("a string does not end")
+        found, self._at = self._raw[self._at : end], end + 1
+        try:
+            return found.decode()
+        except UnicodeDecodeError as exc:
+            raise Malformed(Error("22021", "text is UTF-8 here")) from exc
+
+    def short(self) -> int:
+        (found,) = _SHORT.unpack(self.take(2))
+        return int(found) & 0xFFFF
+
+    def long(self) -> int:
+        (found,) = _LENGTH.unpack(self.take(4))
+        return int(found)
+
+    def take(self, size: int) -> bytes:
+        if size < 0 or len(self._raw) - self._at < size:
+            raise violation("a message ends before what it says to hold")
+        found = self._raw[self._at : self._at + size]
+        self._at += size
+        return found
+
+    def end(self) -> None:
+        if self._at != len(self._raw):
+            raise violation("a message goes on after what it says to hold")
+
+
+def query(raw: bytes) -> str:
+    """Raises Malformed, as all of these."""
+    reader = _Reader(raw)
+    found = reader.text()
+    reader.end()
+    return found
+
+
+def parse(raw: bytes) -> Parse:
+    reader = _Reader(raw)
+    found = Parse(reader.name(), reader.text())
+    reader.take(4 * reader.short())
+    reader.end()
+    return found
+
+
+def bind(raw: bytes) -> Bind:
+    reader = _Reader(raw)
+    portal, statement = reader.name(), reader.name()
+    formats = tuple(reader.short() for _ in range(reader.short()))
+    parameters = tuple(_parameter(reader) for _ in range(reader.short()))
+    reader.take(2 * reader.short())
+    reader.end()
+    if len(formats) not in (0, 1, len(parameters)) or any(one not in (0, 1) for one in formats):
+        raise violation("formats of parameters are none, one for all, or one for each, and text or binary")
+    return Bind(portal, statement, formats, parameters)
+
+
+def _parameter(reader: _Reader) -> bytes | None:
+    size = reader.long()
+    return None if size == -1 else reader.take(size)
+
+
+def named(raw: bytes) -> Named:
+    reader = _Reader(raw)
+    of = reader.take(1).decode("latin-1")
+    if of not in ("S", "P"):
+        raise violation("a statement (S) or a portal (P) is described or closed")
+    found = Named(of, reader.name())
+    reader.end()
+    return found
+
+
+def executed(raw: bytes) -> str:
+    """The portal that an Execute names."""
+    reader = _Reader(raw)
+    found = reader.name()
+    reader.long()
+    reader.end()
+    return found
+
+
+# --- building ----------------------------------------------------------------------------------------------------------------
+
+
+def message(kind: bytes, body: bytes = b"") -> bytes:
+    return HEADER.pack(kind, len(body) + 4) + body
+
+
+def text(*values: str) -> bytes:
+    return b"".join(value.encode() + b"\0" for value in values)
+
+
+def error(severity: str, said: Error) -> bytes:
+    fields = [("S", severity), ("V", severity), ("C", said.code), ("M", said.message)]
+    if said.hint:
+        fields.append(("H", said.hint))
+    return message(b"E", b"".join(text(key + value) for key, value in fields) + b"\0")
+
+
+def startup(parameters: Iterable[tuple[str, str]]) -> bytes:
+    """A StartupMessage of 3.0."""
+    body = _LENGTH.pack(196_608) + b"".join(text(key, value) for key, value in parameters) + b"\0"
+    return _LENGTH.pack(len(body) + 4) + body
+
+
+FLUSH = message(b"H")
+TERMINATE = message(b"X")

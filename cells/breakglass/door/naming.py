@@ -1,0 +1,78 @@
+"""What texts and tags do to names of prepared statements and portals. Pure.
+
+Names are given and taken by messages, which `state` follows, and by some commands of SQL. A text whose first word is one of KEEPS is
+none of these, provided that it can reach no code of the session's own making: the wall sees to that.
+"""
+
+import re
+
+KEEPS = frozenset(
+    {
+        *(
+            "SELECT",
+            "WITH",
+            "VALUES",
+            "TABLE",
+            "INSERT",
+            "UPDATE",
+            "DELETE",
+            "MERGE",
+            "FETCH",
+            "MOVE",
+            "EXPLAIN",
+            "SHOW",
+        ),
+        *("BEGIN", "START", "COMMIT", "END", "ROLLBACK", "ABORT", "SAVEPOINT", "RELEASE", "SET", "RESET", "LOCK"),
+    }
+)
+_BLANK = re.compile(r"(?:[\s;(]+|--[^\r\n]*)*", re.ASCII)
+_WORD = re.compile(r"[A-Za-z_]+")
+_COMMENT = re.compile(r"/\*|\*/")
+_DEALLOCATE = re.compile(
+    r"\s*DEALLOCATE\s+(?:PREPARE\s+)?(?:\"((?:[^\"]|\"\")+)\"|([a-z_][a-z0-9_$]*))\s*;?\s*\Z", re.IGNORECASE | re.ASCII
+)
+_DROPS_STATEMENTS = ("DEALLOCATE", "DISCARD ALL", "DO", "CALL")
+_DROPS_PORTALS = ("CLOSE CURSOR", "DECLARE CURSOR", "DISCARD ALL", "DO", "CALL")
+
+
+def first_word(text: str) -> str:
+    """The first word of the first command, in capitals, after blanks, comments and brackets; "" where there is none."""
+    at = 0
+    while True:
+        found = _BLANK.match(text, at)
+        at = at if found is None else found.end()
+        if not text.startswith("/*", at):
+            break
+        at = _after_comment(text, at)
+    word = _WORD.match(text, at)
+    return "" if word is None else word[0].upper()
+
+
+def _after_comment(text: str, at: int) -> int:
+    """Comments nest."""
+    depth = 0
+    for mark in _COMMENT.finditer(text, at):
+        depth += 1 if mark[0] == "/*" else -1
+        if depth == 0:
+            return mark.end()
+    return len(text)
+
+
+def keeps_names(text: str) -> bool:
+    """Whether a single command leaves alone what names mean."""
+    return first_word(text) in KEEPS
+
+
+def dropped_statements(tag: str, text: str) -> str | None:
+    """After a command ended with `tag`: "" where every name may mean something else from now on, one name, or None."""
+    if not tag.startswith(_DROPS_STATEMENTS):
+        return None
+    found = _DEALLOCATE.match(text)
+    if found is None or tag != "DEALLOCATE":
+        return ""
+    quoted, plain = found.groups()
+    return str(quoted).replace('""', '"') if quoted else str(plain).lower()
+
+
+def drops_portals(tag: str) -> bool:
+    return tag.startswith(_DROPS_PORTALS)

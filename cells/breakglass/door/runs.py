@@ -1,0 +1,103 @@
+"""One run of a statement, from the message that makes it run to what came of it; and the answers that speak of it. Pure."""
+
+import struct
+from dataclasses import dataclass, field
+
+from cells.breakglass.door import naming
+from cells.breakglass.door.frames import Error, Malformed
+from cells.breakglass.door.ports import Column, Outcome, Statement
+
+COLUMNS_MAX = 4_096
+"""Different columns that the results of one text may have."""
+TAGS_MAX = 16
+"""Tags of one text that are told; the last of them."""
+SUSPENDED = "SUSPENDED"
+"""A tag of our own: the rows that were asked for came, others are left."""
+BOUND, SKIPPED = "bound", "skipped"
+"""Why a statement was not run: no message executed what was bound; an error, or the session's end, came before."""
+_COLUMN = struct.Struct("!ihihih")
+_SHORT = struct.Struct("!h")
+
+
+@dataclass(slots=True)
+class Run:
+    """`number`: counts from 1 in its session. `keeps`: whether it leaves alone what names mean."""
+
+    statement: Statement
+    rows: int = 0
+    bytes: int = 0
+    error: str = ""
+    withheld: str = ""
+    tags: list[str] = field(default_factory=list)
+    columns: dict[Column, None] = field(default_factory=dict)
+    told: bool = False
+    keeps: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.keeps = self.statement.kind == "extended" and naming.keeps_names(self.statement.text)
+
+    def shows(self, columns: tuple[Column, ...]) -> None:
+        """Raises Malformed where that makes too many."""
+        self.columns.update(dict.fromkeys(columns))
+        if len(self.columns) > COLUMNS_MAX:
+            raise Malformed(Error("54011", f"the results of one text have at most {COLUMNS_MAX} different columns"))
+
+    def outcome(self) -> Outcome:
+        return Outcome(
+            session=self.statement.session,
+            number=self.statement.number,
+            tag="" if self.error else "; ".join(self.tags[-TAGS_MAX:]),
+            error=self.error,
+            withheld=self.withheld,
+            rows=self.rows,
+            bytes=self.bytes,
+            columns=tuple(self.columns),
+        )
+
+
+@dataclass(slots=True)
+class Prepared:
+    """A statement by its name. `columns`: None until it was described."""
+
+    text: str
+    columns: tuple[Column, ...] | None = None
+
+
+@dataclass(slots=True)
+class Portal:
+    """What a Bind made. `executed`: whether an Execute of it went out."""
+
+    run: Run
+    prepared: Prepared
+    columns: tuple[Column, ...] | None = None
+    executed: bool = False
+
+    @property
+    def described(self) -> tuple[Column, ...] | None:
+        return self.prepared.columns if self.columns is None else self.columns
+
+
+def columns(body: bytes) -> tuple[Column, ...]:
+    """Of a RowDescription. Raises ValueError."""
+    try:
+        (count,) = _SHORT.unpack_from(body)
+        found, at = [], 2
+        for _ in range(count):
+            end = body.index(b"\0", at)
+            table, attribute, *_ = _COLUMN.unpack_from(body, end + 1)
+            found.append(Column(name=body[at:end].decode(), table=table & 0xFFFFFFFF, attribute=attribute))
+            at = end + 1 + _COLUMN.size
+    except struct.error as exc:
+        raise ValueError("a RowDescription ends early") from exc
+    return tuple(found)
+
+
+def fields(body: bytes) -> dict[str, str]:
+    """Of an ErrorResponse or NoticeResponse, by their letters."""
+    parts = (part.decode(errors="replace") for part in body.split(b"\0") if part)
+    return {part[0]: part[1:] for part in parts}
+
+
+def tag(body: bytes) -> str:
+    """Of a CommandComplete."""
+    return body.partition(b"\0")[0].decode(errors="replace")

@@ -1,0 +1,36 @@
+"""The record of a cell's door put together."""
+
+from dataclasses import dataclass
+
+from cells.breakglass.keeper import Keeper
+from cells.breakglass.statements.reading import DoorLog
+from cells.breakglass.statements.recorder import SOURCE, Recorder
+from cells.breakglass.statements.watching import Watch
+from cells.breakglass.tickets import Tracker
+from foundation.clock import Clock
+from foundation.ledger.committing import Committer
+from foundation.ledger.draining import Writer
+from foundation.tasks import Worker
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recording:
+    """One a cell: in the process that writes its log."""
+
+    committer: Committer
+    watch: Watch
+    recorder: Recorder
+
+    @property
+    def workers(self) -> dict[str, Worker]:
+        return {
+            "access commits": self.committer.run,
+            "access watch": self.watch.run,
+            "access results": self.recorder.run,
+        }
+
+
+def recording(keeper: Keeper, tracker: Tracker, clock: Clock, writer: Writer, before: DoorLog) -> Recording:
+    """`before`: the log that `writer` writes, as it is signed for."""
+    committer, watch = Committer(writer, SOURCE), Watch(keeper, tracker, clock)
+    return Recording(committer=committer, watch=watch, recorder=Recorder(committer, watch, clock, before))

@@ -1,0 +1,218 @@
+"""Sessions, statements and outcomes as entries of the cell's ledger. Pure.
+
+Each names the session; the one that opens it names the grant, and statements name the subjects besides, so that whatever may speak of
+somebody is found, and erased, by their id. At a session's end each subject has an entry of their own, which says of nobody else: it can be
+given to them, or to their tenant, with its proof.
+"""
+
+from collections.abc import Iterable
+from typing import TypeAlias
+from uuid import UUID
+
+import msgspec
+
+from cells.breakglass.door.ports import Column, Outcome, Session, Statement
+from foundation.ledger.port import Event, Kind
+
+KINDS = (Kind.SESSION, Kind.STATEMENT, Kind.OUTCOME)
+UUID_BYTES = 16
+
+
+class Value(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A parameter: as text, or binary in hex; 16 bytes also as the UUID that they may be, by which erasing finds them."""
+
+    text: str | None = None
+    binary: str | None = None
+    uuid: str | None = None
+
+
+class Said(msgspec.Struct, frozen=True, kw_only=True, tag_field="of", tag=str.lower, forbid_unknown_fields=True):
+    """One of those below. `session`: its id."""
+
+    session: str
+
+
+class Opened(Said, frozen=True, kw_only=True):
+    """`backend`: the session as Postgres' log names it."""
+
+    grant: str
+    certificate: str
+    purpose: str
+    ticket: str
+    shard: str
+    inside: bool
+    subjects: tuple[str, ...]
+    until_us: int
+    backend: str
+
+
+class Intended(Said, frozen=True, kw_only=True):
+    """A statement is about to run. A parameter that is NULL is None."""
+
+    number: int
+    kind: str
+    text: str
+    parameters: tuple[Value | None, ...]
+    subjects: tuple[str, ...]
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What came of a statement. `withheld`: why it was not run after all."""
+
+    number: int
+    tag: str = ""
+    error: str = ""
+    rows: int = 0
+    bytes: int = 0
+    columns: tuple[Column, ...] = ()
+    withheld: str = ""
+
+
+class Ended(Said, frozen=True, kw_only=True):
+    """Results of statements, in the order in which they came."""
+
+    results: tuple[Result, ...]
+
+
+class Closed(Said, frozen=True, kw_only=True):
+    """`statements`: how many were recorded."""
+
+    why: str
+    statements: int
+
+
+AnySaid: TypeAlias = Opened | Intended | Ended | Closed
+
+
+class Noticed(msgspec.Struct, frozen=True, kw_only=True):
+    """What a subject is told: who could see them is the entry's actor. `columns`: what the session was shown, of whichever of its
+    subjects."""
+
+    session: str
+    grant: str
+    purpose: str
+    ticket: str
+    shard: str
+    inside: bool
+    until_us: int
+    statements: int
+    columns: tuple[Column, ...]
+
+
+class MalformedSaid(Exception):
+    """Details of an entry are none of these."""
+
+
+def read(details: bytes) -> AnySaid:
+    """Raises MalformedSaid."""
+    try:
+        said: AnySaid = msgspec.json.decode(details, type=AnySaid)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
+        raise MalformedSaid(f"no entry of the door: {exc}") from exc
+    return said
+
+
+def opened(session: Session, backend: str, at: float) -> Event:
+    said = Opened(
+        session=session.id,
+        grant=session.grant,
+        certificate=session.certificate,
+        purpose=session.purpose,
+        ticket=session.ticket,
+        shard=session.shard,
+        inside=session.inside,
+        subjects=session.subjects,
+        until_us=round(session.expires_at * 1_000_000),
+        backend=backend,
+    )
+    return _event(f"session:{session.id}:opened", Kind.SESSION, session, said, at)
+
+
+def intended(session: Session, statement: Statement, at: float) -> Event:
+    """Raises ValueError for formats that Bind cannot have."""
+    said = Intended(
+        session=session.id,
+        number=statement.number,
+        kind=statement.kind,
+        text=statement.text,
+        parameters=values(statement),
+        subjects=session.subjects,
+    )
+    return _event(f"statement:{session.id}:{statement.number}", Kind.STATEMENT, session, said, at)
+
+
+def ended(session: Session, number: int, results: tuple[Result, ...], at: float) -> Event:
+    """`number`: of this entry among those of its session."""
+    said = Ended(session=session.id, results=results)
+    return _event(f"outcome:{session.id}:{number}", Kind.OUTCOME, session, said, at)
+
+
+def closed(session: Session, why: str, statements: int, at: float) -> Event:
+    said = Closed(session=session.id, why=why, statements=statements)
+    return _event(f"session:{session.id}:closed", Kind.SESSION, session, said, at)
+
+
+def notices(session: Session, statements: int, columns: Iterable[Column], at: float) -> list[Event]:
+    """One for each subject."""
+    noticed = Noticed(
+        session=session.id,
+        grant=session.grant,
+        purpose=session.purpose,
+        ticket=session.ticket,
+        shard=session.shard,
+        inside=session.inside,
+        until_us=round(at * 1_000_000),
+        statements=statements,
+        columns=tuple(columns),
+    )
+    return [
+        Event(
+            id=notice_event(session.id, subject),
+            at=at,
+            kind=Kind.NOTICE,
+            actor=session.engineer,
+            subject_id=subject,
+            details=msgspec.to_builtins(noticed),
+        )
+        for subject in session.subjects
+    ]
+
+
+def notice_event(session: str, subject: str) -> str:
+    return f"notice:{session}:{subject}"
+
+
+def result_of(outcome: Outcome) -> Result:
+    return Result(
+        number=outcome.number,
+        tag=outcome.tag,
+        error=outcome.error,
+        rows=outcome.rows,
+        bytes=outcome.bytes,
+        columns=outcome.columns,
+        withheld=outcome.withheld,
+    )
+
+
+def values(statement: Statement) -> tuple[Value | None, ...]:
+    """Raises ValueError."""
+    formats = statement.formats
+    if len(formats) not in (0, 1, len(statement.parameters)):
+        raise ValueError("formats are none, one for all parameters, or one for each")
+    each = formats * len(statement.parameters) if len(formats) == 1 else formats or (0,) * len(statement.parameters)
+    return tuple(_value(raw, given) for raw, given in zip(statement.parameters, each, strict=True))
+
+
+def _value(raw: bytes | None, given: int) -> Value | None:
+    if raw is None:
+        return None
+    if given == 0:
+        try:
+            return Value(text=raw.decode())
+        except UnicodeDecodeError:
+            return Value(binary=raw.hex())
+    return Value(binary=raw.hex(), uuid=str(UUID(bytes=raw)) if len(raw) == UUID_BYTES else None)
+
+
+def _event(name: str, kind: Kind, session: Session, said: AnySaid, at: float) -> Event:
+    return Event(id=name, at=at, kind=kind, actor=session.engineer, details=msgspec.to_builtins(said))

@@ -1,0 +1,268 @@
+"""The SQL door before a real Postgres, with certificates of real grants; a wall and a record that do the least that the ports promise."""
+
+import asyncio
+import secrets
+import ssl
+import struct
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import msgspec
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from cells.breakglass.door.assembly import door_of
+from cells.breakglass.door.door import Door
+from cells.breakglass.door.ports import Column, Ending, NotRun, Outcome, Session, Statement
+from cells.breakglass.door.settings import DoorSettings, DoorTls
+from deploy.local.postgres import PostgresServer
+from foundation.mute import Secret
+from foundation.postgres import connect
+from tests.stands.access import CELL, signing_request
+from tests.stands.access_cell import AccessStand, access_stand
+from tests.stands.certificates import Authority
+
+ROLE = "door_test_engineer"
+PASSWORD = Secret("only-in-tests")
+DDL = f"""
+CREATE TABLE people (id int PRIMARY KEY, name text NOT NULL, born date);
+INSERT INTO people SELECT n, 'name ' || n, date '2000-01-01' + n FROM generate_series(1, 300) AS n;
+CREATE TABLE notes (id serial PRIMARY KEY, body text);
+CREATE TABLE admitted (session text, pid int);
+GRANT SELECT ON people TO {ROLE};
+GRANT SELECT, INSERT ON notes TO {ROLE};
+GRANT USAGE ON SEQUENCE notes_id_seq TO {ROLE};
+"""
+
+
+class TableWall:
+    """Admits by a row in a table of the shard that the role cannot see."""
+
+    def __init__(self, admin: Secret[str], engineer: Secret[str]) -> None:
+        self._admin = admin
+        self._engineer = engineer
+        self.refuses = False
+
+    async def credentials(self, shard: str, *, inside: bool) -> Secret[str]:
+        return self._engineer
+
+    async def admit(self, session: Session, pid: int) -> float:
+        if self.refuses:
+            raise NotRun(Ending.WALL)
+        async with connect(self._admin) as admin:
+            await admin.execute("INSERT INTO admitted (session, pid) VALUES ($1, $2)", session.id, pid)
+            started = "SELECT extract(epoch FROM backend_start)::float8 FROM pg_stat_activity WHERE pid = $1"
+            return float(await admin.fetchval(started, pid))
+
+    async def leave(self, session_id: str) -> None:
+        async with connect(self._admin) as admin:
+            await admin.execute("DELETE FROM admitted WHERE session = $1", session_id)
+
+    def named(self, session: Session, columns: tuple[Column, ...]) -> tuple[Column, ...]:
+        return tuple(msgspec.structs.replace(one, masked=one.name == "name") for one in columns)
+
+
+class ListRecord:
+    """In memory. `goes_on` is cleared where recording stalls."""
+
+    def __init__(self) -> None:
+        self.sessions: dict[str, Session] = {}
+        self.statements: list[Statement] = []
+        self.outcomes: list[Outcome] = []
+        self.closings: dict[str, str] = {}
+        self.ends: dict[str, Callable[[Ending], None]] = {}
+        self.refuses: Ending | None = None
+        self.goes_on = asyncio.Event()
+        self.goes_on.set()
+        self.waiting = 0
+
+    async def opened(self, session: Session, backend: str, end: Callable[[Ending], None]) -> None:
+        self.sessions[session.id] = session
+        self.ends[session.id] = end
+
+    async def intend(self, statement: Statement) -> None:
+        self.waiting += 1
+        try:
+            await self.goes_on.wait()
+        finally:
+            self.waiting -= 1
+        if self.refuses is not None:
+            raise NotRun(self.refuses)
+        self.statements.append(statement)
+
+    def ended(self, outcome: Outcome) -> None:
+        self.outcomes.append(outcome)
+
+    async def closed(self, session_id: str, why: str) -> None:
+        self.closings[session_id] = why
+        del self.ends[session_id]
+
+    def end(self, ending: Ending) -> None:
+        for end in list(self.ends.values()):
+            end(ending)
+
+    def texts(self) -> list[str]:
+        return [one.text for one in self.statements]
+
+
+class DoorStand:
+    """A door that listens, and what a client needs to come in."""
+
+    def __init__(self, folder: Path, access: AccessStand, door: Door, wall: TableWall, record: ListRecord) -> None:
+        self.folder = folder
+        self.access = access
+        self.door = door
+        self.wall = wall
+        self.record = record
+        self.admin: Secret[str]
+        self.grant = ""
+        self.certificate = folder / "engineer.pem"
+        self.key = folder / "engineer.key"
+        self.authorities = folder / "door.pem"
+
+    async def certified(self, **terms: Any) -> None:
+        """Another certificate, under a grant of its own."""
+        self.grant = await self.access.approved(**terms)
+        key = ec.generate_private_key(ec.SECP256R1())
+        told = await self.access.certified(self.grant, request=signing_request(key))
+        assert told.status_code == 201, told.text
+        self.certificate.write_text(told.json()["certificate"])
+        private = key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        self.key.touch(mode=0o600)
+        self.key.write_bytes(private)
+
+    def context(self, *, shown: bool = True) -> ssl.SSLContext:
+        made = ssl.create_default_context(cafile=self.authorities)
+        if shown:
+            made.load_cert_chain(self.certificate, self.key)
+        return made
+
+    @asynccontextmanager
+    async def asyncpg(self, **more: Any) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
+        given: dict[str, Any] = {"database": "s1", "user": "alice", "ssl": self.context(), "timeout": 10} | more
+        connection = await asyncpg.connect(host="127.0.0.1", port=self.door.port, **given)  # noqa: TID251
+        try:
+            yield connection
+        finally:
+            connection.terminate()
+
+    def conninfo(self, **more: Any) -> str:
+        """For libpq."""
+        given = {
+            "host": "127.0.0.1",
+            "port": self.door.port,
+            "dbname": "s1",
+            "user": "alice",
+            "sslmode": "verify-full",
+            "sslrootcert": self.authorities,
+            "sslcert": self.certificate,
+            "sslkey": self.key,
+            "connect_timeout": 10,
+        } | more
+        return " ".join(f"{name}='{value}'" for name, value in given.items())
+
+    async def rows(self, sql: str, *arguments: Any) -> list[Any]:
+        """As the server's owner, past the door."""
+        async with connect(self.admin) as admin:
+            return list(await admin.fetch(sql, *arguments))
+
+    async def backends(self) -> int:
+        """Sessions of the engineers' role."""
+        found = await self.rows("SELECT count(*) AS n FROM pg_stat_activity WHERE usename = $1", ROLE)
+        return int(found[0]["n"])
+
+
+class Raw:
+    """A client of bytes, inside TLS."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+
+    def send(self, *messages: bytes) -> None:
+        self.writer.write(b"".join(messages))
+
+    async def message(self) -> tuple[bytes, bytes]:
+        """Empty at the end."""
+        try:
+            head = await self.reader.readexactly(5)
+        except (asyncio.IncompleteReadError, OSError):
+            return b"", b""
+        return head[:1], await self.reader.readexactly(struct.unpack("!i", head[1:])[0] - 4)
+
+    async def until(self, kind: bytes) -> list[tuple[bytes, bytes]]:
+        """Messages up to one of a kind, or to the end."""
+        found = [await self.message()]
+        while found[-1][0] not in (kind, b""):
+            found.append(await self.message())
+        return found
+
+
+def startup_packet(code: int = 196_608, /, **given: str) -> bytes:
+    body = struct.pack("!i", code) + b"".join(f"{key}\0{value}\0".encode() for key, value in given.items()) + b"\0"
+    return struct.pack("!i", len(body) + 4) + body
+
+
+SSL_REQUEST = struct.pack("!ii", 8, 80_877_103)
+GSS_REQUEST = struct.pack("!ii", 8, 80_877_104)
+
+
+@asynccontextmanager
+async def raw(stand: DoorStand, *, shown: bool = True) -> AsyncIterator[Raw]:
+    """Inside TLS, before the startup packet."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", stand.door.port)
+    try:
+        writer.write(SSL_REQUEST)
+        assert await reader.readexactly(1) == b"S"
+        await writer.start_tls(stand.context(shown=shown), server_hostname="127.0.0.1")
+        yield Raw(reader, writer)
+    finally:
+        writer.transport.abort()
+
+
+async def database(server: PostgresServer) -> tuple[str, Secret[str], Secret[str]]:
+    """Its name, its owner's DSN, the engineers'."""
+    name = f"door_{secrets.token_hex(6)}"
+    async with connect(server.dsn()) as admin:
+        made = f"CREATE ROLE {ROLE} LOGIN PASSWORD '{PASSWORD.reveal()}'"
+        await admin.execute(f"DO $$ BEGIN {made}; EXCEPTION WHEN duplicate_object THEN NULL; END $$")
+        await admin.execute(f"CREATE DATABASE {name}")
+    async with connect(server.dsn(name)) as admin:
+        await admin.execute(DDL)
+    return name, server.dsn(name), server.dsn(name, user=ROLE, password=PASSWORD)
+
+
+@asynccontextmanager
+async def door_stand(
+    server: PostgresServer, folder: Path, patch: pytest.MonkeyPatch, *, ledger: bool = False, **changes: Any
+) -> AsyncIterator[DoorStand]:
+    """Changes are those of `[access.door]`. `ledger`: the record is the cell's own, and not in memory."""
+    name, admin, engineer = await database(server)
+    files = Authority(folder, "door").sign("127.0.0.1")
+    usual: dict[str, Any] = {"host": "127.0.0.1", "port": 0, "tls": DoorTls(certificate=files[0], key=files[1])}
+    try:
+        async with access_stand(folder, patch) as access, asyncio.TaskGroup() as group:
+            wall, record = TableWall(admin, engineer), ListRecord()
+            issuing, recording = access.access.issuing, access.access.recording
+            used = recording.recorder if ledger else record
+            authority = folder / f"{CELL}.ca.pem"
+            door = door_of(DoorSettings(**(usual | changes)), authority, issuing, wall, used, access.clock)
+            stand = DoorStand(folder, access, door, wall, record)
+            stand.admin = admin
+            await stand.certified()
+            running = [group.create_task(door.run())]
+            if ledger:
+                running += [group.create_task(worker()) for worker in recording.workers.values()]
+            await door.listens.wait()
+            yield stand
+            for task in running:
+                task.cancel()
+    finally:
+        async with connect(server.dsn()) as owner:
+            await owner.execute(f"DROP DATABASE {name} WITH (FORCE)")

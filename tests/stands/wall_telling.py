@@ -1,0 +1,69 @@
+"""What a client of a session hears: rows, errors with all their fields, notices. How long something took and how many pages were read is
+left out: both depend on rows that are not shown, as time does."""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import asyncpg
+
+_WORK = re.compile(
+    r"actual time=[\d.]+|\b[\d.]+ ?ms\b|\d+kB|(Buffers|I/O Timings|Planning|WAL):.*"
+    r"|\"((Shared|Local|Temp|WAL|Sort Space|Peak Memory)[A-Za-z /-]*|[A-Za-z ]+ Time)\": [\d.]+|shard_[0-9a-f]+"
+)
+"""How long, how much, and in which database."""
+
+
+async def told(connection: "asyncpg.Connection[asyncpg.Record]", statements: Sequence[str]) -> str:
+    """Everything that a client hears: rows, errors with all their fields, notices."""
+    heard: list[str] = []
+
+    def notice(_: object, message: Any) -> None:
+        heard.append(f"{type(message).__name__}: {message} {getattr(message, 'detail', '')}")
+
+    def notified(_: object, pid: int, channel: str, payload: str) -> None:
+        heard.append(f"notified {channel} {payload}")
+
+    connection.add_log_listener(notice)
+    try:
+        for statement in statements:
+            heard += [await _one(connection, statement)]
+    finally:
+        connection.remove_log_listener(notice)
+    return _WORK.sub("", "\n".join(heard))
+
+
+async def _one(connection: "asyncpg.Connection[asyncpg.Record]", statement: str) -> str:
+    try:
+        if ";" in statement.rstrip(";"):
+            return await connection.execute(statement)
+        rows = await connection.fetch(statement)
+    except asyncpg.PostgresError as exc:
+        return " | ".join(
+            f"{name}={value}" for name, value in sorted(exc.as_dict().items()) if name != "server_source_line"
+        )
+    except (asyncpg.InterfaceError, UnicodeDecodeError, ValueError, OverflowError) as exc:
+        return f"client: {type(exc).__name__}"
+    keys = list(rows[0].keys()) if rows else []
+    return "\n".join([str(keys), *sorted(_text(row) for row in rows)])
+
+
+def _text(value: Any) -> str:
+    """As Postgres would say it, so that what is hidden is found in it."""
+    if isinstance(value, asyncpg.Record):
+        return f"({', '.join(_text(one) for one in value.values())})"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(_text(one) for one in value)}]"
+    return str(value)
+
+
+def leaves_nothing(statements: Sequence[str]) -> bool:
+    """Whether the session is as before."""
+    return all(one.startswith(("SELECT ", "EXPLAIN ", "WITH ", "TABLE ")) and ";" not in one for one in statements)
+
+
+async def cleaned(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+    """As it was when it was opened, but for the client's own prepared statements."""
+    if connection.is_in_transaction():
+        await connection.execute("ROLLBACK")
+    await connection.execute("CLOSE ALL; UNLISTEN *; RESET SESSION AUTHORIZATION; RESET ALL")

@@ -1,0 +1,441 @@
+"""The door's reading of Postgres' protocol: first packets, messages, names in texts, rows and budgets, SCRAM."""
+
+import ssl
+import struct
+
+import pytest
+
+from cells.breakglass.door import frames, naming, runs, startup
+from cells.breakglass.door.answering import Answering
+from cells.breakglass.door.answers import LONG_ROW_BYTES, Answers, Budget
+from cells.breakglass.door.asking import LEAVE, Asking, Intend, Limits, Send, Wait
+from cells.breakglass.door.frames import Malformed, Splitter
+from cells.breakglass.door.ports import Column, Outcome
+from cells.breakglass.door.runs import SKIPPED
+from cells.breakglass.door.scram import Scram, ScramRefused
+from cells.breakglass.door.startup import CancelRequest, GssRequest, SslRequest, Startup
+from cells.breakglass.door.state import Lost, State
+from cells.breakglass.door.upstream import Target, UpstreamRefused
+from foundation.mute import Secret
+
+READY = frames.message(b"Z", b"I")
+
+
+def packet(code: int, body: bytes = b"") -> bytes:
+    return struct.pack("!ii", len(body) + 8, code) + body
+
+
+def asked(code: int = 196_608, /, **given: str) -> Startup:
+    body = b"".join(frames.text(key.replace("pq_", "_pq_."), value) for key, value in given.items()) + b"\0"
+    found = startup.read(packet(code, body))
+    assert isinstance(found, Startup)
+    return found
+
+
+# --- first packets -----------------------------------------------------------------------------------------------------------
+
+
+def test_requests_before_a_session_are_told_apart() -> None:
+    assert startup.read(packet(startup.SSL_REQUEST)) == SslRequest()
+    assert startup.read(packet(startup.GSS_REQUEST)) == GssRequest()
+    assert startup.read(startup.cancel_request(7, b"abcd")) == CancelRequest(7, b"abcd")
+
+
+def test_a_startup_keeps_the_settings_that_are_not_the_doors_own() -> None:
+    found = asked(user="ann", database="s1", application_name="psql", client_encoding="LATIN1", TimeZone="UTC")
+    assert (found.database, found.newer, found.unknown) == ("s1", False, ())
+    assert found.settings == (("TimeZone", "UTC"),)
+
+
+def test_a_later_protocol_and_unknown_options_are_negotiated_down() -> None:
+    found = asked(196_610, user="ann", pq_shiny="1")
+    told = startup.welcome(found, 1, b"abcd", [])
+    assert told.startswith(frames.message(b"v", struct.pack("!ii", 196_608, 1) + b"_pq_.shiny\0") + b"R")
+    assert startup.welcome(asked(user="ann"), 1, b"abcd", [])[:1] == b"R"
+
+
+@pytest.mark.parametrize(
+    ("given", "code"),
+    [
+        ({"replication": "database"}, "0A000"),
+        ({"replication": "true"}, "0A000"),
+        ({"options": "-c role=postgres"}, "0A000"),
+    ],
+)
+def test_replication_and_startup_options_are_refused(given: dict[str, str], code: str) -> None:
+    with pytest.raises(Malformed) as found:
+        asked(196_608, user="ann", **given)
+    assert found.value.error.code == code
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        packet(131_072, b"user\0ann\0\0"),
+        packet(196_608, b"user\0ann\0"),
+        packet(196_608, b"user\0\0"),
+        packet(196_608, b"user\0\xff\0\0"),
+        packet(196_608),
+        packet(startup.CANCEL_REQUEST, b"\0" * 4),
+    ],
+)
+def test_a_first_packet_that_is_none_is_refused(raw: bytes) -> None:
+    with pytest.raises(Malformed):
+        startup.read(raw)
+
+
+@pytest.mark.parametrize("size", [-1, 0, 7, 10_001, 2**31 - 1])
+def test_a_first_packet_beyond_its_bounds_is_refused_before_it_is_read(size: int) -> None:
+    with pytest.raises(Malformed):
+        startup.packet_bytes(struct.pack("!i", size))
+
+
+# --- messages ----------------------------------------------------------------------------------------------------------------
+
+
+def test_messages_are_whole_however_the_stream_is_cut() -> None:
+    sent = [frames.message(b"Q", b"select 1\0"), frames.FLUSH, frames.message(b"S"), frames.TERMINATE]
+    stream = b"".join(sent)
+    for size in range(1, len(stream) + 1):
+        splitter = Splitter(100)
+        pieces = [stream[at : at + size] for at in range(0, len(stream), size)]
+        assert [raw for piece in pieces for raw in splitter.feed(piece)] == sent
+
+
+@pytest.mark.parametrize("size", [-1, 0, 3, 100, 2**31 - 1])
+def test_a_message_beyond_its_bounds_is_refused_by_its_head(size: int) -> None:
+    with pytest.raises(Malformed):
+        Splitter(100).feed(b"Q" + struct.pack("!i", size))
+
+
+@pytest.mark.parametrize(
+    ("read", "body"),
+    [
+        (frames.query, b"select 1"),
+        (frames.query, b"select 1\0more"),
+        (frames.query, b"\xff\0"),
+        (frames.parse, b"s\0select 1\0\0\1"),
+        (frames.parse, b"s" * 64 + b"\0select 1\0\0\0"),
+        (frames.bind, b"\0\0\0\1\0\2\0\0\0\0"),
+        (frames.bind, b"\0\0\0\2\0\0\0\0\0\1\0\0\0\0\0\0"),
+        (frames.bind, b"\0\0\0\0\0\1\0\0\0\5abc\0\0"),
+        (frames.bind, b"\0\0\0\0\0\1\xff\xff\xff\xfe\0\0"),
+        (frames.named, b"X\0"),
+        (frames.executed, b"p\0\0\0"),
+    ],
+)
+def test_a_message_that_does_not_hold_what_it_says_is_refused(read: object, body: bytes) -> None:
+    with pytest.raises(Malformed):
+        read(frames.message(b"?", body))  # type: ignore[operator]
+
+
+def test_a_bind_tells_parameters_and_their_formats() -> None:
+    body = b"p\0s\0" + b"\0\1\0\1" + b"\0\2" + b"\0\0\0\2ab" + b"\xff\xff\xff\xff" + b"\0\0"
+    assert frames.bind(frames.message(b"B", body)) == frames.Bind("p", "s", (1,), (b"ab", None))
+
+
+# --- texts -------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("select 1", "SELECT"),
+        ("  -- a\n /* b /* c */ d */ ((Select 1))", "SELECT"),
+        (";;copy t to stdout", "COPY"),
+        ("/* never ends select", ""),
+        ("--only\r\ncopy x", "COPY"),
+        ("", ""),
+        ("1", ""),
+        ("\u017felect 1", ""),
+    ],
+)
+def test_the_first_word_is_found_behind_blanks_comments_and_brackets(text: str, word: str) -> None:
+    assert naming.first_word(text) == word
+
+
+@pytest.mark.parametrize(
+    "text", ["prepare a as select 1", "deallocate a", "do $$ $$", "declare c cursor for select 1", "x"]
+)
+def test_what_may_change_names_is_not_taken_for_harmless(text: str) -> None:
+    assert not naming.keeps_names(text)
+
+
+@pytest.mark.parametrize(
+    ("tag", "text", "dropped"),
+    [
+        ("DEALLOCATE", "deallocate  Prepare S1 ;", "s1"),
+        ("DEALLOCATE", 'DEALLOCATE "S""1"', 'S"1'),
+        ("DEALLOCATE", "select 1; deallocate s1", ""),
+        ("DEALLOCATE", "/* */ deallocate s1", ""),
+        ("DEALLOCATE ALL", "deallocate all", ""),
+        ("DISCARD ALL", "discard all", ""),
+        ("DO", "do $$ $$", ""),
+        ("SELECT 1", "select 1", None),
+        ("DISCARD PLANS", "discard plans", None),
+    ],
+)
+def test_a_tag_says_which_names_are_gone(tag: str, text: str, dropped: str | None) -> None:
+    assert naming.dropped_statements(tag, text) == dropped
+
+
+# --- rows, budgets, refusals -------------------------------------------------------------------------------------------------
+
+
+class Talk:
+    """A session's core without a connection."""
+
+    def __init__(self, rows: int = 100, size: int = 10**9) -> None:
+        self.state = State()
+        self.asking = Asking(
+            "s", self.state, Limits(statements_max=2, texts_max=100, portals_max=2, pending_max=8), "nobody"
+        )
+        self.answers = Answers(Answering(self.state), Budget(rows, size))
+
+    def run(self, text: str) -> None:
+        assert isinstance(self.asking.take(frames.message(b"Q", frames.text(text))), Intend)
+        assert isinstance(self.asking.recorded(), Send)
+
+    def heard(self, *pieces: bytes) -> bytes:
+        out: list[bytes] = []
+        for piece in pieces:
+            self.answers.feed(piece, out)
+        return b"".join(out)
+
+    def told(self) -> Outcome:
+        (found,) = self.state.outcomes()
+        return found
+
+
+ROW = frames.message(b"D", b"\0\1\0\0\0\1x")
+DESCRIBED = frames.message(b"T", b"\0\1" + b"name\0" + struct.pack("!ihihih", 7, 2, 25, -1, -1, 0))
+DONE = frames.message(b"C", b"SELECT 3\0")
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, 11, 64, 1_000])
+def test_rows_bytes_and_columns_are_counted_however_answers_are_cut(size: int) -> None:
+    talk = Talk()
+    talk.run("select name from t")
+    stream = DESCRIBED + ROW * 3 + DONE + READY
+    assert talk.heard(*(stream[at : at + size] for at in range(0, len(stream), size))) == stream
+    column = Column(name="name", table=7, attribute=2)
+    assert talk.told() == Outcome(session="s", number=1, tag="SELECT 3", rows=3, bytes=3 * len(ROW), columns=(column,))
+
+
+def test_a_long_row_is_let_through_before_it_is_whole_and_counted_once() -> None:
+    talk = Talk()
+    talk.run("select")
+    row = frames.message(b"D", b"x" * (2 * LONG_ROW_BYTES))
+    assert talk.heard(row[:100]) == row[:100]
+    assert not talk.answers.between
+    assert talk.heard(row[100:], DONE, READY) == row[100:] + DONE + READY
+    assert talk.answers.between
+    assert (talk.told().rows, talk.state.pending) == (1, talk.state.pending.__class__())
+
+
+def test_rows_beyond_the_budget_are_not_shown() -> None:
+    talk = Talk(rows=4)
+    talk.run("select")
+    assert talk.heard(ROW * 3) == ROW * 3
+    out: list[bytes] = []
+    with pytest.raises(Malformed) as found:
+        talk.answers.feed(ROW * 2, out)
+    assert (found.value.error.code, b"".join(out)) == ("53400", b"")
+
+
+def test_bytes_beyond_the_budget_are_not_shown_neither_of_a_row_that_is_not_whole() -> None:
+    talk = Talk(size=LONG_ROW_BYTES)
+    talk.run("select")
+    out: list[bytes] = []
+    with pytest.raises(Malformed):
+        talk.answers.feed(frames.message(b"D", b"x" * (2 * LONG_ROW_BYTES))[:100], out)
+    assert b"".join(out) == b""
+
+
+@pytest.mark.parametrize("begun", [b"G", b"H", b"W"])
+def test_a_copy_that_began_ends_the_session(begun: bytes) -> None:
+    talk = Talk()
+    talk.run("select 1; copy t to stdout")
+    with pytest.raises(Malformed) as found:
+        talk.heard(frames.message(begun, b"\0\0\0"))
+    assert found.value.error.code == "0A000"
+
+
+@pytest.mark.parametrize("kind", [b"d", b"c", b"f"])
+def test_messages_of_copy_are_refused(kind: bytes) -> None:
+    with pytest.raises(Malformed) as found:
+        Talk().asking.take(frames.message(kind))
+    assert found.value.error.code == "0A000"
+
+
+@pytest.mark.parametrize(
+    ("raw", "code"),
+    [
+        (frames.message(b"Q", b"copy t from stdin\0"), b"C0A000\0"),
+        (frames.message(b"P", b"\0copy t to stdout\0\0\0"), b"C0A000\0"),
+        (frames.message(b"F", b"\0\0\3\xb8" + b"\0\0" * 3), b"C0A000\0"),
+        (frames.message(b"B", b"\0s9\0" + b"\0\0" * 3), b"C26000\0"),
+        (frames.message(b"E", b"c9\0" + b"\0" * 4), b"C34000\0"),
+        (frames.message(b"P", b"long\0" + b"x" * 101 + b"\0\0\0"), b"C54000\0"),
+    ],
+)
+def test_what_is_refused_reaches_postgres_as_what_it_refuses_itself_and_comes_back_in_our_words(
+    raw: bytes, code: bytes
+) -> None:
+    talk = Talk()
+    sent = talk.asking.take(raw)
+    assert isinstance(sent, Send)
+    assert sent.data != raw
+    said = talk.heard(frames.error("ERROR", frames.Error("42601", "syntax error")))
+    assert code in said
+    assert b"syntax" not in said
+
+
+def test_what_was_to_be_refused_and_was_not_is_lost() -> None:
+    talk = Talk()
+    talk.asking.take(frames.message(b"Q", b"copy t from stdin\0"))
+    with pytest.raises(Lost):
+        talk.heard(READY)
+
+
+def test_a_statement_that_cannot_be_recorded_does_not_reach_postgres() -> None:
+    talk = Talk()
+    assert isinstance(talk.asking.take(frames.message(b"Q", b"select 1\0")), Intend)
+    sent = talk.asking.refused(frames.Error("58030", "not now"))
+    assert isinstance(sent, Send)
+    assert b"select" not in sent.data
+    assert b"C58030" in talk.heard(frames.error("ERROR", frames.Error("42601", "syntax error")), READY)
+    assert talk.state.outcomes() == []
+
+
+def test_nothing_goes_out_behind_a_query_before_it_is_answered_and_goodbye_waits_too() -> None:
+    talk = Talk()
+    talk.run("select 1")
+    assert isinstance(talk.asking.take(frames.message(b"S")), Wait)
+    assert isinstance(talk.asking.take(frames.TERMINATE), Wait)
+    talk.heard(DONE, READY)
+    assert talk.asking.take(frames.TERMINATE) is LEAVE
+
+
+def test_a_bind_behind_a_failure_is_told_as_skipped() -> None:
+    talk = Talk()
+    talk.asking.take(frames.message(b"P", b"\0select 1\0\0\0"))
+    assert isinstance(talk.asking.take(frames.message(b"B", b"\0\0" + b"\0\0" * 3)), Intend)
+    talk.heard(frames.error("ERROR", frames.Error("42601", "syntax error")))
+    talk.asking.recorded()
+    assert talk.told().withheld == SKIPPED
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        READY,
+        frames.message(b"1"),
+        frames.message(b"2"),
+        ROW,
+        frames.message(b"s"),
+        frames.message(b"V"),
+        b"D\0\0\0\1",
+        b"C\0\0\0\0",
+    ],
+)
+def test_an_answer_to_nothing_is_lost(answer: bytes) -> None:
+    with pytest.raises(Lost):
+        Talk().heard(answer)
+
+
+def test_what_other_sessions_notify_of_is_not_shown_and_another_encoding_ends_the_session() -> None:
+    talk = Talk()
+    assert talk.heard(
+        frames.message(b"A", b"\0\0\0\1ch\0secret\0"), frames.message(b"N", b"SNOTICE\0\0")
+    ) == frames.message(b"N", b"SNOTICE\0\0")
+    with pytest.raises(Malformed):
+        talk.heard(frames.message(b"S", b"client_encoding\0LATIN1\0"))
+
+
+def test_what_is_pending_is_bounded() -> None:
+    talk = Talk()
+    for _ in range(8):
+        assert isinstance(talk.asking.take(frames.message(b"D", b"S\0")), Send)
+    assert talk.asking.take(frames.message(b"D", b"S\0")) == Wait(flush=True)
+    assert talk.asking.take(frames.message(b"D", b"S\0")) == Wait(flush=False)
+
+
+def test_fields_of_errors_are_read_by_their_letters() -> None:
+    raw = frames.error("FATAL", frames.Error("57P01", "over", "go home"))
+    assert runs.fields(raw[5:]) == {"S": "FATAL", "V": "FATAL", "C": "57P01", "M": "over", "H": "go home"}
+
+
+# --- the way to a shard ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("dsn", "place", "mode", "clear"),
+    [
+        ("postgresql://u:p%40ss@db.example.com:6000/s1", ("db.example.com", 6_000), "prefer", False),
+        ("postgresql://u:p%40ss@db/s1?sslmode=disable", ("db", 5_432), "disable", True),
+        ("postgresql://u:p%40ss@/s1?host=/run/pg&sslmode=require", ("/run/pg", 5_432), "require", True),
+        ("postgresql://u:p%40ss@[::1]/s1?sslmode=verify-full", ("::1", 5_432), "verify-full", False),
+    ],
+)
+def test_a_dsn_says_where_a_shard_is_and_whether_tls_is_asked_for(
+    dsn: str, place: tuple[str, int], mode: str, clear: bool
+) -> None:
+    found = Target.of(Secret(dsn))
+    assert (found.host, found.port) == place
+    assert (found.user, found.password, found.database) == ("u", Secret("p@ss"), "s1")
+    assert (found.mode, found.in_the_clear) == (mode, clear)
+
+
+def test_tls_is_verified_as_far_as_a_dsn_asks_and_an_unknown_mode_is_refused() -> None:
+    modes = {mode: Target.of(Secret(f"postgresql://u@db/s1?sslmode={mode}")).tls() for mode in ("prefer", "verify-ca")}
+    assert [(one.verify_mode, one.check_hostname) for one in modes.values()] == [
+        (ssl.CERT_NONE, False),
+        (ssl.CERT_REQUIRED, False),
+    ]
+    assert Target.of(Secret("postgresql://u@db/s1?sslmode=verify-full")).tls().check_hostname
+    with pytest.raises(UpstreamRefused):
+        Target.of(Secret("postgresql://u@db/s1?sslmode=verify-fully")).tls()
+
+
+# --- SCRAM (the example of RFC 7677, section 3) ------------------------------------------------------------------------------
+
+CHALLENGE = b"r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096"
+
+
+def scram() -> Scram:
+    return Scram(Secret("pencil"), "rOprNGfwEbeRWgbNEkqO", "user")
+
+
+def test_scram_says_what_the_standards_example_says() -> None:
+    exchange = scram()
+    assert exchange.first() == b"n,,n=user,r=rOprNGfwEbeRWgbNEkqO"
+    proof = b"p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ="
+    assert exchange.final(CHALLENGE) == b"c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0," + proof
+    exchange.verify(b"v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=")
+
+
+@pytest.mark.parametrize(
+    "challenge",
+    [
+        CHALLENGE.replace(b"rOpr", b"xOpr"),
+        b"r=rOprNGfwEbeRWgbNEkqO,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096",
+        CHALLENGE.replace(b"4096", b"4096000000"),
+        CHALLENGE.replace(b"4096", b"0"),
+        CHALLENGE.replace(b"W22Z", b"!!!!"),
+        b"m=x," + CHALLENGE,
+        b"",
+    ],
+)
+def test_a_challenge_of_somebody_else_is_refused(challenge: bytes) -> None:
+    with pytest.raises(ScramRefused):
+        scram().final(challenge)
+
+
+def test_a_server_that_does_not_know_the_password_is_refused() -> None:
+    exchange = scram()
+    with pytest.raises(ScramRefused):
+        exchange.verify(b"v=")
+    exchange.final(CHALLENGE)
+    with pytest.raises(ScramRefused):
+        exchange.verify(b"v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G5=")
