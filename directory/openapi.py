@@ -67,8 +67,14 @@ def _operation(one: Operation, refs: dict[Any, dict[str, Any]]) -> dict[str, Any
         "responses": _responses(one, refs),
     }
     if one.body is not None:
-        described["requestBody"] = {"required": True, "content": {"application/json": {"schema": refs[one.body]}}}
+        content = {"application/json": {"schema": refs[one.body]}} | _forms(one)
+        described["requestBody"] = {"required": True, "content": content}
     return described
+
+
+def _forms(one: Operation) -> dict[str, dict[str, Any]]:
+    """Bytes, as far as JSON Schema is concerned."""
+    return {form: {} for form in one.forms}
 
 
 def _path_parameters(path: str) -> list[dict[str, Any]]:
@@ -93,6 +99,8 @@ def _responses(one: Operation, refs: dict[Any, dict[str, Any]]) -> dict[str, Any
         responses[str(status)] = {"description": "done", "content": {"application/json": {"schema": schema}}}
     if one.file is not None:
         responses["200"] = {"description": "the file", "content": {one.file: {}}}
+    if one.forms and one.body is None:
+        responses["200"]["content"] |= _forms(one)
     for code in (*_EVERYWHERE, *one.refusals):
         refusal = responses.setdefault(
             str(status_of(code)),

@@ -8,7 +8,8 @@ proportion to its weight, and a new one takes only its own share, evenly from th
 
 import hashlib
 import math
-from collections.abc import Mapping
+import struct
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import TypeAlias, TypeVar
 
@@ -55,6 +56,16 @@ class Candidates(msgspec.Struct, frozen=True):
         shard = heaviest(f"{cell}/{subject_id}", self.shards[cell])
         return None if shard is None else (cell, shard)
 
+    def choose_all(self, subject_ids: Sequence[SubjectId]) -> dict[tuple[CellId, ShardId], list[int]]:
+        """The same for many: which of them, by their places in `subject_ids`, go where. There is a cell."""
+        found: dict[tuple[CellId, ShardId], list[int]] = {}
+        ids = [one.encode("ascii") for one in subject_ids]
+        for cell, of_cell in _shared(b"", ids, range(len(ids)), self.cells).items():
+            head = f"{cell}/".encode()
+            for shard, of_shard in _shared(head, ids, of_cell, self.shards[cell]).items():
+                found[cell, shard] = of_shard
+        return found
+
 
 def candidates(
     allowed: Allowed, rules: Rules, *, among: frozenset[CellId] | None = None, shares: Shares = _POLICYS
@@ -81,8 +92,30 @@ def heaviest(key: str, weights: Mapping[Name, float]) -> Name | None:
     return max(weights, key=lambda name: (_score(key, name, weights[name]), name), default=None)
 
 
+def _shared(
+    head: bytes, ids: Sequence[bytes], places: Sequence[int], weights: Mapping[Name, float]
+) -> dict[Name, list[int]]:
+    """Which of `places` each name wins: `heaviest` of `head` and the id that stands there."""
+    if len(weights) == 1:
+        return {name: list(places) for name in weights}
+    names = list(weights)
+    scores = [_scores(f"{name}\0".encode(errors="surrogatepass") + head, ids, places, weights[name]) for name in names]
+    won: dict[Name, list[int]] = {}
+    for place, row in zip(places, zip(*scores, strict=True), strict=True):
+        won.setdefault(max(zip(row, names, strict=True))[1], []).append(place)
+    return won
+
+
+def _scores(head: bytes, ids: Sequence[bytes], places: Sequence[int], weight: float) -> list[float]:
+    digests = b"".join([hashlib.blake2b(head + ids[place], digest_size=8).digest() for place in places])
+    return [-weight / math.log(_uniform(drawn)) for drawn in struct.unpack(f">{len(places)}Q", digests)]
+
+
 def _score(key: str, name: str, weight: float) -> float:
     digest = hashlib.blake2b(f"{name}\0{key}".encode(errors="surrogatepass"), digest_size=8).digest()
+    return -weight / math.log(_uniform(int.from_bytes(digest, "big")))
+
+
+def _uniform(drawn: int) -> float:
     # 52 bits and a half keep u strictly inside (0, 1) in double precision, so the logarithm is finite and not zero.
-    uniform = ((int.from_bytes(digest, "big") >> 12) + 0.5) / (1 << 52)
-    return -weight / math.log(uniform)
+    return ((drawn >> 12) + 0.5) / (1 << 52)

@@ -11,7 +11,7 @@ from directory.aliases.answers import Generation, RetireAnswer, Twins, TwinsAnsw
 from directory.database import session, transaction
 from directory.feed import store as feed
 from directory.placement.core import KeysChange
-from directory.placement.store import PLACEMENT_COLUMNS, placement_of
+from directory.placement.store import PLACEMENT_COLUMNS, STATE, placement_of
 from foundation.ledger.outbox import PostgresOutbox
 from foundation.ledger.port import Event, Kind
 from foundation.postgres import Connection, Pool
@@ -30,7 +30,7 @@ SELECT {PLACEMENT_COLUMNS}, k.kind, coalesce(k.twin_of, k.key) AS first, k.claim
 FROM directory.lookup_key k
 JOIN directory.subject s ON s.subject_id = k.subject_id
 JOIN directory.facts f ON f.facts_id = s.facts_id
-WHERE k.key = $1 AND s.cell = ANY($2::text[]) AND s.state IN ('active', 'frozen')
+WHERE k.key = $1 AND s.cell = ANY($2::text[]) AND {STATE} IN ('active', 'frozen')
 FOR NO KEY UPDATE OF s
 """  # noqa: S608 - constants
 

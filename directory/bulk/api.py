@@ -1,8 +1,11 @@
 """`/v1/bulk`: operators hand over batches of existing users; cells raise their fences part by part."""
 
+import asyncio
 import secrets
 import uuid
+from typing import TypeVar
 
+import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -21,13 +24,17 @@ from directory.bulk.answers import (
     SettledPart,
 )
 from directory.bulk.importing import Importing
+from directory.bulk.packed import PACKED, PACKED_PART, PackedBatch, PackedCheck, wrong
 from directory.operations import Operation, Parameter, scoped
 from directory.services import Services
-from foundation.http import Caller, body_json, json_response
+from foundation.http import Caller, body_bytes, body_json, json_response
 from foundation.problems import Code, Problem, ProblemError, refuse
 from foundation.words import CellId, MalformedWord, ShardId, parse_slug, parse_subject_id
 
 _PART_MAX = 2**63 - 1
+
+One = TypeVar("One")
+Other = TypeVar("Other", PackedBatch, PackedCheck)
 
 
 class BulkCalls:
@@ -48,11 +55,11 @@ class BulkCalls:
 
     async def take(self, request: Request, caller: Caller) -> Response:
         job_id = _job_id(request)
-        batch = await body_json(request, BatchRequest, bytes_max=BATCH_BYTES_MAX)
-        return _told(await self._importing.take(job_id, batch, actor=caller.actor))
+        batch = await _body(request, BatchRequest, PackedBatch)
+        return _told(await self._importing.take(job_id, batch.number, batch.rows, actor=caller.actor))
 
     async def check(self, request: Request, _: Caller) -> Response:
-        asked = await body_json(request, CheckRequest, bytes_max=BATCH_BYTES_MAX)
+        asked = await _body(request, CheckRequest, PackedCheck)
         return _told(await self._importing.check(asked.rows))
 
     async def waiting(self, request: Request, caller: Caller) -> Response:
@@ -63,11 +70,13 @@ class BulkCalls:
         return json_response(PartsAnswer(parts=found[:PARTS_PAGE_MAX], more=len(found) > PARTS_PAGE_MAX))
 
     async def part(self, request: Request, caller: Caller) -> Response:
-        found = await parts.part(self._services.pool, _part(request))
+        packed = request.headers.get("accept") == PACKED_PART
+        ask = parts.packed if packed else parts.part
+        found = await ask(self._services.pool, _part(request))
         if found is None:
             raise _no_part()
         _demand(caller, found.cell)
-        return json_response(found)
+        return Response(msgspec.msgpack.encode(found), media_type=PACKED_PART) if packed else json_response(found)
 
     async def acknowledge(self, request: Request, caller: Caller) -> Response:
         services = self._services
@@ -120,6 +129,7 @@ def _of_operators(calls: BulkCalls) -> list[Operation]:
             roles=("operator",),
             handler=calls.check,
             body=CheckRequest,
+            forms=(PACKED,),
             answers={200: BatchAnswer},
             refusals=(Code.TOO_LARGE,),
         ),
@@ -141,6 +151,7 @@ def _of_operators(calls: BulkCalls) -> list[Operation]:
             roles=("operator",),
             handler=calls.take,
             body=BatchRequest,
+            forms=(PACKED,),
             answers={200: BatchAnswer},
             refusals=(Code.NOT_FOUND, Code.IDEMPOTENCY_MISMATCH, Code.TOO_LARGE),
         ),
@@ -170,6 +181,7 @@ def _of_cells(calls: BulkCalls) -> list[Operation]:
             roles=("cell:*",),
             handler=calls.part,
             answers={200: Part},
+            forms=(PACKED_PART,),
             refusals=(Code.NOT_FOUND,),
         ),
         Operation(
@@ -193,6 +205,21 @@ def _of_cells(calls: BulkCalls) -> list[Operation]:
             refusals=(Code.NOT_FOUND,),
         ),
     ]
+
+
+async def _body(request: Request, shape: type[One], packed: type[Other]) -> One | Other:
+    """The rows of a request, one by one (JSON) or in columns. Raises ProblemError."""
+    if request.headers.get("content-type") != PACKED:
+        return await body_json(request, shape, bytes_max=BATCH_BYTES_MAX)
+    raw = await body_bytes(request, bytes_max=BATCH_BYTES_MAX)
+    try:
+        found = msgspec.msgpack.decode(raw, type=packed)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
+        raise refuse(Code.BAD_REQUEST, f"the columns are not as expected: {exc}") from exc
+    problem = await asyncio.to_thread(wrong, found.rows)
+    if problem is not None:
+        raise refuse(Code.BAD_REQUEST, f"the columns are not as expected: {problem}")
+    return found
 
 
 def _told(answer: BatchAnswer | Problem) -> Response:

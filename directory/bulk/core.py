@@ -11,6 +11,7 @@ import msgspec
 
 from directory.aliases.core import first_twins
 from directory.bulk.answers import BulkRow, Refused
+from directory.bulk.packed import Common
 from directory.placement.answers import PlaceRequest
 from directory.placement.asked import facts_of, refused
 from directory.placement.core import Facts, Placement
@@ -62,12 +63,14 @@ class Ruling:
     """The rules of one day within one registry, remembered by facts. One per batch: a batch is decided under one of each."""
 
     def __init__(self, rules: Rules, registry: Registry, at: datetime.date) -> None:
+        self.under = rules.digest
+        self.registry = registry.seq
         self._rules = rules
         self._registry = registry
         self._at = at
         self._known: dict[tuple[object, ...], Ruled | Problem] = {}
 
-    def of(self, row: BulkRow) -> Ruled | Problem:
+    def of(self, row: BulkRow | Common) -> Ruled | Problem:
         key = (
             row.residence, row.services, row.tags, row.terms, row.verified_residence, row.subdivision, row.citizenships,
         )  # fmt: skip
@@ -76,7 +79,7 @@ class Ruling:
             found = self._known[key] = self._ask(row)
         return found
 
-    def _ask(self, row: BulkRow) -> Ruled | Problem:
+    def _ask(self, row: BulkRow | Common) -> Ruled | Problem:
         facts = facts_of(_request(row), self._rules)
         if isinstance(facts, Problem):
             return facts
@@ -112,11 +115,11 @@ def decide(
     for row in rows:
         ruled = ruling.of(row)
         if isinstance(ruled, Problem):
-            refusals.append(_refusal(row, ruled))
+            refusals.append(refusal(row.row, ruled))
             continue
         standing = _standing(row, ruled, held, taken)
         if isinstance(standing, Problem):
-            refusals.append(_refusal(row, standing))
+            refusals.append(refusal(row.row, standing))
             continue
         if standing:
             known += 1
@@ -167,17 +170,19 @@ def _other(where: str) -> Problem:
     return Problem(code=Code.CONFLICT, detail=f"{where} has this person already, with other facts or services")
 
 
-def _refusal(row: BulkRow, problem: Problem) -> Refused:
+def refusal(row: int, problem: Problem) -> Refused:
+    """`row`: its number."""
     ground = problem.extra.get("ground")
     detail = problem.detail if ground is None else f"{problem.detail} ({ground})"
-    return Refused(row=row.row, code=problem.code.value, detail=detail)
+    return Refused(row=row, code=problem.code.value, detail=detail)
 
 
-def _request(row: BulkRow) -> PlaceRequest:
+def _request(row: BulkRow | Common) -> PlaceRequest:
+    """As far as rules are concerned, which ask for no keys."""
     return PlaceRequest(
         residence=row.residence,
         services=row.services,
-        keys=row.keys,
+        keys=(),
         reason="bulk",
         tags=row.tags,
         terms=row.terms,

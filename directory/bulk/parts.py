@@ -3,9 +3,12 @@
 import msgspec
 
 from directory.bulk.answers import AcknowledgedPart, Member, Part
+from directory.bulk.packed import PackedPart, pack_part
 from directory.database import session, transaction
 from directory.feed import store as feed
 from directory.placement.core import BulkPart, State
+from directory.placement.store import STATE
+from foundation import copying
 from foundation.clock import Clock
 from foundation.ledger.outbox import PostgresOutbox
 from foundation.ledger.port import Event, Kind
@@ -18,20 +21,41 @@ SELECT part FROM directory.bulk_part WHERE cell = $1 AND shard = $2 AND settled_
 """
 
 # purpose: a part and its members that nothing else has changed, in the order of their ids; a row with nulls where there is none
-_PART = """
-SELECT p.part, p.cell, p.shard, p.services, s.subject_id::text AS subject_id, s.epoch, s.state
+_PART = f"""
+SELECT p.part, p.cell, p.shard, p.services, s.subject_id::text AS subject_id, s.epoch, {STATE} AS state
 FROM directory.bulk_part p
 LEFT JOIN LATERAL unnest(p.subject_ids, p.epochs) AS m(id, epoch) ON true
 LEFT JOIN directory.subject s
     ON s.subject_id = m.id AND s.epoch = m.epoch AND s.cell = p.cell AND s.shard = p.shard AND s.state IN ('reserved', 'active')
 WHERE p.part = $1
+"""  # noqa: S608 - constants
+
+# purpose: a part whose members' state is its own, not settled yet, and all of them as the server sends arrays; `gone`: those of them that
+# are under another epoch or state by now. No row: ask for each member
+_WHOLE = """
+SELECT p.part, p.cell, p.shard, p.services, array_send(p.subject_ids) AS subject_ids, array_send(p.epochs) AS epochs,
+    ARRAY(
+        SELECT a.subject_id FROM directory.bulk_alone a JOIN directory.subject s ON s.subject_id = a.subject_id
+        WHERE a.part = p.part
+            AND NOT (s.state IN ('reserved', 'active') AND s.epoch = p.epochs[array_position(p.subject_ids, a.subject_id)])
+    ) AS gone
+FROM directory.bulk_part p WHERE p.part = $1 AND p.expires_at IS NOT NULL AND p.settled_at IS NULL
 """
 
-# purpose: a part, locked, so that two acknowledgements of it queue
-_LOCK_PART = "SELECT job_id, number, cell, shard FROM directory.bulk_part WHERE part = $1 FOR UPDATE"
+# purpose: a part, locked, so that two acknowledgements of it queue, and with those that change one member by itself; `whole`: its members'
+# state is its own
+_LOCK_PART = """
+SELECT job_id, number, cell, shard, expires_at IS NOT NULL AS whole FROM directory.bulk_part WHERE part = $1 FOR UPDATE
+"""
 
-# purpose: make the reserved members of a part active; tells how many. The entry of their histories is the part's; those that the version
-# before imported get entries of their own, as it wrote them
+# purpose: how many members become active with their part; null where it was acknowledged before
+_LEFT = """
+SELECT cardinality(p.subject_ids) - (SELECT count(*) FROM directory.bulk_alone a WHERE a.part = p.part)
+FROM directory.bulk_part p WHERE p.part = $1 AND p.acknowledged_at IS NULL
+"""
+
+# purpose: make the reserved members of a part active whose own rows say so; tells how many. The entry of their histories is the part's;
+# those that a version before the last imported get entries of their own, as it wrote them
 _ACKNOWLEDGE = """
 WITH s AS (
     UPDATE directory.subject AS s SET state = 'active', changes = s.changes + 1, expires_at = NULL
@@ -51,6 +75,13 @@ SELECT m.id::text AS subject_id
 FROM directory.bulk_part p, unnest(p.subject_ids, p.epochs) AS m(id, epoch)
 WHERE p.part = $1
     AND NOT EXISTS (SELECT 1 FROM directory.subject s WHERE s.subject_id = m.id AND s.epoch = m.epoch AND s.state = 'active')
+"""
+
+# purpose: the same where only those that something else has changed can be such
+_MISSED_ALONE = """
+SELECT a.subject_id::text AS subject_id
+FROM directory.bulk_part p JOIN directory.bulk_alone a ON a.part = p.part JOIN directory.subject s ON s.subject_id = a.subject_id
+WHERE p.part = $1 AND NOT (s.state = 'active' AND s.epoch = p.epochs[array_position(p.subject_ids, a.subject_id)])
 """
 
 # purpose: a part's members wait no more
@@ -100,6 +131,28 @@ async def part(pool: Pool, number: int) -> Part | None:
     )
 
 
+async def packed(pool: Pool, number: int) -> PackedPart | None:
+    """The same in columns. Raises DatabaseUnavailable."""
+    async with session(pool) as connection:
+        row = await connection.fetchrow(_WHOLE, number)
+    if row is None:
+        found = await part(pool, number)
+        return None if found is None else pack_part(found)
+    ids, epochs = copying.items(row["subject_ids"], 16), copying.items(row["epochs"], 8)
+    if row["gone"]:
+        gone = {one.bytes for one in row["gone"]}
+        left = [(one, epoch) for one, epoch in zip(ids, epochs, strict=True) if one not in gone]
+        ids, epochs = [one for one, _ in left], [epoch for _, epoch in left]
+    return PackedPart(
+        part=row["part"],
+        cell=CellId(row["cell"]),
+        shard=ShardId(row["shard"]),
+        services=tuple(ServiceId(one) for one in row["services"]),
+        subjects=b"".join(ids),
+        epochs=b"".join(epochs),
+    )
+
+
 async def acknowledge(
     pool: Pool, clock: Clock, number: int, *, cells: frozenset[str], actor: str
 ) -> AcknowledgedPart | NotYours | None:
@@ -111,8 +164,12 @@ async def acknowledge(
             return None
         if row["cell"] not in cells:
             return NotYours()
-        count = await tx.fetchval(_ACKNOWLEDGE, number, actor)
-        missed = await tx.fetch(_MISSED, number)
+        if row["whole"]:
+            count = await tx.fetchval(_LEFT, number) or 0
+            missed = await tx.fetch(_MISSED_ALONE, number)
+        else:
+            count = await tx.fetchval(_ACKNOWLEDGE, number, actor)
+            missed = await tx.fetch(_MISSED, number)
         await tx.execute(_ACKNOWLEDGED, number, actor)
         seq: FeedSeq | None = await feed.head(tx)
         if count:

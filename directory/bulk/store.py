@@ -1,26 +1,31 @@
-"""Bulk jobs in SQL: a batch is one transaction of set-based statements, and so is the acknowledgement of a part.
+"""Bulk jobs in SQL: a batch is one transaction that copies whole columns in, and the acknowledgement of a part one row.
 
 Locks are taken as by a single placement (subjects, keys sorted, feed counter last), so a batch and single placements queue and do not
 deadlock. Nothing of a batch is visible before its one feed event.
 """
 
+import asyncio
+import datetime
+import io
+import uuid
 from collections.abc import Sequence
 
+import asyncpg
 import msgspec
 
-from directory.aliases.core import first_twins
+from directory.bulk import copied
 from directory.bulk.answers import BatchAnswer, BulkJob
-from directory.bulk.core import Decided
-from directory.bulk.lots import Lots, lots_of
+from directory.bulk.plan import Part, Plan, parts_of
 from directory.database import session, transaction
 from directory.feed import store as feed
 from directory.placement.core import BulkPart, Facts, Placement, State
 from directory.placement.store import PLACEMENT_COLUMNS, placement_of
+from foundation import copying
 from foundation.clock import Clock
 from foundation.ledger.outbox import PostgresOutbox
 from foundation.ledger.port import Event, Kind
 from foundation.postgres import Connection, Pool
-from foundation.words import CellId, FeedSeq, LookupKey, ShardId
+from foundation.words import FeedSeq, LookupKey
 
 RESERVATION_S = 86_400.0
 """How long an imported reservation waits for its cell: a cell may be away for hours, and its people are known all the same."""
@@ -67,35 +72,14 @@ JOIN directory.facts f ON f.facts_id = s.facts_id
 WHERE k.key = ANY($1::text[])
 """  # noqa: S608 - constants
 
-# purpose: numbers for the parts of a batch
-_PARTS = "SELECT nextval('directory.bulk_part_part_seq') AS part FROM generate_series(1, $1)"
+# purpose: whether any of these keys is taken
+_ANY_HELD = "SELECT EXISTS (SELECT 1 FROM directory.lookup_key WHERE key = ANY($1::text[]))"
 
-# purpose: every subject of a batch, and the parts that its cells acknowledge, which hold what their members' histories begin with
-_PLACE = """
-WITH s AS (
-    INSERT INTO directory.subject (subject_id, cell, shard, epoch, state, services, facts_id, changes, expires_at, part)
-    SELECT r.id, l.cell, l.shard, nextval('directory.epoch_seq'), 'reserved', string_to_array(l.services, ','), l.facts_id, 1,
-        clock_timestamp() + make_interval(secs => $8), l.part
-    FROM unnest($1::uuid[], $2::int[]) AS r(id, lot)
-    JOIN unnest($3::text[], $4::text[], $5::text[], $6::bigint[], $7::bigint[])
-        WITH ORDINALITY AS l(cell, shard, services, facts_id, part, lot) USING (lot)
-    ORDER BY r.id
-    RETURNING subject_id, cell, shard, epoch, services, part
-)
-INSERT INTO directory.bulk_part (part, job_id, number, cell, shard, services, subject_ids, epochs, at, actor, kinds) OVERRIDING SYSTEM VALUE
-SELECT s.part, $9, $10, s.cell, s.shard, s.services, array_agg(s.subject_id ORDER BY s.subject_id),
-    array_agg(s.epoch ORDER BY s.subject_id), clock_timestamp(), $11, k.kinds::smallint[]
-FROM s JOIN unnest($12::bigint[], $13::text[]) AS k(part, kinds) USING (part)
-GROUP BY s.part, s.cell, s.shard, s.services, k.kinds ORDER BY s.part
-RETURNING part, cell, shard, cardinality(subject_ids) AS count
-"""
-
-# purpose: claim the lookup keys of a batch in sorted order; waits for concurrent claimers, tells how many were free
-_CLAIM = """
-INSERT INTO directory.lookup_key (key, kind, subject_id, kid, twin_of)
-SELECT key, kind, id, kid, twin_of
-FROM unnest($1::text[], $2::text[], $3::uuid[], $4::text[], $5::text[]) AS asked(key, kind, id, kid, twin_of) ORDER BY key COLLATE "C"
-ON CONFLICT DO NOTHING
+# purpose: numbers for the parts of a batch, epochs for its subjects (as the server sends an array of them), and the time
+_NUMBERS = """
+SELECT clock_timestamp() AS at,
+    ARRAY(SELECT nextval('directory.bulk_part_part_seq') FROM generate_series(1, $1)) AS parts,
+    array_send(ARRAY(SELECT nextval('directory.epoch_seq') FROM generate_series(1, $2))) AS epochs
 """
 
 
@@ -160,112 +144,143 @@ async def held(pool: Pool, keys: Sequence[LookupKey]) -> dict[LookupKey, Placeme
     return {LookupKey(row["key"]): placement_of(row) for row in rows}
 
 
+async def any_held(pool: Pool, keys: Sequence[str]) -> bool:
+    """Whether any of `keys` is taken. Raises DatabaseUnavailable."""
+    async with session(pool) as connection:
+        return bool(await connection.fetchval(_ANY_HELD, keys))
+
+
 async def head(pool: Pool) -> FeedSeq:
     """Raises DatabaseUnavailable."""
     async with session(pool) as connection:
         return await feed.head(connection)
 
 
+class Batch(msgspec.Struct, frozen=True, kw_only=True):
+    """Which batch of which job, with the digest of its rows, and who gave it for what reason."""
+
+    job_id: str
+    number: int
+    body: bytes
+    actor: str
+    reason: str
+
+
 async def place(
-    pool: Pool,
-    clock: Clock,
-    decided: Decided,
-    facts_ids: dict[Facts, int],
-    *,
-    job_id: str,
-    number: int,
-    body: bytes,
-    actor: str,
-    reason: str,
+    pool: Pool, clock: Clock, plan: Plan, facts_ids: dict[Facts, int], batch: Batch
 ) -> BatchAnswer | Earlier | RulesMoved | KeysMoved:
     """Stores a batch, all of it or nothing. Raises DatabaseUnavailable."""
-    lots = lots_of(decided.new)
     try:
         async with transaction(pool) as tx:
-            counts = (len(decided.new), decided.known, len(decided.refused))
-            why = [one.provenance for one in lots.kinds]
-            if not await tx.fetchval(_TAKE, job_id, number, body, *counts, why):
-                found = await _earlier(tx, job_id, number)
+            counts = (plan.placed, plan.known, len(plan.refused))
+            why = [one.provenance for one in plan.kinds]
+            if not await tx.fetchval(_TAKE, batch.job_id, batch.number, batch.body, *counts, why):
+                found = await _earlier(tx, batch.job_id, batch.number)
                 if found is None:
                     raise _RollBack(KeysMoved())
                 return found
             seq = await feed.head(tx)
-            if decided.new:
-                seq = await _place(tx, clock, decided, lots, facts_ids, job_id, number, actor, reason)
+            if plan.groups:
+                seq = await _place(tx, clock, plan, facts_ids, batch)
             answer = BatchAnswer(
-                number=number,
-                placed=len(decided.new),
-                known=decided.known,
-                refused=decided.refused,
-                cells=decided.cells,
+                number=batch.number,
+                placed=plan.placed,
+                known=plan.known,
+                refused=plan.refused,
+                cells=plan.cells,
                 as_of=seq,
             )
-            await tx.execute(_KEEP, job_id, number, msgspec.json.encode(answer).decode())
+            await tx.execute(_KEEP, batch.job_id, batch.number, msgspec.json.encode(answer).decode())
             return answer
     except _RollBack as stop:
         return stop.result
 
 
-async def _place(
-    tx: Connection,
-    clock: Clock,
-    decided: Decided,
-    lots: Lots,
-    facts_ids: dict[Facts, int],
-    job_id: str,
-    number: int,
-    actor: str,
-    reason: str,
-) -> FeedSeq:
-    new = decided.new
-    parts = await tx.fetch(_PARTS, len(lots.kinds_of_parts))
-    numbers = [row["part"] for row in parts]
-    placed = await tx.fetch(
-        _PLACE,
-        [one.subject_id for one in new],
-        lots.of_rows,
-        [lot.cell for lot in lots.lots],
-        [lot.shard for lot in lots.lots],
-        [",".join(lot.services) for lot in lots.lots],
-        [facts_ids[lot.ruled.facts] for lot in lots.lots],
-        [numbers[lot.part] for lot in lots.lots],
-        RESERVATION_S,
-        job_id,
-        number,
-        actor,
-        numbers,
-        [f"{{{','.join(map(str, kinds))}}}" for kinds in lots.kinds_of_parts],
-    )
-    claims = [
-        (key.key, key.kind, one.subject_id, key.kid, twin)
-        for one in new
-        for key, twin in zip(one.row.keys, first_twins(one.row.keys), strict=True)
-    ]
-    told = await tx.execute(_CLAIM, *(list(column) for column in zip(*claims, strict=True)))
-    if told != f"INSERT 0 {len(claims)}":
-        raise _RollBack(KeysMoved())
+async def _place(tx: Connection, clock: Clock, plan: Plan, facts_ids: dict[Facts, int], batch: Batch) -> FeedSeq:
+    parts = parts_of(plan)
+    numbers = await tx.fetchrow(_NUMBERS, len(parts), plan.placed)
+    if numbers is None:
+        raise RuntimeError("a statement without FROM has one row")
+    rows = await asyncio.to_thread(_rows, plan, parts, numbers, facts_ids, batch)
+    await _copy(tx, "bulk_part", copied.PART_COLUMNS, rows.parts)
+    await _copy(tx, "subject", copied.SUBJECT_COLUMNS, rows.subjects)
+    try:
+        # In the order of the keys, as everybody claims them; waits for concurrent claimers.
+        await _copy(tx, "lookup_key", copied.KEY_COLUMNS, rows.keys)
+    except asyncpg.UniqueViolationError as exc:
+        raise _RollBack(KeysMoved()) from exc
     event = Event(
-        id=f"bulk/{job_id}/{number}",
+        id=f"bulk/{batch.job_id}/{batch.number}",
         at=clock.unix_s(),
         kind=Kind.PLACEMENT,
-        actor=actor,
+        actor=batch.actor,
         details={
-            "job": job_id,
-            "batch": number,
-            "placed": len(new),
-            "cells": decided.cells,
-            "reason": reason,
-            "rules": decided.under,
+            "job": batch.job_id,
+            "batch": batch.number,
+            "placed": plan.placed,
+            "cells": plan.cells,
+            "reason": batch.reason,
+            "rules": plan.under,
         },
     )
     await PostgresOutbox("directory").append(tx, event)
-    told_parts = tuple(
-        BulkPart(part=row["part"], cell=CellId(row["cell"]), shard=ShardId(row["shard"]), count=row["count"])
-        for row in placed
+    told = tuple(
+        BulkPart(part=number, cell=part.home[0], shard=part.home[1], count=len(part.members))
+        for number, part in zip(numbers["parts"], parts, strict=True)
     )
     seq = await feed.append_bulk(
-        tx, State.RESERVED, job_id, number, told_parts, under=decided.under, registry=decided.registry
+        tx, State.RESERVED, batch.job_id, batch.number, told, under=plan.under, registry=plan.registry
     )
     if seq is None:
         raise _RollBack(RulesMoved())
     return seq
+
+
+async def _copy(tx: Connection, table: str, columns: Sequence[str], rows: bytes) -> None:
+    await tx.copy_to_table(table, schema_name="directory", columns=columns, source=io.BytesIO(rows), format="binary")
+
+
+class _Rows(msgspec.Struct, frozen=True):
+    """What a batch adds to three tables."""
+
+    parts: bytes
+    subjects: bytes
+    keys: bytes
+
+
+def _rows(
+    plan: Plan, parts: Sequence[Part], numbers: asyncpg.Record, facts_ids: dict[Facts, int], batch: Batch
+) -> _Rows:
+    """Epochs rise with the ids within a part."""
+    epochs = copying.items(numbers["epochs"], 8)
+    of_facts = [facts_ids[one.facts] for one in plan.kinds]
+    subjects: list[bytes] = []
+    stored: list[bytes] = []
+    start = 0
+    for number, part in zip(numbers["parts"], parts, strict=True):
+        ids = [one for one, _ in part.members]
+        mine = epochs[start : (start := start + len(ids))]
+        rests = [copied.rest(*part.home, part.services, number, facts_id) for facts_id in of_facts]
+        subjects += copied.subjects(ids, mine, (rests[place] for _, place in part.members))
+        stored.append(_part(part, number, mine, numbers["at"], batch))
+    keys = [row for group in plan.groups for row in copied.keys(group)]
+    return _Rows(copying.stream(stored), copying.stream(sorted(subjects)), copying.stream(sorted(keys)))
+
+
+def _part(part: Part, number: int, epochs: Sequence[bytes], at: datetime.datetime, batch: Batch) -> bytes:
+    """A row of PART_COLUMNS."""
+    cell, shard = part.home
+    return copying.row(
+        copying.int8(number),
+        copying.raw(uuid.UUID(batch.job_id).bytes),
+        copying.int4(batch.number),
+        copying.text(cell),
+        copying.text(shard),
+        copying.texts(part.services),
+        copying.uuids([one for one, _ in part.members]),
+        copying.int8s(epochs),
+        copying.at(at),
+        copying.text(batch.actor),
+        copying.int2s([place + 1 for _, place in part.members]),
+        copying.at(at + datetime.timedelta(seconds=RESERVATION_S)),
+    )

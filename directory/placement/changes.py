@@ -16,7 +16,7 @@ from directory.placement.answers import ClaimedKey
 from directory.placement.core import RESERVATION_S, Facts, Placement, State
 from directory.placement.outcomes import Anew, Done, NewSubject, Repeat, Repeated, RulesMoved, Taken
 from directory.placement.provenance import Provenance
-from directory.placement.store import PLACEMENT_COLUMNS, placement_of
+from directory.placement.store import OF_PART, PLACEMENT_COLUMNS, STATE, placement_of
 from directory.placement.transitions import Action, Request, Step, Unchanged, outcome
 from foundation.clock import Clock
 from foundation.ledger.outbox import PostgresOutbox
@@ -66,9 +66,10 @@ ORDER BY key COLLATE "C"
 ON CONFLICT DO NOTHING RETURNING key
 """
 
-# purpose: a subject, locked for a change
+# purpose: a subject, locked for a change; `waits_with`: the part that it is reserved with, else null
 _LOCK = f"""
-SELECT {PLACEMENT_COLUMNS} FROM directory.subject s JOIN directory.facts f ON f.facts_id = s.facts_id
+SELECT {PLACEMENT_COLUMNS}, CASE WHEN {OF_PART} AND {STATE} = 'reserved' THEN s.part END AS waits_with
+FROM directory.subject s JOIN directory.facts f ON f.facts_id = s.facts_id
 WHERE s.subject_id = $1 FOR NO KEY UPDATE OF s
 """  # noqa: S608 - constants
 
@@ -79,21 +80,52 @@ WHERE s.state = 'reserved' AND s.expires_at <= clock_timestamp()
 ORDER BY s.expires_at LIMIT 1 FOR NO KEY UPDATE OF s SKIP LOCKED
 """  # noqa: S608
 
+# purpose: one of those who are reserved with a part that expired, and at whom no other process is, locked
+_LOCK_EXPIRED_OF_PARTS = f"""
+SELECT s.subject_id FROM directory.bulk_part p
+CROSS JOIN LATERAL unnest(p.subject_ids) AS m(id)
+JOIN directory.subject s ON s.subject_id = m.id AND s.part = p.part
+WHERE p.acknowledged_at IS NULL AND p.expires_at <= clock_timestamp() AND {OF_PART}
+LIMIT 1 FOR NO KEY UPDATE OF s SKIP LOCKED
+"""  # noqa: S608
+
+# purpose: parts that expired and have nobody left who is reserved with them are not looked at again
+_ALL_EXPIRED = f"""
+UPDATE directory.bulk_part p SET expires_at = 'infinity'
+WHERE p.acknowledged_at IS NULL AND p.expires_at <= clock_timestamp()
+    AND NOT EXISTS (
+        SELECT 1 FROM unnest(p.subject_ids) AS m(id) JOIN directory.subject s ON s.subject_id = m.id AND s.part = p.part
+        WHERE {OF_PART}
+    )
+"""  # noqa: S608
+
+# purpose: a part that waits, held so that it is not acknowledged meanwhile
+_HOLD_PART = "SELECT part FROM directory.bulk_part WHERE part = $1 FOR SHARE"
+
 # purpose: a new state, under a new epoch or the same ($3), where placed anew also services and facts ($8, $9, else null), and its history
-# entry; only if the subject is still under the epoch read
-_STEP = """
+# entry; only if the subject is still under the epoch read. Whose part was acknowledged has two entries in the part. The part is told of
+# whoever changes before it is settled
+_STEP = f"""
 WITH s AS (
-    UPDATE directory.subject SET
-        state = $4, changes = changes + 1, expires_at = NULL,
-        epoch = CASE WHEN $3 THEN nextval('directory.epoch_seq') ELSE epoch END,
-        services = coalesce($8::text[], services), facts_id = coalesce($9::bigint, facts_id)
-    WHERE subject_id = $1 AND epoch = $2
-    RETURNING subject_id, epoch, changes
+    UPDATE directory.subject AS s SET
+        state = $4, expires_at = NULL,
+        changes = s.changes + 1 + (
+            SELECT count(*) FROM directory.bulk_part p WHERE {OF_PART} AND p.part = s.part AND p.acknowledged_at IS NOT NULL
+        )::int,
+        epoch = CASE WHEN $3 THEN nextval('directory.epoch_seq') ELSE s.epoch END,
+        services = coalesce($8::text[], s.services), facts_id = coalesce($9::bigint, s.facts_id)
+    WHERE s.subject_id = $1 AND s.epoch = $2
+    RETURNING s.subject_id, s.epoch, s.changes, s.part
+), a AS (
+    INSERT INTO directory.bulk_alone (part, subject_id)
+    SELECT p.part, s.subject_id FROM s JOIN directory.bulk_part p ON p.part = s.part
+    WHERE p.settled_at IS NULL AND p.expires_at IS NOT NULL
+    ON CONFLICT DO NOTHING
 )
 INSERT INTO directory.history (subject_id, number, at, actor, reason, from_state, to_state, epoch, provenance)
 SELECT subject_id, changes, clock_timestamp(), $5, $6, $7, $4, epoch, $10::jsonb FROM s
 RETURNING epoch, number
-"""
+"""  # noqa: S608
 
 # purpose: give all lookup keys of a subject back, and with them its claims
 _FREE = """
@@ -223,8 +255,7 @@ class Changes:
         reason: str,
         anew: Anew | None = None,
     ) -> Done | Problem:
-        row = await tx.fetchrow(_LOCK, subject_id)
-        current = None if row is None else placement_of(row)
+        current = await _locked(tx, subject_id)
         decided = outcome(current, request)
         if isinstance(decided, Problem):
             return decided
@@ -237,13 +268,12 @@ class Changes:
     async def expire_one(self) -> Done | None:
         """Erases the reservation that expired first, by the database's clock; None when none has. Raises DatabaseUnavailable."""
         async with transaction(self._pool) as tx:
-            row = await tx.fetchrow(_LOCK_EXPIRED)
-            if row is None:
+            current = await _locked_expired(tx)
+            if current is None:
                 return None
-            current = placement_of(row)
             decided = outcome(current, Request(action=Action.EXPIRE, epoch=current.epoch))
-            if not isinstance(decided, Step):
-                _impossible()
+            if not isinstance(decided, Step):  # its part was acknowledged just now
+                return None
             return await self._step(
                 tx, current, decided, actor=EXPIRY_ACTOR, reason="not acknowledged by its cell in time"
             )
@@ -330,6 +360,26 @@ class Changes:
             details=details,
         )
         await self._outbox.append(tx, event)
+
+
+async def _locked(tx: Connection, subject_id: SubjectId) -> Placement | None:
+    """As it stands for as long as the transaction lasts: a part that it waits with is not acknowledged meanwhile."""
+    row = await tx.fetchrow(_LOCK, subject_id)
+    if row is not None and row["waits_with"] is not None:
+        await tx.execute(_HOLD_PART, row["waits_with"])
+        row = await tx.fetchrow(_LOCK, subject_id)
+    return None if row is None else placement_of(row)
+
+
+async def _locked_expired(tx: Connection) -> Placement | None:
+    row = await tx.fetchrow(_LOCK_EXPIRED)
+    if row is not None:
+        return placement_of(row)
+    found = await tx.fetchval(_LOCK_EXPIRED_OF_PARTS)
+    if found is not None:
+        return await _locked(tx, SubjectId(str(found)))
+    await tx.execute(_ALL_EXPIRED)
+    return None
 
 
 async def _claim(tx: Connection, subject_id: SubjectId, keys: Sequence[ClaimedKey]) -> None:

@@ -22,8 +22,17 @@ from foundation.words import (
     SubjectId,
 )
 
-PLACEMENT_COLUMNS = """
-    s.subject_id::text AS subject_id, s.cell, s.shard, s.epoch, s.state, s.services,
+OF_PART = "(s.state = 'active' AND s.changes = 1 AND s.part IS NOT NULL)"
+"""Whether a subject's state is that of the part it was imported with: nobody else is active without a change."""
+
+STATE = f"""
+    CASE WHEN {OF_PART} AND EXISTS (SELECT 1 FROM directory.bulk_part o WHERE o.part = s.part AND o.acknowledged_at IS NULL)
+    THEN 'reserved' ELSE s.state END
+"""  # noqa: S608 - constants
+"""A subject's state: its own, or until its part is acknowledged `reserved`."""
+
+PLACEMENT_COLUMNS = f"""
+    s.subject_id::text AS subject_id, s.cell, s.shard, s.epoch, {STATE} AS state, s.services,
     s.facts_id, f.regimes, f.residence, f.subdivision, f.citizenships, f.tags, f.terms
 """
 
@@ -62,6 +71,14 @@ _OF_CELL = "s.cell = $3"
 _IN_STATE = "s.state = $3"
 _OF_CELL_IN_STATE = "s.cell = $3 AND s.state = $4"
 _RARE = " AND s.state <> 'active'"  # what the partial index is over
+_SETTLED = f" AND {STATE} = 'active'"
+# Those of parts that wait, and those whose own rows say so; few parts wait, and few people.
+_WAITING = f"""
+s.subject_id IN (
+    SELECT w.id FROM directory.bulk_part p CROSS JOIN LATERAL unnest(p.subject_ids) AS w(id) WHERE p.acknowledged_at IS NULL
+    UNION ALL SELECT r.subject_id FROM directory.subject r WHERE r.state = 'reserved'
+) AND {STATE} = 'reserved'
+"""  # noqa: S608
 
 _BEFORE_ALL = SubjectId("00000000-0000-0000-0000-000000000000")
 
@@ -149,14 +166,15 @@ async def subjects(
 
 def _listing(cell: CellId | None, state: State | None) -> tuple[str, tuple[str, ...]]:
     """The query for a filter, and its values."""
-    rare = "" if state in (None, State.ACTIVE) else _RARE
-    if cell is None and state is None:
-        return _LIST.format(filter=_ALL), ()
     if state is None:
-        return _LIST.format(filter=_OF_CELL), (str(cell),)
+        return (_LIST.format(filter=_ALL), ()) if cell is None else (_LIST.format(filter=_OF_CELL), (cell,))
+    if state is State.RESERVED:
+        of_cell, values = ("", ()) if cell is None else (f"{_OF_CELL} AND ", (cell,))
+        return _LIST.format(filter=of_cell + _WAITING), values
+    more = _SETTLED if state is State.ACTIVE else _RARE
     if cell is None:
-        return _LIST.format(filter=_IN_STATE + rare), (state.value,)
-    return _LIST.format(filter=_OF_CELL_IN_STATE + rare), (cell, state.value)
+        return _LIST.format(filter=_IN_STATE + more), (state.value,)
+    return _LIST.format(filter=_OF_CELL_IN_STATE + more), (cell, state.value)
 
 
 async def history(pool: Pool, subject_id: SubjectId, *, after: int, limit: int) -> tuple[HistoryEntry, ...]:

@@ -1,0 +1,160 @@
+"""A decided batch in columns, as it is stored: groups of rows that differ in their ids and lookup keys alone. Pure."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from directory.aliases.core import first_twins
+from directory.bulk.answers import Refused
+from directory.bulk.core import Decided, Ruled, Ruling, refusal
+from directory.bulk.packed import KEY_BYTES, Common, KeyName, Packed, common_of
+from directory.placement.answers import ClaimedKey
+from foundation.problems import Problem
+from foundation.words import CellId, FeedSeq, RulesDigest, ServiceId, ShardId, SubjectId
+
+ID_BYTES = 16
+Home = tuple[CellId, ShardId]
+
+
+class Group(msgspec.Struct, frozen=True, kw_only=True):
+    """Rows of the same facts on one shard. `ids`: 16 bytes each; `keys`: for each of `names` the rows' keys in the order of their ids."""
+
+    ruled: Ruled
+    home: Home
+    names: tuple[KeyName, ...]
+    ids: list[bytes]
+    keys: list[list[bytes]]
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """As `Decided`, by groups. Nothing is stored yet."""
+
+    groups: list[Group]
+    known: int
+    refused: tuple[Refused, ...]
+    under: RulesDigest
+    registry: FeedSeq
+
+    @property
+    def placed(self) -> int:
+        return sum(len(one.ids) for one in self.groups)
+
+    @property
+    def cells(self) -> dict[CellId, int]:
+        counted: Counter[CellId] = Counter()
+        for one in self.groups:
+            counted[one.home[0]] += len(one.ids)
+        return dict(sorted(counted.items()))
+
+    @property
+    def kinds(self) -> list[Ruled]:
+        """The reasons that its rows have in common, each once."""
+        return list({id(one.ruled): one.ruled for one in self.groups}.values())
+
+
+class Part(msgspec.Struct, frozen=True, kw_only=True):
+    """What of a batch is for the same services on the same shard. `members`: ids in their order, each with its place among the plan's
+    `kinds`."""
+
+    home: Home
+    services: tuple[ServiceId, ...]
+    members: list[tuple[bytes, int]]
+
+
+def parts_of(plan: Plan) -> list[Part]:
+    places = {id(ruled): place for place, ruled in enumerate(plan.kinds)}
+    found: dict[tuple[Home, tuple[ServiceId, ...]], list[tuple[bytes, int]]] = {}
+    for one in plan.groups:
+        place = places[id(one.ruled)]
+        found.setdefault((one.home, one.ruled.asked.services), []).extend([(each, place) for each in one.ids])
+    return [Part(home=home, services=services, members=sorted(members)) for (home, services), members in found.items()]
+
+
+def twins_of(names: Sequence[KeyName]) -> tuple[int | None, ...]:
+    """For each key the place of the first one of the same identifier, None where it is that itself (`first_twins`)."""
+    firsts = first_twins([ClaimedKey(kind=one.kind, key=str(place), kid=one.kid) for place, one in enumerate(names)])
+    return tuple(None if first is None else int(first) for first in firsts)
+
+
+def of_decided(decided: Decided) -> Plan:
+    """What was decided row by row."""
+    groups: dict[tuple[int, Home, tuple[KeyName, ...]], Group] = {}
+    for one in decided.new:
+        names, home = common_of(one.row).keys, (one.cell, one.shard)
+        of = (id(one.ruled), home, names)
+        group = groups.get(of)
+        if group is None:
+            group = groups[of] = Group(ruled=one.ruled, home=home, names=names, ids=[], keys=[[] for _ in names])
+        group.ids.append(bytes.fromhex(one.subject_id.replace("-", "")))
+        for column, key in zip(group.keys, one.row.keys, strict=True):
+            column.append(key.key.encode("ascii"))
+    return Plan(
+        groups=list(groups.values()),
+        known=decided.known,
+        refused=decided.refused,
+        under=decided.under,
+        registry=decided.registry,
+    )
+
+
+def keys_in(packed: Packed) -> list[bytes]:
+    return [packed.keys[at : at + KEY_BYTES] for at in range(0, len(packed.keys), KEY_BYTES)]
+
+
+def decide_free(packed: Packed, ruling: Ruling, *, draw: Callable[[int], bytes]) -> Plan | None:
+    """Every row new or refused by the rules, as `core.decide` says of rows whose keys nobody holds. None where a key stands twice: then
+    rows hang together, and are decided one by one. `draw`: so many random bytes."""
+    keys = keys_in(packed)
+    if len(set(keys)) != len(keys):
+        return None
+    rows_of: list[list[int]] = [[] for _ in packed.commons]
+    starts_of: list[list[int]] = [[] for _ in packed.commons]
+    start = 0
+    sizes = [len(one.keys) for one in packed.commons]
+    for row, place in enumerate(packed.places()):
+        rows_of[place].append(row)
+        starts_of[place].append(start)
+        start += sizes[place]
+    groups: list[Group] = []
+    refused: list[tuple[int, Refused]] = []
+    numbers = packed.numbers()
+    for common, rows, starts in zip(packed.commons, rows_of, starts_of, strict=True):
+        ruled = ruling.of(common)
+        if isinstance(ruled, Problem):
+            refused += [(row, refusal(numbers[row], ruled)) for row in rows]
+        else:
+            groups += _groups(common, ruled, starts, keys, draw)
+    return Plan(
+        groups=groups,
+        known=0,
+        refused=tuple(one for _, one in sorted(refused, key=lambda pair: pair[0])),
+        under=ruling.under,
+        registry=ruling.registry,
+    )
+
+
+def _groups(
+    common: Common, ruled: Ruled, starts: list[int], keys: list[bytes], draw: Callable[[int], bytes]
+) -> list[Group]:
+    ids = draw(ID_BYTES * len(starts))
+    homes = ruled.candidates.choose_all(texts_of(ids))
+    return [
+        Group(
+            ruled=ruled,
+            home=home,
+            names=common.keys,
+            ids=[ids[ID_BYTES * at : ID_BYTES * at + ID_BYTES] for at in places],
+            keys=[[keys[starts[at] + nth] for at in places] for nth in range(len(common.keys))],
+        )
+        for home, places in homes.items()
+    ]
+
+
+def texts_of(ids: bytes) -> list[SubjectId]:
+    """Ids that stand one after the other, as text."""
+    drawn = ids.hex()
+    return [
+        SubjectId(f"{one[:8]}-{one[8:12]}-{one[12:16]}-{one[16:20]}-{one[20:]}")
+        for one in [drawn[at : at + 32] for at in range(0, len(drawn), 32)]
+    ]

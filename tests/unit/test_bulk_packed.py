@@ -1,0 +1,128 @@
+"""A batch in columns says the same as its rows one by one, is decided alike, and is refused where its columns do not fit."""
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import pytest
+
+from directory.aliases.core import first_twins
+from directory.bulk.answers import BulkRow
+from directory.bulk.core import Ruling, decide
+from directory.bulk.packed import KeyName, Packed, pack, rows_of, wrong
+from directory.bulk.plan import ID_BYTES, Plan, decide_free, of_decided, parts_of, texts_of, twins_of
+from directory.placement.answers import ClaimedKey
+from directory.registry.core import EMPTY
+from foundation.words import SubjectId
+from routing_rules.choose import Candidates
+from tests.stands.bulk import row
+from tests.stands.directory import lookup_key
+from tests.stands.rules import TODAY, rules
+
+
+def mixed(count: int, seed: int = 1) -> tuple[BulkRow, ...]:
+    """Rows of several countries, services and kinds of keys, some of which no rules allow."""
+    chance = random.Random(seed)
+    made = []
+    for number in range(count):
+        names = [("login", "k1"), ("login", "k2"), ("email", "k1"), ("email", "k2")][: chance.choice((1, 2, 4))]
+        keys = [{"kind": kind, "key": lookup_key(f"{number} {kind} {kid}"), "kid": kid} for kind, kid in names]
+        more: dict[str, Any] = {"verified_residence": "FR"} if chance.random() < 0.2 else {}
+        country = chance.choice(("DE", "US", "FR", "BR", "GB"))
+        made.append(msgspec.convert(row(3 * number, residence=country, keys=keys, **more), BulkRow))
+    return tuple(made)
+
+
+def drawing(seed: int) -> Callable[[int], bytes]:
+    return random.Random(seed).randbytes
+
+
+def minting(seed: int) -> Callable[[], SubjectId]:
+    draw = drawing(seed)
+    return lambda: texts_of(draw(ID_BYTES))[0]
+
+
+def test_columns_hold_the_rows_and_have_one_form() -> None:
+    rows = mixed(200)
+    packed = pack(rows)
+    assert wrong(packed) is None
+    assert rows_of(packed) == rows
+    assert pack(rows_of(packed)) == packed
+    sent = msgspec.msgpack.encode(packed)
+    assert msgspec.msgpack.decode(sent, type=Packed) == packed
+    assert len(sent) < len(msgspec.json.encode(rows)) / 2
+
+
+BROKEN: dict[str, Callable[[Packed], dict[str, Any]]] = {
+    "no rows": lambda _: {"of_rows": b"", "rows": b"", "keys": b""},
+    "half a number": lambda good: {"rows": good.rows[:-1]},
+    "half a place": lambda good: {"of_rows": good.of_rows[:-1]},
+    "a place that nothing has": lambda good: {"of_rows": good.of_rows[:-2] + b"\xff\xff"},
+    "a key too few": lambda good: {"keys": good.keys[:-32]},
+    "half a key": lambda good: {"keys": good.keys[:-1]},
+    "no key": lambda good: {"keys": good.keys[:-1] + b"\0"},
+    "a line end": lambda good: {"keys": good.keys[:-1] + b"\n"},
+    "in common twice": lambda good: {"commons": (*good.commons, good.commons[0])},
+    "another order": lambda good: {"commons": good.commons[::-1]},
+    "too many": lambda good: {
+        "commons": good.commons[:1], "of_rows": bytes(2 * 5001), "rows": bytes(8 * 5001), "keys": good.keys[:32] * 5001,
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("how", BROKEN)
+def test_columns_that_do_not_fit_are_refused(how: str) -> None:
+    good = pack(mixed(20))
+    assert wrong(msgspec.structs.replace(good, **BROKEN[how](good)))
+
+
+def standing(plan: Plan) -> list[tuple[Any, ...]]:
+    """What would be stored, by lookup key, but for the ids."""
+    found = [
+        (key, name, group.home, group.ruled.facts, group.ruled.provenance, group.ruled.asked.services)
+        for group in plan.groups
+        for name, column in zip(group.names, group.keys, strict=True)
+        for key, _ in zip(column, group.ids, strict=True)
+    ]
+    return sorted(found, key=lambda one: one[0])
+
+
+def test_both_ways_decide_alike() -> None:
+    given = mixed(300)
+    single = [one for one in given if one.residence == "DE" and one.verified_residence is None and len(one.keys) == 2]
+    held = rules()
+    for rows in (given, tuple(single)):
+        plan = decide_free(pack(rows), Ruling(held, EMPTY, TODAY), draw=drawing(7))
+        assert plan is not None
+        by_rows = of_decided(decide(rows, {}, held, EMPTY, TODAY, mint=minting(7)))
+        assert (plan.placed, plan.refused) == (by_rows.placed, by_rows.refused)
+        assert (plan.under, plan.registry, plan.known) == (by_rows.under, by_rows.registry, by_rows.known)
+        assert [one[:2] + one[3:] for one in standing(plan)] == [one[:2] + one[3:] for one in standing(by_rows)]
+    # of one kind alone ids are drawn in the same order, so homes are the same, too
+    assert standing(plan) == standing(by_rows)
+    assert parts_of(plan) == parts_of(by_rows)
+
+
+def test_a_key_that_stands_twice_is_left_to_whoever_decides_row_by_row() -> None:
+    rows = mixed(20)
+    assert decide_free(pack((*rows, rows[3])), Ruling(rules(), EMPTY, TODAY), draw=drawing(1)) is None
+
+
+@pytest.mark.parametrize("shards", [{"s1": 1.0}, {"s1": 1.0, "s2": 1.0}, {"s1": 3.0, "s2": 1.0, "s3": 0.5}])
+@pytest.mark.parametrize("cells", [("eu-de",), ("eu-de", "eu-fr", "us-va")])
+def test_many_go_where_each_would_go_alone(cells: tuple[str, ...], shards: dict[str, float]) -> None:
+    weights = dict(zip(cells, (1.0, 2.5, 0.5), strict=False))
+    among = Candidates(weights, dict.fromkeys(cells, shards))  # type: ignore[arg-type]
+    subjects = texts_of(drawing(3)(ID_BYTES * 500))
+    homes = among.choose_all(subjects)
+    assert sorted(place for places in homes.values() for place in places) == list(range(500))
+    assert all(among.choose(subjects[place]) == home for home, places in homes.items() for place in places)
+
+
+def test_twins_are_told_by_place() -> None:
+    names = [KeyName("login", "k2"), KeyName("login", "k1"), KeyName("email", "k2"), KeyName("email", None), KeyName("email", "k1")]
+    keys = [ClaimedKey(kind=one.kind, key=lookup_key(str(at)), kid=one.kid) for at, one in enumerate(names)]
+    by_place = [None if at is None else keys[at].key for at in twins_of(names)]
+    assert by_place == list(first_twins(keys))
+    assert by_place.count(None) == 3
