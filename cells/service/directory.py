@@ -4,7 +4,8 @@ from urllib.parse import quote
 
 import msgspec
 
-from directory.bulk.answers import AcknowledgedPart, Part, PartsAnswer, SettledPart
+from directory.bulk.answers import AcknowledgedPart, PartsAnswer, SettledPart
+from directory.bulk.packed import PACKED_PART, PackedPart
 from directory.client.remote import DirectoryUnavailable, HttpDirectory
 from directory.placement.answers import PAGE_MAX, AckRequest, PlacedAnswer, PlaceRequest, SubjectPage
 from foundation.problems import Code, Problem
@@ -48,9 +49,16 @@ class CellDirectory(HttpDirectory):
             "GET", f"/v1/bulk/parts/waiting?cell={cell}&shard={shard}", PartsAnswer, timeout_s=PART_S_MAX
         )
 
-    async def part(self, number: int) -> Part:
-        """Raises DirectoryUnavailable."""
-        return await self._ask("GET", f"/v1/bulk/parts/{number}", Part, timeout_s=PART_S_MAX)
+    async def part(self, number: int) -> PackedPart:
+        """In columns. Raises DirectoryUnavailable."""
+        headers = {"accept": PACKED_PART}
+        response = await self.send("GET", f"/v1/bulk/parts/{number}", timeout_s=PART_S_MAX, headers=headers)
+        if response.status_code != 200:
+            raise DirectoryUnavailable(f"status-{response.status_code}")
+        try:
+            return msgspec.msgpack.decode(response.content, type=PackedPart)
+        except msgspec.MsgspecError as exc:
+            raise DirectoryUnavailable("malformed") from exc
 
     async def acknowledge_part(self, number: int) -> AcknowledgedPart:
         """Raises DirectoryUnavailable."""

@@ -13,13 +13,13 @@ from cells.shards import store
 from cells.shards.core import Home
 from cells.shards.homes import Homes
 from cells.shards.shard import Open, Shard
-from directory.bulk.answers import Part
+from directory.bulk.packed import ID_BYTES, PackedPart, numbers_of, texts_of
 from directory.client.remote import DirectoryUnavailable
 from directory.placement.core import State
 from foundation import logs
 from foundation.ledger.port import Event, Kind
 from foundation.tasks import Backoff
-from foundation.words import Epoch, SubjectId
+from foundation.words import Epoch
 
 log = logs.get(__name__)
 
@@ -60,28 +60,44 @@ class Imports:
             if not waiting.more:
                 return
 
-    async def _settle(self, opened: Open, part: Part) -> None:
+    async def _settle(self, opened: Open, part: PackedPart) -> None:
         if part.cell != self._shard.cell or part.shard != self._shard.id:
             raise DirectoryUnavailable("malformed")
-        members = [(one.subject_id, one.epoch) for one in part.members]
+        members = _members(part)
         if members:
-            await self._raise(opened, part, members, State.RESERVED)
+            event = self._event(part, len(members), State.RESERVED)
+            await store.raise_new(opened.cell, *_columns(members), part.services, event)
         told = await self._directory.acknowledge_part(part.part)
-        missed = frozenset(told.missed)
-        active = [(subject, epoch) for subject, epoch in members if subject not in missed]
+        missed = {bytes.fromhex(one.replace("-", "")) for one in told.missed}
+        active = [one for one in members if one[0] not in missed] if missed else members
         if active:
-            await self._raise(opened, part, active, State.ACTIVE)
-        for subject, epoch in active:
-            self._homes.put_new(subject, Home(self._shard.id, epoch, State.ACTIVE, part.services))
+            ids, epochs = _columns(active)
+            await store.settle_new(opened.cell, ids, epochs, self._event(part, len(active), State.ACTIVE))
+            for subject, epoch in zip(texts_of(b"".join(ids)), numbers_of(epochs), strict=True):
+                self._homes.put_new(subject, Home(self._shard.id, Epoch(epoch), State.ACTIVE, part.services))
         await self._directory.settle_part(part.part)
         log.info("import_settled", shard=self._shard.id, count=len(active))
 
-    async def _raise(self, opened: Open, part: Part, members: list[tuple[SubjectId, Epoch]], state: State) -> None:
-        event = Event(
+    def _event(self, part: PackedPart, count: int, state: State) -> Event:
+        return Event(
             id=f"fence:{self._shard.cell}:{self._shard.id}:bulk:{part.part}:{state.value}",
             at=self._shard.now(),
             kind=Kind.FENCE,
             actor=f"cell:{self._shard.cell}",
-            details={"part": part.part, "count": len(members), "state": state.value},
+            details={"part": part.part, "count": count, "state": state.value},
         )
-        await store.raise_new(opened.cell, members, state, part.services, event)
+
+
+def _members(part: PackedPart) -> list[tuple[bytes, bytes]]:
+    """Each member's id and epoch. Raises DirectoryUnavailable where the columns do not fit each other."""
+    count = len(part.subjects) // ID_BYTES
+    if len(part.subjects) != ID_BYTES * count or len(part.epochs) != 8 * count:
+        raise DirectoryUnavailable("malformed")
+    return [
+        (part.subjects[ID_BYTES * at : ID_BYTES * at + ID_BYTES], part.epochs[8 * at : 8 * at + 8])
+        for at in range(count)
+    ]
+
+
+def _columns(members: list[tuple[bytes, bytes]]) -> tuple[list[bytes], list[bytes]]:
+    return [subject for subject, _ in members], [epoch for _, epoch in members]

@@ -4,13 +4,19 @@ The cut: a row in `closing` is committed first, so that new writers stand aside;
 of writers already inside, and the closing row goes with it.
 """
 
+import io
+import struct
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from itertools import repeat
+from uuid import UUID
 
 import asyncpg
 
 from cells.shards.core import Home
+from directory.bulk.packed import numbers_of
 from directory.placement.core import State
+from foundation import copying
 from foundation.ledger.outbox import PostgresOutbox
 from foundation.ledger.port import Event
 from foundation.postgres import Connection, Pool
@@ -80,12 +86,17 @@ WHERE f.epoch < excluded.epoch
 RETURNING f.epoch
 """
 
-# purpose: raise the fences of subjects that nobody has written under yet, in the order of their ids; those that stand as high stay
+# purpose: the fences of subjects that nobody has written under yet, in the order of their ids; those that stand already stay
 RAISE_NEW = """
 INSERT INTO domicile.home AS f (subject_id, epoch, state, services)
-SELECT id, epoch, $3, $4 FROM unnest($1::uuid[], $2::bigint[]) AS m(id, epoch) ORDER BY id
-ON CONFLICT (subject_id) DO UPDATE SET state = excluded.state, services = excluded.services
-WHERE f.epoch = excluded.epoch AND f.state = 'reserved' AND excluded.state = 'active'
+SELECT id, epoch, 'reserved', $3 FROM unnest($1::uuid[], $2::bigint[]) AS m(id, epoch) ORDER BY id
+ON CONFLICT (subject_id) DO NOTHING
+"""
+
+# purpose: the same, active; those that went higher stay
+SETTLE_NEW = """
+UPDATE domicile.home AS f SET state = 'active'
+FROM unnest($1::uuid[], $2::bigint[]) AS m(id, epoch) WHERE f.subject_id = m.id AND f.epoch = m.epoch AND f.state = 'reserved'
 """
 
 # purpose: let writers in again under the raised fence
@@ -100,6 +111,7 @@ WHERE since <= now() - make_interval(secs => $1) ORDER BY since LIMIT 10000
 """
 
 OUTBOX = PostgresOutbox("domicile")
+FENCE_COLUMNS = ("subject_id", "epoch", "state", "services")
 
 
 class WrongShard(Exception):
@@ -187,14 +199,37 @@ async def raise_fence(pool: Pool, subject: SubjectId, home: Home, event: Event) 
 
 
 async def raise_new(
-    pool: Pool, members: Sequence[tuple[SubjectId, Epoch]], state: State, services: Sequence[ServiceId], event: Event
+    pool: Pool, ids: Sequence[bytes], epochs: Sequence[bytes], services: Sequence[ServiceId], event: Event
 ) -> None:
-    """Fences of newly imported subjects, reserved or active under the epoch of their import. No cut is needed: under a lower epoch
-    nobody could write, and a fence that went higher stays. Idempotent; `event` is recorded with the change. Raises asyncpg errors."""
-    ids, epochs = [one for one, _ in members], [epoch for _, epoch in members]
+    """Fences of newly imported subjects, reserved under the epoch of their import; ids and epochs are their bytes. No cut is needed: under
+    a lower epoch nobody could write, and a fence that is there stays. Idempotent; `event` is recorded with the change. Raises asyncpg
+    errors."""
+    rows = copying.stream(_fences(ids, epochs, services))
     async with session(pool) as connection, connection.transaction():
-        await connection.execute(RAISE_NEW, ids, epochs, state.value, list(services))
+        try:
+            async with connection.transaction():
+                await connection.copy_to_table(
+                    "home", schema_name="domicile", columns=FENCE_COLUMNS, source=io.BytesIO(rows), format="binary"
+                )
+        except asyncpg.UniqueViolationError:  # some were raised before
+            subjects = [UUID(bytes=one) for one in ids]
+            await connection.execute(RAISE_NEW, subjects, list(numbers_of(epochs)), list(services))
         await OUTBOX.append(connection, event)
+
+
+async def settle_new(pool: Pool, ids: Sequence[bytes], epochs: Sequence[bytes], event: Event) -> None:
+    """The same fences, active. Those that went higher meanwhile stay. Idempotent."""
+    subjects = [UUID(bytes=one) for one in ids]
+    async with session(pool) as connection, connection.transaction():
+        await connection.execute(SETTLE_NEW, subjects, list(numbers_of(epochs)))
+        await OUTBOX.append(connection, event)
+
+
+def _fences(ids: Sequence[bytes], epochs: Sequence[bytes], services: Sequence[ServiceId]) -> list[bytes]:
+    """Rows of FENCE_COLUMNS."""
+    head, between = struct.pack(">hi", len(FENCE_COLUMNS), 16), struct.pack(">i", 8)
+    stated = copying.text(State.RESERVED.value) + copying.texts(services)
+    return list(map(b"".join, zip(repeat(head), ids, repeat(between), epochs, repeat(stated), strict=False)))
 
 
 async def fences(

@@ -4,8 +4,8 @@ import struct
 from collections.abc import Iterable, Sequence
 from itertools import repeat
 
-from directory.bulk.packed import KEY_BYTES
-from directory.bulk.plan import ID_BYTES, Group, twins_of
+from directory.bulk.packed import ID_BYTES, KEY_BYTES
+from directory.bulk.plan import Group, twins_of
 from foundation.copying import NULL, int4, int8, text, texts
 
 SUBJECT_COLUMNS = ("subject_id", "epoch", "cell", "shard", "state", "services", "changes", "part", "facts_id")

@@ -27,11 +27,12 @@ from directory.placement.answers import (
     Tag,
     Terms,
 )
-from foundation.words import CellId, ServiceId, ShardId
+from foundation.words import CellId, ServiceId, ShardId, SubjectId
 
 PACKED = "application/vnd.domicile.rows+msgpack"
 PACKED_PART = "application/vnd.domicile.part+msgpack"
 KEY_BYTES = 32
+ID_BYTES = 16
 ROW_NUMBER_MAX = 2**64 - 1
 _NO_KEY = re.compile(rb"[^A-Za-z0-9_-]")
 
@@ -186,3 +187,17 @@ def pack_part(part: Part) -> PackedPart:
         subjects=b"".join([bytes.fromhex(one.subject_id.replace("-", "")) for one in part.members]),
         epochs=struct.pack(f">{len(part.members)}q", *[one.epoch for one in part.members]),
     )
+
+
+def texts_of(ids: bytes) -> list[SubjectId]:
+    """Ids that stand one after the other, as text."""
+    drawn = ids.hex()
+    return [
+        SubjectId(f"{one[:8]}-{one[8:12]}-{one[12:16]}-{one[16:20]}-{one[20:]}")
+        for one in [drawn[at : at + 32] for at in range(0, len(drawn), 32)]
+    ]
+
+
+def numbers_of(epochs: Sequence[bytes]) -> tuple[int, ...]:
+    """Epochs of eight bytes each."""
+    return struct.unpack(f">{len(epochs)}q", b"".join(epochs))

@@ -8,12 +8,11 @@ import msgspec
 from directory.aliases.core import first_twins
 from directory.bulk.answers import Refused
 from directory.bulk.core import Decided, Ruled, Ruling, refusal
-from directory.bulk.packed import KEY_BYTES, Common, KeyName, Packed, common_of
+from directory.bulk.packed import ID_BYTES, KEY_BYTES, Common, KeyName, Packed, common_of, texts_of
 from directory.placement.answers import ClaimedKey
 from foundation.problems import Problem
-from foundation.words import CellId, FeedSeq, RulesDigest, ServiceId, ShardId, SubjectId
+from foundation.words import CellId, FeedSeq, RulesDigest, ServiceId, ShardId
 
-ID_BYTES = 16
 Home = tuple[CellId, ShardId]
 
 
@@ -148,13 +147,4 @@ def _groups(
             keys=[[keys[starts[at] + nth] for at in places] for nth in range(len(common.keys))],
         )
         for home, places in homes.items()
-    ]
-
-
-def texts_of(ids: bytes) -> list[SubjectId]:
-    """Ids that stand one after the other, as text."""
-    drawn = ids.hex()
-    return [
-        SubjectId(f"{one[:8]}-{one[8:12]}-{one[12:16]}-{one[16:20]}-{one[20:]}")
-        for one in [drawn[at : at + 32] for at in range(0, len(drawn), 32)]
     ]

@@ -10,8 +10,8 @@ import pytest
 from directory.aliases.core import first_twins
 from directory.bulk.answers import BulkRow
 from directory.bulk.core import Ruling, decide
-from directory.bulk.packed import KeyName, Packed, pack, rows_of, wrong
-from directory.bulk.plan import ID_BYTES, Plan, decide_free, of_decided, parts_of, texts_of, twins_of
+from directory.bulk.packed import ID_BYTES, KeyName, Packed, pack, rows_of, texts_of, wrong
+from directory.bulk.plan import Plan, decide_free, of_decided, parts_of, twins_of
 from directory.placement.answers import ClaimedKey
 from directory.registry.core import EMPTY
 from foundation.words import SubjectId
@@ -121,7 +121,13 @@ def test_many_go_where_each_would_go_alone(cells: tuple[str, ...], shards: dict[
 
 
 def test_twins_are_told_by_place() -> None:
-    names = [KeyName("login", "k2"), KeyName("login", "k1"), KeyName("email", "k2"), KeyName("email", None), KeyName("email", "k1")]
+    names = [
+        KeyName("login", "k2"),
+        KeyName("login", "k1"),
+        KeyName("email", "k2"),
+        KeyName("email", None),
+        KeyName("email", "k1"),
+    ]
     keys = [ClaimedKey(kind=one.kind, key=lookup_key(str(at)), kid=one.kid) for at, one in enumerate(names)]
     by_place = [None if at is None else keys[at].key for at in twins_of(names)]
     assert by_place == list(first_twins(keys))
