@@ -6,7 +6,8 @@ that no two triples share an encoding. A keyring holds the live keys; the first 
 
 import base64
 import functools
-import hashlib
+from collections.abc import Sequence
+from hashlib import blake2b
 
 import msgspec
 
@@ -49,6 +50,18 @@ class Blinder:
         message = _head(namespace, kind) + _prefixed(value)
         return tuple(_mac(key, message) for key in self._keys)
 
+    def blind_all(self, namespace: str, kind: str, values: Sequence[str]) -> list[bytes]:
+        """The lookup keys of many of one kind, for each those under every live blinding key one after the other, not yet as text
+        (`text_of`)."""
+        head = _head(namespace, kind)
+        encoded = [value.encode("utf-8", "surrogatepass") for value in values]
+        messages = [head + len(one).to_bytes(4, "big") + one for one in encoded]
+        columns = [
+            [blake2b(message, key=key, digest_size=_DIGEST_BYTES).digest() for message in messages]
+            for key in self._keys
+        ]
+        return columns[0] if len(columns) == 1 else list(map(b"".join, zip(*columns, strict=True)))
+
     def login(self, issuer: str, sub: str) -> tuple[LookupKey, ...]:
         return self.blind(issuer, LOGIN, sub)
 
@@ -72,6 +85,11 @@ def _prefixed(part: str) -> bytes:
     return len(encoded).to_bytes(4, "big") + encoded
 
 
+def text_of(keys: bytes) -> bytes:
+    """Lookup keys that stand one after the other, as text: 32 characters each."""
+    return base64.urlsafe_b64encode(keys)
+
+
 def _mac(key: bytes, message: bytes) -> LookupKey:
-    digest = hashlib.blake2b(message, key=key, digest_size=_DIGEST_BYTES).digest()
-    return LookupKey(base64.urlsafe_b64encode(digest).decode("ascii"))
+    digest = blake2b(message, key=key, digest_size=_DIGEST_BYTES).digest()
+    return LookupKey(text_of(digest).decode("ascii"))

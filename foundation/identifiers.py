@@ -31,7 +31,8 @@ PHONE_CHARS_MAX = 40
 HANDLE_CHARS_MAX = 64
 EXTERNAL_CHARS_MAX = 200
 _FOLDS_MAX = 4
-_PRODUCT = "product"
+PRODUCT = "product"
+"""The namespace of e-mail addresses, phone numbers and handles."""
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\Z")
 _PHONE = re.compile(r"\+?[\d\s().\-/\u2010-\u2015]+\Z")
 _UNSEEN = frozenset({"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp", "Zs"})
@@ -39,6 +40,10 @@ _SPECIAL = frozenset('"(),:;<>@[\\]')
 """RFC 5322 section 3.2.3, without the dot: these stand only in quoted local parts, which are not taken."""
 _PLAIN = re.compile(r"[a-z0-9!#$%&'*+/=?^_`{|}~.-]+")
 """The names before @ that nearly everybody has: nothing in them is special or unseen."""
+_PLAIN_ADDRESS = re.compile(
+    rf"({_PLAIN.pattern})@(?:[a-z0-9](?:[a-z0-9-]{{0,61}}[a-z0-9])?\.)*[a-z0-9](?:[a-z0-9-]{{0,61}}[a-z0-9])?"
+)
+"""An address that is in its form as it stands, unless it is too long."""
 _JOINING = frozenset("._-")
 
 
@@ -70,18 +75,22 @@ def parse(kind: IdentifierKind, text: str, *, country: Country | None = None, sy
     """
     match kind:
         case IdentifierKind.EMAIL:
-            return Identifier(kind, _PRODUCT, Personal(email(text)))
+            return Identifier(kind, PRODUCT, Personal(email(text)))
         case IdentifierKind.PHONE:
-            return Identifier(kind, _PRODUCT, Personal(phone(text, country)))
+            return Identifier(kind, PRODUCT, Personal(phone(text, country)))
         case IdentifierKind.HANDLE:
-            return Identifier(kind, _PRODUCT, Personal(handle(text)))
+            return Identifier(kind, PRODUCT, Personal(handle(text)))
         case IdentifierKind.EXTERNAL:
             return Identifier(kind, _external_namespace(system), Personal(external(text)))
 
 
 def email(text: str) -> str:
     """Raises MalformedIdentifier."""
-    address = unicodedata.normalize("NFC", text.strip().lower())
+    lowered = text.strip().lower()
+    plain = _PLAIN_ADDRESS.fullmatch(lowered)
+    if plain is not None and len(lowered) <= EMAIL_CHARS_MAX and plain.end(1) <= LOCAL_BYTES_MAX:
+        return lowered
+    address = unicodedata.normalize("NFC", lowered)
     local, at, domain = address.rpartition("@")
     if not at or not local or not domain or len(address) > EMAIL_CHARS_MAX:
         raise MalformedIdentifier(f"an e-mail address is name@domain, of at most {EMAIL_CHARS_MAX} characters")

@@ -123,9 +123,9 @@ class Service:
         given = {name: value for name, value in params.items() if value is not None}
         return call("GET", f"{self._url}{path}", token=self._token.reveal(), params=given, hint=self._hint)
 
-    def post_bytes(self, path: str, body: bytes, *, timeout_s: float) -> Any:
-        """JSON that is encoded already, for calls that take their time."""
-        token, sent = self._token.reveal(), {"content-type": "application/json"}
+    def post_bytes(self, path: str, body: bytes, media_type: str, *, timeout_s: float) -> Any:
+        """What is encoded already, for calls that take their time."""
+        token, sent = self._token.reveal(), {"content-type": media_type}
         url = f"{self._url}{path}"
         return call("POST", url, token=token, body=body, headers=sent, hint=self._hint, timeout_s=timeout_s)
 

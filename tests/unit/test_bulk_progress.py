@@ -13,7 +13,7 @@ from gateway.cli.directory.rows import Malformed, Taken
 
 def take(progress: Progress, told_bytes: int, *, rows: int = 10) -> None:
     answer = BatchAnswer(number=0, placed=rows, known=0, refused=(), cells={}, as_of=FeedSeq(1))
-    progress.take(Taken(rows, [], [Malformed(3, "test")], "digest"), answer, told_bytes)
+    progress.take(Taken(rows, None, [Malformed(3, "test")], "digest"), answer, told_bytes)
 
 
 def test_a_run_that_goes_on_writes_anew_what_was_told_and_not_kept(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ import click
 import msgspec
 
 from deploy.local.layout import Paths
-from directory.bulk.answers import BATCH_ROWS_MAX, BatchAnswer, BatchRequest, CheckRequest, Refused
+from directory.bulk.answers import BATCH_ROWS_MAX, BatchAnswer, Refused
+from directory.bulk.packed import PACKED, PackedBatch, PackedCheck
 from foundation.clock import SystemClock
 from foundation.settings import SettingsError
 from gateway.cli.client import Directory, addresses, blinder_of
@@ -156,11 +157,11 @@ def _sent(coming: Iterator[Taken], progress: Progress, reach: Reach, *, dry_run:
         try:
             for taken in coming:
                 answer = None
-                if taken.good:
-                    rows = tuple(taken.good)
-                    body: Any = CheckRequest(rows=rows) if dry_run else BatchRequest(number=number, rows=rows)
+                if taken.good is not None:
+                    rows = taken.good
+                    body: Any = PackedCheck(rows=rows) if dry_run else PackedBatch(number=number, rows=rows)
                     path = "/bulk/check" if dry_run else f"/bulk/{progress.jobs[-1]}/batches"
-                    answer = pool.submit(_post, reach, path, msgspec.json.encode(body))
+                    answer = pool.submit(_post, reach, path, msgspec.msgpack.encode(body))
                 waiting.append(Batch(taken, answer))
                 number += 1
                 if len(waiting) > AT_ONCE:
@@ -176,7 +177,7 @@ def _post(reach: Reach, path: str, body: bytes) -> BatchAnswer:
     """Repeats what may succeed later: the same number with the same rows has one effect. Raises SettingsError."""
     for attempt in range(TRIES_MAX):
         try:
-            answer = Directory(reach).post_bytes(path, body, timeout_s=BATCH_S_MAX)
+            answer = Directory(reach).post_bytes(path, body, PACKED, timeout_s=BATCH_S_MAX)
             return msgspec.convert(answer, BatchAnswer)
         except SettingsError as exc:
             if attempt + 1 == TRIES_MAX or not _may_pass(str(exc)):

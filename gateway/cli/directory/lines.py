@@ -3,9 +3,14 @@
 import csv
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO, TypeAlias
+
+import msgspec
 
 from foundation.settings import SettingsError
 
@@ -14,6 +19,24 @@ DIGEST_BYTES = 32
 
 Record: TypeAlias = dict[str, Any] | str
 """By column; or why it is no row, in words that hold nothing of it."""
+
+
+class Columns(msgspec.Struct, frozen=True):
+    """Rows of CSV that hold a value for each column of the header, by column; at least one row."""
+
+    header: list[str]
+    values: list[tuple[str, ...]]
+
+    def __len__(self) -> int:
+        return len(self.values[0])
+
+    def named(self, column: str) -> tuple[str, ...] | None:
+        """None where the header has no such column. Of two of one name the last counts, as in a row of its own."""
+        places = {name: place for place, name in enumerate(self.header)}
+        return self.values[places[column]] if column in places else None
+
+    def records(self) -> "list[Record]":
+        return [dict(zip(self.header, row, strict=True)) for row in zip(*self.values, strict=True)]
 
 
 class LongLine(Exception):
@@ -25,6 +48,8 @@ class Lines:
 
     def __init__(self, opened: TextIO) -> None:
         self._opened = opened
+        self._ahead: deque[str] = deque()
+        self.header: list[str] = []
         self._digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
         self._number = 0
         self.begin()
@@ -54,20 +79,38 @@ class Lines:
         return self
 
     def __next__(self) -> str:
-        line = self._opened.readline(LINE_CHARS_MAX + 1)
+        line = self._readline()
         if not line:
             raise StopIteration
         self._number += 1
         long, piece = len(line) > LINE_CHARS_MAX, line
         while not piece.endswith(("\n", "\r")) and piece:
             self._see(piece)
-            piece = self._opened.readline(LINE_CHARS_MAX + 1) if long else ""
+            piece = self._readline() if long else ""
         self._see(piece.rstrip("\r\n"))
         # Whether a last line had its end yet makes no difference: rows may have been appended since.
         self._digest.update(b"\n")
         if long:
             raise LongLine
         return line
+
+    def block(self, count: int, *, quoted: bool) -> list[str]:
+        """The next lines, at most `count`, where nothing about them needs a look: each is UTF-8, not too long and ends as lines do, and
+        unless `quoted` none holds a quote. None of them where that is not so."""
+        if self._ahead or self._opened.closed:
+            return []
+        lines = list(islice(iter(partial(self._opened.readline, LINE_CHARS_MAX + 1), ""), count))
+        raw = _plain(lines, quoted=quoted)
+        if raw is None:
+            self._ahead.extend(lines)
+            return []
+        self.first = self._number + 1
+        self._number += len(lines)
+        self._digest.update(raw)
+        return lines
+
+    def _readline(self) -> str:
+        return self._ahead.popleft() if self._ahead else self._opened.readline(LINE_CHARS_MAX + 1)
 
     def _see(self, piece: str) -> None:
         self.quotes += piece.count('"')
@@ -79,6 +122,21 @@ class Lines:
         self._digest.update(raw)
 
 
+def _plain(lines: list[str], *, quoted: bool) -> bytes | None:
+    """What `Lines` would take up of them one by one, or None where it may be something else."""
+    text = "".join(lines)
+    if not text or (not quoted and '"' in text) or max(map(len, lines)) > LINE_CHARS_MAX:
+        return None
+    if "\r" in text:
+        if text.count("\r") != text.count("\r\n"):
+            return None
+        text = text.replace("\r\n", "\n")
+    try:
+        return (text if text.endswith("\n") else f"{text}\n").encode()
+    except UnicodeEncodeError:
+        return None
+
+
 class Records:
     """Each row of a file as it stands, once. Raises SettingsError for a file that is not what its suffix says."""
 
@@ -86,6 +144,7 @@ class Records:
         """Raises SettingsError for a file of neither form."""
         self._file = file
         self._lines: Lines | None = None
+        self._in_columns = file.suffix.lower() == ".csv"
         self._rows = self._opened(_form(file))
 
     @property
@@ -94,9 +153,27 @@ class Records:
         return "" if self._lines is None else self._lines.digest
 
     def __iter__(self) -> Iterator[Record]:
+        self._begun()
         return self._rows
 
+    def block(self, count: int) -> Columns | Sequence[Record]:
+        """The next rows, at most `count`, where they are read at once. Nothing where they have to be read one by one, or none is left."""
+        lines = self._begun()
+        if not self._in_columns:
+            return [_object(line) for line in lines.block(count, quoted=True)]
+        found = lines.block(count, quoted=False)
+        return _columns(lines, list(csv.reader(found, strict=True))) if found else []
+
+    def _begun(self) -> Lines:
+        """The file opened, and its header read. Raises SettingsError."""
+        if self._lines is None:
+            next(self._rows, None)
+        if self._lines is None:
+            raise RuntimeError("a file that is open has lines")
+        return self._lines
+
     def _opened(self, form: Callable[[Lines], Iterator[Record]]) -> Iterator[Record]:
+        """What is yielded first, when the header is read, is no row."""
         try:
             with self._file.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as opened:
                 self._lines = Lines(opened)
@@ -117,7 +194,8 @@ def _csv(lines: Lines) -> Iterator[Record]:
     """A row that is no CSV is passed over where its lines hold an even number of quotes, as every row's do: then the next line begins
     another one, whatever was meant. Else nobody knows where one begins."""
     rows = csv.reader(lines, strict=True)
-    header = _header(rows, lines)
+    header = lines.header = _header(rows, lines)
+    yield ""
     while True:
         lines.begin()
         try:
@@ -151,7 +229,21 @@ def _header(rows: "Iterator[list[str]]", lines: Lines) -> list[str]:
     return header
 
 
+def _columns(lines: Lines, rows: list[list[str]]) -> Columns | Sequence[Record]:
+    """Rows of which each stands on a line of its own."""
+    header = lines.header
+    if set(map(len, rows)) == {len(header)}:
+        return Columns(header, list(zip(*rows, strict=True)))
+    return [
+        dict(zip(header, row, strict=True))
+        if len(row) == len(header)
+        else f"line {number} has not as many columns as the header"
+        for number, row in enumerate(rows, lines.first)
+    ]
+
+
 def _ndjson(lines: Lines) -> Iterator[Record]:
+    yield ""
     while True:
         lines.begin()
         try:

@@ -1,27 +1,26 @@
 """Existing users out of a file, row by row, each blinded here."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any
 
 import msgspec
 
 from directory.bulk.answers import BulkRow
+from directory.bulk.packed import Packed, pack
 from directory.placement.answers import ClaimedKey
 from foundation.blinding import LOGIN, Blinder
 from foundation.identifiers import IdentifierKind, MalformedIdentifier, parse
 from foundation.settings import SettingsError
 from foundation.words import LookupKey
-from gateway.cli.directory.lines import Record, Records
+from gateway.cli.directory.columns import Blinding
+from gateway.cli.directory.fields import FIELDS, IDENTIFIERS, NAMING, FieldMap, mapping, value_of
+from gateway.cli.directory.lines import Columns, Record, Records
 
-IDENTIFIERS = ("email", "phone", "handle")
-NAMING = ("issuer", "sub", *IDENTIFIERS)
-"""Fields that say who somebody is: they are blinded, and go no further."""
-LISTS = ("services", "tags", "citizenships")
-FIELDS = (
-    *NAMING, "residence", "verified_residence", "subdivision", "citizenships", "tags", "terms", "services",
-)  # fmt: skip
+__all__ = ["FIELDS", "Malformed", "Reader", "Taken", "batches", "mapping", "passed"]
+
 ROW_CHARS_SHOWN_MAX = 200
+PASSED_AT_ONCE = 5_000
 
 
 class Malformed(msgspec.Struct, frozen=True):
@@ -31,35 +30,6 @@ class Malformed(msgspec.Struct, frozen=True):
     detail: str
 
 
-class FieldMap(msgspec.Struct, frozen=True):
-    """Where a row's fields come from: `columns`, field → column of the file; `constants`, field → value of every row."""
-
-    columns: Mapping[str, str]
-    constants: Mapping[str, str]
-
-
-def mapping(maps: tuple[str, ...], constants: tuple[str, ...], regions: Mapping[str, str]) -> FieldMap:
-    """`FIELD=COLUMN` and `FIELD=VALUE`; a field that is not named comes from the column of its own name. `regions`: issuers by region.
-    Raises ValueError."""
-    columns = {field: field for field in FIELDS} | _pairs(maps)
-    fixed = _pairs(constants)
-    if "issuer" in fixed:
-        fixed["issuer"] = regions.get(fixed["issuer"], fixed["issuer"])
-    return FieldMap({field: column for field, column in columns.items() if field not in fixed}, fixed)
-
-
-def _pairs(texts: tuple[str, ...]) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for text in texts:
-        field, separator, value = text.partition("=")
-        if not separator or not value or field not in FIELDS:
-            raise ValueError(f"{text!r}: write FIELD=…, FIELD being one of {', '.join(FIELDS)}")
-        if field in found:
-            raise ValueError(f"{field} stands twice")
-        found[field] = value
-    return found
-
-
 class Reader:
     """Turns a file's rows into what the directory is sent."""
 
@@ -67,9 +37,29 @@ class Reader:
         self._naming = [(field, column) for field, column in mapped.columns.items() if field in NAMING]
         self._named = {field: value for field, value in mapped.constants.items() if field in NAMING}
         self._stating = [(field, column) for field, column in mapped.columns.items() if field not in NAMING]
-        constants = {field: _value(field, value) for field, value in mapped.constants.items() if field not in NAMING}
+        constants = {field: value_of(field, value) for field, value in mapped.constants.items() if field not in NAMING}
         self._stated = {field: value for field, value in constants.items() if value is not None}
         self._blinder = blinder
+        self._blinding = Blinding(mapped, blinder)
+
+    def taken(self, first: int, found: Columns | Sequence[Record], sent: str) -> "Taken":
+        """A batch of rows, the first of which has this number."""
+        if isinstance(found, Columns):
+            in_columns = self._in_columns(first, found, sent)
+            if in_columns is not None:
+                return in_columns
+            found = found.records()
+        rows = [self.row(number, record) for number, record in enumerate(found, first)]
+        good = [one for one in rows if isinstance(one, BulkRow)]
+        return Taken(len(rows), pack(good) if good else None, [one for one in rows if isinstance(one, Malformed)], sent)
+
+    def _in_columns(self, first: int, found: Columns, sent: str) -> "Taken | None":
+        """The same at once. What `Blinding` leaves out is looked at by itself; None where that turns out to be a row after all."""
+        good, left_out = self._blinding.packed(first, found)
+        records = found.records() if left_out else []
+        rows = [self.row(first + place, records[place]) for place in left_out]
+        malformed = [one for one in rows if isinstance(one, Malformed)]
+        return Taken(len(found), good, malformed, sent) if len(malformed) == len(rows) else None
 
     def row(self, number: int, record: Record) -> BulkRow | Malformed:
         """Blinded and of the right shape, or why not."""
@@ -79,7 +69,7 @@ class Reader:
         try:
             body = {"row": number, "keys": self._keys(said)} | self._stated
             for field, column in self._stating:
-                value = _value(field, record.get(column))
+                value = value_of(field, record.get(column))
                 if value is not None:
                     body[field] = value
             return msgspec.convert(body, BulkRow)
@@ -109,33 +99,24 @@ class Reader:
         return [ClaimedKey(kind=kind, key=key, kid=kid) for key, kid in zip(keys, self._blinder.kids, strict=True)]
 
 
-def _value(field: str, value: Any) -> Any:
-    """Empty is not stated. A list may be JSON's, or text with commas."""
-    if value is None or value == "":
-        return None
-    if field in LISTS:
-        parts = value if isinstance(value, list) else [part.strip() for part in str(value).split(",")]
-        return sorted({part.upper() if field == "citizenships" else part for part in parts if part})
-    return (
-        str(value).strip().upper()
-        if field in ("residence", "verified_residence", "subdivision")
-        else str(value).strip()
-    )
-
-
 class Taken(msgspec.Struct, frozen=True):
-    """A batch of the file: so many rows of it, those to send, those refused here. `sent`: digest of all rows up to its end."""
+    """A batch of the file: so many rows of it, those to send (None: none), those refused here. `sent`: digest of all rows up to its end."""
 
     rows: int
-    good: list[BulkRow]
+    good: Packed | None
     malformed: list[Malformed]
     sent: str
 
 
 def passed(records: Records, rows: int) -> str:
     """The digest of so many rows, which are not taken."""
-    for _ in islice(records, rows):
-        pass
+    left = rows
+    while left:
+        some = min(left, PASSED_AT_ONCE)
+        found = len(records.block(some)) or sum(1 for _ in islice(records, some))
+        if not found:
+            break
+        left -= found
     return records.digest
 
 
@@ -144,18 +125,19 @@ def batches(records: Records, reader: Reader, size: int, *, first: int = 0) -> I
 
     What stops the reading is raised after the rows before it.
     """
-    rows = enumerate(records, first)
     stopped: SettingsError | None = None
     while stopped is None:
-        taken: list[BulkRow | Malformed] = []
-        try:
-            for number, record in islice(rows, size):
-                taken.append(reader.row(number, record))
-        except SettingsError as exc:
-            stopped = exc
-        if not taken:
+        found: Columns | Sequence[Record] = records.block(size)
+        if not found:
+            found = one_by_one = []
+            try:
+                for record in islice(records, size):
+                    one_by_one.append(record)
+            except SettingsError as exc:
+                stopped = exc
+        if not found:
             break
-        good = [one for one in taken if isinstance(one, BulkRow)]
-        yield Taken(len(taken), good, [one for one in taken if isinstance(one, Malformed)], records.digest)
+        yield reader.taken(first, found, records.digest)
+        first += len(found)
     if stopped is not None:
         raise stopped
