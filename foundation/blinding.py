@@ -53,13 +53,9 @@ class Blinder:
     def blind_all(self, namespace: str, kind: str, values: Sequence[str]) -> list[bytes]:
         """The lookup keys of many of one kind, for each those under every live blinding key one after the other, not yet as text
         (`text_of`)."""
-        head = _head(namespace, kind)
         encoded = [value.encode("utf-8", "surrogatepass") for value in values]
-        messages = [head + len(one).to_bytes(4, "big") + one for one in encoded]
-        columns = [
-            [blake2b(message, key=key, digest_size=_DIGEST_BYTES).digest() for message in messages]
-            for key in self._keys
-        ]
+        messages = [len(one).to_bytes(4, "big") + one for one in encoded]
+        columns = [_macs(key, _head(namespace, kind), messages) for key in self._keys]
         return columns[0] if len(columns) == 1 else list(map(b"".join, zip(*columns, strict=True)))
 
     def login(self, issuer: str, sub: str) -> tuple[LookupKey, ...]:
@@ -93,3 +89,14 @@ def text_of(keys: bytes) -> bytes:
 def _mac(key: bytes, message: bytes) -> LookupKey:
     digest = blake2b(message, key=key, digest_size=_DIGEST_BYTES).digest()
     return LookupKey(text_of(digest).decode("ascii"))
+
+
+def _macs(key: bytes, head: bytes, rests: Sequence[bytes]) -> list[bytes]:
+    """Of messages that begin alike; key and beginning are taken in once."""
+    begun = blake2b(head, key=key, digest_size=_DIGEST_BYTES)
+    macs = []
+    for one in rests:
+        mac = begun.copy()
+        mac.update(one)
+        macs.append(mac.digest())
+    return macs

@@ -98,17 +98,23 @@ def _shared(
     """Which of `places` each name wins: `heaviest` of `head` and the id that stands there."""
     if len(weights) == 1:
         return {name: list(places) for name in weights}
-    names = list(weights)
+    names = sorted(weights, reverse=True)  # of equals the first is taken, as by `heaviest` the last by name
     scores = [_scores(f"{name}\0".encode(errors="surrogatepass") + head, ids, places, weights[name]) for name in names]
-    won: dict[Name, list[int]] = {}
+    won: dict[Name, list[int]] = {name: [] for name in names}
+    of_names = [won[name] for name in names]
     for place, row in zip(places, zip(*scores, strict=True), strict=True):
-        won.setdefault(max(zip(row, names, strict=True))[1], []).append(place)
-    return won
+        of_names[row.index(max(row))].append(place)
+    return {name: found for name, found in won.items() if found}
 
 
 def _scores(head: bytes, ids: Sequence[bytes], places: Sequence[int], weight: float) -> list[float]:
-    digests = b"".join([hashlib.blake2b(head + ids[place], digest_size=8).digest() for place in places])
-    return [-weight / math.log(_uniform(drawn)) for drawn in struct.unpack(f">{len(places)}Q", digests)]
+    begun = hashlib.blake2b(head, digest_size=8)
+    digests = []
+    for place in places:
+        digest = begun.copy()
+        digest.update(ids[place])
+        digests.append(digest.digest())
+    return [-weight / math.log(_uniform(drawn)) for drawn in struct.unpack(f">{len(places)}Q", b"".join(digests))]
 
 
 def _score(key: str, name: str, weight: float) -> float:

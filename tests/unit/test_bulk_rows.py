@@ -1,5 +1,6 @@
 """Rows of a file become blinded rows: where fields come from, what is refused here, and that nothing personal is left in them."""
 
+import contextlib
 import random
 from pathlib import Path
 
@@ -10,8 +11,8 @@ from directory.bulk.answers import BulkRow
 from foundation.blinding import Blinder, BlindingKey
 from foundation.mute import Secret
 from foundation.settings import SettingsError
-from gateway.cli.directory.lines import LINE_CHARS_MAX, Records
-from gateway.cli.directory.rows import Malformed, Reader, batches, mapping, passed
+from gateway.cli.directory.lines import LINE_CHARS_MAX, Lines, Records
+from gateway.cli.directory.rows import Malformed, Reader, Taken, batches, mapping, passed
 
 BLINDER = Blinder((BlindingKey("k1", Secret(b"k" * 32)), BlindingKey("k0", Secret(b"j" * 32))))
 SET = ("issuer=https://id.example", "services=orders, records")
@@ -196,3 +197,44 @@ def test_hostile_bytes_never_stop_the_reading_of_ndjson_and_of_csv_only_at_a_quo
         except SettingsError as exc:
             assert "holds a quote" in str(exc), number  # noqa: PT017
             assert raw.count(b'"'), number
+
+
+def irregular(chance: random.Random) -> str:
+    """A row of some kind: most are as they should be."""
+    sub = chance.choice(("ada", "bob", "eve", "ünal", "", '"q,uoted"', 'x"y'))
+    email = chance.choice(("a@example.org", "A.B@Example.ORG ", "ä@bücher.example", "", "no address", "a@b@c.de"))
+    land = chance.choice(("DE", "de", " FR", "", "Deutschland", "US"))
+    phone = chance.choice(("", "", "+49 30 1234567", "030", "letters"))
+    more = chance.choice(("", "orders", "b; a"))
+    line = f"{sub},{email},{land},{phone},{more}"
+    return chance.choice((line, line, line, line, "", f"{line},", "\udcff,,,,", f"{'x' * LINE_CHARS_MAX},,,,"))
+
+
+@pytest.mark.parametrize("issuer", ["issuer=https://id.example", "issuer=eu"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_rows_are_the_same_read_at_once_or_one_by_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, issuer: str, end: str
+) -> None:
+    chance, file, seen = random.Random(end + issuer), tmp_path / "a.csv", 0
+    for number in range(24):
+        plain = number % 3  # of two in three nothing has to be looked at by itself
+        lines = [irregular(chance) for _ in range(60)]
+        if plain:
+            lines = [line for line in lines if '"' not in line and "\udcff" not in line and len(line) < 200]
+        file.write_bytes(
+            end.join(("sub,email,residence,phone,tags", *lines)).encode(errors="surrogateescape") + b"\n" * (number % 2)
+        )
+
+        def everything() -> list[object]:
+            found: list[object] = []
+            with contextlib.suppress(SettingsError):
+                for one in batches(Records(file), reader(constants=(issuer, SET[1])), 7):
+                    found.append(one)  # noqa: PERF402 - what came before an error counts
+            return [*found, passed(Records(file), 20) if plain else ""]
+
+        at_once = everything()
+        with monkeypatch.context() as patched:
+            patched.setattr(Lines, "block", lambda *_, **__: [])
+            assert everything() == at_once
+        seen += sum(one.good is not None for one in at_once if isinstance(one, Taken))
+    assert seen > 50

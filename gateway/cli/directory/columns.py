@@ -57,8 +57,10 @@ class Blinding:
 
     def _logins(self, found: Columns, left_out: set[int]) -> list[bytes]:
         """The keys of issuer and sub, nothing where neither is stated."""
+        subs, constant = self._values("sub", found), self._constants.get("issuer")
+        if constant is not None and all(subs):
+            return self._blinder.blind_all(constant, LOGIN, subs)
         by_issuer: dict[str, list[int]] = {}
-        subs = self._values("sub", found)
         for place, (issuer, sub) in enumerate(zip(self._values("issuer", found), subs, strict=True)):
             if issuer and sub:
                 by_issuer.setdefault(issuer, []).append(place)
@@ -66,26 +68,24 @@ class Blinding:
                 left_out.add(place)
         keys = [_NONE] * len(found)
         for issuer, places in by_issuer.items():
-            blinded = self._blinder.blind_all(issuer, LOGIN, [subs[place] for place in places])
-            if len(places) == len(found):
-                return blinded
-            _put(keys, places, blinded)
+            _put(keys, places, self._blinder.blind_all(issuer, LOGIN, [subs[place] for place in places]))
         return keys
 
     def _aliases(self, kind: str, found: Columns, left_out: set[int]) -> list[bytes]:
-        keys = [_NONE] * len(found)
-        form, values = _FORMS[kind], self._values(kind, found)
-        formed: list[str] = []
-        places: list[int] = []
-        for place, value in enumerate(values):
-            if value:
-                try:
-                    formed.append(form(value))
-                    places.append(place)
-                except MalformedIdentifier:
-                    left_out.add(place)
-        if formed:
-            _put(keys, places, self._blinder.blind_all(PRODUCT, kind, formed))
+        keys, form, values = [_NONE] * len(found), _FORMS[kind], self._values(kind, found)
+        places = [place for place, value in enumerate(values) if value]
+        if not places:
+            return keys
+        try:
+            formed = [form(values[place]) for place in places]
+        except MalformedIdentifier:
+            places = [place for place in places if _is_form(form, values[place])]
+            left_out |= {place for place, value in enumerate(values) if value}.difference(places)
+            formed = [form(values[place]) for place in places]
+        blinded = self._blinder.blind_all(PRODUCT, kind, formed)
+        if len(places) == len(found):
+            return blinded
+        _put(keys, places, blinded)
         return keys
 
     def _said(self, found: Columns) -> list[Iterable[str]]:
@@ -105,6 +105,14 @@ class Blinding:
             )
         except msgspec.ValidationError:
             return None
+
+
+def _is_form(form: Callable[[str], str], value: str) -> bool:
+    try:
+        form(value)
+    except MalformedIdentifier:
+        return False
+    return True
 
 
 def _put(keys: list[bytes], places: Sequence[int], blinded: Sequence[bytes]) -> None:

@@ -129,12 +129,13 @@ def batches(records: Records, reader: Reader, size: int, *, first: int = 0) -> I
     while stopped is None:
         found: Columns | Sequence[Record] = records.block(size)
         if not found:
-            found = one_by_one = []
+            one_by_one: list[Record] = []
             try:
                 for record in islice(records, size):
-                    one_by_one.append(record)
+                    one_by_one.append(record)  # noqa: PERF402 - what came before an error stays
             except SettingsError as exc:
                 stopped = exc
+            found = one_by_one
         if not found:
             break
         yield reader.taken(first, found, records.digest)
