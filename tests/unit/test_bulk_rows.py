@@ -225,7 +225,7 @@ def test_rows_are_the_same_read_at_once_or_one_by_one(
             end.join(("sub,email,residence,phone,tags", *lines)).encode(errors="surrogateescape") + b"\n" * (number % 2)
         )
 
-        def everything() -> list[object]:
+        def everything(*, plain: int = plain) -> list[object]:
             found: list[object] = []
             with contextlib.suppress(SettingsError):
                 for one in batches(Records(file), reader(constants=(issuer, SET[1])), 7):
