@@ -401,6 +401,10 @@ def _operations(declared: Sequence[Operation]) -> list[str]:
         facts += [(f"{p.place} `{p.name}`", f"{p.description} ({_type(p.schema)})") for p in one.parameters]
         if one.body is not None:
             facts.append(("body", _type(call["requestBody"]["content"]["application/json"]["schema"])))
+        facts += [
+            (f"`{media_type}`", f"MessagePack of `{shape.__name__}`, as {'body' if one.body else 'answer'}")
+            for media_type, shape in one.forms.items()
+        ]
         answers = {
             status: response
             for status, response in call["responses"].items()

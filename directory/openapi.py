@@ -35,7 +35,7 @@ def document(
 ) -> dict[str, Any]:
     shapes: list[Any] = [Problem]
     for one in operations:
-        shapes += [*one.answers.values(), *one.alternatives, *([one.body] if one.body else [])]
+        shapes += [*one.answers.values(), *one.alternatives, *([one.body] if one.body else []), *one.forms.values()]
     schemas, components = msgspec.json.schema_components(list(dict.fromkeys(shapes)), ref_template=_REF)
     refs = dict(zip(dict.fromkeys(shapes), schemas, strict=True))
     paths: dict[str, dict[str, Any]] = {}
@@ -67,14 +67,14 @@ def _operation(one: Operation, refs: dict[Any, dict[str, Any]]) -> dict[str, Any
         "responses": _responses(one, refs),
     }
     if one.body is not None:
-        content = {"application/json": {"schema": refs[one.body]}} | _forms(one)
+        content = {"application/json": {"schema": refs[one.body]}} | _forms(one, refs)
         described["requestBody"] = {"required": True, "content": content}
     return described
 
 
-def _forms(one: Operation) -> dict[str, dict[str, Any]]:
-    """Bytes, as far as JSON Schema is concerned."""
-    return {form: {} for form in one.forms}
+def _forms(one: Operation, refs: dict[Any, dict[str, Any]]) -> dict[str, Any]:
+    """MessagePack, whose bytes JSON Schema has no type for: it shows them as text in base64."""
+    return {media_type: {"schema": refs[shape]} for media_type, shape in one.forms.items()}
 
 
 def _path_parameters(path: str) -> list[dict[str, Any]]:
@@ -100,7 +100,7 @@ def _responses(one: Operation, refs: dict[Any, dict[str, Any]]) -> dict[str, Any
     if one.file is not None:
         responses["200"] = {"description": "the file", "content": {one.file: {}}}
     if one.forms and one.body is None:
-        responses["200"]["content"] |= _forms(one)
+        responses["200"]["content"] |= _forms(one, refs)
     for code in (*_EVERYWHERE, *one.refusals):
         refusal = responses.setdefault(
             str(status_of(code)),

@@ -37,8 +37,8 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     """`roles`: any of them opens the door; `cell:*` stands for every `cell:<id>`, and the handler narrows it.
 
     `answers`: status → shape; `alternatives`: other shapes of an answer. `refusals`: codes beyond those of every call. `file`: the media
-    type of what a 200 carries where that is no JSON. `forms`: media types beside JSON of the body, or where there is none of the 200, by
-    `Content-Type` or `Accept`. `deep`: the last part of the path may have slashes.
+    type of what a 200 carries where that is no JSON. `forms`: MessagePack of a shape by its media type, which the body may be instead of
+    JSON (`Content-Type`), or where there is no body the 200 (`Accept`). `deep`: the last part of the path may have slashes.
     """
 
     method: str
@@ -53,7 +53,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     parameters: tuple[Parameter, ...] = ()
     refusals: tuple[Code, ...] = ()
     file: str | None = None
-    forms: tuple[str, ...] = ()
+    forms: dict[str, type[msgspec.Struct]] = {}
     deep: bool = False
 
     def __post_init__(self) -> None:

@@ -24,6 +24,8 @@ Name = TypeVar("Name", bound=str)
 Shares: TypeAlias = Mapping[tuple[CellId, ShardId | None], float]
 """Weights that hold instead of policy's, by cell (and shard, None: the cell itself); 0: takes no new subject just now."""
 _POLICYS: Shares = MappingProxyType({})
+_BITS = 1 << 52
+"""52 bits and a half keep a drawn number strictly inside (0, 1) in double precision, so that its logarithm is finite and not zero."""
 
 
 def choose(
@@ -114,14 +116,12 @@ def _scores(head: bytes, ids: Sequence[bytes], places: Sequence[int], weight: fl
         digest = begun.copy()
         digest.update(ids[place])
         digests.append(digest.digest())
-    return [-weight / math.log(_uniform(drawn)) for drawn in struct.unpack(f">{len(places)}Q", b"".join(digests))]
+    return [
+        -weight / math.log(((drawn >> 12) + 0.5) / _BITS)
+        for drawn in struct.unpack(f">{len(places)}Q", b"".join(digests))
+    ]
 
 
 def _score(key: str, name: str, weight: float) -> float:
     digest = hashlib.blake2b(f"{name}\0{key}".encode(errors="surrogatepass"), digest_size=8).digest()
-    return -weight / math.log(_uniform(int.from_bytes(digest, "big")))
-
-
-def _uniform(drawn: int) -> float:
-    # 52 bits and a half keep u strictly inside (0, 1) in double precision, so the logarithm is finite and not zero.
-    return ((drawn >> 12) + 0.5) / (1 << 52)
+    return -weight / math.log(((int.from_bytes(digest, "big") >> 12) + 0.5) / _BITS)

@@ -24,7 +24,7 @@ from directory.bulk.answers import (
     SettledPart,
 )
 from directory.bulk.importing import Importing
-from directory.bulk.packed import PACKED, PACKED_PART, PackedBatch, PackedCheck, wrong
+from directory.bulk.packed import PACKED, PACKED_PART, PackedBatch, PackedCheck, PackedPart, wrong
 from directory.operations import Operation, Parameter, scoped
 from directory.services import Services
 from foundation.http import Caller, body_bytes, body_json, json_response
@@ -129,7 +129,7 @@ def _of_operators(calls: BulkCalls) -> list[Operation]:
             roles=("operator",),
             handler=calls.check,
             body=CheckRequest,
-            forms=(PACKED,),
+            forms={PACKED: PackedCheck},
             answers={200: BatchAnswer},
             refusals=(Code.TOO_LARGE,),
         ),
@@ -151,7 +151,7 @@ def _of_operators(calls: BulkCalls) -> list[Operation]:
             roles=("operator",),
             handler=calls.take,
             body=BatchRequest,
-            forms=(PACKED,),
+            forms={PACKED: PackedBatch},
             answers={200: BatchAnswer},
             refusals=(Code.NOT_FOUND, Code.IDEMPOTENCY_MISMATCH, Code.TOO_LARGE),
         ),
@@ -181,7 +181,7 @@ def _of_cells(calls: BulkCalls) -> list[Operation]:
             roles=("cell:*",),
             handler=calls.part,
             answers={200: Part},
-            forms=(PACKED_PART,),
+            forms={PACKED_PART: PackedPart},
             refusals=(Code.NOT_FOUND,),
         ),
         Operation(

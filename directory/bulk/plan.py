@@ -53,21 +53,26 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True):
-    """What of a batch is for the same services on the same shard. `members`: ids in their order, each with its place among the plan's
-    `kinds`."""
+    """What of a batch is for the same services on the same shard. `ids` in their order; `kinds`: of each its place among the plan's."""
 
     home: Home
     services: tuple[ServiceId, ...]
-    members: list[tuple[bytes, int]]
+    ids: list[bytes]
+    kinds: list[int]
 
 
 def parts_of(plan: Plan) -> list[Part]:
     places = {id(ruled): place for place, ruled in enumerate(plan.kinds)}
-    found: dict[tuple[Home, tuple[ServiceId, ...]], list[tuple[bytes, int]]] = {}
+    found: dict[tuple[Home, tuple[ServiceId, ...]], dict[bytes, int]] = {}
     for one in plan.groups:
-        place = places[id(one.ruled)]
-        found.setdefault((one.home, one.ruled.asked.services), []).extend([(each, place) for each in one.ids])
-    return [Part(home=home, services=services, members=sorted(members)) for (home, services), members in found.items()]
+        members = dict.fromkeys(one.ids, places[id(one.ruled)])
+        found.setdefault((one.home, one.ruled.asked.services), {}).update(members)
+    return [_part(home, services, members) for (home, services), members in found.items()]
+
+
+def _part(home: Home, services: tuple[ServiceId, ...], members: dict[bytes, int]) -> Part:
+    ids = sorted(members)
+    return Part(home=home, services=services, ids=ids, kinds=list(map(members.__getitem__, ids)))
 
 
 def twins_of(names: Sequence[KeyName]) -> tuple[int | None, ...]:

@@ -225,7 +225,7 @@ async def _place(tx: Connection, clock: Clock, plan: Plan, facts_ids: dict[Facts
     )
     await PostgresOutbox("directory").append(tx, event)
     told = tuple(
-        BulkPart(part=number, cell=part.home[0], shard=part.home[1], count=len(part.members))
+        BulkPart(part=number, cell=part.home[0], shard=part.home[1], count=len(part.ids))
         for number, part in zip(numbers["parts"], parts, strict=True)
     )
     seq = await feed.append_bulk(
@@ -258,10 +258,9 @@ def _rows(
     stored: list[bytes] = []
     start = 0
     for number, part in zip(numbers["parts"], parts, strict=True):
-        ids = [one for one, _ in part.members]
-        mine = epochs[start : (start := start + len(ids))]
+        mine = epochs[start : (start := start + len(part.ids))]
         rests = [copied.rest(*part.home, part.services, number, facts_id) for facts_id in of_facts]
-        subjects += copied.subjects(ids, mine, (rests[place] for _, place in part.members))
+        subjects += copied.subjects(part.ids, mine, map(rests.__getitem__, part.kinds))
         stored.append(_part(part, number, mine, numbers["at"], batch))
     keys = [row for group in plan.groups for row in copied.keys(group)]
     return _Rows(copying.stream(stored), copying.stream(sorted(subjects)), copying.stream(sorted(keys)))
@@ -277,10 +276,10 @@ def _part(part: Part, number: int, epochs: Sequence[bytes], at: datetime.datetim
         copying.text(cell),
         copying.text(shard),
         copying.texts(part.services),
-        copying.uuids([one for one, _ in part.members]),
+        copying.uuids(part.ids),
         copying.int8s(epochs),
         copying.at(at),
         copying.text(batch.actor),
-        copying.int2s([place + 1 for _, place in part.members]),
+        copying.int2s([place + 1 for place in part.kinds]),
         copying.at(at + datetime.timedelta(seconds=RESERVATION_S)),
     )

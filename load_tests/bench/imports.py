@@ -30,13 +30,14 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from deploy.local import provision
 from deploy.local.layout import database_name
 from deploy.local.postgres import PostgresServer
-from directory.bulk.answers import BATCH_ROWS_MAX, BatchRequest, BulkRow
-from directory.bulk.core import decide
+from directory.bulk.answers import BATCH_ROWS_MAX
+from directory.bulk.core import Ruling
+from directory.bulk.packed import Packed, PackedBatch, wrong
+from directory.bulk.plan import decide_free, parts_of
 from directory.registry.core import EMPTY
 from foundation.clock import SystemClock
 from foundation.mute import Secret
 from foundation.postgres import connect
-from foundation.words import mint_subject_id
 from gateway.cli.client import blinder_of
 from gateway.cli.directory.lines import Records
 from gateway.cli.directory.rows import Reader, batches, mapping
@@ -135,24 +136,27 @@ def steps(file: Path, ring: Path, count: int) -> None:
     """Each step in Python alone, one after the other in this process: rows a second."""
     reader = Reader(mapping(("sub=uid",), ("issuer=https://id.example", "services=orders"), {}), blinder_of(ring))
     rules, today = load(POLICY), datetime.datetime.fromtimestamp(SystemClock().unix_s(), datetime.UTC).date()
-    made: list[tuple[BulkRow, ...]] = []
+    made: list[Packed] = []
     sent: list[bytes] = []
 
     def blind() -> None:
-        made.extend(tuple(one.good) for one in batches(Records(file), reader, BATCH_ROWS_MAX))
+        made.extend(one.good for one in batches(Records(file), reader, BATCH_ROWS_MAX) if one.good is not None)
 
     def encode() -> None:
-        sent.extend(msgspec.json.encode(BatchRequest(number=at, rows=rows)) for at, rows in enumerate(made))
+        sent.extend(msgspec.msgpack.encode(PackedBatch(number=at, rows=rows)) for at, rows in enumerate(made))
 
     def decode() -> None:
         for body in sent:
-            msgspec.json.decode(body, type=BatchRequest)
+            wrong(msgspec.msgpack.decode(body, type=PackedBatch).rows)
 
     def decided() -> None:
         for rows in made:
-            decide(rows, {}, rules, EMPTY, today, mint=mint_subject_id)
+            plan = decide_free(rows, Ruling(rules, EMPTY, today), draw=secrets.token_bytes)
+            if plan is None:
+                raise SystemExit("a key stands twice")
+            parts_of(plan)
 
-    for name, step in {"read and blind": blind, "JSON out": encode, "JSON in": decode, "decide": decided}.items():
+    for name, step in {"read and blind": blind, "columns out": encode, "columns in": decode, "decide": decided}.items():
         print(f"| {name} | {timed(step, count):,.0f} |", flush=True)
 
 

@@ -1,7 +1,7 @@
 """A batch in columns has the effects of its rows one by one, on a real database: what is stored, refused, repeated, raced for, expired."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from directory.bulk import store
 from directory.bulk.packed import PACKED, PACKED_PART, PackedBatch, PackedPart, pack, texts_of
 from directory.placement.core import BulkEvent
 from foundation.mute import Secret
-from foundation.postgres import connect
+from foundation.postgres import Connection, connect
 from tests.stands.bulk import batch, checked, job, packed, row, rows
 from tests.stands.directory import Caller, Callers, lookup_key, running_directory
 from tests.stands.service_tokens import ServiceIssuer
@@ -287,3 +287,28 @@ async def test_nothing_refers_to_what_is_not_there(callers: Callers, database: S
     async with connect(database) as connection:
         with pytest.raises(asyncpg.ForeignKeyViolationError):
             await connection.execute(statement)
+
+
+@pytest.mark.parametrize("table", ["bulk_part", "subject", "lookup_key"])
+async def test_a_database_that_dies_between_two_steps_of_a_batch_keeps_nothing_of_it(
+    callers: Callers, database: Secret[str], monkeypatch: pytest.MonkeyPatch, table: str
+) -> None:
+    ops, begun = callers.operator, await job(callers.operator)
+    copy, ended = store._copy, 0
+
+    async def ending(tx: Connection, into: str, columns: Sequence[str], given: bytes) -> None:
+        nonlocal ended
+        if into == table and not ended:
+            ended = await tx.fetchval("SELECT pg_backend_pid()")
+            async with connect(database) as other:
+                await other.execute("SELECT pg_terminate_backend($1, 5000)", ended)
+        await copy(tx, into, columns, given)
+
+    monkeypatch.setattr(store, "_copy", ending)
+    lost = await packed(ops, begun, 0, rows(30))
+    assert ended
+    assert (lost.status_code, lost.json()["code"]) == (503, "not_ready")
+    async with connect(database) as connection:
+        for left in ("bulk_batch", "bulk_part", "subject", "lookup_key"):
+            assert await connection.fetchval(f"SELECT count(*) FROM directory.{left}") == 0
+    assert (await taken(ops, begun, 0, rows(30)))["placed"] == 30

@@ -3,6 +3,8 @@
 import asyncio
 import base64
 import json
+import sys
+from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +21,7 @@ from gateway.cli.directory import ticker as ticker_module
 from gateway.cli.directory.progress import Progress
 from gateway.cli.main import cli
 from tests.stands.cell import Stand, stand
+from tests.stands.waiting import eventually
 
 pytestmark = pytest.mark.anyio
 
@@ -137,6 +140,29 @@ async def test_an_import_that_broke_off_goes_on_where_it_was(one: Stand, monkeyp
     assert [told["job_id"]] == before.jobs
     again = json.loads((await run(one, *importing(one, file))).stdout)
     assert again | {"seconds": 0} == told | {"seconds": 0}
+
+
+async def test_an_import_that_is_killed_at_whatever_moment_goes_on_without_a_loss(one: Stand) -> None:
+    file, kept = users(one.folder, 1500), one.folder / "users.csv.import.json"
+    reach = ("--directory", one.directory_url, "--token-file", str(one.folder / "operator.jwt"))
+    command = [sys.executable, "-P", "-c", "from gateway.cli.main import cli; cli()", "directory"]
+
+    def told_of(batches: int) -> bool:
+        """Whether so many batches are known to be in, or the command has ended."""
+        so_far = msgspec.json.decode(kept.read_bytes(), type=Progress).rows if kept.exists() else 0
+        return so_far >= 100 * batches or running.returncode is not None
+
+    for batches in (1, 4, 9):
+        running = await asyncio.create_subprocess_exec(
+            *command, *importing(one, file), *reach, stdout=PIPE, stderr=PIPE
+        )
+        await eventually(lambda: told_of(batches), s_max=30.0)  # noqa: B023 - waited for here
+        if running.returncode is None:
+            running.kill()
+        await running.communicate()
+    told = json.loads((await run(one, *importing(one, file))).stdout)
+    assert [told[name] for name in COUNTED] == [1500, 1470, 0, 30, 0]
+    assert rows_of(told["errors"]) == list(range(49, 1500, 50))
 
 
 async def test_one_that_broke_off_goes_on_also_when_rows_were_appended(
