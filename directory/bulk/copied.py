@@ -1,11 +1,16 @@
 """Rows of the directory's tables in the binary form of COPY. Pure."""
 
+import datetime
 import struct
+import uuid
 from collections.abc import Iterable, Sequence
 from itertools import repeat
 
+import msgspec
+
 from directory.bulk.packed import ID_BYTES, KEY_BYTES
-from directory.bulk.plan import Group, twins_of
+from directory.bulk.plan import Group, Part, Plan, twins_of
+from foundation import copying
 from foundation.copying import NULL, int4, int8, text, texts
 
 SUBJECT_COLUMNS = ("subject_id", "epoch", "cell", "shard", "state", "services", "changes", "part", "facts_id")
@@ -13,6 +18,50 @@ KEY_COLUMNS = ("key", "subject_id", "kind", "kid", "twin_of")
 PART_COLUMNS = (
     "part", "job_id", "number", "cell", "shard", "services", "subject_ids", "epochs", "at", "actor", "kinds", "expires_at",
 )  # fmt: skip
+
+
+class Batch(msgspec.Struct, frozen=True, kw_only=True):
+    """Which batch of which job, with the digest of its rows, and who gave it for what reason."""
+
+    job_id: str
+    number: int
+    body: bytes
+    actor: str
+    reason: str
+
+
+class Numbers(msgspec.Struct, frozen=True):
+    """What the database gives a batch: a number for each part, an epoch (eight bytes) for each subject, and the time."""
+
+    parts: list[int]
+    epochs: list[bytes]
+    at: datetime.datetime
+
+
+class Rows(msgspec.Struct, frozen=True):
+    """What a batch adds to three tables, each in the order of its primary key."""
+
+    parts: bytes
+    subjects: bytes
+    keys: bytes
+
+
+def rows_of(
+    plan: Plan, parts: Sequence[Part], given: Numbers, of_facts: Sequence[int], batch: Batch, *, reserved_s: float
+) -> Rows:
+    """`of_facts`: the id of the facts of each of the plan's kinds. Epochs rise with the ids within a part."""
+    subject_rows: list[bytes] = []
+    part_rows: list[bytes] = []
+    start = 0
+    for number, part in zip(given.parts, parts, strict=True):
+        epochs = given.epochs[start : (start := start + len(part.ids))]
+        rests = [rest(*part.home, part.services, number, facts_id) for facts_id in of_facts]
+        subject_rows += subjects(part.ids, epochs, map(rests.__getitem__, part.kinds))
+        part_rows.append(_part(part, number, epochs, batch, given.at, reserved_s))
+    key_rows = [row for group in plan.groups for row in keys(group)]
+    subject_rows.sort()
+    key_rows.sort()
+    return Rows(copying.stream(part_rows), copying.stream(subject_rows), copying.stream(key_rows))
 
 
 def subjects(ids: Sequence[bytes], epochs: Sequence[bytes], rests: Iterable[bytes]) -> list[bytes]:
@@ -38,3 +87,24 @@ def keys(group: Group) -> list[bytes]:
         pieces = zip(repeat(head), column, repeat(between), group.ids, repeat(named), firsts, strict=False)
         made += map(b"".join, pieces)
     return made
+
+
+def _part(
+    part: Part, number: int, epochs: Sequence[bytes], batch: Batch, at: datetime.datetime, reserved_s: float
+) -> bytes:
+    """A row of PART_COLUMNS."""
+    cell, shard = part.home
+    return copying.row(
+        int8(number),
+        copying.raw(uuid.UUID(batch.job_id).bytes),
+        int4(batch.number),
+        text(cell),
+        text(shard),
+        texts(part.services),
+        copying.uuids(part.ids),
+        copying.int8s(epochs),
+        copying.at(at),
+        text(batch.actor),
+        copying.int2s([place + 1 for place in part.kinds]),
+        copying.at(at + datetime.timedelta(seconds=reserved_s)),
+    )

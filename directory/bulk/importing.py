@@ -11,6 +11,7 @@ import msgspec
 
 from directory.bulk import store
 from directory.bulk.answers import BatchAnswer, BulkRow
+from directory.bulk.copied import Batch
 from directory.bulk.core import Ruling, decide, keys_of
 from directory.bulk.packed import Packed, pack, rows_of
 from directory.bulk.plan import Plan, decide_free, keys_in, of_decided
@@ -66,7 +67,7 @@ class Importing:
         before = await store.earlier(services.pool, job_id, number)
         if before is not None:
             return await asyncio.to_thread(_replayed, before, body, given)
-        batch = store.Batch(job_id=job_id, number=number, body=body, actor=actor, reason=reason)
+        batch = Batch(job_id=job_id, number=number, body=body, actor=actor, reason=reason)
         tried = given
         if isinstance(tried, Packed) and await store.any_held(services.pool, _texts(tried, SAMPLED)):
             tried = await asyncio.to_thread(rows_of, tried)

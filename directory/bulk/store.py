@@ -5,17 +5,15 @@ deadlock. Nothing of a batch is visible before its one feed event.
 """
 
 import asyncio
-import datetime
 import io
-import uuid
 from collections.abc import Sequence
 
 import asyncpg
 import msgspec
 
-from directory.bulk import copied
 from directory.bulk.answers import BatchAnswer, BulkJob
-from directory.bulk.plan import Part, Plan, parts_of
+from directory.bulk.copied import KEY_COLUMNS, PART_COLUMNS, SUBJECT_COLUMNS, Batch, Numbers, rows_of
+from directory.bulk.plan import Plan, parts_of
 from directory.database import session, transaction
 from directory.feed import store as feed
 from directory.placement.core import BulkPart, Facts, Placement, State
@@ -156,16 +154,6 @@ async def head(pool: Pool) -> FeedSeq:
         return await feed.head(connection)
 
 
-class Batch(msgspec.Struct, frozen=True, kw_only=True):
-    """Which batch of which job, with the digest of its rows, and who gave it for what reason."""
-
-    job_id: str
-    number: int
-    body: bytes
-    actor: str
-    reason: str
-
-
 async def place(
     pool: Pool, clock: Clock, plan: Plan, facts_ids: dict[Facts, int], batch: Batch
 ) -> BatchAnswer | Earlier | RulesMoved | KeysMoved:
@@ -201,12 +189,14 @@ async def _place(tx: Connection, clock: Clock, plan: Plan, facts_ids: dict[Facts
     numbers = await tx.fetchrow(_NUMBERS, len(parts), plan.placed)
     if numbers is None:
         raise RuntimeError("a statement without FROM has one row")
-    rows = await asyncio.to_thread(_rows, plan, parts, numbers, facts_ids, batch)
-    await _copy(tx, "bulk_part", copied.PART_COLUMNS, rows.parts)
-    await _copy(tx, "subject", copied.SUBJECT_COLUMNS, rows.subjects)
+    given = Numbers(numbers["parts"], copying.items(numbers["epochs"], 8), numbers["at"])
+    of_facts = [facts_ids[one.facts] for one in plan.kinds]
+    rows = await asyncio.to_thread(rows_of, plan, parts, given, of_facts, batch, reserved_s=RESERVATION_S)
+    await _copy(tx, "bulk_part", PART_COLUMNS, rows.parts)
+    await _copy(tx, "subject", SUBJECT_COLUMNS, rows.subjects)
     try:
         # In the order of the keys, as everybody claims them; waits for concurrent claimers.
-        await _copy(tx, "lookup_key", copied.KEY_COLUMNS, rows.keys)
+        await _copy(tx, "lookup_key", KEY_COLUMNS, rows.keys)
     except asyncpg.UniqueViolationError as exc:
         raise _RollBack(KeysMoved()) from exc
     event = Event(
@@ -238,48 +228,3 @@ async def _place(tx: Connection, clock: Clock, plan: Plan, facts_ids: dict[Facts
 
 async def _copy(tx: Connection, table: str, columns: Sequence[str], rows: bytes) -> None:
     await tx.copy_to_table(table, schema_name="directory", columns=columns, source=io.BytesIO(rows), format="binary")
-
-
-class _Rows(msgspec.Struct, frozen=True):
-    """What a batch adds to three tables."""
-
-    parts: bytes
-    subjects: bytes
-    keys: bytes
-
-
-def _rows(
-    plan: Plan, parts: Sequence[Part], numbers: asyncpg.Record, facts_ids: dict[Facts, int], batch: Batch
-) -> _Rows:
-    """Epochs rise with the ids within a part."""
-    epochs = copying.items(numbers["epochs"], 8)
-    of_facts = [facts_ids[one.facts] for one in plan.kinds]
-    subjects: list[bytes] = []
-    stored: list[bytes] = []
-    start = 0
-    for number, part in zip(numbers["parts"], parts, strict=True):
-        mine = epochs[start : (start := start + len(part.ids))]
-        rests = [copied.rest(*part.home, part.services, number, facts_id) for facts_id in of_facts]
-        subjects += copied.subjects(part.ids, mine, map(rests.__getitem__, part.kinds))
-        stored.append(_part(part, number, mine, numbers["at"], batch))
-    keys = [row for group in plan.groups for row in copied.keys(group)]
-    return _Rows(copying.stream(stored), copying.stream(sorted(subjects)), copying.stream(sorted(keys)))
-
-
-def _part(part: Part, number: int, epochs: Sequence[bytes], at: datetime.datetime, batch: Batch) -> bytes:
-    """A row of PART_COLUMNS."""
-    cell, shard = part.home
-    return copying.row(
-        copying.int8(number),
-        copying.raw(uuid.UUID(batch.job_id).bytes),
-        copying.int4(batch.number),
-        copying.text(cell),
-        copying.text(shard),
-        copying.texts(part.services),
-        copying.uuids(part.ids),
-        copying.int8s(epochs),
-        copying.at(at),
-        copying.text(batch.actor),
-        copying.int2s([place + 1 for place in part.kinds]),
-        copying.at(at + datetime.timedelta(seconds=RESERVATION_S)),
-    )
