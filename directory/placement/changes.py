@@ -26,6 +26,8 @@ from foundation.problems import Problem
 from foundation.words import Epoch, LookupKey, SubjectId
 
 EXPIRY_ACTOR = "service:directory"
+PARTS_AT_ONCE_MAX = 100
+"""How many expired parts are looked through for somebody to expire, in one transaction."""
 
 # purpose: the id of a set of facts, where it is stored
 _FACTS_FIND = """
@@ -80,23 +82,26 @@ WHERE s.state = 'reserved' AND s.expires_at <= clock_timestamp()
 ORDER BY s.expires_at LIMIT 1 FOR NO KEY UPDATE OF s SKIP LOCKED
 """  # noqa: S608
 
-# purpose: one of those who are reserved with a part that expired, and at whom no other process is, locked
-_LOCK_EXPIRED_OF_PARTS = f"""
+# purpose: the part that expired first of those that have somebody who is reserved with them, as far as is known
+_EXPIRED_PART = """
+SELECT part FROM directory.bulk_part WHERE acknowledged_at IS NULL AND expires_at <= clock_timestamp() ORDER BY expires_at LIMIT 1
+"""
+
+# purpose: one of those who are reserved with a part, and at whom no other process is, locked
+_LOCK_OF_PART = f"""
 SELECT s.subject_id FROM directory.bulk_part p
 CROSS JOIN LATERAL unnest(p.subject_ids) AS m(id)
 JOIN directory.subject s ON s.subject_id = m.id AND s.part = p.part
-WHERE p.acknowledged_at IS NULL AND p.expires_at <= clock_timestamp() AND {OF_PART}
+WHERE p.part = $1 AND p.acknowledged_at IS NULL AND {OF_PART}
 LIMIT 1 FOR NO KEY UPDATE OF s SKIP LOCKED
 """  # noqa: S608
 
-# purpose: parts that expired and have nobody left who is reserved with them are not looked at again
+# purpose: a part that nobody is reserved with any more is not looked at again; no row = somebody is
 _ALL_EXPIRED = f"""
 UPDATE directory.bulk_part p SET expires_at = 'infinity'
-WHERE p.acknowledged_at IS NULL AND p.expires_at <= clock_timestamp()
-    AND NOT EXISTS (
-        SELECT 1 FROM unnest(p.subject_ids) AS m(id) JOIN directory.subject s ON s.subject_id = m.id AND s.part = p.part
-        WHERE {OF_PART}
-    )
+WHERE p.part = $1 AND NOT EXISTS (
+    SELECT 1 FROM unnest(p.subject_ids) AS m(id) JOIN directory.subject s ON s.subject_id = m.id AND s.part = p.part WHERE {OF_PART}
+) RETURNING part
 """  # noqa: S608
 
 # purpose: a part that waits, held so that it is not acknowledged meanwhile
@@ -375,10 +380,15 @@ async def _locked_expired(tx: Connection) -> Placement | None:
     row = await tx.fetchrow(_LOCK_EXPIRED)
     if row is not None:
         return placement_of(row)
-    found = await tx.fetchval(_LOCK_EXPIRED_OF_PARTS)
-    if found is not None:
-        return await _locked(tx, SubjectId(str(found)))
-    await tx.execute(_ALL_EXPIRED)
+    for _ in range(PARTS_AT_ONCE_MAX):
+        part = await tx.fetchval(_EXPIRED_PART)
+        if part is None:
+            return None
+        found = await tx.fetchval(_LOCK_OF_PART, part)
+        if found is not None:
+            return await _locked(tx, SubjectId(str(found)))
+        if await tx.fetchval(_ALL_EXPIRED, part) is None:  # others are at the last ones
+            return None
     return None
 
 
