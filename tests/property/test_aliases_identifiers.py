@@ -1,5 +1,6 @@
 """Properties of identifiers' forms: one form each, the same form of a form, nothing told of what was written."""
 
+import re
 import string
 import unicodedata
 
@@ -7,7 +8,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from foundation.blinding import Blinder, BlindingKey
+from foundation import identifiers
+from foundation.blinding import Blinder, BlindingKey, text_of
 from foundation.identifiers import (
     Identifier,
     IdentifierKind,
@@ -21,7 +23,8 @@ from foundation.identifiers import (
 from foundation.mute import Secret
 from foundation.words import Country
 
-BLINDER = Blinder((BlindingKey("k1", Secret(b"b" * 32)),))
+BLINDER_KEYS = (BlindingKey("k1", Secret(b"b" * 32)),)
+BLINDER = Blinder(BLINDER_KEYS)
 anything = st.text(st.characters(), max_size=30)
 kinds = st.sampled_from(list(IdentifierKind))
 
@@ -171,3 +174,32 @@ def test_one_text_as_two_kinds_has_two_lookup_keys_and_prints_nowhere() -> None:
     assert "491234567" not in repr(as_handle)
     assert isinstance(as_handle, Identifier)
     assert unicodedata.is_normalized("NFC", as_handle.value.reveal())
+
+
+parts = st.text(string.ascii_letters + string.digits + "._%+-@ ", max_size=70)
+
+
+@given(
+    st.builds("{}@{}".format, parts, parts)
+    | st.from_regex(r"[\w.+-]{1,66}@[\w-]{1,65}(\.[\w-]{1,65}){0,3}", fullmatch=True)
+)
+@settings(deadline=None, max_examples=400)
+@example("a" * 64 + "@" + ("b" * 63 + ".") * 2 + "b" * 61)
+@example("a" * 65 + "@example.org")
+@example("a@" + "b" * 64 + ".org")
+@example("a@b-.org")
+@example("a@example.org\n")
+def test_a_plain_address_is_what_the_long_way_makes_of_it(text: str) -> None:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(identifiers, "_PLAIN_ADDRESS", re.compile(r"(?!)"))
+        long = formed(IdentifierKind.EMAIL, text)
+    assert formed(IdentifierKind.EMAIL, text) == long
+
+
+@given(st.lists(anything, max_size=5), anything, st.sampled_from(["login", "email"]))
+@settings(deadline=None)
+def test_many_are_blinded_as_each_is(values: list[str], namespace: str, kind: str) -> None:
+    both = Blinder((*BLINDER_KEYS, BlindingKey("k0", Secret(b"c" * 32))))
+    for blinder in (BLINDER, both):
+        together = text_of(b"".join(blinder.blind_all(namespace, kind, values))).decode()
+        assert together == "".join(key for value in values for key in blinder.blind(namespace, kind, value))
