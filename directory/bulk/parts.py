@@ -27,7 +27,7 @@ FROM directory.bulk_part p
 LEFT JOIN LATERAL unnest(p.subject_ids, p.epochs) AS m(id, epoch) ON true
 LEFT JOIN directory.subject s
     ON s.subject_id = m.id AND s.epoch = m.epoch AND s.cell = p.cell AND s.shard = p.shard AND s.state IN ('reserved', 'active')
-WHERE p.part = $1
+WHERE p.part = $1 ORDER BY m.id
 """  # noqa: S608 - constants
 
 # purpose: a part whose members' state is its own, not settled yet, and all of them as the server sends arrays; `gone`: those of them that
