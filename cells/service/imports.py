@@ -71,10 +71,11 @@ class Imports:
         missed = {bytes.fromhex(one.replace("-", "")) for one in told.missed}
         active = [one for one in members if one[0] not in missed] if missed else members
         if active:
-            ids, epochs = _columns(active)
-            await store.settle_new(opened.cell, ids, epochs, self._event(part, len(active), State.ACTIVE))
-            for subject, epoch in zip(texts_of(b"".join(ids)), numbers_of(epochs), strict=True):
-                self._homes.put_new(subject, Home(self._shard.id, Epoch(epoch), State.ACTIVE, part.services))
+            ids, raised = _columns(active)
+            subjects, epochs = texts_of(b"".join(ids)), [Epoch(one) for one in numbers_of(raised)]
+            await store.settle_new(opened.cell, subjects, epochs, self._event(part, len(active), State.ACTIVE))
+            homes = [Home(self._shard.id, epoch, State.ACTIVE, part.services) for epoch in epochs]
+            self._homes.put_all_new(dict(zip(subjects, homes, strict=True)))
         await self._directory.settle_part(part.part)
         log.info("import_settled", shard=self._shard.id, count=len(active))
 

@@ -63,6 +63,12 @@ class Homes:
         else:
             self._homes[subject] = home
 
+    def put_all_new(self, homes: dict[SubjectId, Home]) -> None:
+        """`put_new` of many."""
+        for subject in self._homes.keys() & homes.keys():
+            self.put(subject, homes.pop(subject))
+        self._homes.update(homes)
+
     def after(self, number: int) -> Changes:
         """The changes that followed `number`, at most CHANGES_PAGE of them."""
         oldest = self._log[0][0] - 1 if self._log else self.newest

@@ -9,12 +9,11 @@ import struct
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from itertools import repeat
-from uuid import UUID
 
 import asyncpg
 
 from cells.shards.core import Home
-from directory.bulk.packed import numbers_of
+from directory.bulk.packed import numbers_of, texts_of
 from directory.placement.core import State
 from foundation import copying
 from foundation.ledger.outbox import PostgresOutbox
@@ -212,16 +211,14 @@ async def raise_new(
                     "home", schema_name="domicile", columns=FENCE_COLUMNS, source=io.BytesIO(rows), format="binary"
                 )
         except asyncpg.UniqueViolationError:  # some were raised before
-            subjects = [UUID(bytes=one) for one in ids]
-            await connection.execute(RAISE_NEW, subjects, list(numbers_of(epochs)), list(services))
+            await connection.execute(RAISE_NEW, texts_of(b"".join(ids)), numbers_of(epochs), list(services))
         await OUTBOX.append(connection, event)
 
 
-async def settle_new(pool: Pool, ids: Sequence[bytes], epochs: Sequence[bytes], event: Event) -> None:
+async def settle_new(pool: Pool, subjects: Sequence[SubjectId], epochs: Sequence[Epoch], event: Event) -> None:
     """The same fences, active. Those that went higher meanwhile stay. Idempotent."""
-    subjects = [UUID(bytes=one) for one in ids]
     async with session(pool) as connection, connection.transaction():
-        await connection.execute(SETTLE_NEW, subjects, list(numbers_of(epochs)))
+        await connection.execute(SETTLE_NEW, subjects, epochs)
         await OUTBOX.append(connection, event)
 
 

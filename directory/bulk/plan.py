@@ -141,15 +141,16 @@ def decide_free(packed: Packed, ruling: Ruling, *, draw: Callable[[int], bytes])
 def _groups(
     common: Common, ruled: Ruled, starts: list[int], keys: list[bytes], draw: Callable[[int], bytes]
 ) -> list[Group]:
-    ids = draw(ID_BYTES * len(starts))
-    homes = ruled.candidates.choose_all(texts_of(ids))
+    drawn = draw(ID_BYTES * len(starts))
+    ids = [drawn[at : at + ID_BYTES] for at in range(0, len(drawn), ID_BYTES)]
+    columns = [[keys[start + nth] for start in starts] for nth in range(len(common.keys))]
     return [
         Group(
             ruled=ruled,
             home=home,
             names=common.keys,
-            ids=[ids[ID_BYTES * at : ID_BYTES * at + ID_BYTES] for at in places],
-            keys=[[keys[starts[at] + nth] for at in places] for nth in range(len(common.keys))],
+            ids=list(map(ids.__getitem__, places)),
+            keys=[list(map(column.__getitem__, places)) for column in columns],
         )
-        for home, places in homes.items()
+        for home, places in ruled.candidates.choose_all(texts_of(drawn)).items()
     ]

@@ -22,10 +22,10 @@ CREATE TRIGGER claim_stays BEFORE DELETE OR UPDATE OF claim_id ON directory.alia
 CREATE TRIGGER claims_stay BEFORE TRUNCATE ON directory.alias_claim
     FOR EACH STATEMENT EXECUTE FUNCTION directory.refuse_to_go();
 
--- The plan is made once for a session, maybe when the tables are small: it goes by the primary keys all the same.
+-- The plan is made once for a session, maybe when the tables are small: it goes by the primary keys all the same, in their order.
 CREATE FUNCTION directory.subjects_refer() RETURNS trigger
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
-    SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off AS $$
+    SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET enable_hashagg = off AS $$
 BEGIN
     IF EXISTS (
         SELECT 1 FROM (SELECT DISTINCT facts_id FROM written) AS w
@@ -38,11 +38,11 @@ END $$;
 
 CREATE FUNCTION directory.keys_refer() RETURNS trigger
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
-    SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off AS $$
+    SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET enable_hashagg = off AS $$
 BEGIN
     IF EXISTS (
-        SELECT 1 FROM written AS w WHERE w.subject_id IS NOT NULL
-            AND NOT EXISTS (SELECT 1 FROM directory.subject AS s WHERE s.subject_id = w.subject_id)
+        SELECT 1 FROM (SELECT DISTINCT subject_id FROM written WHERE subject_id IS NOT NULL) AS w
+        WHERE NOT EXISTS (SELECT 1 FROM directory.subject AS s WHERE s.subject_id = w.subject_id)
     ) OR EXISTS (
         SELECT 1 FROM written AS w WHERE w.claim_id IS NOT NULL
             AND NOT EXISTS (SELECT 1 FROM directory.alias_claim AS c WHERE c.claim_id = w.claim_id)

@@ -258,7 +258,9 @@ async def test_whom_the_version_before_imported_keeps_a_history_of_their_own(
     before = await history(callers, subject)
     async with connect(database) as connection:  # as that version wrote it
         await connection.execute("INSERT INTO directory.history SELECT * FROM directory.entry")
-        await connection.execute("UPDATE directory.subject SET part = NULL, state = 'reserved', expires_at = 'infinity'")
+        await connection.execute(
+            "UPDATE directory.subject SET part = NULL, state = 'reserved', expires_at = 'infinity'"
+        )
         await connection.execute("UPDATE directory.bulk_part SET expires_at = NULL")
     assert await history(callers, subject) == before
     assert (await cell.post("/v1/bulk/parts/1/ack", None)).json()["acknowledged"] == 3
