@@ -22,30 +22,26 @@ CREATE TRIGGER claim_stays BEFORE DELETE OR UPDATE OF claim_id ON directory.alia
 CREATE TRIGGER claims_stay BEFORE TRUNCATE ON directory.alias_claim
     FOR EACH STATEMENT EXECUTE FUNCTION directory.refuse_to_go();
 
--- The plan is made once for a session, maybe when the tables are small: it goes by the primary keys all the same, in their order.
-CREATE FUNCTION directory.subjects_refer() RETURNS trigger
-    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
-    SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET enable_hashagg = off AS $$
+-- The plan is made once for a session, maybe when the tables are small: it goes by the primary keys all the same, each by itself.
+CREATE FUNCTION directory.subjects_refer() RETURNS trigger LANGUAGE plpgsql SET enable_seqscan = off AS $$
 BEGIN
     IF EXISTS (
         SELECT 1 FROM (SELECT DISTINCT facts_id FROM written) AS w
-        WHERE NOT EXISTS (SELECT 1 FROM directory.facts AS f WHERE f.facts_id = w.facts_id)
+        WHERE (SELECT true FROM directory.facts AS f WHERE f.facts_id = w.facts_id LIMIT 1) IS NULL
     ) THEN
         RAISE EXCEPTION 'a subject refers to facts that are not there' USING ERRCODE = 'foreign_key_violation';
     END IF;
     RETURN NULL;
 END $$;
 
-CREATE FUNCTION directory.keys_refer() RETURNS trigger
-    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
-    SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off SET enable_hashagg = off AS $$
+CREATE FUNCTION directory.keys_refer() RETURNS trigger LANGUAGE plpgsql SET enable_seqscan = off AS $$
 BEGIN
     IF EXISTS (
-        SELECT 1 FROM (SELECT DISTINCT subject_id FROM written WHERE subject_id IS NOT NULL) AS w
-        WHERE NOT EXISTS (SELECT 1 FROM directory.subject AS s WHERE s.subject_id = w.subject_id)
+        SELECT 1 FROM (SELECT DISTINCT subject_id FROM written WHERE subject_id IS NOT NULL ORDER BY subject_id) AS w
+        WHERE (SELECT true FROM directory.subject AS s WHERE s.subject_id = w.subject_id LIMIT 1) IS NULL
     ) OR EXISTS (
         SELECT 1 FROM written AS w WHERE w.claim_id IS NOT NULL
-            AND NOT EXISTS (SELECT 1 FROM directory.alias_claim AS c WHERE c.claim_id = w.claim_id)
+            AND (SELECT true FROM directory.alias_claim AS c WHERE c.claim_id = w.claim_id LIMIT 1) IS NULL
     ) THEN
         RAISE EXCEPTION 'a lookup key refers to a subject or claim that is not there' USING ERRCODE = 'foreign_key_violation';
     END IF;
