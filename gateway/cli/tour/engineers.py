@@ -1,8 +1,11 @@
 """The scene of break-glass: an engineer in Virginia and a subject in Frankfurt, by the commands that they would type."""
 
 import asyncio
+import contextlib
 import json
+import sys
 import tempfile
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +19,23 @@ ENGINEER = ("--as", "ada", "--home", "US")
 COLLEAGUE = ("--as", "grace", "--home", "US")
 INSIDE = ("--as", "konrad", "--home", "DE")
 AUDITOR = ("--as", "auditor", "--home", "DE")
+END_OF_ROWS = "-- that was all"
+STATEMENT_S_MAX = 20.0
 DRAINED_S_MAX = 10.0
 DRAIN_PAUSE_S = 0.2
 
 
 async def virginia_debugs_frankfurt(stage: Stage, residents: list[Resident]) -> None:
-    """Request, approvals, certificate, revocation, proof, report."""
+    """Request, approvals, certificate, masked rows in psql, revocation, proof, report."""
     subject = next(one for one in residents if one.person.country == "DE")
     desk = _Desk(stage, subject.cell)
     with tempfile.TemporaryDirectory(prefix="domicile-tour-") as folder:
         grant = await _granted(desk, subject)
         certificate = await _certified(desk, grant, Path(folder))
-        await _revoked(desk, grant, certificate)
+        async with _psql(desk, grant) as session:
+            await _seen(session, desk, residents)
+            await _revoked(desk, grant, certificate)
+            await _ended(session, desk)
         await _proven(desk, grant, Path(folder))
 
 
@@ -77,6 +85,67 @@ async def _certified(desk: _Desk, grant: str, folder: Path) -> Path:
     other, words = await desk.refused("check", str(out), *COLLEAGUE)
     desk.stage.report.check("and for nobody else", other, words)
     return out
+
+
+class _Session:
+    """psql under a grant, by the command that an engineer types; statements on its standard input."""
+
+    def __init__(self, child: asyncio.subprocess.Process) -> None:
+        self._child = child
+
+    async def rows(self, statement: str) -> list[str] | None:
+        """What it prints; None: the session has ended."""
+        child = self._child
+        if child.stdin is None or child.stdout is None:
+            return None
+        with contextlib.suppress(ConnectionError):
+            child.stdin.write(f"{statement};\n\\echo {END_OF_ROWS}\n".encode())
+            await child.stdin.drain()
+        lines: list[str] = []
+        async with asyncio.timeout(STATEMENT_S_MAX):
+            while line := (await child.stdout.readline()).decode():
+                if line.strip() == END_OF_ROWS:
+                    return lines
+                lines.append(line.strip())
+        return None
+
+    async def words(self) -> str:
+        """What it said when it ended."""
+        async with asyncio.timeout(STATEMENT_S_MAX):
+            _, errors = await self._child.communicate()
+        return next(iter(errors.decode().splitlines()), "")
+
+
+@contextlib.asynccontextmanager
+async def _psql(desk: _Desk, grant: str) -> AsyncIterator[_Session]:
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "gateway.cli.main", "access", "psql", grant, *ENGINEER, "--cell", desk.cell,
+        "--state", desk.stage.stack.state, "--", "-X", "-A", "-t", "-F", " | ", "-v", "ON_ERROR_STOP=1",
+        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        yield _Session(child)
+    finally:
+        if child.returncode is None:
+            child.terminate()
+        await child.wait()
+
+
+async def _seen(session: _Session, desk: _Desk, residents: list[Resident]) -> None:
+    report = desk.stage.report
+    rows = await session.rows("SELECT display_name, email, locale FROM profiles") or []
+    for row in rows:
+        report.say(f"profiles, in psql: {row}")
+    report.check("psql shows that one person's row and nobody else's", len(rows) == 1, f"{len(rows)} rows")
+    raw = [one for one in residents if any(one.person.name in row or one.person.email in row for row in rows)]
+    report.check("what names the person is masked", len(rows) == 1 and not raw, "; ".join(rows))
+    grouped = await session.rows("SELECT count(*) FROM profiles WHERE email LIKE '%@%'") or []
+    report.check("and cannot be asked for behind the mask", grouped == ["0"], f"{grouped} match")
+
+
+async def _ended(session: _Session, desk: _Desk) -> None:
+    again = await session.rows("SELECT count(*) FROM profiles")
+    desk.stage.report.check("and the open psql runs nothing more", again is None, await session.words())
 
 
 async def _revoked(desk: _Desk, grant: str, certificate: Path) -> None:
