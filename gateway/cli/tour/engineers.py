@@ -12,6 +12,7 @@ from typing import Any
 from deploy.local.access import DEMO_TICKET
 from deploy.local.layout import Paths
 from foundation.clock import SystemClock
+from foundation.ledger.port import Kind
 from gateway.cli.tour.scenes import Resident
 from gateway.cli.tour.stage import Stage
 
@@ -164,9 +165,9 @@ async def _proven(desk: _Desk, grant: str, folder: Path) -> None:
         f"{replayed['steps']} steps, digest {replayed['digest'][:12]}",
     )
     shown = json.loads(await stage.command("ledger", "show", desk.cell, "--limit", "200", "--json", stateful=True))
-    step = next(one for one in shown["entries"] if grant in json.dumps(one["details"]))
+    steps = [one for one in shown["entries"] if one["kind"] == Kind.GRANT and grant in json.dumps(one["details"])]
     proof = folder / "revocation.tlog-proof"
-    await stage.command("ledger", "prove", desk.cell, step["id"], "--out", str(proof), stateful=True)
+    await stage.command("ledger", "prove", desk.cell, steps[0]["id"], "--out", str(proof), stateful=True)
     key = Paths(Path(stage.stack.state)).ledger_key(f"cell-{desk.cell}")
     verified = await stage.command("ledger", "verify", str(proof), "--key", str(key))
     stage.report.check("the revocation's proof holds offline, by the log's public key", True, verified.splitlines()[0])
