@@ -1,7 +1,7 @@
 # Everything runs from .venv, which is made from the locks. `make help` lists what there is.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help run tour test oracle fuzz fuzz-wall leaktest check bench bench-figures bench-peers bench-egress bench-egress-memory bench-ledger load docs clean
+.PHONY: help run tour test oracle fuzz fuzz-wall leaktest check bench bench-figures bench-peers bench-egress bench-egress-memory bench-ledger bench-door load docs clean
 
 VENV := .venv
 BIN := $(VENV)/bin
