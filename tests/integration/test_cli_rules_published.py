@@ -62,7 +62,7 @@ def test_a_route_is_closed_seen_by_every_gateway_and_opened_again(running: Run, 
     assert CLOSED in shown.stdout
     across = rules(running, "diff", str(before["digest"]), f"@{closed['seq']}")
     assert "eu 38 countries" in across.output
-    assert "orders, records in us: carried home -> refused (residency_refused)" in across.output
+    assert "orders, records, views in us: carried home -> refused (residency_refused)" in across.output
 
     back = told(running, "rollback", "--previous", "--yes")
     assert back["digest"] == before["digest"]
