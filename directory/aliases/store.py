@@ -10,8 +10,8 @@ import msgspec
 
 from directory.aliases.answers import ClaimChange, ClaimRequest
 from directory.aliases.core import Claim, ClaimState, Step, first_twins
+from directory.placement import locking
 from directory.placement.core import Placement, State
-from directory.placement.store import PLACEMENT_COLUMNS, placement_of
 from foundation.postgres import Connection
 from foundation.words import CellId, LookupKey, SubjectId
 
@@ -52,12 +52,6 @@ _LOCK_EXPIRED = f"""
 SELECT {_CLAIM_COLUMNS} FROM directory.alias_claim
 WHERE state = 'claimed' AND expires_at <= clock_timestamp()
 ORDER BY expires_at LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED
-"""  # noqa: S608
-
-# purpose: a subject whose keys are about to change, locked
-_SUBJECT = f"""
-SELECT {PLACEMENT_COLUMNS} FROM directory.subject s JOIN directory.facts f ON f.facts_id = s.facts_id
-WHERE s.subject_id = $1 FOR NO KEY UPDATE OF s
 """  # noqa: S608
 
 # purpose: a claim's new state, its subject from then on, and its history entry
@@ -138,9 +132,8 @@ async def lock_expired(tx: Connection) -> Claim | None:
 
 
 async def lock_subject(tx: Connection, subject_id: SubjectId) -> Placement | None:
-    """None for an id that nobody has, or that is erased."""
-    row = await tx.fetchrow(_SUBJECT, subject_id)
-    placement = None if row is None else placement_of(row)
+    """None for an id that nobody has, or that is erased. Its keys are about to change, and its state goes on record with them."""
+    placement = await locking.locked(tx, subject_id)
     return None if placement is None or placement.state is State.ERASED else placement
 
 

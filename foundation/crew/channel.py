@@ -62,12 +62,15 @@ class Channel(Generic[Heard]):
             self._writer.write(_encoder.encode(message) + b"\n")
 
     async def hear(self) -> Heard | None:
-        """The next message; None: the other is gone."""
+        """The next message; None: the other is gone, or is sent away since it says what nobody understands."""
         try:
             line = await self._reader.readline()
+            return self._decoder.decode(line) if line.endswith(b"\n") else None
         except ConnectionError:
             return None
-        return self._decoder.decode(line) if line.endswith(b"\n") else None
+        except (ValueError, msgspec.MsgspecError):  # a line without an end, or one of another release
+            self.close()
+            return None
 
     def close(self) -> None:
         self._writer.transport.abort()

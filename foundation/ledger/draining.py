@@ -96,7 +96,7 @@ async def drain(
         finally:
             told.log = None
             # Waits for a write under way in its thread.
-            opened.close()
+            await asyncio.shield(asyncio.to_thread(opened.close))
             signed = opened.remembered
             metrics.WRITABLE.set(0)
         await asyncio.sleep(backoff.next_s())

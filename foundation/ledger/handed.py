@@ -10,6 +10,8 @@ from foundation.ledger.entries import Single
 
 RECORDS_MAX = 1_000
 """Handed over together."""
+DETAILS_MAX = 16
+"""Members of what is shared: each stands in each of its records again, some 4 KiB at most."""
 EVENT_PREFIX = "sheaf:"
 """What ids of these events begin with. A record's id is its sheaf's, a slash, and its number."""
 
@@ -22,7 +24,9 @@ class Shared(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     kind: Literal["access"]
     actor: Annotated[str, Meta(min_length=1, max_length=200, pattern=_TEXT)] | None
-    details: dict[Annotated[str, Meta(pattern=r"^[a-z_]{1,40}$(?!\n)")], _Text | None]
+    details: Annotated[
+        dict[Annotated[str, Meta(pattern=r"^[a-z_]{1,40}$(?!\n)")], _Text | None], Meta(max_length=DETAILS_MAX)
+    ]
 
 
 Row = tuple[

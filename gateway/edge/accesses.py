@@ -127,11 +127,13 @@ class Accesses:
                 return reason
             self._closed.popleft()
             self._room.give_back(closed.count)
+        if self._room.untold:
+            self._some.set()
         return None
 
     def _close(self) -> None:
-        if not self._rows and not self._room.untold:
-            return
+        if not self._rows and (self._closed or not self._room.untold):
+            return  # what is only to be told of as lost goes with the next
         lost, self._room.untold = self._room.untold, 0
         handed = Handed(shared=tuple(map(shared, self._numbers)), rows=tuple(self._rows), lost=lost)
         body = msgspec.json.encode({"id": new_decision_id(), "records": handed})

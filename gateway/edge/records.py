@@ -7,7 +7,7 @@ from foundation.clock import Clock
 from foundation.decision_header import new_decision_id
 from foundation.ledger.port import Event, Kind
 from foundation.problems import Code
-from foundation.words import Country, RegionId, Verb
+from foundation.words import ActorId, Country, RegionId, Verb
 from gateway.edge.accesses import Alike
 from gateway.edge.events import Recorder
 from gateway.edge.outcome import Admitted, Carried, Gathered, Refused
@@ -17,6 +17,8 @@ from gateway.identity.country import Countries
 
 SEEN_MAX = 4_096
 """Addresses whose country is remembered."""
+FORWARDED_BYTES_MAX = 256
+"""Longer chains of addresses are looked at anew each time."""
 _READ, _WRITE = Verb.READ.value, Verb.WRITE.value
 
 
@@ -70,8 +72,11 @@ class Records:
         else:
             ingress, country = hop.origin, hop.country
         verb = _READ if request.verb is Verb.READ else _WRITE
+        actor = admitted.actor
+        if admitted.viewer is not None:  # who reads somebody else's is named at home alone
+            actor = ActorId(admitted.viewer if hop is None else f"gateway:{hop.origin}")
         alike: Alike = (
-            admitted.actor,
+            actor,
             admitted.service,
             verb,
             admitted.purpose,
@@ -111,6 +116,8 @@ class Records:
     def _observed(self, peer: str, forwarded: Sequence[bytes]) -> Country | None:
         """Remembered for a while: most requests come by addresses that others came by."""
         whence = (peer, *forwarded) if forwarded else peer
+        if sum(map(len, forwarded)) > FORWARDED_BYTES_MAX:  # anybody may send it, and as much as a head holds
+            return self.country_of(client_address(peer, forwarded, self._proxies))
         try:
             return self._seen[whence]
         except KeyError:

@@ -26,7 +26,7 @@ from gateway.edge.outcome import (
 )
 from gateway.edge.ports import Homeless, Ruling
 from routing_rules.facts import RequestFacts, ViewFacts
-from routing_rules.verdicts import Elsewhere, Hairpin, Refuse, Serve
+from routing_rules.verdicts import Elsewhere, Hairpin, Refuse, Serve, Verdict
 
 NOTHING_SHOWN = Problem(
     code=Code.RESIDENCY_REFUSED, detail="what this person shows, if anything, does not leave for where you are"
@@ -67,7 +67,7 @@ def _read(facts: Gathered, reader: Placement, viewed: Placement, ruling: Ruling,
     verdict = ruling.view(ViewFacts(reader=asked, to=viewed.cell))
     match verdict:
         case Elsewhere() | Refuse():
-            refused = denied(verdict, reader.subject_id)
+            refused = _turned_away(verdict, ruling.decide(asked), reader)
             # Of a reader from elsewhere nothing is kept here: the region that sent them on decided the same.
             return refused if facts.ingress is None else msgspec.structs.replace(refused, recorded=False)
         case Hairpin() if facts.ingress is None:
@@ -78,6 +78,13 @@ def _read(facts: Gathered, reader: Placement, viewed: Placement, ruling: Ruling,
             return _at_home(reader, viewed, ruling, region)
         case _:
             assert_never(verdict)
+
+
+def _turned_away(verdict: Elsewhere | Refuse, own: Verdict, reader: Placement) -> Refused:
+    """What lies in the reader's own home is told with its ground; that the way to the other's is closed is told without."""
+    refused = denied(verdict, reader.subject_id)
+    told = isinstance(verdict, Elsewhere) or isinstance(own, Refuse)
+    return refused if told else msgspec.structs.replace(refused, problem=NOTHING_SHOWN)
 
 
 def _at_home(reader: Placement, viewed: Placement, ruling: Ruling, region: RegionId) -> Admitted | Refused:

@@ -29,6 +29,7 @@ _HAIRPIN = VERDICTS.labels("hairpin")
 _ASKED_ANEW = frozenset({Code.CELL_BEHIND, Code.NO_HOME})
 _MOVED_ON = Problem(code=Code.CELL_BEHIND, detail="the home has just moved; try again", retry_after_s=RETRY_AFTER_S)
 _NOT_RECORDED = Problem(code=Code.NOT_READY, detail="the access cannot be recorded", retry_after_s=RETRY_AFTER_S)
+_NOT_ANSWERED = "what this person shows cannot be asked for just now"
 _NOT_BOOKED = Problem(code=Code.NOT_READY, detail="no crossing can be booked here", retry_after_s=RETRY_AFTER_S)
 SERVES = VERDICTS.labels("serve")
 
@@ -143,5 +144,7 @@ class Walk:
             problem = await self._travel.carrier.carry(request, carried, seen, body, send)
         except ClientLeft:
             return
+        if problem is not None and request.target.of is not None:  # it would say where somebody else is at home
+            problem = Problem(code=problem.code, detail=_NOT_ANSWERED, retry_after_s=problem.retry_after_s)
         if problem is not None:
             await refuse(send, problem, body, request.fields)

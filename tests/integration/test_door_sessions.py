@@ -201,7 +201,9 @@ async def test_asyncpgs_statements_are_recorded_as_they_run(stand: DoorStand) ->
             await prepared.fetch(number)
             await other.fetch(number)
         told = [
-            (one.text.split()[1], struct.unpack("!i", one.parameters[0] or b"")[0]) for one in stand.record.statements
+            (one.text.split()[1], struct.unpack("!i", one.parameters[0] or b"")[0])
+            for one in stand.record.statements
+            if one.kind == "extended"
         ]
         assert told == [("name", 1), ("born", 1), ("name", 2), ("born", 2)]
         assert [(one.rows, one.tag) for one in stand.record.outcomes[-4:]] == [(1, "SELECT 1")] * 4
@@ -210,7 +212,7 @@ async def test_asyncpgs_statements_are_recorded_as_they_run(stand: DoorStand) ->
             fetched = [row["id"] async for row in connection.cursor("SELECT id FROM people ORDER BY id", prefetch=50)]
         assert fetched == list(range(1, 301))
         await connection.executemany("INSERT INTO notes (body) VALUES ($1)", [(f"b{n}",) for n in range(40)])
-        values = [one.parameters for one in stand.record.statements if "INSERT" in one.text]
+        values = [one.parameters for one in stand.record.statements if "INSERT" in one.text and one.kind == "extended"]
         assert values == [(f"b{n}".encode(),) for n in range(40)]
         assert len(await stand.rows("SELECT id FROM notes WHERE body LIKE 'b%'")) == 40
 
@@ -294,6 +296,52 @@ async def test_what_sql_does_to_names_misleads_nobody(stand: DoorStand) -> None:
         (kind, body), *_ = await client.until(b"Z")
         assert (kind, fields(body)["C"]) == (b"E", "26000")
         assert "SELECT 'second'" not in stand.record.texts()
+
+
+async def test_what_sql_runs_by_a_name_that_a_message_gave_is_on_the_record_by_its_text(stand: DoorStand) -> None:
+    async with raw(stand) as client:
+        client.send(startup_packet(user="alice", database="s1"))
+        await client.until(b"Z")
+        client.send(frames.message(b"P", b"s\0SELECT 'by name'\0\0\0"), frames.message(b"S"))
+        await client.until(b"Z")
+        client.send(frames.message(b"Q", b"EXECUTE s\0"))
+        assert (b"D", b"\0\1\0\0\0\7by name") in await client.until(b"Z")
+        assert [one.text for one in stand.record.statements][-2:] == ["SELECT 'by name'", "EXECUTE s"]
+
+
+@pytest.mark.parametrize("name", ["client_encoding", "Client_Encoding", "CLIENT_ENCODING"])
+async def test_texts_are_read_as_utf8_whatever_is_asked_for_in_whatever_case(stand: DoorStand, name: str) -> None:
+    async with raw(stand) as client:
+        client.send(startup_packet(user="alice", database="s1", **{name: "GBK"}))
+        await client.until(b"Z")
+        client.send(frames.message(b"Q", b"SHOW client_encoding\0"))
+        assert (b"D", b"\0\1\0\0\0\4UTF8") in await client.until(b"Z")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "DEALLOCATE " + "a" * 64,
+        "DECLARE c CURSOR WITH HOLD FOR SELECT 1/(g-1) FROM generate_series(1,1) g; DEALLOCATE " + "a" * 63,
+    ],
+)
+async def test_a_name_that_may_mean_something_else_by_now_means_nothing(stand: DoorStand, text: str) -> None:
+    name = b"a" * 63
+    async with raw(stand) as client:
+        client.send(startup_packet(user="alice", database="s1"))
+        await client.until(b"Z")
+        client.send(frames.message(b"P", name + b"\0SELECT 'first'\0\0\0"), frames.message(b"S"))
+        await client.until(b"Z")
+        for said in (text.encode(), b"PREPARE " + name + b" AS SELECT 'second'"):
+            client.send(frames.message(b"Q", said + b"\0"))
+            await client.until(b"Z")
+        client.send(
+            frames.message(b"B", b"\0" + name + b"\0" + b"\0\0" * 3),
+            frames.message(b"E", b"\0" * 5),
+            frames.message(b"S"),
+        )
+        (kind, body), *_ = await client.until(b"Z")
+        assert (kind, fields(body)["C"]) == (b"E", "26000")
 
 
 # --- how sessions end --------------------------------------------------------------------------------------------------------

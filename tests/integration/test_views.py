@@ -155,11 +155,11 @@ async def test_nothing_is_answered_that_cannot_be_booked(shows: Showing) -> None
     reader, _ = await shows.placed(residence="US")
     _, ann = await shows.placed()
     await shows.note(ann.subject_id, NAME)
-    shows.gateways.us.recorder._pending_max, kept = 0, shows.gateways.us.recorder._pending_max
+    shows.gateways.us.recorder.room.most, kept = 0, shows.gateways.us.recorder.room.most
     try:
         answer = await shows.read(reader, ann.subject_id, by=US)
     finally:
-        shows.gateways.us.recorder._pending_max = kept
+        shows.gateways.us.recorder.room.most = kept
     assert (answer.status_code, answer.json()["code"]) == (503, "not_ready")
     async with connect(shows.cell.dsns["s1"].owner) as db:
         refuses = f"CHECK (subject_id <> '{ann.subject_id}')"

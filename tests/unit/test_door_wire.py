@@ -261,6 +261,26 @@ def test_a_copy_that_began_ends_the_session(begun: bytes) -> None:
     assert found.value.error.code == "0A000"
 
 
+def test_what_errors_tell_counts_against_the_bytes_that_may_be_shown() -> None:
+    talk = Talk(size=300)
+    talk.run("select 'x'::int")
+    talk.heard(frames.error("ERROR", frames.Error("22P02", "x" * 100)), READY)
+    talk.run("select 'x'::int")
+    with pytest.raises(Malformed) as found:
+        talk.heard(frames.error("ERROR", frames.Error("22P02", "x" * 200)), READY)
+    assert found.value.error.code == "53400"
+
+
+def test_a_name_that_a_message_gives_is_given_once_its_text_is_on_the_record() -> None:
+    talk = Talk()
+    step = talk.asking.take(frames.message(b"P", b"s\0select 1\0\0\0"))
+    assert isinstance(step, Intend)
+    assert (step.statement.text, step.statement.kind) == ("select 1", "prepared")
+    assert isinstance(talk.asking.recorded(), Send)
+    talk.heard(frames.message(b"1"))
+    assert talk.told().withheld == "prepared"
+
+
 @pytest.mark.parametrize("kind", [b"d", b"c", b"f"])
 def test_messages_of_copy_are_refused(kind: bytes) -> None:
     with pytest.raises(Malformed) as found:

@@ -46,7 +46,7 @@ def test_within_a_region_the_cell_is_asked_with_the_reader_as_the_decisions_acto
     found = asked(reader, viewed, region=EU)
     assert isinstance(found, Admitted)
     assert (found.cell, found.subject, found.epoch, found.viewer) == ("eu-de", viewed.subject_id, 7, reader.subject_id)
-    decision = cell_verifier("eu-de").verify(book(EU).mint(found), CLOCK.unix_s(), service=ServiceId("views"))
+    decision = cell_verifier("eu-de").verify(book(EU).mint(found).decode(), CLOCK.unix_s(), service=ServiceId("views"))
     assert (decision.subject, decision.actor) == (viewed.subject_id, reader.subject_id)
     assert (decision.verb, decision.purpose) == (Verb.READ, "public_view")
 

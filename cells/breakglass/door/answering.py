@@ -9,7 +9,7 @@ from cells.breakglass.door import frames, runs
 from cells.breakglass.door.asking import COPY_REFUSED
 from cells.breakglass.door.frames import Error, Malformed
 from cells.breakglass.door.ports import Column
-from cells.breakglass.door.runs import SKIPPED, SUSPENDED
+from cells.breakglass.door.runs import PREPARED, SKIPPED, SUSPENDED
 from cells.breakglass.door.state import BOUNDARIES, Lost, Op, State
 
 Answer: TypeAlias = bytes | None
@@ -32,6 +32,8 @@ class Answering:
         head = self._head()
         if head.run is None or head.kind not in (b"E", b"Q"):
             raise Lost("rows of nothing that was to run")
+        if not head.run.columns and head.portal is not None:  # told also if the run comes to a bad end
+            head.run.shows(head.portal.described or ())
         head.run.rows += count
         head.run.bytes += size
 
@@ -86,6 +88,7 @@ class Answering:
             raise Lost("nothing was prepared")
         self._state.statements[head.name] = head.prepared
         self._state.pending.popleft()
+        self._state.finish(head.run, withheld=PREPARED)
 
     def _bound(self, head: Op) -> None:
         if head.portal is None:
@@ -135,6 +138,7 @@ class Answering:
         told = PASS if head.instead is None else frames.error("ERROR", head.instead)
         if head.run is not None:
             head.run.error = said.get("C", "XX000")
+            self._state.failed(head.run)
         if head.kind in BOUNDARIES:
             head.instead = None  # its ReadyForQuery is still to come
             return told

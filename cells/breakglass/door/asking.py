@@ -166,7 +166,13 @@ class Asking:
             return self._poisoned(b"P", _too_many("prepared statements", self._limits.statements_max))
         if self._state.texts() + len(said.text) > self._limits.texts_max:
             return self._poisoned(b"P", _too_many("characters in prepared statements", self._limits.texts_max))
-        return self._out(raw, Op(b"P", said.name, prepared=Prepared(said.text)))
+        op = Op(b"P", said.name, prepared=Prepared(said.text))
+        if not said.name:
+            return self._out(raw, op)
+        # SQL's EXECUTE runs it by its name alone, so its text is on the record before it has one.
+        self._number += 1
+        stated = Statement(session=self._session, number=self._number, text=said.text, kind="prepared")
+        return self._intend(raw, op, Run(stated))
 
     def _bind(self, raw: bytes) -> Step:
         said = frames.bind(raw)

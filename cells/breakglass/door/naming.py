@@ -6,6 +6,8 @@ none of these, provided that it can reach no code of the session's own making: t
 
 import re
 
+from cells.breakglass.door.frames import NAME_BYTES_MAX
+
 KEEPS = frozenset(
     {
         *(
@@ -31,6 +33,7 @@ _COMMENT = re.compile(r"/\*|\*/")
 _DEALLOCATE = re.compile(
     r"\s*DEALLOCATE\s+(?:PREPARE\s+)?(?:\"((?:[^\"]|\"\")+)\"|([a-z_][a-z0-9_$]*))\s*;?\s*\Z", re.IGNORECASE | re.ASCII
 )
+_DROPPING = re.compile(r"deallocate|discard|\bdo\b|\bcall\b", re.IGNORECASE)
 _DROPS_STATEMENTS = ("DEALLOCATE", "DISCARD ALL", "DO", "CALL")
 _DROPS_PORTALS = ("CLOSE CURSOR", "DECLARE CURSOR", "DISCARD ALL", "DO", "CALL")
 
@@ -71,7 +74,13 @@ def dropped_statements(tag: str, text: str) -> str | None:
     if found is None or tag != "DEALLOCATE":
         return ""
     quoted, plain = found.groups()
-    return str(quoted).replace('""', '"') if quoted else str(plain).lower()
+    name = str(quoted).replace('""', '"') if quoted else str(plain).lower()
+    return name if len(name.encode()) <= NAME_BYTES_MAX else ""
+
+
+def may_drop_statements(text: str) -> bool:
+    """Whether some command of a text may have taken prepared statements away."""
+    return _DROPPING.search(text) is not None
 
 
 def drops_portals(tag: str) -> bool:

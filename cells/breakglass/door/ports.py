@@ -34,7 +34,7 @@ class Statement(msgspec.Struct, frozen=True, kw_only=True):
     text: str
     parameters: tuple[bytes | None, ...] = ()
     formats: tuple[int, ...] = ()
-    kind: Literal["simple", "extended"]
+    kind: Literal["simple", "extended", "prepared"]
 
 
 class Column(msgspec.Struct, frozen=True, kw_only=True):

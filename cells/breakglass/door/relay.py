@@ -24,7 +24,7 @@ log = logs.get(__name__)
 
 UNTAKEN_BYTES_MAX = 262_144
 """What a client may have sent ahead before it is read no more."""
-_LET_THROUGH = {kind: STATEMENTS.labels(kind) for kind in ("simple", "extended")}
+_LET_THROUGH = {kind: STATEMENTS.labels(kind) for kind in ("simple", "extended", "prepared")}
 CLOSE_S_MAX = 0.5
 """How long a client that does not read keeps the last word waiting."""
 

@@ -13,8 +13,8 @@ TAGS_MAX = 16
 """Tags of one text that are told; the last of them."""
 SUSPENDED = "SUSPENDED"
 """A tag of our own: the rows that were asked for came, others are left."""
-BOUND, SKIPPED = "bound", "skipped"
-"""Why a statement was not run: no message executed what was bound; an error, or the session's end, came before."""
+PREPARED, BOUND, SKIPPED = "prepared", "bound", "skipped"
+"""Why a statement was not run: it was given a name; no message executed what was bound; an error, or the session's end, came before."""
 _COLUMN = struct.Struct("!ihihih")
 _SHORT = struct.Struct("!h")
 

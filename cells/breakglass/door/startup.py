@@ -74,7 +74,8 @@ def _startup(packet: bytes, code: int) -> Startup:
         raise Malformed(Error("22021", "text is UTF-8 here")) from exc
     if len(parts) < 2 or parts[-1] or parts[-2] or len(parts) % 2:
         raise violation("a startup packet is pairs of strings and a zero")
-    given = dict(zip(parts[:-2:2], parts[1:-2:2], strict=True))
+    said = dict(zip(parts[:-2:2], parts[1:-2:2], strict=True))
+    given = {key.lower(): value for key, value in said.items()}  # Postgres knows its settings by names in any case
     if given.get("replication", "false").lower() not in ("false", "off", "no", "0"):
         raise Malformed(Error("0A000", "replication is refused here"))
     if given.get("options"):
@@ -85,7 +86,7 @@ def _startup(packet: bytes, code: int) -> Startup:
         database=given.get("database", ""),
         newer=code > PROTOCOL_3_0,
         unknown=protocol,
-        settings=tuple((key, value) for key, value in given.items() if key not in known),
+        settings=tuple((key, value) for key, value in said.items() if key.lower() not in known),
     )
 
 

@@ -122,13 +122,21 @@ class State:
         for name in [one for one in self.portals if one or with_unnamed]:
             self.drop(self.portals.pop(name))
 
+    def failed(self, run: Run) -> None:
+        """Commands before the one that failed may have been done, and their tags were not told."""
+        if naming.may_drop_statements(run.statement.text):
+            self._drop_statements()
+
+    def _drop_statements(self) -> None:
+        self.statements = {name: held for name, held in self.statements.items() if not name}
+
     def completed(self, tag: str, text: str) -> None:
         """A command of `text` ended with `tag`: names that it may have changed mean nothing any more."""
         dropped = naming.dropped_statements(tag, text)
         if dropped:
             self.statements.pop(dropped, None)
         elif dropped is not None:
-            self.statements = {name: held for name, held in self.statements.items() if not name}
+            self._drop_statements()
         if naming.drops_portals(tag):
             self.drop_portals(with_unnamed=False)
 

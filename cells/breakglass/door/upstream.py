@@ -189,6 +189,8 @@ async def _ready(upstream: Upstream) -> None:
         kind, body = await _message(upstream.wire)
         match kind:
             case b"S":
+                if body.startswith(b"client_encoding\0") and body != b"client_encoding\0UTF8\0":
+                    raise UpstreamRefused(Error("22023", "the shard would read texts in another encoding than UTF8"))
                 upstream.settings.append(frames.message(kind, body))
             case b"K":
                 (upstream.pid,), upstream.key = _LONG.unpack_from(body), body[4:]

@@ -32,7 +32,11 @@ class StoreSink:
         with self._told(f"write {file.name}"):
             if not isinstance(self._store, AsyncFileSystem):  # those have no folders, and would make a bucket
                 self._store.makedirs(f"{self._root}/{release}", exist_ok=True)
-            self._store.put_file(str(file), path)
+            if isinstance(self._store, AsyncFileSystem) or file.name != MANIFEST:
+                self._store.put_file(str(file), path)
+            else:  # a file under way is seen there, and this one says that the release is whole
+                self._store.put_file(str(file), f"{path}.partial")
+                self._store.mv(f"{path}.partial", path)
             size = self._size(path)
         if size != file.stat().st_size:
             raise SinkFailed(f"{self._url} has {file.name} with {size} bytes after it was written with others")

@@ -19,7 +19,6 @@ CONNECTIONS_MAX = 16
 SOCKET = ".s.PGSQL.5432"
 """What libpq looks for in the folder that is named as its host."""
 ALPN = "postgresql"
-_SSL_REQUEST = struct.pack("!ii", 8, 80_877_103)
 _CREDENTIALS = struct.Struct("3i")
 
 
@@ -89,16 +88,8 @@ def _own(writer: asyncio.StreamWriter) -> bool:
 
 async def _reached(address: DoorAddress, shown: ssl.SSLContext) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     async with asyncio.timeout(CONNECT_S_MAX):
-        reader, writer = await asyncio.open_connection(address.host, address.port)
-        try:
-            writer.write(_SSL_REQUEST)
-            if await reader.readexactly(1) != b"S":
-                raise ConnectionError("it speaks no TLS")
-            await writer.start_tls(shown, server_hostname=address.host)
-        except BaseException:
-            writer.transport.abort()
-            raise
-    return reader, writer
+        # TLS from the first byte on (ALPN `postgresql`): nothing that came in the clear can be taken for the door's.
+        return await asyncio.open_connection(address.host, address.port, ssl=shown, server_hostname=address.host)
 
 
 async def _carried(

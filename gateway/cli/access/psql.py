@@ -18,7 +18,7 @@ from deploy.local import access as stack_access
 from deploy.local.layout import Paths
 from deploy.local.wheels import wheel_folder
 from foundation.settings import SettingsError
-from foundation.words import CellId
+from foundation.words import CellId, MalformedWord, parse_slug
 from gateway.cli.access import inside
 from gateway.cli.access.inside import DoorAddress
 from gateway.cli.access.which import CERTIFY_S_MAX, Asker, asker_option
@@ -103,7 +103,10 @@ def _certified(folder: Path, asker: Asker, grant: str, shard: str | None) -> str
         descriptor = os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "wb") as out:
             out.write(content)
-    return str(told["told"]["grant"]["intents"][-1]["shard"])
+    try:  # psql's prompt would run what stands in it
+        return parse_slug(str(told["told"]["grant"]["intents"][-1]["shard"]), "shard")
+    except MalformedWord as exc:
+        raise SettingsError(f"the cell names no shard: {exc}") from exc
 
 
 async def _inside(folder: Path, address: DoorAddress, shown: Any, command: Sequence[str], shard: str) -> int:
