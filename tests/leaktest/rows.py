@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from cells.egress.reading import Page
+from cells.egress.reading import LAST, Page, Standing
 from cells.records.contracts import Contract
 from foundation.words import ShardId, SubjectId
 from routing_rules.release import Consent
@@ -99,9 +99,10 @@ class Source:
         self.shards: Sequence[ShardId] = (SHARD,)
         self._rows = rows
 
-    async def page(self, _shard: ShardId, after: tuple[str, str]) -> Page:
+    async def page(self, _shard: ShardId, after: tuple[str, str], until: tuple[str, str] = LAST) -> Page:
         low = uuid.UUID(after[1]).int
-        high = min(low + self._rows.page_rows, self._rows.count)
+        end = min(uuid.UUID(until[1]).int, self._rows.count)
+        high = min(low + self._rows.page_rows, end)
         held = [self._rows.row(number) for number in range(low, high)]
         columns = {name: [one[name] for one in held] for name in (held[0] if held else {})}
         columns["extra"] = [msgspec.json.encode(one).decode() for one in columns.get("extra", ())]
@@ -113,5 +114,10 @@ class Source:
             drifted=(),
             unnamed=1,
             first=(keys[0], keys[0]) if keys else None,
-            after=(keys[-1], keys[-1]) if high < self._rows.count else None,
+            last=(keys[-1], keys[-1]) if keys else None,
+            after=(keys[-1], keys[-1]) if high < end else None,
+            owners=keys,
         )
+
+    async def standing(self, _shard: ShardId, subjects: Sequence[SubjectId], owners: Sequence[str]) -> Standing:
+        return Standing(frozenset(subjects), dict.fromkeys(owners, Consent.UNSAID))

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from cells.egress import api, release
+from cells.egress import asking, release
 from cells.egress.events import batch_of
 from cells.egress.formats import Format
 from cells.egress.keys import keys_for
@@ -15,6 +15,7 @@ from cells.egress.plan import Release
 from cells.egress.runs import Part
 from cells.egress.scan import Scan
 from cells.egress.scanner.strings import scan_each
+from cells.egress.sinks.folder import FolderSink
 from cells.egress.treating import Batch, Treated, Treater
 from cells.egress.treatments import Means
 from cells.egress.values import OF_DATABASE, OF_JSON, Reader
@@ -81,6 +82,7 @@ async def released(rows: Rows, format_: Format, folder: Path, leak: Leak, part_r
     """A release; each part is looked into when it is durable. What was released verifies, and has as many rows as were looked at."""
     looked, held = Looked(), 0
     stated = run_of(folder, format_=format_, held=rules())
+    journal = journal_of(folder, stated)
     made = MemoryWorld({}, held=rules()).world()
     world = msgspec.structs.replace(made, source=Source(rows))
 
@@ -88,10 +90,10 @@ async def released(rows: Rows, format_: Format, folder: Path, leak: Leak, part_r
         nonlocal held
         held += len(part.held)
         if part.file is not None:
-            look(rows_of(stated.staging / part.file.name, format_), rows, scan_each, looked)
+            look(rows_of(journal.staging / part.file.name, format_), rows, scan_each, looked)
 
-    journal = journal_of(folder, stated)
-    path = await release.run(journal, treater(OF_DATABASE, leak), world, part_rows=part_rows, told=told)
+    sink = FolderSink(Path(stated.out))
+    path = Path(await release.run(journal, treater(OF_DATABASE, leak), world, sink, part_rows=part_rows, told=told))
     if verify(path, SIGNER.verifier).rows != looked.rows:
         raise RuntimeError(f"{path} has other rows than were looked at")
     return Came(way=format_.value, read=rows.count, held=held, looked=looked)
@@ -103,7 +105,7 @@ def answered(rows: Rows, leak: Leak) -> Came:
     for page in rows.pages():
         asked = msgspec.json.decode(msgspec.json.encode(page), type=list[dict[str, Any]])
         treated = made.treat(batch_of(made.contract, asked, [person()] * len(asked)))
-        answer = msgspec.json.encode(api._answer(treated, ()))
+        answer = msgspec.json.encode(asking._answer(treated, ()))
         held += bool(treated.held)
         look(msgspec.json.decode(answer)["events"], rows, scan_each, looked)
     return Came(way=EVENTS, read=rows.count, held=held, looked=looked)
