@@ -172,6 +172,9 @@ class Wire:
             writer.transport.abort()
 
     async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._server is None or not self._server.is_serving():  # it came in, and then the wire was cut
+            writer.transport.abort()
+            return
         self._open.add(writer)
         try:
             there, away = await asyncio.open_connection(*self._target)
@@ -183,6 +186,8 @@ class Wire:
         except* OSError:
             pass
         finally:
+            # Also of whoever came in at the moment of the cut, or could not be taken any further.
+            writer.transport.abort()
             self._open.discard(writer)
 
 
