@@ -25,6 +25,7 @@ from foundation.settings import KeyringFile
 from foundation.words import RegionId, SubjectId
 from tests.stands.cell import Stand, stand
 from tests.stands.edge import REGION_ROOT
+from tests.stands.egress_cell import CONSENTS, CONSENTS_DDL
 from tests.stands.servers import free_port, serving
 from tests.stands.shard import CELL, rows
 from tests.stands.travel import EU, GROUNDS, World, world
@@ -60,22 +61,6 @@ columns:
   total:      {type: bigint, class: none, leaving: {default: keep}}
   done:       {type: boolean, class: none, leaving: {"to:eu": keep}}
   card:       {type: text, class: direct, sealed: true}
-"""
-CONSENTS = """
-table: consents
-placed_by: subject_id
-owner: subject_id
-consent: {purpose: purpose, given: given}
-columns:
-  subject_id: {type: uuid, class: pseudonymous}
-  id:         {type: uuid, class: none}
-  purpose:    {type: text, class: none}
-  given:      {type: boolean, class: none}
-"""
-CONSENTS_DDL = """
-CREATE TABLE product.consents (
-    subject_id uuid NOT NULL, id uuid NOT NULL DEFAULT gen_random_uuid(), purpose text, given boolean, PRIMARY KEY (subject_id, id));
-GRANT SELECT, INSERT, UPDATE, DELETE ON product.consents TO domicile_records;
 """
 
 
