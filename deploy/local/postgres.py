@@ -48,8 +48,9 @@ class PostgresServer(msgspec.Struct, frozen=True, kw_only=True):
     def dsn(
         self, database: str = "postgres", *, user: str = SUPERUSER, password: Secret[str] | None = None
     ) -> Secret[str]:
+        """Says that there is no TLS: a connect that is given up while it asks leaves an exception that nobody hears."""
         word = (password or self.password).reveal()
-        return Secret(f"postgresql://{user}:{word}@127.0.0.1:{self.port}/{database}")
+        return Secret(f"postgresql://{user}:{word}@127.0.0.1:{self.port}/{database}?sslmode=disable")
 
     def command(self) -> list[str]:
         """Runs in the foreground; SIGINT is a fast shutdown, SIGTERM waits for clients."""

@@ -246,7 +246,7 @@ def dsns(layout: Layout, passwords: Mapping[str, Mapping[str, Secret[str]]]) -> 
 
     def dsn(server: str, user: str, role: str, database: str) -> Secret[str]:
         word = passwords[server][role].reveal()
-        return Secret(f"postgresql://{user}:{word}@{layout.address(f'postgres-{server}')}/{database}")
+        return Secret(f"postgresql://{user}:{word}@{layout.address(f'postgres-{server}')}/{database}?sslmode=disable")
 
     held = {"DIRECTORY_DSN": dsn("directory", DIRECTORY_ROLE, "owner", DIRECTORY_DATABASE)}
     for region in REGIONS:

@@ -4,6 +4,7 @@ import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import asyncpg
 
@@ -128,4 +129,4 @@ def folder_of(path: Path, *contracts: str) -> Path:
 
 
 def database_of(dsns: Dsns) -> str:
-    return dsns.owner.reveal().rsplit("/", 1)[1]
+    return urlsplit(dsns.owner.reveal()).path[1:]

@@ -113,7 +113,7 @@ def test_each_process_finds_its_own_secrets_and_nobody_elses() -> None:
 
 def test_dsns_name_the_role_the_server_and_the_shard() -> None:
     assert _dsns()["IN_MUM_S2_RECORDS"] == Secret(
-        "postgresql://domicile_records:in-mum.records@127.0.0.1:7408/in_mum_s2"
+        "postgresql://domicile_records:in-mum.records@127.0.0.1:7408/in_mum_s2?sslmode=disable"
     )
     assert len(_dsns()) == 1 + 3 * 2 * 3
 
