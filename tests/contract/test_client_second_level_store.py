@@ -22,13 +22,13 @@ SEAL = Seal([("k1", Secret(b"k" * 32))])
 
 @pytest.fixture(autouse=True)
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """How long a call may take is not what is asked here."""
+    """How long a call or a connection may take is not what is asked here."""
     monkeypatch.setattr(valkey, "CALL_S_MAX", 10.0)
+    monkeypatch.setattr(valkey, "CONNECT_S_MAX", 10.0)
 
 
 @pytest.fixture(params=["memory", "valkey"])
-async def store(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[SecondLevelStore]:
-    monkeypatch.setattr(valkey, "CALL_S_MAX", 10.0)  # how long a call may take is not what is asked here
+async def store(request: pytest.FixtureRequest, patient: None) -> AsyncIterator[SecondLevelStore]:
     if request.param == "memory":
         yield MemoryStore()
         return
