@@ -27,6 +27,12 @@ class Begun:
         self.leave()
         self.exchange.finish()
 
+    def landed(self, now: float) -> None:
+        """The same, where it came in one piece and nobody has read it from the connection."""
+        self._ended = True
+        self.leave()
+        self.exchange.landed(now)
+
     def end(self) -> None:
         """Once or more."""
         if not self._ended:

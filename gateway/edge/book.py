@@ -11,9 +11,10 @@ from directory.registry.core import addresses, takes
 from foundation.clock import Clock
 from foundation.decision_header import Decision, Minter, RootKey, cell_root, claims_of, new_decision_id
 from foundation.mute import Secret
-from foundation.words import ActorId, CellId, FeedSeq, RegionId, ServiceId, SubjectId, Verb
+from foundation.words import VIEWS, ActorId, CellId, FeedSeq, RegionId, ServiceId, SubjectId, Verb
 from gateway.edge.answers import stated
 from gateway.edge.outcome import Admitted
+from gateway.edge.target import ORDINARY, Target
 from routing_rules.decide import decide
 from routing_rules.facts import PlaceFacts, RequestFacts, ViewFacts
 from routing_rules.place import place
@@ -56,6 +57,14 @@ class Book:
         self._hosts: dict[tuple[ServiceId, CellId], tuple[str, ...]] = {}
         kid, key = root
         self._kept: dict[tuple[SubjectId, ServiceId, Verb], tuple[Placement, Admitted]] = {}
+        self._ordinary = {
+            service.encode("ascii"): (
+                Target(service, ORDINARY),
+                frozenset(path.encode("latin-1") for path in (*stated.anonymous, *stated.signup)),
+            )
+            for service, stated in rules.policy.services.items()
+            if service != VIEWS
+        }
         self._minters = {
             cell: Minter(cell, RootKey(kid, Secret(cell_root(key.reveal(), cell))))
             for cell, stated in rules.policy.cells.items()
@@ -84,6 +93,11 @@ class Book:
             self._views[facts] = verdict
         return verdict
 
+    def ordinary(self, service: bytes, path: bytes) -> Target | None:
+        """The target of a plain `path` (`gateway.edge.familiar`) whose first segment is `service`; None: `target_of` says what it is."""
+        known = self._ordinary.get(service)
+        return None if known is None or path in known[1] else known[0]
+
     def again(self, placement: Placement, service: ServiceId, verb: Verb) -> Admitted | None:
         """The admission of somebody's own request at home, if it was given before and nothing that it rests on has changed: placement,
         rules, day, and what the registry chose."""
@@ -97,7 +111,9 @@ class Book:
         if len(self._kept) >= KEPT_MAX:
             self._kept.clear()
         claims = claims_of(self._decision(admitted))
-        kept = msgspec.structs.replace(admitted, claims=claims, told=tuple(stated(admitted)))
+        told = tuple(stated(admitted))
+        lines = b"".join([b"%b: %b\r\n" % line for line in told])
+        kept = msgspec.structs.replace(admitted, claims=claims, told=told, told_lines=lines)
         self._kept[placement.subject_id, admitted.service, admitted.verb] = placement, kept
         return kept
 

@@ -15,13 +15,14 @@ from starlette.types import Send
 from foundation.counting import Spread
 from foundation.problems import Code, Problem
 from foundation.words import CellId, ServiceId
-from gateway.edge.answers import client_fields, refusal_of, stated
+from gateway.edge.answers import client_fields, refusal_of, stated, stated_lines
 from gateway.edge.begun import Begun
 from gateway.edge.body import Body
 from gateway.edge.book import Book
 from gateway.edge.bulkhead import Bulkheads
 from gateway.edge.desk import Desk
 from gateway.edge.failures import behind, busy, problem_of, unreachable
+from gateway.edge.landing import Landing
 from gateway.edge.observed import FAULTS, RETRIES, SERVED
 from gateway.edge.outbound import Outbound, request_line
 from gateway.edge.outcome import RETRY_AFTER_S, Admitted
@@ -60,6 +61,7 @@ class Answerer:
         self._sockets = sockets
         self._outbound = outbound
         self._stall_s = stall_s
+        self._landing = Landing()
         self._served: dict[tuple[CellId, ServiceId], Spread] = {}  # labels() costs more than observe()
 
     def turned_away(self, admitted: Admitted) -> Problem | None:
@@ -175,6 +177,14 @@ class Answerer:
         answer = Answer(head.status, fields, connection.take())
         begun.finish()
         self._observe(admitted, now - begun.at)
+        return answer
+
+    def land(self, admitted: Admitted, begun: Begun, data: bytes, dated: bytes, *, keep: bool, now: float) -> bytes | None:
+        """The client's answer where `data` is the whole answer of an exchange that `begin_now` began; then that ends here, else None."""
+        answer = self._landing.answer(data, stated_lines(admitted), dated, keep=keep, now_s=now)
+        if answer is not None:
+            begun.landed(now)
+            self._observe(admitted, now - begun.at)
         return answer
 
     async def _try(

@@ -85,6 +85,19 @@ class Flight(msgspec.Struct):
         cycle.begin_with(self._body)
         self._line.run(cycle, self._resume(self._begun, cycle.receive, cycle.send))
 
+    def lands(self, data: bytes) -> bool:
+        """Whether that is the whole answer: then it is the client's."""
+        line, keep = self._line, self._keep
+        answer = self._answerer.land(
+            self._admitted, self._begun, data, line.dated(), keep=keep, now=self._loop.time()
+        )
+        if answer is None:
+            return False
+        self.started = self.done = True
+        line.write(answer)
+        line.answered(keep=keep)
+        return True
+
     def _lands(self) -> bool:
         """Whether the whole answer is the client's."""
         answer = self._answerer.finish_now(self._request, self._admitted, self._begun, self._loop.time())

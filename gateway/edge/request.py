@@ -1,66 +1,46 @@
 """The head of a request on the proxied path, as everything behind the door sees it."""
 
-from foundation import trace
+import msgspec
+
 from foundation.hop_header import Hop
+from foundation.trace import Trace, continue_or_start, start
 from foundation.wire.switch import Line
 from foundation.words import Verb, verb_of_method
 from gateway.edge.headers import RequestFields
 from gateway.edge.target import Target
 
+NONE = Trace(trace_id="", span_id="")
+"""Until a request's own is made, which is at once."""
 
-class Request:
+
+class Request(msgspec.Struct):
     """One request.
 
     `sent`: path and query, as they came and go on. `hop`: set on one that another region carried here. `navigates`: a browser's
     navigation by session cookie, which may be redirected. `line`: the connection that it came by. One that asks for a websocket is a
-    write (`gateway.edge.upgraded`).
+    write (`gateway.edge.upgraded`). `verb` and `trace` follow from the rest.
     """
 
-    __slots__ = (
-        "fields",
-        "hop",
-        "line",
-        "method",
-        "navigates",
-        "peer",
-        "query",
-        "raw_path",
-        "scheme",
-        "sent",
-        "target",
-        "trace",
-        "verb",
-    )
+    method: str
+    raw_path: bytes
+    query: bytes
+    sent: bytes
+    fields: RequestFields
+    target: Target
+    peer: str
+    scheme: str
+    hop: Hop | None = None
+    navigates: bool = False
+    line: Line | None = None
+    verb: Verb = Verb.WRITE
+    trace: Trace = NONE
 
-    def __init__(
-        self,
-        *,
-        method: str,
-        raw_path: bytes,
-        query: bytes,
-        sent: bytes,
-        fields: RequestFields,
-        target: Target,
-        peer: str,
-        scheme: str,
-        hop: Hop | None = None,
-        navigates: bool = False,
-        line: Line | None = None,
-    ) -> None:
-        self.method = method
-        self.raw_path = raw_path
-        self.query = query
-        self.sent = sent
-        self.fields = fields
-        self.target = target
-        self.peer = peer
-        self.scheme = scheme
-        self.hop = hop
-        self.navigates = navigates
-        self.line = line
-        self.verb: Verb = verb_of_method(method) if fields.handshake is None else Verb.WRITE
+    def __post_init__(self) -> None:
+        fields = self.fields
+        if fields.handshake is None:
+            self.verb = verb_of_method(self.method)
         traceparent = fields.traceparent
-        self.trace = trace.continue_or_start(None if traceparent is None else traceparent.decode("latin-1"))
+        self.trace = start() if traceparent is None else continue_or_start(traceparent.decode("latin-1"))
 
 
 def as_sent_there(request: Request, hop: Hop) -> Request:

@@ -82,8 +82,18 @@ class Walking(Door):
     def answer_now(self, *_: Any, **__: Any) -> None:
         return None
 
+    def comes_again(self, data: bytes) -> None:
+        return None
 
-WAYS: dict[str, type[Door]] = {"without a task": Door, "by a task": Walking}
+
+class Anew(Door):
+    """Each request's head is read, whatever came before."""
+
+    def comes_again(self, data: bytes) -> None:
+        return None
+
+
+WAYS: dict[str, type[Door]] = {"without a task": Door, "each head read": Anew, "by a task": Walking}
 
 
 class Rig:

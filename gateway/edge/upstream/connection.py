@@ -65,6 +65,8 @@ class Connection(asyncio.Protocol):
         self.quiet_since = loop.time()
         self.listener: Callable[[], None] | None = None
         """Is told whenever there is more of the answer, or the exchange has failed; instead of whoever waits."""
+        self.landing: Callable[[bytes], bool] | None = None
+        """Is given the first piece of the answer before it is read here; True: it was all of it, and the exchange has `landed`."""
         self._began_at = 0.0
         self._reset_exchange(head_only=False)
 
@@ -150,7 +152,7 @@ class Connection(asyncio.Protocol):
         """Ends the exchange; True when the connection may carry another, else it is closed."""
         again = self.complete and self._reader.keep and self.request_done and self._failure is None and self.usable
         self.busy = False
-        self.listener = None
+        self.listener = self.landing = None
         if not again:
             self.close()
             return False
@@ -159,6 +161,17 @@ class Connection(asyncio.Protocol):
         self.known_head = None
         self.quiet_since = self._loop.time()
         return True
+
+    def landed(self, now: float) -> bool:
+        """As `end`, for an exchange whose whole answer, after which the connection may carry another, was never read here."""
+        self.busy = False
+        self.listener = None
+        self.used = True
+        self.quiet_since = now
+        if self.usable:
+            return True
+        self.close()
+        return False
 
     def fail(self, fault: Fault) -> None:
         """Breaks the exchange off and closes the connection. The first failure counts."""
@@ -193,6 +206,11 @@ class Connection(asyncio.Protocol):
         if not self.busy:
             self.close()  # an answer to nothing
             return
+        landing = self.landing
+        if landing is not None:
+            self.landing = None
+            if landing(data):
+                return
         self.quiet_since = self._loop.time()
         self._answered = True
         reader = self._reader

@@ -66,6 +66,11 @@ class Exchange:
         self._pool.health.heard()
         self._pool.release(self.connection)
 
+    def landed(self, now: float) -> None:
+        """The same, where it came in one piece, and not through the connection's own reading (`Connection.landing`)."""
+        self._pool.health.heard()
+        self._pool.take_back(self.connection, now)
+
     def end(self) -> None:
         self._pool.health.given_back(self._ticket)
         self._pool.release(self.connection)

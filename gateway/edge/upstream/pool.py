@@ -129,6 +129,11 @@ class AddressPool:
         if connection.end():
             self._offer(connection)
 
+    def take_back(self, connection: Connection, now: float) -> None:
+        """The same after one whose answer came in one piece."""
+        if connection.landed(now):
+            self._offer(connection)
+
     def let_go(self, connection: Connection) -> None:
         """It is another protocol's from here on, and takes no place here."""
         self._forget(connection)
