@@ -15,8 +15,8 @@ import hmac
 
 import msgspec
 
-from foundation import drawn
 from foundation.clock import SKEW_S_MAX
+from foundation.drawn import base64_digits, url_safe
 from foundation.mac import Mac
 from foundation.mute import Secret
 from foundation.words import ActorId, CellId, Country, Epoch, LookupKey, RulesDigest, ServiceId, SubjectId, Verb
@@ -24,8 +24,8 @@ from foundation.words import ActorId, CellId, Country, Epoch, LookupKey, RulesDi
 HEADER = "domicile-decision"
 LIFETIME_S_MAX = 30.0
 HEADER_BYTES_MAX = 4096
+ID_DIGITS = 16
 _VERSION = "v1"
-_URL_SAFE = bytes.maketrans(b"+/", b"-_")
 
 
 class ProvenKey(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -100,7 +100,7 @@ def cell_key(cell_root_key: bytes) -> bytes:
 
 
 def new_decision_id() -> str:
-    return _b64(drawn.take(12)).decode("ascii")
+    return base64_digits(ID_DIGITS).decode("ascii")
 
 
 _VARYING = b',"expires":0.0,"id":""}'
@@ -133,15 +133,15 @@ class Minter:
 
     def sign(self, service: ServiceId, claims: bytes, expires: float) -> bytes:
         """The header's value for `claims_of` a decision of this cell and for `service`, under an id of its own."""
-        payload = b'%b,"expires":%b,"id":"%b"}' % (claims, repr(expires).encode("ascii"), _b64(drawn.take(12)))
+        payload = b'%b,"expires":%b,"id":"%b"}' % (claims, repr(expires).encode("ascii"), base64_digits(ID_DIGITS))
         return self._signed(service, payload)
 
     def _signed(self, service: ServiceId, payload: bytes) -> bytes:
         service_mac = self._service_macs.get(service)
         if service_mac is None:
             service_mac = self._service_macs[service] = Mac(service_key(self._root, service))
-        signed = self._prefix + _b64(payload)
-        return b"%b.%b.%b" % (signed, _b64(service_mac.digest(signed)), _b64(self._cell_mac.digest(signed)))
+        signed = self._prefix + url_safe(payload)
+        return b"%b.%b.%b" % (signed, url_safe(service_mac.digest(signed)), url_safe(self._cell_mac.digest(signed)))
 
 
 class ServiceVerifier:
@@ -195,7 +195,7 @@ def _split(header: str) -> tuple[bytes, str, str, str, str]:
 
 
 def _check_mac(key: bytes, signed: bytes, mac: str) -> None:
-    if not hmac.compare_digest(_b64(hmac.digest(key, signed, "sha256")), mac.encode()):
+    if not hmac.compare_digest(url_safe(hmac.digest(key, signed, "sha256")), mac.encode()):
         raise DecisionRefused("mac")
 
 
@@ -210,7 +210,3 @@ def _check_expiry(decision: Decision, now_unix_s: float) -> Decision:
     if not now_unix_s < decision.expires <= now_unix_s + LIFETIME_S_MAX + SKEW_S_MAX:
         raise DecisionRefused("expired")
     return decision
-
-
-def _b64(raw: bytes) -> bytes:
-    return binascii.b2a_base64(raw, newline=False).translate(_URL_SAFE, b"=")

@@ -14,7 +14,7 @@ from foundation.mute import Secret
 from foundation.words import VIEWS, ActorId, CellId, FeedSeq, RegionId, ServiceId, SubjectId, Verb
 from gateway.edge.answers import stated
 from gateway.edge.outcome import Admitted
-from gateway.edge.target import ORDINARY, Target
+from gateway.edge.target import CONTROL_PATHS, ORDINARY, Target
 from routing_rules.decide import decide
 from routing_rules.facts import PlaceFacts, RequestFacts, ViewFacts
 from routing_rules.place import place
@@ -47,7 +47,7 @@ class Book:
         self.policy = rules.policy
         self.seq = seq
         self._clock = clock
-        self._day = 0
+        self._day = self._day_ends = 0
         self._date = datetime.date(1970, 1, 1)
         self._verdicts: dict[RequestFacts, Verdict] = {}
         self._views: dict[ViewFacts, Verdict] = {}
@@ -60,7 +60,7 @@ class Book:
         self._ordinary = {
             service.encode("ascii"): (
                 Target(service, ORDINARY),
-                frozenset(path.encode("latin-1") for path in (*stated.anonymous, *stated.signup)),
+                CONTROL_PATHS.union(path.encode("latin-1") for path in (*stated.anonymous, *stated.signup)),
             )
             for service, stated in rules.policy.services.items()
             if service != VIEWS
@@ -101,8 +101,10 @@ class Book:
     def again(self, placement: Placement, service: ServiceId, verb: Verb) -> Admitted | None:
         """The admission of somebody's own request at home, if it was given before and nothing that it rests on has changed: placement,
         rules, day, and what the registry chose."""
-        self._turn()
-        self._follow()
+        if self._clock.unix_s() >= self._day_ends:
+            self._turn()
+        if self._hosts_as_of is not self._registry.current:
+            self._follow()
         kept = self._kept.get((placement.subject_id, service, verb))
         return kept[1] if kept is not None and kept[0] == placement else None
 
@@ -150,6 +152,7 @@ class Book:
         day = int(self._clock.unix_s()) // _SECONDS_A_DAY
         if day != self._day:
             self._day = day
+            self._day_ends = (day + 1) * _SECONDS_A_DAY
             self._date = datetime.date.fromordinal(_EPOCH_DAY + day)
             self._verdicts.clear()
             self._views.clear()

@@ -8,6 +8,7 @@ from starlette.types import Receive, Send
 
 from directory.placement.core import Placement
 from foundation.problems import Problem
+from foundation.trace import start
 from foundation.wire.head import Fields, RequestHead
 from foundation.wire.targets import Asked
 from gateway.edge.begun import Begun
@@ -21,7 +22,7 @@ from gateway.edge.headers import RequestFields
 from gateway.edge.limits.gate import Gate
 from gateway.edge.outcome import Admitted, Outcome
 from gateway.edge.records import Records
-from gateway.edge.request import Request
+from gateway.edge.request import Request, trace_of, verb_of
 from gateway.edge.target import ORDINARY, controls, target_of
 from gateway.edge.walk import SERVES, Walk
 from gateway.identity.tokens import Identity
@@ -67,8 +68,9 @@ class Departures:
         target = target_of(asked.method, asked.path, book.policy.services)
         if isinstance(target, Problem) or target.route is not ORDINARY:
             return None
+        verb, trace = verb_of(asked.method, fields), trace_of(fields)
         request = Request(
-            asked.method, asked.path, asked.query, asked.sent, fields, target, peer, scheme, None, False, line
+            asked.method, asked.path, asked.query, asked.sent, fields, target, peer, scheme, verb, trace, line=line
         )
         return self._departed(line, loop, request, book, body, minor=head.minor, keep=keep)
 
@@ -88,10 +90,11 @@ class Departures:
             return None
         fields = self.familiar.fields_of(came, loop.time())
         target = None if fields is None else book.ordinary(came.service, came.path)
-        if fields is None or target is None or controls(came.path):
+        if fields is None or target is None:
             return None
+        trace = start() if fields.traceparent is None else trace_of(fields)
         request = Request(
-            came.method, came.path, came.query, came.sent, fields, target, peer, scheme, None, False, line
+            came.method, came.path, came.query, came.sent, fields, target, peer, scheme, came.verb, trace, line=line
         )
         flight = self._departed(line, loop, request, book, came.body, minor=1, keep=keep)
         came.counted = fields.counted

@@ -1,5 +1,7 @@
 """The gateway's HTTP/1.1 protocol: that of every process, with a request's fields sorted once, for the proxied path as well."""
 
+from collections.abc import Callable
+
 from foundation import logs
 from foundation.problems import Problem
 from foundation.wire import door
@@ -23,6 +25,8 @@ class Door(door.Door):
 
     _came: Came | None = None
     """What is being read, where it may be like what came before."""
+    comes_again: Callable[[bytes], Came | None] = staticmethod(came)
+    """How to look for that."""
 
     def read(self, head: RequestHead, asked: Asked) -> RequestFields | Problem:
         fields = read_request(head.fields, minor=head.minor)
@@ -46,10 +50,6 @@ class Door(door.Door):
             super().data_received(data)
             self._came = None
 
-    def comes_again(self, data: bytes) -> Came | None:
-        """A request that may be one whose fields came before."""
-        return came(data)
-
     def _departs_again(self, departures: Departures, came: Came) -> bool:
         if self._transport.is_closing():
             return False
@@ -64,7 +64,7 @@ class Door(door.Door):
         if flight is None:
             return False
         self._idle = False
-        self._alarm.within(None)
+        self._alarm.due = None
         self._unread = 0
         self._reader.read_elsewhere()
         self._cycle = flight

@@ -146,22 +146,19 @@ class Answerer:
     def begin_now(self, request: Request, admitted: Admitted, body: bytes, book: Book, now: float) -> Begun | None:
         """The exchange of a request that came whole, where a connection is idle; `now` on the loop's clock. Never waits."""
         bulkhead = self._bulkheads.of(admitted.cell, admitted.service)
-        if bulkhead.full:
+        if bulkhead.under_way >= bulkhead.exchanges_max:
             return None
         exchange = self._forwarder.take_now(admitted.hosts)
         if exchange is None:
             return None
         connection = exchange.connection
         try:
-            connection.begin(
-                head_of(request_line(request), exchange.host_field, self._outbound.rest(request, admitted, body, book)),
-                head_only=request.method == "HEAD",
-                done=True,
-            )
+            head = head_of(request_line(request), exchange.host, self._outbound.rest(request, admitted, body, book))
+            began = connection.begin(head, head_only=request.method == "HEAD", done=True)
         except BaseException:
             exchange.end()
             raise
-        if connection.failed:
+        if not began:
             exchange.end()
             return None
         bulkhead.enter()
@@ -176,15 +173,20 @@ class Answerer:
         fields = client_fields(head, stated(admitted), method=request.method)
         answer = Answer(head.status, fields, connection.take())
         begun.finish()
-        self._observe(admitted, now - begun.at)
+        self._served_at(admitted).observe(now - begun.at)
         return answer
 
-    def land(self, admitted: Admitted, begun: Begun, data: bytes, dated: bytes, *, keep: bool, now: float) -> bytes | None:
+    def land(
+        self, admitted: Admitted, begun: Begun, data: bytes, dated: bytes, *, keep: bool, now: float
+    ) -> bytes | None:
         """The client's answer where `data` is the whole answer of an exchange that `begin_now` began; then that ends here, else None."""
         answer = self._landing.answer(data, stated_lines(admitted), dated, keep=keep, now_s=now)
         if answer is not None:
             begun.landed(now)
-            self._observe(admitted, now - begun.at)
+            served = self._served.get((admitted.cell, admitted.service))
+            if served is None:
+                served = self._served_at(admitted)
+            served.observe(now - begun.at)
         return answer
 
     async def _try(
@@ -228,7 +230,7 @@ class Answerer:
         finally:
             helper.leave()
             begun.end()
-        self._observe(admitted, loop.time() - begun.at)
+        self._served_at(admitted).observe(loop.time() - begun.at)
         return None
 
     async def _begun(
@@ -257,12 +259,12 @@ class Answerer:
             request.fields.handshake is not None,
         )
 
-    def _observe(self, admitted: Admitted, took_s: float) -> None:
+    def _served_at(self, admitted: Admitted) -> Spread:
         place = (admitted.cell, admitted.service)
         served = self._served.get(place)
         if served is None:
             served = self._served[place] = SERVED.labels(*place)
-        served.observe(took_s)
+        return served
 
 
 def _stay(request: Request, admitted: Admitted, desk: Desk) -> Stay | None:

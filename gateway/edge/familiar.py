@@ -7,11 +7,13 @@ cookie, say) is read anew each time.
 """
 
 import re
+from copy import copy
 
 import msgspec
 
 from foundation.wire.framing import LENGTH_DIGITS_MAX
 from foundation.wire.head import FIELDS_MAX, RequestHead
+from foundation.words import Verb, verb_of_method
 from gateway.edge.headers import RequestFields, Written
 
 HEADS_MAX = 1_024
@@ -26,14 +28,18 @@ _LINE = re.compile(
     rb"((/([a-z0-9-]++)(?:/[!\"$&->@-\[\]-~]*+)?)(?:\?([!\"$-~]*+))?) HTTP/1\.1(?=\r\n)"
 )
 """A path without `%`, a backslash or a fragment; dot segments are looked for apart."""
-_METHODS = {method.encode("ascii"): method for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")}
+_METHODS = {
+    method.encode("ascii"): (method, verb_of_method(method))
+    for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+}
 _ADDRESS = re.compile(rb"[0-9A-Za-z.:,\[\]-](?:[0-9A-Za-z.:, \[\]-]*[0-9A-Za-z.:,\[\]-])?")
 _TRACE = re.compile(rb"[0-9a-f-]{55}")
 _KEPT = frozenset(
     {b"accept", b"accept-charset", b"accept-encoding", b"accept-language", b"accept-profile", b"cache-control", b"connection",
-     b"content-encoding", b"content-language", b"content-profile", b"content-type", b"dnt", b"host", b"origin", b"pragma", b"prefer", b"priority",
-     b"sec-ch-ua", b"sec-ch-ua-mobile", b"sec-ch-ua-platform", b"sec-fetch-dest", b"sec-fetch-mode", b"sec-fetch-site", b"sec-fetch-user",
-     b"sec-gpc", b"upgrade-insecure-requests", b"user-agent", b"via", b"x-forwarded-host", b"x-forwarded-proto", b"x-requested-with"}
+     b"content-encoding", b"content-language", b"content-profile", b"content-type", b"dnt", b"host", b"origin", b"pragma",
+     b"prefer", b"priority", b"sec-ch-ua", b"sec-ch-ua-mobile", b"sec-ch-ua-platform", b"sec-fetch-dest", b"sec-fetch-mode",
+     b"sec-fetch-site", b"sec-fetch-user", b"sec-gpc", b"upgrade-insecure-requests", b"user-agent", b"via", b"x-forwarded-host",
+     b"x-forwarded-proto", b"x-requested-with"}
 )  # fmt: skip
 _OWN = frozenset({b"authorization", b"content-length", b"traceparent", b"x-forwarded-for"})
 
@@ -44,6 +50,7 @@ class Came(msgspec.Struct, gc=False):
 
     line: bytes
     method: str
+    verb: Verb
     sent: bytes
     path: bytes
     service: bytes
@@ -91,12 +98,14 @@ def came(data: bytes) -> Came | None:
         traceparent, fields = _cut(fields, b"\r\nTraceparent: ", b"\r\ntraceparent: ")
         if traceparent is not None and _TRACE.fullmatch(traceparent) is None:
             return None
-    method, sent, path, service, query = line.groups()
+    spelt, sent, path, service, query = line.groups()
     if b"/." in path:
         return None
+    method, verb = _METHODS[spelt]
     return Came(
         line[0],
-        _METHODS[method],
+        method,
+        verb,
         sent,
         path,
         service,
@@ -128,7 +137,7 @@ class Familiar:
         known = self._known.get(one.fields)
         if known is None:
             return None
-        fields = known.__copy__()
+        fields = copy(known)
         fields.authorization = one.authorization
         fields.content_length = one.length
         if one.traceparent is not None:

@@ -88,9 +88,7 @@ class Flight(msgspec.Struct):
     def lands(self, data: bytes) -> bool:
         """Whether that is the whole answer: then it is the client's."""
         line, keep = self._line, self._keep
-        answer = self._answerer.land(
-            self._admitted, self._begun, data, line.dated(), keep=keep, now=self._loop.time()
-        )
+        answer = self._answerer.land(self._admitted, self._begun, data, line.dated(), keep=keep, now=self._loop.time())
         if answer is None:
             return False
         self.started = self.done = True

@@ -20,11 +20,12 @@ KEPT_S = 300.0
 _DATE = re.compile(rb"[\x20-\x7e]*+")
 _KEPT = frozenset(
     {b"accept-ranges", b"access-control-allow-credentials", b"access-control-allow-headers", b"access-control-allow-methods",
-     b"access-control-allow-origin", b"access-control-expose-headers", b"access-control-max-age", b"allow", b"cache-control", b"connection",
-     b"content-encoding", b"content-language", b"content-length", b"content-profile", b"content-range", b"content-security-policy", b"content-type",
-     b"cross-origin-opener-policy", b"cross-origin-resource-policy", b"date", b"expires", b"keep-alive", b"permissions-policy", b"pragma",
-     b"preference-applied", b"range-unit", b"referrer-policy", b"retry-after", b"server", b"strict-transport-security", b"vary", b"x-content-type-options",
-     b"x-frame-options", b"x-powered-by"}
+     b"access-control-allow-origin", b"access-control-expose-headers", b"access-control-max-age", b"allow", b"cache-control",
+     b"connection", b"content-encoding", b"content-language", b"content-length", b"content-profile", b"content-range",
+     b"content-security-policy", b"content-type", b"cross-origin-opener-policy", b"cross-origin-resource-policy", b"date",
+     b"expires", b"keep-alive", b"permissions-policy", b"pragma", b"preference-applied", b"range-unit", b"referrer-policy",
+     b"retry-after", b"server", b"strict-transport-security", b"vary", b"x-content-type-options", b"x-frame-options",
+     b"x-powered-by"}
 )  # fmt: skip
 
 

@@ -23,7 +23,7 @@ from gateway.edge.problems import send_problem
 from gateway.edge.records import Records
 from gateway.edge.refusing import refuse
 from gateway.edge.relay import TOO_LARGE
-from gateway.edge.request import Request, as_sent_there
+from gateway.edge.request import Request, as_sent_there, trace_of, verb_of
 from gateway.edge.target import HELD_BACK, METHODS_HELD_BACK, Route, Target, controls, target_of
 from gateway.edge.walk import Walk
 from gateway.travel.assembly import Travel
@@ -119,6 +119,8 @@ class Lane:
             target=target,
             peer=peer,
             scheme=scope["scheme"],
+            verb=verb_of(scope["method"], fields),
+            trace=trace_of(fields),
             navigates=navigates,
             line=scope["extensions"][LINE],
         )

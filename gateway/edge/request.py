@@ -9,16 +9,13 @@ from foundation.words import Verb, verb_of_method
 from gateway.edge.headers import RequestFields
 from gateway.edge.target import Target
 
-NONE = Trace(trace_id="", span_id="")
-"""Until a request's own is made, which is at once."""
-
 
 class Request(msgspec.Struct):
     """One request.
 
     `sent`: path and query, as they came and go on. `hop`: set on one that another region carried here. `navigates`: a browser's
     navigation by session cookie, which may be redirected. `line`: the connection that it came by. One that asks for a websocket is a
-    write (`gateway.edge.upgraded`). `verb` and `trace` follow from the rest.
+    write (`gateway.edge.upgraded`).
     """
 
     method: str
@@ -29,18 +26,20 @@ class Request(msgspec.Struct):
     target: Target
     peer: str
     scheme: str
+    verb: Verb
+    trace: Trace
     hop: Hop | None = None
     navigates: bool = False
     line: Line | None = None
-    verb: Verb = Verb.WRITE
-    trace: Trace = NONE
 
-    def __post_init__(self) -> None:
-        fields = self.fields
-        if fields.handshake is None:
-            self.verb = verb_of_method(self.method)
-        traceparent = fields.traceparent
-        self.trace = start() if traceparent is None else continue_or_start(traceparent.decode("latin-1"))
+
+def verb_of(method: str, fields: RequestFields) -> Verb:
+    return verb_of_method(method) if fields.handshake is None else Verb.WRITE
+
+
+def trace_of(fields: RequestFields) -> Trace:
+    traceparent = fields.traceparent
+    return start() if traceparent is None else continue_or_start(traceparent.decode("latin-1"))
 
 
 def as_sent_there(request: Request, hop: Hop) -> Request:
@@ -59,6 +58,8 @@ def as_sent_there(request: Request, hop: Hop) -> Request:
         target=request.target,
         peer=hop.client or "",
         scheme=hop.scheme,
+        verb=request.verb,
+        trace=trace_of(fields),
         hop=hop,
         line=request.line,
     )

@@ -92,13 +92,18 @@ class Connection(asyncio.Protocol):
     def failed(self) -> bool:
         return self._failure is not None
 
-    def begin(self, data: bytes, *, head_only: bool, done: bool, upgrade: bool = False) -> None:
-        """Starts an exchange: writes the head (and the body, if `done`). `upgrade`: it may be answered with 101."""
+    def begin(self, data: bytes, *, head_only: bool, done: bool, upgrade: bool = False) -> bool:
+        """Starts an exchange: writes the head (and the body, if `done`). `upgrade`: it may be answered with 101. False: it has failed."""
         self._reset_exchange(head_only=head_only, upgrade=upgrade)
         self.busy = True
         self._began_at = self.quiet_since = self._loop.time()
         self.request_done = done
-        self._write(data)
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            self.fail(Fault.RESET)
+            return False
+        transport.write(data)
+        return True
 
     def write(self, data: bytes, *, done: bool = False) -> None:
         """More of the request's body, framed by the caller; `drain` afterwards."""
@@ -168,7 +173,8 @@ class Connection(asyncio.Protocol):
         self.listener = None
         self.used = True
         self.quiet_since = now
-        if self.usable:
+        transport = self._transport
+        if transport is not None and not transport.is_closing():
             return True
         self.close()
         return False

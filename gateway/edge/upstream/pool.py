@@ -52,8 +52,9 @@ class AddressPool:
 
     def acquire_now(self) -> Connection | None:
         """An idle connection, the one used last, or None."""
-        while self._idle:
-            connection = self._idle.pop()
+        idle = self._idle
+        while idle:
+            connection = idle.pop()
             if connection.usable:
                 return connection
         return None
@@ -131,8 +132,12 @@ class AddressPool:
 
     def take_back(self, connection: Connection, now: float) -> None:
         """The same after one whose answer came in one piece."""
-        if connection.landed(now):
+        if not connection.landed(now):
+            return
+        if self._waiters:
             self._offer(connection)
+        else:
+            self._idle.append(connection)
 
     def let_go(self, connection: Connection) -> None:
         """It is another protocol's from here on, and takes no place here."""
