@@ -118,8 +118,8 @@ def claims_of(decision: Decision) -> bytes:
 
 
 def _apart(text: bytes) -> bytes:
-    """A part of a JSON text in base64url, to be put before others: spaces, which mean nothing there, make it whole groups of three bytes, so
-    that each part can be written by itself (RFC 4648 section 4)."""
+    """A part of a JSON text in base64url, to be put before others: spaces, which mean nothing there, make it whole groups of three
+    bytes, so that each part can be written by itself (RFC 4648 section 4)."""
     return url_safe(text.ljust(-(-len(text) // 3) * 3))
 
 
