@@ -61,7 +61,7 @@ class Landing:
         length = data[at + 18 : over]
         if not length.isdigit() or len(length) > LENGTH_DIGITS_MAX or int(length) != len(data) - end:
             return None
-        head = data[:at] + data[over:end]
+        head = data[: at + 18] + data[over:end]
         at = head.find(b"ate: ")
         if at > 0 and head[at - 3 : at] in (b"\r\nD", b"\r\nd"):
             over = head.find(b"\r\n", at)
