@@ -96,9 +96,10 @@ class Departures:
         request = Request(
             came.method, came.path, came.query, came.sent, fields, target, peer, scheme, came.verb, trace, line=line
         )
-        flight = self._departed(line, loop, request, book, came.body, minor=1, keep=keep)
-        came.counted = fields.counted
-        return flight
+        try:
+            return self._departed(line, loop, request, book, came.body, minor=1, keep=keep)
+        finally:
+            came.counted = fields.counted
 
     def _departed(
         self,

@@ -74,8 +74,9 @@ class Door(door.Door):
         if not (isinstance(self._app, Lane) and isinstance(fields, RequestFields)):
             return None
         departures, came = self._app.departures, self._came
-        if came is not None:
+        if came is not None and came.counted:  # it has been tried
             fields.counted = came.counted
+            return None
         peer = self._client[0] if self._client else ""
         try:
             flight = departures.depart(

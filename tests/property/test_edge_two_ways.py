@@ -205,7 +205,7 @@ def run(script: Script, http: type[Door]) -> tuple[Seen, Any, Edge]:
         edge.close()
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_all_ways_leave_the_same_behind(people: People, data: st.DataObject) -> None:
     script = data.draw(scripts(people))
@@ -246,6 +246,17 @@ def test_a_persons_own_requests_are_on_record_once_by_either_way_and_only_where_
         assert [(one["actor"], one["subject_id"], one["details"]["verb"]) for one in records] == [
             (subject, subject, "read")
         ] * 4
+
+
+def test_one_that_came_before_and_finds_no_idle_connection_counts_once_against_limits(people: People) -> None:
+    """The service closes each connection after its answer, but for the first two."""
+    plain = plainly(people, 10)
+    world = msgspec.structs.replace(plain.world, limits=Limits(subject=Budget(per_s=1, burst=8), parts=1))
+    script = Script(world, [Answer((OK,))] * 2 + [Answer((OK,), "leave")] * 8, plain.asked)
+    seen, _, edge = run(script, Door)
+    assert (edge.walked, edge.heads_read) == (8, 9)
+    assert seen == run(script, Walking)[0]
+    assert (seen.client.count(b"HTTP/1.1 200"), seen.client.count(b"HTTP/1.1 429")) == (8, 2)
 
 
 def test_a_difference_in_one_byte_is_seen(people: People) -> None:
