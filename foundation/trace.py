@@ -22,7 +22,8 @@ class Trace(msgspec.Struct, frozen=True, gc=False):
 
 
 def start() -> Trace:
-    return Trace(drawn.hex_digits(32), drawn.hex_digits(16))
+    digits = drawn.hex_digits(48)
+    return Trace(digits[:32], digits[32:])
 
 
 def continue_or_start(header: str | None) -> Trace:

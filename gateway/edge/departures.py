@@ -15,7 +15,7 @@ from gateway.edge.begun import Begun
 from gateway.edge.body import Body
 from gateway.edge.book import Book
 from gateway.edge.desk import Desk
-from gateway.edge.exchange import Answerer
+from gateway.edge.exchanges import Exchanges
 from gateway.edge.familiar import Came, Familiar
 from gateway.edge.flight import Flight, Runway
 from gateway.edge.headers import RequestFields
@@ -33,10 +33,10 @@ class Departures:
     """One per gateway. None of what it says means that anything has happened, but that limits have counted what their fields say."""
 
     def __init__(
-        self, *, desk: Desk, answerer: Answerer, walk: Walk, records: Records, gate: Gate, body_bytes_max: int
+        self, *, desk: Desk, exchanges: Exchanges, walk: Walk, records: Records, gate: Gate, body_bytes_max: int
     ) -> None:
         self._desk = desk
-        self._answerer = answerer
+        self._exchanges = exchanges
         self._walk = walk
         self._records = records
         self._gate = gate
@@ -126,7 +126,7 @@ class Departures:
         own = self._records.own
         if own and self._records.recorder.problem() is not None:
             return None
-        begun = self._answerer.begin_now(request, admitted, body, book, loop.time())
+        begun = self._exchanges.begin_now(request, admitted, body, book, loop.time())
         if begun is None:
             return None
         if own:  # there is room, and nothing comes between
@@ -134,7 +134,7 @@ class Departures:
         self._desk.person_known()
         SERVES.value += 1
         resume = partial(self._resume, request, who, home, admitted)
-        flight = Flight(line, loop, self._answerer, request, admitted, begun, resume, minor, body, keep)
+        flight = Flight(line, loop, self._exchanges, request, admitted, begun, resume, minor, body, keep)
         connection = begun.exchange.connection
         connection.listener = flight.heard
         if request.method != "HEAD":

@@ -1,5 +1,5 @@
-"""Heads that came before: what is given again of one is what a strict reading of it says, whatever stands in it; and nothing is kept of what
-speaks of somebody."""
+"""Heads that came before: what is given again of one is what a strict reading of it says, whatever stands in it; and nothing is kept of
+what speaks of somebody."""
 
 import msgspec
 from hypothesis import example, given, settings
@@ -20,21 +20,24 @@ from gateway.edge.landing import Landing
 KNOWN = (b"Bearer ann", b"Bearer ben")
 TRACE = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 USUAL = (
-    b"Host: shop", b"Accept: */*", b"User-Agent: one", b"Authorization: Bearer ann", b"authorization: Bearer ben", b"Content-Length: 5",
-    b"content-length: 5", b"Content-Length: 05", b"X-Forwarded-For: 10.0.0.9", b"x-forwarded-for: 10.0.0.9, 10.0.0.8", b"Traceparent: " + TRACE,
-    b"Via: 1.0 cache", b"X-Forwarded-Host: a", b"Connection: keep-alive", b"Accept-Language: de",
+    b"Host: shop", b"Accept: */*", b"User-Agent: one", b"Authorization: Bearer ann", b"authorization: Bearer ben",
+    b"Content-Length: 5", b"content-length: 5", b"Content-Length: 05", b"X-Forwarded-For: 10.0.0.9",
+    b"x-forwarded-for: 10.0.0.9, 10.0.0.8", b"Traceparent: " + TRACE, b"Via: 1.0 cache", b"X-Forwarded-Host: a",
+    b"Connection: keep-alive", b"Accept-Language: de",
 )  # fmt: skip
 ODD = (
-    b"Host: other", b"host:shop", b"Authorization:Bearer ann", b"AUTHORIZATION: Bearer ann", b"Authorization: Bearer ann ", b"Content-Length: 4",
-    b"Content-Length: +5", b"Content-Length: 5 ", b"X-Forwarded-For: a\tb", b"X_Forwarded_For: 10.0.0.9", b"Traceparent: nonsense", b"Cookie: a=b",
-    b"Connection: close", b"Connection: user-agent", b"Connection: authorization, accept", b"Expect: 100-continue", b"Upgrade: websocket",
-    b"Transfer-Encoding: chunked", b"Domicile-For: x", b"Domicile_Hop: x", b"X-HTTP-Method-Override: PUT", b" folded", b"Bad line", b"Bad : line",
+    b"Host: other", b"host:shop", b"Authorization:Bearer ann", b"AUTHORIZATION: Bearer ann", b"Authorization: Bearer ann ",
+    b"Content-Length: 4", b"Content-Length: +5", b"Content-Length: 5 ", b"X-Forwarded-For: a\tb", b"X_Forwarded_For: 10.0.0.9",
+    b"Traceparent: nonsense", b"Cookie: a=b", b"Connection: close", b"Connection: user-agent",
+    b"Connection: authorization, accept", b"Expect: 100-continue", b"Upgrade: websocket", b"Transfer-Encoding: chunked",
+    b"Domicile-For: x", b"Domicile_Hop: x", b"X-HTTP-Method-Override: PUT", b" folded", b"Bad line", b"Bad : line",
     b"Accept: a\x00b", b"Accept: a\nb", b"Accept: a\rb", b"X-Empty:", b"Accept: \xff", b"Referer: /x", b"Date: a\rb",
 )  # fmt: skip
 FIRST = (
-    b"GET /orders/1 HTTP/1.1", b"POST /orders/2?a=%20 HTTP/1.1", b"PUT /orders HTTP/1.1", b"HEAD /records/x?y HTTP/1.1", b"GET /orders? HTTP/1.1",
-    b"GET /orders/1 HTTP/1.0", b"get /orders/1 HTTP/1.1", b"GET  /orders/1 HTTP/1.1", b"GET /orders/./1 HTTP/1.1", b"GET /orders/%2e HTTP/1.1",
-    b"GET /orders#x HTTP/1.1", b"GET http://a/orders HTTP/1.1", b"GET /o\\rders HTTP/1.1", b"GET /orders/\xff HTTP/1.1", b"TRACE /orders HTTP/1.1",
+    b"GET /orders/1 HTTP/1.1", b"POST /orders/2?a=%20 HTTP/1.1", b"PUT /orders HTTP/1.1", b"HEAD /records/x?y HTTP/1.1",
+    b"GET /orders? HTTP/1.1", b"GET /orders/1 HTTP/1.0", b"get /orders/1 HTTP/1.1", b"GET  /orders/1 HTTP/1.1",
+    b"GET /orders/./1 HTTP/1.1", b"GET /orders/%2e HTTP/1.1", b"GET /orders#x HTTP/1.1", b"GET http://a/orders HTTP/1.1",
+    b"GET /o\\rders HTTP/1.1", b"GET /orders/\xff HTTP/1.1", b"TRACE /orders HTTP/1.1",
 )  # fmt: skip
 
 
@@ -58,7 +61,11 @@ def alike(draw: st.DrawFn) -> tuple[bytes, bytes]:
     lines = head.split(b"\r\n")
     own = (b"authorization", b"content-length", b"x-forwarded-for", b"traceparent")
     lines = [line for line in lines if line.partition(b":")[0].lower() not in own]
-    for line in draw(st.lists(st.sampled_from([line for line in USUAL + ODD if line[:9].lower() in {o[:9] for o in own}]), max_size=4)):
+    for line in draw(
+        st.lists(
+            st.sampled_from([line for line in USUAL + ODD if line[:9].lower() in {o[:9] for o in own}]), max_size=4
+        )
+    ):
         lines.insert(draw(st.integers(1, len(lines))), line)
     return first, b"\r\n".join([*lines, b"", b""]) + draw(st.sampled_from([b"", b"hello"]))
 
@@ -147,13 +154,16 @@ def test_nothing_that_may_speak_of_somebody_is_kept_and_nothing_for_long() -> No
 
 # --- answers -------------------------------------------------------------------------------------------------------------------
 
-STATUS = (b"HTTP/1.1 200 OK", b"HTTP/1.1 201 Created", b"HTTP/1.1 404 Not Found", b"HTTP/1.1 204 No Content", b"HTTP/1.1 304 Not Modified",
-          b"HTTP/1.0 200 OK", b"HTTP/1.1 103 Early Hints", b"HTTP/1.1 409 Conflict", b"nonsense", b"HTTP/1.1 599")  # fmt: skip
+STATUS = (
+    b"HTTP/1.1 200 OK", b"HTTP/1.1 201 Created", b"HTTP/1.1 404 Not Found", b"HTTP/1.1 204 No Content",
+    b"HTTP/1.1 304 Not Modified", b"HTTP/1.0 200 OK", b"HTTP/1.1 103 Early Hints", b"HTTP/1.1 409 Conflict", b"nonsense",
+    b"HTTP/1.1 599",
+)  # fmt: skip
 SAID = (
-    b"content-length: 5", b"Content-Length: 5", b"content-length: 005", b"content-length: 5 ", b"content-length: 4", b"Content-length: 5",
-    b"Date: today", b"date: to\rday", b"Date: a\x00", b"date:x", b"Server: x", b"Content-Type: a/b", b"connection: close", b"connection: server",
-    b"connection: keep-alive", b"set-cookie: a=b", b"etag: x", b"domicile-epoch: 9", b"domicile-refusal: stale_epoch", b"transfer-encoding: chunked",
-    b"update: x", b"x-ate: y", b" folded", b"bad", b"vary: a \t",
+    b"content-length: 5", b"Content-Length: 5", b"content-length: 005", b"content-length: 5 ", b"content-length: 4",
+    b"Content-length: 5", b"Date: today", b"date: to\rday", b"Date: a\x00", b"date:x", b"Server: x", b"Content-Type: a/b",
+    b"connection: close", b"connection: server", b"connection: keep-alive", b"set-cookie: a=b", b"etag: x", b"domicile-epoch: 9",
+    b"domicile-refusal: stale_epoch", b"transfer-encoding: chunked", b"update: x", b"x-ate: y", b" folded", b"bad", b"vary: a \t",
 )  # fmt: skip
 
 
@@ -190,7 +200,14 @@ def test_an_answer_that_lands_at_once_is_that_of_a_strict_reading(script: list[b
 
 def test_of_answers_nothing_is_kept_that_may_speak_of_somebody() -> None:
     landing = Landing()
-    for line in (b"set-cookie: a=b", b"etag: x", b"location: /orders/1", b"x-request-id: 1", b"server: x", b"date: today"):
+    for line in (
+        b"set-cookie: a=b",
+        b"etag: x",
+        b"location: /orders/1",
+        b"x-request-id: 1",
+        b"server: x",
+        b"date: today",
+    ):
         data = b"HTTP/1.1 200 OK\r\n%b\r\ncontent-length: 2\r\n\r\nok" % line
         for _ in range(2):
             assert landing.answer(data, b"", b"", keep=True, now_s=0.0) is not None

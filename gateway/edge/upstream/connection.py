@@ -5,45 +5,17 @@ bytes nobody asked for: each breaks the exchange, and the connection with it. A 
 """
 
 import asyncio
-import enum
 from collections.abc import Callable
 from typing import cast
 
 from foundation.wire.head import Malformed, StatusHead
 from foundation.wire.messages import MORE
 from foundation.wire.responses import ResponseReader
+from gateway.edge.upstream.fault import Fault, UpstreamFailed
 from gateway.settings import Upstream
 
 BUFFER_BYTES_HIGH = 256 * 1024
 """Reading pauses above this until the buffered part of the answer has been taken."""
-
-
-class Fault(enum.Enum):
-    """How an exchange failed."""
-
-    BUSY = "busy"
-    OPEN = "open"
-    CONNECT = "connect"
-    RESET = "reset"
-    PROTOCOL = "protocol"
-    TIMEOUT = "timeout"
-    CLIENT_GONE = "client_gone"
-    CLIENT_STALLED = "client_stalled"
-    TOO_LARGE = "too_large"
-    """The client's body."""
-    OUTDATED = "outdated"
-    """The subject's home has changed, or might have: `gateway.edge.lasting`."""
-
-
-class UpstreamFailed(Exception):
-    """The exchange broke, or was not begun (BUSY, OPEN, CONNECT). `answered`: whether anything of an answer had arrived. `wait_s`: with
-    OPEN, how long nobody may ask."""
-
-    def __init__(self, fault: Fault, *, answered: bool = False, wait_s: float = 0.0) -> None:
-        super().__init__(f"upstream: {fault.value}")
-        self.fault = fault
-        self.answered = answered
-        self.wait_s = wait_s
 
 
 class Connection(asyncio.Protocol):

@@ -7,7 +7,8 @@ import msgspec
 
 from foundation.wire.head import StatusHead
 from gateway.edge.upstream.breaker import State
-from gateway.edge.upstream.connection import Connection, Fault, UpstreamFailed
+from gateway.edge.upstream.connection import Connection
+from gateway.edge.upstream.fault import Fault, UpstreamFailed
 from gateway.edge.upstream.pool import AddressPool, Pools
 
 ADDRESSES_TRIED_MAX = 3

@@ -5,7 +5,7 @@ import asyncio
 from foundation import logs
 from gateway.edge.observed import BREAKER, BREAKER_OPENED
 from gateway.edge.upstream.breaker import CLOSED, Bounds, Breaker, State
-from gateway.edge.upstream.connection import Fault
+from gateway.edge.upstream.fault import Fault
 from gateway.settings import Upstream
 
 log = logs.get(__name__)

@@ -9,7 +9,8 @@ from collections import deque
 from collections.abc import Callable
 
 from foundation import logs
-from gateway.edge.upstream.connection import Connection, Fault, UpstreamFailed
+from gateway.edge.upstream.connection import Connection
+from gateway.edge.upstream.fault import Fault, UpstreamFailed
 from gateway.edge.upstream.health import Health
 from gateway.settings import Upstream
 
