@@ -7,7 +7,7 @@ from collections.abc import Callable
 class Alarm:
     """Rings once the time that `within` last stated has passed."""
 
-    __slots__ = ("_loop", "_ring", "_timer", "due")
+    __slots__ = ("_at", "_loop", "_ring", "_timer", "due")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, ring: Callable[[], None]) -> None:
         self._loop = loop
@@ -15,6 +15,7 @@ class Alarm:
         self.due: float | None = None
         """When, on the loop's clock. Whoever sets it to None puts it off for good, as `within` does."""
         self._timer: asyncio.TimerHandle | None = None
+        self._at = 0.0  # when the timer rings
 
     def within(self, seconds: float | None) -> None:
         """From now; None: it does not ring."""
@@ -22,9 +23,10 @@ class Alarm:
             self.due = None
             return
         due = self.due = self._loop.time() + seconds
-        if self._timer is not None and self._timer.when() > due:
+        if self._timer is not None and self._at > due:
             self.cancel()
         if self._timer is None:
+            self._at = due
             self._timer = self._loop.call_at(due, self._look)
 
     def cancel(self) -> None:
@@ -37,6 +39,7 @@ class Alarm:
         if self.due is None:
             return
         if self._loop.time() < self.due:
+            self._at = self.due
             self._timer = self._loop.call_at(self.due, self._look)
         else:
             self.due = None
