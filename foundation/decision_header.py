@@ -126,7 +126,7 @@ def _apart(text: bytes) -> bytes:
 def _ids(raw: bytes) -> bytes:
     """Ids as they stand at the end of decisions, each of 36 characters."""
     digits = url_safe(raw)
-    return b"".join([url_safe(_ID % digits[at : at + ID_DIGITS]) for at in range(0, len(digits), ID_DIGITS)])
+    return url_safe(b"".join([_ID % digits[at : at + ID_DIGITS] for at in range(0, len(digits), ID_DIGITS)]))
 
 
 _last_part = Drawn(_ids).take
