@@ -1,9 +1,9 @@
 """Requests whose fields came before, byte for byte, but for those that are each request's own: what a strict reading made of them is given
 again instead of reading them anew. Pure.
 
-Clients say the same with every request. What is kept of it says nothing of anybody: only fields of `_KEPT` count, the token, the client's
-address, the trace and the body's length are cut out before, and it is forgotten after `KEPT_S` at most. A request with any other field (a
-cookie, say) is read anew each time.
+Clients say the same with every request. What is kept of it is nobody's: only fields of `_KEPT` count, the token, the client's address, the
+trace and the body's length are cut out before, and it is forgotten after `KEPT_S` at most. A request with any other field (a cookie, say)
+is read anew each time.
 """
 
 import re
@@ -11,6 +11,7 @@ from copy import copy
 
 import msgspec
 
+from foundation.wire.cycle import BUFFER_BYTES_HIGH
 from foundation.wire.framing import LENGTH_DIGITS_MAX
 from foundation.wire.head import FIELDS_MAX, RequestHead
 from foundation.words import Verb, verb_of_method
@@ -18,8 +19,7 @@ from gateway.edge.headers import RequestFields, Written
 
 HEADS_MAX = 1_024
 HEAD_BYTES_MAX = 4_096
-"""Of a whole request, its body included, 64 KiB more: longer ones are read anew."""
-BODY_BYTES_MAX = 64 * 1024
+"""Longer ones are read anew, and so are those whose body has more than `BUFFER_BYTES_HIGH`."""
 KEPT_S = 300.0
 """Then all are forgotten, whether or not they are asked for."""
 
@@ -45,10 +45,9 @@ _OWN = frozenset({b"authorization", b"content-length", b"traceparent", b"x-forwa
 
 
 class Came(msgspec.Struct, gc=False):
-    """A whole request, taken apart. `line`: its first line. `fields`: the bytes of all fields but its own. `counted`: how many of its
-    limits it has passed (`RequestFields.counted`)."""
+    """A whole request, taken apart. `fields`: the bytes of all fields but its own. `counted`: how many of its limits it has passed
+    (`RequestFields.counted`)."""
 
-    line: bytes
     method: str
     verb: Verb
     sent: bytes
@@ -70,7 +69,7 @@ def came(data: bytes) -> Came | None:
     Of its fields only the token's is looked at here, and those that are its own; that the rest is well formed is what `Familiar` knows.
     Each of these is one line that began and ended where a line does, so with it or without it the rest is well formed, or is not."""
     line = _LINE.match(data)
-    if line is None or len(data) > HEAD_BYTES_MAX + BODY_BYTES_MAX:
+    if line is None:
         return None
     start = line.end()
     end = data.find(b"\r\n\r\n", start)
@@ -85,6 +84,8 @@ def came(data: bytes) -> Came | None:
     fields = fields[:at] + fields[over:]
     length = forwarded_for = traceparent = None
     body = data[end + 4 :]
+    if len(body) > BUFFER_BYTES_HIGH:
+        return None
     if body:
         stated, fields = _cut(fields, b"\r\nContent-Length: ", b"\r\ncontent-length: ")
         if stated is None or not stated.isdigit() or len(stated) > LENGTH_DIGITS_MAX or int(stated) != len(body):
@@ -103,7 +104,6 @@ def came(data: bytes) -> Came | None:
         return None
     method, verb = _METHODS[spelt]
     return Came(
-        line[0],
         method,
         verb,
         sent,
