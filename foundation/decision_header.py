@@ -15,8 +15,8 @@ import hmac
 
 import msgspec
 
-from foundation import drawn
 from foundation.clock import SKEW_S_MAX
+from foundation.drawn import Drawn, base64_digits, url_safe
 from foundation.mac import Mac
 from foundation.mute import Secret
 from foundation.words import ActorId, CellId, Country, Epoch, LookupKey, RulesDigest, ServiceId, SubjectId, Verb
@@ -24,8 +24,8 @@ from foundation.words import ActorId, CellId, Country, Epoch, LookupKey, RulesDi
 HEADER = "domicile-decision"
 LIFETIME_S_MAX = 30.0
 HEADER_BYTES_MAX = 4096
+ID_DIGITS = 16
 _VERSION = "v1"
-_URL_SAFE = bytes.maketrans(b"+/", b"-_")
 
 
 class ProvenKey(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -100,18 +100,37 @@ def cell_key(cell_root_key: bytes) -> bytes:
 
 
 def new_decision_id() -> str:
-    return _b64(drawn.take(12)).decode("ascii")
+    return base64_digits(ID_DIGITS).decode("ascii")
 
 
 _VARYING = b',"expires":0.0,"id":""}'
+_ID = b'  ,"id":"%b"}'
+"""With a whole number of groups."""
 
 
 def claims_of(decision: Decision) -> bytes:
-    """What a decision states, but for its expiry and id, for `Minter.sign`. Raises ValueError for a sign-up's, which is not repeated."""
+    """What a decision states, but for its expiry and id, as it stands in a header, for `Minter.sign`. Raises ValueError for a sign-up's,
+    which is not repeated."""
     encoded = _encoder.encode(msgspec.structs.replace(decision, expires=0.0, id=""))
     if not encoded.endswith(_VARYING):
         raise ValueError("a decision to sign up is made for one request")
-    return encoded.removesuffix(_VARYING)
+    return _apart(encoded.removesuffix(_VARYING))
+
+
+def _apart(text: bytes) -> bytes:
+    """A part of a JSON text in base64url, to be put before others: spaces, which mean nothing there, make it whole groups of three
+    bytes, so that each part can be written by itself (RFC 4648 section 4)."""
+    return url_safe(text.ljust(-(-len(text) // 3) * 3))
+
+
+def _ids(raw: bytes) -> bytes:
+    """Ids as they stand at the end of decisions, each of 36 characters."""
+    digits = url_safe(raw)
+    return url_safe(b"".join([_ID % digits[at : at + ID_DIGITS] for at in range(0, len(digits), ID_DIGITS)]))
+
+
+_last_part = Drawn(_ids).take
+_LAST_PART_CHARS = 36
 
 
 class Minter:
@@ -124,24 +143,31 @@ class Minter:
         self._root = root.key.reveal()
         self._cell_mac = Mac(cell_key(self._root))
         self._service_macs: dict[ServiceId, Mac] = {}
+        self._expires_tenths = -1
+        self._expires = b""
+        """Those tenths of a second, written as they stand in a header."""
 
     def mint(self, decision: Decision) -> str:
         """The header's value, ASCII, a few hundred bytes."""
         if decision.cell != self._cell:
             raise ValueError(f"this minter signs for cell {self._cell} only")
-        return self._signed(decision.service, _encoder.encode(decision)).decode("ascii")
+        return self._signed(decision.service, self._prefix + url_safe(_encoder.encode(decision))).decode("ascii")
 
     def sign(self, service: ServiceId, claims: bytes, expires: float) -> bytes:
-        """The header's value for `claims_of` a decision of this cell and for `service`, under an id of its own."""
-        payload = b'%b,"expires":%b,"id":"%b"}' % (claims, repr(expires).encode("ascii"), _b64(drawn.take(12)))
-        return self._signed(service, payload)
+        """The header's value for `claims_of` a decision of this cell and for `service`, under an id of its own; it `expires` up to a tenth
+        of a second earlier."""
+        tenths = int(expires * 10)
+        if tenths != self._expires_tenths:
+            self._expires_tenths = tenths
+            self._expires = _apart(b',"expires":%.1f' % (tenths / 10))
+        signed = b"%b%b%b%b" % (self._prefix, claims, self._expires, _last_part(_LAST_PART_CHARS))
+        return self._signed(service, signed)
 
-    def _signed(self, service: ServiceId, payload: bytes) -> bytes:
+    def _signed(self, service: ServiceId, signed: bytes) -> bytes:
         service_mac = self._service_macs.get(service)
         if service_mac is None:
             service_mac = self._service_macs[service] = Mac(service_key(self._root, service))
-        signed = self._prefix + _b64(payload)
-        return b"%b.%b.%b" % (signed, _b64(service_mac.digest(signed)), _b64(self._cell_mac.digest(signed)))
+        return b"%b.%b.%b" % (signed, url_safe(service_mac.digest(signed)), url_safe(self._cell_mac.digest(signed)))
 
 
 class ServiceVerifier:
@@ -195,7 +221,7 @@ def _split(header: str) -> tuple[bytes, str, str, str, str]:
 
 
 def _check_mac(key: bytes, signed: bytes, mac: str) -> None:
-    if not hmac.compare_digest(_b64(hmac.digest(key, signed, "sha256")), mac.encode()):
+    if not hmac.compare_digest(url_safe(hmac.digest(key, signed, "sha256")), mac.encode()):
         raise DecisionRefused("mac")
 
 
@@ -210,7 +236,3 @@ def _check_expiry(decision: Decision, now_unix_s: float) -> Decision:
     if not now_unix_s < decision.expires <= now_unix_s + LIFETIME_S_MAX + SKEW_S_MAX:
         raise DecisionRefused("expired")
     return decision
-
-
-def _b64(raw: bytes) -> bytes:
-    return binascii.b2a_base64(raw, newline=False).translate(_URL_SAFE, b"=")

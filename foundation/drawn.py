@@ -3,33 +3,49 @@
 Not for keys and tokens: those are `secrets`' own, which keeps nothing ahead.
 """
 
+import binascii
 import os
+from collections.abc import Callable
+from typing import AnyStr, Generic
 
-AHEAD_BYTES = 4096
+AHEAD_BYTES = 3072
+"""A multiple of 3, so that each base64 digit has all its bits."""
 
 
-class Drawn:
-    """What is drawn is given out once. A child of `fork` draws anew, so that no two processes give out the same."""
+class Drawn(Generic[AnyStr]):
+    """What is drawn is written out ahead, too, and given out once. A child of `fork` draws anew, so that no two processes give out the
+    same."""
 
-    __slots__ = ("_ahead", "_at")
+    __slots__ = ("_ahead", "_at", "_nothing", "_written")
 
-    def __init__(self) -> None:
+    def __init__(self, written: Callable[[bytes], AnyStr]) -> None:
+        """`written`: how bytes are written; of each character nothing but its own bytes is known from the others."""
+        self._written: Callable[[bytes], AnyStr] = written
+        self._nothing: AnyStr = written(b"")
         self.clear()
         os.register_at_fork(after_in_child=self.clear)
 
     def clear(self) -> None:
-        self._ahead = b""
+        self._ahead: AnyStr = self._nothing
         self._at = 0
 
-    def take(self, size: int) -> bytes:
-        """`size` bytes, at most AHEAD_BYTES."""
-        end = self._at + size
+    def take(self, size: int) -> AnyStr:
+        """`size` characters, at most AHEAD_BYTES."""
+        at = self._at
+        self._at = end = at + size
         if end > len(self._ahead):
-            self._ahead = os.urandom(AHEAD_BYTES)
-            self._at, end = 0, size
-        taken = self._ahead[self._at : end]
-        self._at = end
-        return taken
+            self._ahead = self._written(os.urandom(AHEAD_BYTES))
+            at, self._at = 0, size
+        return self._ahead[at : at + size]
 
 
-take = Drawn().take
+def url_safe(raw: bytes) -> bytes:
+    """Base64url without padding (RFC 4648 section 5)."""
+    return binascii.b2a_base64(raw, newline=False).translate(_URL_SAFE, b"=")
+
+
+_URL_SAFE = bytes.maketrans(b"+/", b"-_")
+hex_digits = Drawn(bytes.hex).take
+"""Of 4 random bits each."""
+base64_digits = Drawn(url_safe).take
+"""Of 6 random bits each."""

@@ -53,6 +53,10 @@ class Shared(Protocol):
         """Is told that it does."""
         ...
 
+    async def may_leave(self) -> None:
+        """Returns when it is time to, for whoever was told to leave."""
+        ...
+
 
 class Drain:
     """Whether the process has begun to leave: readiness says so first, then the listener closes."""
@@ -65,15 +69,13 @@ class Drain:
 
 
 class Server(uvicorn.Server):
-    """uvicorn without its signal handling: the process's root decides when to stop. `tls`: what connections are met with. `listens` is
-    called once it does."""
+    """uvicorn without its signal handling: the process's root decides when to stop. `tls`: what connections are met with. `shared`: the
+    port is others' as well."""
 
-    def __init__(
-        self, config: uvicorn.Config, tls: Credentials | None = None, listens: Callable[[], None] = lambda: None
-    ) -> None:
+    def __init__(self, config: uvicorn.Config, tls: Credentials | None = None, shared: Shared | None = None) -> None:
         super().__init__(config)
+        self._shared = shared
         self.server_state: State = State()
-        self._listens = listens
         self._tls: dict[str, Any] = {} if tls is None else {"ssl": tls.context, **TLS_BOUNDS}
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -85,7 +87,8 @@ class Server(uvicorn.Server):
             await loop.create_server(make, sock=bound, backlog=config.backlog, **self._tls) for bound in sockets or []
         ]
         self.started = True
-        self._listens()
+        if self._shared is not None:
+            self._shared.listens()
 
     def leaves(self) -> None:
         """From now on each answer that begins ends its connection."""
@@ -180,11 +183,13 @@ async def serve(
         timeout_keep_alive=75,
         backlog=BACKLOG,
     )
-    server = Server(config, tls, listens=_nothing if shared is None else shared.listens)
+    server = Server(config, tls, shared)
     told = stop or signalled(signal.SIGTERM, signal.SIGINT)
 
     async def leave() -> None:
         await told.wait()
+        if shared is not None:
+            await shared.may_leave()
         if drain is not None:
             drain.begun = True
             server.leaves()
@@ -213,10 +218,6 @@ async def serve(
         await run_together({**(workers or {}), **watched, "signals": leave, "relief": relieved}, until)
     finally:
         listener.close()
-
-
-def _nothing() -> None:
-    """Nobody is to be told."""
 
 
 def signalled(*numbers: signal.Signals) -> asyncio.Event:

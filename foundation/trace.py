@@ -22,8 +22,8 @@ class Trace(msgspec.Struct, frozen=True, gc=False):
 
 
 def start() -> Trace:
-    digits = drawn.take(24).hex()
-    return Trace(trace_id=digits[:32], span_id=digits[32:])
+    digits = drawn.hex_digits(48)
+    return Trace(digits[:32], digits[32:])
 
 
 def continue_or_start(header: str | None) -> Trace:
@@ -33,4 +33,4 @@ def continue_or_start(header: str | None) -> Trace:
         return start()
     if match[1] == "00" and len(header or "") != 55:
         return start()
-    return Trace(trace_id=match[2], span_id=drawn.take(8).hex(), flags=match[4])
+    return Trace(trace_id=match[2], span_id=drawn.hex_digits(16), flags=match[4])

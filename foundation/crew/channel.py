@@ -25,12 +25,20 @@ class Leave(msgspec.Struct, frozen=True, tag="leave"):
     """The parent says that a successor listens on the same socket."""
 
 
+class Over(msgspec.Struct, frozen=True, tag="over"):
+    """The parent says that no successor comes, and does not hold the socket any more: whoever is told to leave may."""
+
+
 class Opened(msgspec.Struct, frozen=True, tag="opened"):
     """The process's settings hold."""
 
 
 class Serving(msgspec.Struct, frozen=True, tag="serving"):
     """It listens."""
+
+
+class Leaving(msgspec.Struct, frozen=True, tag="leaving"):
+    """It was told to end by somebody, and listens on until it has a successor."""
 
 
 class Shown(msgspec.Struct, frozen=True, tag="shown"):
@@ -40,8 +48,8 @@ class Shown(msgspec.Struct, frozen=True, tag="shown"):
     metrics: str
 
 
-Asked = Look | Listen | Leave
-Told = Opened | Serving | Shown
+Asked = Look | Listen | Leave | Over
+Told = Opened | Serving | Leaving | Shown
 Heard = TypeVar("Heard")
 _encoder = msgspec.json.Encoder()
 

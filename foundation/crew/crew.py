@@ -110,6 +110,9 @@ class Crew:
         while True:
             async with slot.turn:
                 hand = slot.hand = slot.hand or await self._started(slot, group)
+            await hand.leaving.wait()
+            if not hand.gone.is_set() and await self._succeeded(slot, hand, group):
+                continue
             await hand.gone.wait()
             async with slot.turn:
                 if slot.hand is not hand:
@@ -117,11 +120,34 @@ class Crew:
                 self._lost(slot, hand)
             await asyncio.sleep(slot.backoff.next_s())
 
+    async def _succeeded(self, slot: Slot, hand: Hand, group: asyncio.TaskGroup) -> bool:
+        """For one that was told to end by somebody, and listens on meanwhile: whether another sits in its place. If nobody can, its
+        socket goes with it."""
+        async with slot.turn:
+            if slot.hand is not hand:
+                return True
+            log.info("worker_leaves", worker=str(slot.number), pid=hand.pid)
+            successor = await self._successor(slot, group)
+            if successor is None:
+                self._another_listener(slot)
+                hand.over()
+                log.error("worker_not_succeeded", worker=str(slot.number), pid=hand.pid)
+                return False
+            slot.hand = successor
+            slot.restarts += 1
+            RESTARTS.labels(str(slot.number)).inc()
+        hand.leave()
+        group.create_task(hand.ended(self._end_s))
+        return True
+
+    def _another_listener(self, slot: Slot) -> None:
+        former, slot.listener = slot.listener, bound(self._host, self.port, shared=True)
+        former.close()
+
     def _lost(self, slot: Slot, hand: Hand) -> None:
         """Its socket goes with it, so that connections reach those who live. A successor listens on a new one."""
-        renewed = bound(self._host, self.port, shared=True)
-        slot.listener.close()
-        slot.listener, slot.hand = renewed, None
+        self._another_listener(slot)
+        slot.hand = None
         slot.restarts += 1
         RESTARTS.labels(str(slot.number)).inc()
         if hand.served_at is not None and asyncio.get_running_loop().time() - hand.served_at > STEADY_S:
@@ -146,18 +172,25 @@ class Crew:
             former = slot.hand
             if former is None:
                 return True  # somebody new comes anyway
-            successor = await self._started(slot, group)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(SUCCEEDS_S_MAX):
-                    await successor.serving.wait()
-            if not successor.serves:
-                successor.signal(signal.SIGTERM)
-                await successor.ended(self._end_s)
+            successor = await self._successor(slot, group)
+            if successor is None:
                 return False
             slot.hand = successor
         former.leave()
         await former.ended(RELIEVED_S_MAX + DRAIN_S_MAX + SPARE_S)
         return True
+
+    async def _successor(self, slot: Slot, group: asyncio.TaskGroup) -> Hand | None:
+        """Somebody new who listens on the slot's socket, beside whoever does; None: nobody does so in time."""
+        successor = await self._started(slot, group)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(SUCCEEDS_S_MAX):
+                await successor.serving.wait()
+        if successor.serves:
+            return successor
+        successor.signal(signal.SIGTERM)
+        await successor.ended(self._end_s)
+        return None
 
     async def _answering(self) -> None:
         """Sees to it that somebody listens, for ever."""
@@ -175,5 +208,6 @@ class Crew:
         for slot in self.slots:
             slot.listener.close()  # theirs listen on for as long as they drain, and end with them
         for hand in self._alive:
+            hand.over()
             hand.signal(signal.SIGTERM)
         await asyncio.gather(*(hand.ended(self._end_s) for hand in tuple(self._alive)))

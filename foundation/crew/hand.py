@@ -6,7 +6,19 @@ import signal
 import socket
 from collections.abc import Sequence
 
-from foundation.crew.channel import Channel, Leave, Listen, Look, Opened, Serving, Shown, Told, to_a_process
+from foundation.crew.channel import (
+    Channel,
+    Leave,
+    Leaving,
+    Listen,
+    Look,
+    Opened,
+    Over,
+    Serving,
+    Shown,
+    Told,
+    to_a_process,
+)
 from foundation.crew.seat import stated
 
 LOOK_S_MAX = 2.0
@@ -14,12 +26,13 @@ KILLED_S_MAX = 5.0
 
 
 class Hand:
-    """`opened`, `serving` and `gone` are set in this order; all of them once it has ended, `status` being how."""
+    """`opened`, `serving`, `leaving` and `gone` are set in this order; all of them once it has ended, `status` being how."""
 
     def __init__(self, number: int, process: asyncio.subprocess.Process, channel: Channel[Told]) -> None:
         self.number = number
         self.opened = asyncio.Event()
         self.serving = asyncio.Event()
+        self.leaving = asyncio.Event()
         self.gone = asyncio.Event()
         self.status: int | None = None
         self.served_at: float | None = None
@@ -45,11 +58,13 @@ class Hand:
                 case Serving():
                     self.served_at = asyncio.get_running_loop().time()
                     self.serving.set()
+                case Leaving():
+                    self.leaving.set()
                 case Shown():
                     self._answered(told)
         self.status = await self._process.wait()
         self._channel.close()
-        for event in (self.opened, self.serving, self.gone):
+        for event in (self.opened, self.serving, self.leaving, self.gone):
             event.set()
         while self._asked:
             self._answered(None)
@@ -79,6 +94,10 @@ class Hand:
     def leave(self) -> None:
         """A successor listens on its socket: it takes no new connections, and ends with those that it has."""
         self._channel.say(Leave())
+
+    def over(self) -> None:
+        """No successor comes: it leaves when it is told to."""
+        self._channel.say(Over())
 
     def signal(self, number: signal.Signals) -> None:
         if not self.gone.is_set():

@@ -1,15 +1,31 @@
 """What one process of a crew has of it: its listening socket, and word from the parent."""
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import Callable
 
 from foundation import metrics
-from foundation.crew.channel import Asked, Channel, Leave, Listen, Look, Opened, Serving, Shown, to_the_parent
+from foundation.crew.channel import (
+    Asked,
+    Channel,
+    Leave,
+    Leaving,
+    Listen,
+    Look,
+    Opened,
+    Over,
+    Serving,
+    Shown,
+    to_the_parent,
+)
 from foundation.problems import Problem
 from foundation.settings import SettingsError
+from foundation.tasks import first_of
 
 LOOK_S = 0.05
+SUCCEEDED_S_MAX = 120.0
+"""How long a process that was told to end waits for the parent's word: longer than that takes (`foundation.crew.crew`)."""
 
 
 def stated(number: int, channel: socket.socket, listener: socket.socket) -> str:
@@ -35,6 +51,7 @@ class Seat:
         self._stop = stop
         self._ready = ready
         self._alone = False
+        self._over = asyncio.Event()
 
     async def may_listen(self) -> None:
         """Once it is ready: until then the others, who know what it does not yet, take what comes. Or once there are none."""
@@ -44,6 +61,13 @@ class Seat:
     def listens(self) -> None:
         self._channel.say(Serving())
 
+    async def may_leave(self) -> None:
+        """Once a successor listens on the socket, or nobody else holds it any more: connections that wait there would wait for nobody."""
+        self._channel.say(Leaving())
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(SUCCEEDED_S_MAX):
+                await first_of(self.relieved.wait(), self._over.wait())
+
     async def heed(self) -> None:
         """A worker of the process: does what the parent asks for, for ever."""
         while (asked := await self._channel.hear()) is not None:
@@ -52,11 +76,14 @@ class Seat:
                     self.relieved.set()
                 case Listen():
                     self._alone = True
+                case Over():
+                    self._over.set()
                 case Look():
                     problem = self._ready()
                     metrics.READY.set(0 if problem else 1)
                     shown = metrics.exposition()[0].decode()
                     self._channel.say(Shown(problem=None if problem is None else problem.detail, metrics=shown))
+        self._over.set()
         self._stop.set()
         await asyncio.Event().wait()
 

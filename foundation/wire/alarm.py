@@ -7,23 +7,27 @@ from collections.abc import Callable
 class Alarm:
     """Rings once the time that `within` last stated has passed."""
 
-    __slots__ = ("_due", "_loop", "_ring", "_timer")
+    __slots__ = ("_at", "_loop", "_ring", "_timer", "due")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, ring: Callable[[], None]) -> None:
         self._loop = loop
         self._ring = ring
-        self._due: float | None = None
+        self.due: float | None = None
+        """When, on the loop's clock. Whoever sets it to None puts it off for good, as `within` does."""
         self._timer: asyncio.TimerHandle | None = None
+        self._at = 0.0  # when the timer rings
 
     def within(self, seconds: float | None) -> None:
         """From now; None: it does not ring."""
-        self._due = None if seconds is None else self._loop.time() + seconds
-        if self._due is None:
+        if seconds is None:
+            self.due = None
             return
-        if self._timer is not None and self._timer.when() > self._due:
+        due = self.due = self._loop.time() + seconds
+        if self._timer is not None and self._at > due:
             self.cancel()
         if self._timer is None:
-            self._timer = self._loop.call_at(self._due, self._look)
+            self._at = due
+            self._timer = self._loop.call_at(due, self._look)
 
     def cancel(self) -> None:
         if self._timer is not None:
@@ -32,10 +36,11 @@ class Alarm:
 
     def _look(self) -> None:
         self._timer = None
-        if self._due is None:
+        if self.due is None:
             return
-        if self._loop.time() < self._due:
-            self._timer = self._loop.call_at(self._due, self._look)
+        if self._loop.time() < self.due:
+            self._at = self.due
+            self._timer = self._loop.call_at(self.due, self._look)
         else:
-            self._due = None
+            self.due = None
             self._ring()

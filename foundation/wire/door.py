@@ -65,7 +65,7 @@ class Door(ServerConnection):
 
     def _begin(self, head: RequestHead) -> None:
         self._idle = False
-        self._alarm.within(None)
+        self._alarm.due = None
         asked = asked_of(head)
         if isinstance(asked, Malformed):
             self._refuse(Problem(code=_CODES[asked.status], detail=asked.detail))
@@ -162,7 +162,8 @@ class Door(ServerConnection):
         self._reader.another()
         self._idle = True
         self._alarm.within(self._idle_s)
-        self._flow.resume()
+        if self._flow.paused:
+            self._flow.resume()
 
     def answered(self, *, keep: bool) -> None:
         self._server.total_requests += 1

@@ -6,12 +6,13 @@ import asyncio
 class Flow:
     """`full` and `room` are what a transport tells its protocol (`pause_writing`, `resume_writing`)."""
 
-    __slots__ = ("_full", "_loop", "_paused", "_transport")
+    __slots__ = ("_full", "_loop", "_transport", "paused")
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
         self._transport = transport
         self._loop = loop
-        self._paused = False
+        self.paused = False
+        """Whether it is not read."""
         self._full: asyncio.Future[None] | None = None
 
     @property
@@ -31,11 +32,11 @@ class Flow:
             await asyncio.shield(self._full)
 
     def pause(self) -> None:
-        if not self._paused:
-            self._paused = True
+        if not self.paused:
+            self.paused = True
             self._transport.pause_reading()
 
     def resume(self) -> None:
-        if self._paused and not self._transport.is_closing():
-            self._paused = False
+        if self.paused and not self._transport.is_closing():
+            self.paused = False
             self._transport.resume_reading()

@@ -38,6 +38,15 @@ class RequestReader(MessageReader):
         self._left = 0
 
     @property
+    def fresh(self) -> bool:
+        """Whether nothing of a request has come."""
+        return self._at is HEAD and not self._held
+
+    def read_elsewhere(self) -> None:
+        """A whole request came that was never fed: whoever took it answers it, and `another` may follow."""
+        self._at = OVER
+
+    @property
     def in_head(self) -> bool:
         """Whether a request has begun, and its head is not whole."""
         return self._at is HEAD and bool(self._held)

@@ -37,6 +37,11 @@ def stated(admitted: Admitted) -> Sequence[tuple[bytes, bytes]]:
     return lines
 
 
+def stated_lines(admitted: Admitted) -> bytes:
+    """The same as bytes."""
+    return admitted.told_lines or b"".join([b"%b: %b\r\n" % line for line in stated(admitted)])
+
+
 def client_fields(head: StatusHead, more: Sequence[tuple[bytes, bytes]], *, method: str) -> Lines:
     """The fields of the answer as the client gets them, with `more` of the gateway's own."""
     fields = read_response(head.fields, status=head.status, head_only=method == "HEAD")

@@ -8,10 +8,12 @@ from foundation.clock import Clock
 from foundation.http import Ready, application
 from foundation.problems import Problem
 from gateway.edge import api
+from gateway.edge.answerer import Answerer
 from gateway.edge.bulkhead import Bulkheads
+from gateway.edge.departures import Departures
 from gateway.edge.desk import Desk
 from gateway.edge.events import Recorder
-from gateway.edge.exchange import Answerer
+from gateway.edge.exchanges import Exchanges
 from gateway.edge.lane import Lane
 from gateway.edge.limits.assembly import unlimited
 from gateway.edge.limits.gate import Gate
@@ -57,19 +59,26 @@ def lane(
     desk.observe = Observer(countries, proxies)
     outbound = Outbound(proxies)
     sockets = Sockets(websockets or Websockets())
-    answerer = Answerer(Forwarder(pools), outbound, bulkheads, sockets, stall_s=limits.stall_s)
+    exchanges = Exchanges(Forwarder(pools), outbound, bulkheads)
+    answerer = Answerer(exchanges, sockets, stall_s=limits.stall_s)
     records = Records(recorder, countries, proxies, region=desk.region, clock=clock, own=own)
     travel = travel or nowhere(desk.region, clock)
+    walk = Walk(
+        desk=desk, answerer=answerer, exchanges=exchanges, outbound=outbound, records=records, travel=travel, gate=gate
+    )
+    bytes_max = limits.body_bytes_max
     return Lane(
+        departures=Departures(
+            desk=desk, exchanges=exchanges, walk=walk, records=records, gate=gate, body_bytes_max=bytes_max
+        ),
         desk=desk,
-        answerer=answerer,
-        walk=Walk(desk=desk, answerer=answerer, outbound=outbound, records=records, travel=travel, gate=gate),
+        walk=walk,
         records=records,
         travel=travel,
         gate=gate,
         control=application([*api.routes(desk), *more], ready=observed_ready),
         ready=observed_ready,
-        body_bytes_max=limits.body_bytes_max,
+        body_bytes_max=bytes_max,
     )
 
 

@@ -5,7 +5,8 @@ import asyncio
 from starlette.types import Receive
 
 from gateway.edge.headers import RequestFields
-from gateway.edge.upstream.connection import Connection, Fault
+from gateway.edge.upstream.connection import Connection
+from gateway.edge.upstream.fault import Fault
 from gateway.edge.upstream.forwarder import send_chunk, send_end
 
 KEPT_BYTES_MAX = 64 * 1024

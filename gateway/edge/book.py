@@ -11,9 +11,10 @@ from directory.registry.core import addresses, takes
 from foundation.clock import Clock
 from foundation.decision_header import Decision, Minter, RootKey, cell_root, claims_of, new_decision_id
 from foundation.mute import Secret
-from foundation.words import ActorId, CellId, FeedSeq, RegionId, ServiceId, SubjectId, Verb
+from foundation.words import VIEWS, ActorId, CellId, FeedSeq, RegionId, ServiceId, SubjectId, Verb
 from gateway.edge.answers import stated
 from gateway.edge.outcome import Admitted
+from gateway.edge.target import CONTROL_PATHS, ORDINARY, Target
 from routing_rules.decide import decide
 from routing_rules.facts import PlaceFacts, RequestFacts, ViewFacts
 from routing_rules.place import place
@@ -46,7 +47,7 @@ class Book:
         self.policy = rules.policy
         self.seq = seq
         self._clock = clock
-        self._day = 0
+        self._day = self._day_ends = 0
         self._date = datetime.date(1970, 1, 1)
         self._verdicts: dict[RequestFacts, Verdict] = {}
         self._views: dict[ViewFacts, Verdict] = {}
@@ -56,6 +57,14 @@ class Book:
         self._hosts: dict[tuple[ServiceId, CellId], tuple[str, ...]] = {}
         kid, key = root
         self._kept: dict[tuple[SubjectId, ServiceId, Verb], tuple[Placement, Admitted]] = {}
+        self._ordinary = {
+            service.encode("ascii"): (
+                Target(service, ORDINARY),
+                CONTROL_PATHS.union(path.encode("latin-1") for path in (*stated.anonymous, *stated.signup)),
+            )
+            for service, stated in rules.policy.services.items()
+            if service != VIEWS
+        }
         self._minters = {
             cell: Minter(cell, RootKey(kid, Secret(cell_root(key.reveal(), cell))))
             for cell, stated in rules.policy.cells.items()
@@ -84,11 +93,18 @@ class Book:
             self._views[facts] = verdict
         return verdict
 
+    def ordinary(self, service: bytes, path: bytes) -> Target | None:
+        """The target of a plain `path` (`gateway.edge.familiar`) whose first segment is `service`; None: `target_of` says what it is."""
+        known = self._ordinary.get(service)
+        return None if known is None or path in known[1] else known[0]
+
     def again(self, placement: Placement, service: ServiceId, verb: Verb) -> Admitted | None:
         """The admission of somebody's own request at home, if it was given before and nothing that it rests on has changed: placement,
         rules, day, and what the registry chose."""
-        self._turn()
-        self._follow()
+        if self._clock.unix_s() >= self._day_ends:
+            self._turn()
+        if self._hosts_as_of is not self._registry.current:
+            self._follow()
         kept = self._kept.get((placement.subject_id, service, verb))
         return kept[1] if kept is not None and kept[0] == placement else None
 
@@ -97,7 +113,9 @@ class Book:
         if len(self._kept) >= KEPT_MAX:
             self._kept.clear()
         claims = claims_of(self._decision(admitted))
-        kept = msgspec.structs.replace(admitted, claims=claims, told=tuple(stated(admitted)))
+        told = tuple(stated(admitted))
+        lines = b"".join([b"%b: %b\r\n" % line for line in told])
+        kept = msgspec.structs.replace(admitted, claims=claims, told=told, told_lines=lines)
         self._kept[placement.subject_id, admitted.service, admitted.verb] = placement, kept
         return kept
 
@@ -134,6 +152,7 @@ class Book:
         day = int(self._clock.unix_s()) // _SECONDS_A_DAY
         if day != self._day:
             self._day = day
+            self._day_ends = (day + 1) * _SECONDS_A_DAY
             self._date = datetime.date.fromordinal(_EPOCH_DAY + day)
             self._verdicts.clear()
             self._views.clear()

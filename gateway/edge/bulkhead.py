@@ -10,19 +10,19 @@ log = logs.get(__name__)
 class Bulkhead:
     """The places of one cell's service: a number that goes up and down. Nobody waits for one."""
 
-    __slots__ = ("_exchanges_max", "_refuses", "cell", "service", "under_way")
+    __slots__ = ("_refuses", "cell", "exchanges_max", "service", "under_way")
 
     def __init__(self, cell: CellId, service: ServiceId, exchanges_max: int) -> None:
         self.cell = cell
         self.service = service
         self.under_way = 0
-        self._exchanges_max = exchanges_max
+        self.exchanges_max = exchanges_max
         self._refuses = False
         """Whether it has refused since it was last half empty: what the log is told of once."""
 
     @property
     def full(self) -> bool:
-        return self.under_way >= self._exchanges_max
+        return self.under_way >= self.exchanges_max
 
     def refuses(self) -> bool:
         """Whether no place is left; True is a refusal, and counted as one."""
@@ -31,19 +31,19 @@ class Bulkhead:
         BULKHEAD_REFUSED.labels(self.cell, self.service).inc()
         if not self._refuses:
             self._refuses = True
-            log.warning("bulkhead_full", cell=self.cell, service=self.service, limit=self._exchanges_max)
+            log.warning("bulkhead_full", cell=self.cell, service=self.service, limit=self.exchanges_max)
         return True
 
     def enter(self) -> bool:
         """Takes a place. True asks for one `leave`; False is a refusal."""
-        if self.under_way >= self._exchanges_max and self.refuses():
+        if self.under_way >= self.exchanges_max and self.refuses():
             return False
         self.under_way += 1
         return True
 
     def leave(self) -> None:
         self.under_way -= 1
-        if self._refuses and self.under_way <= self._exchanges_max // 2:
+        if self._refuses and self.under_way <= self.exchanges_max // 2:
             self._refuses = False
             log.info("bulkhead_free", cell=self.cell, service=self.service, count=self.under_way)
 

@@ -1,11 +1,15 @@
 """The gateway's HTTP/1.1 protocol: that of every process, with a request's fields sorted once, for the proxied path as well."""
 
+from collections.abc import Callable
+
 from foundation import logs
 from foundation.problems import Problem
 from foundation.wire import door
 from foundation.wire.framing import Framed
 from foundation.wire.head import RequestHead
 from foundation.wire.targets import Asked
+from gateway.edge.departures import Departures
+from gateway.edge.familiar import Came, came
 from gateway.edge.flight import Flight
 from gateway.edge.handshake import handshake_of
 from gateway.edge.headers import RequestFields, read_request
@@ -18,6 +22,11 @@ log = logs.get(__name__)
 class Door(door.Door):
     """Give it to `uvicorn.Config(http=...)`. The sorted fields (`RequestFields`) stand in the scope under `extensions[FIELDS]` of
     `foundation.wire.scope`."""
+
+    _came: Came | None = None
+    """What is being read, where it may be like what came before."""
+    comes_again: Callable[[bytes], Came | None] = staticmethod(came)
+    """How to look for that."""
 
     def read(self, head: RequestHead, asked: Asked) -> RequestFields | Problem:
         fields = read_request(head.fields, minor=head.minor)
@@ -32,17 +41,53 @@ class Door(door.Door):
             fields.handshake = handshake
         return fields
 
+    def data_received(self, data: bytes) -> None:
+        app, came = self._app, None
+        if self._cycle is None and self._reader.fresh and not self._parting.begun and isinstance(app, Lane):
+            came = self.comes_again(data)
+        if came is None or not self._departs_again(app.departures, came):
+            self._came = came
+            super().data_received(data)
+            self._came = None
+
+    def _departs_again(self, departures: Departures, came: Came) -> bool:
+        if self._transport.is_closing():
+            return False
+        peer = self._client[0] if self._client else ""
+        try:
+            flight = departures.depart_again(
+                self, self._loop, came, peer=peer, scheme=self._scheme, keep=not self._last()
+            )
+        except Exception as exc:  # noqa: BLE001 - as below
+            log.fault("departure_failed", exc)
+            return False
+        if flight is None:
+            return False
+        self._idle = False
+        self._alarm.due = None
+        self._unread = 0
+        self._reader.read_elsewhere()
+        self._cycle = flight
+        return True
+
     def answer_now(self, head: RequestHead, asked: Asked, fields: Framed, body: bytes, *, keep: bool) -> Flight | None:
         if not (isinstance(self._app, Lane) and isinstance(fields, RequestFields)):
             return None
+        departures, came = self._app.departures, self._came
+        if came is not None and came.counted:  # it has been tried
+            fields.counted = came.counted
+            return None
         peer = self._client[0] if self._client else ""
         try:
-            return self._app.depart(
+            flight = departures.depart(
                 self, self._loop, head, asked, fields, body, peer=peer, scheme=self._scheme, keep=keep
             )
         except Exception as exc:  # noqa: BLE001 - the task that answers instead meets it too, and tells the client
             log.fault("departure_failed", exc)
             return None
+        if flight is not None and came is not None:
+            departures.familiar.learn(came, head, fields)
+        return flight
 
     def refusal(self, problem: Problem) -> bytes:
         return rendered(problem, self.dated())

@@ -7,7 +7,7 @@ from foundation.problems import Code, Problem
 from gateway.edge.outcome import RETRY_AFTER_S, Admitted
 from gateway.edge.relay import STALLED, TOO_LARGE
 from gateway.edge.request import Request
-from gateway.edge.upstream.connection import Fault, UpstreamFailed
+from gateway.edge.upstream.fault import Fault, UpstreamFailed
 
 log = logs.get(__name__)
 

@@ -15,10 +15,10 @@ from foundation.wire.head import StatusHead
 from foundation.wire.line import Line
 from gateway.edge.answers import refusal_of
 from gateway.edge.begun import Begun
-from gateway.edge.exchange import Answerer
+from gateway.edge.exchanges import Exchanges
 from gateway.edge.outcome import Admitted
 from gateway.edge.request import Request
-from gateway.edge.upstream.connection import Fault
+from gateway.edge.upstream.fault import Fault
 
 LANDS_BYTES_MAX = 64 * 1024
 """Longer bodies are sent on while they arrive."""
@@ -38,7 +38,7 @@ class Flight(msgspec.Struct):
 
     _line: Runway
     _loop: asyncio.AbstractEventLoop
-    _answerer: Answerer
+    _exchanges: Exchanges
     _request: Request
     _admitted: Admitted
     _begun: Begun
@@ -85,9 +85,20 @@ class Flight(msgspec.Struct):
         cycle.begin_with(self._body)
         self._line.run(cycle, self._resume(self._begun, cycle.receive, cycle.send))
 
+    def lands(self, data: bytes) -> bool:
+        """Whether that is the whole answer: then it is the client's."""
+        line, keep = self._line, self._keep
+        answer = self._exchanges.land(self._admitted, self._begun, data, line.dated(), keep=keep, now=self._loop.time())
+        if answer is None:
+            return False
+        self.started = self.done = True
+        line.write(answer)
+        line.answered(keep=keep)
+        return True
+
     def _lands(self) -> bool:
         """Whether the whole answer is the client's."""
-        answer = self._answerer.finish_now(self._request, self._admitted, self._begun, self._loop.time())
+        answer = self._exchanges.finish_now(self._request, self._admitted, self._begun, self._loop.time())
         if answer is None:
             return False
         self.started = self.done = True

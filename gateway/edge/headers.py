@@ -47,6 +47,16 @@ _SPECIAL_RESPONSE = _HOP_BY_HOP | {b"date", b"content-length"}
 _TOKENS_MAX = 32
 
 
+class Written(msgspec.Struct):
+    """What services get of fields that come again and again (`gateway.edge.familiar`), written out: `kept`, and to those who came by
+    `peer` and `scheme` last, `whence` (`gateway.edge.outbound`)."""
+
+    kept: bytes
+    peer: str = ""
+    scheme: str = ""
+    whence: bytes = b""
+
+
 class RequestFields(msgspec.Struct):
     """A request's header fields, sorted: `kept` go on as they are (rendered lines), the rest is what the edge reads itself."""
 
@@ -74,6 +84,7 @@ class RequestFields(msgspec.Struct):
     upgrades: bool = False
     handshake: Handshake | None = None
     """A websocket is asked for."""
+    written: Written | None = None
 
     @property
     def has_body(self) -> bool:

@@ -1,40 +1,31 @@
 """The proxied path behind `gateway.edge.door`: where a request's path leads, and which of two ways it goes there.
 
-What is plain and known here goes at once, in the callback that read it (`Lane.depart`). All else goes by a task, as an ASGI application
-answers (`Lane.__call__`, `gateway.edge.walk`). The gateway's own paths go to the control surface.
+What is plain and known here goes at once, in the callback that read it (`gateway.edge.departures`). All else goes by a task, as an ASGI
+application answers (`Lane.__call__`, `gateway.edge.walk`). The gateway's own paths go to the control surface.
 """
-
-import asyncio
-from functools import partial
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from directory.placement.core import Placement
 from foundation import logs
 from foundation.hop_header import HopRefused
 from foundation.http import Ready
 from foundation.problems import Code, Problem
-from foundation.wire.head import Fields, RequestHead
 from foundation.wire.scope import FIELDS, SENT
 from foundation.wire.switch import LINE
-from foundation.wire.targets import Asked
-from gateway.edge.begun import Begun
 from gateway.edge.body import Body
+from gateway.edge.departures import Departures
 from gateway.edge.desk import Desk
-from gateway.edge.exchange import Answerer
-from gateway.edge.flight import Flight, Runway
 from gateway.edge.headers import RequestFields
 from gateway.edge.limits.gate import Gate
 from gateway.edge.observed import HOPS_REFUSED
-from gateway.edge.outcome import RETRY_AFTER_S, Admitted, Outcome
+from gateway.edge.outcome import RETRY_AFTER_S
 from gateway.edge.problems import send_problem
 from gateway.edge.records import Records
 from gateway.edge.refusing import refuse
 from gateway.edge.relay import TOO_LARGE
-from gateway.edge.request import Request, as_sent_there
-from gateway.edge.target import HELD_BACK, METHODS_HELD_BACK, ORDINARY, Route, Target, target_of
-from gateway.edge.walk import SERVES, Walk
-from gateway.identity.tokens import Identity
+from gateway.edge.request import Request, as_sent_there, trace_of, verb_of
+from gateway.edge.target import HELD_BACK, METHODS_HELD_BACK, Route, Target, controls, target_of
+from gateway.edge.walk import Walk
 from gateway.travel.assembly import Travel
 from gateway.travel.carrier import HOP_REFUSED
 from gateway.travel.session import drop_session, take_session
@@ -42,8 +33,6 @@ from routing_rules.policy import Policy
 
 log = logs.get(__name__)
 
-CONTROL_PATHS = frozenset({b"/healthz", b"/readyz", b"/metrics"})
-CONTROL_PREFIX = b"/.well-known/domicile"
 _NOT_THESE = [(b"allow", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"), (b"connection", b"close")]
 """Whoever asked for a tunnel may speak on as if there were one: nothing behind the request is read as another."""
 _NO_GATEWAY = Problem(code=Code.FORBIDDEN, detail="Domicile-Hop is for gateways, each hop for one request, once")
@@ -56,8 +45,8 @@ class Lane:
     def __init__(
         self,
         *,
+        departures: Departures,
         desk: Desk,
-        answerer: Answerer,
         walk: Walk,
         records: Records,
         travel: Travel,
@@ -66,8 +55,8 @@ class Lane:
         ready: Ready,
         body_bytes_max: int,
     ) -> None:
+        self.departures = departures
         self._desk = desk
-        self._answerer = answerer
         self._walk = walk
         self._records = records
         self._travel = travel
@@ -76,93 +65,12 @@ class Lane:
         self._body_bytes_max = body_bytes_max
         self.ready = ready
 
-    # --- at once -------------------------------------------------------------------------------------------------------------
-
-    def depart(
-        self,
-        line: Runway,
-        loop: asyncio.AbstractEventLoop,
-        head: RequestHead,
-        asked: Asked,
-        fields: RequestFields,
-        body: bytes,
-        *,
-        peer: str,
-        scheme: str,
-        keep: bool,
-    ) -> Flight | None:
-        """For a request that came whole. None, and nothing has happened but counting against limits, unless it is plain, everything is
-        known here, it is admitted at home, and a connection to the service is idle."""
-        book = self._desk.open_book()
-        if (
-            isinstance(book, Problem)
-            or len(body) > self._body_bytes_max
-            or not _is_plain(asked, fields, head.fields, book.policy)
-        ):
-            return None
-        target = target_of(asked.method, asked.path, book.policy.services)
-        if isinstance(target, Problem) or target.route is not ORDINARY:
-            return None
-        request = Request(
-            method=asked.method,
-            raw_path=asked.path,
-            query=asked.query,
-            sent=asked.sent,
-            fields=fields,
-            target=target,
-            peer=peer,
-            scheme=scheme,
-            line=line,
-        )
-        person = self._desk.person_now(fields.authorization)
-        if person is None:
-            return None
-        who, home = person
-        admitted: Outcome | None = book.again(home, target.service, request.verb)
-        if admitted is None:
-            admitted = self._desk.judge(self._desk.person(request, who, home), book)
-        if not isinstance(admitted, Admitted) or admitted.crosses is not None:
-            return None
-        if not self._gate.passes(peer, fields, home.subject_id):
-            return None
-        own = self._records.own
-        if own and self._records.recorder.problem() is not None:
-            return None
-        begun = self._answerer.begin_now(request, admitted, body, book, loop.time())
-        if begun is None:
-            return None
-        if own:  # there is room, and nothing comes between
-            self._records.access(request, admitted)
-        self._desk.person_known()
-        SERVES.value += 1
-        resume = partial(self._resume, request, who, home, admitted)
-        flight = Flight(line, loop, self._answerer, request, admitted, begun, resume, head.minor, body, keep)
-        begun.exchange.connection.listener = flight.heard
-        return flight
-
-    async def _resume(
-        self,
-        request: Request,
-        who: Identity,
-        home: Placement,
-        admitted: Admitted,
-        begun: Begun,
-        receive: Receive,
-        send: Send,
-    ) -> None:
-        gathered = self._desk.person(request, who, home)
-        await self._walk.answered(
-            request, gathered, admitted, Body(receive, request.fields, self._body_bytes_max), send, begun
-        )
-
-    # --- by a task -----------------------------------------------------------------------------------------------------------
-
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._control(scope, receive, send)
         elif scope["method"].upper() in METHODS_HELD_BACK:
             await send_problem(send, HELD_BACK, _NOT_THESE, close=False)
-        elif _controls(scope["raw_path"]):
+        elif controls(scope["raw_path"]):
             await self._control(scope, receive, send)
         else:
             await self._proxied(scope, receive, send)
@@ -211,6 +119,8 @@ class Lane:
             target=target,
             peer=peer,
             scheme=scope["scheme"],
+            verb=verb_of(scope["method"], fields),
+            trace=trace_of(fields),
             navigates=navigates,
             line=scope["extensions"][LINE],
         )
@@ -230,20 +140,6 @@ class Lane:
             self._records.hop_refused(request, exc.reason)
             return _TOO_MANY_HOPS if exc.reason == "full" else _NO_GATEWAY
         return as_sent_there(request, hop)
-
-
-def _controls(raw_path: bytes) -> bool:
-    """Whether it is one of the gateway's own paths."""
-    return raw_path in CONTROL_PATHS or raw_path.startswith(CONTROL_PREFIX)
-
-
-def _is_plain(asked: Asked, fields: RequestFields, sent: Fields, policy: Policy) -> bool:
-    """Whether nothing about a request needs more than the facts of a person's own request at home."""
-    if fields.hop is not None or fields.acts_for is not None or fields.chunked or fields.handshake is not None:
-        return False
-    if policy.product.session_cookie is not None and any(name == b"cookie" for name, _ in sent):
-        return False
-    return not _controls(asked.path)
 
 
 def _navigates(scope: Scope, fields: RequestFields, target: Target, policy: Policy) -> bool | Problem:

@@ -2,7 +2,7 @@
 
 from gateway.edge.book import Book
 from gateway.edge.handshake import UPGRADE
-from gateway.edge.headers import RequestFields
+from gateway.edge.headers import RequestFields, Written
 from gateway.edge.outcome import Admitted
 from gateway.edge.request import Request
 from gateway.identity.address import Network, trusted
@@ -22,30 +22,37 @@ class Outbound:
     def rest(self, request: Request, admitted: Admitted, whole: bytes | None, book: Book) -> bytes:
         """What stands behind request line and Host: fields, empty line, and the body where it is `whole`. Signs a decision, whose life is
         short, so it is called once the connection is there."""
-        fields = request.fields
-        parts = fields.kept.copy()
-        if admitted.digest is not None:
-            parts.append(b"domicile-decision: %b\r\n" % book.mint(admitted))
-        peer = request.peer.encode("ascii")
-        host, scheme = fields.host or b"", request.scheme.encode("ascii")
-        if self._is_trusted(request.peer):
-            host, scheme = fields.forwarded_host or host, fields.forwarded_proto or scheme
-            if fields.forwarded_for:
-                peer = b"%b, %b" % (b", ".join(fields.forwarded_for), peer)
-        parts.append(
-            b"traceparent: %b\r\nx-forwarded-for: %b\r\nx-forwarded-host: %b\r\nx-forwarded-proto: %b\r\nvia: %b\r\n"
-            % (
-                request.trace.header().encode("ascii"),
-                peer,
-                host,
-                scheme,
-                via(fields) if fields.via else VIA[fields.minor],
-            )
+        fields, written = request.fields, request.fields.written
+        return b"%b%btraceparent: %b\r\n%b%b%b" % (
+            b"".join(fields.kept) if written is None else written.kept,
+            b"" if admitted.digest is None else b"domicile-decision: %b\r\n" % book.mint(admitted),
+            request.trace.header().encode("ascii"),
+            self._whence(request) if written is None else self._again(request, written),
+            b"" if fields.handshake is None else UPGRADE,
+            framed(fields, whole) if fields.chunked or fields.content_length is not None else b"\r\n",
         )
-        if fields.handshake is not None:
-            parts.append(UPGRADE)
-        parts.append(framed(fields, whole) if fields.chunked or fields.content_length is not None else b"\r\n")
-        return b"".join(parts)
+
+    def _whence(self, request: Request) -> bytes:
+        """Who asked, by which host and scheme, and that it came by here."""
+        fields, peer = request.fields, request.peer.encode("ascii")
+        host, scheme = self._asked(request)
+        if fields.forwarded_for and self._is_trusted(request.peer):
+            peer = b"%b, %b" % (b", ".join(fields.forwarded_for), peer)
+        return b"x-forwarded-for: %b\r\nx-forwarded-host: %b\r\nx-forwarded-proto: %b\r\nvia: %b\r\n" % (
+            peer,
+            host,
+            scheme,
+            via(fields) if fields.via else VIA[fields.minor],
+        )
+
+    def _again(self, request: Request, written: Written) -> bytes:
+        """The same, for fields that come again and again; of them only the client's address is each request's own."""
+        if request.fields.forwarded_for:
+            return self._whence(request)
+        if written.peer != request.peer or written.scheme != request.scheme:
+            written.whence = self._whence(request)
+            written.peer, written.scheme = request.peer, request.scheme
+        return written.whence
 
     def asked(self, request: Request) -> tuple[str, str]:
         """The host and scheme that the client asked for, as this gateway or a proxy that it trusts saw them."""

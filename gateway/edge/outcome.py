@@ -62,6 +62,7 @@ class Admitted(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What its decisions state, written out, where the same admission is given again (`gateway.edge.book`)."""
     told: tuple[tuple[bytes, bytes], ...] = ()
     """And what clients are told of it."""
+    told_lines: bytes = b""
 
 
 class Carried(msgspec.Struct, frozen=True):

@@ -21,7 +21,7 @@ from gateway.edge.body import Body
 from gateway.edge.lasting import Entry, Lasting, Why
 from gateway.edge.observed import FAULTS
 from gateway.edge.request import Request
-from gateway.edge.upstream.connection import Fault, UpstreamFailed
+from gateway.edge.upstream.fault import Fault, UpstreamFailed
 from gateway.edge.upstream.forwarder import Exchange
 
 log = logs.get(__name__)

@@ -1,14 +1,16 @@
 """The head of a request on the proxied path, as everything behind the door sees it."""
 
-from foundation import trace
+import msgspec
+
 from foundation.hop_header import Hop
+from foundation.trace import Trace, continue_or_start, start
 from foundation.wire.switch import Line
 from foundation.words import Verb, verb_of_method
 from gateway.edge.headers import RequestFields
 from gateway.edge.target import Target
 
 
-class Request:
+class Request(msgspec.Struct):
     """One request.
 
     `sent`: path and query, as they came and go on. `hop`: set on one that another region carried here. `navigates`: a browser's
@@ -16,51 +18,28 @@ class Request:
     write (`gateway.edge.upgraded`).
     """
 
-    __slots__ = (
-        "fields",
-        "hop",
-        "line",
-        "method",
-        "navigates",
-        "peer",
-        "query",
-        "raw_path",
-        "scheme",
-        "sent",
-        "target",
-        "trace",
-        "verb",
-    )
+    method: str
+    raw_path: bytes
+    query: bytes
+    sent: bytes
+    fields: RequestFields
+    target: Target
+    peer: str
+    scheme: str
+    verb: Verb
+    trace: Trace
+    hop: Hop | None = None
+    navigates: bool = False
+    line: Line | None = None
 
-    def __init__(
-        self,
-        *,
-        method: str,
-        raw_path: bytes,
-        query: bytes,
-        sent: bytes,
-        fields: RequestFields,
-        target: Target,
-        peer: str,
-        scheme: str,
-        hop: Hop | None = None,
-        navigates: bool = False,
-        line: Line | None = None,
-    ) -> None:
-        self.method = method
-        self.raw_path = raw_path
-        self.query = query
-        self.sent = sent
-        self.fields = fields
-        self.target = target
-        self.peer = peer
-        self.scheme = scheme
-        self.hop = hop
-        self.navigates = navigates
-        self.line = line
-        self.verb: Verb = verb_of_method(method) if fields.handshake is None else Verb.WRITE
-        traceparent = fields.traceparent
-        self.trace = trace.continue_or_start(None if traceparent is None else traceparent.decode("latin-1"))
+
+def verb_of(method: str, fields: RequestFields) -> Verb:
+    return verb_of_method(method) if fields.handshake is None else Verb.WRITE
+
+
+def trace_of(fields: RequestFields) -> Trace:
+    traceparent = fields.traceparent
+    return start() if traceparent is None else continue_or_start(traceparent.decode("latin-1"))
 
 
 def as_sent_there(request: Request, hop: Hop) -> Request:
@@ -79,6 +58,8 @@ def as_sent_there(request: Request, hop: Hop) -> Request:
         target=request.target,
         peer=hop.client or "",
         scheme=hop.scheme,
+        verb=request.verb,
+        trace=trace_of(fields),
         hop=hop,
         line=request.line,
     )

@@ -20,6 +20,8 @@ _BAD_PATH = Problem(code=Code.BAD_REQUEST, detail="the path may hold no dot segm
 _VIEW = re.compile(rb"/views/[a-z][a-z0-9_]{0,62}/([0-9a-f-]{36})\Z")
 _NO_VIEW = Problem(code=Code.BAD_REQUEST, detail="what somebody shows is at /views/{table}/{subject id}")
 _ONLY_READ = Problem(code=Code.METHOD_NOT_ALLOWED, detail="what somebody shows is read, by GET")
+CONTROL_PATHS = frozenset({b"/healthz", b"/readyz", b"/metrics"})
+CONTROL_PREFIX = b"/.well-known/domicile"
 METHODS_HELD_BACK = frozenset({"CONNECT", "TRACE"})
 """CONNECT asks for a tunnel past every verdict; TRACE would show the client what was added for the service, its decision too."""
 HELD_BACK = Problem(code=Code.METHOD_NOT_ALLOWED, detail="CONNECT and TRACE go no further than here")
@@ -67,6 +69,11 @@ def target_of(method: str, raw_path: bytes, services: dict[ServiceId, Service]) 
         if method == "POST" and path in service.signup:
             return Target(name, Route.SIGNUP)
     return Target(name, ORDINARY)
+
+
+def controls(raw_path: bytes) -> bool:
+    """Whether it is one of the gateway's own paths."""
+    return raw_path in CONTROL_PATHS or raw_path.startswith(CONTROL_PREFIX)
 
 
 def _view(method: str, raw_path: bytes) -> Target | Problem:

@@ -7,11 +7,12 @@ from starlette.types import Send
 
 from directory.placement.core import Placement
 from foundation.problems import Code, Problem
+from gateway.edge.answerer import Answerer
 from gateway.edge.begun import Begun
 from gateway.edge.body import Body
 from gateway.edge.book import Book
 from gateway.edge.desk import Desk
-from gateway.edge.exchange import Answerer
+from gateway.edge.exchanges import Exchanges
 from gateway.edge.limits.gate import Gate
 from gateway.edge.observed import VERDICTS
 from gateway.edge.outbound import Outbound
@@ -38,10 +39,19 @@ class Walk:
     """One per gateway."""
 
     def __init__(
-        self, *, desk: Desk, answerer: Answerer, outbound: Outbound, records: Records, travel: Travel, gate: Gate
+        self,
+        *,
+        desk: Desk,
+        answerer: Answerer,
+        exchanges: Exchanges,
+        outbound: Outbound,
+        records: Records,
+        travel: Travel,
+        gate: Gate,
     ) -> None:
         self._desk = desk
         self._answerer = answerer
+        self._exchanges = exchanges
         self._outbound = outbound
         self._records = records
         self._refusing = Refusing(records)
@@ -78,7 +88,7 @@ class Walk:
         self, request: Request, gathered: Gathered, admitted: Admitted, body: Body, book: Book, send: Send
     ) -> None:
         if self._records.keeps(admitted) or admitted.crosses is not None:
-            unready = self._answerer.turned_away(admitted) or await self._remembered(request, admitted, book)
+            unready = self._exchanges.turned_away(admitted) or await self._remembered(request, admitted, book)
             if unready is not None:
                 await refuse(send, unready, body, request.fields)
                 return

@@ -23,7 +23,7 @@ from gateway.edge.outbound import framed, request_line, via
 from gateway.edge.outcome import RETRY_AFTER_S, Carried
 from gateway.edge.relay import STALLED, TOO_LARGE, ClientLeft, Helper, read_small, relay
 from gateway.edge.request import Request
-from gateway.edge.upstream.connection import Fault, UpstreamFailed
+from gateway.edge.upstream.fault import Fault, UpstreamFailed
 from gateway.edge.upstream.forwarder import Forwarder, Sending, may_repeat
 from gateway.edge.upstream.pool import Pools
 from gateway.identity.address import Address

@@ -32,7 +32,7 @@ from gateway.edge.headers import RequestFields, read_request
 from gateway.edge.lane import Lane
 from gateway.edge.outbound import Outbound
 from gateway.edge.outcome import Admitted
-from gateway.edge.request import Request
+from gateway.edge.request import Request, trace_of, verb_of
 from gateway.edge.target import Target, target_of
 from gateway.edge.upstream.connection import Connection
 from gateway.edge.upstream.pool import AddressPool, Pools
@@ -76,14 +76,26 @@ class Pipe(asyncio.Transport):
         """Nothing is connected."""
 
 
+def nothing_comes_again(_: bytes) -> None:
+    """Every head is read."""
+
+
 class Walking(Door):
     """Every request is a task's."""
 
     def answer_now(self, *_: Any, **__: Any) -> None:
         return None
 
+    comes_again = staticmethod(nothing_comes_again)
 
-WAYS: dict[str, type[Door]] = {"without a task": Door, "by a task": Walking}
+
+class Anew(Door):
+    """Each request's head is read, whatever came before."""
+
+    comes_again = staticmethod(nothing_comes_again)
+
+
+WAYS: dict[str, type[Door]] = {"without a task": Door, "each head read": Anew, "by a task": Walking}
 
 
 class Rig:
@@ -165,6 +177,8 @@ def parts(desk: Desk, requests: Sequence[bytes]) -> None:
             target=target[n],
             peer="127.0.0.1",
             scheme="http",
+            verb=verb_of(asked[n].method, fields[n]),
+            trace=trace_of(fields[n]),
         ),
         range(len(asked)),
     )

@@ -32,7 +32,7 @@ from gateway.edge.events import Recorder
 from gateway.edge.headers import RequestFields
 from gateway.edge.outcome import Admitted
 from gateway.edge.records import Records
-from gateway.edge.request import Request
+from gateway.edge.request import Request, trace_of
 from gateway.edge.room import PENDING_MAX
 from gateway.edge.target import Route, Target
 from gateway.identity.country import CountryDatabase
@@ -76,7 +76,7 @@ def request(peer: str) -> Request:
     fields.traceparent = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
     return Request(
         method="GET", raw_path=b"/orders/1", query=b"", sent=b"/orders/1", fields=fields,
-        target=Target(ServiceId("orders"), Route.ORDINARY), peer=peer, scheme="https",
+        target=Target(ServiceId("orders"), Route.ORDINARY), peer=peer, scheme="https", verb=Verb.READ, trace=trace_of(fields),
     )  # fmt: skip
 
 

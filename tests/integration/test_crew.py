@@ -44,6 +44,13 @@ async def slowly(running: Running) -> str:
         return (await http.get(f"{running.url}/slow")).text
 
 
+def listening(running: Running) -> int:
+    """How many sockets listen on the port."""
+    end = f":{int(running.url.rpartition(':')[2]):04X}"
+    lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return sum(line[1].endswith(end) and line[3] == "0A" for line in lines)
+
+
 def alive(pid: int) -> bool:
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, 0)
@@ -113,6 +120,60 @@ async def test_no_request_is_lost_while_a_crew_is_renewed_one_by_one_and_what_ca
         assert load.lost == []
         assert int(slow.result()) in before
         assert running.count("worker_lost") == 0
+
+
+async def told_to_end_while_it_answers(running: Running, folder: Path, group: asyncio.TaskGroup) -> int:
+    """One of the crew: it goes on for as long as the request that it has under way, until `go`."""
+    group.create_task(slowly(running))
+    await eventually((folder / "begun").exists)
+    pid = int((folder / "begun").read_text())
+    os.kill(pid, signal.SIGTERM)
+    return pid
+
+
+async def test_one_that_somebody_tells_to_end_is_succeeded_before_it_does_and_no_request_is_lost(
+    tmp_path: Path,
+) -> None:
+    """While it finishes what it has under way nobody waits in its queue."""
+    async with crew(tmp_path) as running:
+        await running.serving(2)
+        async with loaded(running) as load, asyncio.TaskGroup() as group:
+            pid = await told_to_end_while_it_answers(running, tmp_path, group)
+
+            async def succeeded() -> bool:
+                return pid not in await running.pids()
+
+            await eventually(succeeded, s_max=60)
+            assert alive(pid)
+            await load.more(100)
+            (tmp_path / "go").touch()
+            await eventually(lambda: not alive(pid), s_max=60)
+            await load.more()
+            load.end()
+        assert load.lost == []
+        assert sorted(each["restarts"] for each in await running.workers()) == [0, 1]
+        assert (running.count("worker_leaves"), running.count("worker_lost")) == (1, 0)
+
+
+async def test_one_that_somebody_tells_to_end_and_nobody_can_succeed_takes_its_socket_along(tmp_path: Path) -> None:
+    async with crew(tmp_path) as running:
+        await running.serving(2)
+        async with loaded(running) as load, asyncio.TaskGroup() as group:
+            (tmp_path / "broken").touch()
+            pid = await told_to_end_while_it_answers(running, tmp_path, group)
+            await eventually(lambda: running.count("worker_not_succeeded") == 1, s_max=60)
+            await eventually(lambda: listening(running) == 1, s_max=60)
+            await load.more()
+            load.lost.clear()  # what was on its way when the socket closed
+            await load.more(100)
+            assert load.lost == []
+            assert alive(pid)
+            (tmp_path / "broken").unlink()
+            (tmp_path / "go").touch()
+            await running.serving(2)
+            await load.more()
+            load.end()
+        assert (running.count("worker_leaves"), running.count("worker_lost")) == (1, 1)
 
 
 async def test_settings_that_do_not_hold_are_said_once_and_end_it(tmp_path: Path) -> None:

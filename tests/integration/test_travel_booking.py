@@ -65,6 +65,8 @@ def carried(
         target=target,
         peer="",
         scheme="http",
+        verb=Verb.READ,
+        trace=trace.start(),
     )
     verdict = Hairpin(
         cell=CELL, region=RegionId("eu"), home="https://eu.example.com", purpose="service", basis="eu -> * #1 scc: is shown",

@@ -88,7 +88,11 @@ class _Nobody:
 
 def bare(outcome: Outcome) -> Outcome:
     """Without what is only written out."""
-    return msgspec.structs.replace(outcome, claims=b"", told=()) if isinstance(outcome, Admitted) else outcome
+    return (
+        msgspec.structs.replace(outcome, claims=b"", told=(), told_lines=b"")
+        if isinstance(outcome, Admitted)
+        else outcome
+    )
 
 
 @settings(max_examples=100, deadline=None)

@@ -20,6 +20,8 @@ PROGRAM = """
     from pathlib import Path
     from starlette.responses import Response
     from starlette.routing import Route
+    from foundation import server
+    server.DRAIN_S_MAX = 60
     from foundation.crew import crew as crews, seat
     from foundation.crew.admin import lead
     from foundation.crew.crew import Crew

@@ -136,7 +136,7 @@ class Edge:
 
     def __init__(self, world: World, answers: Sequence[Answer], http: type[Door] = Door) -> None:
         self.loop = Loop()
-        self.walked = 0
+        self.walked = self.heads_read = 0
         self._service = Service(self.loop, answers)
         self.loop.accept = self._service.accept
         self._clock = ManualClock(NOW)
@@ -148,6 +148,10 @@ class Edge:
             def run(self, *arguments: Any) -> None:
                 edge.walked += 1
                 super().run(*arguments)
+
+            def read(self, *arguments: Any) -> Any:
+                edge.heads_read += 1
+                return super().read(*arguments)
 
         app = self.loop.run_until_complete(self._assembled(world))
         config = uvicorn.Config(

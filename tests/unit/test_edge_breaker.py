@@ -8,7 +8,7 @@ import pytest
 from foundation.words import CellId, ServiceId
 from gateway.edge.bulkhead import Bulkheads
 from gateway.edge.upstream.breaker import Bounds, Breaker, State
-from gateway.edge.upstream.connection import Fault
+from gateway.edge.upstream.fault import Fault
 from gateway.edge.upstream.health import Health
 from gateway.settings import Upstream
 

@@ -50,7 +50,7 @@ def test_a_kept_key_makes_the_mac_that_hmac_makes(key: bytes, message: bytes) ->
 
 
 def test_what_is_drawn_is_given_out_once() -> None:
-    drawn = Drawn()
+    drawn = Drawn(bytes.hex)
     taken = [drawn.take(12) for _ in range(3 * AHEAD_BYTES // 12)]
     assert {len(one) for one in taken} == {12}
     assert len(set(taken)) == len(taken)
@@ -59,9 +59,9 @@ def test_what_is_drawn_is_given_out_once() -> None:
 
 def test_two_processes_of_one_fork_draw_apart() -> None:
     script = (
-        "import os\nfrom foundation import drawn\ndrawn.take(1)\nread, write = os.pipe()\n"
-        "if os.fork() == 0:\n    os.write(write, drawn.take(16))\n    os._exit(0)\n"
-        "os.wait()\nprint(os.read(read, 16) != drawn.take(16))\n"
+        "import os\nfrom foundation import drawn\ndrawn.base64_digits(1)\nread, write = os.pipe()\n"
+        "if os.fork() == 0:\n    os.write(write, drawn.base64_digits(16))\n    os._exit(0)\n"
+        "os.wait()\nprint(os.read(read, 16) != drawn.base64_digits(16))\n"
     )
     found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=30)
     assert found.stdout == "True\n"

@@ -5,6 +5,8 @@ import json
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from foundation.decision_header import (
     HEADER_BYTES_MAX,
@@ -17,6 +19,7 @@ from foundation.decision_header import (
     ServiceVerifier,
     cell_key,
     cell_root,
+    claims_of,
     service_key,
 )
 from foundation.mute import Secret
@@ -55,6 +58,23 @@ def minted(**changes: object) -> str:
 def test_both_verifiers_read_what_was_minted() -> None:
     assert GUARD.verify(HEADER, NOW) == MADE
     assert CELL_SERVICE.verify(HEADER, NOW, service=ORDERS) == MADE
+
+
+@given(st.text(max_size=40), st.floats(NOW, NOW + LIFETIME_S_MAX), st.integers(1, 2**63 - 1))
+def test_one_that_is_signed_from_its_claims_says_what_one_that_is_minted_says_and_runs_out_a_moment_earlier_at_most(
+    purpose: str, expires: float, epoch: int
+) -> None:
+    made = msgspec.structs.replace(MADE, purpose=purpose, epoch=Epoch(epoch))
+    minter, ids = Minter(CELL, ROOT), set()
+    for _ in range(2):
+        header = minter.sign(ORDERS, claims_of(made), expires).decode("ascii")
+        found = GUARD.verify(header, NOW - 1)
+        assert CELL_SERVICE.verify(header, NOW - 1, service=ORDERS) == found
+        assert expires - 0.11 <= found.expires <= expires
+        assert (len(found.id), found.id.strip()) == (16, found.id)
+        assert msgspec.structs.replace(found, expires=made.expires, id=made.id) == made
+        ids.add(found.id)
+    assert len(ids) == 2
 
 
 def test_a_header_without_the_members_that_came_later_is_read_and_one_with_none_of_them_does_not_name_them() -> None:

@@ -40,12 +40,13 @@ class Breaker:
     only while what let it through still holds, so exchanges that began before an opening neither prolong it nor judge a probe.
     """
 
-    __slots__ = ("_backoff", "_bounds", "_failures", "_period", "_until", "state")
+    __slots__ = ("_backoff", "_bounds", "_period", "_until", "failures", "state")
 
     def __init__(self, bounds: Bounds, chance: Chance = random.random) -> None:
         self._bounds = bounds
         self._backoff = Backoff(first_s=bounds.open_s, max_s=bounds.open_s_max, chance=chance)
-        self._failures = 0
+        self.failures = 0
+        """In a row. While it is closed, 0 is all that an answer makes of it."""
         self._period = 0
         """Begins anew with every opening, closing and probe; tickets are its numbers."""
         self._until = _AT_ONCE
@@ -56,7 +57,7 @@ class Breaker:
         return self.state is CLOSED or now_s >= self._until
 
     def ticket(self) -> int | None:
-        """What `admit` gives while it is closed; None: it is not."""
+        """What `admit` gives while it is closed: nothing is wrong. Else None, and `admit` says whether one may go."""
         return self._period if self.state is CLOSED else None
 
     def admit(self, now_s: float) -> int | None:
@@ -74,7 +75,7 @@ class Breaker:
 
     def succeeded(self) -> None:
         """An answer came. It closes whatever ticket it came on: what was asked before the opening proves the same."""
-        self._failures = 0
+        self.failures = 0
         if self.state is not CLOSED:
             self._turn(CLOSED, until_s=_AT_ONCE)
             self._backoff.reset()
@@ -82,9 +83,9 @@ class Breaker:
     def failed(self, ticket: int, now_s: float) -> None:
         if ticket != self._period:
             return
-        self._failures += 1
-        if self.state is HALF_OPEN or self._failures >= self._bounds.failures:
-            self._failures = 0
+        self.failures += 1
+        if self.state is HALF_OPEN or self.failures >= self._bounds.failures:
+            self.failures = 0
             self._turn(OPEN, until_s=now_s + self._backoff.next_s())
 
     def gave_back(self, ticket: int) -> None:

@@ -5,45 +5,17 @@ bytes nobody asked for: each breaks the exchange, and the connection with it. A 
 """
 
 import asyncio
-import enum
 from collections.abc import Callable
 from typing import cast
 
 from foundation.wire.head import Malformed, StatusHead
 from foundation.wire.messages import MORE
 from foundation.wire.responses import ResponseReader
+from gateway.edge.upstream.fault import Fault, UpstreamFailed
 from gateway.settings import Upstream
 
 BUFFER_BYTES_HIGH = 256 * 1024
 """Reading pauses above this until the buffered part of the answer has been taken."""
-
-
-class Fault(enum.Enum):
-    """How an exchange failed."""
-
-    BUSY = "busy"
-    OPEN = "open"
-    CONNECT = "connect"
-    RESET = "reset"
-    PROTOCOL = "protocol"
-    TIMEOUT = "timeout"
-    CLIENT_GONE = "client_gone"
-    CLIENT_STALLED = "client_stalled"
-    TOO_LARGE = "too_large"
-    """The client's body."""
-    OUTDATED = "outdated"
-    """The subject's home has changed, or might have: `gateway.edge.lasting`."""
-
-
-class UpstreamFailed(Exception):
-    """The exchange broke, or was not begun (BUSY, OPEN, CONNECT). `answered`: whether anything of an answer had arrived. `wait_s`: with
-    OPEN, how long nobody may ask."""
-
-    def __init__(self, fault: Fault, *, answered: bool = False, wait_s: float = 0.0) -> None:
-        super().__init__(f"upstream: {fault.value}")
-        self.fault = fault
-        self.answered = answered
-        self.wait_s = wait_s
 
 
 class Connection(asyncio.Protocol):
@@ -65,6 +37,8 @@ class Connection(asyncio.Protocol):
         self.quiet_since = loop.time()
         self.listener: Callable[[], None] | None = None
         """Is told whenever there is more of the answer, or the exchange has failed; instead of whoever waits."""
+        self.landing: Callable[[bytes], bool] | None = None
+        """Is given the first piece of the answer before it is read here; True: it was all of it, and the exchange has `landed`."""
         self._began_at = 0.0
         self._reset_exchange(head_only=False)
 
@@ -90,13 +64,18 @@ class Connection(asyncio.Protocol):
     def failed(self) -> bool:
         return self._failure is not None
 
-    def begin(self, data: bytes, *, head_only: bool, done: bool, upgrade: bool = False) -> None:
-        """Starts an exchange: writes the head (and the body, if `done`). `upgrade`: it may be answered with 101."""
+    def begin(self, data: bytes, *, head_only: bool, done: bool, upgrade: bool = False) -> bool:
+        """Starts an exchange: writes the head (and the body, if `done`). `upgrade`: it may be answered with 101. False: it has failed."""
         self._reset_exchange(head_only=head_only, upgrade=upgrade)
         self.busy = True
         self._began_at = self.quiet_since = self._loop.time()
         self.request_done = done
-        self._write(data)
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            self.fail(Fault.RESET)
+            return False
+        transport.write(data)
+        return True
 
     def write(self, data: bytes, *, done: bool = False) -> None:
         """More of the request's body, framed by the caller; `drain` afterwards."""
@@ -150,7 +129,7 @@ class Connection(asyncio.Protocol):
         """Ends the exchange; True when the connection may carry another, else it is closed."""
         again = self.complete and self._reader.keep and self.request_done and self._failure is None and self.usable
         self.busy = False
-        self.listener = None
+        self.listener = self.landing = None
         if not again:
             self.close()
             return False
@@ -159,6 +138,18 @@ class Connection(asyncio.Protocol):
         self.known_head = None
         self.quiet_since = self._loop.time()
         return True
+
+    def landed(self, now: float) -> bool:
+        """As `end`, for an exchange whose whole answer, after which the connection may carry another, was never read here."""
+        self.busy = False
+        self.listener = None
+        self.used = True
+        self.quiet_since = now
+        transport = self._transport
+        if transport is not None and not transport.is_closing():
+            return True
+        self.close()
+        return False
 
     def fail(self, fault: Fault) -> None:
         """Breaks the exchange off and closes the connection. The first failure counts."""
@@ -193,6 +184,11 @@ class Connection(asyncio.Protocol):
         if not self.busy:
             self.close()  # an answer to nothing
             return
+        landing = self.landing
+        if landing is not None:
+            self.landing = None
+            if landing(data):
+                return
         self.quiet_since = self._loop.time()
         self._answered = True
         reader = self._reader

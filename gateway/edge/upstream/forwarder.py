@@ -7,7 +7,8 @@ import msgspec
 
 from foundation.wire.head import StatusHead
 from gateway.edge.upstream.breaker import State
-from gateway.edge.upstream.connection import Connection, Fault, UpstreamFailed
+from gateway.edge.upstream.connection import Connection
+from gateway.edge.upstream.fault import Fault, UpstreamFailed
 from gateway.edge.upstream.pool import AddressPool, Pools
 
 ADDRESSES_TRIED_MAX = 3
@@ -26,15 +27,14 @@ class Sending(msgspec.Struct, frozen=True, gc=False):
     upgrade: bool = False
 
 
-class Exchange:
+class Exchange(msgspec.Struct):
     """One request on one connection. Ended exactly once, whatever happened."""
 
-    __slots__ = ("_pool", "_ticket", "connection")
-
-    def __init__(self, pool: AddressPool, ticket: int, connection: Connection) -> None:
-        self._pool = pool
-        self._ticket = ticket
-        self.connection = connection
+    _pool: AddressPool
+    _ticket: int
+    connection: Connection
+    host: bytes
+    """What Host says to the address."""
 
     async def head(self) -> StatusHead:
         """The head of the final answer; what came of it is told to the address's breaker. Raises UpstreamFailed."""
@@ -45,11 +45,6 @@ class Exchange:
             raise
         self.heard()
         return head
-
-    @property
-    def host_field(self) -> bytes:
-        """What Host says to the address."""
-        return self._pool.host_field
 
     def heard(self) -> None:
         """For whoever saw the head come without waiting for it."""
@@ -65,6 +60,11 @@ class Exchange:
         """For whoever saw the whole answer come: `heard` and `end`."""
         self._pool.health.heard()
         self._pool.release(self.connection)
+
+    def landed(self, now: float) -> None:
+        """The same, where it came in one piece, and not through the connection's own reading (`Connection.landing`)."""
+        self._pool.health.heard()
+        self._pool.take_back(self.connection, now)
 
     def end(self) -> None:
         self._pool.health.given_back(self._ticket)
@@ -117,9 +117,9 @@ class Forwarder:
         """One that the caller begins, where the next address is well and a connection to it is idle; else None."""
         self._turn += 1
         pool = self.pools.of(hosts[self._turn % len(hosts)])
-        ticket = pool.health.ticket()
+        ticket = pool.health.breaker.ticket()
         connection = None if ticket is None else pool.acquire_now()
-        return None if ticket is None or connection is None else Exchange(pool, ticket, connection)
+        return None if ticket is None or connection is None else Exchange(pool, ticket, connection, pool.host_field)
 
 
 def head_of(line: bytes, host: bytes, rest: bytes) -> bytes:
@@ -127,7 +127,7 @@ def head_of(line: bytes, host: bytes, rest: bytes) -> bytes:
 
 
 def _begun(pool: AddressPool, ticket: int, connection: Connection, sending: Sending) -> Exchange:
-    exchange = Exchange(pool, ticket, connection)
+    exchange = Exchange(pool, ticket, connection, pool.host_field)
     try:
         head = head_of(sending.line, pool.host_field, sending.rest())
     except BaseException:

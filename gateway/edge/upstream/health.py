@@ -5,7 +5,7 @@ import asyncio
 from foundation import logs
 from gateway.edge.observed import BREAKER, BREAKER_OPENED
 from gateway.edge.upstream.breaker import CLOSED, Bounds, Breaker, State
-from gateway.edge.upstream.connection import Fault
+from gateway.edge.upstream.fault import Fault
 from gateway.settings import Upstream
 
 log = logs.get(__name__)
@@ -19,12 +19,12 @@ _SHOWN = {State.CLOSED: 0, State.HALF_OPEN: 1, State.OPEN: 2}
 class Health:
     """One per address. Costs an exchange a look at the clock, no wait and no task."""
 
-    __slots__ = ("_address", "_breaker", "_loop", "_shown")
+    __slots__ = ("_address", "_loop", "_shown", "breaker")
 
     def __init__(self, address: str, limits: Upstream, loop: asyncio.AbstractEventLoop) -> None:
         self._address = address
         self._loop = loop
-        self._breaker = Breaker(
+        self.breaker = Breaker(
             Bounds(
                 failures=limits.breaker_failures,
                 open_s=limits.breaker_open_s,
@@ -37,51 +37,49 @@ class Health:
 
     @property
     def state(self) -> State:
-        return self._breaker.state
+        return self.breaker.state
 
     def admits(self) -> bool:
-        return self._breaker.admits(self._loop.time())
+        return self.breaker.admits(self._loop.time())
 
     def left_s(self) -> float:
         """How long nobody may ask from now on."""
-        return self._breaker.left_s(self._loop.time())
-
-    def ticket(self) -> int | None:
-        """For one exchange, where nothing is wrong with the address; else None, and `admit` says whether one may go."""
-        return self._breaker.ticket()
+        return self.breaker.left_s(self._loop.time())
 
     def admit(self) -> int | None:
         """A ticket for one exchange, or None while nobody may ask. What was let through `heard`, `broke`, or is `given_back`."""
-        before = self._breaker.state
-        ticket = self._breaker.admit(self._loop.time())
-        if self._breaker.state is not before:
+        before = self.breaker.state
+        ticket = self.breaker.admit(self._loop.time())
+        if self.breaker.state is not before:
             self._shows("breaker_half_open")
         return ticket
 
     def heard(self) -> None:
         """The head of an answer came, of whatever status."""
-        before = self._breaker.state
-        self._breaker.succeeded()
-        if before is not CLOSED:
+        breaker = self.breaker
+        if breaker.state is CLOSED:
+            breaker.failures = 0
+        else:
+            breaker.succeeded()
             self._shows("breaker_closed")
 
     def broke(self, ticket: int, fault: Fault, *, used: bool = False) -> None:
         """Nothing came. `used`: on a connection that had carried an exchange before. Services close such ones when they like, and those
         of one process among many behind an address break together: a reset there says nothing of the address."""
         if fault not in _DOWN or (used and fault is Fault.RESET):
-            self._breaker.gave_back(ticket)
+            self.breaker.gave_back(ticket)
             return
-        before = self._breaker.state
-        self._breaker.failed(ticket, self._loop.time())
-        if self._breaker.state is not before:
+        before = self.breaker.state
+        self.breaker.failed(ticket, self._loop.time())
+        if self.breaker.state is not before:
             BREAKER_OPENED.labels(self._address).inc()
             self._shown.set(_SHOWN[State.OPEN])
             log.warning("breaker_opened", upstream=self._address, reason=fault.value, wait_s=round(self.left_s(), 3))
 
     def given_back(self, ticket: int) -> None:
         """The exchange is over, whatever was said of it before."""
-        self._breaker.gave_back(ticket)
+        self.breaker.gave_back(ticket)
 
     def _shows(self, event: str) -> None:
-        self._shown.set(_SHOWN[self._breaker.state])
+        self._shown.set(_SHOWN[self.breaker.state])
         log.info(event, upstream=self._address)

@@ -9,7 +9,8 @@ from collections import deque
 from collections.abc import Callable
 
 from foundation import logs
-from gateway.edge.upstream.connection import Connection, Fault, UpstreamFailed
+from gateway.edge.upstream.connection import Connection
+from gateway.edge.upstream.fault import Fault, UpstreamFailed
 from gateway.edge.upstream.health import Health
 from gateway.settings import Upstream
 
@@ -52,8 +53,9 @@ class AddressPool:
 
     def acquire_now(self) -> Connection | None:
         """An idle connection, the one used last, or None."""
-        while self._idle:
-            connection = self._idle.pop()
+        idle = self._idle
+        while idle:
+            connection = idle.pop()
             if connection.usable:
                 return connection
         return None
@@ -128,6 +130,15 @@ class AddressPool:
         """Takes a connection back after its exchange, whole or broken."""
         if connection.end():
             self._offer(connection)
+
+    def take_back(self, connection: Connection, now: float) -> None:
+        """The same after one whose answer came in one piece."""
+        if not connection.landed(now):
+            return
+        if self._waiters:
+            self._offer(connection)
+        else:
+            self._idle.append(connection)
 
     def let_go(self, connection: Connection) -> None:
         """It is another protocol's from here on, and takes no place here."""

@@ -7,70 +7,36 @@ away at once. A request for a websocket goes the same way until its service answ
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from functools import partial
-from typing import NamedTuple
 
 from starlette.types import Send
 
-from foundation.counting import Spread
 from foundation.problems import Code, Problem
-from foundation.words import CellId, ServiceId
-from gateway.edge.answers import client_fields, refusal_of, stated
+from gateway.edge.answers import refusal_of, stated
 from gateway.edge.begun import Begun
 from gateway.edge.body import Body
 from gateway.edge.book import Book
-from gateway.edge.bulkhead import Bulkheads
 from gateway.edge.desk import Desk
-from gateway.edge.failures import behind, busy, problem_of, unreachable
-from gateway.edge.observed import FAULTS, RETRIES, SERVED
-from gateway.edge.outbound import Outbound, request_line
+from gateway.edge.exchanges import Exchanges
+from gateway.edge.failures import behind, busy, problem_of
+from gateway.edge.observed import FAULTS, RETRIES
 from gateway.edge.outcome import RETRY_AFTER_S, Admitted
 from gateway.edge.relay import ClientLeft, Helper, Stay, read_small, relay
 from gateway.edge.request import Request
 from gateway.edge.sockets import Sockets
 from gateway.edge.tries import Tries
-from gateway.edge.upstream.connection import Fault, UpstreamFailed
-from gateway.edge.upstream.forwarder import Forwarder, Sending, head_of, may_repeat
+from gateway.edge.upstream.fault import Fault, UpstreamFailed
+from gateway.edge.upstream.forwarder import may_repeat
 
 Again = Callable[[], Awaitable[Admitted | Problem]]
-
-
-class Answer(NamedTuple):
-    """A whole answer, as the client gets it."""
-
-    status: int
-    headers: list[tuple[bytes, bytes]]
-    body: bytes
 
 
 class Answerer:
     """Forwards admitted requests. Holds what is the same for all of them."""
 
-    def __init__(
-        self,
-        forwarder: Forwarder,
-        outbound: Outbound,
-        bulkheads: Bulkheads,
-        sockets: Sockets,
-        *,
-        stall_s: float,
-    ) -> None:
-        self._forwarder = forwarder
-        self._bulkheads = bulkheads
+    def __init__(self, exchanges: Exchanges, sockets: Sockets, *, stall_s: float) -> None:
+        self._exchanges = exchanges
         self._sockets = sockets
-        self._outbound = outbound
         self._stall_s = stall_s
-        self._served: dict[tuple[CellId, ServiceId], Spread] = {}  # labels() costs more than observe()
-
-    def turned_away(self, admitted: Admitted) -> Problem | None:
-        """Why the cell's service is not to be asked now: it has too much under way, or no address of it is well. Never another's cell."""
-        if self._bulkheads.of(admitted.cell, admitted.service).refuses():
-            return busy(admitted)
-        wait_s = self._forwarder.barred_s(admitted.hosts)
-        if wait_s is None:
-            return None
-        FAULTS.labels(Fault.OPEN.value).inc()
-        return unreachable(admitted, wait_s)
 
     async def answer(
         self,
@@ -87,7 +53,7 @@ class Answerer:
         Raises ClientLeft, AnswerBroken.
         """
         try:
-            turned_away = self.turned_away(admitted) if begun is None else None
+            turned_away = self._exchanges.turned_away(admitted) if begun is None else None
             if turned_away is not None:
                 return turned_away
             if request.fields.handshake is None:
@@ -141,42 +107,6 @@ class Answerer:
                     return renewed
                 admitted = renewed
 
-    def begin_now(self, request: Request, admitted: Admitted, body: bytes, book: Book, now: float) -> Begun | None:
-        """The exchange of a request that came whole, where a connection is idle; `now` on the loop's clock. Never waits."""
-        bulkhead = self._bulkheads.of(admitted.cell, admitted.service)
-        if bulkhead.full:
-            return None
-        exchange = self._forwarder.take_now(admitted.hosts)
-        if exchange is None:
-            return None
-        connection = exchange.connection
-        try:
-            connection.begin(
-                head_of(request_line(request), exchange.host_field, self._outbound.rest(request, admitted, body, book)),
-                head_only=request.method == "HEAD",
-                done=True,
-            )
-        except BaseException:
-            exchange.end()
-            raise
-        if connection.failed:
-            exchange.end()
-            return None
-        bulkhead.enter()
-        return Begun(exchange, now, bulkhead)
-
-    def finish_now(self, request: Request, admitted: Admitted, begun: Begun, now: float) -> Answer | None:
-        """The answer of an exchange that is complete, which ends here; None where another try may cure it, and it does not end."""
-        connection = begun.exchange.connection
-        head = connection.known_head
-        if head is None or refusal_of(head) is not None:
-            return None
-        fields = client_fields(head, stated(admitted), method=request.method)
-        answer = Answer(head.status, fields, connection.take())
-        begun.finish()
-        self._observe(admitted, now - begun.at)
-        return answer
-
     async def _try(
         self,
         request: Request,
@@ -191,14 +121,13 @@ class Answerer:
     ) -> Code | Problem | None:
         """One exchange, on a connection just made if `fresh`. None when the answer was sent; a code: the service's refusal that another
         try may cure; a problem: there was no place for it."""
-        loop = asyncio.get_running_loop()
         if begun is None:
-            begun = await self._begun(request, admitted, body, book, fresh=fresh)
+            begun = await self._exchanges.begin(request, admitted, body.whole, book, fresh=fresh)
         if begun is None:
             return busy(admitted)
         exchange = begun.exchange
         stay = _stay(request, admitted, desk)
-        helper = Helper(loop, body, exchange, stay)
+        helper = Helper(asyncio.get_running_loop(), body, exchange, stay)
         try:
             head = await exchange.head()
             refusal = refusal_of(head)
@@ -218,41 +147,8 @@ class Answerer:
         finally:
             helper.leave()
             begun.end()
-        self._observe(admitted, loop.time() - begun.at)
+        self._exchanges.took(admitted, begun)
         return None
-
-    async def _begun(
-        self, request: Request, admitted: Admitted, body: Body, book: Book, *, fresh: bool
-    ) -> Begun | None:
-        """None where there is no place for it. Raises UpstreamFailed."""
-        at = asyncio.get_running_loop().time()
-        bulkhead = self._bulkheads.of(admitted.cell, admitted.service)
-        if not bulkhead.enter():
-            return None
-        try:
-            exchange = await self._forwarder.open(
-                admitted.hosts, self._sending(request, admitted, body.whole, book), fresh=fresh
-            )
-        except BaseException:
-            bulkhead.leave()
-            raise
-        return Begun(exchange, at, bulkhead)
-
-    def _sending(self, request: Request, admitted: Admitted, whole: bytes | None, book: Book) -> Sending:
-        return Sending(
-            request_line(request),
-            partial(self._outbound.rest, request, admitted, whole, book),
-            request.method == "HEAD",
-            whole is not None,
-            request.fields.handshake is not None,
-        )
-
-    def _observe(self, admitted: Admitted, took_s: float) -> None:
-        place = (admitted.cell, admitted.service)
-        served = self._served.get(place)
-        if served is None:
-            served = self._served[place] = SERVED.labels(*place)
-        served.observe(took_s)
 
 
 def _stay(request: Request, admitted: Admitted, desk: Desk) -> Stay | None:

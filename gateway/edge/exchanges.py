@@ -1,0 +1,139 @@
+"""Exchanges with cells' services: each in a place behind the bulkhead of its cell's service, and timed; begun and ended at once, in
+callbacks, or by a task."""
+
+import asyncio
+from functools import partial
+from typing import NamedTuple
+
+from foundation.counting import Spread
+from foundation.problems import Problem
+from foundation.words import CellId, ServiceId
+from gateway.edge.answers import client_fields, refusal_of, stated, stated_lines
+from gateway.edge.begun import Begun
+from gateway.edge.book import Book
+from gateway.edge.bulkhead import Bulkheads
+from gateway.edge.failures import busy, unreachable
+from gateway.edge.landing import Landing
+from gateway.edge.observed import FAULTS, SERVED
+from gateway.edge.outbound import Outbound, request_line
+from gateway.edge.outcome import Admitted
+from gateway.edge.request import Request
+from gateway.edge.upstream.fault import Fault
+from gateway.edge.upstream.forwarder import Forwarder, Sending, head_of
+
+
+class Answer(NamedTuple):
+    """A whole answer, as the client gets it."""
+
+    status: int
+    headers: list[tuple[bytes, bytes]]
+    body: bytes
+
+
+class Exchanges:
+    """One per gateway."""
+
+    def __init__(self, forwarder: Forwarder, outbound: Outbound, bulkheads: Bulkheads) -> None:
+        self._forwarder = forwarder
+        self._bulkheads = bulkheads
+        self._outbound = outbound
+        self._landing = Landing()
+        self._served: dict[tuple[CellId, ServiceId], Spread] = {}  # labels() costs more than observe()
+
+    def turned_away(self, admitted: Admitted) -> Problem | None:
+        """Why the cell's service is not to be asked now: it has too much under way, or no address of it is well. Never another's cell."""
+        if self._bulkheads.of(admitted.cell, admitted.service).refuses():
+            return busy(admitted)
+        wait_s = self._forwarder.barred_s(admitted.hosts)
+        if wait_s is None:
+            return None
+        FAULTS.labels(Fault.OPEN.value).inc()
+        return unreachable(admitted, wait_s)
+
+    # --- at once -------------------------------------------------------------------------------------------------------------
+
+    def begin_now(self, request: Request, admitted: Admitted, body: bytes, book: Book, now: float) -> Begun | None:
+        """The exchange of a request that came whole, where a connection is idle; `now` on the loop's clock. Never waits."""
+        bulkhead = self._bulkheads.of(admitted.cell, admitted.service)
+        if bulkhead.under_way >= bulkhead.exchanges_max:
+            return None
+        exchange = self._forwarder.take_now(admitted.hosts)
+        if exchange is None:
+            return None
+        connection = exchange.connection
+        try:
+            head = head_of(request_line(request), exchange.host, self._outbound.rest(request, admitted, body, book))
+            began = connection.begin(head, head_only=request.method == "HEAD", done=True)
+        except BaseException:
+            exchange.end()
+            raise
+        if not began:
+            exchange.end()
+            return None
+        bulkhead.under_way += 1
+        return Begun(exchange, now, bulkhead)
+
+    def finish_now(self, request: Request, admitted: Admitted, begun: Begun, now: float) -> Answer | None:
+        """The answer of an exchange that is complete, which ends here; None where another try may cure it, and it does not end."""
+        connection = begun.exchange.connection
+        head = connection.known_head
+        if head is None or refusal_of(head) is not None:
+            return None
+        fields = client_fields(head, stated(admitted), method=request.method)
+        answer = Answer(head.status, fields, connection.take())
+        begun.finish()
+        self._served_at(admitted).observe(now - begun.at)
+        return answer
+
+    def land(
+        self, admitted: Admitted, begun: Begun, data: bytes, dated: bytes, *, keep: bool, now: float
+    ) -> bytes | None:
+        """The client's answer where `data` is the whole answer of an exchange that `begin_now` began; then that ends here, else None."""
+        answer = self._landing.answer(data, admitted.told_lines or stated_lines(admitted), dated, keep=keep, now_s=now)
+        if answer is not None:
+            begun.landed(now)
+            served = self._served.get((admitted.cell, admitted.service))
+            if served is None:
+                served = self._served_at(admitted)
+            served.observe(now - begun.at)
+        return answer
+
+    # --- by a task -----------------------------------------------------------------------------------------------------------
+
+    async def begin(
+        self, request: Request, admitted: Admitted, whole: bytes | None, book: Book, *, fresh: bool
+    ) -> Begun | None:
+        """One on a connection just made if `fresh`; its body goes with the head if it is `whole`. None where there is no place for it.
+        Raises UpstreamFailed."""
+        at = asyncio.get_running_loop().time()
+        bulkhead = self._bulkheads.of(admitted.cell, admitted.service)
+        if not bulkhead.enter():
+            return None
+        try:
+            exchange = await self._forwarder.open(
+                admitted.hosts, self._sending(request, admitted, whole, book), fresh=fresh
+            )
+        except BaseException:
+            bulkhead.leave()
+            raise
+        return Begun(exchange, at, bulkhead)
+
+    def _sending(self, request: Request, admitted: Admitted, whole: bytes | None, book: Book) -> Sending:
+        return Sending(
+            request_line(request),
+            partial(self._outbound.rest, request, admitted, whole, book),
+            request.method == "HEAD",
+            whole is not None,
+            request.fields.handshake is not None,
+        )
+
+    def took(self, admitted: Admitted, begun: Begun) -> None:
+        """The whole answer has been sent."""
+        self._served_at(admitted).observe(asyncio.get_running_loop().time() - begun.at)
+
+    def _served_at(self, admitted: Admitted) -> Spread:
+        place = (admitted.cell, admitted.service)
+        served = self._served.get(place)
+        if served is None:
+            served = self._served[place] = SERVED.labels(*place)
+        return served

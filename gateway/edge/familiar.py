@@ -1,0 +1,182 @@
+"""Requests whose fields came before, byte for byte, but for those that are each request's own: what a strict reading made of them is given
+again instead of reading them anew. Pure.
+
+Clients say the same with every request. What is kept of it is nobody's: only fields of `_KEPT` count, the token, the client's address, the
+trace and the body's length are cut out before, and it is forgotten after `KEPT_S` at most. A request with any other field (a cookie, say)
+is read anew each time.
+"""
+
+import re
+from copy import copy
+
+import msgspec
+
+from foundation.wire.cycle import BUFFER_BYTES_HIGH
+from foundation.wire.framing import LENGTH_DIGITS_MAX
+from foundation.wire.head import FIELDS_MAX, RequestHead
+from foundation.words import Verb, verb_of_method
+from gateway.edge.headers import RequestFields, Written
+
+HEADS_MAX = 1_024
+HEAD_BYTES_MAX = 4_096
+"""Longer ones are read anew, and so are those whose body has more than `BUFFER_BYTES_HIGH`."""
+KEPT_S = 300.0
+"""Then all are forgotten, whether or not they are asked for."""
+
+_LINE = re.compile(
+    rb"(GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS) "
+    rb"((/([a-z0-9-]++)(?:/[!\"$&->@-\[\]-~]*+)?)(?:\?([!\"$-~]*+))?) HTTP/1\.1(?=\r\n)"
+)
+"""A path without `%`, a backslash or a fragment; dot segments are looked for apart."""
+_METHODS = {
+    method.encode("ascii"): (method, verb_of_method(method))
+    for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+}
+_ADDRESS = re.compile(rb"[0-9A-Za-z.:,\[\]-](?:[0-9A-Za-z.:, \[\]-]*[0-9A-Za-z.:,\[\]-])?")
+_TRACE = re.compile(rb"[0-9a-f-]{55}")
+_KEPT = frozenset(
+    {b"accept", b"accept-charset", b"accept-encoding", b"accept-language", b"accept-profile", b"cache-control", b"connection",
+     b"content-encoding", b"content-language", b"content-profile", b"content-type", b"dnt", b"host", b"origin", b"pragma",
+     b"prefer", b"priority", b"sec-ch-ua", b"sec-ch-ua-mobile", b"sec-ch-ua-platform", b"sec-fetch-dest", b"sec-fetch-mode",
+     b"sec-fetch-site", b"sec-fetch-user", b"sec-gpc", b"upgrade-insecure-requests", b"user-agent", b"via", b"x-forwarded-host",
+     b"x-forwarded-proto", b"x-requested-with"}
+)  # fmt: skip
+_OWN = frozenset({b"authorization", b"content-length", b"traceparent", b"x-forwarded-for"})
+
+
+class Came(msgspec.Struct, gc=False):
+    """A whole request, taken apart. `fields`: the bytes of all fields but its own. `counted`: how many of its limits it has passed
+    (`RequestFields.counted`)."""
+
+    method: str
+    verb: Verb
+    sent: bytes
+    path: bytes
+    service: bytes
+    query: bytes
+    fields: bytes
+    authorization: bytes
+    length: int | None
+    traceparent: bytes | None
+    forwarded_for: bytes | None
+    body: bytes
+    counted: int = 0
+
+
+def came(data: bytes) -> Came | None:
+    """What arrived, if it is one whole request of the usual shape with a token, else None: then it is to be read as any other.
+
+    Of its fields only the token's is looked at here, and those that are its own; that the rest is well formed is what `Familiar` knows.
+    Each of these is one line that began and ended where a line does, so with it or without it the rest is well formed, or is not."""
+    line = _LINE.match(data)
+    if line is None:
+        return None
+    start = line.end()
+    end = data.find(b"\r\n\r\n", start)
+    if end < 0 or end > HEAD_BYTES_MAX:
+        return None
+    fields = data[start : end + 2]
+    at = fields.find(b"\r\nAuthorization: ")
+    if at < 0 and (at := fields.find(b"\r\nauthorization: ")) < 0:
+        return None
+    over = fields.find(b"\r\n", at + 2)
+    authorization = fields[at + 17 : over]
+    fields = fields[:at] + fields[over:]
+    length = forwarded_for = traceparent = None
+    body = data[end + 4 :]
+    if len(body) > BUFFER_BYTES_HIGH:
+        return None
+    if body:
+        stated, fields = _cut(fields, b"\r\nContent-Length: ", b"\r\ncontent-length: ")
+        if stated is None or not stated.isdigit() or len(stated) > LENGTH_DIGITS_MAX or int(stated) != len(body):
+            return None
+        length = len(body)
+    if b"orwarded-" in fields:
+        forwarded_for, fields = _cut(fields, b"\r\nX-Forwarded-For: ", b"\r\nx-forwarded-for: ")
+        if forwarded_for is not None and _ADDRESS.fullmatch(forwarded_for) is None:
+            return None
+    if b"raceparent" in fields:
+        traceparent, fields = _cut(fields, b"\r\nTraceparent: ", b"\r\ntraceparent: ")
+        if traceparent is not None and _TRACE.fullmatch(traceparent) is None:
+            return None
+    spelt, sent, path, service, query = line.groups()
+    if b"/." in path:
+        return None
+    method, verb = _METHODS[spelt]
+    return Came(
+        method,
+        verb,
+        sent,
+        path,
+        service,
+        query or b"",
+        fields,
+        authorization,
+        length,
+        traceparent,
+        forwarded_for,
+        body,
+    )
+
+
+class Familiar:
+    """What is known of requests' fields by their bytes. One per gateway; times are seconds on one clock."""
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, RequestFields] = {}
+        self._until_s = 0.0
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def fields_of(self, one: Came, now_s: float) -> RequestFields | None:
+        """Its fields sorted, where their like was `learn`ed."""
+        if now_s > self._until_s:
+            self._known.clear()
+            self._until_s = now_s + KEPT_S
+        known = self._known.get(one.fields)
+        if known is None:
+            return None
+        fields = copy(known)
+        fields.authorization = one.authorization
+        fields.content_length = one.length
+        if one.traceparent is not None:
+            fields.traceparent = one.traceparent
+        if one.forwarded_for is not None:
+            fields.forwarded_for = [one.forwarded_for]
+        return fields
+
+    def learn(self, one: Came, head: RequestHead, fields: RequestFields) -> None:
+        """What a strict reading of the same request made of it: `head`, and its `fields`, sorted."""
+        if not _speaks_of_nobody(one, head) or fields.closes or fields.expects or fields.chunked or fields.upgrades:
+            return
+        if len(self._known) >= HEADS_MAX:
+            self._known.clear()
+        self._known[one.fields] = RequestFields(
+            minor=fields.minor,
+            kept=fields.kept,
+            host=fields.host,
+            via=fields.via,
+            forwarded_host=fields.forwarded_host,
+            forwarded_proto=fields.forwarded_proto,
+            written=Written(b"".join(fields.kept)),
+        )
+
+
+def _speaks_of_nobody(one: Came, head: RequestHead) -> bool:
+    """Whether nothing but what is kept of anybody is left once its own fields, each of which stands there once, are cut out."""
+    own = [name for name, _ in head.fields if name in _OWN]
+    cut = [one.authorization, one.forwarded_for, one.traceparent, one.length]
+    if len(own) != len(cut) - cut.count(None) or len(head.fields) >= FIELDS_MAX - len(_OWN):
+        return False
+    return all(name in _KEPT or name in _OWN for name, _ in head.fields)
+
+
+def _cut(fields: bytes, *spelt: bytes) -> tuple[bytes | None, bytes]:
+    """The value of one line, and all the others; None, and all of them, where it is not there in one of the spellings."""
+    for spelling in spelt:
+        at = fields.find(spelling)
+        if at >= 0:
+            over = fields.find(b"\r\n", at + 2)
+            return fields[at + len(spelling) : over], fields[:at] + fields[over:]
+    return None, fields

@@ -1,0 +1,113 @@
+"""A whole answer that came in one piece, as its client gets it. Pure.
+
+Services say the same above most answers. What a strict reading made of a head is kept by its bytes, but for the length of the body and the
+date, and given again; kept is only what says nothing of anybody (`_KEPT`), and for `KEPT_S` at most.
+"""
+
+import re
+
+import msgspec
+
+from foundation.wire.answer import BODILESS, status_line
+from foundation.wire.head import FIELDS_MAX, Malformed, StatusHead, status_head
+from foundation.wire.responses import LENGTH_DIGITS_MAX, framing_of
+from gateway.edge.answers import refusal_of
+from gateway.edge.headers import read_response
+
+HEADS_MAX = 1_024
+HEAD_BYTES_MAX = 4_096
+KEPT_S = 300.0
+_DATE = re.compile(rb"[\x20-\x7e]*+")
+_KEPT = frozenset(
+    {b"accept-ranges", b"access-control-allow-credentials", b"access-control-allow-headers", b"access-control-allow-methods",
+     b"access-control-allow-origin", b"access-control-expose-headers", b"access-control-max-age", b"allow", b"cache-control",
+     b"connection", b"content-encoding", b"content-language", b"content-length", b"content-profile", b"content-range",
+     b"content-security-policy", b"content-type", b"cross-origin-opener-policy", b"cross-origin-resource-policy", b"date",
+     b"expires", b"keep-alive", b"permissions-policy", b"pragma", b"preference-applied", b"range-unit", b"referrer-policy",
+     b"retry-after", b"server", b"strict-transport-security", b"vary", b"x-content-type-options", b"x-frame-options",
+     b"x-powered-by"}
+)  # fmt: skip
+
+
+class Shown(msgspec.Struct, frozen=True, gc=False):
+    """What clients get of a head: its first line, and what stands before and behind the length."""
+
+    line: bytes
+    before: bytes
+    behind: bytes
+
+
+class Landing:
+    """What is known of answers' heads by their bytes. One per gateway; times are seconds on one clock."""
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, Shown] = {}
+        self._until_s = 0.0
+        self._date = b""
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def answer(self, data: bytes, told: bytes, dated: bytes, *, keep: bool, now_s: float) -> bytes | None:
+        """The client's answer, if `data` is one that is whole, as long as it says, to be passed on as it is, and not the last of its
+        connection; else None: then it is to be read as any other. `told` and `dated`: lines to add. Not for answers to HEAD."""
+        end = data.find(b"\r\n\r\n") + 4
+        if not 4 <= end <= HEAD_BYTES_MAX:
+            return None
+        at = data.find(b"\r\ncontent-length: ", 0, end)
+        if at < 0 and (at := data.find(b"\r\nContent-Length: ", 0, end)) < 0:
+            return None
+        over = data.find(b"\r\n", at + 2)
+        length = data[at + 18 : over]
+        if not length.isdigit() or len(length) > LENGTH_DIGITS_MAX or int(length) != len(data) - end:
+            return None
+        head = data[: at + 18] + data[over:end]
+        at = head.find(b"ate: ")
+        if at > 0 and head[at - 3 : at] in (b"\r\nD", b"\r\nd"):
+            over = head.find(b"\r\n", at)
+            date = head[at + 5 : over]
+            if date != self._date and _DATE.fullmatch(date) is None:
+                return None
+            self._date = date
+            head = head[: at - 3] + head[over:]
+        if now_s > self._until_s:
+            self._known.clear()
+            self._until_s = now_s + KEPT_S
+        shown = self._known.get(head) or self._read(data[:end], head)
+        if shown is None:
+            return None
+        return b"%b%b%bcontent-length: %b\r\n%b%b%b\r\n%b" % (
+            shown.line,
+            dated,
+            shown.before,
+            length,
+            shown.behind,
+            told,
+            b"" if keep else b"connection: close\r\n",
+            data[end:],
+        )
+
+    def _read(self, whole: bytes, key: bytes) -> Shown | None:
+        head = status_head(whole)
+        if isinstance(head, Malformed):
+            return None
+        shown = shown_of(head)
+        if shown is not None and len(head.fields) < FIELDS_MAX and all(name in _KEPT for name, _ in head.fields):
+            if len(self._known) >= HEADS_MAX:
+                self._known.clear()
+            self._known[key] = shown
+        return shown
+
+
+def shown_of(head: StatusHead) -> Shown | None:
+    """None for what is more than a body of a stated length to be passed on, on a connection that may carry another."""
+    framing = framing_of(head.fields, head.minor)
+    if isinstance(framing, Malformed) or head.status < 200 or head.status in BODILESS or refusal_of(head) is not None:
+        return None
+    length, _, keep = framing
+    if length is None or not keep:
+        return None
+    fields = read_response(head.fields, status=head.status, head_only=False)
+    at = [name for name, _ in fields].index(b"content-length")
+    lines = [b"%b: %b\r\n" % field for field in fields]
+    return Shown(status_line(head.status), b"".join(lines[:at]), b"".join(lines[at + 1 :]))
