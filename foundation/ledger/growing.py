@@ -1,5 +1,6 @@
 """The right edge of a log: what it takes to grow the tree, and the files that grow with it (tiles, bundles, payloads)."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from foundation.ledger import payloads
@@ -55,8 +56,12 @@ class Growing:
     def root(self) -> bytes:
         return self._frontier.root()
 
-    def take(self, entry: bytes, opening: bytes) -> None:
+    def take(self, entries: Sequence[bytes], openings: Sequence[bytes]) -> None:
         """Raises OSError."""
+        for entry, opening in zip(entries, openings, strict=True):
+            self._take(entry, opening)
+
+    def _take(self, entry: bytes, opening: bytes) -> None:
         completed = self._frontier.append(leaf_hash(entry))
         self._bundle.append(framed(entry))
         self._frames.append(payloads.framed(opening))

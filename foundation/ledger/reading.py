@@ -3,12 +3,13 @@ has signed."""
 
 import contextlib
 from collections.abc import Callable, Collection, Iterator
+from itertools import repeat
 from pathlib import Path
 
 import msgspec
 
 from foundation.ledger import checkpoints, entries, payloads, sheaves
-from foundation.ledger.checkpoints import Checkpoint
+from foundation.ledger.checkpoints import CHECKPOINT, Checkpoint
 from foundation.ledger.entries import Entry, MalformedEntry, Payload
 from foundation.ledger.files import LogDamaged
 from foundation.ledger.merkle import (
@@ -35,8 +36,6 @@ from foundation.ledger.tiles import (
     tiles_of,
 )
 from foundation.ledger.witness.quorum import Reach
-
-CHECKPOINT = "checkpoint"
 
 
 class Absent(Exception):
@@ -169,7 +168,7 @@ class LogReader:
         tree, rows, held = Frontier(), [list[bytes]() for _ in levels_of(size)], 0
         for index in range((size + WIDTH - 1) // WIDTH):
             bundle = self.bundle(index)
-            openings = [None] * WIDTH if folder is None else payloads.in_bundle(folder, index, len(bundle))
+            openings = repeat(None) if folder is None else payloads.in_bundle(folder, index, len(bundle))
             for found, opening in zip(bundle, openings, strict=False):
                 completed = tree.append(leaf_hash(found.raw))
                 for level, height in enumerate(range(0, len(completed), HEIGHT)):

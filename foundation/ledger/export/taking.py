@@ -1,6 +1,7 @@
 """What comes next of a log, in batches: read from its folder, as far as it has signed."""
 
 from collections.abc import Callable, Iterator
+from itertools import repeat
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,8 +13,8 @@ from foundation.ledger.tiles import WIDTH
 BATCH_BYTES_MAX = 1 << 20
 """Of lines, beyond the first. A batch has no more entries than a bundle: 256."""
 
-Openings = Callable[[int, int], list[bytes | None]]
-"""The openings of a bundle's first entries, by its number and how many."""
+Openings = Callable[[int, int, int], Iterator[bytes | None]]
+"""The openings of a bundle, by its number: from that of one of its entries on, to before another, each when it is asked for."""
 
 
 class Batch(NamedTuple):
@@ -27,9 +28,9 @@ class Batch(NamedTuple):
 def openings_in(folder: Path | None) -> Openings:
     """None where payloads are not to be had."""
     if folder is None:
-        return lambda _, width: [None] * width
+        return lambda _, first, width: repeat(None, width - first)
     held = folder
-    return lambda number, width: payloads.in_bundle(held, number, width)
+    return lambda number, first, width: payloads.in_bundle(held, number, width, first=first)
 
 
 def batches(reader: LogReader, form: Form, openings: Openings, since: int) -> Iterator[Batch]:
@@ -42,13 +43,11 @@ def batches(reader: LogReader, form: Form, openings: Openings, since: int) -> It
 
 
 def _batch(reader: LogReader, form: Form, openings: Openings, since: int) -> Batch:
-    number = since // WIDTH
+    number, first = divmod(since, WIDTH)
     bundle = reader.bundle(number)
-    held = openings(number, len(bundle)) if form.payloads else [None] * len(bundle)
+    held = openings(number, first, len(bundle)) if form.payloads else repeat(None)
     lines, size = list[bytes](), 0
-    for found, opening in zip(bundle, held, strict=True):
-        if found.index < since:
-            continue
+    for found, opening in zip(bundle[first:], held, strict=False):
         told = lines_of(form, found, opening)
         size += len(told)
         if lines and size > BATCH_BYTES_MAX:
