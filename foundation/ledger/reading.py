@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from foundation.ledger import checkpoints, entries, payloads, sheaves
-from foundation.ledger.checkpoints import CHECKPOINT, Checkpoint
+from foundation.ledger.checkpoints import Checkpoint
 from foundation.ledger.entries import Entry, MalformedEntry, Payload
 from foundation.ledger.files import LogDamaged
 from foundation.ledger.merkle import (
@@ -36,6 +36,8 @@ from foundation.ledger.tiles import (
     tiles_of,
 )
 from foundation.ledger.witness.quorum import Reach
+
+CHECKPOINT = checkpoints.CHECKPOINT
 
 
 class Absent(Exception):

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from foundation import logs
 from foundation.ledger import metrics
-from foundation.ledger.checkpoints import CHECKPOINT
 from foundation.ledger.entries import MalformedEntry
 from foundation.ledger.export.forms import Form
 from foundation.ledger.export.position import SinkRefused
@@ -17,7 +16,7 @@ from foundation.ledger.export.sinks import Sink, SinkUnavailable
 from foundation.ledger.export.taking import Batch, batches, openings_in
 from foundation.ledger.files import LogDamaged
 from foundation.ledger.notes import NoteRefused, Verifier
-from foundation.ledger.reading import Absent, LogReader, of_folder
+from foundation.ledger.reading import CHECKPOINT, Absent, LogReader, of_folder
 from foundation.ledger.tiles import MalformedTile
 from foundation.tasks import Backoff
 

@@ -1,7 +1,6 @@
 """What comes next of a log, in batches: read from its folder, as far as it has signed."""
 
 from collections.abc import Callable, Iterator
-from itertools import repeat
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,8 +12,8 @@ from foundation.ledger.tiles import WIDTH
 BATCH_BYTES_MAX = 1 << 20
 """Of lines, beyond the first. A batch has no more entries than a bundle: 256."""
 
-Openings = Callable[[int, int, int], Iterator[bytes | None]]
-"""The openings of a bundle, by its number: from that of one of its entries on, to before another, each when it is asked for."""
+Openings = Callable[[int, int], list[bytes | None]]
+"""The openings of a bundle's first entries, by its number and how many."""
 
 
 class Batch(NamedTuple):
@@ -28,9 +27,9 @@ class Batch(NamedTuple):
 def openings_in(folder: Path | None) -> Openings:
     """None where payloads are not to be had."""
     if folder is None:
-        return lambda _, first, width: repeat(None, width - first)
+        return lambda _, width: [None] * width
     held = folder
-    return lambda number, first, width: payloads.in_bundle(held, number, width, first=first)
+    return lambda number, width: list(payloads.in_bundle(held, number, width))
 
 
 def batches(reader: LogReader, form: Form, openings: Openings, since: int) -> Iterator[Batch]:
@@ -43,11 +42,13 @@ def batches(reader: LogReader, form: Form, openings: Openings, since: int) -> It
 
 
 def _batch(reader: LogReader, form: Form, openings: Openings, since: int) -> Batch:
-    number, first = divmod(since, WIDTH)
+    number = since // WIDTH
     bundle = reader.bundle(number)
-    held = openings(number, first, len(bundle)) if form.payloads else repeat(None)
+    held = openings(number, len(bundle)) if form.payloads else [None] * len(bundle)
     lines, size = list[bytes](), 0
-    for found, opening in zip(bundle[first:], held, strict=False):
+    for found, opening in zip(bundle, held, strict=True):
+        if found.index < since:
+            continue
         told = lines_of(form, found, opening)
         size += len(told)
         if lines and size > BATCH_BYTES_MAX:
