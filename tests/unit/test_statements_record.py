@@ -255,6 +255,7 @@ async def test_nothing_runs_while_too_much_of_what_came_of_it_waits(
         await door.recorder.intend(statement(session))
     assert refused.value.ending is Ending.NOT_RECORDED
     await eventually(lambda: any(isinstance(one, Ended) for one in door.said()))
+    await eventually(lambda: door.recorder._waiting == 0)
     await door.recorder.intend(statement(session))
 
 
