@@ -24,7 +24,7 @@ from foundation.ledger.checkpoints import CHECKPOINT, Checkpoint
 from foundation.ledger.entries import Recorded
 from foundation.ledger.files import Files, FolderLock, sync_path
 from foundation.ledger.notes import Signer
-from foundation.ledger.segments import Header, Seen, batch_of
+from foundation.ledger.segments import Batch, Header, Seen, batch_of
 from foundation.ledger.settling import one_thread
 from foundation.ledger.wal import WriteAhead
 
@@ -69,6 +69,9 @@ class Log:
         """Whether a write failed: for whoever keeps it open, to do that anew."""
         self._lock: FolderLock | None = None
         self._ahead = Ahead(folder, aside)
+        self._size = 0
+        self._ungrown: Batch | None = None
+        """Durable, and not in the tree yet."""
 
     def open(self) -> None:
         """Opens or begins the log, finishing what a crash has left. Once. Raises LogBusy, LogDamaged, OSError, LogBroken after `close`."""
@@ -106,7 +109,7 @@ class Log:
     @property
     def size(self) -> int:
         """Entries that are durable."""
-        return self._growing.size
+        return self._size
 
     @property
     def remembered(self) -> Checkpoint | None:
@@ -130,14 +133,15 @@ class Log:
         Rows that were taken in before are passed over. Raises OSError, LogBroken; ValueError for rows out of order.
         """
         with self._mutex:
-            first = self.size
-            batch = batch_of(first, rows, self.seen, self._chance)
+            batch = batch_of(self.size, rows, self.seen, self._chance)
             if batch.entries:
                 with self._sound_after() as wal:
+                    self._grow()
                     wal.append(msgspec.msgpack.encode(batch))
-                    self._growing.take(batch.entries, batch.openings)
-                    self._seen |= batch.sources
-            return range(first, self.size)
+                self._ungrown = batch
+                self._size += len(batch.entries)
+                self._seen |= batch.sources
+            return range(batch.first, self.size)
 
     def publish(self) -> Checkpoint:
         """Writes tiles and a checkpoint over all that is durable when it begins, at least. Raises OSError, LogBroken."""
@@ -216,8 +220,15 @@ class Log:
         """What is durable, once tiles have it."""
         if self.checkpoint.size == self.size:
             return self.checkpoint
+        self._grow()
         self._growing.write_edge()
         return self._reached()
+
+    def _grow(self) -> None:
+        """Takes into the tree what was appended last: whoever appended it is not kept waiting for that."""
+        if self._ungrown is not None:
+            self._growing.take(self._ungrown.entries, self._ungrown.openings)
+            self._ungrown = None
 
     def _reached(self) -> Checkpoint:
         return Checkpoint(self._signer.verifier.name, self.size, self._growing.root())
@@ -234,6 +245,7 @@ class Log:
     def _recover(self) -> None:
         stood = opening.stood(self._folder, self._files, self._signer.verifier, self._checkpoint)
         self._growing, self._seen, self._ahead.generation = stood.growing, stood.seen, stood.generation
+        self._size = stood.growing.size
         # What a killed process wrote may be in memory alone: it is signed for once it is on the disk.
         self._ahead.make_following()
         self._give_way()
