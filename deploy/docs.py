@@ -148,6 +148,7 @@ LEDGER_CALLS = {
         f"200 `Erasure`; 202 after {serving.ERASE_S_MAX:.0f} s: it goes on by itself, over a restart too; 404",
     ),
     "GET /ledger/erasures/{job}": ("the same", "", "200 `Erasure`, 202 while it goes on; 404 for one of long ago"),
+    "GET /ledger/openapi.json": ("anybody", "", "200 the OpenAPI document of `/ledger`"),
 }
 RECORDS_CALLS = {
     "GET /records/{table}": "rows that the contract lets the caller read",

@@ -13,7 +13,7 @@ from foundation.ledger.erasing import Job, digest_of, step
 from foundation.ledger.handed import RECORDS_MAX
 from foundation.ledger.log import Log
 from foundation.ledger.port import Kind
-from foundation.ledger.reading import speaking_of
+from foundation.ledger.reading import payload, speaking_of
 from tests.stands.ledger import SIGNER, reader, rows, unsynced
 
 ADA = "aaaaaaaa-0000-4000-8000-00000000000a"
@@ -81,3 +81,17 @@ def test_memory_is_that_of_one_payload_however_many_there_are(
             tracemalloc.stop()
     few, many = peaks
     assert many < few + 2 * length, (few, many, length)
+
+
+@pytest.mark.parametrize("size", [65_536, 3 << 20])
+def test_a_payload_is_kept_whole_however_long_and_its_entry_stays_short(tmp_path: Path, size: int) -> None:
+    details = msgspec.Raw(b'{"text":"%s"}' % (b"x" * size))
+    with Log(tmp_path, SIGNER) as log:
+        log.append({"s1": [msgspec.structs.replace(row, details=details) for row in rows(1, 3)]})
+        log.publish()
+    for found in reader(tmp_path).newest():
+        told = payload(tmp_path, found)
+        assert told is not None
+        assert bytes(told.details) == bytes(details)
+        assert len(found.raw) < 1_000
+    assert reader(tmp_path).verify(folder=tmp_path).payloads == 3
