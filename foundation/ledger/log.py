@@ -23,6 +23,7 @@ from foundation.ledger.ahead import Ahead
 from foundation.ledger.checkpoints import CHECKPOINT, Checkpoint
 from foundation.ledger.entries import Recorded
 from foundation.ledger.files import Files, FolderLock, sync_path
+from foundation.ledger.growing import write
 from foundation.ledger.notes import Signer
 from foundation.ledger.segments import Batch, Header, Seen, batch_of
 from foundation.ledger.settling import one_thread
@@ -61,7 +62,7 @@ class Log:
         self._erasing = threading.Lock()
         """Held while payloads are overwritten, and taken before the next ones."""
         self._signing = threading.Lock()
-        """Held by whatever writes a checkpoint, and taken before the next one."""
+        """Held by whatever writes tiles or a checkpoint, and taken before the next ones."""
         self._mutex = threading.Lock()
         self._closed = False
         self._sound = False
@@ -130,7 +131,8 @@ class Log:
     def append(self, rows: Mapping[str, Sequence[Recorded]]) -> range:
         """Takes in what is new of each source's rows, in the order of their positions; their indexes, once they are durable.
 
-        Rows that were taken in before are passed over. Raises OSError, LogBroken; ValueError for rows out of order.
+        Rows that were taken in before are passed over. Until `publish` what tiles and payloads will have is held in memory. Raises OSError,
+        LogBroken; ValueError for rows out of order.
         """
         with self._mutex:
             batch = batch_of(self.size, rows, self.seen, self._chance)
@@ -202,27 +204,25 @@ class Log:
     def _published(self, *, giving_way: bool = False) -> Checkpoint:
         """For one who holds what signing takes. `giving_way`: whether or not the write-ahead file is full."""
         with self._mutex, self._sound_after():
-            reached = self._tiled()
+            self._grow()
+            reached, writes = self._reached(), self._growing.writes()
+        with self._unsound_by_fault():
+            write(writes)
+        with self._mutex, self._sound_after():
             giving_way = self._ahead.is_due(self._files.written) or giving_way
         if giving_way:
             with self._unsound_by_fault():
                 self._ahead.make_following()
             with self._mutex, self._sound_after():
+                self._grow()
                 # Of what came meanwhile, too: the file that has it is removed once tiles are durable.
-                reached = self._tiled()
+                write(self._growing.writes())
+                reached = self._reached()
                 self._give_way()
         if reached != self._checkpoint:
             with self._unsound_by_fault():
                 self._sign(reached)
         return reached
-
-    def _tiled(self) -> Checkpoint:
-        """What is durable, once tiles have it."""
-        if self.checkpoint.size == self.size:
-            return self.checkpoint
-        self._grow()
-        self._growing.write_edge()
-        return self._reached()
 
     def _grow(self) -> None:
         """Takes into the tree what was appended last: whoever appended it is not kept waiting for that."""
@@ -231,7 +231,7 @@ class Log:
             self._ungrown = None
 
     def _reached(self) -> Checkpoint:
-        return Checkpoint(self._signer.verifier.name, self.size, self._growing.root())
+        return Checkpoint(self._signer.verifier.name, self._growing.size, self._growing.root())
 
     def _sign(self, reached: Checkpoint) -> None:
         """Appends may go on."""

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from foundation.ledger import checkpoints, segments
 from foundation.ledger.checkpoints import CHECKPOINT, Checkpoint
 from foundation.ledger.files import Files, LogDamaged
-from foundation.ledger.growing import Growing
+from foundation.ledger.growing import Growing, write
 from foundation.ledger.merkle import EMPTY_ROOT, root_of
 from foundation.ledger.notes import NoteRefused, Verifier
 from foundation.ledger.segments import Header, Seen, Segment
@@ -31,7 +31,7 @@ def stood(folder: Path, files: Files, verifier: Verifier, known: Checkpoint | No
     growing, seen = Growing(folder, files, base.first, base.payload_bytes), dict[str, Seen]()
     for segment in found:
         seen = _followed(growing, segment)
-    growing.write_edge()
+    write(growing.writes())
     signed = _kept(folder / CHECKPOINT, verifier)
     for one in (signed, known):
         if one is not None:

@@ -67,21 +67,22 @@ def erase(folder: Path, indexes: Sequence[int], speaking: Callable[[bytes], bool
 
 
 def _erase_in(folder: Path, number: int, slots: list[int], speaking: Callable[[bytes], bool] | None) -> int:
-    """`slots`: places in one bundle, in order."""
+    """`slots`: places in one bundle, in order. Nothing but these is written: payloads may be added to the file meanwhile."""
+    path = folder / file_of(number * WIDTH)
     try:
-        held = (folder / file_of(number * WIDTH)).open("r+b")
+        held = path.open("rb")
     except FileNotFoundError:
         return 0
-    with held:
+    with held, path.open("r+b") as out:
         places = list(_places(held, number, slots[-1] + 1))
         found = [places[slot] for slot in slots if slot < len(places)]
         for place in found:
             for low, high in _spans(_at(held, number, place), speaking):
-                held.seek(place.begin + low)
-                held.write(bytes(high - low))
+                out.seek(place.begin + low)
+                out.write(bytes(high - low))
         if found:
-            held.flush()
-            datasync(held.fileno())
+            out.flush()
+            datasync(out.fileno())
     return len(found)
 
 

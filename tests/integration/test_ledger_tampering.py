@@ -17,7 +17,7 @@ from foundation.ledger import checkpoints, payloads, sheaves
 from foundation.ledger.checkpoints import Checkpoint
 from foundation.ledger.entries import Recorded, sealed
 from foundation.ledger.files import Files
-from foundation.ledger.growing import Growing
+from foundation.ledger.growing import Growing, write
 from foundation.ledger.log import Log
 from foundation.ledger.merkle import leaf_hash
 from foundation.ledger.tiles import bundle_of, entries_in, levels_of, tiles_of
@@ -71,7 +71,7 @@ class Held:
             shutil.rmtree(self.folder / name)
         growing = Growing(self.folder, Files(self.folder), 0, 0)
         growing.take(entries, openings)
-        growing.write_edge()
+        write(growing.writes())
         checkpoint = Checkpoint(SIGNER.verifier.name, growing.size, growing.root())
         (self.folder / "checkpoint").write_bytes(checkpoints.signed(checkpoint, SIGNER))
 
