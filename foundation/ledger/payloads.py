@@ -7,9 +7,9 @@ more than memory has.
 
 import os
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
 from foundation.ledger.entries import SALT_BYTES, MalformedEntry
 from foundation.ledger.files import LogDamaged, datasync
@@ -17,13 +17,8 @@ from foundation.ledger.sheaves import spans
 from foundation.ledger.tiles import WIDTH, index_path
 
 _LENGTH = struct.Struct(">I")
-
-
-class Place(NamedTuple):
-    """Where an opening begins and ends in its file."""
-
-    begin: int
-    end: int
+_READ_BYTES = 1 << 16
+"""At once, where openings are short."""
 
 
 def file_of(index: int) -> str:
@@ -44,16 +39,14 @@ def in_bundle(folder: Path, number: int, width: int, *, first: int = 0) -> Itera
     lay here. Raises OSError, LogDamaged."""
     left = width - first
     try:
-        held = (folder / file_of(number * WIDTH)).open("rb")
+        held = (folder / file_of(number * WIDTH)).open("rb", buffering=_READ_BYTES)
     except FileNotFoundError:
         yield from [None] * left
         return
     with held:
-        for at, place in enumerate(_places(held, number, width)):
-            if at >= first:
-                opening = _at(held, number, place)
-                left -= 1
-                yield opening if opening[:SALT_BYTES].strip(b"\x00") else None
+        for _, opening in _openings(held, number, width, range(first, width)):
+            left -= 1
+            yield opening if opening[:SALT_BYTES].strip(b"\x00") else None
     yield from [None] * left
 
 
@@ -73,17 +66,17 @@ def _erase_in(folder: Path, number: int, slots: list[int], speaking: Callable[[b
         held = path.open("rb")
     except FileNotFoundError:
         return 0
+    found = 0
     with held, path.open("r+b") as out:
-        places = list(_places(held, number, slots[-1] + 1))
-        found = [places[slot] for slot in slots if slot < len(places)]
-        for place in found:
-            for low, high in _spans(_at(held, number, place), speaking):
-                out.seek(place.begin + low)
+        for begin, opening in _openings(held, number, slots[-1] + 1, frozenset(slots)):
+            found += 1
+            for low, high in _spans(opening, speaking):
+                out.seek(begin + low)
                 out.write(bytes(high - low))
         if found:
             out.flush()
             datasync(out.fileno())
-    return len(found)
+    return found
 
 
 def _spans(opening: bytes, speaking: Callable[[bytes], bool] | None) -> list[tuple[int, int]]:
@@ -93,25 +86,20 @@ def _spans(opening: bytes, speaking: Callable[[bytes], bool] | None) -> list[tup
         raise LogDamaged(str(exc)) from exc
 
 
-def _places(held: BinaryIO, number: int, width: int) -> Iterator[Place]:
-    """Those of the first `width` openings, by their lengths alone; what comes after may still be being written. Raises LogDamaged."""
+def _openings(held: BinaryIO, number: int, width: int, wanted: Container[int]) -> Iterator[tuple[int, bytes]]:
+    """Of a bundle's first `width` openings the wanted ones, each with where it begins; what comes after may still be being written. Raises
+    LogDamaged."""
     size, at = os.fstat(held.fileno()).st_size, 0
-    for _ in range(width):
+    for slot in range(width):
         if at == size:
             return
-        begin = at + _LENGTH.size
+        head, begin = held.read(_LENGTH.size), at + _LENGTH.size
         if begin > size:
             raise LogDamaged(f"{file_of(number * WIDTH)} breaks off inside a length")
-        held.seek(at)
-        at = begin + _LENGTH.unpack(held.read(_LENGTH.size))[0]
+        at = begin + _LENGTH.unpack(head)[0]
         if at > size:
             raise LogDamaged(f"{file_of(number * WIDTH)} breaks off inside a payload")
-        yield Place(begin, at)
-
-
-def _at(held: BinaryIO, number: int, place: Place) -> bytes:
-    held.seek(place.begin)
-    opening = held.read(place.end - place.begin)
-    if len(opening) < place.end - place.begin:
-        raise LogDamaged(f"{file_of(number * WIDTH)} breaks off inside a payload")
-    return opening
+        if slot in wanted:
+            yield begin, held.read(at - begin)
+        else:
+            held.seek(at)
