@@ -153,7 +153,7 @@ def operations(services: Services) -> list[Operation]:
         *registry_api.operations(services),
         *bulk_api.operations(services),
         *alias_operations.operations(services),
-        *ledger_api.operations(services),
+        *ledger_api.operations(lambda: services.ledger),
     ]
 
 

@@ -1,47 +1,53 @@
-"""`/ledger/…`: the files of the directory's log, readings of it, and erasing by subject, for operators."""
+"""`/ledger/…`: the files of a log, readings of it, and erasing by subject, for operators. The directory's, and of each cell its own."""
+
+from collections.abc import Callable
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from directory.operations import Operation
-from directory.services import Services
 from foundation.http import Caller, body_json
 from foundation.ledger import serving
+from foundation.ledger.keeping import Keeping
 from foundation.ledger.serving import Erasure, ErasureRequest, ReadNoted, ReadStated
 from foundation.problems import Code
 
 OPERATOR = "operator"
 
 
-def operations(services: Services) -> list[Operation]:
+Kept = Callable[[], Keeping | None]
+"""The log that this process keeps, None where it keeps none."""
+
+
+def operations(kept: Kept) -> list[Operation]:
     """Outside of `/v1`: their form is that of https://c2sp.org/tlog-tiles, not this API's."""
-    calls = LedgerCalls(services)
+    calls = LedgerCalls(kept)
     return [*_files(calls), _reading(calls), *_erasing(calls)]
 
 
 class LedgerCalls:
-    """Handlers over the directory's log."""
+    """Handlers over one log."""
 
-    def __init__(self, services: Services) -> None:
-        self._services = services
+    def __init__(self, kept: Kept) -> None:
+        self._kept = kept
 
     async def checkpoint(self, _request: Request, _: Caller) -> Response:
-        return await serving.checkpoint(self._services.ledger)
+        return await serving.checkpoint(self._kept())
 
     async def cosigned(self, request: Request, _: Caller) -> Response:
-        return await serving.cosigned(self._services.ledger, request.path_params["quorum"])
+        return await serving.cosigned(self._kept(), request.path_params["quorum"])
 
     async def tile(self, request: Request, caller: Caller) -> Response:
-        return await serving.tile(self._services.ledger, request.path_params["path"], caller.actor)
+        return await serving.tile(self._kept(), request.path_params["path"], caller.actor)
 
     async def state_read(self, request: Request, caller: Caller) -> Response:
-        return await serving.state_read(self._services.ledger, await body_json(request, ReadStated), caller.actor)
+        return await serving.state_read(self._kept(), await body_json(request, ReadStated), caller.actor)
 
     async def erase(self, request: Request, caller: Caller) -> Response:
-        return await serving.erase(self._services.ledger, await body_json(request, ErasureRequest), caller.actor)
+        return await serving.erase(self._kept(), await body_json(request, ErasureRequest), caller.actor)
 
     async def erasure(self, request: Request, _: Caller) -> Response:
-        return await serving.erasure(self._services.ledger, request.path_params["job"])
+        return await serving.erasure(self._kept(), request.path_params["job"])
 
 
 def _files(calls: LedgerCalls) -> list[Operation]:
@@ -50,7 +56,7 @@ def _files(calls: LedgerCalls) -> list[Operation]:
             method="GET",
             path=serving.CHECKPOINT_PATH,
             name="ledger_checkpoint",
-            summary="What the log has signed last, a C2SP checkpoint; 404 where the directory keeps no log",
+            summary="What the log has signed last, a C2SP checkpoint; 404 where none is kept here",
             roles=(OPERATOR,),
             handler=calls.checkpoint,
             file="text/plain",

@@ -6,6 +6,9 @@ from foundation.ledger import encoding, notes
 from foundation.ledger.merkle import HASH_BYTES
 from foundation.ledger.notes import NoteRefused, Signer, Verifier
 
+CHECKPOINT = "checkpoint"
+"""The file in a log's folder that has what was signed last."""
+
 
 class Checkpoint(msgspec.Struct, frozen=True):
     """`root` is the tree hash over the first `size` entries of the log `origin`."""

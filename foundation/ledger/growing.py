@@ -1,6 +1,9 @@
 """The right edge of a log: what it takes to grow the tree, and the files that grow with it (tiles, bundles, payloads)."""
 
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import TypeAlias
 
 from foundation.ledger import payloads
 from foundation.ledger.files import Files, LogDamaged
@@ -18,9 +21,13 @@ from foundation.ledger.tiles import (
     levels_of,
 )
 
+Write: TypeAlias = Callable[[], None]
+"""Of one file. Raises OSError."""
+
 
 class Growing:
-    """Takes entries in order. A tile that has become full is written at once, the partial ones by `write_edge`."""
+    """Takes entries in order, in memory. What has to be written for them is given by `writes`, to be done in that order, by whoever has the
+    folder's `Files`: so nobody who gives entries waits for files."""
 
     def __init__(self, folder: Path, files: Files, size: int, payload_bytes: int) -> None:
         """As the folder's tiles have it at `size`, `payload_bytes` being the length of the last payload file then. What was written after
@@ -30,6 +37,7 @@ class Growing:
         self._full: list[Tile] = []
         self._partials: list[Tile] = []
         self._frames: list[bytes] = []
+        self._writes: list[Write] = []
         self.payload_bytes = payload_bytes
         try:
             self._frontier = Frontier(size, peaks(0, size, TiledHashes(size, self._read)))
@@ -55,8 +63,11 @@ class Growing:
     def root(self) -> bytes:
         return self._frontier.root()
 
-    def take(self, entry: bytes, opening: bytes) -> None:
-        """Raises OSError."""
+    def take(self, entries: Sequence[bytes], openings: Sequence[bytes]) -> None:
+        for entry, opening in zip(entries, openings, strict=True):
+            self._take(entry, opening)
+
+    def _take(self, entry: bytes, opening: bytes) -> None:
         completed = self._frontier.append(leaf_hash(entry))
         self._bundle.append(framed(entry))
         self._frames.append(payloads.framed(opening))
@@ -74,22 +85,24 @@ class Growing:
             self._write_payloads(self.size - 1)
             self.payload_bytes = 0
 
-    def write_edge(self) -> None:
-        """Every tile that the tree of this size has is there afterwards. Raises OSError.
+    def writes(self) -> list[Write]:
+        """Once all that was given is done, every tile that the tree of this size has is there, and every payload.
 
-        One that is there already is left alone: it may be durable, and a second writing of it is not.
+        A partial one that is there already is left alone: it may be durable, and a second writing of it is not.
         """
         now = self._partials_now()
         for tile in self._partials:
             if tile not in now:
-                self._files.forget(tile.path)
+                self._writes.append(partial(self._files.forget, tile.path))
         for tile in now:
             if tile not in self._partials:
                 content = b"".join(self._bundle) if tile.level == ENTRIES else b"".join(self._edge[tile.level])
-                self._files.write_unseen(tile.path, content)
+                self._writes.append(partial(self._files.write_unseen, tile.path, content))
         self._partials = now
         if self._frames:
             self._write_payloads(self.size - 1)
+        writes, self._writes = self._writes, []
+        return writes
 
     def cut(self) -> None:
         """Cuts off payloads of entries that are none: what a crash has left beyond the last record. Raises OSError."""
@@ -115,7 +128,7 @@ class Growing:
         return folders
 
     def hashes(self) -> TiledHashes:
-        """Those of the tree as `write_edge` has written it."""
+        """Those of the tree as its tiles have it."""
         return TiledHashes(self.size, self._read)
 
     def _read(self, tile: Tile) -> bytes:
@@ -132,11 +145,17 @@ class Growing:
         return entries_in(self._read(Tile(ENTRIES, size >> HEIGHT, width)), width) if width else []
 
     def _write_full(self, tile: Tile, content: bytes) -> None:
-        self._files.write(tile.path, content)
+        self._writes.append(partial(self._files.write, tile.path, content))
         self._full.append(tile)
 
     def _write_payloads(self, index: int) -> None:
         content = b"".join(self._frames)
-        self._files.put(payloads.file_of(index), self.payload_bytes, content)
+        self._writes.append(partial(self._files.put, payloads.file_of(index), self.payload_bytes, content))
         self.payload_bytes += len(content)
         self._frames.clear()
+
+
+def write(writes: Iterable[Write]) -> None:
+    """Raises OSError."""
+    for one in writes:
+        one()

@@ -18,25 +18,17 @@ from typing import Self
 
 import msgspec
 
-from foundation.ledger import checkpoints, payloads, segments
-from foundation.ledger.checkpoints import Checkpoint
+from foundation.ledger import checkpoints, opening, payloads
+from foundation.ledger.ahead import Ahead
+from foundation.ledger.checkpoints import CHECKPOINT, Checkpoint
 from foundation.ledger.entries import Recorded
-from foundation.ledger.files import Files, FolderLock, LogDamaged, sync_path
-from foundation.ledger.growing import Growing
-from foundation.ledger.merkle import EMPTY_ROOT
+from foundation.ledger.files import Files, FolderLock, sync_path
+from foundation.ledger.growing import write
 from foundation.ledger.notes import Signer
-from foundation.ledger.promised import check_goes_on, kept_checkpoint
-from foundation.ledger.segments import Batch, Header, Seen, Segment, batch_of
-from foundation.ledger.settling import Settling, one_thread
+from foundation.ledger.segments import Batch, Header, Seen, batch_of
+from foundation.ledger.settling import one_thread
 from foundation.ledger.wal import WriteAhead
 
-CHECKPOINT = "checkpoint"
-SEGMENT_BYTES_MAX = 8 << 20
-"""A write-ahead file longer than that gives way to a new one, and is removed once tiles hold durably what it holds."""
-FILES_MAX = 1_024
-"""The same after so many files were written: partial tiles are removed with it."""
-BEHIND_MAX = 4
-"""So many times these bounds may be reached while the tiles before are still being made durable; then it is waited for."""
 NOTHING = Seen(0, "")
 
 
@@ -45,8 +37,10 @@ class LogBroken(Exception):
 
 
 class Log:
-    """The writer of one folder, from `open` to `close` (or as a context). Calls may come from any thread; each waits for the disk. Appends
-    take turns, and so does whatever writes a checkpoint: while one is on its way to the disk, appends go on. Tiles are made durable aside.
+    """The writer of one folder, from `open` to `close` (or as a context). Calls may come from any thread; each waits for the disk.
+
+    Appends take turns, and so does whatever writes a checkpoint: while one is on its way to the disk, or payloads are being erased, appends
+    go on. Tiles are made durable aside.
     """
 
     def __init__(
@@ -65,16 +59,20 @@ class Log:
         self._signer = signer
         self._checkpoint = since
         self._chance = chance
+        self._erasing = threading.Lock()
+        """Held while payloads are overwritten, and taken before the next ones."""
         self._signing = threading.Lock()
-        """Held by whatever writes a checkpoint, and taken before the next one."""
+        """Held by whatever writes tiles or a checkpoint, and taken before the next ones."""
         self._mutex = threading.Lock()
         self._closed = False
         self._sound = False
         self.broken = False
         """Whether a write failed: for whoever keeps it open, to do that anew."""
         self._lock: FolderLock | None = None
-        self._wal: WriteAhead | None = None
-        self._settling = Settling(folder, aside)
+        self._ahead = Ahead(folder, aside)
+        self._size = 0
+        self._ungrown: Batch | None = None
+        """Durable, and not in the tree yet."""
 
     def open(self) -> None:
         """Opens or begins the log, finishing what a crash has left. Once. Raises LogBusy, LogDamaged, OSError, LogBroken after `close`."""
@@ -91,14 +89,12 @@ class Log:
 
     def close(self) -> None:
         """Waits for a call under way, then lets go of the folder. Nothing is lost that `append` has returned."""
-        with self._signing, self._mutex:
+        with self._erasing, self._signing, self._mutex:
             self._closed, self._sound = True, False
-            self._settling.close()
-            if self._wal is not None:
-                self._wal.close()
+            self._ahead.close()
             if self._lock is not None:
                 self._lock.release()
-            self._wal = self._lock = None
+            self._lock = None
 
     def __enter__(self) -> Self:
         try:
@@ -114,7 +110,7 @@ class Log:
     @property
     def size(self) -> int:
         """Entries that are durable."""
-        return self._growing.size
+        return self._size
 
     @property
     def remembered(self) -> Checkpoint | None:
@@ -135,29 +131,24 @@ class Log:
     def append(self, rows: Mapping[str, Sequence[Recorded]]) -> range:
         """Takes in what is new of each source's rows, in the order of their positions; their indexes, once they are durable.
 
-        Rows that were taken in before are passed over. Raises OSError, LogBroken; ValueError for rows out of order.
+        Rows that were taken in before are passed over. Until `publish` what tiles and payloads will have is held in memory. Raises OSError,
+        LogBroken; ValueError for rows out of order.
         """
         with self._mutex:
-            first = self.size
-            batch = batch_of(first, rows, self.seen, self._chance)
+            batch = batch_of(self.size, rows, self.seen, self._chance)
             if batch.entries:
                 with self._sound_after() as wal:
+                    self._grow()
                     wal.append(msgspec.msgpack.encode(batch))
-                    self._take(batch)
-            return range(first, self.size)
+                self._ungrown = batch
+                self._size += len(batch.entries)
+                self._seen |= batch.sources
+            return range(batch.first, self.size)
 
     def publish(self) -> Checkpoint:
-        """Writes tiles and a checkpoint over all that is durable when it begins. Raises OSError, LogBroken."""
+        """Writes tiles and a checkpoint over all that is durable when it begins, at least. Raises OSError, LogBroken."""
         with self._signing:
-            with self._mutex, self._sound_after() as wal:
-                reached = self._tiled()
-                used = max(wal.size / SEGMENT_BYTES_MAX, self._files.written / FILES_MAX)
-                if used > 1 and (self._settling.is_idle() or used > BEHIND_MAX):
-                    self._give_way()
-            if reached != self._checkpoint:
-                with self._unsound_by_fault():
-                    self._sign(reached)
-            return reached
+            return self._published()
 
     def attach(self, note: bytes) -> bool:
         """Puts a note that bears more signatures over what was signed last in its place; False where it is over anything else.
@@ -176,12 +167,12 @@ class Log:
     def erase(self, *indexes: int, speaking: Callable[[bytes], bool] | None = None) -> int:
         """Overwrites the payloads of entries wherever this log has them; how many there were. `speaking`: of a sheaf only those records for
         which it holds. Raises OSError, LogBroken, LogDamaged."""
-        with self._signing, self._mutex:
-            with self._sound_after():
-                reached = self._tiled()
-                if reached != self._checkpoint:
-                    self._sign(reached)
-                self._settle()
+        with self._erasing:
+            with self._signing:
+                self._published(giving_way=True)
+                with self._unsound_by_fault():
+                    self._ahead.settle()
+            # No write-ahead file holds them any more, and nothing is written where they lie.
             return payloads.erase(self._folder, indexes, speaking)
 
     def resume(self, source: str, seen: Seen) -> None:
@@ -192,12 +183,12 @@ class Log:
     @contextmanager
     def _sound_after(self) -> Iterator[WriteAhead]:
         """For one who has the mutex. Raises LogBroken where something went wrong before."""
-        if not self._sound or self._wal is None:
+        wal = self._ahead.current
+        if not self._sound or wal is None:
             raise LogBroken(f"{self._folder} has to be opened again")
         with self._unsound_by_fault():
-            self._wal.check_place()
-            self._settling.is_idle()
-            yield self._wal
+            self._ahead.check()
+            yield wal
 
     @contextmanager
     def _unsound_by_fault(self) -> Iterator[None]:
@@ -208,78 +199,58 @@ class Log:
             self._sound, self.broken = False, True
             raise
 
-    # --- one record ------------------------------------------------------------------------------------------------------
-
-    def _take(self, batch: Batch) -> None:
-        for entry, opening in zip(batch.entries, batch.openings, strict=True):
-            self._growing.take(entry, opening)
-        self._seen |= batch.sources
-
     # --- tiles and checkpoint --------------------------------------------------------------------------------------------
 
-    def _tiled(self) -> Checkpoint:
-        """What is durable, once tiles have it."""
-        if self.checkpoint.size == self.size:
-            return self.checkpoint
-        self._growing.write_edge()
-        return self._reached()
+    def _published(self, *, giving_way: bool = False) -> Checkpoint:
+        """For one who holds what signing takes. `giving_way`: whether or not the write-ahead file is full."""
+        with self._mutex, self._sound_after():
+            self._grow()
+            reached, writes = self._reached(), self._growing.writes()
+        with self._unsound_by_fault():
+            write(writes)
+        with self._mutex, self._sound_after():
+            giving_way = self._ahead.is_due(self._files.written) or giving_way
+        if giving_way:
+            with self._unsound_by_fault():
+                self._ahead.make_following()
+            with self._mutex, self._sound_after():
+                self._grow()
+                # Of what came meanwhile, too: the file that has it is removed once tiles are durable.
+                write(self._growing.writes())
+                reached = self._reached()
+                self._give_way()
+        if reached != self._checkpoint:
+            with self._unsound_by_fault():
+                self._sign(reached)
+        return reached
+
+    def _grow(self) -> None:
+        """Takes into the tree what was appended last: whoever appended it is not kept waiting for that."""
+        if self._ungrown is not None:
+            self._growing.take(self._ungrown.entries, self._ungrown.openings)
+            self._ungrown = None
 
     def _reached(self) -> Checkpoint:
-        return Checkpoint(self._signer.verifier.name, self.size, self._growing.root())
+        return Checkpoint(self._signer.verifier.name, self._growing.size, self._growing.root())
 
     def _sign(self, reached: Checkpoint) -> None:
-        """For one who holds what signing takes; appends may go on."""
+        """Appends may go on."""
         self._files.write_durably(CHECKPOINT, checkpoints.signed(reached, self._signer))
         self._checkpoint = reached
 
     def _give_way(self) -> None:
-        """Begins a new write-ahead file. Those before are removed once what they hold is durable in tiles."""
-        self._settling.wait()
-        self._generation += 1
-        older = segments.segments_in(self._folder)
         header = Header(self.size, self._growing.root(), self._growing.payload_bytes, self._seen)
-        begun = WriteAhead(self._folder / segments.name_of(self._generation), msgspec.msgpack.encode(header))
-        if self._wal is not None:
-            self._wal.close()
-        self._wal = begun
-        older = [path for path in older if path != begun.path]
-        self._settling.begin(self._files.unsynced(), older, self._growing.outgrown())
-
-    def _settle(self) -> None:
-        """The same, and waits until they are removed."""
-        self._give_way()
-        self._settling.wait()
-
-    # --- opening ---------------------------------------------------------------------------------------------------------
+        self._ahead.give_way(header, self._files.unsynced(), self._growing.outgrown())
 
     def _recover(self) -> None:
-        found = segments.standing(self._folder)
-        base = found[0].header if found else Header(0, EMPTY_ROOT, 0, {})
-        self._generation = found[-1].generation if found else 0
-        self._growing = Growing(self._folder, self._files, base.first, base.payload_bytes)
-        self._seen = dict[str, Seen]()
-        for segment in found:
-            self._follow(segment)
-        self._growing.write_edge()
-        signed = kept_checkpoint(self._folder / CHECKPOINT, self._signer.verifier)
-        for known in (signed, self._checkpoint):
-            if known is not None:
-                check_goes_on(self._growing, known)
-        self._growing.cut()
+        stood = opening.stood(self._folder, self._files, self._signer.verifier, self._checkpoint)
+        self._growing, self._seen, self._ahead.generation = stood.growing, stood.seen, stood.generation
+        self._size = stood.growing.size
         # What a killed process wrote may be in memory alone: it is signed for once it is on the disk.
-        self._settle()
-        if signed is None or signed.size < self.size:
+        self._ahead.make_following()
+        self._give_way()
+        self._ahead.settle()
+        if stood.signed is None or stood.signed.size < self.size:
             self._sign(self._reached())
         else:
-            self._checkpoint = signed
-
-    def _follow(self, segment: Segment) -> None:
-        """Takes in what a write-ahead file holds. Raises LogDamaged unless it goes on from what is here."""
-        header = segment.header
-        if (header.first, header.root) != (self.size, self._growing.root()):
-            raise LogDamaged(f"the first {header.first} entries are not those that were written")
-        self._seen = dict(header.sources)
-        for batch in segment.batches:
-            if batch.first != self.size or len(batch.entries) != len(batch.openings):
-                raise LogDamaged(f"the write-ahead file goes on at {batch.first}, the log ends at {self.size}")
-            self._take(batch)
+            self._checkpoint = stood.signed

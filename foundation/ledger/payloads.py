@@ -1,12 +1,15 @@
 """Payloads beside a log, by the index of the entry that commits to each; erasing one leaves every proof as it is. No log is needed to read.
 
 A file holds those of one bundle: each a length of 32 bits and then the opening (salt and payload). An erased one is zeros of its length,
-which no opening is: its salt would be zeros.
+which no opening is: its salt would be zeros. Of a file one opening at a time is held, since those of sheaves are long: 256 of these can be
+more than memory has.
 """
 
+import os
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 from foundation.ledger.entries import SALT_BYTES, MalformedEntry
 from foundation.ledger.files import LogDamaged, datasync
@@ -14,6 +17,8 @@ from foundation.ledger.sheaves import spans
 from foundation.ledger.tiles import WIDTH, index_path
 
 _LENGTH = struct.Struct(">I")
+_READ_BYTES = 1 << 16
+"""At once, where openings are short."""
 
 
 def file_of(index: int) -> str:
@@ -26,18 +31,23 @@ def framed(opening: bytes) -> bytes:
 
 def read(folder: Path, index: int) -> bytes | None:
     """The opening of an entry, None where it was erased or never lay here. Raises OSError, LogDamaged."""
-    return in_bundle(folder, index // WIDTH, index % WIDTH + 1)[-1]
+    return next(in_bundle(folder, index // WIDTH, index % WIDTH + 1, first=index % WIDTH))
 
 
-def in_bundle(folder: Path, number: int, width: int) -> list[bytes | None]:
-    """The openings of a bundle's first `width` entries, None for each that was erased or never lay here. Raises OSError, LogDamaged."""
+def in_bundle(folder: Path, number: int, width: int, *, first: int = 0) -> Iterator[bytes | None]:
+    """The openings of a bundle's entries from `first` to before `width`, each when it is asked for; None for each that was erased or never
+    lay here. Raises OSError, LogDamaged."""
+    left = width - first
     try:
-        raw = (folder / file_of(number * WIDTH)).read_bytes()
+        held = (folder / file_of(number * WIDTH)).open("rb", buffering=_READ_BYTES)
     except FileNotFoundError:
-        return [None] * width
-    openings = [raw[begin:end] for begin, end in _places(raw, number, width)]
-    held = [opening if opening[:SALT_BYTES].strip(b"\x00") else None for opening in openings]
-    return held + [None] * (width - len(held))
+        yield from [None] * left
+        return
+    with held:
+        for _, opening in _openings(held, number, width, range(first, width)):
+            left -= 1
+            yield opening if opening[:SALT_BYTES].strip(b"\x00") else None
+    yield from [None] * left
 
 
 def erase(folder: Path, indexes: Sequence[int], speaking: Callable[[bytes], bool] | None = None) -> int:
@@ -50,23 +60,23 @@ def erase(folder: Path, indexes: Sequence[int], speaking: Callable[[bytes], bool
 
 
 def _erase_in(folder: Path, number: int, slots: list[int], speaking: Callable[[bytes], bool] | None) -> int:
-    """`slots`: places in one bundle, in order."""
+    """`slots`: places in one bundle, in order. Nothing but these is written: payloads may be added to the file meanwhile."""
     path = folder / file_of(number * WIDTH)
     try:
-        raw = path.read_bytes()
+        held = path.open("rb")
     except FileNotFoundError:
         return 0
-    places = _places(raw, number, slots[-1] + 1)
-    found = [places[slot] for slot in slots if slot < len(places)]
-    if found:
-        with path.open("r+b") as out:
-            for begin, end in found:
-                for low, high in _spans(raw[begin:end], speaking):
-                    out.seek(begin + low)
-                    out.write(bytes(high - low))
+    found = 0
+    with held, path.open("r+b") as out:
+        for begin, opening in _openings(held, number, slots[-1] + 1, frozenset(slots)):
+            found += 1
+            for low, high in _spans(opening, speaking):
+                out.seek(begin + low)
+                out.write(bytes(high - low))
+        if found:
             out.flush()
             datasync(out.fileno())
-    return len(found)
+    return found
 
 
 def _spans(opening: bytes, speaking: Callable[[bytes], bool] | None) -> list[tuple[int, int]]:
@@ -76,16 +86,20 @@ def _spans(opening: bytes, speaking: Callable[[bytes], bool] | None) -> list[tup
         raise LogDamaged(str(exc)) from exc
 
 
-def _places(raw: bytes, number: int, width: int) -> list[tuple[int, int]]:
-    """Where each of the first `width` openings begins and ends in its file; what comes after may still be being written. Raises
+def _openings(held: BinaryIO, number: int, width: int, wanted: Container[int]) -> Iterator[tuple[int, bytes]]:
+    """Of a bundle's first `width` openings the wanted ones, each with where it begins; what comes after may still be being written. Raises
     LogDamaged."""
-    places, at = list[tuple[int, int]](), 0
-    while at < len(raw) and len(places) < width:
-        begin = at + _LENGTH.size
-        if begin > len(raw):
+    size, at = os.fstat(held.fileno()).st_size, 0
+    for slot in range(width):
+        if at == size:
+            return
+        head, begin = held.read(_LENGTH.size), at + _LENGTH.size
+        if begin > size:
             raise LogDamaged(f"{file_of(number * WIDTH)} breaks off inside a length")
-        at = begin + _LENGTH.unpack_from(raw, at)[0]
-        if at > len(raw):
+        at = begin + _LENGTH.unpack(head)[0]
+        if at > size:
             raise LogDamaged(f"{file_of(number * WIDTH)} breaks off inside a payload")
-        places.append((begin, at))
-    return places
+        if slot in wanted:
+            yield begin, held.read(at - begin)
+        else:
+            held.seek(at)

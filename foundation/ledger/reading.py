@@ -3,6 +3,7 @@ has signed."""
 
 import contextlib
 from collections.abc import Callable, Collection, Iterator
+from itertools import repeat
 from pathlib import Path
 
 import msgspec
@@ -36,7 +37,7 @@ from foundation.ledger.tiles import (
 )
 from foundation.ledger.witness.quorum import Reach
 
-CHECKPOINT = "checkpoint"
+CHECKPOINT = checkpoints.CHECKPOINT
 
 
 class Absent(Exception):
@@ -169,7 +170,7 @@ class LogReader:
         tree, rows, held = Frontier(), [list[bytes]() for _ in levels_of(size)], 0
         for index in range((size + WIDTH - 1) // WIDTH):
             bundle = self.bundle(index)
-            openings = [None] * WIDTH if folder is None else payloads.in_bundle(folder, index, len(bundle))
+            openings = repeat(None) if folder is None else payloads.in_bundle(folder, index, len(bundle))
             for found, opening in zip(bundle, openings, strict=False):
                 completed = tree.append(leaf_hash(found.raw))
                 for level, height in enumerate(range(0, len(completed), HEIGHT)):

@@ -10,9 +10,9 @@ from msgspec import Meta
 from starlette.responses import Response
 
 from foundation.http import json_response
+from foundation.ledger.checkpoints import CHECKPOINT
 from foundation.ledger.erasing import Job
 from foundation.ledger.keeping import Keeping
-from foundation.ledger.log import CHECKPOINT
 from foundation.ledger.tiles import ENTRIES, MalformedTile, parse
 from foundation.ledger.witness.quorum import Reach
 from foundation.problems import Code, refuse

@@ -42,13 +42,16 @@ class Settling:
         self._under_way = self._executor.submit(settle, self._folder, written, older, outgrown)
 
     def is_idle(self) -> bool:
-        if self._under_way is not None and self._under_way.done():
+        under_way = self._under_way
+        if under_way is not None and under_way.done():
             self.wait()
         return self._under_way is None
 
     def wait(self) -> None:
-        if self._under_way is not None:
-            self._under_way.result()
+        """While another may look whether it `is_idle`; nobody begins another work meanwhile."""
+        under_way = self._under_way
+        if under_way is not None:
+            under_way.result()
             self._under_way = None
 
     def close(self) -> None:

@@ -65,14 +65,13 @@ def _body(raw: bytes, at: int) -> bytes | None:
 class WriteAhead:
     """One file being appended to."""
 
-    def __init__(self, path: Path, header: bytes) -> None:
-        """A new file that begins with `header`, both durable. Raises OSError."""
+    def __init__(self, path: Path) -> None:
+        """A new file in which nothing stands, its name on the disk. Raises OSError."""
         self.path = path
         self.size = 0
         self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         try:
             self._opened = os.fstat(self._descriptor)
-            self.append(header)
             sync_path(path.parent)
         except BaseException:
             self.close()

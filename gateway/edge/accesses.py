@@ -2,8 +2,6 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from typing import TypeAlias
 
 import msgspec
@@ -11,17 +9,12 @@ import msgspec
 from foundation import logs
 from foundation.decision_header import new_decision_id
 from foundation.ledger.handed import RECORDS_MAX, Handed, Row, Shared
-from foundation.tasks import Backoff
 from foundation.words import ActorId, CellId, Country, RegionId, RulesDigest, ServiceId
+from gateway.edge.delivering import NotTaken, Post, deliver
 from gateway.edge.room import Room
 
 log = logs.get(__name__)
 
-GATHER_S = 0.2
-"""How long records may gather company."""
-LAST_S_MAX = 2.0
-"""For what has gathered when the process ends."""
-FOR_WHAT_IT_HOLDS = ("status 400", "status 413")
 PATH = "/cell/records"
 
 
@@ -43,10 +36,6 @@ class Closed(msgspec.Struct, frozen=True):
     body: bytes
     count: int
     lost: int
-
-
-Post: TypeAlias = Callable[[bytes, int], Awaitable[str | None]]
-"""Hands a body over, at one of the addresses by turns: None when it was taken, else why not."""
 
 
 class Accesses:
@@ -88,43 +77,23 @@ class Accesses:
         self._some.set()
 
     async def deliver(self, post: Post) -> None:
-        """For ever, in order, each until a cell service has it durably; when cancelled, what there is, as far as that can be had quickly.
+        """For ever, each until a cell service has it durably.
 
         What a cell service refuses for what it holds no other will take: it is left out, logged, and counted as lost."""
-        backoff = Backoff()
-        turn = 0
-        try:
-            while True:
-                await self._some.wait()
-                await asyncio.sleep(GATHER_S)
-                reason = await self._hand_over(post, turn)
-                if reason is None:
-                    backoff.reset()
-                    continue
-                turn += 1
-                wait_s = backoff.next_s()
-                self._room.observe()
-                log.warning("records_not_taken", reason=reason, pending=self._room.taken, wait_s=wait_s)
-                await asyncio.sleep(wait_s)
-        finally:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(LAST_S_MAX):
-                    await self._hand_over(post, turn)
+        await deliver(self._some, lambda: self._hand_over(post), self._room)
 
-    async def _hand_over(self, post: Post, turn: int) -> str | None:
-        """What has gathered so far. None when nothing of it is left, else why the next of it was not taken."""
+    async def _hand_over(self, post: Post) -> NotTaken | None:
+        """What has gathered so far."""
         self._close()
-        self._some.clear()
         while self._closed:
             closed = self._closed[0]
-            reason = await post(closed.body, turn)
-            if reason in FOR_WHAT_IT_HOLDS and closed.count:
-                log.error("record_refused", reason=reason, kind="access", count=closed.count)
+            not_taken = await post(closed.body)
+            if not_taken is not None and not_taken.unfit and closed.count:
+                log.error("record_refused", reason=not_taken.reason, kind="access", count=closed.count)
                 self.lose(closed.count)
                 self._room.untold += closed.lost
-            elif reason is not None:
-                self._some.set()
-                return reason
+            elif not_taken is not None:
+                return not_taken
             self._closed.popleft()
             self._room.give_back(closed.count)
         if self._room.untold:

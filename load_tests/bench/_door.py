@@ -36,8 +36,8 @@ from foundation.ledger.draining import Writer, drain
 from foundation.mute import Secret
 from foundation.postgres import connect
 from foundation.words import Country, mint_subject_id
+from load_tests.bench._ledger import SIGNER
 from load_tests.bench.fence import CELL, S1
-from load_tests.bench.ledger import SIGNER
 
 ALICE, BOB = engineer_of("alice"), engineer_of("bob")
 GRANT = GrantId("ab" * 16)

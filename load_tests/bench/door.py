@@ -27,8 +27,8 @@ from cells.shards.shard import Dsns
 from deploy.local import access
 from deploy.local.layout import Paths
 from foundation.ledger.wal import PAGE_BYTES
+from load_tests.bench._disk import disk_alone, spread
 from load_tests.bench.fence import CELL, running_postgres
-from load_tests.bench.ledger import disk_alone, spread
 
 ROOT = Path(__file__).parents[2]
 CLIENTS = 8

@@ -28,7 +28,8 @@ from foundation.ledger.committing import Committer
 from foundation.ledger.draining import Writer, drain
 from foundation.ledger.wal import PAGE_BYTES
 from foundation.words import mint_subject_id
-from load_tests.bench.ledger import SIGNER, Waits, disk_alone, spread
+from load_tests.bench._disk import Waits, disk_alone, spread
+from load_tests.bench._ledger import SIGNER
 
 TEXT = "SELECT id, email, note, total_cents FROM live.orders WHERE subject_id = $1 ORDER BY id LIMIT 20"
 RESULTS = 50

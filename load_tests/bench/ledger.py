@@ -2,182 +2,86 @@
 
 Closed: for each batch size a writer appends and signs a checkpoint, in turn. Paced: rows arrive at a rate, and the writer takes whatever
 waits, at most as many as the drain; a row's wait is from its arrival until it is durable; as often as the drain looks at outboxes (--every)
-a checkpoint is signed beside the next ones. Both take turns with the disk alone, which writes as many bytes as a record has and calls
-fdatasync, in the same folder. Grown: at each size of a log appends, proofs, their verification, opening it anew, and the memory of the
-process.
+a checkpoint is signed beside the next ones. Both take turns with the disk alone in the same folder (`_disk`), which does the same with as
+many bytes and fdatasync: one after the other, or for rows that arrive at that rate. Grown: at each size of a log appends, proofs, their
+verification, opening it anew, and the memory of the process.
 
 Run: python -m load_tests.bench.ledger [--entries N …] [--rates N …] [--rounds N] [--every S] [--folder DIR] [--without-payloads]
 """
 
 import argparse
-import os
 import resource
 import shutil
 import tempfile
 import time
 from collections.abc import Callable
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
-import msgspec
-
-from foundation.ledger.checkpoints import Checkpoint
-from foundation.ledger.draining import BATCH_MAX, POLL_S
+from foundation.ledger.draining import POLL_S
 from foundation.ledger.entries import Recorded
 from foundation.ledger.log import Log
-from foundation.ledger.notes import Signer
 from foundation.ledger.reading import LogReader, of_folder
 from foundation.ledger.tiles import TiledHashes
-from foundation.ledger.wal import PAGE_BYTES
-from foundation.mute import Secret
+from load_tests.bench._disk import Arrived, disk_alone, disk_arriving, paged, spread
+from load_tests.bench._ledger import SIGNER, Writer
 from load_tests.bench.records import resident_mib
 
-SIGNER = Signer("bench.invalid/log", Secret(os.urandom(32)))
 BATCHES = (1, 16, 128, 500)
 TURNS = 5
 """A measurement and the disk alone take turns so many times."""
 GROWING_BATCH = 4_000
 WINDOW = (300, 16)
 """Appends at each size, and entries in each."""
-RECORD_BYTES = 620
-"""Of the write-ahead file, for each entry: what a row of this bench makes, rounded."""
-DETAILS = msgspec.Raw(
-    b'{"from": "reserved", "to": "active", "cell": "eu-de", "shard": "s1", "epoch": 812773, "reason": "acknowledged by its cell"}'
-)
 
 
-def rows(first: int, count: int) -> list[Recorded]:
-    return [
-        Recorded(
-            position=position,
-            id=f"placement:6f2b7a52-1111-4222-8333-444455556666:{position}",
-            at_us=1_800_000_000_000_000 + position,
-            kind="placement",
-            actor="cell:eu-de",
-            subject_id="6f2b7a52-1111-4222-8333-444455556666",
-            details=DETAILS,
-        )
-        for position in range(first, first + count)
-    ]
+def in_turn(first: Callable[[], object], second: Callable[[], object]) -> None:
+    """TURNS times, now the one before the other, now after it: what the machine does besides falls on both."""
+    for turn in range(TURNS):
+        for work in (first, second) if turn % 2 else (second, first):
+            work()
 
 
-class Waits(NamedTuple):
-    """Milliseconds."""
-
-    p50: float
-    p99: float
-    most: float
-
-    def __str__(self) -> str:
-        return f"{self.p50:.2f} · {self.p99:.2f} · {self.most:.2f} ms"
-
-
-def spread(waits_s: list[float]) -> Waits:
-    ordered = sorted(waits_s)
-    return Waits(*(ordered[min(len(ordered) - 1, int(len(ordered) * part))] * 1e3 for part in (0.5, 0.99, 1.0)))
-
-
-def disk_alone(folder: Path, size: int, rounds: int) -> list[float]:
-    """Waits of that many writes of `size` bytes, each with fdatasync, at the end of a growing file."""
-    waits, content = [], os.urandom(size)
-    descriptor = os.open(folder / "alone", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    try:
-        for _ in range(rounds):
-            begun = time.perf_counter()
-            os.write(descriptor, content)
-            os.fdatasync(descriptor)
-            waits.append(time.perf_counter() - begun)
-    finally:
-        os.close(descriptor)
-    return waits
-
-
-class Writer:
-    """A log, the rows given so far, and what they have cost."""
-
-    def __init__(self, log: Log) -> None:
-        self.log = log
-        self.position = log.size + 1
-        self.cpu_s = self.took_s = 0.0
-        self.entries = 0
-
-    def made(self, count: int) -> list[Recorded]:
-        self.position += count
-        return rows(self.position - count, count)
-
-    def timed(self, work: Callable[[], list[float]]) -> list[float]:
-        begun, cpu, before = time.perf_counter(), time.process_time(), self.log.size
-        waits = work()
-        self.took_s += time.perf_counter() - begun
-        self.cpu_s += time.process_time() - cpu
-        self.entries += self.log.size - before
-        return waits
-
-    def told(self) -> str:
-        return f"{self.entries / self.took_s:9,.0f} entries/s  CPU {self.cpu_s / self.entries * 1e6:6.1f} us an entry"
-
-    def closed(self, batch: int, rounds: int) -> list[float]:
-        """Waits of appends, one after the other, each followed by a checkpoint."""
-        batches = [self.made(batch) for _ in range(rounds)]
-        waits = []
-        for given in batches:
-            before = time.perf_counter()
-            self.log.append({"s1": given})
-            waits.append(time.perf_counter() - before)
-            self.log.publish()
-        return waits
-
-    def paced(self, given: list[Recorded], rate: float, every_s: float) -> list[float]:
-        """Waits of rows that arrive at a rate, from when each was due until it was durable."""
-        with ThreadPoolExecutor(1) as aside:
-            waits = self._paced(given, rate, every_s, aside)
-        self.log.publish()
-        return waits
-
-    def _paced(self, given: list[Recorded], rate: float, every_s: float, aside: Executor) -> list[float]:
-        """`aside`: where checkpoints are signed, while rows go on being taken in, as the drain does it."""
-        waits, taken, begun = list[float](), 0, time.perf_counter()
-        unsigned_since = begun
-        signing: Future[Checkpoint] | None = None
-        while taken < len(given):
-            due = min(len(given), int((time.perf_counter() - begun) * rate) + 1, taken + BATCH_MAX)
-            if due == taken:
-                time.sleep(max(0.0, begun + taken / rate - time.perf_counter()))
-                continue
-            self.log.append({"s1": given[taken:due]})
-            durable = time.perf_counter() - begun
-            waits += [durable - number / rate for number in range(taken, due)]
-            taken = due
-            if time.perf_counter() - unsigned_since > every_s and (signing is None or signing.done()):
-                signing = aside.submit(self.log.publish)
-                unsigned_since = time.perf_counter()
-        return waits
+def beside_disk(folder: Path, writer: Writer, batch: int, rounds: int) -> tuple[list[float], list[float]]:
+    """Waits of closed appends, and of the disk alone in turn with them."""
+    waits, alone = list[float](), list[float]()
+    in_turn(
+        lambda: waits.extend(writer.timed(lambda: writer.closed(batch, rounds // TURNS))),
+        lambda: alone.extend(disk_alone(folder, paged(batch), rounds // TURNS)),
+    )
+    return waits, alone
 
 
 def closed(folder: Path, rounds: int) -> None:
     for batch in BATCHES:
         with Log(folder / f"batch-{batch}", SIGNER) as log:
-            writer, waits, alone = Writer(log), list[float](), list[float]()
-            for _ in range(TURNS):
-                waits += writer.timed(lambda: writer.closed(batch, rounds // TURNS))  # noqa: B023 - called at once
-                alone += disk_alone(folder, paged(batch), rounds // TURNS)
+            writer = Writer(log)
+            waits, alone = beside_disk(folder, writer, batch, rounds)
         told("closed", f"batch {batch:5}", writer, waits, alone)
 
 
 def paced(folder: Path, rates: list[int], seconds: float, every_s: float) -> None:
     for rate in rates:
+        count, ours, alone = int(rate * seconds / TURNS), Arrived([], []), Arrived([], [])
         with Log(folder / f"rate-{rate}", SIGNER) as log:
-            writer, waits, alone = Writer(log), list[float](), list[float]()
-            for _ in range(TURNS):
-                given = writer.made(int(rate * seconds / TURNS))
-                waits += writer.timed(lambda: writer.paced(given, rate, every_s))  # noqa: B023 - called at once
-                alone += disk_alone(folder, paged(16), 200)
-        told("paced", f"{rate:6,}/s    ", writer, waits, alone)
+            writer = Writer(log)
+            in_turn(
+                partial(arrived_at, writer, ours, count, rate, every_s),
+                lambda: alone.add(disk_arriving(folder, count, rate)),  # noqa: B023 - called at once
+            )
+        (rows, appends), (ideal, syncs) = ours.told(), alone.told()
+        print(
+            f"paced {rate:6,}/s: {writer.told()}\n"
+            f"   a row {rows}, onto the disk alone {ideal}, p99 is {rows.p99 / ideal.p99:.1f} times\n"
+            f"   an append {appends}, fdatasync of as many bytes {syncs}, p99 is {appends.p99 / syncs.p99:.1f} times\n"
+            f"   a row's p99 is {rows.p99 / syncs.p99:.1f} times fdatasync's",
+            flush=True,
+        )
 
 
-def paged(entries: int) -> int:
-    return -(-entries * RECORD_BYTES // PAGE_BYTES) * PAGE_BYTES
+def arrived_at(writer: Writer, to: Arrived, count: int, rate: int, every_s: float) -> None:
+    given = writer.made(count)
+    writer.timed(lambda: to.add(writer.paced(given, rate, every_s)))
 
 
 def told(how: str, which: str, writer: Writer, waits: list[float], alone: list[float]) -> None:
@@ -202,10 +106,8 @@ def grown(folder: Path, sizes: list[int], *, with_payloads: bool) -> None:
                 growth.timed(lambda: grow(log, given))  # noqa: B023 - called at once
                 if not with_payloads:
                     drop_payloads(place, log.size)
-            writer.position, waits, alone = log.size + 1, list[float](), list[float]()
-            for _ in range(TURNS):
-                waits += writer.timed(lambda: writer.closed(WINDOW[1], WINDOW[0] // TURNS))  # noqa: B023 - called at once
-                alone += disk_alone(folder, paged(WINDOW[1]), WINDOW[0] // TURNS)
+            writer.position = log.size + 1
+            waits, alone = beside_disk(folder, writer, WINDOW[1], WINDOW[0])
             proving, verifying, used = proofs(place, log.size)
             memory, most = resident_mib(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         print(

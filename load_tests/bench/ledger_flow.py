@@ -36,8 +36,8 @@ from gateway.edge.request import Request, trace_of
 from gateway.edge.room import PENDING_MAX
 from gateway.edge.target import Route, Target
 from gateway.identity.country import CountryDatabase
+from load_tests.bench._ledger import SIGNER
 from load_tests.bench.fence import CELL, S1, running_postgres
-from load_tests.bench.ledger import SIGNER
 
 SUBJECTS = 500
 """Whose requests take turns, each by an address of its own."""

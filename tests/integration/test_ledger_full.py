@@ -14,8 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from foundation.ledger import checkpoints, segments
-from foundation.ledger import log as log_module
+from foundation.ledger import ahead, checkpoints, segments
 from foundation.ledger.draining import drain
 from foundation.ledger.log import Log, LogBroken
 from foundation.tasks import Backoff
@@ -105,8 +104,8 @@ async def test_the_worker_takes_in_every_row_once_though_its_disk_was_full(
 def wal_itself(log: Log) -> Path:
     """The descriptor that the writer holds leads to `/dev/full` from now on."""
     full = os.open("/dev/full", os.O_WRONLY)
-    assert log._wal is not None
-    os.dup2(full, log._wal._descriptor)
+    assert log._ahead.current is not None
+    os.dup2(full, log._ahead.current._descriptor)
     os.close(full)
     return Path("nowhere")
 
@@ -123,7 +122,7 @@ def leads_to_full(name: str) -> Callable[[Log], Path]:
 
 FULL: dict[str, Callable[[Log], Path]] = {
     "the write-ahead file": wal_itself,
-    "the next write-ahead file": lambda log: leads_to_full(segments.name_of(log._generation + 1))(log),
+    "the next write-ahead file": lambda log: leads_to_full(segments.name_of(log._ahead.generation + 1))(log),
     "a whole tile": leads_to_full("tile/0/000.partial"),
     "a partial tile": leads_to_full("tile/0/001.p/4"),
     "a tile of the second level": leads_to_full("tile/1/000.p/1"),
@@ -143,7 +142,7 @@ def test_whichever_file_finds_no_room_nothing_is_lost(
     log.signed = [checkpoints.opened(note, SIGNER.verifier) for note in written(log.folder, 250)]
     with Log(log.folder, SIGNER) as opened, monkeypatch.context() as patch:
         log.kept = opened.size
-        patch.setattr(log_module, "FILES_MAX", 1)
+        patch.setattr(ahead, "FILES_MAX", 1)
         planted = plant(opened)
         with pytest.raises(OSError, match="No space left"):
             log.one_round(opened, 10)

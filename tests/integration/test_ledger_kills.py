@@ -129,7 +129,7 @@ def kept_what_was_told(folder: Path, killed: Killed) -> None:
     for source in ("s1", "s2"):
         positions = [position for name, position in stand.values() if name == source]
         assert positions == list(range(1, len(positions) + 1))
-    openings = [payloads.in_bundle(folder, number, WIDTH) for number in range(len(stand) // WIDTH + 1)]
+    openings = [list(payloads.in_bundle(folder, number, WIDTH)) for number in range(len(stand) // WIDTH + 1)]
     without = {index for index in stand if openings[index // WIDTH][index % WIDTH] is None}
     assert killed.erased <= without <= killed.erasing
     assert reader(folder).verify(folder=folder).without == len(without)

@@ -10,16 +10,18 @@ import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from foundation.ledger import checkpoints, payloads
+from foundation.ledger import checkpoints, payloads, sheaves
 from foundation.ledger.checkpoints import Checkpoint
-from foundation.ledger.entries import sealed
+from foundation.ledger.entries import Recorded, sealed
 from foundation.ledger.files import Files
-from foundation.ledger.growing import Growing
+from foundation.ledger.growing import Growing, write
+from foundation.ledger.log import Log
 from foundation.ledger.merkle import leaf_hash
 from foundation.ledger.tiles import bundle_of, entries_in, levels_of, tiles_of
-from tests.stands.ledger import SIGNER, copied, rows, written
+from tests.stands.ledger import SIGNER, copied, rows
 from tests.stands.ledger_judges import Judge, alone, product
 
 TRIALS = int(os.environ.get("LEDGER_TRIALS", "210"))
@@ -28,6 +30,8 @@ HELD = 300
 """Entries under the checkpoint that the verifier holds."""
 SIZE = 560
 """Entries now: two bundles and a part of one, so two levels of tiles."""
+UNDER = 20
+"""Records under an entry that has some."""
 JUDGES = (alone, product)
 
 
@@ -36,10 +40,15 @@ class Held:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder / "log"
-        notes = written(self.folder, HELD, SIZE - HELD)
         self.key, self.earlier = folder / "key", folder / "earlier"
         self.key.write_text(SIGNER.verifier.text)
-        self.earlier.write_bytes(notes[1])
+        given = happenings()
+        with Log(self.folder, SIGNER) as log:
+            for count in (HELD, SIZE):
+                log.append({"s1": [row for some in given[log.size : count] for row in some]})
+                assert log.publish().size == count
+                if count == HELD:
+                    self.earlier.write_bytes((self.folder / "checkpoint").read_bytes())
         self.true = {path: path.read_bytes() for path in self.folder.rglob("*") if path.is_file()}
         self.entries = [one for path in sorted((self.folder / "tile/entries").glob("00?")) for one in bundle(path)]
         self.entries += bundle(next((self.folder / "tile/entries/002.p").glob("*")))
@@ -61,9 +70,8 @@ class Held:
         for name in ("tile", "payload"):
             shutil.rmtree(self.folder / name)
         growing = Growing(self.folder, Files(self.folder), 0, 0)
-        for entry, opening in zip(entries, openings, strict=True):
-            growing.take(entry, opening)
-        growing.write_edge()
+        growing.take(entries, openings)
+        write(growing.writes())
         checkpoint = Checkpoint(SIGNER.verifier.name, growing.size, growing.root())
         (self.folder / "checkpoint").write_bytes(checkpoints.signed(checkpoint, SIGNER))
 
@@ -71,6 +79,16 @@ class Held:
         """Those that a verification of the log reads: no partial tile of an earlier size."""
         names = [tile.path for level in (-1, *levels_of(SIZE)) for tile in tiles_of(SIZE, level)]
         return [self.folder / "checkpoint", *(self.folder / name for name in names)]
+
+
+def happenings() -> list[list[Recorded]]:
+    """What becomes an entry each: at every eighth place many refusals, else a row by itself."""
+    given, position = list[list[Recorded]](), 1
+    for number in range(SIZE):
+        some = rows(position, UNDER if number % 8 == 0 else 1)
+        position += len(some)
+        given.append([msgspec.structs.replace(row, kind="refusal") for row in some] if len(some) > 1 else some)
+    return given
 
 
 @pytest.fixture(scope="module")
@@ -129,6 +147,18 @@ def swap(held: Held, chance: random.Random) -> None:
             tile.write_bytes(raw[:at] + raw[at + 32 : at + 64] + raw[at : at + 32] + raw[at + 64 :])
 
 
+def falsify(held: Held, chance: random.Random) -> None:
+    """A record under an entry says something else, and its hash beside it is made to fit."""
+    path = chance.choice(sorted(held.folder.glob("payload/*")))
+    openings = payloads.in_bundle(held.folder, int(path.name), 256)
+    records = [one for opening in openings if opening is not None for one in sheaves.records_in(opening)]
+    record = chance.choice(records)
+    assert record.opening is not None
+    said = bytearray(record.opening)
+    said[chance.randrange(len(said))] ^= 1 << chance.randrange(8)
+    path.write_bytes(path.read_bytes().replace(record.leaf + record.opening, leaf_hash(bytes(said)) + bytes(said)))
+
+
 def truncate(held: Held, chance: random.Random) -> None:
     path = chance.choice(held.files())
     raw = path.read_bytes()
@@ -174,7 +204,7 @@ def split_view(held: Held, chance: random.Random) -> None:
     )
 
 
-SPOILED = (flip, drop, swap, truncate)
+SPOILED = (flip, drop, swap, falsify, truncate)
 WHOLE = (roll_back, sign_anew, split_view)
 
 

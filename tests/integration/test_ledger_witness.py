@@ -18,7 +18,8 @@ from click.testing import CliRunner
 
 from deploy.local.postgres import PostgresServer
 from foundation.ledger import checkpoints
-from foundation.ledger.log import CHECKPOINT, Log
+from foundation.ledger.checkpoints import CHECKPOINT
+from foundation.ledger.log import Log
 from foundation.ledger.merkle import root_of
 from foundation.ledger.notes import Signer
 from foundation.ledger.settings import LedgerSettings

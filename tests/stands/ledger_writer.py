@@ -13,7 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import NoReturn
 
-from foundation.ledger import log
+from foundation.ledger import ahead
 from foundation.ledger.log import Log
 from tests.stands.ledger import SIGNER, rows
 
@@ -25,8 +25,8 @@ def say(text: str) -> None:
 def write(folder: Path, seed: int) -> NoReturn:
     say(f"pid {os.getpid()}")
     chance = random.Random(seed)
-    log.FILES_MAX = chance.choice((5, 50, 1_024))
-    log.SEGMENT_BYTES_MAX = chance.choice((40_000, 8 << 20))
+    ahead.FILES_MAX = chance.choice((5, 50, 1_024))
+    ahead.SEGMENT_BYTES_MAX = chance.choice((40_000, 8 << 20))
     with Log(folder, SIGNER) as opened, ThreadPoolExecutor(1) as aside:
 
         def publish() -> None:

@@ -18,33 +18,14 @@ import pytest
 from cells.breakglass.door.ports import Outcome, Session, Statement, backend_of
 from foundation.mute import Secret
 from foundation.postgres import Connection, connect
-from tests.stands.access import SUBJECT
-from tests.stands.access_cell import AccessStand, access_stand
+from tests.stands.access_cell import access_stand
+from tests.stands.sessions import certified_session
 
 BACKEND = "SELECT pid, extract(epoch FROM backend_start)::float8 AS started FROM pg_stat_activity WHERE pid = $1"
 
 
 def say(text: str) -> None:
     os.write(1, f"{text}\n".encode())
-
-
-async def session_of(stand: AccessStand, name: str) -> Session:
-    """Under a certificate of its own."""
-    grant = await stand.approved()
-    told = (await stand.certified(grant)).json()["told"]["grant"]
-    intent = told["intents"][-1]
-    return Session(
-        id=f"session-{name}",
-        grant=grant,
-        engineer=told["engineer"],
-        certificate=intent["serial"],
-        purpose="debugging",
-        ticket="OPS-7",
-        shard="s1",
-        inside=True,
-        subjects=(SUBJECT,),
-        expires_at=intent["until_us"] / 1_000_000,
-    )
 
 
 def statement(session: Session, number: int, chance: random.Random) -> Statement:
@@ -72,7 +53,7 @@ async def run(folder: Path, dsn: Secret[str], admin: Secret[str], name: str) -> 
             async with asyncio.TaskGroup() as group:
                 for worker in recording.workers.values():
                     group.create_task(worker())
-                session = await session_of(stand, name)
+                session = await certified_session(stand, f"session-{name}")
                 pid = connection.get_server_pid()
                 row = await other.fetchrow(BACKEND, pid)
                 assert row is not None

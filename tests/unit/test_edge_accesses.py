@@ -3,16 +3,19 @@
 import asyncio
 from typing import Any
 
+import httpx
 import msgspec
 import pytest
 
 from cells.service.api import RecordsRequest
+from foundation.http import HttpClient
 from foundation.ledger.entries import Single
 from foundation.ledger.handed import RECORDS_MAX, Handed, read
 from foundation.ledger.port import Event, Kind
 from foundation.words import ActorId, CellId, Country, RegionId, RulesDigest, ServiceId
-from gateway.edge import accesses
+from gateway.edge import delivering
 from gateway.edge.accesses import Accesses, Alike
+from gateway.edge.delivering import UNANSWERED_MAX, NotTaken, Way
 from gateway.edge.events import Recorder
 from gateway.edge.room import Room, WhenFull
 from tests.stands import accesses as handed_over
@@ -21,11 +24,12 @@ from tests.stands.waiting import eventually
 pytestmark = pytest.mark.anyio
 
 SUBJECT = "aaaaaaaa-0000-4000-8000-00000000000a"
+AWAY = NotTaken("status 503", perhaps=True)
 
 
 @pytest.fixture(autouse=True)
 def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(accesses, "GATHER_S", 0.0)
+    monkeypatch.setattr(delivering, "GATHER_S", 0.0)
 
 
 def alike(verb: str = "read", actor: str | None = "service:desk") -> Alike:
@@ -42,12 +46,12 @@ def add(to: Accesses, number: int, verb: str = "read") -> bool:
 class Cell:
     """Answers in turn as it was told, then takes everything."""
 
-    def __init__(self, *answers: str) -> None:
+    def __init__(self, *answers: NotTaken) -> None:
         self.answers = list(answers)
         self.bodies: list[bytes] = []
         self.taken: list[bytes] = []
 
-    async def __call__(self, body: bytes, turn: int) -> str | None:
+    async def __call__(self, body: bytes) -> NotTaken | None:
         self.bodies.append(body)
         if self.answers:
             return self.answers.pop(0)
@@ -74,7 +78,7 @@ async def delivered(gathered: Accesses, room: Room, cell: Cell) -> None:
 
 async def test_records_are_handed_over_in_order_and_once_over_a_cell_that_fails() -> None:
     room = Room()
-    gathered, cell = Accesses(room), Cell("status 503", "ConnectError", "status 503")
+    gathered, cell = Accesses(room), Cell(AWAY, NotTaken("ConnectError"), AWAY)
     for number in range(2 * RECORDS_MAX + 5):
         assert add(gathered, number, "read" if number % 3 else "write")
     await delivered(gathered, room, cell)
@@ -104,7 +108,7 @@ async def test_a_full_room_refuses_and_nothing_is_lost() -> None:
 
 async def test_where_records_may_be_lost_requests_go_on_and_the_ledger_is_told_how_many_were() -> None:
     room = Room(3, WhenFull.COUNT)
-    gathered, cell = Accesses(room), Cell("status 503")
+    gathered, cell = Accesses(room), Cell(AWAY)
     before = lost()
     assert [add(gathered, number) for number in range(5)] == [True] * 5
     assert room.problem() is None
@@ -126,7 +130,7 @@ async def test_losses_alone_are_told_too() -> None:
 
 async def test_what_no_cell_takes_for_what_it_holds_is_left_out_and_told() -> None:
     room = Room()
-    gathered, cell = Accesses(room), Cell("status 400")
+    gathered, cell = Accesses(room), Cell(NotTaken("status 400", unfit=True))
     before = lost()
     for number in range(RECORDS_MAX + 2):
         assert add(gathered, number)
@@ -138,7 +142,7 @@ async def test_what_no_cell_takes_for_what_it_holds_is_left_out_and_told() -> No
 
 async def test_what_has_gathered_is_handed_over_when_the_process_ends() -> None:
     room = Room()
-    gathered, cell = Accesses(room), Cell("status 503")
+    gathered, cell = Accesses(room), Cell(AWAY)
     delivering = asyncio.ensure_future(gathered.deliver(cell))  # noqa: TID251 - cancelled below
     assert add(gathered, 1)
     await eventually(lambda: cell.bodies)
@@ -146,6 +150,58 @@ async def test_what_has_gathered_is_handed_over_when_the_process_ends() -> None:
     delivering.cancel()
     await asyncio.gather(delivering, return_exceptions=True)
     assert traces(cell.records()) == [1, 2]
+
+
+class Region:
+    """Two cells behind a network: each answers in turn as it was told, then takes everything. `asked`: whom, in which order."""
+
+    def __init__(self, **answers: list[int | type[httpx.TransportError]]) -> None:
+        self.answers = answers
+        self.asked: list[str] = []
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        name = request.url.host
+        self.asked.append(name)
+        answer = self.answers[name].pop(0) if self.answers.get(name) else 204
+        if isinstance(answer, int):
+            return httpx.Response(answer)
+        raise answer("planted", request=request)
+
+
+@pytest.mark.parametrize(
+    ("answers", "asked"),
+    [
+        ([httpx.ReadError], "aa"),
+        ([httpx.ReadTimeout, httpx.ConnectError, 503], "aaaa"),
+        ([503, 500], "aaa"),
+        ([httpx.ReadError] * UNANSWERED_MAX, "aaaaab"),
+        ([httpx.ConnectError], "ab"),
+        ([httpx.PoolTimeout], "ab"),
+        ([403, 403], "ab"),
+        ([400], "a"),
+    ],
+)
+async def test_what_a_cell_may_have_taken_goes_to_no_other_one_while_that_can_be_helped(
+    answers: list[int | type[httpx.TransportError]], asked: str
+) -> None:
+    region = Region(a=answers)
+    async with HttpClient(transport=httpx.MockTransport(region)) as http:
+        way = Way(http, "/cell/records", lambda: ["a", "b"])
+        while (not_taken := await way(b"{}")) is not None and not not_taken.unfit:
+            pass
+    assert "".join(region.asked) == asked
+
+
+async def test_the_next_body_goes_where_the_last_one_was_taken() -> None:
+    region = Region(a=[httpx.ConnectError])
+    addresses = ["a", "b"]
+    async with HttpClient(transport=httpx.MockTransport(region)) as http:
+        way = Way(http, "/cell/records", lambda: addresses)
+        assert await way(b"{}") == NotTaken("ConnectError")
+        assert [await way(b"{}") for _ in range(2)] == [None, None]
+        addresses.clear()
+        assert await way(b"{}") == NotTaken("no cell service in this region")
+    assert region.asked == ["a", "b", "b"]
 
 
 def lost() -> float:

@@ -13,8 +13,9 @@ import pytest
 from msgspec.structs import replace
 
 from foundation.ledger import checkpoints, payloads
+from foundation.ledger.checkpoints import CHECKPOINT
 from foundation.ledger.draining import drain
-from foundation.ledger.log import CHECKPOINT, Log
+from foundation.ledger.log import Log
 from foundation.ledger.reading import LogReader, of_folder, published
 from foundation.ledger.settings import LedgerSettings
 from foundation.ledger.tiles import ENTRIES, levels_of, tiles_of

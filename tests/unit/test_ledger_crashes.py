@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from foundation.ledger import files, payloads, settling, wal
+from foundation.ledger import ahead, files, payloads, settling, wal
 from foundation.ledger import log as log_module
 from foundation.ledger.checkpoints import Checkpoint
 from foundation.ledger.files import LogDamaged
@@ -164,7 +164,7 @@ def stopped(
     tiles are durable until they are made so."""
     writer, disk, came = made(folder, later), Disk(folder), False
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(log_module, "FILES_MAX", 4)
+        patch.setattr(ahead, "FILES_MAX", 4)
         Steps(patch, step, disk)
         try:
             writer.run()

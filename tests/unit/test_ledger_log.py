@@ -340,7 +340,7 @@ def test_a_log_that_does_not_go_on_from_an_earlier_checkpoint_is_refused(folder:
 def test_partial_tiles_are_removed_once_the_whole_one_is_durable_and_none_before(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("foundation.ledger.log.FILES_MAX", 20)
+    monkeypatch.setattr("foundation.ledger.ahead.FILES_MAX", 20)
     with Log(folder, SIGNER) as log:
         for position in range(1, 331):
             log.append({"s1": rows(position, 1)})

@@ -8,9 +8,9 @@ from typing import TypeAlias
 
 import pytest
 
-from foundation.ledger import files, segments, wal
-from foundation.ledger import log as log_module
-from foundation.ledger.log import BEHIND_MAX, Log
+from foundation.ledger import ahead, files, segments, wal
+from foundation.ledger.ahead import BEHIND_MAX
+from foundation.ledger.log import Log
 from tests.stands.ledger import SIGNER, Later, reader, rows, unsynced, written
 from tests.stands.ledger_faults import Written
 
@@ -21,7 +21,7 @@ Sync: TypeAlias = Callable[[Path, Iterable[str]], None]
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     unsynced(monkeypatch)
-    monkeypatch.setattr(log_module, "SEGMENT_BYTES_MAX", SEGMENT_PAGES * wal.PAGE_BYTES)
+    monkeypatch.setattr(ahead, "SEGMENT_BYTES_MAX", SEGMENT_PAGES * wal.PAGE_BYTES)
 
 
 def test_the_writer_goes_on_while_tiles_are_made_durable_up_to_a_bound(tmp_path: Path) -> None:

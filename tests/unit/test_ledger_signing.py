@@ -1,4 +1,5 @@
-"""A checkpoint on its way to the disk: appends go on meanwhile, it is over what was durable when it began, and its fault stops the log."""
+"""A checkpoint on its way to the disk: appends go on meanwhile, it is over what was durable when it began, and its fault stops the log.
+Appends go on while payloads are erased, too."""
 
 import errno
 import threading
@@ -9,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from foundation.ledger.checkpoints import Checkpoint
+from foundation.ledger import ahead, payloads, wal
+from foundation.ledger.checkpoints import CHECKPOINT, Checkpoint
 from foundation.ledger.files import Files
-from foundation.ledger.log import CHECKPOINT, Log, LogBroken
+from foundation.ledger.log import Log, LogBroken
 from tests.stands.ledger import SIGNER, reader, rows, unsynced
 
 WAIT_S_MAX = 20
@@ -82,6 +84,75 @@ def test_a_fault_of_a_checkpoint_stops_appends_and_loses_none_that_was_acknowled
                 call()
     with Log(tmp_path, SIGNER) as again:
         assert again.size == again.checkpoint.size == 20
+
+
+def test_an_append_writes_to_the_write_ahead_file_and_to_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Log(tmp_path, SIGNER) as log:
+        before = {path for path in tmp_path.rglob("*") if path.is_file()}
+        with monkeypatch.context() as patch:
+            patch.setattr(Files, "_opened", lambda *_: pytest.fail("a file was opened"))
+            for _ in range(4):
+                log.append({"s1": rows(log.size + 1, 300)})
+        assert {path for path in tmp_path.rglob("*") if path.is_file()} == before
+        assert log.publish().size == 1_200
+    assert reader(tmp_path).verify(folder=tmp_path).payloads == 1_200
+
+
+def test_appends_go_on_while_the_next_write_ahead_file_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, going = threading.Event(), threading.Event()
+    sync_path = wal.sync_path
+
+    def slow(path: Path) -> None:
+        begun.set()
+        assert going.wait(WAIT_S_MAX)
+        sync_path(path)
+
+    with Log(tmp_path, SIGNER) as log, ThreadPoolExecutor(1) as aside, monkeypatch.context() as patch:
+        patch.setattr(ahead, "FILES_MAX", 1)
+        patch.setattr(wal, "sync_path", slow)
+        log.append({"s1": rows(1, 300)})
+        publishing = aside.submit(log.publish)
+        try:
+            assert begun.wait(WAIT_S_MAX)
+            assert log.append({"s1": rows(301, 400)}) == range(300, 700)
+        finally:
+            going.set()
+        assert publishing.result(WAIT_S_MAX).size == 700, "of what came meanwhile, too"
+    assert reader(tmp_path).verify(folder=tmp_path).payloads == 700
+    with Log(tmp_path, SIGNER) as again:
+        assert again.size == 700
+
+
+def test_appends_and_checkpoints_go_on_while_payloads_are_erased_and_closing_waits(tmp_path: Path) -> None:
+    begun, going = threading.Event(), threading.Event()
+
+    def speaks(_: bytes) -> bool:
+        begun.set()
+        return going.wait(WAIT_S_MAX)
+
+    log = Log(tmp_path, SIGNER)
+    log.open()
+    log.append({"s1": rows(1, 300)})
+    with ThreadPoolExecutor(2) as aside:
+        erasing = aside.submit(log.erase, 7, 299, speaking=speaks)
+        try:
+            assert begun.wait(WAIT_S_MAX)
+            assert log.append({"s1": rows(301, 400)}) == range(300, 700)
+            assert log.publish().size == 700
+            closing = aside.submit(log.close)
+            assert not erasing.done()
+            assert not closing.done()
+        finally:
+            going.set()
+        assert erasing.result(WAIT_S_MAX) == 2
+        closing.result(WAIT_S_MAX)
+    found = reader(tmp_path).verify(folder=tmp_path)
+    assert (found.size, found.without) == (700, 2)
+    with Log(tmp_path, SIGNER) as again:
+        assert again.size == 700
+    assert [payloads.read(tmp_path, index) is None for index in (7, 8, 299, 300)] == [True, False, True, False]
 
 
 def test_closing_waits_for_a_checkpoint_under_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

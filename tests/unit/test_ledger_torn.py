@@ -12,7 +12,20 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from foundation.ledger import draining, entries, files, growing, merkle, payloads, segments, settling, tiles, wal
+from foundation.ledger import (
+    ahead,
+    draining,
+    entries,
+    files,
+    growing,
+    merkle,
+    opening,
+    payloads,
+    segments,
+    settling,
+    tiles,
+    wal,
+)
 from foundation.ledger import log as log_module
 from foundation.ledger.files import LogDamaged
 from foundation.ledger.log import Log
@@ -127,7 +140,7 @@ def two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A log of 290 entries in two write-ahead files, since the tiles of the first were not durable yet: a process killed just then."""
     folder = tmp_path / "two"
     with Log(folder, SIGNER) as log, monkeypatch.context() as patch:
-        patch.setattr(log_module, "FILES_MAX", 1)
+        patch.setattr(ahead, "FILES_MAX", 1)
         patch.setattr(settling, "settle", lambda *_: None)
         log.append({"s1": rows(1, 250)})
         log.publish()
@@ -193,7 +206,8 @@ def test_a_clock_that_goes_back_changes_neither_order_nor_what_is_found(tmp_path
 
 
 @pytest.mark.parametrize(
-    "module", [draining, entries, files, growing, log_module, merkle, payloads, segments, settling, tiles, wal]
+    "module",
+    [ahead, draining, entries, files, growing, log_module, merkle, opening, payloads, segments, settling, tiles, wal],
 )
 def test_nothing_that_writes_a_log_reads_a_clock(module: object) -> None:
     tree = ast.parse(Path(module.__file__).read_text(encoding="utf-8"))  # type: ignore[attr-defined]

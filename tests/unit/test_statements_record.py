@@ -31,6 +31,7 @@ from gateway.cli.main import cli
 from tests.stands.access import SUBJECT
 from tests.stands.access_cell import OTHER, AccessStand, access_stand
 from tests.stands.ledger import SIGNER, reader
+from tests.stands.sessions import certified_session
 from tests.stands.waiting import eventually
 
 pytestmark = pytest.mark.anyio
@@ -53,23 +54,7 @@ class Door:
         return self.stand.writer.log
 
     async def session(self, **changes: Any) -> Session:
-        grant = await self.stand.approved()
-        issued = await self.stand.certified(grant)
-        told = issued.json()["told"]["grant"]
-        intent = told["intents"][-1]
-        usual = Session(
-            id="5e" * 16,
-            grant=grant,
-            engineer=told["engineer"],
-            certificate=intent["serial"],
-            purpose="debugging",
-            ticket="OPS-7",
-            shard="s1",
-            inside=True,
-            subjects=(SUBJECT,),
-            expires_at=intent["until_us"] / 1_000_000,
-        )
-        return msgspec.structs.replace(usual, **changes)
+        return msgspec.structs.replace(await certified_session(self.stand, "5e" * 16), **changes)
 
     async def opened(self, **changes: Any) -> Session:
         session = await self.session(**changes)
@@ -270,6 +255,7 @@ async def test_nothing_runs_while_too_much_of_what_came_of_it_waits(
         await door.recorder.intend(statement(session))
     assert refused.value.ending is Ending.NOT_RECORDED
     await eventually(lambda: any(isinstance(one, Ended) for one in door.said()))
+    await eventually(lambda: door.recorder._waiting == 0)
     await door.recorder.intend(statement(session))
 
 

@@ -29,7 +29,7 @@ def openings_in(folder: Path | None) -> Openings:
     if folder is None:
         return lambda _, width: [None] * width
     held = folder
-    return lambda number, width: payloads.in_bundle(held, number, width)
+    return lambda number, width: list(payloads.in_bundle(held, number, width))
 
 
 def batches(reader: LogReader, form: Form, openings: Openings, since: int) -> Iterator[Batch]:
