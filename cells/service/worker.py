@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 
 import asyncpg
+import msgspec
 
 from cells.service.directory import CellDirectory
 from cells.service.imports import Imports
@@ -107,7 +108,7 @@ class ShardWorker:
 
     async def _apply(self, opened: Open, page: Sequence[FeedEvent]) -> bool:
         """Raises the fences that the page asks for, different subjects side by side. True if any concerned this shard."""
-        if any(isinstance(event, BulkEvent) for event in page):
+        if any(isinstance(event, BulkEvent) and self._brings(event) for event in page):
             self._imports.wake.set()
         events = latest_by_subject(event for event in page if isinstance(event, PlacementEvent))
         # A subject that nobody in this cell knows has no fence row here; of the others the database says whose they are.
@@ -124,6 +125,11 @@ class ShardWorker:
                 group.create_task(self._raise(subject, home, limit), name=f"fence {self.shard.id}")
         return bool(wanted)
 
+    def _brings(self, event: BulkEvent) -> bool:
+        """Whether it tells of people whose fences this shard has not raised yet."""
+        here = (self.shard.cell, self.shard.id)
+        return event.state is State.RESERVED and any((part.cell, part.shard) == here for part in event.parts)
+
     async def _raise(self, subject: SubjectId, home: Home, limit: asyncio.Semaphore) -> None:
         known = self._homes.get(subject)
         if (
@@ -136,7 +142,7 @@ class ShardWorker:
         async with limit:
             await self._cut(subject, home)
             if home.state is State.RESERVED and await self._acknowledge(subject, home):
-                await self._cut(subject, home._replace(state=State.ACTIVE))
+                await self._cut(subject, msgspec.structs.replace(home, state=State.ACTIVE))
 
     async def _cut(self, subject: SubjectId, home: Home) -> None:
         """Tries again while writers hold the fence: the closing row stands meanwhile, so they get fewer."""

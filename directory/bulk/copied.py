@@ -3,7 +3,7 @@
 import datetime
 import struct
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import repeat
 
 import msgspec
@@ -13,8 +13,8 @@ from directory.bulk.plan import Group, Part, Plan, twins_of
 from foundation import copying
 from foundation.copying import NULL, int4, int8, text, texts
 
-SUBJECT_COLUMNS = ("subject_id", "epoch", "cell", "shard", "state", "services", "changes", "part", "facts_id")
-KEY_COLUMNS = ("key", "subject_id", "kind", "kid", "twin_of")
+SUBJECT_COLUMNS = ("subject_id", "epoch", "cell", "shard", "state", "services", "changes", "part", "facts_id", "keys")
+KEY_COLUMNS = ("key", "subject_id", "imported", "kind", "kid", "twin_of")
 PART_COLUMNS = (
     "part", "job_id", "number", "cell", "shard", "services", "subject_ids", "epochs", "at", "actor", "kinds", "expires_at",
 )  # fmt: skip
@@ -50,27 +50,37 @@ def rows_of(
     plan: Plan, parts: Sequence[Part], given: Numbers, of_facts: Sequence[int], batch: Batch, *, reserved_s: float
 ) -> Rows:
     """`of_facts`: the id of the facts of each of the plan's kinds. Epochs rise with the ids within a part."""
-    subject_rows: list[bytes] = []
+    epochs: dict[bytes, bytes] = {}
     part_rows: list[bytes] = []
     start = 0
     for number, part in zip(given.parts, parts, strict=True):
-        epochs = given.epochs[start : (start := start + len(part.ids))]
-        rests = [rest(*part.home, part.services, number, facts_id) for facts_id in of_facts]
-        subject_rows += subjects(part.ids, epochs, map(rests.__getitem__, part.kinds))
-        part_rows.append(_part(part, number, epochs, batch, given.at, reserved_s))
-    key_rows = [row for group in plan.groups for row in keys(group)]
+        of_part = given.epochs[start : (start := start + len(part.ids))]
+        epochs.update(zip(part.ids, of_part, strict=True))
+        part_rows.append(_part(part, number, of_part, batch, given.at, reserved_s))
+    numbers = {(part.home, part.services): number for number, part in zip(given.parts, parts, strict=True)}
+    facts = {id(ruled): facts_id for ruled, facts_id in zip(plan.kinds, of_facts, strict=True)}
+    subject_rows: list[bytes] = []
+    key_rows: list[bytes] = []
+    for one in plan.groups:
+        services = one.ruled.asked.services
+        rest = _rest(*one.home, services, numbers[one.home, services], facts[id(one.ruled)])
+        subject_rows += subjects(one, epochs, rest)
+        key_rows += keys(one)
     subject_rows.sort()
     key_rows.sort()
     return Rows(copying.stream(part_rows), copying.stream(subject_rows), copying.stream(key_rows))
 
 
-def subjects(ids: Sequence[bytes], epochs: Sequence[bytes], rests: Iterable[bytes]) -> list[bytes]:
-    """Rows of SUBJECT_COLUMNS, which sort by their ids. `rests`: of each the fields after the epoch, as `rest` makes them."""
+def subjects(group: Group, epochs: Mapping[bytes, bytes], rest: bytes) -> list[bytes]:
+    """Rows of SUBJECT_COLUMNS, which sort by their ids. `rest`: the fields between the epoch and the keys."""
     head, between = struct.pack(">hi", len(SUBJECT_COLUMNS), ID_BYTES), struct.pack(">i", 8)
-    return list(map(b"".join, zip(repeat(head), ids, repeat(between), epochs, rests, strict=False)))
+    alike = rest + struct.pack(">i", KEY_BYTES * len(group.names))
+    of_ids = map(epochs.__getitem__, group.ids)
+    pieces = zip(repeat(head), group.ids, repeat(between), of_ids, repeat(alike), *group.keys, strict=False)
+    return list(map(b"".join, pieces))
 
 
-def rest(cell: str, shard: str, services: Sequence[str], part: int, facts_id: int) -> bytes:
+def _rest(cell: str, shard: str, services: Sequence[str], part: int, facts_id: int) -> bytes:
     """What members of a part with the same facts have in common. Until it is acknowledged their state is the part's (`store.STATE`)."""
     return b"".join(
         (text(cell), text(shard), text("active"), texts(services), int4(1), int8(part), int8(facts_id)),
@@ -80,9 +90,10 @@ def rest(cell: str, shard: str, services: Sequence[str], part: int, facts_id: in
 def keys(group: Group) -> list[bytes]:
     """Rows of KEY_COLUMNS, which sort by their keys."""
     head, between = struct.pack(">hi", len(KEY_COLUMNS), KEY_BYTES), struct.pack(">i", ID_BYTES)
+    imported = struct.pack(">i?", 1, True)
     made: list[bytes] = []
     for name, twin, column in zip(group.names, twins_of(group.names), group.keys, strict=True):
-        named = text(name.kind) + text(name.kid) + (NULL if twin is None else struct.pack(">i", KEY_BYTES))
+        named = imported + text(name.kind) + text(name.kid) + (NULL if twin is None else struct.pack(">i", KEY_BYTES))
         firsts = repeat(b"") if twin is None else group.keys[twin]
         pieces = zip(repeat(head), column, repeat(between), group.ids, repeat(named), firsts, strict=False)
         made += map(b"".join, pieces)
