@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import msgspec
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from cells.records import errors, ranges
 from cells.records.media import Media
@@ -60,13 +61,29 @@ def read_head(
     return status, headers
 
 
-def read(page: Page, found: Found, preferences: Preferences, media: Media) -> Response:
+class Read(msgspec.Struct, frozen=True, gc=False):
+    """An answer all of whose body is here, as an ASGI application or for `foundation.wire.answer.whole`."""
+
+    status: int
+    fields: list[tuple[bytes, bytes]]
+    body: bytes
+
+    async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status, "headers": self.fields})
+        await send({"type": "http.response.body", "body": self.body})
+
+
+def read(page: Page, found: Found, preferences: Preferences, media: Media) -> Read:
     """Raises ProblemError."""
     number = ranges.number(page, found.total or 0) if media.single else len(found.rows)
     total = found.total if preferences.counted else None
     status, headers = read_head(page, number, total, preferences, media)
     document = found.rows[0] if media.single else f"[{','.join(found.rows)}]"
-    return Response(document, status_code=status, media_type=media.content_type, headers=headers)
+    body = document.encode()
+    fields = [(name.encode("ascii"), value.encode("ascii")) for name, value in headers.items()]
+    fields.append((b"content-length", b"%d" % len(body)))
+    fields.append((b"content-type", media.content_type.encode("ascii")))
+    return Read(status, fields, body)
 
 
 def head(page: Page, found: Found, preferences: Preferences, media: Media) -> Response:

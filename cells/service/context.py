@@ -36,6 +36,16 @@ class Context(msgspec.Struct, kw_only=True):
             raise ProblemError(found)
         return found
 
+    def known_service(self, authorization: str) -> ServiceId | None:
+        """The same of such a header, where the token was verified a moment ago; None: ask. Raises ProblemError."""
+        caller = self.auth.known(authorization)
+        if caller is None:
+            return None
+        found = service_of(caller, self.cell)
+        if isinstance(found, Problem):
+            raise ProblemError(found)
+        return found
+
     def decision(self, header: str | None, service: ServiceId) -> Decision:
         """The decision in a request's header, made for `service` under rules that count here. Raises ProblemError."""
         if header is None:
