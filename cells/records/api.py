@@ -10,36 +10,27 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from cells.records import answers, body, errors, media, single
-from cells.records.admission import Admitted, admitted, admitted_now, first_of, text
+from cells.records import answers, body, errors, single
 from cells.records.answers import Found
+from cells.records.asking import Asked, Asking
 from cells.records.contracts import Contract
-from cells.records.core import Bound, Grant, bind, grant
-from cells.records.dialect import parse_query
 from cells.records.limits import Limiter, Limits, Turn
-from cells.records.media import Media
-from cells.records.preferences import Preferences, parse_preferences
-from cells.records.query import Query
-from cells.records.ranges import Page, page
+from cells.records.ranges import Page
 from cells.records.root import Root
 from cells.records.statements import HELD_BYTES_MAX, Builder, Statement
 from cells.records.streams import BUFFERED_ROWS_MAX, Large, Streamed
+from cells.records.texts import Texts
 from cells.service.context import Context
 from cells.shards.connections import Lease
 from cells.shards.core import Refused, check
 from cells.shards.reading import Readers
-from cells.shards.shard import Shard
 from foundation import logs
-from foundation.decision_header import Decision
 from foundation.http import body_bytes
-from foundation.problems import Code, Problem, ProblemError
+from foundation.problems import Code, ProblemError
 from foundation.wire.head import Fields
-from foundation.words import Epoch, ServiceId, SubjectId, Verb
+from foundation.words import Verb
 
 log = logs.get(__name__)
-
-GRANTS_MAX = 10_000
-"""Grants remembered, one for each table, audience and purpose that was decided for."""
 
 
 def routes(
@@ -58,29 +49,6 @@ def routes(
 async def no_functions(request: Request) -> Response:
     """The dialect's calls of functions: there are none here, for any caller."""
     return errors.response(errors.dialect(errors.NO_FUNCTIONS, "functions (rpc) are not supported here").problem)
-
-
-class Asked(msgspec.Struct, frozen=True, kw_only=True):
-    """One request as understood before its body is read."""
-
-    decision: Decision
-    subject: SubjectId
-    epoch: Epoch
-    verb: Verb
-    contract: Contract
-    shard: Shard
-    granted: Grant
-    bound: Bound
-    query: Query
-    page: Page
-    preferences: Preferences
-    media: Media
-    method: str
-
-    @property
-    def streams(self) -> bool:
-        """Whether the answer may be streamed: rows or one object, and not a head alone."""
-        return self.method == "GET"
 
 
 Rows = list[asyncpg.Record]
@@ -102,11 +70,10 @@ class Records:
 
     def __init__(self, context: Context, contracts: Mapping[str, Contract], rows_max: int, limiter: Limiter) -> None:
         self._context = context
-        self._contracts = contracts
-        self._rows_max = rows_max
         self._limiter = limiter
+        self._asking = Asking(context, contracts, rows_max, limiter)
+        self._texts = Texts()
         self._readers = Readers()
-        self._grants: dict[tuple[str, ServiceId, str], Grant] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """As an ASGI application: a route that is one needs no wrapping."""
@@ -131,10 +98,9 @@ class Records:
         """A GET whose rows have nothing to wait for but Postgres; `end` it, or give it to `__call__`. None, and nothing has happened,
         where anything has to be waited for first, or is refused."""
         try:
-            who = admitted_now(self._context, first_of(headers), "GET")
-            if who is None:
+            asked = self._asking.understood_now(table, query, headers)
+            if asked is None:
                 return None
-            asked = self._understood(who, "GET", table, query, headers)
             statement = self._read(asked)
         except ProblemError:
             return None
@@ -164,7 +130,7 @@ class Records:
 
     async def _answered(self, request: Request) -> ASGIApp:
         try:
-            asked = await self._ask(request)
+            asked = await self._asking.understood(request)
             statement = await self._statement(request, asked)
         except ProblemError as exc:
             return errors.response(exc.problem)
@@ -178,62 +144,6 @@ class Records:
             return _answer(asked, found)
         except ProblemError as exc:
             return errors.response(exc.problem)
-
-    async def _ask(self, request: Request) -> Asked:
-        """Everything that can be refused at the head. Raises ProblemError."""
-        who = await admitted(self._context, request, self._limiter)
-        scope = request.scope
-        return self._understood(
-            who, request.method, request.path_params["table"], scope["query_string"], scope["headers"]
-        )
-
-    def _understood(self, who: Admitted, method: str, table: str, sent: bytes, headers: Fields) -> Asked:
-        """Raises ProblemError."""
-        decision, verb = who.decision, who.verb
-        contract = self._contract(table)
-        shard = self._context.shard_of(who.home)
-        shard.require().tables.require(contract.table, verb)
-        bound = bind(contract, decision)
-        if isinstance(bound, Problem):
-            raise ProblemError(bound)
-        query = parse_query(_query_string(sent))
-        fields = who.fields
-        if verb is Verb.WRITE and method != "DELETE":
-            media.check_sent(fields.get(b"content-type", b"application/json").decode("latin-1"))
-        ranged = (text(fields, b"range"), text(fields, b"range-unit")) if verb is Verb.READ else (None, None)
-        rows_asked = page(query, self._rows_max, header=ranged[0], unit=ranged[1])
-        accepted = media.accepted(fields.get(b"accept", b"*/*").decode("latin-1"))
-        return Asked(
-            decision=decision,
-            subject=who.subject,
-            epoch=who.epoch,
-            verb=verb,
-            contract=contract,
-            shard=shard,
-            granted=self._grant(contract, who.service, decision.purpose),
-            bound=bound,
-            query=query,
-            page=rows_asked,
-            preferences=parse_preferences(_preferred(headers) if b"prefer" in fields else []),
-            media=accepted,
-            method=method,
-        )
-
-    def _grant(self, contract: Contract, service: ServiceId, purpose: str) -> Grant:
-        named = (contract.table, service, purpose)
-        known = self._grants.get(named)
-        if known is None:
-            if len(self._grants) >= GRANTS_MAX:
-                self._grants.clear()
-            known = self._grants[named] = grant(contract, service, purpose)
-        return known
-
-    def _contract(self, table: str) -> Contract:
-        contract = self._contracts.get(table)
-        if contract is None:
-            message = f"Could not find the table '{table}' in the schema cache"
-            raise errors.dialect(errors.NO_TABLE, message, code=Code.NOT_FOUND)
-        return contract
 
     async def _statement(self, request: Request, asked: Asked) -> Statement:
         query, preferences = asked.query, asked.preferences
@@ -282,7 +192,8 @@ class Records:
         page, single = asked.page, asked.media.single
         most = 2 if single else BUFFERED_ROWS_MAX + 1
         some = page if page.limit <= most else Page(offset=page.offset, limit=most)
-        return self._builder(asked).read(asked.query, some, counted=asked.preferences.counted or single)
+        counted = asked.preferences.counted or single
+        return self._texts.read(asked.known_as, self._builder(asked), asked.query, some, counted=counted)
 
     def _builder(self, asked: Asked) -> Builder:
         stripped = asked.media.stripped
@@ -379,18 +290,6 @@ def _found(rows: Rows) -> Found:
         total=first["total"],
         existed=first.get("existed", False),
     )
-
-
-def _preferred(headers: Fields) -> list[str]:
-    return [value.decode("latin-1") for name, value in headers if name == b"prefer"]
-
-
-def _query_string(raw: bytes) -> str:
-    """Raises ProblemError for what no target of a request may hold (RFC 3986 section 2)."""
-    try:
-        return raw.decode("ascii")
-    except UnicodeDecodeError as exc:
-        raise errors.dialect(errors.QUERY, "characters beyond ASCII are percent-encoded in a query string") from exc
 
 
 def _answer(asked: Asked, found: Found) -> ASGIApp:

@@ -12,7 +12,8 @@ from typing import Any, Protocol
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from cells.records.api import BEGUN, Asked, Begun, Records, Rows
+from cells.records.api import BEGUN, Begun, Records, Rows
+from cells.records.asking import Asked
 from foundation import logs, metrics
 from foundation.clock import Clock, SystemClock
 from foundation.http import BEGAN
@@ -54,7 +55,14 @@ class Lane:
         await self.app(scope, receive, send)
 
     def depart(
-        self, line: Runway, loop: asyncio.AbstractEventLoop, head: RequestHead, target: Target, fields: Framed, *, keep: bool
+        self,
+        line: Runway,
+        loop: asyncio.AbstractEventLoop,
+        head: RequestHead,
+        target: Target,
+        fields: Framed,
+        *,
+        keep: bool,
     ) -> "Flight | None":
         """For a request without a body. None, and nothing has happened, unless it is a read that has nothing to wait for but Postgres."""
         path = target.path
@@ -75,7 +83,19 @@ class Lane:
 class Flight(Stepped[Rows]):
     """One read under way. Implements `foundation.wire.line.Answering`."""
 
-    __slots__ = ("_asked", "_began", "_fields", "_gone", "_head", "_keep", "_lane", "_line", "_target", "done", "started")
+    __slots__ = (
+        "_asked",
+        "_began",
+        "_fields",
+        "_gone",
+        "_head",
+        "_keep",
+        "_lane",
+        "_line",
+        "_target",
+        "done",
+        "started",
+    )
 
     buffered = 0
     until_closed = False
@@ -153,9 +173,7 @@ class Flight(Stepped[Rows]):
 class Door(door.Door):
     """The cell service's HTTP/1.1 protocol: that of every process, with plain reads answered at once."""
 
-    def answer_now(
-        self, head: RequestHead, asked: Target, fields: Framed, body: bytes, *, keep: bool
-    ) -> Flight | None:
+    def answer_now(self, head: RequestHead, asked: Target, fields: Framed, body: bytes, *, keep: bool) -> Flight | None:
         if body or not isinstance(self._app, Lane):
             return None
         try:

@@ -72,6 +72,25 @@ class Builder:
             return self._made(fenced_read(sql, f"{total} AS total, {_within('_w.json')}") + _IN_ORDER)
         return self._made(fenced_read(sql, f"{total} AS total, _w.json"))
 
+    @property
+    def form(self) -> tuple[str, bool]:
+        """What a text depends on beside query and grant: the form of a row, and whether it is bound to an owner."""
+        return self._row, self._bound.owner_only
+
+    def again(self, sql: str, query: Query, page: Page) -> Statement:
+        """A read whose text is known (`cells.records.texts`): its arguments, in the order in which `read` meets them."""
+        bound = self._bound
+        arguments: list[str | int | list[str]] = [bound.subject, bound.epoch]
+        if bound.owner_only:
+            arguments.append(str(bound.owner))
+        arguments += [
+            list(term.values) if term.operator is Operator.IN else term.values[0]
+            for term in query.where
+            if isinstance(term, Condition)
+        ]
+        arguments += [str(page.limit), str(page.offset)]
+        return Statement(sql, tuple(arguments))
+
     def count(self, query: Query) -> Statement:
         """Answers one row (epoch, state, total, row): how many rows a read without its page would give."""
         self._begin()
