@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 class Stepped(ABC, Generic[T]):
-    """Until its first failure the coroutine has no current task: it may wait for futures alone, not for `asyncio.timeout` and the like."""
+    """Until a wait fails the coroutine has no current task: it may wait for futures, and not use `asyncio.timeout` and the like."""
 
     __slots__ = ("_loop", "_stepped")
 
@@ -67,7 +67,8 @@ async def _rest(stepped: Coroutine[Any, Any, T]) -> T:
 @coroutine
 def _resumed(stepped: Coroutine[Any, Any, T]) -> Generator[Any, Any, T]:
     """`await` refuses a coroutine that has begun."""
-    return (yield from stepped)  # type: ignore[misc]
+    result: T = yield from stepped
+    return result
 
 
 async def _raising(exc: BaseException) -> Any:

@@ -12,7 +12,7 @@ from cells.records.core import Bound, Grant, bind, grant
 from cells.records.dialect import parse_query
 from cells.records.limits import Limiter
 from cells.records.media import Media
-from cells.records.preferences import Preferences, parse_preferences
+from cells.records.preferences import NONE, Preferences, parse_preferences
 from cells.records.query import Query
 from cells.records.ranges import Page, page
 from cells.records.texts import KnownAs
@@ -87,8 +87,12 @@ class Asking:
         fields = who.fields
         if verb is Verb.WRITE and method != "DELETE":
             media.check_sent(fields.get(b"content-type", b"application/json").decode("latin-1"))
-        ranged = (text(fields, b"range"), text(fields, b"range-unit")) if verb is Verb.READ else (None, None)
-        rows_asked = page(query, self._rows_max, header=ranged[0], unit=ranged[1])
+        ranged = verb is Verb.READ and b"range" in fields
+        rows_asked = (
+            page(query, self._rows_max, header=text(fields, b"range"), unit=text(fields, b"range-unit"))
+            if ranged
+            else page(query, self._rows_max)
+        )
         accepted = media.accepted(fields.get(b"accept", b"*/*").decode("latin-1"))
         known_as = contract.table, who.service, decision.purpose
         return Asked(
@@ -103,7 +107,7 @@ class Asking:
             bound=bound,
             query=query,
             page=rows_asked,
-            preferences=parse_preferences(_preferred(headers) if b"prefer" in fields else []),
+            preferences=parse_preferences(_preferred(headers)) if b"prefer" in fields else NONE,
             media=accepted,
             method=method,
         )

@@ -45,14 +45,14 @@ class Lane:
     def __init__(self, app: ASGIApp, table: Route, clock: Clock | None = None) -> None:
         if not isinstance(table.app, Records):
             raise TypeError("the route is not that of records")
-        self.app = app
+        self._app = app
         self.records = table.app
         self.clock = clock or SystemClock()
         self._path = table.path
         self._tallies = metrics.Tallies()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self.app(scope, receive, send)
+        await self._app(scope, receive, send)
 
     def depart(
         self,
@@ -167,7 +167,7 @@ class Flight(Stepped[Rows]):
         cycle.begin_with(b"")
         if self._gone:
             cycle.leave()
-        self._line.run(cycle, self._lane.app(scope, cycle.receive, cycle.send))
+        self._line.run(cycle, self._lane(scope, cycle.receive, cycle.send))
 
 
 class Door(door.Door):

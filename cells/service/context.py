@@ -54,8 +54,8 @@ class Context(msgspec.Struct, kw_only=True):
             decision = self.verifier.verify(header, self.clock.unix_s(), service=service)
         except DecisionRefused as exc:
             raise refuse(Code.FORBIDDEN, f"the decision is refused: {exc.reason}", reason=exc.reason) from exc
-        self.rules.require()
-        if not self.rules.accepts(decision.rules, self.clock.monotonic_s()):
+        held = self.rules.require().digest
+        if decision.rules != held and not self.rules.accepts(decision.rules, self.clock.monotonic_s()):
             raise refuse(Code.CELL_BEHIND, "decided under rules that do not hold here", retry_after_s=1)
         return decision
 
