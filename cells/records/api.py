@@ -11,7 +11,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cells.records import answers, body, errors, single
-from cells.records.answers import Found
+from cells.records.answers import Answer, Found
 from cells.records.asking import Asked, Asking
 from cells.records.contracts import Contract
 from cells.records.limits import Limiter, Limits, Turn
@@ -55,7 +55,7 @@ Rows = list[asyncpg.Record]
 
 
 class Begun(msgspec.Struct, frozen=True):
-    """A read that is under way without a task (`cells.records.lane`): what is left to be done is awaited in one."""
+    """A request that is under way without a task (`cells.records.lane`): what is left to be done is awaited in one."""
 
     asked: Asked
     rows: Coroutine[Any, Any, Rows]
@@ -94,14 +94,14 @@ class Records:
 
     # --- at once ---------------------------------------------------------------------------------------------------------------
 
-    def begin(self, table: str, query: bytes, headers: Fields) -> Begun | None:
-        """A GET whose rows have nothing to wait for but Postgres; `end` it, or give it to `__call__`. None, and nothing has happened,
-        where anything has to be waited for first, or is refused."""
+    def begin(self, method: str, table: str, query: bytes, headers: Fields, raw: bytes) -> Begun | None:
+        """A request that came whole and has nothing to wait for but Postgres; `end` it, or give it to `__call__`. None, and nothing has
+        happened, where anything has to be waited for first, or is refused."""
         try:
-            asked = self._asking.understood_now(table, query, headers)
+            asked = self._asking.understood_now(method, table, query, headers)
             if asked is None:
                 return None
-            statement = self._read(asked)
+            statement = self._statement(asked, raw)
         except ProblemError:
             return None
         lease = asked.shard.lease_now(asked.contract.table, asked.verb)
@@ -113,12 +113,12 @@ class Records:
             return None
         return Begun(asked, self._rows(asked, statement, turn, lease=lease))
 
-    def answer_now(self, asked: Asked, rows: Rows) -> answers.Read | None:
+    def answer_now(self, asked: Asked, rows: Rows) -> Answer | None:
         """The answer, where the fence stood as decided and the rows are all there; None: more is to be asked or said."""
         if not _stood(asked, rows[0]) or _many(asked, rows):
             return None
         try:
-            return answers.read(asked.page, _found(rows), asked.preferences, asked.media)
+            return _answer(asked, _found(rows))
         except ProblemError:
             return None
 
@@ -131,7 +131,7 @@ class Records:
     async def _answered(self, request: Request) -> ASGIApp:
         try:
             asked = await self._asking.understood(request)
-            statement = await self._statement(request, asked)
+            statement = self._statement(asked, await _body(request, asked))
         except ProblemError as exc:
             return errors.response(exc.problem)
         return await self._answer(asked, self._rows(asked, statement, self._limiter.statement(asked.subject)))
@@ -145,43 +145,26 @@ class Records:
         except ProblemError as exc:
             return errors.response(exc.problem)
 
-    async def _statement(self, request: Request, asked: Asked) -> Statement:
+    def _statement(self, asked: Asked, raw: bytes) -> Statement:
+        """`raw`: the body. Raises ProblemError."""
         query, preferences = asked.query, asked.preferences
-        builder = self._builder(asked)
-        match request.method:
+        granted = asked.contract, asked.granted, asked.bound
+        columns, defaults, returned = query.columns, preferences.defaults, preferences.returned
+        match asked.method:
             case "POST":
-                raw = await body_bytes(request)
-                rows = body.inserted(
-                    raw,
-                    asked.contract,
-                    asked.granted,
-                    asked.bound,
-                    columns=query.columns,
-                    defaults=preferences.defaults,
-                )
-                return builder.insert(rows, query, preferences.returned, preferences.resolution)
+                rows = body.inserted(raw, *granted, columns=columns, defaults=defaults)
+                return self._builder(asked).insert(rows, query, returned, preferences.resolution)
             case "PATCH":
-                raw = await body_bytes(request)
-                changes = body.changed(
-                    raw,
-                    asked.contract,
-                    asked.granted,
-                    asked.bound,
-                    columns=query.columns,
-                    defaults=preferences.defaults,
-                )
-                return builder.update(changes, query, preferences.returned)
+                changes = body.changed(raw, *granted, columns=columns, defaults=defaults)
+                return self._builder(asked).update(changes, query, returned)
             case "PUT":
                 key = single.key_of(query, asked.contract, asked.bound)
-                raw = await body_bytes(request)
-                row = body.replaced(
-                    raw, asked.contract, asked.granted, asked.bound, key=key, defaults=preferences.defaults
-                )
-                return builder.put(row, key, query, preferences.returned)
+                row = body.replaced(raw, *granted, key=key, defaults=defaults)
+                return self._builder(asked).put(row, key, query, returned)
             case "DELETE":
-                return builder.delete(query, preferences.returned)
+                return self._builder(asked).delete(query, returned)
             case "HEAD":
-                return builder.count(query)
+                return self._builder(asked).count(query)
             case _:
                 return self._read(asked)
 
@@ -292,7 +275,14 @@ def _found(rows: Rows) -> Found:
     )
 
 
-def _answer(asked: Asked, found: Found) -> ASGIApp:
+async def _body(request: Request, asked: Asked) -> bytes:
+    """What is sent with a request; of one that is refused without it, nothing is read. Raises ProblemError."""
+    if asked.method == "PUT":
+        single.key_of(asked.query, asked.contract, asked.bound)
+    return await body_bytes(request) if asked.method in ("POST", "PATCH", "PUT") else b""
+
+
+def _answer(asked: Asked, found: Found) -> Answer:
     """Raises ProblemError."""
     preferences, media = asked.preferences, asked.media
     match asked.method:

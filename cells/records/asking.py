@@ -69,10 +69,10 @@ class Asking:
             who, request.method, request.path_params["table"], scope["query_string"], scope["headers"]
         )
 
-    def understood_now(self, table: str, query: bytes, headers: Fields) -> Asked | None:
-        """A GET, and nothing is counted; None where the service's token has to be looked at. Raises ProblemError."""
-        who = admitted_now(self._context, first_of(headers), "GET")
-        return None if who is None else self._understood(who, "GET", table, query, headers)
+    def understood_now(self, method: str, table: str, query: bytes, headers: Fields) -> Asked | None:
+        """The same, and nothing is counted; None where the service's token has to be looked at. Raises ProblemError."""
+        who = admitted_now(self._context, first_of(headers), method)
+        return None if who is None else self._understood(who, method, table, query, headers)
 
     def _understood(self, who: Admitted, method: str, table: str, sent: bytes, headers: Fields) -> Asked:
         """Raises ProblemError."""

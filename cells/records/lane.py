@@ -1,8 +1,8 @@
-"""Reads answered in callbacks, without a task: understood when they came, sent to Postgres over a connection that lay free, answered when
-the rows are there. Whatever is not plain about a request is the application's from its beginning, and whatever is not plain about its rows
-is handed over as it stands, to a task of the application's.
+"""Requests answered in callbacks, without a task: understood when they came, sent to Postgres over a connection that lay free, answered
+when the rows are there. A request that is not plain is the application's from its beginning; one whose rows are not is handed over as it
+stands, to a task of the application's.
 
-What both ways do is the same code (`cells.records.api`), as are the bytes that they leave (docs/decisions/0015-wire.md).
+What both ways do is the same code (`cells.records.api`), as are the bytes that they leave (docs/decisions/0005-records.md).
 """
 
 import asyncio
@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from cells.records import errors
 from cells.records.api import BEGUN, Begun, Records, Rows
 from cells.records.asking import Asked
 from foundation import logs, metrics
@@ -29,6 +30,7 @@ from foundation.wire.targets import Asked as Target
 log = logs.get(__name__)
 
 PREFIX = b"/records/"
+METHODS = frozenset(errors.METHODS)
 
 
 class Runway(Line, Protocol):
@@ -40,7 +42,7 @@ class Runway(Line, Protocol):
 
 
 class Lane:
-    """`app`, with the reads of `table` (the route of `cells.records.api`) answered without a task where they may be."""
+    """`app`, with the requests on `table` (the route of `cells.records.api`) answered without a task where they may be."""
 
     def __init__(self, app: ASGIApp, table: Route, clock: Clock | None = None) -> None:
         if not isinstance(table.app, Records):
@@ -61,31 +63,34 @@ class Lane:
         head: RequestHead,
         target: Target,
         fields: Framed,
+        body: bytes,
         *,
         keep: bool,
     ) -> "Flight | None":
-        """For a request without a body. None, and nothing has happened, unless it is a read that has nothing to wait for but Postgres."""
+        """For a request that came whole. None, and nothing has happened, unless it has nothing to wait for but Postgres."""
         path = target.path
-        if target.method != "GET" or not path.startswith(PREFIX) or b"%" in path:
+        if target.method not in METHODS or not path.startswith(PREFIX) or b"%" in path:
             return None
         began = self.clock.monotonic_s()
-        begun = self.records.begin(path[len(PREFIX) :].decode("ascii"), target.query, head.fields)
+        table = path[len(PREFIX) :].decode("ascii")
+        begun = self.records.begin(target.method, table, target.query, head.fields, body)
         if begun is None:
             return None
-        flight = Flight(self, line, head, target, fields, begun.asked, began, keep=keep)
+        flight = Flight(self, line, head, target, fields, body, begun.asked, began, keep=keep)
         flight.step(loop, begun.rows)
         return flight
 
-    def tally(self, status: int, began: float) -> None:
-        self._tallies.answered(self._path, "GET", status, self.clock.monotonic_s() - began)
+    def tally(self, method: str, status: int, began: float) -> None:
+        self._tallies.answered(self._path, method, status, self.clock.monotonic_s() - began)
 
 
 class Flight(Stepped[Rows]):
-    """One read under way. Implements `foundation.wire.line.Answering`."""
+    """One request under way. Implements `foundation.wire.line.Answering`."""
 
     __slots__ = (
         "_asked",
         "_began",
+        "_body",
         "_fields",
         "_gone",
         "_head",
@@ -108,6 +113,7 @@ class Flight(Stepped[Rows]):
         head: RequestHead,
         target: Target,
         fields: Framed,
+        body: bytes,
         asked: Asked,
         began: float,
         *,
@@ -118,6 +124,7 @@ class Flight(Stepped[Rows]):
         self._head = head
         self._target = target
         self._fields = fields
+        self._body = body
         self._asked = asked
         self._began = began
         self._keep = keep
@@ -128,7 +135,7 @@ class Flight(Stepped[Rows]):
     # --- from the client's connection ------------------------------------------------------------------------------------------
 
     def data(self, piece: bytes) -> None:
-        """There is no body."""
+        """The body came with the head."""
 
     def end(self) -> None:
         """It has ended."""
@@ -153,31 +160,32 @@ class Flight(Stepped[Rows]):
             return
         self.started = self.done = True
         lane.records.end()
-        lane.tally(answer.status, self._began)
+        method, keep = self._target.method, self._keep
+        lane.tally(method, answer.status, self._began)
         if not self._gone:
-            keep = self._keep
-            line.write(whole(answer.status, answer.fields, answer.body, line.dated(), method="GET", keep=keep))
+            line.write(whole(answer.status, answer.fields, answer.body, line.dated(), method=method, keep=keep))
             line.answered(keep=keep)
 
     def goes_on(self, rest: Coroutine[Any, Any, Rows]) -> None:
         scope = self._line.scope(self._head, self._target, self._fields)
         scope[BEGAN] = self._began
         scope["extensions"][BEGUN] = Begun(self._asked, rest)
-        cycle = Cycle(self._line, self._loop, method="GET", minor=self._head.minor, keep=self._keep, expects=False)
-        cycle.begin_with(b"")
+        method, minor = self._target.method, self._head.minor
+        cycle = Cycle(self._line, self._loop, method=method, minor=minor, keep=self._keep, expects=False)
+        cycle.begin_with(self._body)
         if self._gone:
             cycle.leave()
         self._line.run(cycle, self._lane(scope, cycle.receive, cycle.send))
 
 
 class Door(door.Door):
-    """The cell service's HTTP/1.1 protocol: that of every process, with plain reads answered at once."""
+    """The cell service's HTTP/1.1 protocol: that of every process, with plain requests on tables answered at once."""
 
     def answer_now(self, head: RequestHead, asked: Target, fields: Framed, body: bytes, *, keep: bool) -> Flight | None:
-        if body or not isinstance(self._app, Lane):
+        if not isinstance(self._app, Lane):
             return None
         try:
-            return self._app.depart(self, self._loop, head, asked, fields, keep=keep)
+            return self._app.depart(self, self._loop, head, asked, fields, body, keep=keep)
         except Exception as exc:  # noqa: BLE001 - the task that answers instead meets it too, and tells the client
             log.fault("departure_failed", exc)
             return None

@@ -45,12 +45,12 @@ class Builder:
     def __init__(self, contract: Contract, granted: Grant, bound: Bound, *, stripped: bool = False) -> None:
         self._contract = contract
         self._granted = granted
-        self._bound = bound
-        self._row = STRIPPED_ROW if stripped else JSON_ROW
+        self.bound = bound
+        self.row = STRIPPED_ROW if stripped else JSON_ROW
 
     def _begin(self) -> None:
         """Another statement, with parameters of its own."""
-        self._parameters = Parameters(self._bound)
+        self._parameters = Parameters(self.bound)
         self._terms = Terms(self._contract, self._granted, self._parameters)
 
     def read(self, query: Query, page: Page, *, counted: bool = False, held: bool = True) -> Statement:
@@ -67,29 +67,10 @@ class Builder:
             f"SELECT {selected} FROM {table} WHERE {where}{self._terms.ordered(query.order)} "  # noqa: S608
             f"LIMIT {self._number(page.limit)} OFFSET {self._number(page.offset)}"
         )
-        sql = f"SELECT {self._row.format('_r')} AS json FROM (\n{sql}\n) AS _r"  # noqa: S608
+        sql = f"SELECT {self.row.format('_r')} AS json FROM (\n{sql}\n) AS _r"  # noqa: S608
         if held:
             return self._made(fenced_read(sql, f"{total} AS total, {_within('_w.json')}") + _IN_ORDER)
         return self._made(fenced_read(sql, f"{total} AS total, _w.json"))
-
-    @property
-    def form(self) -> tuple[str, bool]:
-        """What a text depends on beside query and grant: the form of a row, and whether it is bound to an owner."""
-        return self._row, self._bound.owner_only
-
-    def again(self, sql: str, query: Query, page: Page) -> Statement:
-        """A read whose text is known (`cells.records.texts`): its arguments, in the order in which `read` meets them."""
-        bound = self._bound
-        arguments: list[str | int | list[str]] = [bound.subject, bound.epoch]
-        if bound.owner_only:
-            arguments.append(str(bound.owner))
-        arguments += [
-            list(term.values) if term.operator is Operator.IN else term.values[0]
-            for term in query.where
-            if isinstance(term, Condition)
-        ]
-        arguments += [str(page.limit), str(page.offset)]
-        return Statement(sql, tuple(arguments))
 
     def count(self, query: Query) -> Statement:
         """Answers one row (epoch, state, total, row): how many rows a read without its page would give."""
@@ -199,13 +180,13 @@ class Builder:
             return f"{target} DO NOTHING"
         sets = ", ".join(f'"{name}" = EXCLUDED."{name}"' for name in columns)
         # Where all of a subject's rows may be changed, so may those that another person of it owns.
-        bound = f' AND t."{self._contract.owner}" = {owner}' if owner and self._bound.owner_only else ""
+        bound = f' AND t."{self._contract.owner}" = {owner}' if owner and self.bound.owner_only else ""
         return f'{target} DO UPDATE SET {sets}\nWHERE t."{self._contract.placed_by}" = $1::uuid{bound}'
 
     def _written(self, returned: Returned, *writes: str, more: str = "") -> Statement:
         counted = "(SELECT count(*) FROM _w) AS total"
         total = f"{more}{counted}"
-        row = self._row.format("_w")
+        row = self.row.format("_w")
         match returned:
             case Returned.MINIMAL:
                 return self._made(fenced_write(writes, f"{total}, NULL::text") + " LIMIT 1")
@@ -257,12 +238,12 @@ class Builder:
 
     def _where(self, query: Query) -> str:
         terms = [f't."{self._contract.placed_by}" = $1::uuid']
-        if self._bound.owner_only:
+        if self.bound.owner_only:
             terms.append(f't."{self._contract.owner}" = {self._owner()}')
         return " AND ".join(terms + self._terms.where(query.where))
 
     def _owner(self) -> str:
-        return f"{self._parameters.text(str(self._bound.owner))}::uuid"
+        return f"{self._parameters.text(str(self.bound.owner))}::uuid"
 
     def _number(self, value: int) -> str:
         return f"{self._parameters.text(str(value))}::bigint"

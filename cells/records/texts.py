@@ -2,6 +2,7 @@
 
 from typing import TypeAlias
 
+from cells.records.core import Bound
 from cells.records.query import Condition, Operator, Order, Query, Selected
 from cells.records.ranges import Page
 from cells.records.statements import Builder, Statement
@@ -25,10 +26,10 @@ class Texts:
         shape = _shape(query)
         if shape is None:
             return builder.read(query, page, counted=counted)
-        named = known_as, counted, builder.form, shape
+        named = known_as, counted, builder.row, builder.bound.owner_only, shape
         sql = self._held.get(named)
         if sql is not None:
-            return builder.again(sql, query, page)
+            return Statement(sql, _arguments(builder.bound, query, page))
         made = builder.read(query, page, counted=counted)
         if len(self._held) >= TEXTS_MAX:
             self._held.clear()
@@ -37,7 +38,7 @@ class Texts:
 
 
 def _shape(query: Query) -> tuple[object, ...] | None:
-    """All of a query that its text depends on, where its only arguments are the operands of filters and the page (`Builder.again`)."""
+    """All of a query that its text depends on, where its only arguments are the operands of filters and the page."""
     filters: list[object] = []
     for term in query.where:
         if not isinstance(term, Condition) or term.path.steps or term.operator is Operator.IS:
@@ -47,3 +48,17 @@ def _shape(query: Query) -> tuple[object, ...] | None:
         if isinstance(one, Selected | Order) and one.path.steps:
             return None
     return query.select, query.order, query.columns, query.conflict, tuple(filters)
+
+
+def _arguments(bound: Bound, query: Query, page: Page) -> tuple[str | int | list[str], ...]:
+    """In the order in which `Builder.read` meets them."""
+    found: list[str | int | list[str]] = [bound.subject, bound.epoch]
+    if bound.owner_only:
+        found.append(str(bound.owner))
+    found += [
+        list(term.values) if term.operator is Operator.IN else term.values[0]
+        for term in query.where
+        if isinstance(term, Condition)
+    ]
+    found += [str(page.limit), str(page.offset)]
+    return tuple(found)

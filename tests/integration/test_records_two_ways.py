@@ -59,8 +59,13 @@ class Ways:
         self.lane = lane
         self.ports = ports
 
-    def request(self, target: str, *lines: str, method: str = "GET", service: str = RECORDS, **who: Any) -> bytes:
-        return _request(target, self.stand.headers(service, verb=Verb.READ, **who), *lines, method=method)
+    def request(
+        self, target: str, *lines: str, method: str = "GET", service: str = RECORDS, body: str = "", **who: Any
+    ) -> bytes:
+        verb = Verb.READ if method in ("GET", "HEAD") else Verb.WRITE
+        sized = [f"Content-Length: {len(body)}"] if body else []
+        headers = self.stand.headers(service, verb=verb, **who)
+        return _request(target, headers, *lines, *sized, method=method) + body.encode()
 
     async def alike(self, request: bytes, *, at_once: bool) -> bytes:
         """What both answer, without what differs by the time; `at_once`: whether the first goes without a task."""
@@ -105,7 +110,6 @@ async def ways(postgres_server: PostgresServer, tmp_path_factory: pytest.TempPat
             await held.enter_async_context(serving(walking, http=door.Door)),
         )
         built = Ways(stand, lane, ports)
-        await built.alike(built.request("/records/notes?limit=1", method="HEAD"), at_once=False)
         yield built
 
 
@@ -173,6 +177,85 @@ async def test_what_is_refused_or_elsewhere_is_the_applications(
 async def test_what_the_rows_say_no_to_is_told_by_a_task(ways: Ways, query: str, lines: list[str], status: int) -> None:
     told = await ways.alike(ways.request(f"/records/notes{query}", *lines), at_once=True)
     assert told.startswith(b"HTTP/1.1 %d " % status)
+
+
+KEY = "0b4a1f6e-52b1-4c59-9a35-0a2f6a1d3c77"
+WHOLE = "Prefer: return=representation"
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "lines", "body", "status"),
+    [
+        ("HEAD", "?rank=gt.1", ["Prefer: count=exact"], "", 200),
+        ("PATCH", "?rank=eq.1", [], '{"body": "again"}', 204),
+        ("PATCH", "?rank=eq.1&select=rank,body", [WHOLE], '{"body": "again"}', 200),
+        (
+            "PATCH",
+            "?rank=eq.1&select=rank",
+            [WHOLE, "Accept: application/vnd.pgrst.object+json"],
+            '{"body": "again"}',
+            200,
+        ),
+        ("PATCH", "?rank=gt.0", ["Prefer: max-affected=1"], '{"body": "all"}', 400),
+        (
+            "PATCH",
+            "?rank=gt.0&select=rank",
+            [WHOLE, "Accept: application/vnd.pgrst.object+json"],
+            '{"body": "all"}',
+            406,
+        ),
+        ("PATCH", "?rank=eq.1", [], '{"rank": "x"}', 400),
+        ("POST", "?select=rank", [WHOLE], '[{"rank": 40}, {"rank": 41}]', 201),
+        ("POST", "", [], '{"rank": 42}', 201),
+        ("POST", "?on_conflict=id", ["Prefer: resolution=ignore-duplicates"], f'{{"id": "{KEY}", "rank": 43}}', 201),
+        ("DELETE", "?rank=gt.39", ["Prefer: count=exact"], "", 204),
+        ("DELETE", "?rank=eq.99", [], "", 204),
+    ],
+)
+async def test_writes_are_answered_at_once_and_alike(
+    ways: Ways, method: str, target: str, lines: list[str], body: str, status: int
+) -> None:
+    subject, stand = mint_subject_id(), ways.stand
+    await stand.shard.raise_fence(subject, home(stand.epoch))
+    await stand.stored({"rank": 1}, {"rank": 2}, subject=subject)
+    if method == "DELETE":
+        await stand.stored({"rank": 40}, subject=subject)
+    told = []
+    for port in ways.ports:
+        before = ways.lane.departed
+        request = ways.request(f"/records/notes{target}", *lines, method=method, body=body, subject=subject)
+        told.append(await answer(port, request))
+        assert ways.lane.departed - before == (port == ways.ports[0])
+        if method == "DELETE" and port == ways.ports[0] and "99" not in target:
+            await stand.stored({"rank": 40}, subject=subject)
+    assert told[0] == told[1]
+    assert told[0].startswith(b"HTTP/1.1 %d " % status), told[0]
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "body", "status"),
+    [
+        ("POST", "/records/notes", "{", 400),
+        ("POST", "/records/notes", '{"nothing": 1}', 400),
+        ("PUT", "/records/notes?rank=eq.1", "{}", 405),
+        ("DELETE", "/records/notes?limit=1", "", 400),
+        ("OPTIONS", "/records/notes", "", 405),
+    ],
+)
+async def test_writes_that_are_refused_are_the_applications(
+    ways: Ways, method: str, target: str, body: str, status: int
+) -> None:
+    told = await ways.alike(ways.request(target, method=method, body=body), at_once=False)
+    assert told.startswith(b"HTTP/1.1 %d " % status), told
+
+
+async def test_a_body_that_comes_in_pieces_is_the_applications(ways: Ways) -> None:
+    for port in ways.ports:
+        request = ways.request("/records/notes", "Transfer-Encoding: chunked", method="POST")
+        before = ways.lane.departed
+        told = await answer(port, request + b'c\r\n{"rank": 60}\r\n0\r\n\r\n')
+        assert told.startswith(b"HTTP/1.1 201 "), told
+        assert ways.lane.departed == before
 
 
 async def test_a_decision_that_does_not_hold_is_refused_alike(ways: Ways) -> None:
