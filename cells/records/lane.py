@@ -159,11 +159,12 @@ class Flight(Stepped[Rows]):
             self.goes_on(_already(result))
             return
         self.started = self.done = True
-        lane.records.end()
         method, keep = self._target.method, self._keep
+        if not self._gone:  # what is counted can wait, the client cannot
+            line.write(whole(answer.status, answer.fields, answer.body, line.dated(), method=method, keep=keep))
+        lane.records.end()
         lane.tally(method, answer.status, self._began)
         if not self._gone:
-            line.write(whole(answer.status, answer.fields, answer.body, line.dated(), method=method, keep=keep))
             line.answered(keep=keep)
 
     def goes_on(self, rest: Coroutine[Any, Any, Rows]) -> None:

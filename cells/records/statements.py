@@ -40,7 +40,7 @@ class Statement(msgspec.Struct, frozen=True):
 
 
 class Builder:
-    """Statements on one contract's table for one caller. `stripped`: members that are null are left out of rows."""
+    """Statements on one contract's table for one caller. `stripped`: members that are null are left out of rows. `row`: the form of one."""
 
     def __init__(self, contract: Contract, granted: Grant, bound: Bound, *, stripped: bool = False) -> None:
         self._contract = contract
