@@ -1,115 +1,25 @@
-"""Whatever is read: the way without a task and the way by one leave the same bytes, and nothing behind them.
+"""Whatever is asked of a table: the way without a task and the way by one leave the same bytes, and count the same."""
 
-Two cell services over the same shard, alike but that one answers every request by a task.
-"""
-
-import asyncio
-import re
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
 
 import pytest
 from prometheus_client import REGISTRY
 
-from cells.records import api
-from cells.records.lane import Door, Flight, Lane
 from cells.records.limits import Limits
 from deploy.local.postgres import PostgresServer
 from directory.placement.core import State
-from foundation import http
-from foundation.postgres import Connection, connect
-from foundation.wire import door
 from foundation.words import RECORDS, Verb, mint_subject_id
-from tests.stands.records import RecordsStand, fill, records_stand
-from tests.stands.servers import serving
-from tests.stands.shard import home, notes
-from tests.stands.waiting import eventually
+from tests.stands.records import records_stand
+from tests.stands.records_ways import Ways, answer, two_ways
+from tests.stands.shard import home
 
 pytestmark = pytest.mark.anyio
-
-LIMITS = Limits(subject_per_s=1_000, subject_burst=4_000)
-_DATE = re.compile(rb"date: [^\r]+\r\n")
-_TRACE = re.compile(rb"trace [0-9a-f]{32}")
-ROWS_MAX = 3_000
-LOCK = "LOCK TABLE product.notes IN ACCESS EXCLUSIVE MODE"
-WAITS = "SELECT EXISTS (SELECT 1 FROM pg_locks WHERE NOT granted AND relation = 'product.notes'::regclass)"
-TERMINATE = (
-    "SELECT count(pg_terminate_backend(pid)) FROM pg_locks WHERE NOT granted AND relation = 'product.notes'::regclass"
-)
-
-
-class Counting(Lane):
-    """How many went without a task."""
-
-    departed = 0
-
-    def depart(self, *sent: Any, **more: Any) -> Flight | None:
-        flight = super().depart(*sent, **more)
-        self.departed += flight is not None
-        return flight
-
-
-class Ways:
-    """Both services; the same is sent to each."""
-
-    def __init__(self, stand: RecordsStand, lane: Counting, ports: tuple[int, int]) -> None:
-        self.stand = stand
-        self.lane = lane
-        self.ports = ports
-
-    def request(
-        self, target: str, *lines: str, method: str = "GET", service: str = RECORDS, body: str = "", **who: Any
-    ) -> bytes:
-        verb = Verb.READ if method in ("GET", "HEAD") else Verb.WRITE
-        sized = [f"Content-Length: {len(body)}"] if body else []
-        headers = self.stand.headers(service, verb=verb, **who)
-        return _request(target, headers, *lines, *sized, method=method) + body.encode()
-
-    async def alike(self, request: bytes, *, at_once: bool) -> bytes:
-        """What both answer, without what differs by the time; `at_once`: whether the first goes without a task."""
-        before = self.lane.departed
-        told = [await answer(port, request) for port in self.ports]
-        assert told[0] == told[1]
-        assert self.lane.departed - before == at_once, told[0][:200]
-        return told[0]
-
-
-def _request(target: str, headers: dict[str, str], *lines: str, method: str = "GET") -> bytes:
-    named = [f"{name}: {value}" for name, value in headers.items()]
-    return "\r\n".join([f"{method} {target} HTTP/1.1", "Host: cell", *named, *lines, "", ""]).encode("latin-1")
-
-
-async def answer(port: int, request: bytes) -> bytes:
-    """What comes until the server closes."""
-    read, write = await asyncio.open_connection("127.0.0.1", port)
-    try:
-        write.write(request.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n", 1))
-        told = await read.read()
-    finally:
-        write.close()
-        await write.wait_closed()
-    return _TRACE.sub(b"trace", _DATE.sub(b"", told))
 
 
 @pytest.fixture(scope="module")
 async def ways(postgres_server: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ways]:
-    async with (
-        records_stand(postgres_server, tmp_path_factory.mktemp("ways"), rows_max=ROWS_MAX) as stand,
-        AsyncExitStack() as held,
-    ):
-        await fill(stand)
-        apps = []
-        for _ in range(2):
-            routes = api.routes(stand.context, {"notes": notes()}, ROWS_MAX, LIMITS)
-            apps.append(Counting(http.application(routes, ready=lambda: None, straight=routes[:1]), routes[0]))
-        lane, walking = apps
-        ports = (
-            await held.enter_async_context(serving(lane, http=Door)),
-            await held.enter_async_context(serving(walking, http=door.Door)),
-        )
-        built = Ways(stand, lane, ports)
+    async with two_ways(postgres_server, tmp_path_factory.mktemp("ways")) as built:
         yield built
 
 
@@ -286,72 +196,6 @@ async def test_many_rows_are_streamed_alike(ways: Ways) -> None:
     await stand.stored(*rows, subject=subject)
     told = await ways.alike(ways.request("/records/notes?order=rank", subject=subject), at_once=True)
     assert told.count(b'"rank":') == len(rows)
-
-
-async def test_the_fence_of_the_rows_counts_not_that_of_memory(ways: Ways) -> None:
-    """The row in the shard is raised behind the service's back, as a cut beside it does."""
-    subject, stand = mint_subject_id(), ways.stand
-    await stand.shard.raise_fence(subject, home(stand.epoch))
-    known = stand.context.homes.get(subject)
-    async with connect(stand.dsns.owner) as owner:
-        await owner.execute("UPDATE domicile.home SET epoch = epoch + 1 WHERE subject_id = $1", subject)
-    told = await answer(ways.ports[0], ways.request("/records/notes", subject=subject))
-    assert told.startswith(b"HTTP/1.1 409 "), told
-    assert b'"stale_epoch"' in told
-    assert stand.context.homes.get(subject) != known
-
-
-async def test_a_connection_that_is_lost_under_a_read_is_told_and_replaced(ways: Ways) -> None:
-    stand, request = ways.stand, ways.request("/records/notes?rank=eq.1")
-    told = []
-    for port in ways.ports:
-        async with connect(stand.dsns.owner) as owner, owner.transaction():
-            await owner.execute(LOCK)
-            async with asyncio.TaskGroup() as group:
-                asking = group.create_task(answer(port, request))
-                await eventually(lambda owner=owner: _terminated(owner))
-            told.append(asking.result())
-    assert told[0] == told[1]
-    assert told[0].startswith(b"HTTP/1.1 503 ")
-    assert b"cannot be reached" in told[0]
-    for port in ways.ports:
-        assert (await answer(port, request)).startswith(b"HTTP/1.1 200 ")
-
-
-async def _terminated(owner: Connection) -> bool:
-    """Whether somebody waited for a lock, whose session was ended."""
-    return bool(await owner.fetchval(TERMINATE))
-
-
-async def test_a_table_that_is_held_refuses_and_comes_back(ways: Ways) -> None:
-    request = ways.request("/records/notes?rank=eq.1")
-    async with connect(ways.stand.dsns.owner) as owner, owner.transaction():
-        await owner.execute(LOCK)
-        told = [await answer(port, request) for port in ways.ports]
-        told.append(await answer(ways.ports[0], request))
-    for one in told:
-        assert one.startswith(b"HTTP/1.1 503 "), one
-        assert b"a change of table notes is under way" in one
-    await eventually(lambda: _served(ways.ports[0], request))
-
-
-async def _served(port: int, request: bytes) -> bool:
-    return (await answer(port, request)).startswith(b"HTTP/1.1 200 ")
-
-
-async def test_a_client_that_leaves_holds_nothing(postgres_server: PostgresServer, tmp_path: Path) -> None:
-    """One request at a time is let in, and nobody after it that is not over."""
-    limits = Limits(requests=1, subject_statements=1)
-    async with records_stand(postgres_server, tmp_path, limits=limits) as stand:
-        request = _request("/records/notes", stand.headers(RECORDS, verb=Verb.READ))
-        port = stand.http.base_url.port or 0
-        async with connect(stand.dsns.owner) as owner, owner.transaction():
-            await owner.execute(LOCK)
-            _, write = await asyncio.open_connection("127.0.0.1", port)
-            write.write(request)
-            await eventually(lambda: owner.fetchval(WAITS))
-            write.transport.abort()
-        await eventually(lambda: _served(port, request))
 
 
 async def test_both_are_counted_and_timed_alike(ways: Ways) -> None:
