@@ -58,10 +58,10 @@ async def test_reads_with_preferences_are_answered_at_once_and_alike(ways: Ways,
         ("/records/notes?nothing=eq.1", [], 400),
         ("/records/notes?rank=eq", [], 400),
         ("/records/others", [], 404),
-        ("/records/rpc/f", [], 404),
+        ("/records/rpc/f", [], 400),
         ("/records/", [], 200),
         ("/records/n%6ftes?limit=1", [], 200),
-        ("/records/notes?order=rank", ["Accept: text/csv"], 406),
+        ("/records/notes?order=rank", ["Accept: text/csv"], 400),
         ("/records/notes?order=rank", ["Range: 3-1"], 416),
         ("/records/notes", ["Prefer: handling=strict, nonsense"], 400),
         ("/records/notes", ["Authorization: Bearer nobody"], 401),
@@ -115,7 +115,7 @@ WHOLE = "Prefer: return=representation"
             406,
         ),
         ("PATCH", "?rank=eq.1", [], '{"rank": "x"}', 400),
-        ("POST", "?select=rank", [WHOLE], '[{"rank": 40}, {"rank": 41}]', 201),
+        ("POST", "?select=rank", [WHOLE], '[{"rank": 50}, {"rank": 51}]', 201),
         ("POST", "", [], '{"rank": 42}', 201),
         ("POST", "?on_conflict=id", ["Prefer: resolution=ignore-duplicates"], f'{{"id": "{KEY}", "rank": 43}}', 201),
         ("DELETE", "?rank=gt.39", ["Prefer: count=exact"], "", 204),
@@ -125,19 +125,18 @@ WHOLE = "Prefer: return=representation"
 async def test_writes_are_answered_at_once_and_alike(
     ways: Ways, method: str, target: str, lines: list[str], body: str, status: int
 ) -> None:
-    subject, stand = mint_subject_id(), ways.stand
-    await stand.shard.raise_fence(subject, home(stand.epoch))
-    await stand.stored({"rank": 1}, {"rank": 2}, subject=subject)
-    if method == "DELETE":
-        await stand.stored({"rank": 40}, subject=subject)
-    told = []
+    told, stand = [], ways.stand
     for port in ways.ports:
+        subject = mint_subject_id()
+        await stand.shard.raise_fence(subject, home(stand.epoch))
+        await stand.stored({"rank": 1}, {"rank": 2}, {"rank": 40}, subject=subject)
+        await ways.settle()
         before = ways.lane.departed
-        request = ways.request(f"/records/notes{target}", *lines, method=method, body=body, subject=subject)
+        request = ways.request(
+            f"/records/notes{target}", *lines, method=method, body=body, subject=subject, service="orders"
+        )
         told.append(await answer(port, request))
         assert ways.lane.departed - before == (port == ways.ports[0])
-        if method == "DELETE" and port == ways.ports[0] and "99" not in target:
-            await stand.stored({"rank": 40}, subject=subject)
     assert told[0] == told[1]
     assert told[0].startswith(b"HTTP/1.1 %d " % status), told[0]
 
@@ -155,15 +154,16 @@ async def test_writes_are_answered_at_once_and_alike(
 async def test_writes_that_are_refused_are_the_applications(
     ways: Ways, method: str, target: str, body: str, status: int
 ) -> None:
-    told = await ways.alike(ways.request(target, method=method, body=body), at_once=False)
+    told = await ways.alike(ways.request(target, method=method, body=body, service="orders"), at_once=False)
     assert told.startswith(b"HTTP/1.1 %d " % status), told
 
 
 async def test_a_body_that_comes_in_pieces_is_the_applications(ways: Ways) -> None:
-    for port in ways.ports:
-        request = ways.request("/records/notes", "Transfer-Encoding: chunked", method="POST")
+    for rank, port in enumerate(ways.ports, start=60):
+        request = ways.request("/records/notes", "Transfer-Encoding: chunked", method="POST", service="orders")
+        await ways.settle()
         before = ways.lane.departed
-        told = await answer(port, request + b'c\r\n{"rank": 60}\r\n0\r\n\r\n')
+        told = await answer(port, request + b'c\r\n{"rank": %d}\r\n0\r\n\r\n' % rank)
         assert told.startswith(b"HTTP/1.1 201 "), told
         assert ways.lane.departed == before
 
@@ -183,9 +183,7 @@ async def test_a_decision_that_does_not_hold_is_refused_alike(ways: Ways) -> Non
 
 
 async def test_a_service_whose_token_is_known_reads_at_once(ways: Ways) -> None:
-    request = ways.request("/records/notes?order=rank", service="orders")
-    await answer(ways.ports[0], request)
-    told = await ways.alike(request, at_once=True)
+    told = await ways.alike(ways.request("/records/notes?order=rank", service="orders"), at_once=True)
     assert told.startswith(b"HTTP/1.1 200 ")
 
 
@@ -193,7 +191,8 @@ async def test_many_rows_are_streamed_alike(ways: Ways) -> None:
     subject, stand = mint_subject_id(), ways.stand
     await stand.shard.raise_fence(subject, home(stand.epoch))
     rows = [{"rank": number} for number in range(1_200)]
-    await stand.stored(*rows, subject=subject)
+    for some in (rows[:600], rows[600:]):
+        await stand.stored(*some, subject=subject)
     told = await ways.alike(ways.request("/records/notes?order=rank", subject=subject), at_once=True)
     assert told.count(b'"rank":') == len(rows)
 
@@ -206,10 +205,11 @@ async def test_both_are_counted_and_timed_alike(ways: Ways) -> None:
         timed = REGISTRY.get_sample_value("domicile_request_seconds_count", {"route": "/records/{table}"}) or 0.0
         return asked, timed
 
-    before = counted()
-    await ways.alike(ways.request("/records/notes?rank=eq.1"), at_once=True)
-    after = counted()
-    assert (after[0] - before[0], after[1] - before[1]) == (2.0, 2.0)
+    for port in ways.ports:
+        await ways.settle()
+        before = counted()
+        await answer(port, ways.request("/records/notes?rank=eq.1"))
+        assert (counted()[0] - before[0], counted()[1] - before[1]) == (1.0, 1.0)
 
 
 async def test_the_limits_of_a_subject_hold_without_a_task(postgres_server: PostgresServer, tmp_path: Path) -> None:

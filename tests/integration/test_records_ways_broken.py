@@ -12,7 +12,7 @@ from foundation.postgres import Connection, connect
 from foundation.words import RECORDS, Verb, mint_subject_id
 from tests.stands.records import records_stand
 from tests.stands.records_ways import Ways, answer, request_of, two_ways
-from tests.stands.shard import home
+from tests.stands.shard import database_of, home
 from tests.stands.waiting import eventually
 
 pytestmark = pytest.mark.anyio
@@ -43,11 +43,15 @@ async def test_the_fence_of_the_rows_counts_not_that_of_memory(ways: Ways) -> No
     assert stand.context.homes.get(subject) != known
 
 
-async def test_a_connection_that_is_lost_under_a_read_is_told_and_replaced(ways: Ways) -> None:
+async def test_a_connection_that_is_lost_under_a_read_is_told_and_replaced(
+    ways: Ways, postgres_server: PostgresServer
+) -> None:
     stand, request = ways.stand, ways.request("/records/notes?rank=eq.1")
     told = []
     for port in ways.ports:
-        async with connect(stand.dsns.owner) as owner, owner.transaction():
+        await ways.settle()
+        database = postgres_server.dsn(database_of(stand.dsns))
+        async with connect(database) as owner, owner.transaction():
             await owner.execute(LOCK)
             async with asyncio.TaskGroup() as group:
                 asking = group.create_task(answer(port, request))
