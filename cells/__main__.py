@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from cells.app import opened
+from cells.records.lane import Door
 from cells.settings import CellSettings
 from foundation import logs
 from foundation.server import Drain, run, serve
@@ -17,7 +18,7 @@ async def main(path: Path) -> None:
     logs.configure(f"cell-{settings.cell}")
     drain = Drain()
     async with opened(settings, drain=drain) as cell:
-        await serve(cell.app, host=settings.host, port=settings.port, workers=cell.workers, drain=drain)
+        await serve(cell.app, host=settings.host, port=settings.port, workers=cell.workers, drain=drain, http=Door)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from cells.ledger import api as ledger_api
 from cells.ledger.worker import export_for_ever, recording, sources
 from cells.records import api as records_api
 from cells.records.contracts import Contract, read_folder
+from cells.records.lane import Lane
 from cells.service import api as cell_api
 from cells.service.context import Context
 from cells.service.directory import CellDirectory
@@ -87,7 +88,7 @@ class Cell:
             *ledger_api.routes(self.ledger, self.operators),
             *([] if self.access is None else self.access.routes),
         ]
-        self.app = application(routes, ready=self.ready, straight=routes[:1])
+        self.app = Lane(application(routes, ready=self.ready, straight=routes[:1]), routes[0], self.context.clock)
 
     @property
     def workers(self) -> dict[str, Worker]:

@@ -9,7 +9,6 @@ Rules that `ServiceVerifier` and `CellVerifier` enforce, in this order: shape, k
 `DecisionRefused`; there is no result to ignore.
 """
 
-import base64
 import binascii
 import hmac
 
@@ -26,6 +25,8 @@ LIFETIME_S_MAX = 30.0
 HEADER_BYTES_MAX = 4096
 ID_DIGITS = 16
 _VERSION = "v1"
+_VERSION_SENT = _VERSION.encode("ascii")
+_STANDARD = bytes.maketrans(b"-_", b"+/")
 
 
 class ProvenKey(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -176,15 +177,15 @@ class ServiceVerifier:
     def __init__(self, cell: CellId, service: ServiceId, keys: dict[str, Secret[bytes]]) -> None:
         self._cell = cell
         self._service = service
-        self._keys = {kid: key.reveal() for kid, key in keys.items()}
+        self._macs = {kid: Mac(key.reveal()) for kid, key in keys.items()}
 
     def verify(self, header: str, now_unix_s: float) -> Decision:
         """The decision if it was made for this service and has not run out. Raises DecisionRefused."""
         signed, kid, payload, mac_service, _ = _split(header)
-        key = self._keys.get(kid)
-        if key is None:
+        mac = self._macs.get(kid)
+        if mac is None:
             raise DecisionRefused("kid")
-        _check_mac(key, signed, mac_service)
+        _check_mac(mac, signed, mac_service)
         decision = _decode(payload)
         if decision.cell != self._cell or decision.service != self._service:
             raise DecisionRefused("audience")
@@ -197,37 +198,41 @@ class CellVerifier:
     def __init__(self, cell: CellId, roots: tuple[RootKey, ...]) -> None:
         """`roots` are the cell's root keys."""
         self._cell = cell
-        self._keys = {root.kid: cell_key(root.key.reveal()) for root in roots}
+        self._macs = {root.kid: Mac(cell_key(root.key.reveal())) for root in roots}
 
     def verify(self, header: str, now_unix_s: float, *, service: ServiceId) -> Decision:
         """The decision if its audience is `service` of this cell: the service whose credential makes the call. Raises DecisionRefused."""
         signed, kid, payload, _, mac_cell = _split(header)
-        key = self._keys.get(kid)
-        if key is None:
+        mac = self._macs.get(kid)
+        if mac is None:
             raise DecisionRefused("kid")
-        _check_mac(key, signed, mac_cell)
+        _check_mac(mac, signed, mac_cell)
         decision = _decode(payload)
         if decision.cell != self._cell or decision.service != service:
             raise DecisionRefused("audience")
         return _check_expiry(decision, now_unix_s)
 
 
-def _split(header: str) -> tuple[bytes, str, str, str, str]:
-    parts = header.split(".")
-    if len(header) > HEADER_BYTES_MAX or len(parts) != 5 or parts[0] != _VERSION or not header.isascii():
+def _split(header: str) -> tuple[bytes, str, bytes, bytes, bytes]:
+    if len(header) > HEADER_BYTES_MAX or not header.isascii():
+        raise DecisionRefused("shape")
+    sent = header.encode("ascii")
+    parts = sent.split(b".")
+    if len(parts) != 5 or parts[0] != _VERSION_SENT:
         raise DecisionRefused("shape")
     _, kid, payload, mac_service, mac_cell = parts
-    return f"{_VERSION}.{kid}.{payload}".encode(), kid, payload, mac_service, mac_cell
+    signed = sent[: -len(mac_service) - len(mac_cell) - 2]
+    return signed, kid.decode("ascii"), payload, mac_service, mac_cell
 
 
-def _check_mac(key: bytes, signed: bytes, mac: str) -> None:
-    if not hmac.compare_digest(url_safe(hmac.digest(key, signed, "sha256")), mac.encode()):
+def _check_mac(key: Mac, signed: bytes, mac: bytes) -> None:
+    if not hmac.compare_digest(url_safe(key.digest(signed)), mac):
         raise DecisionRefused("mac")
 
 
-def _decode(payload: str) -> Decision:
+def _decode(payload: bytes) -> Decision:
     try:
-        return _decoder.decode(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+        return _decoder.decode(binascii.a2b_base64(payload.translate(_STANDARD) + b"=" * (-len(payload) % 4)))
     except (msgspec.MsgspecError, binascii.Error, UnicodeDecodeError, RecursionError) as exc:
         raise DecisionRefused("shape") from exc
 

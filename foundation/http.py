@@ -36,6 +36,8 @@ log = logs.get(__name__)
 S = TypeVar("S")
 HttpClient: TypeAlias = httpx.AsyncClient  # noqa: TID251 - the name by which others type what `client` yields
 BODY_BYTES_MAX = 1 << 20
+BEGAN = "domicile.began"
+"""Under which key of the scope stands when a request came (monotonic seconds), where it was under way before an application had it."""
 Ready = Callable[[], Problem | None]
 """None when the process would take traffic, else why not."""
 
@@ -88,7 +90,7 @@ class Observed:
         if scope["type"] != "http" or "trace" in scope:
             await self._app(scope, receive, send)
             return
-        started = self._clock.monotonic_s()
+        started: float = scope.get(BEGAN) or self._clock.monotonic_s()
         incoming = next((v for k, v in scope["headers"] if k == b"traceparent"), b"")
         scope["trace"] = trace.continue_or_start(incoming.decode("latin-1"))
         status = 500
@@ -246,7 +248,7 @@ class ServiceAuth:
         token = bearer(request.headers.get("authorization"))
         if token is None:
             raise refuse(Code.UNAUTHENTICATED, "send Authorization: Bearer with a service token")
-        digest, now = hashlib.sha256(token.encode()).digest(), self._clock.unix_s()
+        digest, now = _digest(token), self._clock.unix_s()
         known = self._known.get(digest)
         if known is not None and now < known[1]:
             return known[0]
@@ -257,6 +259,12 @@ class ServiceAuth:
             self._known.pop(next(iter(self._known)))
         self._known[digest] = caller, min(expires, now + AUTH_CACHE_S)
         return caller
+
+    def known(self, header: str) -> Caller | None:
+        """The caller whose `Authorization` this is, where that is known without a look at the token; None: ask `caller`."""
+        token = bearer(header)
+        known = None if token is None else self._known.get(_digest(token))
+        return known[0] if known is not None and self._clock.unix_s() < known[1] else None
 
     async def _verified(self, token: str) -> tuple[Caller, float]:
         """The caller and the token's `exp`. Raises ProblemError."""
@@ -270,6 +278,10 @@ class ServiceAuth:
         if not isinstance(roles, list) or not all(isinstance(role, str) for role in roles):
             raise refuse(Code.FORBIDDEN, "the service token states no roles")
         return Caller(actor=claims["sub"], roles=frozenset(roles)), float(claims["exp"])
+
+
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode()).digest()
 
 
 def bearer(header: str | None) -> str | None:

@@ -29,6 +29,15 @@ class Turns:
         """Whether nobody is inside; then nobody waits either."""
         return self._inside == 0
 
+    @property
+    def free(self) -> bool:
+        """Whether `enter` would not wait."""
+        return self._inside < self._at_once
+
+    def enter_now(self) -> None:
+        """Where it is `free`."""
+        self._inside += 1
+
     async def enter(self) -> None:
         """Raises Crowded. Every return asks for one `leave`."""
         if self._inside < self._at_once:

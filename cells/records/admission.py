@@ -1,6 +1,6 @@
 """Who asks and with which decision: what every request on records is held to before anything of it is read."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 from starlette.requests import Request
@@ -14,6 +14,7 @@ from foundation.problems import Code, refuse
 from foundation.words import RECORDS, Epoch, ServiceId, SubjectId, Verb, verb_of_method
 
 DECISION = HEADER.encode("ascii")
+AUTHORIZATION = b"authorization"
 
 
 class Admitted(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,17 +35,42 @@ def text(fields: Mapping[bytes, bytes], name: bytes) -> str | None:
     return None if value is None else value.decode("latin-1")
 
 
+def first_of(headers: Sequence[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    """A request's fields, of several of one name the first; once: each look-up in Starlette's headers goes through all of them."""
+    return dict(reversed(headers))
+
+
 async def admitted(context: Context, request: Request, limiter: Limiter) -> Admitted:
     """The decision is for the service whose token the request bears; without one for `records`, as from a gateway. Raises ProblemError."""
-    fields = dict(
-        reversed(request.scope["headers"])
-    )  # once: each look-up in Starlette's headers goes through all of them
-    service = RECORDS if b"authorization" not in fields else await context.product_service(request)
+    fields = first_of(request.scope["headers"])
+    service = RECORDS if AUTHORIZATION not in fields else await context.product_service(request)
+    return admit(context, fields, request.method, service, limiter.count)
+
+
+def admitted_now(context: Context, fields: Mapping[bytes, bytes], method: str) -> Admitted | None:
+    """The same, and nothing is counted; None where the service's token is not known yet. Raises ProblemError."""
+    bearing = text(fields, AUTHORIZATION)
+    service = RECORDS if bearing is None else context.known_service(bearing)
+    return None if service is None else admit(context, fields, method, service, _uncounted)
+
+
+def _uncounted(_: SubjectId) -> None:
+    """Who asks counts later."""
+
+
+def admit(
+    context: Context,
+    fields: Mapping[bytes, bytes],
+    method: str,
+    service: ServiceId,
+    count: Callable[[SubjectId], None],
+) -> Admitted:
+    """`count` hears of the subject once the decision has been checked. Raises ProblemError, and what `count` does."""
     decision = context.decision(text(fields, DECISION), service)
-    verb = verb_of_method(request.method)
+    verb = verb_of_method(method)
     if decision.subject is None or decision.epoch is None or decision.verb is Verb.SIGNUP:
         raise refuse(Code.FORBIDDEN, "a decision about a subject is needed")
-    limiter.count(decision.subject)
+    count(decision.subject)
     if verb is Verb.WRITE and decision.verb is not Verb.WRITE:
         raise refuse(Code.FORBIDDEN, "a decision to read does not write")
     home = context.homes.get(decision.subject)

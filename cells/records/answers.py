@@ -1,9 +1,9 @@
 """Answers of the records API as PostgREST gives them: status, Content-Range, Preference-Applied, one object or an array. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
-from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from cells.records import errors, ranges
 from cells.records.media import Media
@@ -60,27 +60,48 @@ def read_head(
     return status, headers
 
 
-def read(page: Page, found: Found, preferences: Preferences, media: Media) -> Response:
+class Answer(msgspec.Struct, frozen=True, gc=False):
+    """An answer all of whose body is here, as an ASGI application or for `foundation.wire.answer.whole`."""
+
+    status: int
+    fields: list[tuple[bytes, bytes]]
+    body: bytes = b""
+
+    async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status, "headers": self.fields})
+        await send({"type": "http.response.body", "body": self.body})
+
+
+def _fields(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+    return [(name.encode("ascii"), value.encode("ascii")) for name, value in headers.items()]
+
+
+def _document(status: int, headers: Mapping[str, str], found: Found, media: Media) -> Answer:
+    document = found.rows[0] if media.single else f"[{','.join(found.rows)}]"
+    body, fields = document.encode(), _fields(headers)
+    fields.append((b"content-length", b"%d" % len(body)))
+    fields.append((b"content-type", media.content_type.encode("ascii")))
+    return Answer(status, fields, body)
+
+
+def read(page: Page, found: Found, preferences: Preferences, media: Media) -> Answer:
     """Raises ProblemError."""
     number = ranges.number(page, found.total or 0) if media.single else len(found.rows)
     total = found.total if preferences.counted else None
     status, headers = read_head(page, number, total, preferences, media)
-    document = found.rows[0] if media.single else f"[{','.join(found.rows)}]"
-    return Response(document, status_code=status, media_type=media.content_type, headers=headers)
+    return _document(status, headers, found, media)
 
 
-def head(page: Page, found: Found, preferences: Preferences, media: Media) -> Response:
+def head(page: Page, found: Found, preferences: Preferences, media: Media) -> Answer:
     """A read without its body, for which rows were counted only. Raises ProblemError."""
     all_rows = found.total or 0
     number = ranges.number(page, all_rows)
     status, headers = read_head(page, number, all_rows if preferences.counted else None, preferences, media)
-    answer = Response(status_code=status, media_type=media.content_type, headers=headers)
     # The length of what GET would answer is not known here (RFC 9110 section 8.6).
-    del answer.headers["content-length"]
-    return answer
+    return Answer(status, _fields({**headers, "content-type": media.content_type}))
 
 
-def written(method: str, table: str, found: Found, preferences: Preferences, media: Media) -> Response:
+def written(method: str, table: str, found: Found, preferences: Preferences, media: Media) -> Answer:
     """The answer to POST, PATCH, PUT and DELETE. Raises ProblemError (409) for a PUT that met another's row."""
     if method == "PUT" and not found.total:
         message = f"a row of this key is in {table} already and belongs to another"
@@ -96,11 +117,12 @@ def written(method: str, table: str, found: Found, preferences: Preferences, med
     created = method == "POST" or (method == "PUT" and not found.existed)
     match preferences.returned:
         case Returned.REPRESENTATION:
-            document = found.rows[0] if media.single else f"[{','.join(found.rows)}]"
-            status = 201 if created else 200
-            return Response(document, status_code=status, media_type=media.content_type, headers=headers)
+            return _document(201 if created else 200, headers, found, media)
         case Returned.HEADERS_ONLY if method == "POST" and len(found.rows) == 1:
             headers["location"] = f"/records/{table}?id=eq.{msgspec.json.decode(found.rows[0])['id']}"
         case _:
             pass
-    return Response(status_code=201 if method == "POST" else 204, headers=headers)
+    if method != "POST":
+        return Answer(204, _fields(headers))
+    headers["content-length"] = "0"
+    return Answer(201, _fields(headers))

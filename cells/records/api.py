@@ -1,42 +1,36 @@
 """`/records/{table}`: one decided request, one fenced statement, an answer as PostgREST gives it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Coroutine, Mapping, Sequence
+from typing import Any
 
 import asyncpg
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from cells.records import answers, body, errors, media, single
-from cells.records.admission import admitted, text
-from cells.records.answers import Found
+from cells.records import answers, body, errors, single
+from cells.records.answers import Answer, Found
+from cells.records.asking import Asked, Asking
 from cells.records.contracts import Contract
-from cells.records.core import Bound, Grant, bind, grant
-from cells.records.dialect import parse_query
-from cells.records.limits import Limiter, Limits
-from cells.records.media import Media
-from cells.records.preferences import Preferences, parse_preferences
-from cells.records.query import Query
-from cells.records.ranges import Page, page
+from cells.records.limits import Limiter, Limits, Turn
+from cells.records.ranges import Page
 from cells.records.root import Root
 from cells.records.statements import HELD_BYTES_MAX, Builder, Statement
 from cells.records.streams import BUFFERED_ROWS_MAX, Large, Streamed
+from cells.records.texts import Texts
 from cells.service.context import Context
+from cells.shards.connections import Lease
 from cells.shards.core import Refused, check
 from cells.shards.reading import Readers
-from cells.shards.shard import Shard
 from foundation import logs
-from foundation.decision_header import Decision
 from foundation.http import body_bytes
-from foundation.problems import Code, Problem, ProblemError
-from foundation.words import Epoch, ServiceId, SubjectId, Verb
+from foundation.problems import Code, ProblemError
+from foundation.wire.head import Fields
+from foundation.words import Verb
 
 log = logs.get(__name__)
-
-GRANTS_MAX = 10_000
-"""Grants remembered, one for each table, audience and purpose that was decided for."""
 
 
 def routes(
@@ -57,23 +51,18 @@ async def no_functions(request: Request) -> Response:
     return errors.response(errors.dialect(errors.NO_FUNCTIONS, "functions (rpc) are not supported here").problem)
 
 
-class Asked(msgspec.Struct, frozen=True, kw_only=True):
-    """One request as understood before its body is read."""
+Rows = list[asyncpg.Record]
 
-    decision: Decision
-    subject: SubjectId
-    epoch: Epoch
-    verb: Verb
-    contract: Contract
-    shard: Shard
-    granted: Grant
-    bound: Bound
-    query: Query
-    page: Page
-    preferences: Preferences
-    media: Media
-    streams: bool
-    """Whether the answer may be streamed: rows or one object, and not a head alone."""
+
+class Begun(msgspec.Struct, frozen=True):
+    """A request that is under way without a task (`cells.records.lane`): what is left to be done is awaited in one."""
+
+    asked: Asked
+    rows: Coroutine[Any, Any, Rows]
+
+
+BEGUN = "domicile.records.begun"
+"""Under which extension of the scope it stands."""
 
 
 class Records:
@@ -81,130 +70,113 @@ class Records:
 
     def __init__(self, context: Context, contracts: Mapping[str, Contract], rows_max: int, limiter: Limiter) -> None:
         self._context = context
-        self._contracts = contracts
-        self._rows_max = rows_max
         self._limiter = limiter
+        self._asking = Asking(context, contracts, rows_max, limiter)
+        self._texts = Texts()
         self._readers = Readers()
-        self._grants: dict[tuple[str, ServiceId, str], Grant] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """As an ASGI application: a route that is one needs no wrapping."""
+        begun: Begun | None = scope.get("extensions", {}).get(BEGUN)
         try:
-            self._limiter.begin()
+            if begun is None:
+                self._limiter.begin()
         except ProblemError as exc:
             await errors.response(exc.problem)(scope, receive, send)
             return
         try:
-            answer = await self._answered(Request(scope, receive))
+            answer = await (
+                self._answered(Request(scope, receive)) if begun is None else self._answer(begun.asked, begun.rows)
+            )
             await answer(scope, receive, send)
         finally:
             self._limiter.end()
 
-    async def _answered(self, request: Request) -> Response:
+    # --- at once ---------------------------------------------------------------------------------------------------------------
+
+    def begin(self, method: str, table: str, query: bytes, headers: Fields, raw: bytes) -> Begun | None:
+        """A request that came whole and has nothing to wait for but Postgres; `end` it, or give it to `__call__`. None, and nothing has
+        happened, where anything has to be waited for first, or is refused."""
         try:
-            asked = await self._ask(request)
-            statement = await self._statement(request, asked)
-            async with self._limiter.statement(asked.subject):
-                found = await self._run(asked, statement)
+            asked = self._asking.understood_now(method, table, query, headers)
+            if asked is None:
+                return None
+            statement = self._statement(asked, raw)
+        except ProblemError:
+            return None
+        lease = asked.shard.lease_now(asked.contract.table, asked.verb)
+        if lease is None:
+            return None
+        turn = self._limiter.begin_now(asked.subject)
+        if turn is None:
+            lease.unused()
+            return None
+        return Begun(asked, self._rows(asked, statement, turn, lease=lease))
+
+    def answer_now(self, asked: Asked, rows: Rows) -> Answer | None:
+        """The answer, where the fence stood as decided and the rows are all there; None: more is to be asked or said."""
+        if not _stood(asked, rows[0]) or _many(asked, rows):
+            return None
+        try:
+            return _answer(asked, _found(rows))
+        except ProblemError:
+            return None
+
+    def end(self) -> None:
+        """What was begun has been answered."""
+        self._limiter.end()
+
+    # --- in a task -------------------------------------------------------------------------------------------------------------
+
+    async def _answered(self, request: Request) -> ASGIApp:
+        try:
+            asked = await self._asking.understood(request)
+            statement = self._statement(asked, await _body(request, asked))
+        except ProblemError as exc:
+            return errors.response(exc.problem)
+        return await self._answer(asked, self._rows(asked, statement, self._limiter.statement(asked.subject)))
+
+    async def _answer(self, asked: Asked, rows: Awaitable[Rows]) -> ASGIApp:
+        try:
+            found = await self._find(asked, rows)
             if found is None:
                 return Streamed(self._streamed(asked), self._readers, self._limiter)
-            return _answer(request, asked, found)
+            return _answer(asked, found)
         except ProblemError as exc:
             return errors.response(exc.problem)
 
-    async def _ask(self, request: Request) -> Asked:
-        """Everything that can be refused at the head. Raises ProblemError."""
-        context = self._context
-        who = await admitted(context, request, self._limiter)
-        decision, verb = who.decision, who.verb
-        contract = self._contract(request.path_params["table"])
-        shard = context.shard_of(who.home)
-        shard.require().tables.require(contract.table, verb)
-        bound = bind(contract, decision)
-        if isinstance(bound, Problem):
-            raise ProblemError(bound)
-        query = parse_query(_query_string(request))
-        fields = who.fields
-        if verb is Verb.WRITE and request.method != "DELETE":
-            media.check_sent(fields.get(b"content-type", b"application/json").decode("latin-1"))
-        ranged = (text(fields, b"range"), text(fields, b"range-unit")) if verb is Verb.READ else (None, None)
-        rows_asked = page(query, self._rows_max, header=ranged[0], unit=ranged[1])
-        accepted = media.accepted(fields.get(b"accept", b"*/*").decode("latin-1"))
-        return Asked(
-            decision=decision,
-            subject=who.subject,
-            epoch=who.epoch,
-            verb=verb,
-            contract=contract,
-            shard=shard,
-            granted=self._grant(contract, who.service, decision.purpose),
-            bound=bound,
-            query=query,
-            page=rows_asked,
-            preferences=parse_preferences(request.headers.getlist("prefer") if b"prefer" in fields else []),
-            media=accepted,
-            streams=request.method == "GET",
-        )
-
-    def _grant(self, contract: Contract, service: ServiceId, purpose: str) -> Grant:
-        named = (contract.table, service, purpose)
-        known = self._grants.get(named)
-        if known is None:
-            if len(self._grants) >= GRANTS_MAX:
-                self._grants.clear()
-            known = self._grants[named] = grant(contract, service, purpose)
-        return known
-
-    def _contract(self, table: str) -> Contract:
-        contract = self._contracts.get(table)
-        if contract is None:
-            message = f"Could not find the table '{table}' in the schema cache"
-            raise errors.dialect(errors.NO_TABLE, message, code=Code.NOT_FOUND)
-        return contract
-
-    async def _statement(self, request: Request, asked: Asked) -> Statement:
+    def _statement(self, asked: Asked, raw: bytes) -> Statement:
+        """`raw`: the body. Raises ProblemError."""
         query, preferences = asked.query, asked.preferences
-        builder = self._builder(asked)
-        match request.method:
+        granted = asked.contract, asked.granted, asked.bound
+        columns, defaults, returned = query.columns, preferences.defaults, preferences.returned
+        match asked.method:
             case "POST":
-                raw = await body_bytes(request)
-                rows = body.inserted(
-                    raw,
-                    asked.contract,
-                    asked.granted,
-                    asked.bound,
-                    columns=query.columns,
-                    defaults=preferences.defaults,
-                )
-                return builder.insert(rows, query, preferences.returned, preferences.resolution)
+                rows = body.inserted(raw, *granted, columns=columns, defaults=defaults)
+                return self._builder(asked).insert(rows, query, returned, preferences.resolution)
             case "PATCH":
-                raw = await body_bytes(request)
-                changes = body.changed(
-                    raw,
-                    asked.contract,
-                    asked.granted,
-                    asked.bound,
-                    columns=query.columns,
-                    defaults=preferences.defaults,
-                )
-                return builder.update(changes, query, preferences.returned)
+                changes = body.changed(raw, *granted, columns=columns, defaults=defaults)
+                return self._builder(asked).update(changes, query, returned)
             case "PUT":
                 key = single.key_of(query, asked.contract, asked.bound)
-                raw = await body_bytes(request)
-                row = body.replaced(
-                    raw, asked.contract, asked.granted, asked.bound, key=key, defaults=preferences.defaults
-                )
-                return builder.put(row, key, query, preferences.returned)
+                row = body.replaced(raw, *granted, key=key, defaults=defaults)
+                return self._builder(asked).put(row, key, query, returned)
             case "DELETE":
-                return builder.delete(query, preferences.returned)
+                return self._builder(asked).delete(query, returned)
             case "HEAD":
-                return builder.count(query)
+                return self._builder(asked).count(query)
             case _:
-                # A second row is enough to know that there is not one; how many there are is counted.
-                # Likewise one row more than is held tells that there are many: those are then read anew, as a stream.
-                most = 2 if asked.media.single else BUFFERED_ROWS_MAX + 1
-                some = msgspec.structs.replace(asked.page, limit=min(asked.page.limit, most))
-                return builder.read(query, some, counted=preferences.counted or asked.media.single)
+                return self._read(asked)
+
+    def _read(self, asked: Asked) -> Statement:
+        """Of a GET. Raises ProblemError."""
+        # A second row is enough to know that there is not one; how many there are is counted.
+        # Likewise one row more than is held tells that there are many: those are then read anew, as a stream.
+        page, single = asked.page, asked.media.single
+        most = 2 if single else BUFFERED_ROWS_MAX + 1
+        some = page if page.limit <= most else Page(offset=page.offset, limit=most)
+        counted = asked.preferences.counted or single
+        return self._texts.read(asked.known_as, self._builder(asked), asked.query, some, counted=counted)
 
     def _builder(self, asked: Asked) -> Builder:
         stripped = asked.media.stripped
@@ -229,11 +201,8 @@ class Records:
             check=check,
         )
 
-    async def _run(self, asked: Asked, statement: Statement) -> Found | None:
-        """What was found or written; None for a read whose rows are too many or too long to be held. Raises ProblemError.
-
-        A statement whose fence did not hold has done nothing.
-        """
+    async def _rows(self, asked: Asked, statement: Statement, turn: Turn, *, lease: Lease | None = None) -> Rows:
+        """What the statement answers, at least one row. Raises ProblemError, asyncpg.PostgresError."""
 
         def check(rows: Sequence[asyncpg.Record]) -> None:
             refused = answers.check_written(rows[0]["total"], asked.preferences, asked.media)
@@ -241,37 +210,38 @@ class Records:
                 raise refused
 
         undoes = asked.verb is Verb.WRITE and (asked.media.single or asked.preferences.affected_max is not None)
-        try:
-            rows = await asked.shard.fetch(
+        async with turn:
+            return await asked.shard.fetch(
                 statement.sql,
                 statement.arguments,
                 table=asked.contract.table,
                 verb=asked.verb,
                 check=check if undoes else None,
+                lease=lease,
             )
+
+    async def _find(self, asked: Asked, awaited: Awaitable[Rows]) -> Found | None:
+        """What was found or written; None for a read whose rows are too many or too long to be held. Raises ProblemError.
+
+        A statement whose fence did not hold has done nothing.
+        """
+        try:
+            rows = await awaited
         except asyncpg.PostgresError as exc:
-            await asked.shard.met(asked.contract.table, asked.verb, exc)
+            async with self._limiter.statement(asked.subject):
+                await asked.shard.met(asked.contract.table, asked.verb, exc)
             problem = errors.of_postgres(exc)
             if problem is None:
                 raise
             raise problem from exc
-        first = rows[0]
-        if asked.verb is Verb.WRITE:
-            if not first["held"]:
+        if not _stood(asked, rows[0]):
+            async with self._limiter.statement(asked.subject):
                 raise await self._why(asked)
-        else:
-            await self._check_read(asked, first)
-            if asked.streams and (len(rows) > BUFFERED_ROWS_MAX or (rows[-1]["bytes"] or 0) > HELD_BYTES_MAX):
-                return None
-        return Found(
-            rows=[row["row"] for row in rows if row["row"] is not None],
-            total=first["total"],
-            existed=first.get("existed", False),
-        )
+        return None if _many(asked, rows) else _found(rows)
 
     async def _check_read(self, asked: Asked, first: asyncpg.Record) -> None:
         """Raises ProblemError unless the fence stood, in the snapshot of the read, as decided."""
-        if first["epoch"] != asked.epoch or first["state"] not in ("active", "frozen"):
+        if not _stood(asked, first):
             raise await self._why(asked)
 
     async def _why(self, asked: Asked) -> ProblemError:
@@ -283,19 +253,39 @@ class Records:
         return errors.fenced(refused or Refused(Code.CELL_BEHIND, "the fence is being raised"))
 
 
-def _query_string(request: Request) -> str:
-    """Raises ProblemError for what no target of a request may hold (RFC 3986 section 2)."""
-    raw: bytes = request.scope["query_string"]
-    try:
-        return raw.decode("ascii")
-    except UnicodeDecodeError as exc:
-        raise errors.dialect(errors.QUERY, "characters beyond ASCII are percent-encoded in a query string") from exc
+def _stood(asked: Asked, first: asyncpg.Record) -> bool:
+    """Whether the fence stood as decided: of a write it was held, of a read it was so in the snapshot of its rows."""
+    if asked.verb is Verb.WRITE:
+        held: bool = first["held"]
+        return held
+    return first["epoch"] == asked.epoch and first["state"] in ("active", "frozen")
 
 
-def _answer(request: Request, asked: Asked, found: Found) -> Response:
+def _many(asked: Asked, rows: Rows) -> bool:
+    """Whether a read's rows are too many or too long to be held."""
+    return asked.streams and (len(rows) > BUFFERED_ROWS_MAX or (rows[-1]["bytes"] or 0) > HELD_BYTES_MAX)
+
+
+def _found(rows: Rows) -> Found:
+    first = rows[0]
+    return Found(
+        rows=[row["row"] for row in rows if row["row"] is not None],
+        total=first["total"],
+        existed=first.get("existed", False),
+    )
+
+
+async def _body(request: Request, asked: Asked) -> bytes:
+    """What is sent with a request; of one that is refused without it, nothing is read. Raises ProblemError."""
+    if asked.method == "PUT":
+        single.key_of(asked.query, asked.contract, asked.bound)
+    return await body_bytes(request) if asked.method in ("POST", "PATCH", "PUT") else b""
+
+
+def _answer(asked: Asked, found: Found) -> Answer:
     """Raises ProblemError."""
     preferences, media = asked.preferences, asked.media
-    match request.method:
+    match asked.method:
         case "GET":
             return answers.read(asked.page, found, preferences, media)
         case "HEAD":

@@ -38,11 +38,13 @@ def parse_query(query: str) -> Query:
         raise errors.dialect(errors.QUERY, message) from exc
     once: dict[str, str] = {}
     where: list[Term] = []
+    grouped = False
     for name, value in pairs:
         if "\x00" in value or "\x00" in name:
             raise errors.dialect(errors.QUERY, "a NUL character cannot be stored or searched for")
         if name in _GROUPS:
             joint, negated = _GROUPS[name]
+            grouped = True
             where.append(filters.group(joint, value, negated=negated))
         elif name not in _ONCE:
             where.append(filters.condition(name, value))
@@ -51,7 +53,7 @@ def parse_query(query: str) -> Query:
         else:
             once[name] = value
     terms = tuple(where)
-    if filters.count(terms) > filters.TERMS_MAX:
+    if (filters.count(terms) if grouped else len(terms)) > filters.TERMS_MAX:
         raise errors.dialect(errors.QUERY, f"a request has at most {filters.TERMS_MAX} filters")
     return Query(
         select=_select(once["select"]) if "select" in once else EVERYTHING,
@@ -70,8 +72,12 @@ def _pairs(query: str) -> list[tuple[str, str]]:
         return parse_qsl(query, keep_blank_values=True, max_num_fields=PARAMETERS_MAX, errors="strict")
     if query.count("&") >= PARAMETERS_MAX:
         raise ValueError
-    parts = (part.partition("=") for part in query.split("&") if part)
-    return [(name, value) for name, _, value in parts]
+    pairs = []
+    for part in query.split("&"):
+        if part:
+            name, _, value = part.partition("=")
+            pairs.append((name, value))
+    return pairs
 
 
 def _number(name: str, text: str) -> int:

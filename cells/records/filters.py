@@ -8,7 +8,7 @@ from typing import Literal
 
 from cells.records import errors
 from cells.records.query import IS_VALUES, QUANTIFIED, Condition, Group, Operator, Path, Term
-from cells.records.scanner import Scanner
+from cells.records.scanner import PLAIN_NAME, Scanner
 
 IN_MAX = 1_000
 TERMS_MAX = 200
@@ -21,6 +21,8 @@ _PATTERNS = (Operator.LIKE, Operator.ILIKE)
 _REGULAR = (Operator.MATCH, Operator.IMATCH)
 _ARRAYS = (Operator.CS, Operator.CD, Operator.OV)
 _OPERATION = re.compile(r"((?:not\.){0,8})([a-z]{1,20})(?:\(([^()]{0,40})\))?\.")
+_COMPARED = re.compile(r"(eq|neq|gte?|lte?)\.")
+_OPERATORS = {one.value: one for one in Operator}
 _GROUP = re.compile(r"(not\.)?(and|or)(?=\()")
 _TO_COMMA = re.compile(r"[^,)]*", re.DOTALL)
 _BRACED = re.compile(r"\{[^{}]*\}", re.DOTALL)
@@ -29,6 +31,11 @@ _ABSENT = dict.fromkeys(("fts", "plfts", "phfts", "wfts"), "full text search")
 
 def condition(name: str, value: str) -> Condition:
     """A filter as a parameter of its own: the path is its name, and the value reaches to the end. Raises ProblemError."""
+    compared = _COMPARED.match(value)
+    if (
+        compared is not None and PLAIN_NAME.fullmatch(name) is not None
+    ):  # what the grammar below makes of it, and most filters are
+        return Condition(path=Path(name), operator=_OPERATORS[compared.group(1)], values=(value[compared.end() :],))
     named = Scanner(name, "a filter")
     path = named.path()
     if not named.ended:
@@ -101,10 +108,9 @@ def _operation(scanner: Scanner, path: Path, *, nested: bool) -> Condition:
 
 
 def _operator(column: str, word: str) -> Operator:
-    try:
-        return Operator(word)
-    except ValueError:
-        pass
+    known = _OPERATORS.get(word)
+    if known is not None:
+        return known
     if word in _ABSENT:
         raise errors.dialect(errors.QUERY, f"filter on {column}: {_ABSENT[word]} is not supported here ({word})")
     raise errors.dialect(errors.QUERY, f"filter on {column}: there is no such operator", hint=_HINT)

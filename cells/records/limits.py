@@ -66,22 +66,36 @@ class Limiter:
             detail = f"one person may ask {self._limits.subject_per_s} times a second"
             raise refuse(Code.RATE_LIMITED, detail, retry_after_s=1 + int(wait_ms / 1_000))
 
+    def begin_now(self, subject: SubjectId) -> "Turn | None":
+        """`begin`, `count` and `statement` in one, whose turn is taken already; None, and nothing has happened, where any of them would
+        refuse or wait."""
+        turns = self._statements.get(subject)
+        if self._requests >= self._limits.requests or not (turns is None or turns.free):
+            return None
+        if self._buckets.take(subject, self._rate, self._clock.monotonic_s() * 1_000):
+            return None
+        self._requests += 1
+        (turns or self._turns(subject)).enter_now()
+        return Turn(self, subject, entered=True)
+
     def statement(self, subject: SubjectId) -> "Turn":
         """`async with` around what takes a connection of a shard. Raises ProblemError (429) where too many of the subject's wait, or for
         too long."""
         return Turn(self, subject)
 
     async def enter(self, subject: SubjectId) -> None:
-        turns = self._statements.get(subject)
-        if turns is None:
-            turns = self._statements[subject] = Turns(
-                at_once=self._limits.subject_statements, waiters_max=self._limits.subject_waiting, wait_s=TURN_S_MAX
-            )
+        turns = self._statements.get(subject) or self._turns(subject)
         try:
             await turns.enter()
         except Crowded as exc:
             detail = f"one person's requests are answered {self._limits.subject_statements} at a time"
             raise refuse(Code.RATE_LIMITED, detail, retry_after_s=1) from exc
+
+    def _turns(self, subject: SubjectId) -> Turns:
+        made = self._statements[subject] = Turns(
+            at_once=self._limits.subject_statements, waiters_max=self._limits.subject_waiting, wait_s=TURN_S_MAX
+        )
+        return made
 
     def leave(self, subject: SubjectId) -> None:
         turns = self._statements[subject]
@@ -108,14 +122,16 @@ class Limiter:
 class Turn:
     """One statement of a subject's; made for each request, so without a generator."""
 
-    __slots__ = ("_limiter", "_subject")
+    __slots__ = ("_entered", "_limiter", "_subject")
 
-    def __init__(self, limiter: Limiter, subject: SubjectId) -> None:
+    def __init__(self, limiter: Limiter, subject: SubjectId, *, entered: bool = False) -> None:
         self._limiter = limiter
         self._subject = subject
+        self._entered = entered
 
     async def __aenter__(self) -> None:
-        await self._limiter.enter(self._subject)
+        if not self._entered:
+            await self._limiter.enter(self._subject)
 
     async def __aexit__(self, *_: object) -> None:
         self._limiter.leave(self._subject)

@@ -25,7 +25,7 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
 def page(query: Query, rows_max: int, *, header: str | None = None, unit: str | None = None) -> Page:
     """What `limit`, `offset` and Range have in common, at most `rows_max` rows. Raises ProblemError (416)."""
     first, last = query.offset, None if query.limit is None else query.offset + query.limit - 1
-    ranged = _ranged(header, unit)
+    ranged = None if header is None else _ranged(header, unit)
     if ranged is not None:
         first = max(first, ranged[0])
         last = ranged[1] if last is None else last if ranged[1] is None else min(last, ranged[1])
@@ -35,9 +35,9 @@ def page(query: Query, rows_max: int, *, header: str | None = None, unit: str | 
     return Page(offset=first, limit=limit)
 
 
-def _ranged(header: str | None, unit: str | None) -> tuple[int, int | None] | None:
-    """First and last row of a Range header; None where there is none for rows (RFC 9110 section 14.2: other units are ignored)."""
-    if header is None or (unit or "items").strip() != "items":
+def _ranged(header: str, unit: str | None) -> tuple[int, int | None] | None:
+    """First and last row of a Range header; None where it is not for rows (RFC 9110 section 14.2: other units are ignored)."""
+    if (unit or "items").strip() != "items":
         return None
     text = header.strip()
     found = _RANGE.match(text)

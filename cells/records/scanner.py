@@ -8,6 +8,7 @@ from foundation.problems import ProblemError
 
 STEPS_MAX = 16
 INDEX_MAX = 2**31 - 1
+PLAIN_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,62}")
 _NAME = re.compile(r'"([A-Za-z][A-Za-z0-9_]{0,62})"|([A-Za-z][A-Za-z0-9_]{0,62})')
 _STEP = re.compile(r'->(>?)(?:"([^"]{1,200})"|(-?[0-9]{1,10})(?![A-Za-z0-9_$ ])|([A-Za-z0-9_$][A-Za-z0-9_$ ]{0,199}))')
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)

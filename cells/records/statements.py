@@ -40,17 +40,17 @@ class Statement(msgspec.Struct, frozen=True):
 
 
 class Builder:
-    """Statements on one contract's table for one caller. `stripped`: members that are null are left out of rows."""
+    """Statements on one contract's table for one caller. `stripped`: members that are null are left out of rows. `row`: the form of one."""
 
     def __init__(self, contract: Contract, granted: Grant, bound: Bound, *, stripped: bool = False) -> None:
         self._contract = contract
         self._granted = granted
-        self._bound = bound
-        self._row = STRIPPED_ROW if stripped else JSON_ROW
+        self.bound = bound
+        self.row = STRIPPED_ROW if stripped else JSON_ROW
 
     def _begin(self) -> None:
         """Another statement, with parameters of its own."""
-        self._parameters = Parameters(self._bound)
+        self._parameters = Parameters(self.bound)
         self._terms = Terms(self._contract, self._granted, self._parameters)
 
     def read(self, query: Query, page: Page, *, counted: bool = False, held: bool = True) -> Statement:
@@ -67,7 +67,7 @@ class Builder:
             f"SELECT {selected} FROM {table} WHERE {where}{self._terms.ordered(query.order)} "  # noqa: S608
             f"LIMIT {self._number(page.limit)} OFFSET {self._number(page.offset)}"
         )
-        sql = f"SELECT {self._row.format('_r')} AS json FROM (\n{sql}\n) AS _r"  # noqa: S608
+        sql = f"SELECT {self.row.format('_r')} AS json FROM (\n{sql}\n) AS _r"  # noqa: S608
         if held:
             return self._made(fenced_read(sql, f"{total} AS total, {_within('_w.json')}") + _IN_ORDER)
         return self._made(fenced_read(sql, f"{total} AS total, _w.json"))
@@ -180,13 +180,13 @@ class Builder:
             return f"{target} DO NOTHING"
         sets = ", ".join(f'"{name}" = EXCLUDED."{name}"' for name in columns)
         # Where all of a subject's rows may be changed, so may those that another person of it owns.
-        bound = f' AND t."{self._contract.owner}" = {owner}' if owner and self._bound.owner_only else ""
+        bound = f' AND t."{self._contract.owner}" = {owner}' if owner and self.bound.owner_only else ""
         return f'{target} DO UPDATE SET {sets}\nWHERE t."{self._contract.placed_by}" = $1::uuid{bound}'
 
     def _written(self, returned: Returned, *writes: str, more: str = "") -> Statement:
         counted = "(SELECT count(*) FROM _w) AS total"
         total = f"{more}{counted}"
-        row = self._row.format("_w")
+        row = self.row.format("_w")
         match returned:
             case Returned.MINIMAL:
                 return self._made(fenced_write(writes, f"{total}, NULL::text") + " LIMIT 1")
@@ -238,12 +238,12 @@ class Builder:
 
     def _where(self, query: Query) -> str:
         terms = [f't."{self._contract.placed_by}" = $1::uuid']
-        if self._bound.owner_only:
+        if self.bound.owner_only:
             terms.append(f't."{self._contract.owner}" = {self._owner()}')
         return " AND ".join(terms + self._terms.where(query.where))
 
     def _owner(self) -> str:
-        return f"{self._parameters.text(str(self._bound.owner))}::uuid"
+        return f"{self._parameters.text(str(self.bound.owner))}::uuid"
 
     def _number(self, value: int) -> str:
         return f"{self._parameters.text(str(value))}::bigint"

@@ -36,6 +36,16 @@ class Context(msgspec.Struct, kw_only=True):
             raise ProblemError(found)
         return found
 
+    def known_service(self, authorization: str) -> ServiceId | None:
+        """The same of such a header, where the token was verified a moment ago; None: ask. Raises ProblemError."""
+        caller = self.auth.known(authorization)
+        if caller is None:
+            return None
+        found = service_of(caller, self.cell)
+        if isinstance(found, Problem):
+            raise ProblemError(found)
+        return found
+
     def decision(self, header: str | None, service: ServiceId) -> Decision:
         """The decision in a request's header, made for `service` under rules that count here. Raises ProblemError."""
         if header is None:
@@ -44,8 +54,8 @@ class Context(msgspec.Struct, kw_only=True):
             decision = self.verifier.verify(header, self.clock.unix_s(), service=service)
         except DecisionRefused as exc:
             raise refuse(Code.FORBIDDEN, f"the decision is refused: {exc.reason}", reason=exc.reason) from exc
-        self.rules.require()
-        if not self.rules.accepts(decision.rules, self.clock.monotonic_s()):
+        held = self.rules.require().digest
+        if decision.rules != held and not self.rules.accepts(decision.rules, self.clock.monotonic_s()):
             raise refuse(Code.CELL_BEHIND, "decided under rules that do not hold here", retry_after_s=1)
         return decision
 

@@ -36,6 +36,13 @@ class Connections:
         """`async with connections.lease() as connection`. Raises Crowded, and what connecting raises."""
         return Lease(self)
 
+    def lease_now(self) -> "Lease | None":
+        """The same, of a connection that lies free: it is taken already. None where somebody would have to wait for one."""
+        if not (self._free and self._turns.free and alive(self._free[-1][0])):
+            return None
+        self._turns.enter_now()
+        return Lease(self, self._free.pop())
+
     async def take(self) -> tuple[Connection, int]:
         """A connection and how often it was used, to be `put` back or `given_up`. Raises as `lease`."""
         await self._turns.enter()
@@ -72,21 +79,30 @@ def alive(connection: Connection) -> bool:
 
 
 class Lease:
-    """One use of a connection."""
+    """One use of a connection, perhaps of one that was `taken` before."""
 
-    __slots__ = ("_connection", "_connections", "_uses")
+    __slots__ = ("_connections", "_taken")
 
-    def __init__(self, connections: Connections) -> None:
+    def __init__(self, connections: Connections, taken: tuple[Connection, int] | None = None) -> None:
         self._connections = connections
+        self._taken = taken
 
     async def __aenter__(self) -> Connection:
-        self._connection, self._uses = await self._connections.take()
-        return self._connection
+        if self._taken is None:
+            self._taken = await self._connections.take()
+        return self._taken[0]
+
+    def unused(self) -> None:
+        """Back, as it was taken before."""
+        if self._taken is not None:
+            self._connections.put(*self._taken)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
-        connection, uses = self._connection, self._uses + 1
+        if self._taken is None:
+            return
+        connection, uses = self._taken[0], self._taken[1] + 1
         if kind is None and uses < USES_MAX and alive(connection) and not connection.is_in_transaction():
             self._connections.put(connection, uses)
         else:

@@ -14,7 +14,7 @@ import msgspec
 
 from cells.records.contracts import Contract
 from cells.shards import live, store
-from cells.shards.connections import Connections
+from cells.shards.connections import Connections, Lease
 from cells.shards.core import Home
 from cells.shards.homes import Homes
 from cells.shards.standing import Standing
@@ -224,6 +224,10 @@ class Shard:
         except LOST as exc:
             raise unreachable(self.id) from exc
 
+    def lease_now(self, table: str, verb: Verb) -> Lease | None:
+        """A connection for `fetch`, where one lies free and no change holds the table; None: somebody would have to wait."""
+        return None if self.up is None or self._tables.held(table, verb) else self.up.records.lease_now()
+
     async def fetch(
         self,
         sql: str,
@@ -232,21 +236,26 @@ class Shard:
         table: str,
         verb: Verb,
         check: Callable[[Sequence[asyncpg.Record]], None] | None = None,
+        lease: Lease | None = None,
     ) -> list[asyncpg.Record]:
         """Runs one statement as the records role. Raises ProblemError when the shard cannot be reached, asyncpg.PostgresError else.
 
-        `check` sees the rows before they stay: what it raises leaves nothing written.
+        `check` sees the rows before they stay: what it raises leaves nothing written. `lease`: from `lease_now`, for this table and verb.
         """
         tries = self._tables.enter(table, verb)
         try:
-            async with self.require().records.lease() as connection:
-                with self._tables.waiting(table, verb, tries=tries):
+            async with lease or self.require().records.lease() as connection:
+                self._tables.go_on(table, verb, tries=tries)
+                try:
                     if check is None:
-                        rows = list(await connection.fetch(sql, *arguments))
+                        rows = await connection.fetch(sql, *arguments)
                     else:
                         async with connection.transaction():
-                            rows = list(await connection.fetch(sql, *arguments))
+                            rows = await connection.fetch(sql, *arguments)
                             check(rows)
+                except asyncpg.LockNotAvailableError:
+                    self._tables.gave_up(table, verb)
+                    raise
         except asyncpg.QueryCanceledError:
             raise
         except Crowded as exc:

@@ -4,8 +4,7 @@ A look is one query, every LOOK_S and as soon as a statement meets what a change
 """
 
 import asyncio
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 
 import asyncpg
 from prometheus_client import Gauge
@@ -58,7 +57,8 @@ class Standing:
 
     def require(self, table: str, verb: Verb) -> None:
         """Raises ProblemError (NOT_READY) while the table does not fit its contract."""
-        why = reason(self._found.get(table, ()), verb)
+        found = self._found.get(table)
+        why = reason(found, verb) if found else None
         if why is not None:
             raise refuse(Code.NOT_READY, f"the table does not fit its contract: {why}", retry_after_s=5)
 
@@ -143,19 +143,18 @@ class Standing:
         self._held[table, verb] = now + TRY_S_MAX
         return True
 
-    @contextmanager
-    def waiting(self, table: str, verb: Verb, *, tries: bool) -> Iterator[None]:
-        """Around a statement, with a connection in hand: one that waited for it does not go on to wait for the table too.
+    def held(self, table: str, verb: Verb) -> bool:
+        """Whether `enter` would refuse, or let this one try for all."""
+        return (table, verb) in self._held
 
-        A statement that gave up waiting says so before its connection is given to the next. Raises ProblemError.
-        """
-        if not tries and (table, verb) in self._held:
+    def go_on(self, table: str, verb: Verb, *, tries: bool) -> None:
+        """With a connection in hand: a statement that waited for it does not go on to wait for the table too. Raises ProblemError."""
+        if not tries and self._held and (table, verb) in self._held:
             raise _held(table)
-        try:
-            yield
-        except asyncpg.LockNotAvailableError:
-            self._held[table, verb] = self._clock.monotonic_s() + HELD_S
-            raise
+
+    def gave_up(self, table: str, verb: Verb) -> None:
+        """A statement gave up waiting for the table, and says so before its connection is given to the next."""
+        self._held[table, verb] = self._clock.monotonic_s() + HELD_S
 
     def done(self, table: str, verb: Verb) -> None:
         """A statement on the table came through."""

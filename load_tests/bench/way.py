@@ -1,8 +1,9 @@
 """What a read of one row costs on its way: `python -m load_tests.bench.way [--state DIR] [--rows N]`, on a running stack.
 
-One client, one request after the other, four ways in turn so that all meet the same machine: asyncpg with the records role's own login and
-a plain SELECT by primary key; the fenced statement that the records API makes of the request, by asyncpg too; the cell service over HTTP
-with a decision; the gateway with a person's token. The HTTP client is a bare protocol on httptools, so that the figures are the servers'.
+One client, one request after the other, five ways in turn so that all meet the same machine: asyncpg with the records role's own login and
+a plain SELECT by primary key; the fenced statement that the records API makes of the request, by asyncpg too; a process that answers HTTP
+without a look at it, so what client, kernel and wake-ups take of an exchange; the cell service over HTTP with a decision, made before the
+clock runs; the gateway with a person's token. The HTTP client is a bare protocol on httptools, so that the figures are the servers'.
 CPU time is each process's, from /proc. Milliseconds and microseconds; nothing is asserted.
 """
 
@@ -14,6 +15,7 @@ import time
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 
 import asyncpg
@@ -34,16 +36,22 @@ from foundation.postgres import connect
 from foundation.settings import read_keyring
 from foundation.words import RECORDS, ActorId, CellId, Epoch, RulesDigest, SubjectId, Verb
 from load_tests.bench._bare import Connection, connected
+from load_tests.bench._hop import answering
 from load_tests.bench.edge import cpu_s
 
 CELL = CellId("eu-de")
 REGION = "eu"
 PEOPLE = 8
+ANSWER_BYTES = 500
+"""What a note's answer has, about."""
 DIRECT, CELL_ALONE, GATEWAY = "asyncpg direct, by primary key", "the cell service", "gateway and cell service"
+HOP = "an exchange of as many bytes"
 CONTRACTS = Path(__file__).parents[2] / "deploy" / "local" / "contracts"
 CLOCK = SystemClock()
 Once = Callable[[], Awaitable[int]]
 """One read; answers how many bytes came."""
+Ready = Callable[[], Once]
+"""Makes one ready: what it sends is made before the clock runs, since the gateway makes a decision and the cell service does not."""
 
 # purpose: the row as a service of its own would read it, by primary key
 PLAIN = """
@@ -128,18 +136,19 @@ def statement(person: Person) -> Statement:
     return builder.read(parse_query(f"id=eq.{person.note}"), Page(offset=0, limit=1000))
 
 
-def direct(connection: "asyncpg.Connection[asyncpg.Record]", sql: str, *arguments: object) -> Once:
+def direct(connection: "asyncpg.Connection[asyncpg.Record]", sql: str, *arguments: object) -> Ready:
     async def once() -> int:
         return len(await connection.fetch(sql, *arguments))
 
-    return once
+    return lambda: once
 
 
-def asking(connection: Connection, target: str, header: Callable[[], str]) -> Once:
-    async def once() -> int:
-        return await connection.ask(f"GET {target} HTTP/1.1\r\nHost: bench\r\n{header()}\r\n\r\n".encode())
+def asking(connection: Connection, target: str, header: Callable[[], str]) -> Ready:
+    def ready() -> Once:
+        request = f"GET {target} HTTP/1.1\r\nHost: bench\r\n{header()}\r\n\r\n".encode()
+        return partial(connection.ask, request)
 
-    return once
+    return ready
 
 
 def bearing(person: Person) -> Callable[[], str]:
@@ -159,14 +168,14 @@ def deciding(minter: Minter, person: Person, rules: RulesDigest) -> Callable[[],
     return header
 
 
-async def measure(ways: Sequence[dict[str, Once]], rounds: int, number: int) -> dict[str, list[float]]:
+async def measure(ways: Sequence[dict[str, Ready]], rounds: int, number: int) -> dict[str, list[float]]:
     """Milliseconds of each read. The ways take turns, `number` reads at a time, and the people in turn, so that none comes to a limit; the
     first round is not counted."""
     took: dict[str, list[float]] = {name: [] for name in ways[0]}
     for turn in range(rounds + 1):
         for name, counted in took.items():
             for count in range(number):
-                once = ways[count % len(ways)][name]
+                once = ways[count % len(ways)][name]()
                 began = time.perf_counter()
                 await once()
                 if turn:
@@ -190,6 +199,7 @@ async def main(state: Path, rows: int, rounds: int, number: int) -> None:
             for shard in {p.shard for p in people}
         }
         cell, gateway = await connected(stack.cell), await connected(stack.gateway)
+        hop = await connected(await held.enter_async_context(answering(ANSWER_BYTES)))
         ways = []
         for person in people:
             made, target = statement(person), f"/records/notes?id=eq.{person.note}"
@@ -197,6 +207,7 @@ async def main(state: Path, rows: int, rounds: int, number: int) -> None:
                 {
                     DIRECT: direct(logins[person.shard], PLAIN, person.subject, uuid.UUID(person.note)),
                     "asyncpg, the fenced statement": direct(logins[person.shard], made.sql, *made.arguments),
+                    HOP: asking(hop, target, deciding(minter, person, rules)),
                     CELL_ALONE: asking(cell, target, deciding(minter, person, rules)),
                     GATEWAY: asking(gateway, target, bearing(person)),
                 }
@@ -209,11 +220,11 @@ async def main(state: Path, rows: int, rounds: int, number: int) -> None:
         await _processor_time(stack, ways, number * rounds)
 
 
-async def _processor_time(stack: Stack, ways: Sequence[dict[str, Once]], number: int) -> None:
+async def _processor_time(stack: Stack, ways: Sequence[dict[str, Ready]], number: int) -> None:
     for name, processes in {CELL_ALONE: (f"cell-{CELL}",), GATEWAY: (f"gateway-{REGION}", f"cell-{CELL}")}.items():
         before = [sum(cpu_s(stack.pid(one))) for one in processes]
         for count in range(number):
-            await ways[count % len(ways)][name]()
+            await ways[count % len(ways)][name]()()
         after = [sum(cpu_s(stack.pid(one))) for one in processes]
         used = ", ".join(
             f"{one} {(end - begin) / number * 1e6:.0f} µs"

@@ -9,6 +9,7 @@ import httpx
 
 from cells.records import api
 from cells.records.contracts import Contract
+from cells.records.lane import Door, Lane
 from cells.records.limits import Limits
 from cells.service.context import Context
 from cells.service.directory import CellDirectory
@@ -22,6 +23,7 @@ from foundation.http import HttpClient, ServiceAuth, application, client, token_
 from foundation.words import RECORDS, ActorId, Epoch, FeedSeq, ServiceId, SubjectId, Verb, mint_subject_id
 from routing_rules.rules import load
 from tests.stands.cell import POLICY, ROOT
+from tests.stands.servers import serving
 from tests.stands.service_tokens import ServiceIssuer
 from tests.stands.shard import (
     CELL,
@@ -35,6 +37,8 @@ from tests.stands.shard import (
 )
 
 CLOCK = SystemClock()
+PATIENCE_S = 60.0
+CONNECTIONS_MAX = 1_000
 
 
 class RecordsStand:
@@ -128,8 +132,12 @@ async def records_stand(
                 directory=CellDirectory(outside),
                 shards={S1: shard},
             )
-            app = application(api.routes(context, held, rows_max, limits), ready=lambda: None)
-            async with HttpClient(transport=httpx.ASGITransport(app=app), base_url="http://cell") as http:
+            routes = api.routes(context, held, rows_max, limits)
+            app = Lane(application(routes, ready=lambda: None, straight=routes[:1]), routes[0])
+            async with (
+                serving(app, http=Door) as port,
+                client(f"http://127.0.0.1:{port}", total_s=PATIENCE_S, connections_max=CONNECTIONS_MAX) as http,
+            ):
                 built = RecordsStand(shard, dsns, context, http, tokens)
                 await place(shard, built.subject, built.epoch)
                 yield built

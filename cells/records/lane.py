@@ -1,0 +1,203 @@
+"""Requests answered in callbacks, without a task: understood when they came, sent to Postgres over a connection that lay free, answered
+when the rows are there. A request that is not plain is the application's from its beginning; one whose rows are not is handed over as it
+stands, to a task of the application's.
+
+What both ways do is the same code (`cells.records.api`), as are the bytes that they leave (docs/decisions/0005-records.md).
+"""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, Protocol
+
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from cells.records import errors
+from cells.records.api import BEGUN, Begun, Records, Rows
+from cells.records.asking import Asked
+from foundation import logs, metrics
+from foundation.clock import Clock, SystemClock
+from foundation.http import BEGAN
+from foundation.stepped import Stepped
+from foundation.wire import door
+from foundation.wire.answer import whole
+from foundation.wire.cycle import Cycle
+from foundation.wire.framing import Framed
+from foundation.wire.head import RequestHead
+from foundation.wire.line import Line
+from foundation.wire.targets import Asked as Target
+
+log = logs.get(__name__)
+
+PREFIX = b"/records/"
+METHODS = frozenset(errors.METHODS)
+
+
+class Runway(Line, Protocol):
+    """The client's connection, which can have a request answered by a task as well."""
+
+    def run(self, cycle: Cycle, answering: Coroutine[Any, Any, None]) -> None: ...
+
+    def scope(self, head: RequestHead, asked: Target, fields: Framed) -> Scope: ...
+
+
+class Lane:
+    """`app`, with the requests on `table` (the route of `cells.records.api`) answered without a task where they may be."""
+
+    def __init__(self, app: ASGIApp, table: Route, clock: Clock | None = None) -> None:
+        if not isinstance(table.app, Records):
+            raise TypeError("the route is not that of records")
+        self._app = app
+        self.records = table.app
+        self.clock = clock or SystemClock()
+        self._path = table.path
+        self._tallies = metrics.Tallies()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._app(scope, receive, send)
+
+    def depart(
+        self,
+        line: Runway,
+        loop: asyncio.AbstractEventLoop,
+        head: RequestHead,
+        target: Target,
+        fields: Framed,
+        body: bytes,
+        *,
+        keep: bool,
+    ) -> "Flight | None":
+        """For a request that came whole. None, and nothing has happened, unless it has nothing to wait for but Postgres."""
+        path = target.path
+        if target.method not in METHODS or not path.startswith(PREFIX) or b"%" in path:
+            return None
+        began = self.clock.monotonic_s()
+        table = path[len(PREFIX) :].decode("ascii")
+        begun = self.records.begin(target.method, table, target.query, head.fields, body)
+        if begun is None:
+            return None
+        flight = Flight(self, line, head, target, fields, body, begun.asked, began, keep=keep)
+        flight.step(loop, begun.rows)
+        return flight
+
+    def tally(self, method: str, status: int, began: float) -> None:
+        self._tallies.answered(self._path, method, status, self.clock.monotonic_s() - began)
+
+
+class Flight(Stepped[Rows]):
+    """One request under way. Implements `foundation.wire.line.Answering`."""
+
+    __slots__ = (
+        "_asked",
+        "_began",
+        "_body",
+        "_fields",
+        "_gone",
+        "_head",
+        "_keep",
+        "_lane",
+        "_line",
+        "_target",
+        "done",
+        "started",
+    )
+
+    buffered = 0
+    until_closed = False
+    ended = True
+
+    def __init__(
+        self,
+        lane: Lane,
+        line: Runway,
+        head: RequestHead,
+        target: Target,
+        fields: Framed,
+        body: bytes,
+        asked: Asked,
+        began: float,
+        *,
+        keep: bool,
+    ) -> None:
+        self._lane = lane
+        self._line = line
+        self._head = head
+        self._target = target
+        self._fields = fields
+        self._body = body
+        self._asked = asked
+        self._began = began
+        self._keep = keep
+        self._gone = False
+        self.started = False
+        self.done = False
+
+    # --- from the client's connection ------------------------------------------------------------------------------------------
+
+    def data(self, piece: bytes) -> None:
+        """The body came with the head."""
+
+    def end(self) -> None:
+        """It has ended."""
+
+    def leave(self) -> None:
+        self._gone = True
+
+    def close_after(self) -> None:
+        self._keep = False
+
+    # --- from Postgres -----------------------------------------------------------------------------------------------------------
+
+    def came(self, result: Rows) -> None:
+        lane, line = self._lane, self._line
+        try:
+            answer = lane.records.answer_now(self._asked, result)
+        except Exception as exc:  # noqa: BLE001 - told by the task, as every fault of a request
+            self.goes_on(_raising(exc))
+            return
+        if answer is None:
+            self.goes_on(_already(result))
+            return
+        self.started = self.done = True
+        method, keep = self._target.method, self._keep
+        if not self._gone:  # what is counted can wait, the client cannot
+            line.write(whole(answer.status, answer.fields, answer.body, line.dated(), method=method, keep=keep))
+        lane.records.end()
+        lane.tally(method, answer.status, self._began)
+        if not self._gone:
+            line.answered(keep=keep)
+
+    def goes_on(self, rest: Coroutine[Any, Any, Rows]) -> None:
+        scope = self._line.scope(self._head, self._target, self._fields)
+        scope[BEGAN] = self._began
+        scope["extensions"][BEGUN] = Begun(self._asked, rest)
+        method, minor = self._target.method, self._head.minor
+        cycle = Cycle(self._line, self._loop, method=method, minor=minor, keep=self._keep, expects=False)
+        cycle.begin_with(self._body)
+        if self._gone:
+            cycle.leave()
+        self._line.run(cycle, self._lane(scope, cycle.receive, cycle.send))
+
+
+class Door(door.Door):
+    """The cell service's HTTP/1.1 protocol: that of every process, with plain requests on tables answered at once."""
+
+    def answer_now(self, head: RequestHead, asked: Target, fields: Framed, body: bytes, *, keep: bool) -> Flight | None:
+        if not isinstance(self._app, Lane):
+            return None
+        try:
+            return self._app.depart(self, self._loop, head, asked, fields, body, keep=keep)
+        except Exception as exc:  # noqa: BLE001 - the task that answers instead meets it too, and tells the client
+            log.fault("departure_failed", exc)
+            return None
+
+    def scope(self, head: RequestHead, asked: Target, fields: Framed) -> Scope:
+        return self._scope(head, asked, fields)
+
+
+async def _already(rows: Rows) -> Rows:
+    return rows
+
+
+async def _raising(exc: Exception) -> Rows:
+    raise exc
