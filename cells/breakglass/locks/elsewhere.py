@@ -29,6 +29,8 @@ class Elsewhere:
         """Takes in what the directory says to a question of `asked_s` (monotonic). Whether all is known as of then."""
         if page.cells is None:
             whole = bool(self.state) and page.state == self.state
+            if whole:
+                self.own = self.own[0], asked_s
         else:
             whole = self._take(page.cells, asked_s)
             self.state = page.state if whole else ""
