@@ -1,7 +1,6 @@
-"""Locks between two real cells by a real directory: a lock in one ends a session at the other's door, and what goes on while nothing is heard."""
+"""Locks between two real cells by a real directory: one ends a session at the other's door; and what goes on while nothing is heard."""
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import asyncpg

@@ -55,14 +55,14 @@ def told(found: LockPage) -> dict[str, list[LockStands]]:
 async def test_a_lock_of_one_cell_is_told_to_another_and_so_is_its_lifting(callers: Callers) -> None:
     empty = await page(callers.cell_us)
     assert (empty.cells, (await page(callers.cell_us, empty.state)).cells) == ((), None)
-    waiting = asyncio.create_task(page(callers.cell_us, empty.state, wait_ms=5_000))
     alice, bob = stands("alice"), stands("bob", LockCode.REVIEW_OVERDUE)
-    first = await number(callers.cell, *sorted((alice, bob), key=lambda one: one.person))
-    locked = await waiting
-    assert sorted(told(locked)["eu-de"], key=lambda one: one.code) == [alice, bob]
-    waiting = asyncio.create_task(page(callers.cell_us, locked.state, wait_ms=5_000))
-    second = await number(callers.cell, bob, after=first, locking=2)
-    assert (told(await waiting), second > first) == ({"eu-de": [bob]}, True)
+    both = sorted((alice, bob), key=lambda one: one.person)
+    locked, first = await asyncio.gather(page(callers.cell_us, empty.state, wait_ms=5_000), number(callers.cell, *both))
+    assert told(locked) == {"eu-de": both}
+    lifted, second = await asyncio.gather(
+        page(callers.cell_us, locked.state, wait_ms=5_000), number(callers.cell, bob, after=first, locking=2)
+    )
+    assert (told(lifted), second > first) == ({"eu-de": [bob]}, True)
 
 
 async def test_what_is_told_twice_late_or_out_of_order_changes_nothing(callers: Callers) -> None:
@@ -161,16 +161,18 @@ async def test_a_process_hears_what_another_was_told(
     monkeypatch.setattr("directory.locks.api.LOOK_S", 60.0)  # so that only the ringing brings it
     one, other = two
     empty = await page(other.callers.cell_us)
-    waiting = asyncio.create_task(page(other.callers.cell_us, empty.state, wait_ms=5_000))
     bell = other.directory.services.locks
-    await eventually(lambda: bell._waiting == 1)
-    await number(one.callers.cell, stands("alice"))
-    assert told(await waiting) == {"eu-de": [stands("alice")]}
+    async with asyncio.TaskGroup() as group:
+        waiting = group.create_task(page(other.callers.cell_us, empty.state, wait_ms=5_000))
+        await eventually(lambda: bell._waiting == 1)
+        await number(one.callers.cell, stands("alice"))
+    assert told(waiting.result()) == {"eu-de": [stands("alice")]}
 
 
 async def test_a_poll_is_answered_when_the_process_leaves(database: Secret[str], folder: Path) -> None:
     async with running_directory(database, ServiceIssuer(folder)) as running:
         state = await store.state(running.directory.services.pool)
-        waiting = asyncio.create_task(page(running.callers.cell, state, wait_ms=5_000))
-        running.directory.services.drain.begun = True
-        assert (await waiting).cells is None
+        async with asyncio.TaskGroup() as group:
+            waiting = group.create_task(page(running.callers.cell, state, wait_ms=5_000))
+            running.directory.services.drain.begun = True
+        assert waiting.result().cells is None

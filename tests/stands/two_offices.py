@@ -1,5 +1,5 @@
-"""Two cells with break-glass before one real directory that each can be cut off from; the first has an SQL door, the second is started by the
-test."""
+"""Two cells with break-glass before one real directory, from which each can be cut off. The first has an SQL door; the second is started by
+the test."""
 
 import asyncio
 import json
