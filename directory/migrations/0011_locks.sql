@@ -1,4 +1,4 @@
--- Who is locked out of break-glass, as each cell tells it (docs/decisions/0022-locks.md), and what was told before. People by digests of
+-- Who is locked out of break-glass, as each cell tells it (docs/decisions/0019-break-glass.md), and what was told before. People by digests of
 -- their issuer and sub: nothing here names a person.
 
 CREATE TABLE directory.lock_cell (
