@@ -1,6 +1,7 @@
 """Locks over the directory's API, on a real database: told by their own cell alone, once, in order; spread, remembered, forgotten."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -9,13 +10,16 @@ from typing import Any
 import httpx
 import msgspec
 import pytest
+from click.testing import CliRunner, Result
 
 from directory.locks import store
 from directory.locks.core import LOCKS_MAX, LockCode, LockPage, LockStands
 from foundation.mute import Secret
 from foundation.postgres import connect
+from gateway.cli.main import cli
 from tests.stands.directory import Caller, Callers, Running, running_directory
 from tests.stands.locks import stands
+from tests.stands.servers import serving
 from tests.stands.service_tokens import ServiceIssuer
 from tests.stands.waiting import eventually
 
@@ -176,3 +180,24 @@ async def test_a_poll_is_answered_when_the_process_leaves(database: Secret[str],
             waiting = group.create_task(page(running.callers.cell, state, wait_ms=5_000))
             running.directory.services.drain.begun = True
         assert waiting.result().cells is None
+
+
+async def test_an_operator_sees_what_stands_and_forgets_a_cell_by_the_command(
+    database: Secret[str], folder: Path
+) -> None:
+    tokens = ServiceIssuer(folder)
+    tokens.token_file(folder / "ops.jwt", "operator:ann", ["operator"])
+    async with running_directory(database, tokens) as running, serving(running.directory.app) as port:
+        there = ["--directory", f"http://127.0.0.1:{port}", "--token-file", str(folder / "ops.jwt")]
+
+        async def command(*words: str) -> Result:
+            done = await asyncio.to_thread(CliRunner().invoke, cli, ["directory", "locks", *words, *there])
+            assert done.exit_code == 0, done.output
+            return done
+
+        await number(running.callers.cell, stands("alice", number=7))
+        assert "eu-de  " in (shown := (await command("list")).output), shown
+        assert ("lock:7" in shown, "1 cells have told" in shown, "alice" in shown) == (True, True, False)
+        assert "forgotten" in (await command("forget", "eu-de", "--reason", "given up")).output
+        assert json.loads((await command("list", "--json")).stdout)["cells"][0]["locks"] == []
+        assert "given up" in (await command("history")).output
