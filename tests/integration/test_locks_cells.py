@@ -1,5 +1,6 @@
 """Locks between two real cells by a real directory: one ends a session at the other's door; and what goes on while nothing is heard."""
 
+import functools
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -13,6 +14,7 @@ from tests.stands.two_offices import FAR, HERE, TwoOffices, two_offices
 from tests.stands.waiting import eventually
 
 pytestmark = pytest.mark.anyio
+soon = functools.partial(eventually, s_max=60)
 
 
 @pytest.fixture(scope="module")
@@ -34,13 +36,13 @@ async def test_a_lock_in_one_cell_ends_the_session_in_another_and_its_lifting_le
     here, far, clock = offices.here, offices.far, SystemClock()
     subject, _ = await here.place()
     async with far.running():
-        await eventually(lambda: here.heard.fresh)
+        await soon(lambda: here.heard.fresh)
         files = await here.certificate(await here.approved(subject))
         async with here.session(subject, files) as session:
             assert await session.fetchval("SELECT 1") == 1
             began_s = clock.monotonic_s()
             await far.lock("alice")
-            await eventually(session.is_closed)
+            await soon(session.is_closed)
             took_s = clock.monotonic_s() - began_s
         with capsys.disabled():
             print(f" [lock in {FAR} → session in {HERE} ended: {took_s:.2f} s]", end="")
@@ -56,7 +58,7 @@ async def test_a_lock_in_one_cell_ends_the_session_in_another_and_its_lifting_le
         assert (seen["locks"], seen["feed"]["fresh"]) == ([], True)
         assert (await far.locks())["feed"]["told"] is True
         await far.lock("alice", "locks/release")
-        await eventually(lambda: not list(here.heard.locks()))
+        await soon(lambda: not list(here.heard.locks()))
         async with here.session(subject, files) as session:
             assert await session.fetchval("SELECT 2") == 2
 
@@ -70,7 +72,7 @@ async def test_a_cell_that_does_not_hear_the_directory_grants_emergencies_alone(
         await here.wire.cut()
         try:
             await far.lock("bob")
-            await eventually(session.is_closed, s_max=30)
+            await soon(session.is_closed)
             assert reason(await here.asked(subject)) == (503, "locks_stale")
             with pytest.raises(asyncpg.CannotConnectNowError, match="not heard of for more than 5 s"):
                 async with here.session(subject, files):
@@ -82,22 +84,22 @@ async def test_a_cell_that_does_not_hear_the_directory_grants_emergencies_alone(
             async with here.session(subject, urgent) as hurried:
                 assert await hurried.fetchval("SELECT 1") == 1
                 await here.lock("alice")
-                await eventually(hurried.is_closed)
+                await soon(hurried.is_closed)
             await here.lock("alice", "locks/release")
         finally:
             await here.wire.mend()
-        await eventually(lambda: here.heard.fresh)
+        await soon(lambda: here.heard.fresh)
         assert (await here.locks())["elsewhere"][0]["person"] == "engineer:bob"
         assert (await here.asked(subject)).status_code == 201
         await far.lock("bob", "locks/release")
-        await eventually(lambda: not list(here.heard.locks()))
+        await soon(lambda: not list(here.heard.locks()))
 
 
 async def test_a_lock_outlives_the_cell_that_made_it_and_one_made_alone_is_told_later(offices: TwoOffices) -> None:
     here, far = offices.here, offices.far
     async with far.running():
         await far.lock("carol")
-        await eventually(lambda: len(list(here.heard.locks())) == 1)
+        await soon(lambda: len(list(here.heard.locks())) == 1)
         await far.wire.cut()
         try:
             await far.lock("dora")
@@ -105,12 +107,12 @@ async def test_a_lock_outlives_the_cell_that_made_it_and_one_made_alone_is_told_
         finally:
             await far.wire.mend()
     async with far.running():
-        await eventually(lambda: len(list(here.heard.locks())) == 2)
+        await soon(lambda: len(list(here.heard.locks())) == 2)
         assert {lock.event for _, lock in here.heard.locks()} <= {f"lock:{number}" for number in range(10)}
         for name in ("carol", "dora"):
             await far.lock(name, "locks/release")
-        await eventually(lambda: not list(here.heard.locks()))
-        await eventually(lambda: _told(far))
+        await soon(lambda: not list(here.heard.locks()))
+        await soon(lambda: _told(far))
 
 
 async def _told(cell: Any) -> bool:
