@@ -43,6 +43,7 @@ class Telling:
         self._told_s = float("-inf")
         self._number = 0
         self._untold_since_s: float | None = None
+        self._waits = ""
 
     def alarm(self) -> None:
         """A lock was made or lifted: look now."""
@@ -75,17 +76,23 @@ class Telling:
                 book, at_us = await self._keeper.book()
                 now = standing(book, at_us, self._elsewhere.issuer), book.locking
                 if self._holds(now):
-                    self._untold_since_s = None
+                    self._untold_since_s, self._waits = None, ""
                     return True
                 if self._untold_since_s is None:
                     self._untold_since_s = self._clock.monotonic_s()
                 if not await self._tell(*now):
                     return False
         except ProblemError as exc:
-            log.warning("locks_untold", reason=exc.problem.code.value)
+            self._wait(exc.problem.code.value)
         except DirectoryUnavailable as exc:
-            log.warning("locks_untold", reason=exc.reason)
+            self._wait(exc.reason)
         return False
+
+    def _wait(self, why: str) -> None:
+        """Said once for each reason, not at each try."""
+        if why != self._waits:
+            log.warning("locks_untold", reason=why)
+        self._waits = why
 
     def _holds(self, now: tuple[tuple[LockStands, ...], int]) -> bool:
         """Whether the directory has it, and has not lost it since."""

@@ -41,7 +41,10 @@ def locks(asker: Asker, as_json: bool) -> None:
         (one["person"] or one["digest"][:16], one["cell"], one["code"], utc(one["at"]), one["event"])
         for one in told["elsewhere"]
     ]
-    print_table(("locked elsewhere", "in", "what", "since (UTC)", "entry there"), rows)
+    if rows:
+        print_table(("locked elsewhere", "in", "what", "since (UTC)", "entry there"), rows)
+    else:
+        click.echo("none elsewhere")
     click.echo(_feed_line(told["feed"]))
 
 
