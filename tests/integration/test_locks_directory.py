@@ -2,16 +2,17 @@
 
 import asyncio
 import json
+import secrets
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
 
 import httpx
 import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
+from deploy.local.postgres import PostgresServer
 from directory.locks import store
 from directory.locks.core import LOCKS_MAX, LockCode, LockPage, LockStands
 from foundation.mute import Secret
@@ -21,28 +22,46 @@ from tests.stands.directory import Caller, Callers, Running, running_directory
 from tests.stands.locks import stands
 from tests.stands.servers import serving
 from tests.stands.service_tokens import ServiceIssuer
+from tests.stands.shard import drop_database
 from tests.stands.waiting import eventually
 
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-async def callers(database: Secret[str], folder: Path) -> AsyncIterator[Callers]:
-    async with running_directory(database, ServiceIssuer(folder)) as running:
+@pytest.fixture(scope="module")
+async def callers(postgres_server: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Callers]:
+    """Of one directory for all; each test has cells of its own."""
+    name = f"locks_{secrets.token_hex(6)}"
+    async with connect(postgres_server.dsn()) as admin:
+        await admin.execute(f"CREATE DATABASE {name}")
+    async with running_directory(postgres_server.dsn(name), ServiceIssuer(tmp_path_factory.mktemp("locks"))) as running:
         yield running.callers
+    await drop_database(postgres_server, name)
 
 
-async def tell(
-    caller: Caller, *locks: LockStands, after: int = 0, locking: int = 1, cell: str = "eu-de"
-) -> httpx.Response:
-    body = msgspec.json.encode({"after": after, "locking": locking, "locks": locks})
-    return await caller.raw("PUT", f"/v1/locks/{cell}", body, {"content-type": "application/json"})
+class Teller:
+    """A cell that nobody has heard of."""
 
+    def __init__(self, callers: Callers, name: str = "") -> None:
+        self.name = name or f"c{secrets.token_hex(4)}"
+        self.caller = callers.of(f"cell:{self.name}", f"cell:{self.name}")
 
-async def number(*told: Any, **more: Any) -> int:
-    answer = await tell(*told, **more)
-    assert answer.status_code == 200, answer.text
-    return int(answer.json()["number"])
+    async def tell(
+        self, *locks: LockStands, after: int = 0, locking: int = 1, by: Caller | None = None
+    ) -> httpx.Response:
+        body = msgspec.json.encode({"after": after, "locking": locking, "locks": locks})
+        head = {"content-type": "application/json"}
+        return await (by or self.caller).raw("PUT", f"/v1/locks/{self.name}", body, head)
+
+    async def number(self, *locks: LockStands, after: int = 0, locking: int = 1) -> int:
+        answer = await self.tell(*locks, after=after, locking=locking)
+        assert answer.status_code == 200, answer.text
+        return int(answer.json()["number"])
+
+    def told(self, found: LockPage) -> list[LockStands] | None:
+        """What another cell hears of it; None for nothing at all."""
+        assert found.cells is not None
+        return next((list(one.locks) for one in found.cells if one.cell == self.name), None)
 
 
 async def page(caller: Caller, held: str = "", wait_ms: int = 0) -> LockPage:
@@ -51,60 +70,58 @@ async def page(caller: Caller, held: str = "", wait_ms: int = 0) -> LockPage:
     return msgspec.json.decode(answer.content, type=LockPage)
 
 
-def told(found: LockPage) -> dict[str, list[LockStands]]:
-    assert found.cells is not None
-    return {one.cell: list(one.locks) for one in found.cells}
-
-
 async def test_a_lock_of_one_cell_is_told_to_another_and_so_is_its_lifting(callers: Callers) -> None:
-    empty = await page(callers.cell_us)
-    assert (empty.cells, (await page(callers.cell_us, empty.state)).cells) == ((), None)
+    cell, other = Teller(callers), callers.cell_us
+    before = await page(other)
+    assert (cell.told(before), (await page(other, before.state)).cells) == (None, None)
     alice, bob = stands("alice"), stands("bob", LockCode.REVIEW_OVERDUE)
     both = sorted((alice, bob), key=lambda one: one.person)
-    locked, first = await asyncio.gather(page(callers.cell_us, empty.state, wait_ms=5_000), number(callers.cell, *both))
-    assert told(locked) == {"eu-de": both}
+    locked, first = await asyncio.gather(page(other, before.state, wait_ms=5_000), cell.number(*both))
+    assert cell.told(locked) == both
     lifted, second = await asyncio.gather(
-        page(callers.cell_us, locked.state, wait_ms=5_000), number(callers.cell, bob, after=first, locking=2)
+        page(other, locked.state, wait_ms=5_000), cell.number(bob, after=first, locking=2)
     )
-    assert (told(lifted), second > first) == ({"eu-de": [bob]}, True)
+    assert (cell.told(lifted), second > first) == ([bob], True)
 
 
 async def test_what_is_told_twice_late_or_out_of_order_changes_nothing(callers: Callers) -> None:
-    first = await number(callers.cell, stands("alice"))
-    second = await number(callers.cell, after=first, locking=2)
+    cell = Teller(callers)
+    first = await cell.number(stands("alice"))
+    second = await cell.number(after=first, locking=2)
     for after in (0, first, second + 1):
-        again = await tell(callers.cell, stands("alice"), after=after, locking=3)
+        again = await cell.tell(stands("alice"), after=after, locking=3)
         assert (again.status_code, again.json()["number"]) == (412, second)
-    assert told(await page(callers.cell)) == {"eu-de": []}
+    assert cell.told(await page(callers.cell)) == []
 
 
 async def test_only_one_of_many_who_tell_at_once_is_taken(callers: Callers) -> None:
-    answers = await asyncio.gather(*(tell(callers.cell, stands(f"p{one}"), locking=one) for one in range(8)))
+    cell = Teller(callers)
+    answers = await asyncio.gather(*(cell.tell(stands(f"p{one}"), locking=one) for one in range(8)))
     assert sorted(answer.status_code for answer in answers) == [200] + [412] * 7
-    assert len(told(await page(callers.cell))["eu-de"]) == 1
+    assert len(cell.told(await page(callers.cell)) or ()) == 1
 
 
-async def test_a_cell_that_knows_less_than_it_told_lifts_nothing_until_an_operator_forgets_it(
-    callers: Callers,
-) -> None:
-    first = await number(callers.cell, stands("alice"), locking=5)
-    shorter = await tell(callers.cell, after=first, locking=4)
+async def test_a_cell_that_knows_less_than_it_told_lifts_nothing_until_an_operator_forgets_it(callers: Callers) -> None:
+    cell = Teller(callers)
+    first = await cell.number(stands("alice"), locking=5)
+    shorter = await cell.tell(after=first, locking=4)
     assert (shorter.status_code, shorter.json()["code"]) == (409, "conflict")
-    assert told(await page(callers.cell)) == {"eu-de": [stands("alice")]}
-    assert (await callers.cell.post("/v1/locks/eu-de/forget", {"reason": "x"})).status_code == 403
-    forgotten = await callers.operator.post("/v1/locks/eu-de/forget", {"reason": "restored; replayed"})
+    assert cell.told(await page(callers.cell)) == [stands("alice")]
+    path, why = f"/v1/locks/{cell.name}/forget", {"reason": "restored; replayed"}
+    assert (await cell.caller.post(path, why)).status_code == 403
+    forgotten = await callers.operator.post(path, why)
     assert (forgotten.status_code, forgotten.json()["number"] > first) == (200, True)
-    assert told(await page(callers.cell_us)) == {"eu-de": []}
-    await number(callers.cell, stands("bob"), after=forgotten.json()["number"], locking=4)
-    assert (await callers.operator.post("/v1/locks/us-va/forget", {"reason": "x"})).status_code == 404
+    assert cell.told(await page(callers.cell)) == []
+    await cell.number(stands("bob"), after=forgotten.json()["number"], locking=4)
+    assert (await callers.operator.post("/v1/locks/nobody/forget", why)).status_code == 404
 
 
 async def test_who_may_not_tell_and_what_may_not_be_told_is_refused(callers: Callers, folder: Path) -> None:
-    assert (await tell(callers.cell_us, stands("alice"))).status_code == 403
-    assert (await tell(callers.resolver, stands("alice"))).status_code == 403
-    assert (await tell(callers.operator, stands("alice"))).status_code == 403
-    forger = Caller(callers.http, ServiceIssuer(folder).headers("cell:eu-de", ["cell:eu-de"]))
-    assert (await tell(forger, stands("alice"))).status_code == 401
+    cell = Teller(callers)
+    for by in (callers.cell_us, callers.resolver, callers.operator):
+        assert (await cell.tell(stands("alice"), by=by)).status_code == 403
+    forger = Caller(callers.http, ServiceIssuer(folder).headers(f"cell:{cell.name}", [f"cell:{cell.name}"]))
+    assert (await cell.tell(stands("alice"), by=forger)).status_code == 401
     assert (await forger.get("/v1/locks")).status_code == 401
     assert (await callers.resolver.get("/v1/locks")).status_code == 403
     alice = msgspec.to_builtins(stands("alice"))
@@ -118,10 +135,10 @@ async def test_who_may_not_tell_and_what_may_not_be_told_is_refused(callers: Cal
         many,
     ):
         body = msgspec.json.encode({"after": 0, "locking": 1, "locks": locks})
-        assert (await callers.cell.raw("PUT", "/v1/locks/eu-de", body)).status_code == 400, locks[:1]
-    assert (await callers.cell.get("/v1/locks", held="x")).status_code == 400
-    assert told(await page(callers.cell)) == {}
-    assert (await number(callers.cell, *(stands(f"p{one}") for one in range(LOCKS_MAX)))) > 0
+        assert (await cell.caller.raw("PUT", f"/v1/locks/{cell.name}", body)).status_code == 400, locks[:1]
+    assert (await cell.caller.get("/v1/locks", held="x")).status_code == 400
+    assert cell.told(await page(callers.cell)) is None
+    assert await cell.number(*(stands(f"p{one}") for one in range(LOCKS_MAX))) > 0
 
 
 async def test_what_was_told_stands_after_a_restart_and_all_that_changed_is_remembered(
@@ -129,12 +146,12 @@ async def test_what_was_told_stands_after_a_restart_and_all_that_changed_is_reme
 ) -> None:
     tokens = ServiceIssuer(folder)
     async with running_directory(database, tokens) as running:
-        first = await number(running.callers.cell, stands("alice"))
+        first = await Teller(running.callers, "eu-de").number(stands("alice"))
         before = await page(running.callers.cell)
     async with running_directory(database, tokens) as running:
         calls = running.callers
         assert await page(calls.cell) == before
-        await number(calls.cell, stands("alice", number=2), after=first, locking=3)
+        await Teller(calls, "eu-de").number(stands("alice", number=2), after=first, locking=3)
         listed = (await calls.operator.get("/v1/locks/history", limit=2)).json()
         older = (await calls.operator.get("/v1/locks/history", cursor=listed["next"])).json()
         entries = [*listed["entries"], *older["entries"]]
@@ -169,8 +186,8 @@ async def test_a_process_hears_what_another_was_told(
     async with asyncio.TaskGroup() as group:
         waiting = group.create_task(page(other.callers.cell_us, empty.state, wait_ms=5_000))
         await eventually(lambda: bell._waiting == 1)
-        await number(one.callers.cell, stands("alice"))
-    assert told(waiting.result()) == {"eu-de": [stands("alice")]}
+        await (cell := Teller(one.callers)).number(stands("alice"))
+    assert cell.told(waiting.result()) == [stands("alice")]
 
 
 async def test_a_poll_is_answered_when_the_process_leaves(database: Secret[str], folder: Path) -> None:
@@ -195,7 +212,7 @@ async def test_an_operator_sees_what_stands_and_forgets_a_cell_by_the_command(
             assert done.exit_code == 0, done.output
             return done
 
-        await number(running.callers.cell, stands("alice", number=7))
+        await Teller(running.callers, "eu-de").number(stands("alice", number=7))
         assert "eu-de  " in (shown := (await command("list")).output), shown
         assert ("lock:7" in shown, "1 cells have told" in shown, "alice" in shown) == (True, True, False)
         assert "forgotten" in (await command("forget", "eu-de", "--reason", "given up")).output

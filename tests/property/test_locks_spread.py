@@ -27,7 +27,7 @@ from tests.stands.access_cell import MemorySteps
 from tests.stands.locks import ISSUER, MemoryLocks
 
 pytestmark = pytest.mark.anyio
-SCRIPTS = int(os.environ.get("LOCKS_SCRIPTS", "40"))
+SCRIPTS = int(os.environ.get("LOCKS_SCRIPTS", "25"))
 STEPS = 60
 CELLS = tuple(CellId(name) for name in ("eu-de", "us-va", "jp-to"))
 PEOPLE = tuple(engineer_of(name) for name in ("alice", "bob", "carol"))
