@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -242,6 +243,9 @@ async def _access(
         return
     # Cells without it need no engine of policies.
     from cells.breakglass.assembly import assembled
+    from cells.breakglass.locks.assembly import locks_of
+    from cells.breakglass.locks.elsewhere import Elsewhere
+    from cells.breakglass.locks.source import LockDirectory
     from cells.breakglass.standing import FolderLedger
     from cells.breakglass.store import PostgresSteps
     from cells.breakglass.wall.wall import Wall
@@ -249,7 +253,10 @@ async def _access(
     wall = Wall(shards=context.shards, contracts=contracts, key=root.key)
     steps, key = PostgresSteps(context.event_shard), kept.signer.verifier
     standing = FolderLedger(kept.folder, key, kept.cosignatures)
-    opening = assembled(settings.access, context, steps, standing, key, http, kept.writer, kept.folder, wall)
+    heard = Elsewhere(cell=context.cell, issuer=settings.access.issuer.issuer, clock=context.clock)
+    source = LockDirectory(context.directory)
+    locking = partial(locks_of, heard, cell=context.cell, source=source, clock=context.clock)
+    opening = assembled(settings.access, context, steps, standing, key, http, kept.writer, kept.folder, wall, locking)
     async with opening as access:
         yield access
 

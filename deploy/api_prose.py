@@ -75,8 +75,8 @@ PROBLEMS = """\
 
 Refusals are problem documents (RFC 9457, `application/problem+json`): `type` (`urn:domicile:problem:<code>`), `title`, `status`,
 `detail`, and `code`, which is stable. Further members: `home` (an origin) and `ground` with 421; `ground` with 451, and where instruments
-would open a cell `lacks`; `epoch` with `stale_epoch`; `epoch` or, of rules, `digest` with `precondition_failed`; `kinds` with
-`key_taken`; `state` with `conflict` of a state call. The records API adds PostgREST's `message`, `details`, `hint`;
+would open a cell `lacks`; `epoch` with `stale_epoch`; `epoch`, of rules `digest`, of locks `number` with `precondition_failed`;
+`kinds` with `key_taken`; `state` with `conflict` of a state call. The records API adds PostgREST's `message`, `details`, `hint`;
 where the dialect or Postgres refuses, `code` is PostgREST's or the SQLSTATE.
 """
 

@@ -26,6 +26,8 @@ from directory.feed.pruning import Keep, prune_for_ever
 from directory.feed.worker import listen
 from directory.ledger import api as ledger_api
 from directory.ledger.worker import NAME, DirectoryOutbox, export_for_ever, recording
+from directory.locks import api as locks_api
+from directory.locks.bell import LockBell
 from directory.operations import Operation, routes
 from directory.placement import operations as placement_operations
 from directory.placement.changes import Changes
@@ -93,6 +95,7 @@ async def opened(
             pool=connections,
             clock=used,
             commits=Commits(),
+            locks=LockBell(),
             changes=Changes(connections, used, reservation_s=reservation_s),
             claims=Claims(connections, used),
             rules=rules,
@@ -103,7 +106,7 @@ async def opened(
         sign_ins = SignIns(record, used, service=NAME)
         auth = ServiceAuth(token_verifier(issuers, http, used), used, verified=sign_ins)
         workers: dict[str, Worker] = {
-            "feed-listener": lambda: listen(dsn, services.commits),
+            "feed-listener": lambda: listen(dsn, services.commits, services.locks),
             "reservation-expiry": lambda: keep(services, check_s=expiry_check_s),
             "claim-expiry": lambda: keep_claims(services, check_s=expiry_check_s),
             "population": lambda: keep_population(services),
@@ -153,6 +156,7 @@ def operations(services: Services) -> list[Operation]:
         *registry_api.operations(services),
         *bulk_api.operations(services),
         *alias_operations.operations(services),
+        *locks_api.operations(services),
         *ledger_api.operations(lambda: services.ledger),
     ]
 

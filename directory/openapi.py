@@ -25,9 +25,7 @@ class Problem(msgspec.Struct, kw_only=True):
 
 
 _TITLE = "domicile directory"
-_DESCRIPTION = (
-    "Knows where, never what: lookup keys and subject ids only. Every answer carries the feed number it is as of."
-)
+_DESCRIPTION = "Knows where, never what: lookup keys, subject ids and digests only. Every answer carries the feed number it is as of."
 
 
 def document(

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from directory.aliases.claims import Claims
 from directory.feed.commits import Commits
+from directory.locks.bell import LockBell
 from directory.placement.changes import Changes
 from directory.registry.live import LiveRegistry
 from directory.rules.live import LiveRules
@@ -18,6 +19,7 @@ class Services:
     pool: Pool
     clock: Clock
     commits: Commits
+    locks: LockBell
     changes: Changes
     claims: Claims
     rules: LiveRules

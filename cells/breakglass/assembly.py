@@ -1,6 +1,6 @@
 """Break-glass of a cell put together from its settings."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ from cells.breakglass.door.door import Door
 from cells.breakglass.exceptions import verifiers_of
 from cells.breakglass.issuing import Issuing
 from cells.breakglass.keeper import Keeper
+from cells.breakglass.locks.assembly import Locks
 from cells.breakglass.paging import Pager
 from cells.breakglass.policy import AccessPolicy
 from cells.breakglass.settings import AccessSettings
@@ -47,6 +48,7 @@ class Access:
     recording: Recording
     wall: Wall
     door: Door | None
+    locks: Locks
 
     @property
     def routes(self) -> list[Route]:
@@ -55,7 +57,7 @@ class Access:
     @property
     def workers(self) -> dict[str, Worker]:
         opening = {} if self.door is None else {"access wall": self.wall.run, "access door": self.door.run}
-        return {"access pages": self.pager.run, **self.recording.workers, **opening}
+        return {"access pages": self.pager.run, **self.locks.workers, **self.recording.workers, **opening}
 
 
 @asynccontextmanager
@@ -69,9 +71,10 @@ async def assembled(
     writer: Writer,
     folder: Path,
     wall: Wall,
+    locking: Callable[[Keeper], Locks],
 ) -> AsyncIterator[Access]:
     """`steps`: where they are kept; `ledger`: what stands in the cell's log, `writer`: what it is written by, `folder`: where it lies;
-    `log_key`: whose it is; `wall`: of its shards. Raises SettingsError."""
+    `log_key`: whose it is; `wall`: of its shards; `locking`: makes what hears of other cells' locks. Raises SettingsError."""
     stated = settings.checked()
     policy = AccessPolicy(context.cell, "\n" + _text(stated.rules, "rules") if stated.rules else "")
     authority = FileAuthority(Path(stated.authority_key), Path(stated.authority_certificate))
@@ -82,6 +85,7 @@ async def assembled(
         tickets = await stack.enter_async_context(client(token=token, connections_max=8))
         pages = await stack.enter_async_context(client(connections_max=8))
         keeper = Keeper(steps, context.clock)
+        locks = locking(keeper)
         pager = Pager(cell=context.cell, keeper=keeper, http=pages, urls=urls)
         tracker = tracker_of(stated.tickets, tickets)
         desk = Desk(
@@ -92,6 +96,8 @@ async def assembled(
             approvals=stated.approvals,
             owners=owners,
             alarm=pager.alarm,
+            elsewhere=locks.elsewhere,
+            spread=locks.telling.alarm,
         )
         issuing = Issuing(
             desk=desk,
@@ -99,6 +105,7 @@ async def assembled(
             authority=authority,
             ledger=ledger,
             log_key=log_key,
+            elsewhere=locks.elsewhere,
         )
         auth = EngineerAuth(
             _verifier([stated.issuer], http, context),
@@ -115,12 +122,13 @@ async def assembled(
             shards=context.shards,
             logins=stated.logins,
             door=log,
+            locks=locks,
         )
-        recorded, door = recording(keeper, tracker, context.clock, writer, log), None
+        recorded, door = recording(keeper, tracker, context.clock, writer, log, locks.elsewhere), None
         if stated.door is not None:
             under = Path(stated.authority_certificate)
             door = door_of(stated.door, under, issuing, wall, recorded.recorder, context.clock)
-        yield Access(calls=calls, pager=pager, issuing=issuing, recording=recorded, wall=wall, door=door)
+        yield Access(calls=calls, pager=pager, issuing=issuing, recording=recorded, wall=wall, door=door, locks=locks)
 
 
 def inside(context: Context, country: Country) -> bool:

@@ -124,6 +124,9 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Lock(msgspec.Struct, frozen=True, kw_only=True):
+    """`number`: of its step among those that lock and unlock."""
+
+    number: int
     by: ActorId
     at_us: int
     reason: Reason

@@ -13,6 +13,8 @@ from cells.breakglass.book import Book, Grant
 from cells.breakglass.desk import Desk
 from cells.breakglass.issuing import Issuing
 from cells.breakglass.keeper import Keeper
+from cells.breakglass.locks.assembly import Locks
+from cells.breakglass.locks.listing import listed
 from cells.breakglass.roles import audited
 from cells.breakglass.shapes import (
     AccessRequest,
@@ -28,9 +30,7 @@ from cells.breakglass.shapes import (
     ExceptionTold,
     GrantList,
     GrantTold,
-    LockList,
     LockRequest,
-    LockTold,
     ReasonRequest,
     ReviewRequest,
     State,
@@ -66,6 +66,7 @@ class AccessCalls:
         shards: Mapping[ShardId, Shard],
         logins: Sequence[str],
         door: DoorLog,
+        locks: Locks,
     ) -> None:
         self.auth = auth
         self._desk = desk
@@ -74,6 +75,7 @@ class AccessCalls:
         self._shards = shards
         self._logins = logins
         self._door = door
+        self._locks = locks
 
     # --- asking ----------------------------------------------------------------------------------------------------------
 
@@ -176,18 +178,18 @@ class AccessCalls:
     # --- locks and exceptions --------------------------------------------------------------------------------------------
 
     async def locks(self, _request: Request, caller: Caller) -> Response:
-        book, _ = await self._desk.allowed(person(caller), "list")
-        return json_response(_locks(book), headers=_FRESH)
+        book, at_us = await self._desk.allowed(person(caller), "list")
+        return json_response(listed(self._locks, book, at_us), headers=_FRESH)
 
     async def lock(self, request: Request, caller: Caller) -> Response:
         asked = await body_json(request, LockRequest)
         book = await self._desk.lock(person(caller), parse_engineer(asked.person), asked.reason)
-        return json_response(_locks(book), headers=_FRESH)
+        return json_response(listed(self._locks, book, book.at_us), headers=_FRESH)
 
     async def unlock(self, request: Request, caller: Caller) -> Response:
         asked = await body_json(request, LockRequest)
         book = await self._desk.unlock(person(caller), parse_engineer(asked.person), asked.reason)
-        return json_response(_locks(book), headers=_FRESH)
+        return json_response(listed(self._locks, book, book.at_us), headers=_FRESH)
 
     async def exceptions(self, _request: Request, caller: Caller) -> Response:
         book, at_us = await self._desk.allowed(person(caller), "list")
@@ -217,15 +219,6 @@ def _told(grant: Grant, at_us: int) -> GrantTold:
     due = grant.review_due_us()
     overdue = due is not None and at_us >= due
     return GrantTold(at=at_us / SECOND_US, phase=grant.phase(at_us), review_overdue=overdue, grant=grant)
-
-
-def _locks(book: Book) -> LockList:
-    return LockList(
-        locks=tuple(
-            LockTold(person=person, by=lock.by, at=lock.at_us / SECOND_US, reason=lock.reason)
-            for person, lock in sorted(book.locks.items())
-        )
-    )
 
 
 def _exceptions(book: Book, at_us: int) -> ExceptionList:

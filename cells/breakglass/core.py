@@ -173,7 +173,7 @@ def _lock(book: Book, taken: Taken, step: Locked | Unlocked) -> Refused | None:
     if isinstance(step, Locked):
         if held:
             return Refused(Why.KNOWN)
-        book.locks[step.person] = Lock(by=taken.by, at_us=taken.at_us, reason=step.reason)
+        book.locks[step.person] = Lock(number=book.locking, by=taken.by, at_us=taken.at_us, reason=step.reason)
     elif not held:
         return Refused(Why.NOT_LOCKED)
     else:

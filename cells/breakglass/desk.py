@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from cells.breakglass.book import Book, Grant
 from cells.breakglass.exceptions import ExceptionRefused, opened
 from cells.breakglass.keeper import Keeper
+from cells.breakglass.locks import barring
+from cells.breakglass.locks.elsewhere import Elsewhere
 from cells.breakglass.policy import AccessPolicy, Denied, Person
 from cells.breakglass.refusals import Refused, Why
 from cells.breakglass.steps import (
@@ -25,7 +27,7 @@ from cells.breakglass.steps import (
 )
 from cells.breakglass.steps import Denied as DeniedStep
 from cells.breakglass.tickets import Tracker
-from cells.breakglass.words import EngineerId, GrantId, Reason, Rule, Verdict
+from cells.breakglass.words import LOCKED_MAX, EngineerId, GrantId, Reason, Rule, Verdict
 from cells.service.context import Context
 from directory.placement.core import State
 from foundation import logs
@@ -36,10 +38,13 @@ from foundation.words import MalformedWord, ShardId, parse_subject_id
 log = logs.get(__name__)
 
 _AT_HOME = (State.ACTIVE, State.FROZEN)
+_GIVING = frozenset({"approve", "certify"})
+"""What is done for a grant's engineer, who must not be locked anywhere."""
 
 
 class Desk:
-    """One cell's. `approvals`: how many a request takes; `owners`: whose exceptions count. Each call raises ProblemError."""
+    """One cell's. `approvals`: how many a request takes; `owners`: whose exceptions count. `alarm`: told of an emergency; `spread`: of what
+    makes or lifts a lock. Each call raises ProblemError."""
 
     def __init__(
         self,
@@ -51,6 +56,8 @@ class Desk:
         approvals: int,
         owners: Sequence[Verifier],
         alarm: Callable[[], None],
+        elsewhere: Elsewhere,
+        spread: Callable[[], None],
     ) -> None:
         self._context = context
         self._keeper = keeper
@@ -59,6 +66,8 @@ class Desk:
         self._approvals = approvals
         self._owners = owners
         self._alarm = alarm
+        self._elsewhere = elsewhere
+        self._spread = spread
 
     async def request(self, person: Person, terms: Terms, on_call: OnCall | None) -> Grant:
         """`on_call` makes it an emergency: approved by its own engineer at once, and told to everybody."""
@@ -66,9 +75,14 @@ class Desk:
         grant = GrantId(secrets.token_hex(16))
 
         def decide(book: Book, at_us: int) -> Sequence[AnyStep] | Refused:
+            barred = self._barred(person, "request", book, emergency=on_call is not None)
+            if barred is not None:
+                return barred
             denied = self._policy.request(person, terms.purpose, on_call=on_call is not None)
             if denied is not None:
                 return _refused(denied)
+            if on_call is not None and self._elsewhere.overdue(person.id):
+                return Refused(Why.REVIEW_OVERDUE)
             asked = Requested(
                 grant=grant,
                 terms=terms,
@@ -114,13 +128,20 @@ class Desk:
         return await self.about(person, "close", grant, lambda *_: Closed(grant=grant, reason=reason))
 
     async def review(self, person: Person, grant: GrantId, verdict: Verdict, note: Reason) -> Grant:
-        return await self.about(person, "review", grant, lambda *_: Reviewed(grant=grant, verdict=verdict, note=note))
+        step = Reviewed(grant=grant, verdict=verdict, note=note)
+        reviewed = await self.about(person, "review", grant, lambda *_: step)
+        self._spread()
+        return reviewed
 
     async def lock(self, person: Person, other: EngineerId, reason: Reason) -> Book:
-        return await self._upon(person, "lock", Locked(person=other, reason=reason), other)
+        locked = await self._upon(person, "lock", Locked(person=other, reason=reason), other)
+        self._spread()
+        return locked
 
     async def unlock(self, person: Person, other: EngineerId, reason: Reason) -> Book:
-        return await self._upon(person, "unlock", Unlocked(person=other, reason=reason), other)
+        unlocked = await self._upon(person, "unlock", Unlocked(person=other, reason=reason), other)
+        self._spread()
+        return unlocked
 
     async def exempt(self, person: Person, note: str) -> Exempted:
         try:
@@ -140,8 +161,9 @@ class Desk:
     async def looked(self, person: Person) -> tuple[Book, int]:
         """The book and the time, for somebody who is not locked."""
         book, at_us = await self._keeper.book()
-        if person.id in book.locks:
-            raise Refused(Why.LOCKED).error()
+        barred = self._barred(person, "list", book)
+        if barred is not None:
+            raise barred.error()
         return book, at_us
 
     async def allowed(self, person: Person, action: str) -> tuple[Book, int]:
@@ -172,12 +194,16 @@ class Desk:
     def permitted(self, person: Person, action: str, book: Book, grant: GrantId) -> Grant | Refused:
         """The grant, where policy lets the person do that with it."""
         held = book.grants.get(grant)
-        if person.id in book.locks:
-            return Refused(Why.LOCKED)
+        barred = self._barred(person, action, book, emergency=held is not None and held.emergency)
+        if barred is not None:
+            return barred
         if held is None:
             return Refused(Why.UNKNOWN)
         denied = self._policy.about(person, action, held)
-        return held if denied is None else _refused(denied)
+        if denied is not None:
+            return _refused(denied)
+        far = barring.of_grant(self._elsewhere, held) if action in _GIVING else None
+        return held if far is None else far
 
     async def ready(self, terms: Terms) -> dict[ShardId, int]:
         """The ticket is open and every subject at home here; how many on each shard."""
@@ -195,11 +221,23 @@ class Desk:
         return shards
 
     async def _upon(self, person: Person, action: str, step: AnyStep, other: EngineerId | None) -> Book:
-        def decide(_book: Book, _at_us: int) -> Sequence[AnyStep] | Refused:
+        def decide(book: Book, _at_us: int) -> Sequence[AnyStep] | Refused:
             denied = self._policy.upon(person, action, other)
-            return (step,) if denied is None else _refused(denied)
+            if denied is not None:
+                return _refused(denied)
+            barred = self._barred(person, action, book)
+            if barred is not None:
+                return barred
+            full = isinstance(step, Locked) and len(book.locks) >= LOCKED_MAX
+            return Refused(Why.TOO_MANY) if full else (step,)
 
         return await self._keeper.act(person.id, decide)
+
+    def _barred(self, person: Person, action: str, book: Book, *, emergency: bool = False) -> Refused | None:
+        """Why a lock of this cell or another, or others' silence, lets the person do nothing of the kind."""
+        if person.id in book.locks:
+            return Refused(Why.LOCKED)
+        return barring.of_person(self._elsewhere, person, action, emergency=emergency)
 
 
 def _lifted(held: Grant, person: Person) -> list[Rule]:

@@ -27,6 +27,8 @@ from cells.breakglass.certificates.authority import (
 from cells.breakglass.certificates.check import CERTIFICATE_BYTES_MAX, CertificateRefused, Flaw, checked, stated
 from cells.breakglass.desk import Desk
 from cells.breakglass.keeper import Keeper
+from cells.breakglass.locks import barring
+from cells.breakglass.locks.elsewhere import Elsewhere
 from cells.breakglass.policy import Person
 from cells.breakglass.refusals import Refused, Why
 from cells.breakglass.replay import grant_event
@@ -57,12 +59,22 @@ class Issued(msgspec.Struct, frozen=True, kw_only=True):
 class Issuing:
     """One cell's. Each call raises ProblemError."""
 
-    def __init__(self, *, desk: Desk, keeper: Keeper, authority: Authority, ledger: Ledger, log_key: Verifier) -> None:
+    def __init__(
+        self,
+        *,
+        desk: Desk,
+        keeper: Keeper,
+        authority: Authority,
+        ledger: Ledger,
+        log_key: Verifier,
+        elsewhere: Elsewhere,
+    ) -> None:
         self._desk = desk
         self._keeper = keeper
         self._authority = authority
         self._ledger = ledger
         self._log_key = log_key
+        self._elsewhere = elsewhere
 
     @property
     def authority_pem(self) -> str:
@@ -108,6 +120,7 @@ class Issuing:
             permitted = self._desk.permitted(person, "show", book, grant.id)
             if isinstance(permitted, Refused):
                 raise permitted.error()
+            self._let_in(grant)
             if grant.phase(at_us) is Phase.CERTIFIED:
                 grant = await self._begun(person.id, raw)
         except CertificateRefused as exc:
@@ -118,9 +131,16 @@ class Issuing:
         """The same for a certificate (DER) that was shown with proof of its key. Raises CertificateRefused, too."""
         book, at_us = await self._keeper.book()
         grant, intent = checked(raw, self._authority.certificate, book, at_us)
+        self._let_in(grant)
         if grant.phase(at_us) is Phase.CERTIFIED:
             grant = await self._begun(grant.engineer, raw)
         return grant, intent
+
+    def _let_in(self, grant: Grant) -> None:
+        """Raises ProblemError where another cell's lock, or others' silence, says that a grant is no access just now."""
+        barred = barring.of_grant(self._elsewhere, grant)
+        if barred is not None:
+            raise barred.error()
 
     async def _begun(self, by: ActorId, raw: bytes) -> Grant:
         """Raises CertificateRefused, ProblemError."""

@@ -223,16 +223,30 @@ def _looking(calls: AccessCalls) -> tuple[Operation, ...]:
 def _keeping(calls: AccessCalls) -> tuple[Operation, ...]:
     locks: dict[str, Any] = {"body": LockRequest, "answers": {200: LockList}, "refusals": (Code.CONFLICT,)}
     return (
-        _get("/access/locks", "listLocks", "Who is locked", *_READERS, handler=calls.locks, answer=LockList),
+        _get(
+            "/access/locks",
+            "listLocks",
+            "Who is locked, here and in other cells, and how old that is",
+            *_READERS,
+            handler=calls.locks,
+            answer=LockList,
+        ),
         _post(
             "/access/locks",
             "lockPerson",
-            "Refuse a person everything, and what they hold",
+            "Refuse a person everything in every cell, and what they hold",
             "security",
             handler=calls.lock,
             **locks,
         ),
-        _post("/access/locks/release", "unlockPerson", "Take a lock back", "security", handler=calls.unlock, **locks),
+        _post(
+            "/access/locks/release",
+            "unlockPerson",
+            "Take a lock back that was made in this cell",
+            "security",
+            handler=calls.unlock,
+            **locks,
+        ),
         _get(
             "/access/exceptions",
             "listExceptions",

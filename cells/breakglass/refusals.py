@@ -13,6 +13,8 @@ class Why(enum.StrEnum):
     KNOWN = "known"
     EARLIER = "earlier"
     LOCKED = "locked"
+    LOCKED_ELSEWHERE = "locked_elsewhere"
+    LOCKS_STALE = "locks_stale"
     NOT_LOCKED = "not_locked"
     NOT_OWN = "not_own"
     OWN = "own"
@@ -40,7 +42,12 @@ _TOLD: dict[Why, tuple[Code, str]] = {
     Why.KNOWN: (Code.CONFLICT, "that is recorded already"),
     Why.EARLIER: (Code.NOT_READY, "the clock is behind what was recorded last"),
     Why.LOCKED: (Code.FORBIDDEN, "this person is locked"),
-    Why.NOT_LOCKED: (Code.CONFLICT, "this person is not locked"),
+    Why.LOCKED_ELSEWHERE: (Code.FORBIDDEN, "this person is locked in another cell"),
+    Why.LOCKS_STALE: (
+        Code.NOT_READY,
+        "other cells' locks were not heard of for more than 5 s, so nothing is granted but emergencies",
+    ),
+    Why.NOT_LOCKED: (Code.CONFLICT, "this person is not locked here; a lock is lifted in the cell that made it"),
     Why.NOT_OWN: (Code.FORBIDDEN, "only its own engineer may do that"),
     Why.OWN: (Code.FORBIDDEN, "nobody decides about what is their own"),
     Why.PHASE: (Code.CONFLICT, "where it stands now does not allow that"),

@@ -30,7 +30,7 @@ def event_id(taken: Taken, book: Book) -> str:
     """What a step will be called in the ledger: by the number it has in its grant's life, or among the locks, or by its exception."""
     match taken.step:
         case Locked() | Unlocked():
-            return f"lock:{book.locking}"
+            return lock_event(book.locking)
         case Exempted(exception=exception):
             return f"exception:{exception}"
         case Withdrawn(exception=exception):
@@ -38,6 +38,11 @@ def event_id(taken: Taken, book: Book) -> str:
         case step:
             held = book.grants.get(step.grant)
             return grant_event(step.grant, 0 if held is None else held.steps)
+
+
+def lock_event(number: int) -> str:
+    """The event of a step that locks or unlocks."""
+    return f"lock:{number}"
 
 
 def grant_event(grant: GrantId, number: int) -> str:

@@ -8,7 +8,8 @@ from msgspec import Meta
 from cells.breakglass.book import Grant
 from cells.breakglass.steps import Exempted, Terms
 from cells.breakglass.words import VERSIONS_MAX, Phase, Reason, Verdict
-from foundation.words import ShardId
+from directory.locks.core import LockCode
+from foundation.words import CellId, ShardId
 
 NOTE_CHARS_MAX = 8_192
 PROOF_CHARS_MAX = 8_192
@@ -106,8 +107,33 @@ class LockTold(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
 
 
+class LockElsewhere(msgspec.Struct, frozen=True, kw_only=True):
+    """A lock of another cell. `digest`: SHA-256 of issuer and id, which is all that travels; `person`: whom this cell knows under it.
+    `event`: the entry of that cell's ledger by which it stands. `review_overdue` stops the next emergency alone."""
+
+    cell: CellId
+    person: str | None
+    digest: str
+    code: LockCode
+    at: float
+    event: str
+
+
+class LockFeed(msgspec.Struct, frozen=True, kw_only=True):
+    """`age_s`: since other cells' locks were known to be all that stand, None where they are not known. `fresh`: that is not too long ago.
+    `told`: the directory has taken what stands here."""
+
+    age_s: float | None
+    fresh: bool
+    told: bool
+
+
 class LockList(msgspec.Struct, frozen=True, kw_only=True):
+    """`locks`: this cell's own; `elsewhere`: other cells', as heard last."""
+
     locks: tuple[LockTold, ...]
+    elsewhere: tuple[LockElsewhere, ...]
+    feed: LockFeed
 
 
 class ExceptionTold(msgspec.Struct, frozen=True, kw_only=True):

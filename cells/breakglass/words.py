@@ -42,6 +42,8 @@ VERSIONS_MAX = 100
 """Edits of one request."""
 CERTIFICATES_MAX = 5
 """Intents to sign under one grant: a certificate that got lost is made anew, inside the same time box."""
+LOCKED_MAX = 1_000
+"""Persons who are locked in one cell."""
 PAGES_MAX = 8
 """Webhooks that an emergency is told to."""
 

@@ -9,6 +9,8 @@ from directory.database import DatabaseUnavailable, alive, translated
 from directory.feed import histories, store
 from directory.feed.commits import Commits
 from directory.feed.marks import Claim
+from directory.locks.bell import LockBell
+from directory.locks.store import CHANNEL as LOCKS
 from directory.metrics import FEED_HEAD
 from foundation import logs
 from foundation.mute import Secret
@@ -22,13 +24,13 @@ POLL_S = 1.0
 ANSWER_S_MAX = 2.0
 
 
-async def listen(dsn: Secret[str], commits: Commits) -> None:
+async def listen(dsn: Secret[str], commits: Commits, locks: LockBell) -> None:
     """Runs for the process's life. The database's absence is waited out; anything else raises, which ends the process."""
     backoff = Backoff(first_s=0.05, max_s=1.0)
     seen = _Seen()
     while True:
         try:
-            await _hear(dsn, commits, seen, backoff)
+            await _hear(dsn, commits, locks, seen, backoff)
         except DatabaseUnavailable as exc:
             log.warning("feed_listener_lost", error=str(exc))
         finally:
@@ -44,7 +46,7 @@ class _Seen:
         self.mark = ""
 
 
-async def _hear(dsn: Secret[str], commits: Commits, seen: _Seen, backoff: Backoff) -> None:
+async def _hear(dsn: Secret[str], commits: Commits, locks: LockBell, seen: _Seen, backoff: Backoff) -> None:
     """Until the connection breaks. Raises DatabaseUnavailable."""
     async with translated(), connect(dsn, application_name="domicile-feed") as connection, alive(connection):
         lost = asyncio.Event()
@@ -53,11 +55,15 @@ async def _hear(dsn: Secret[str], commits: Commits, seen: _Seen, backoff: Backof
             seq, subject_id = parse(str(payload))
             commits.committed(seq, subject_id)
 
+        def stirred(_: Any, pid: int, channel: str, payload: object) -> None:
+            locks.ring()
+
         def closed(_: Any) -> None:
             lost.set()
 
         connection.add_termination_listener(closed)
         await connection.add_listener(store.CHANNEL, heard)
+        await connection.add_listener(LOCKS, stirred)
         while True:
             await _poll(connection, commits, seen)
             commits.hearing(True)

@@ -21,6 +21,7 @@ from cells.breakglass.door.ports import Column, Session
 from cells.breakglass.door.settings import DoorSettings, DoorTls
 from cells.breakglass.issuing import Issuing
 from cells.breakglass.keeper import Keeper
+from cells.breakglass.locks.elsewhere import Elsewhere
 from cells.breakglass.statements.assembly import recording
 from cells.breakglass.statements.reading import DoorLog
 from cells.breakglass.steps import AnyStep, Approved, Certified, Intended, Presence, Requested, Terms
@@ -31,7 +32,8 @@ from cells.shards.homes import Homes
 from cells.shards.shard import Dsns, Shard
 from deploy.local import access
 from deploy.local.layout import Paths
-from foundation.clock import SystemClock
+from directory.locks.core import STATE_CHARS, LockPage
+from foundation.clock import Clock, SystemClock
 from foundation.ledger.draining import Writer, drain
 from foundation.mute import Secret
 from foundation.postgres import connect
@@ -112,6 +114,13 @@ async def certify(keeper: Keeper, authority: FileAuthority, folder: Path) -> Non
     (folder / "alice.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
 
 
+async def hearing(elsewhere: Elsewhere, clock: Clock) -> None:
+    """For ever: that nobody is locked in another cell, as a directory says it once a second."""
+    while True:
+        elsewhere.hear(LockPage(state="0" * STATE_CHARS, cells=()), clock.monotonic_s())
+        await asyncio.sleep(1)
+
+
 async def serve(folder: Path, dsns: Dsns) -> None:
     clock, paths, writer = SystemClock(), Paths(folder), Writer()
     paths.secrets.mkdir(mode=0o700)
@@ -123,11 +132,19 @@ async def serve(folder: Path, dsns: Dsns) -> None:
     async with shard.opened(), asyncio.TaskGroup() as group:
         keeper = Keeper(PostgresSteps(lambda: shard), clock)
         await certify(keeper, authority, folder)
-        recorded = recording(
-            keeper, FileTracker(access.tickets(paths)), clock, writer, DoorLog(folder / "log", SIGNER.verifier)
-        )
+        elsewhere = Elsewhere(cell=CELL, issuer="https://staff.example.com", clock=clock)
+        group.create_task(hearing(elsewhere, clock))
+        tracker, before = FileTracker(access.tickets(paths)), DoorLog(folder / "log", SIGNER.verifier)
+        recorded = recording(keeper, tracker, clock, writer, before, elsewhere)
         nobody = cast("Any", None)  # who asks over HTTP
-        issuing = Issuing(desk=nobody, keeper=keeper, authority=authority, ledger=nobody, log_key=SIGNER.verifier)
+        issuing = Issuing(
+            desk=nobody,
+            keeper=keeper,
+            authority=authority,
+            ledger=nobody,
+            log_key=SIGNER.verifier,
+            elsewhere=elsewhere,
+        )
         files = DoorTls(certificate=access.door_certificate(paths, CELL), key=access.door_key(paths, CELL))
         settings = DoorSettings(host="127.0.0.1", port=0, tls=files, rows_max=ROWS_MAX, bytes_max=BYTES_MAX)
         door = door_of(settings, under, issuing, Open(dsns), recorded.recorder, clock)

@@ -200,11 +200,18 @@ async def test_an_emergency_and_its_review_and_a_lock(office: Office, folder: Pa
     assert (await office.command("alice", "approver", *review)).exit_code == 1
     assert (await office.told("sam", "security", *review))["grant"]["review"]["verdict"] == "justified"
     await office.told("sam", "security", "lock", "engineer:alice", "--reason", "laptop stolen")
+    await eventually(lambda: _told(office))
+    listed = await office.command("ida", "auditor", "locks")
+    assert ("engineer:alice" in listed.output, "this cell's are told" in listed.output) == (True, True), listed.output
     refused = await office.command("alice", "engineer", "check", folder / "e.pem", at="US")
     assert (refused.exit_code, "locked" in refused.output) == (1, True)
     assert (await office.told("sam", "security", "unlock", "engineer:alice", "--reason", "found"))["locks"] == []
     await office.told("alice", "engineer", "check", folder / "e.pem", at="US")
     await held_against_the_ledger(office)
+
+
+async def _told(office: Office) -> bool:
+    return bool((await office.told("ida", "auditor", "locks"))["feed"]["told"])
 
 
 async def test_a_request_is_edited_denied_closed_and_an_exception_lifts_a_rule_by_the_command(

@@ -37,6 +37,7 @@ from routing_rules.rules import Rules, load
 from tests.stands.access import CELL, SUBJECT, authority, signing_request
 from tests.stands.cell import POLICY
 from tests.stands.ledger import SIGNER, unsynced
+from tests.stands.locks import JustHeard, MemoryLocks, just_heard
 from tests.stands.service_tokens import ServiceIssuer
 
 OWNER = Signer("security.example.com/exceptions", Secret(b"o" * 32))
@@ -118,8 +119,16 @@ class AccessStand:
         self.ticket("OPS-7", "open")
         self.steps = MemorySteps()
         self.writer = Writer()
+        self.locks = MemoryLocks()
         self.access: Access
         self.http: HttpClient
+
+    @property
+    def heard(self) -> JustHeard:
+        """Of other cells' locks."""
+        found = self.access.locks.elsewhere
+        assert isinstance(found, JustHeard)
+        return found
 
     def ticket(self, name: str, state: str) -> None:
         self.tickets.write_text(json.dumps({name: state}))
@@ -237,6 +246,7 @@ async def access_stand(folder: Path, patch: pytest.MonkeyPatch, **changes: Any) 
                 stand.writer,
                 folder / "log",
                 wall,
+                lambda keeper: just_heard(CellId(CELL), keeper, stand.locks, stand.clock),
             ) as access,
         ):
             stand.access = access

@@ -198,6 +198,7 @@ class Stand:
             transport = httpx.ASGITransport(app=cell.app)
             async with HttpClient(transport=transport, base_url="http://cell") as self.http:
                 await eventually(lambda: cell.ready() is None)
+                await eventually(lambda: cell.access is None or cell.access.locks.elsewhere.fresh)
                 yield cell
             for task in tasks:
                 task.cancel()

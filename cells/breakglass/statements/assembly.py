@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from cells.breakglass.keeper import Keeper
+from cells.breakglass.locks.elsewhere import Elsewhere
 from cells.breakglass.statements.reading import DoorLog
 from cells.breakglass.statements.recorder import SOURCE, Recorder
 from cells.breakglass.statements.watching import Watch
@@ -30,7 +31,9 @@ class Recording:
         }
 
 
-def recording(keeper: Keeper, tracker: Tracker, clock: Clock, writer: Writer, before: DoorLog) -> Recording:
-    """`before`: the log that `writer` writes, as it is signed for."""
-    committer, watch = Committer(writer, SOURCE), Watch(keeper, tracker, clock)
+def recording(
+    keeper: Keeper, tracker: Tracker, clock: Clock, writer: Writer, before: DoorLog, elsewhere: Elsewhere
+) -> Recording:
+    """`before`: the log that `writer` writes, as it is signed for. `elsewhere`: other cells' locks."""
+    committer, watch = Committer(writer, SOURCE), Watch(keeper, tracker, clock, elsewhere)
     return Recording(committer=committer, watch=watch, recorder=Recorder(committer, watch, clock, before))

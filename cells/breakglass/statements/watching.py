@@ -1,5 +1,5 @@
-"""Sessions that end with their grant: on expiry, revocation, a closed ticket, a locked person, and where nobody can say any more that they
-may go on.
+"""Sessions that end with their grant: on expiry, revocation, a closed ticket, a person locked here or in another cell, and where nobody can
+say any more that they may go on.
 
 The book as the database has it and the tickets are looked at twice a second and more, each on its own, so that neither waits for the other;
 the clock by itself; and before each statement everything that this process knows.
@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable
 from cells.breakglass.book import Book
 from cells.breakglass.door.ports import Ending, NotRun, Session
 from cells.breakglass.keeper import Keeper
+from cells.breakglass.locks.core import Barred
+from cells.breakglass.locks.elsewhere import Elsewhere
 from cells.breakglass.tickets import Tracker
 from cells.breakglass.words import SECOND_US, EngineerId, GrantId, Phase
 from foundation import logs
@@ -44,13 +46,18 @@ def judged(session: Session, book: Book, at_us: int) -> Ending | None:
     return Ending.LOCKED if EngineerId(ActorId(session.engineer)) in book.locks else None
 
 
+_FAR = {Barred.LOCKED: Ending.LOCKED, Barred.STALE: Ending.STALE}
+
+
 class _Watched:
     def __init__(self, session: Session, end: Callable[[Ending], None], until_s: float, ticket_s: float) -> None:
-        """`until_s`, `ticket_s`: on the clock that never goes back; when it expires, and when its ticket was seen open last."""
+        """`until_s`, `ticket_s`: on the clock that never goes back; when it expires, and when its ticket was seen open last. `emergency`:
+        whether it goes on while nothing is heard of other cells' locks."""
         self.session = session
         self.end = end
         self.until_s = until_s
         self.ticket_s = ticket_s
+        self.emergency = False
         self.ending: Ending | None = None
         self.told = False
 
@@ -58,10 +65,11 @@ class _Watched:
 class Watch:
     """One cell's. `run` is a worker of the process."""
 
-    def __init__(self, keeper: Keeper, tracker: Tracker, clock: Clock) -> None:
+    def __init__(self, keeper: Keeper, tracker: Tracker, clock: Clock, elsewhere: Elsewhere) -> None:
         self._keeper = keeper
         self._tracker = tracker
         self._clock = clock
+        self._elsewhere = elsewhere
         self._watched: dict[str, _Watched] = {}
         self._book_s = -STALE_S_MAX
         self._some = asyncio.Event()
@@ -74,7 +82,8 @@ class Watch:
         try:
             async with asyncio.timeout(STALE_S_MAX):
                 open_ = await self._tracker.is_open(session.ticket)
-                await self._look_at_book(())
+                grant = (await self._look_at_book(())).grants.get(GrantId(session.grant))
+                watched.emergency = grant is not None and grant.emergency
         except (ProblemError, TimeoutError) as exc:
             raise NotRun(Ending.STALE) from exc
         if not open_:
@@ -116,13 +125,14 @@ class Watch:
                 log.warning("access_watch_waits", code=exc.problem.code.value)
             await asyncio.sleep(LOOK_S)
 
-    async def _look_at_book(self, those: Iterable[_Watched]) -> None:
+    async def _look_at_book(self, those: Iterable[_Watched]) -> Book:
         """Raises ProblemError."""
         asked_s = self._clock.monotonic_s()
         book, _ = await self._keeper.book()
         self._book_s = asked_s
         for watched in those:
             self._end(watched, self._found(watched, book))
+        return book
 
     async def _tickets(self) -> None:
         while True:
@@ -159,6 +169,9 @@ class Watch:
             return Ending.EXPIRED
         if now_s - min(self._book_s, watched.ticket_s) > STALE_S_MAX:
             return Ending.STALE
+        far = self._elsewhere.barred(watched.session.engineer, needs_fresh=not watched.emergency)
+        if far is not None:
+            return _FAR[far]
         return None if book is None else judged(watched.session, book, at_us)
 
     def _end(self, watched: _Watched, why: Ending | None) -> None:

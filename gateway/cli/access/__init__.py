@@ -4,7 +4,7 @@ import click
 
 from gateway.cli.access.asking import certificate, check, close, edit, request
 from gateway.cli.access.deciding import approve, deny, review, revoke
-from gateway.cli.access.keeping import authority, exempt, lock, prepare, unlock, withdraw
+from gateway.cli.access.keeping import authority, exempt, lock, locks, prepare, unlock, withdraw
 from gateway.cli.access.looking import audit_roles, list_, report, show
 from gateway.cli.access.psql import psql
 from gateway.cli.access.reconciling import reconcile
@@ -22,7 +22,7 @@ def access() -> None:
 
 for command in (request, edit, close, certificate, check, psql, approve, deny, revoke, review, list_, show, report):
     access.add_command(command)
-for command in (replay, reconcile, audit_roles, lock, unlock, exempt, withdraw, authority, prepare):
+for command in (replay, reconcile, audit_roles, locks, lock, unlock, exempt, withdraw, authority, prepare):
     access.add_command(command)
 
 __all__ = ["access"]

@@ -1,8 +1,9 @@
-"""`domicile access lock | unlock | exempt | withdraw | authority | prepare`: locks, exceptions, an authority's key, the wall's ground."""
+"""`domicile access locks | lock | unlock | exempt | withdraw | authority | prepare`: locks, exceptions, keys, the wall's ground."""
 
 import os
 import secrets
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -25,12 +26,41 @@ DAY_S = 86_400
 
 
 @click.command()
+@asker_option("auditor")
+@json_option
+def locks(asker: Asker, as_json: bool) -> None:
+    """List who is locked here and in other cells, and how old that is.
+
+    Of other cells' locks digests travel; they are shown by name where this cell has seen the person.
+    """
+    told = asker.get("/locks")
+    _tell_locks(told, as_json=as_json)
+    if as_json:
+        return
+    rows = [
+        (one["person"] or one["digest"][:16], one["cell"], one["code"], utc(one["at"]), one["event"])
+        for one in told["elsewhere"]
+    ]
+    if rows:
+        print_table(("locked elsewhere", "in", "what", "since (UTC)", "entry there"), rows)
+    else:
+        click.echo("none elsewhere")
+    click.echo(_feed_line(told["feed"]))
+
+
+def _feed_line(feed: dict[str, Any]) -> str:
+    age = "never heard" if feed["age_s"] is None else f"heard {feed['age_s']:.1f} s ago"
+    stale = "" if feed["fresh"] else ": TOO OLD, nothing is granted but emergencies"
+    return f"other cells' locks {age}{stale}; this cell's {'are told' if feed['told'] else 'are NOT TOLD yet'}"
+
+
+@click.command()
 @click.argument("person")
 @click.option("--reason", required=True, help="Why.")
 @asker_option("security")
 @json_option
 def lock(person: str, reason: str, asker: Asker, as_json: bool) -> None:
-    """Lock PERSON (engineer:<sub>) out of everything here, and what they hold with them."""
+    """Lock PERSON (engineer:<sub>) out of everything here and in other cells, and what they hold with them."""
     _tell_locks(asker.post("/locks", {"person": person, "reason": reason}), as_json=as_json)
 
 
@@ -40,11 +70,11 @@ def lock(person: str, reason: str, asker: Asker, as_json: bool) -> None:
 @asker_option("security")
 @json_option
 def unlock(person: str, reason: str, asker: Asker, as_json: bool) -> None:
-    """Take the lock of PERSON back."""
+    """Take the lock of PERSON back that was made in this cell."""
     _tell_locks(asker.post("/locks/release", {"person": person, "reason": reason}), as_json=as_json)
 
 
-def _tell_locks(told: dict[str, list[dict[str, object]]], *, as_json: bool) -> None:
+def _tell_locks(told: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         print_json(told)
         return

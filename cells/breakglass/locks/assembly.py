@@ -1,0 +1,33 @@
+"""Locks between cells put together."""
+
+from dataclasses import dataclass
+
+from cells.breakglass.keeper import Keeper
+from cells.breakglass.locks.elsewhere import Elsewhere
+from cells.breakglass.locks.following import Following
+from cells.breakglass.locks.source import LockSource
+from cells.breakglass.locks.telling import Telling
+from foundation.clock import Clock
+from foundation.tasks import Worker
+from foundation.words import CellId
+
+
+@dataclass(frozen=True, kw_only=True)
+class Locks:
+    """One a cell: what was heard, and the workers that hear and tell."""
+
+    elsewhere: Elsewhere
+    following: Following
+    telling: Telling
+
+    @property
+    def workers(self) -> dict[str, Worker]:
+        return {"access locks heard": self.following.run, "access locks told": self.telling.run}
+
+
+def locks_of(elsewhere: Elsewhere, keeper: Keeper, *, cell: CellId, source: LockSource, clock: Clock) -> Locks:
+    return Locks(
+        elsewhere=elsewhere,
+        following=Following(source, elsewhere, clock),
+        telling=Telling(cell=cell, keeper=keeper, source=source, elsewhere=elsewhere, clock=clock),
+    )

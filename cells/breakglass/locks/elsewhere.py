@@ -1,0 +1,75 @@
+"""What this cell has heard of other cells' locks, and how long ago it was known to be all. Owned by `following`; asked without waiting."""
+
+from collections.abc import Iterator
+
+from cells.breakglass.locks.core import STALE_S_MAX, Barred, newer, person_of
+from directory.locks.core import CellLocks, LockCode, LockPage, LockStands
+from foundation import logs
+from foundation.clock import Clock
+from foundation.words import CellId
+
+log = logs.get(__name__)
+
+
+class Elsewhere:
+    """One process's. `state`: the name of all that was heard, for the next question; "" where it is not all. `own`: what the directory
+    holds of this cell, and when it was asked for."""
+
+    def __init__(self, *, cell: CellId, issuer: str, clock: Clock) -> None:
+        self.issuer = issuer
+        self.state = ""
+        self.own: tuple[CellLocks | None, float] = None, float("-inf")
+        self._cell = cell
+        self._clock = clock
+        self._cells: dict[CellId, CellLocks] = {}
+        self._against: dict[str, frozenset[LockCode]] = {}
+        self._heard_s = float("-inf")
+
+    def hear(self, page: LockPage, asked_s: float) -> bool:
+        """Takes in what the directory says to a question of `asked_s` (monotonic). Whether all is known as of then."""
+        if page.cells is None:
+            whole = bool(self.state) and page.state == self.state
+            if whole:
+                self.own = self.own[0], asked_s
+        else:
+            whole = self._take(page.cells, asked_s)
+            self.state = page.state if whole else ""
+        if whole:
+            self._heard_s = max(self._heard_s, asked_s)
+        return whole
+
+    def age_s(self) -> float:
+        """Seconds since what was heard was known to be all; infinite before the first time."""
+        return self._clock.monotonic_s() - self._heard_s
+
+    @property
+    def fresh(self) -> bool:
+        return self.age_s() <= STALE_S_MAX
+
+    def barred(self, engineer: str, *, needs_fresh: bool) -> Barred | None:
+        """Why somebody is stopped by what was heard last or, where that has to be fresh, by nothing having been heard."""
+        if self._against and LockCode.LOCKED in self._codes(engineer):
+            return Barred.LOCKED
+        return Barred.STALE if needs_fresh and not self.fresh else None
+
+    def overdue(self, engineer: str) -> bool:
+        """Whether a review of an emergency in another cell was overdue when that was heard last."""
+        return LockCode.REVIEW_OVERDUE in self._codes(engineer)
+
+    def locks(self) -> Iterator[tuple[CellId, LockStands]]:
+        """All that stand in other cells, as heard last."""
+        return ((cell, lock) for cell, told in sorted(self._cells.items()) for lock in told.locks)
+
+    def _codes(self, engineer: str) -> frozenset[LockCode]:
+        return self._against.get(person_of(self.issuer, engineer), frozenset())
+
+    def _take(self, told: tuple[CellLocks, ...], asked_s: float) -> bool:
+        self.own = next((one for one in told if one.cell == self._cell), None), asked_s
+        self._cells, whole = newer(self._cells, (one for one in told if one.cell != self._cell))
+        against: dict[str, frozenset[LockCode]] = {}
+        for _, lock in self.locks():
+            against[lock.person] = against.get(lock.person, frozenset()) | {lock.code}
+        self._against = against
+        if not whole:
+            log.error("locks_went_back", reason="the directory tells of older locks than before: restored?")
+        return whole
