@@ -98,6 +98,7 @@ class LogReader:
     def __init__(self, fetch: Fetch, verifier: Verifier, note: bytes | None = None) -> None:
         """Raises NoteRefused, Absent, LogDamaged, and what `fetch` raises; so does every other call, and besides MalformedTile."""
         self._fetch = fetch
+        self._verifier = verifier
         newest = fetch(CHECKPOINT)
         self._there = checkpoints.opened(newest, verifier).size
         self.signed = newest if note is None else note
@@ -135,13 +136,17 @@ class LogReader:
         for index in reversed(range(self._bundles)):
             yield from reversed(self.bundle(index))
 
-    def of_kinds(self, kinds: Collection[str]) -> Iterator[Found]:
-        """Entries of these kinds, the oldest first. Only those in which the kind's name stands are taken apart."""
+    def of_kinds(self, kinds: Collection[str], since: int = 0, until: int | None = None) -> Iterator[Found]:
+        """Entries of these kinds, the oldest first, from `since` to before `until`. Only those in which the kind's name stands are taken
+        apart."""
         needles = [f'"kind":"{kind}"'.encode() for kind in kinds]
-        for index in range(self._bundles):
-            for at, raw in enumerate(self._raw(index)):
-                if any(needle in raw for needle in needles) and (entry := entries.parse(raw)).kind in kinds:
-                    yield Found(index * WIDTH + at, raw, entry)
+        size = self.checkpoint.size if until is None else min(until, self.checkpoint.size)
+        for index in range(since // WIDTH, (size + WIDTH - 1) // WIDTH):
+            for at, raw in enumerate(self._raw(index), index * WIDTH):
+                if not since <= at < size or not any(needle in raw for needle in needles):
+                    continue
+                if (entry := entries.parse(raw)).kind in kinds:
+                    yield Found(at, raw, entry)
 
     def find(self, event_id: str) -> Found | None:
         """The newest entry of an event. Reads the log from its end; only a bundle in which the event's digest stands is taken apart."""
@@ -157,6 +162,12 @@ class LogReader:
     def prove(self, found: Found) -> Proof:
         path = inclusion(found.index, self.checkpoint.size, self.hashes)
         return Proof(found.index, tuple(path), self.signed, found.raw)
+
+    def proved(self, found: Found) -> Proof:
+        """The same, held against what was signed. Raises ProofRefused."""
+        proof = self.prove(found)
+        proof.verify(self._verifier)
+        return proof
 
     def verify(self, earlier: Checkpoint | None = None, folder: Path | None = None) -> Verified:
         """Reads every entry and tile, and beside a `folder`'s the payloads; `earlier` is a checkpoint that was believed before.

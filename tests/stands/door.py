@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from cells.breakglass.door.assembly import door_of
 from cells.breakglass.door.door import Door
-from cells.breakglass.door.ports import Column, Ending, NotRun, Outcome, Session, Statement
+from cells.breakglass.door.ports import Column, Ending, NotRun, Outcome, Session, Spent, Statement
 from cells.breakglass.door.settings import DoorSettings, DoorTls
 from deploy.local.postgres import PostgresServer
 from foundation.mute import Secret
@@ -79,6 +79,9 @@ class ListRecord:
         self.goes_on = asyncio.Event()
         self.goes_on.set()
         self.waiting = 0
+
+    async def spent(self, grant: str) -> Spent:
+        return Spent()
 
     async def opened(self, session: Session, backend: str, end: Callable[[Ending], None]) -> None:
         self.sessions[session.id] = session

@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass
 
+from cells.breakglass.door.settings import RECORDED_BYTES_MAX
 from cells.breakglass.keeper import Keeper
-from cells.breakglass.statements.reading import DoorLog
+from cells.breakglass.statements.reading import DoorLog, Finding
 from cells.breakglass.statements.recorder import SOURCE, Recorder
+from cells.breakglass.statements.spending import Spending
 from cells.breakglass.statements.watching import Watch
 from cells.breakglass.tickets import Tracker
 from foundation.clock import Clock
@@ -30,7 +32,15 @@ class Recording:
         }
 
 
-def recording(keeper: Keeper, tracker: Tracker, clock: Clock, writer: Writer, before: DoorLog) -> Recording:
-    """`before`: the log that `writer` writes, as it is signed for."""
-    committer, watch = Committer(writer, SOURCE), Watch(keeper, tracker, clock)
-    return Recording(committer=committer, watch=watch, recorder=Recorder(committer, watch, clock, before))
+def recording(
+    keeper: Keeper,
+    tracker: Tracker,
+    clock: Clock,
+    writer: Writer,
+    before: DoorLog,
+    recorded_bytes_max: int = RECORDED_BYTES_MAX,
+) -> Recording:
+    """`before`: the log that `writer` writes, as it is signed for. `recorded_bytes_max`: of one grant."""
+    committer, watch, spending = Committer(writer, SOURCE), Watch(keeper, tracker, clock), Spending(recorded_bytes_max)
+    recorder = Recorder(committer, watch, clock, Finding(writer, before), spending)
+    return Recording(committer=committer, watch=watch, recorder=recorder)

@@ -12,10 +12,13 @@ from uuid import UUID
 import msgspec
 
 from cells.breakglass.door.ports import Column, Outcome, Session, Statement
+from cells.breakglass.words import SECOND_US
 from foundation.ledger.port import Event, Kind
 
 KINDS = (Kind.SESSION, Kind.STATEMENT, Kind.OUTCOME)
 UUID_BYTES = 16
+NOTICED_COLUMNS_MAX = 1_000
+"""Named in a notice, of which a session has as many as subjects."""
 
 
 class Value(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -86,7 +89,8 @@ AnySaid: TypeAlias = Opened | Intended | Ended | Closed
 
 class Noticed(msgspec.Struct, frozen=True, kw_only=True):
     """What a subject is told: who could see them is the entry's actor. `columns`: what the session was shown, of whichever of its
-    subjects."""
+    subjects, and how many `others` beside these; `untold`: of how many statements nobody knows what came, since the session's process
+    ended."""
 
     session: str
     grant: str
@@ -96,7 +100,9 @@ class Noticed(msgspec.Struct, frozen=True, kw_only=True):
     inside: bool
     until_us: int
     statements: int
+    untold: int = 0
     columns: tuple[Column, ...]
+    others: int = 0
 
 
 class MalformedSaid(Exception):
@@ -122,10 +128,25 @@ def opened(session: Session, backend: str, at: float) -> Event:
         shard=session.shard,
         inside=session.inside,
         subjects=session.subjects,
-        until_us=round(session.expires_at * 1_000_000),
+        until_us=round(session.expires_at * SECOND_US),
         backend=backend,
     )
     return _event(f"session:{session.id}:opened", Kind.SESSION, session, said, at)
+
+
+def session_of(said: Opened, engineer: str) -> Session:
+    return Session(
+        id=said.session,
+        grant=said.grant,
+        engineer=engineer,
+        certificate=said.certificate,
+        purpose=said.purpose,
+        ticket=said.ticket,
+        shard=said.shard,
+        inside=said.inside,
+        subjects=said.subjects,
+        expires_at=said.until_us / SECOND_US,
+    )
 
 
 def intended(session: Session, statement: Statement, at: float) -> Event:
@@ -152,8 +173,9 @@ def closed(session: Session, why: str, statements: int, at: float) -> Event:
     return _event(f"session:{session.id}:closed", Kind.SESSION, session, said, at)
 
 
-def notices(session: Session, statements: int, columns: Iterable[Column], at: float) -> list[Event]:
+def notices(session: Session, statements: int, columns: Iterable[Column], at: float, *, untold: int = 0) -> list[Event]:
     """One for each subject."""
+    shown = sorted(columns, key=lambda one: not one.source)  # those of tables before what was computed
     noticed = Noticed(
         session=session.id,
         grant=session.grant,
@@ -161,9 +183,11 @@ def notices(session: Session, statements: int, columns: Iterable[Column], at: fl
         ticket=session.ticket,
         shard=session.shard,
         inside=session.inside,
-        until_us=round(at * 1_000_000),
+        until_us=round(at * SECOND_US),
         statements=statements,
-        columns=tuple(columns),
+        untold=untold,
+        columns=tuple(shown[:NOTICED_COLUMNS_MAX]),
+        others=max(0, len(shown) - NOTICED_COLUMNS_MAX),
     )
     return [
         Event(
