@@ -129,8 +129,9 @@ def _before(descriptor: int, end: int) -> bytes:
 
 
 class HttpSink:
-    """Batches as POSTs of newline-delimited JSON, with `Idempotency-Key: <origin>/<first>-<following>` or their own. A 2xx has taken it; 413 gets
-    it in halves; whatever else, redirects too, has not, and the batch is given again. A position file, if any, says how far it came."""
+    """Batches as POSTs of newline-delimited JSON, with `Idempotency-Key: <origin>/<first>-<following>`, or the batch's own. A 2xx has taken
+    it; 413 gets it in halves; whatever else, redirects too, has not, and the batch is given again. A position file, if any, says how far it
+    came."""
 
     def __init__(
         self,
