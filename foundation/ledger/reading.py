@@ -2,7 +2,7 @@
 has signed."""
 
 import contextlib
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -242,6 +242,18 @@ def payload(folder: Path, found: Found) -> Payload | None:
     """What the entry commits to, None where it was erased or lies elsewhere. Raises LogDamaged, MalformedEntry, OSError."""
     opening = payloads.read(folder, found.index)
     return None if opening is None else entries.opened(found.entry, opening)
+
+
+def with_payloads(folder: Path, those: Iterable[Found]) -> Iterator[tuple[Found, Payload | None]]:
+    """Each with what it commits to, as `payload` has it; of entries in their order each bundle's file is read once. Raises what `payload`
+    and `those` raise."""
+    number, openings = -1, list[bytes | None]()
+    for found in those:
+        if found.index // WIDTH != number:
+            number = found.index // WIDTH
+            openings = payloads.in_bundle(folder, number, WIDTH)
+        opening = openings[found.index % WIDTH]
+        yield found, None if opening is None else entries.opened(found.entry, opening)
 
 
 def _fits(found: Found, opening: bytes) -> bool:

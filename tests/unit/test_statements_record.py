@@ -279,15 +279,17 @@ async def test_what_a_grant_may_put_on_the_record_is_bounded_over_its_sessions_a
     assert [one.text for one in door.said() if isinstance(one, Intended)] == [text] * 5
 
 
-async def test_a_notice_names_so_many_columns_and_says_how_many_there_were(door: Door) -> None:
+async def test_a_notice_names_so_many_columns_in_the_tables_words_and_says_how_many_there_were(door: Door) -> None:
     session = await door.opened()
     await door.recorder.intend(statement(session))
-    computed = tuple(Column(name=f"c{number}") for number in range(entries.NOTICED_COLUMNS_MAX + 4))
-    door.recorder.ended(Outcome(session=session.id, number=1, tag="SELECT 1", columns=(*computed, EMAIL)))
+    called = (msgspec.structs.replace(EMAIL, name="of ben@example.com", table=7), Column(name="ben@example.com"))
+    wide = tuple(Column(name="x", source=f"wall.wide.c{number}") for number in range(entries.NOTICED_COLUMNS_MAX + 4))
+    door.recorder.ended(Outcome(session=session.id, number=1, tag="SELECT 1", columns=(EMAIL, *called, *wide)))
     await door.recorder.closed(session.id, "left")
     door.log.publish()
     told = noticed(door, session)
-    assert (told.columns[0], len(told.columns), told.others) == (EMAIL, entries.NOTICED_COLUMNS_MAX, 5)
+    assert (told.columns[0], len(told.columns), told.others) == (EMAIL, entries.NOTICED_COLUMNS_MAX, 1 + 5)
+    assert "ben@" not in msgspec.json.encode(told).decode()
 
 
 async def test_a_session_in_which_nothing_was_asked_is_no_notice(door: Door) -> None:

@@ -31,6 +31,9 @@ class Before(NamedTuple):
     spent: dict[str, Spent]
 
 
+NOTHING = Before([], {})
+
+
 class _Sitting:
     """A session while its entries are read."""
 
@@ -65,6 +68,22 @@ class _Sitting:
         )
 
 
+def beginning(kept: Iterable[Kept], at_us: int) -> int | None:
+    """Where the first session begins that has no end, or has not run out by then; None where there is none. Asks for sessions' ends and
+    beginnings alone, so that what was run in others need not be read."""
+    last, running = dict[str, int](), list[int]()
+    for one in kept:
+        match one.said:
+            case Opened(session=session, until_us=until_us):
+                last.setdefault(session, one.index)
+                running += [one.index] if until_us > at_us else []
+            case Closed(session=session):
+                last.pop(session, None)
+            case _:
+                pass
+    return min((*running, *last.values()), default=None)
+
+
 def before(kept: Iterable[Kept], at_us: int) -> Before:
     """As of a time: grants whose sessions have run out by then have nothing more to spend. What is in memory is sessions without an end."""
     sitting, spent = dict[str, _Sitting](), dict[str, Spent]()
@@ -83,8 +102,8 @@ def before(kept: Iterable[Kept], at_us: int) -> Before:
                 for result in results:
                     held.ended(result)
             case Closed():
-                held.recorded += held.noticed(one.at_us)
-                _add(spent, sitting.pop(said.session), at_us)
+                sitting.pop(said.session)
+                _add(spent, held, at_us, ended_us=one.at_us)
             case _:
                 pass
     for held in sitting.values():
@@ -92,13 +111,14 @@ def before(kept: Iterable[Kept], at_us: int) -> Before:
     return Before([held.left() for held in sitting.values()], spent)
 
 
-def _add(spent: dict[str, Spent], held: _Sitting, at_us: int) -> None:
+def _add(spent: dict[str, Spent], held: _Sitting, at_us: int, ended_us: int | None = None) -> None:
     if held.session.expires_at * SECOND_US <= at_us:
         return
+    noticed = 0 if ended_us is None else held.noticed(ended_us)
     so_far = spent.get(held.session.grant, Spent())
     spent[held.session.grant] = Spent(
         rows=so_far.rows + held.rows,
         bytes=so_far.bytes + held.bytes,
-        recorded=so_far.recorded + held.recorded,
+        recorded=so_far.recorded + held.recorded + noticed,
         told=so_far.told and not held.waits,
     )

@@ -87,10 +87,13 @@ class Closed(Said, frozen=True, kw_only=True):
 AnySaid: TypeAlias = Opened | Intended | Ended | Closed
 
 
+_decode = msgspec.json.Decoder(AnySaid).decode
+
+
 class Noticed(msgspec.Struct, frozen=True, kw_only=True):
-    """What a subject is told: who could see them is the entry's actor. `columns`: what the session was shown, of whichever of its
-    subjects, and how many `others` beside these; `untold`: of how many statements nobody knows what came, since the session's process
-    ended."""
+    """What a subject is told: who could see them is the entry's actor. `columns`: what of tables the session was shown, of whichever of
+    its subjects, by the tables' own names; `others`: how many columns besides, of which the names are the engineer's. `untold`: of how many
+    statements nobody knows what came, since the session's process ended."""
 
     session: str
     grant: str
@@ -112,7 +115,7 @@ class MalformedSaid(Exception):
 def read(details: bytes) -> AnySaid:
     """Raises MalformedSaid."""
     try:
-        said: AnySaid = msgspec.json.decode(details, type=AnySaid)
+        said: AnySaid = _decode(details)
     except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
         raise MalformedSaid(f"no entry of the door: {exc}") from exc
     return said
@@ -175,7 +178,7 @@ def closed(session: Session, why: str, statements: int, at: float) -> Event:
 
 def notices(session: Session, statements: int, columns: Iterable[Column], at: float, *, untold: int = 0) -> list[Event]:
     """One for each subject."""
-    shown = sorted(columns, key=lambda one: not one.source)  # those of tables before what was computed
+    shown, others = _of_tables(columns)
     noticed = Noticed(
         session=session.id,
         grant=session.grant,
@@ -186,8 +189,8 @@ def notices(session: Session, statements: int, columns: Iterable[Column], at: fl
         until_us=round(at * SECOND_US),
         statements=statements,
         untold=untold,
-        columns=tuple(shown[:NOTICED_COLUMNS_MAX]),
-        others=max(0, len(shown) - NOTICED_COLUMNS_MAX),
+        columns=shown[:NOTICED_COLUMNS_MAX],
+        others=others + len(shown[NOTICED_COLUMNS_MAX:]),
     )
     return [
         Event(
@@ -200,6 +203,14 @@ def notices(session: Session, statements: int, columns: Iterable[Column], at: fl
         )
         for subject in session.subjects
     ]
+
+
+def _of_tables(columns: Iterable[Column]) -> tuple[tuple[Column, ...], int]:
+    """Each once, by where it comes from, and how many come from nowhere: an alias is text, in which anything may stand."""
+    each = list(columns)
+    shown = {(one.source, one.masked) for one in each if one.source}
+    told = (Column(name=source.rpartition(".")[2], source=source, masked=masked) for source, masked in sorted(shown))
+    return tuple(told), sum(not one.source for one in each)
 
 
 def notice_event(session: str, subject: str) -> str:

@@ -1,13 +1,13 @@
 """The door's entries out of a log in its folder, each held against what was signed."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
 from cells.breakglass.statements import entries
-from cells.breakglass.statements.before import Before, before
+from cells.breakglass.statements.before import NOTHING, Before, before, beginning
 from cells.breakglass.statements.entries import KINDS, MalformedSaid
 from cells.breakglass.statements.history import History, Kept, Scope, history
 from foundation import logs
@@ -15,7 +15,8 @@ from foundation.ledger.draining import Writer
 from foundation.ledger.entries import MalformedEntry
 from foundation.ledger.files import LogDamaged
 from foundation.ledger.notes import NoteRefused, Verifier
-from foundation.ledger.reading import Absent, LogReader, of_folder, payload
+from foundation.ledger.port import Kind
+from foundation.ledger.reading import Absent, LogReader, of_folder, with_payloads
 from foundation.ledger.tiles import MalformedTile
 from foundation.problems import Code, ProblemError, refuse
 
@@ -25,16 +26,24 @@ LOOK_S = 0.1
 """Between two looks at a log that cannot be read yet."""
 T = TypeVar("T")
 _KINDS = frozenset(kind.value for kind in KINDS)
+_OF_SESSIONS = frozenset({Kind.SESSION.value})
 _DAMAGED = (Absent, LogDamaged, MalformedEntry, MalformedSaid, MalformedTile, NoteRefused, OSError)
 
 
-def kept(reader: LogReader, folder: Path, size: int | None = None, until_us: int | None = None) -> Iterator[Kept]:
-    """In the log's order, among the first `size` entries of those that the reader has, nothing later than `until_us`. Raises what a reader
-    raises, MalformedSaid."""
-    for found in reader.of_kinds(_KINDS, until=size):
-        if until_us is not None and found.entry.at_us > until_us:
-            continue
-        held = payload(folder, found)
+def kept(
+    reader: LogReader,
+    folder: Path,
+    size: int | None = None,
+    until_us: int | None = None,
+    *,
+    since: int = 0,
+    kinds: Collection[str] = _KINDS,
+) -> Iterator[Kept]:
+    """In the log's order, from the entry `since` on, among the first `size` entries of those that the reader has, nothing later than
+    `until_us`. Raises what a reader raises, MalformedSaid."""
+    those = reader.of_kinds(kinds, since, size)
+    in_time = (found for found in those if until_us is None or found.entry.at_us <= until_us)
+    for found, held in with_payloads(folder, in_time):
         if held is None:
             yield Kept(found.index, found.entry.at_us, "", None)
         else:
@@ -65,7 +74,9 @@ class DoorLog:
             raise refuse(Code.NOT_READY, "the cell's log cannot be read just now", retry_after_s=1) from exc
 
     def _found(self, at_us: int) -> Before:
-        return before(kept(LogReader(of_folder(self._folder), self._verifier), self._folder), at_us)
+        reader = LogReader(of_folder(self._folder), self._verifier)
+        first = beginning(kept(reader, self._folder, kinds=_OF_SESSIONS), at_us)
+        return NOTHING if first is None else before(kept(reader, self._folder, since=first), at_us)
 
     def _told(self, size: int | None, until_us: int, scope: Scope) -> tuple[History, int]:
         reader = LogReader(of_folder(self._folder), self._verifier)

@@ -171,7 +171,8 @@ class HttpSink:
         key = batch.key or f"{self._origin}/{batch.first}-{batch.following}"
         body = b"".join(batch.lines)
         headers = {"content-type": self._media_type, "idempotency-key": key, **self._authorization()}
-        headers |= await asyncio.to_thread(self._signed, key, body)
+        if self._signing is not None:
+            headers |= await asyncio.to_thread(self._signed, self._signing, key, body)
         try:
             async with asyncio.timeout(POST_S_MAX):
                 answer = await self._http.post(self._url, content=body, headers=headers)
@@ -187,9 +188,9 @@ class HttpSink:
         except (OSError, UnicodeDecodeError) as exc:
             raise SinkUnavailable(f"its token file: {type(exc).__name__}") from exc
 
-    def _signed(self, key: str, body: bytes) -> dict[str, str]:
+    def _signed(self, signing: Signing, key: str, body: bytes) -> dict[str, str]:
         try:
-            return {} if self._signing is None else self._signing.headers(key, body)
+            return signing.headers(key, body)
         except SettingsError as exc:
             raise SinkUnavailable(f"its signing file: {exc}") from exc
 
