@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from foundation.clock import ManualClock
+from foundation.ledger import metrics
 from foundation.ledger.export import following, position, taking
 from foundation.ledger.export.following import Counted, Follower
 from foundation.ledger.export.sinks import FileSink
@@ -38,6 +39,11 @@ def follower(folder: Path, *, subjects: frozenset[str] = frozenset(), counted: C
     sink = FileSink(folder / "out", ORIGIN, rotate_bytes=1 << 30, keep=1)
     form = NOTICES._replace(subjects=subjects)
     return Follower("told", folder / "log", SIGNER.verifier, form, sink, since=0, counted=counted)
+
+
+def behind() -> float:
+    """How many signed entries the metric says are not given out."""
+    return float(metrics.EXPORT_BEHIND.labels("told")._value.get())
 
 
 async def drained(one: Follower) -> None:
@@ -86,14 +92,14 @@ async def test_nothing_is_told_before_it_stands_in_the_checkpoint_that_counts(tm
     counts: list[bytes] = []
     one = follower(tmp_path, counted=lambda: counts[-1] if counts else None)
     await drained(one)
-    assert told(tmp_path) == []
+    assert (told(tmp_path), behind()) == ([], 12)
     counts.append(first)
     await drained(one)
-    assert [said["subject_id"] for said in told(tmp_path)] == [ADA]
+    assert ([said["subject_id"] for said in told(tmp_path)], behind()) == ([ADA], 6)
     assert told(tmp_path)[0]["proof"].encode().endswith(first)
     counts.append((tmp_path / "log" / "checkpoint").read_bytes())
     await drained(one)
-    assert [said["subject_id"] for said in told(tmp_path)] == [ADA, BEN]
+    assert ([said["subject_id"] for said in told(tmp_path)], behind()) == ([ADA, BEN], 0)
 
 
 async def test_what_is_passed_over_is_bounded_in_a_look_and_after_a_restart(

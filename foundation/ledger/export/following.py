@@ -109,17 +109,21 @@ class Follower:
 
     def _next(self, at: int) -> tuple[Batch | None, int]:
         """The batch that begins at an entry, None where there is none yet, and how many entries are signed for."""
-        fetch, note = of_folder(self._folder), None
-        if self._counted is not None and (note := self._counted()) is None:
-            return None, 0
+        fetch = of_folder(self._folder)
         try:
-            reader = LogReader(fetch, self._verifier, note)
+            reader = LogReader(fetch, self._verifier)
         except Absent as exc:
             if str(exc) == CHECKPOINT:
                 return None, 0
             raise
+        signed = reader.checkpoint.size
+        if self._counted is not None:
+            note = self._counted()
+            if note is None:
+                return None, signed
+            reader = LogReader(fetch, self._verifier, note)
         openings = openings_in(self._folder if self._form.payloads else None)
-        return next(batches(reader, self._form, openings, at), None), reader.checkpoint.size
+        return next(batches(reader, self._form, openings, at), None), signed
 
 
 def _why(exc: BaseException) -> str:
