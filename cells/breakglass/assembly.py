@@ -13,6 +13,7 @@ from cells.breakglass.certificates.authority import FileAuthority
 from cells.breakglass.desk import Desk
 from cells.breakglass.door.assembly import door_of
 from cells.breakglass.door.door import Door
+from cells.breakglass.door.settings import RECORDED_BYTES_MAX
 from cells.breakglass.exceptions import verifiers_of
 from cells.breakglass.issuing import Issuing
 from cells.breakglass.keeper import Keeper
@@ -28,12 +29,14 @@ from cells.breakglass.store import Steps
 from cells.breakglass.tickets import tracker_of
 from cells.breakglass.wall.wall import Wall
 from cells.service.context import Context
+from foundation.clock import Clock
 from foundation.http import HttpClient, client, token_verifier
 from foundation.ledger.draining import Writer
 from foundation.ledger.notes import Verifier
 from foundation.settings import SettingsError, secret_from_env
 from foundation.tasks import Worker
 from foundation.tokens import Issuer, TokenFile, TokenVerifier
+from foundation.webhooks import Signing, keys_in
 from foundation.words import Country
 
 
@@ -86,7 +89,7 @@ async def assembled(
         pages = await stack.enter_async_context(client(connections_max=8))
         keeper = Keeper(steps, context.clock)
         locks = locking(keeper)
-        pager = Pager(cell=context.cell, keeper=keeper, http=pages, urls=urls)
+        pager = Pager(cell=context.cell, keeper=keeper, http=pages, urls=urls, signing=_signing(stated, context.clock))
         tracker = tracker_of(stated.tickets, tickets)
         desk = Desk(
             context=context,
@@ -124,7 +127,8 @@ async def assembled(
             door=log,
             locks=locks,
         )
-        recorded, door = recording(keeper, tracker, context.clock, writer, log, locks.elsewhere), None
+        most = RECORDED_BYTES_MAX if stated.door is None else stated.door.recorded_bytes_max
+        recorded, door = recording(keeper, tracker, context.clock, writer, log, locks.elsewhere, most), None
         if stated.door is not None:
             under = Path(stated.authority_certificate)
             door = door_of(stated.door, under, issuing, wall, recorded.recorder, context.clock)
@@ -138,6 +142,15 @@ def inside(context: Context, country: Country) -> bool:
     if declared is None:
         return False
     return any(country in row.countries for row in rules.pack.jurisdictions if row.id == declared.jurisdiction)
+
+
+def _signing(settings: AccessSettings, clock: Clock) -> Signing | None:
+    """Raises SettingsError where its file holds no keys."""
+    if not settings.pages_signing_file:
+        return None
+    path = Path(settings.pages_signing_file)
+    keys_in(path)
+    return Signing(path, clock)
 
 
 def _verifier(issuers: Sequence[Issuer], http: HttpClient, context: Context) -> TokenVerifier:

@@ -19,7 +19,9 @@ from foundation import logs
 from foundation.http import HttpClient
 from foundation.mute import Secret
 from foundation.problems import ProblemError
+from foundation.settings import SettingsError
 from foundation.tasks import Backoff
+from foundation.webhooks import Signing
 from foundation.words import ActorId, CellId
 
 log = logs.get(__name__)
@@ -46,13 +48,22 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Pager:
-    """Owns the calls under way. `urls`: secrets, since some services put theirs in the path."""
+    """Owns the calls under way. `urls`: secrets, since some services put theirs in the path. `signing`: what signs pages, if anything."""
 
-    def __init__(self, *, cell: CellId, keeper: Keeper, http: HttpClient, urls: Sequence[Secret[str]]) -> None:
+    def __init__(
+        self,
+        *,
+        cell: CellId,
+        keeper: Keeper,
+        http: HttpClient,
+        urls: Sequence[Secret[str]],
+        signing: Signing | None = None,
+    ) -> None:
         self._cell = cell
         self._keeper = keeper
         self._http = http
         self._urls = urls
+        self._signing = signing
         self._called = asyncio.Event()
 
     def alarm(self) -> None:
@@ -93,17 +104,16 @@ class Pager:
     async def _tell(self, grant: Grant, number: int) -> tuple[bool, int]:
         """Whether the webhook took it, and after how many attempts."""
         page = page_of(grant, self._cell)
+        body = msgspec.json.encode(page)
         backoff = Backoff(first_s=FIRST_S, max_s=PAUSE_S_MAX)
         for attempt in range(1, ATTEMPTS_MAX + 1):
             try:
-                answer = await self._http.post(
-                    self._urls[number].reveal(),
-                    content=msgspec.json.encode(page),
-                    headers={"content-type": "application/json", "idempotency-key": page.event},
-                )
+                head = {"content-type": "application/json", "idempotency-key": page.event}
+                head |= {} if self._signing is None else self._signing.headers(page.event, body)
+                answer = await self._http.post(self._urls[number].reveal(), content=body, headers=head)
                 if 200 <= answer.status_code < 300:
                     return True, attempt
-            except (httpx.HTTPError, httpx.InvalidURL, OSError) as exc:
+            except (httpx.HTTPError, httpx.InvalidURL, OSError, SettingsError) as exc:
                 log.warning("access_page_failed", attempt=attempt, error=type(exc).__name__)
             if attempt < ATTEMPTS_MAX:
                 await asyncio.sleep(backoff.next_s())

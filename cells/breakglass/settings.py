@@ -23,8 +23,9 @@ class AccessSettings(msgspec.Struct, frozen=True, kw_only=True):
     """`issuer`: the one that engineers sign in at; two would make two people of one. `on_call`: whose statements prove that somebody is on
     call; without it there are no emergencies. `authority_key`: mode 0600. `approvals`: how many it takes. `exception_keys`: files with the
     public keys of those who may sign exceptions, as logs' are. `pages`: environment variables that hold the URLs that emergencies are told
-    to. `rules`: a file of further rules in Cedar, which may only forbid. `logins`: database roles that may log in beside those of the
-    shard's own settings, and are no person's. `door`: where certificates open rows; without it they open nothing."""
+    to; `pages_signing_file`: keys that sign what goes there (`foundation.webhooks`). `rules`: a file of further rules in Cedar, which may
+    only forbid. `logins`: database roles that may log in beside those of the shard's own settings, and are no person's. `door`: where
+    certificates open rows; without it they open nothing."""
 
     issuer: Issuer
     authority_key: str
@@ -34,6 +35,7 @@ class AccessSettings(msgspec.Struct, frozen=True, kw_only=True):
     approvals: Annotated[int, Meta(ge=1, le=NEEDED_MAX)] = 1
     exception_keys: tuple[str, ...] = ()
     pages: Annotated[tuple[str, ...], Meta(max_length=PAGES_MAX)] = ()
+    pages_signing_file: str = ""
     rules: str = ""
     logins: tuple[str, ...] = ()
     door: DoorSettings | None = None

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from cells.breakglass.words import (
+    MINUTES_USUAL,
     SUBJECTS_MAX,
     Digest,
     EngineerId,
@@ -48,7 +49,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     subjects: Annotated[tuple[Subject, ...], Meta(min_length=1, max_length=SUBJECTS_MAX)]
     purpose: Purpose
     ticket: Ticket
-    minutes: int
+    minutes: int = MINUTES_USUAL
     reason: Reason
 
 

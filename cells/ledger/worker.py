@@ -62,7 +62,7 @@ async def export_for_ever(kept: Keeping, context: Context, rules: RulesFollower,
     """Payloads leave for the countries of the cell and its shards only, as the first rules have them; whatever else was asked for is one of
     the `mistakes` for which the process is not ready, and is not done."""
     stray: Sequence[ExportSettings] = ()
-    if any(one.payloads and one.url for one in kept.exports):
+    if any(one.shows and one.url for one in kept.exports):
         await rules.first.wait()
         stray = abroad(kept.exports, countries_of(context.rules.require().policy, context.cell))
     for one in stray:

@@ -187,6 +187,10 @@ class Paths(msgspec.Struct, frozen=True):
         """The log of a process: `directory`, `cell-eu-de`."""
         return self.ledgers / name
 
+    def notices(self, name: str) -> Path:
+        """Where a cell's notices to subjects go, a line each."""
+        return self.ledgers / f"{name}.notices.ndjson"
+
     def witness(self, name: str) -> Path:
         """What a witness has cosigned: `witness-eu`."""
         return self.state / "witness" / name

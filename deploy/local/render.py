@@ -124,6 +124,10 @@ def _ledger(layout: Layout, name: str) -> dict[str, Any]:
     }
 
 
+def _notices(layout: Layout, name: str) -> dict[str, str]:
+    return {"name": "notices", "format": "notices", "file": str(layout.paths.notices(name))}
+
+
 def _witness(layout: Layout, name: str) -> str:
     paths = layout.paths
     return toml(
@@ -162,7 +166,7 @@ def _cell(layout: Layout, region: Region, contracts: str) -> str:
             "blinding_keyring": str(layout.paths.keyring("blinding")),
             "contracts": contracts,
             "shard_env_suffixes": SUFFIXES,
-            "ledger": _ledger(layout, name),
+            "ledger": {**_ledger(layout, name), "exports": [_notices(layout, name)]},
             "access": access.settings(layout.paths, region.cell, layout.port(f"door-{region.cell}")),
             "egress": _egress(layout, region),
         }

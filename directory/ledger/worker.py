@@ -62,7 +62,7 @@ def recording(pool: Pool) -> RecordEvents:
 async def export_for_ever(kept: Keeping, rules: LiveRules) -> None:
     """Payloads leave for the directory's own country only, as the rules at the start of this process have it."""
     exports: Sequence[ExportSettings] = kept.exports
-    if any(one.payloads and one.url for one in exports):
+    if any(one.shows and one.url for one in exports):
         stray = abroad(exports, [await _country(rules)])
         for one in stray:
             log.error("ledger_export_abroad", source=one.name, reason=f"payloads do not go to {one.country}")

@@ -78,6 +78,9 @@ class Payload(msgspec.Struct, frozen=True, kw_only=True):
     details: msgspec.Raw
 
 
+_decode_payload = msgspec.json.Decoder(Payload).decode
+
+
 class Under(msgspec.Struct, frozen=True):
     """What an entry says of the records that stand under it."""
 
@@ -147,7 +150,7 @@ def opened(entry: Entry, opening: bytes) -> Payload:
     if hashlib.sha256(head).hexdigest() != entry.commitment or (len(head) < len(opening) and not is_sheaf(entry)):
         raise MalformedEntry("the payload is not the one that the entry commits to")
     try:
-        payload = msgspec.json.decode(head[SALT_BYTES:], type=Payload)
+        payload = _decode_payload(head[SALT_BYTES:])
     except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
         raise MalformedEntry(f"no payload: {exc}") from exc
     if event_digest(payload.id) != entry.event:

@@ -31,6 +31,7 @@ class Keeping:
     writer: Writer
     reads: Reads
     eraser: Eraser
+    clock: Clock
     cosignatures: Gathering | None = None
 
     def workers(self, sources: Callable[[], Mapping[str, Source]]) -> dict[str, Worker]:
@@ -43,7 +44,8 @@ class Keeping:
 
     async def export(self, exports: Sequence[ExportSettings], actor: str) -> None:
         """For ever: those of its exports that may be. `actor`: the process, as the log names it."""
-        await export(self.folder, self.signer.verifier, exports, lambda details: self.reads.once(actor, details))
+        announce = partial(self.reads.once, actor)
+        await export(self.folder, self.signer.verifier, exports, announce, self.clock, self.cosignatures)
 
 
 def keeping(settings: LedgerSettings, record: RecordEvents, clock: Clock, http: HttpClient) -> Keeping:
@@ -56,5 +58,6 @@ def keeping(settings: LedgerSettings, record: RecordEvents, clock: Clock, http: 
         writer=writer,
         reads=Reads(record, clock, chance=new_decision_id),
         eraser=Eraser(folder, writer, record, clock, chance=new_decision_id),
+        clock=clock,
         cosignatures=settings.gathering(http, clock),
     )

@@ -2,8 +2,8 @@
 has signed."""
 
 import contextlib
-from collections.abc import Callable, Collection, Iterator
-from itertools import repeat
+from collections.abc import Callable, Collection, Iterable, Iterator
+from itertools import islice, repeat
 from pathlib import Path
 
 import msgspec
@@ -99,6 +99,7 @@ class LogReader:
     def __init__(self, fetch: Fetch, verifier: Verifier, note: bytes | None = None) -> None:
         """Raises NoteRefused, Absent, LogDamaged, and what `fetch` raises; so does every other call, and besides MalformedTile."""
         self._fetch = fetch
+        self._verifier = verifier
         newest = fetch(CHECKPOINT)
         self._there = checkpoints.opened(newest, verifier).size
         self.signed = newest if note is None else note
@@ -136,13 +137,17 @@ class LogReader:
         for index in reversed(range(self._bundles)):
             yield from reversed(self.bundle(index))
 
-    def of_kinds(self, kinds: Collection[str]) -> Iterator[Found]:
-        """Entries of these kinds, the oldest first. Only those in which the kind's name stands are taken apart."""
+    def of_kinds(self, kinds: Collection[str], since: int = 0, until: int | None = None) -> Iterator[Found]:
+        """Entries of these kinds, the oldest first, from `since` to before `until`. Only those in which the kind's name stands are taken
+        apart."""
         needles = [f'"kind":"{kind}"'.encode() for kind in kinds]
-        for index in range(self._bundles):
-            for at, raw in enumerate(self._raw(index)):
-                if any(needle in raw for needle in needles) and (entry := entries.parse(raw)).kind in kinds:
-                    yield Found(index * WIDTH + at, raw, entry)
+        size = self.checkpoint.size if until is None else min(until, self.checkpoint.size)
+        for index in range(since // WIDTH, (size + WIDTH - 1) // WIDTH):
+            for at, raw in enumerate(self._raw(index), index * WIDTH):
+                if not since <= at < size or not any(needle in raw for needle in needles):
+                    continue
+                if (entry := entries.parse(raw)).kind in kinds:
+                    yield Found(at, raw, entry)
 
     def find(self, event_id: str) -> Found | None:
         """The newest entry of an event. Reads the log from its end; only a bundle in which the event's digest stands is taken apart."""
@@ -158,6 +163,12 @@ class LogReader:
     def prove(self, found: Found) -> Proof:
         path = inclusion(found.index, self.checkpoint.size, self.hashes)
         return Proof(found.index, tuple(path), self.signed, found.raw)
+
+    def proved(self, found: Found) -> Proof:
+        """The same, held against what was signed. Raises ProofRefused."""
+        proof = self.prove(found)
+        proof.verify(self._verifier)
+        return proof
 
     def verify(self, earlier: Checkpoint | None = None, folder: Path | None = None) -> Verified:
         """Reads every entry and tile, and beside a `folder`'s the payloads; `earlier` is a checkpoint that was believed before.
@@ -232,6 +243,21 @@ def payload(folder: Path, found: Found) -> Payload | None:
     """What the entry commits to, None where it was erased or lies elsewhere. Raises LogDamaged, MalformedEntry, OSError."""
     opening = payloads.read(folder, found.index)
     return None if opening is None else entries.opened(found.entry, opening)
+
+
+def with_payloads(folder: Path, those: Iterable[Found]) -> Iterator[tuple[Found, Payload | None]]:
+    """Each with what it commits to, as `payload` has it; of entries in their order each bundle's file is read once. Raises what `payload`
+    and `those` raise."""
+    last = -1
+    openings: Iterator[bytes | None] = iter(())
+    for found in those:
+        between = found.index - last - 1
+        if between < 0 or found.index // WIDTH != last // WIDTH:
+            number, slot = divmod(found.index, WIDTH)
+            openings, between = payloads.in_bundle(folder, number, WIDTH, first=slot), 0
+        opening = next(islice(openings, between, None))
+        last = found.index
+        yield found, None if opening is None else entries.opened(found.entry, opening)
 
 
 def _fits(found: Found, opening: bytes) -> bool:

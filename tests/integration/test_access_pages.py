@@ -1,5 +1,6 @@
 """Emergencies told to webhooks: real servers of this machine, some of which fail."""
 
+import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from functools import partial
@@ -17,6 +18,7 @@ from cells.breakglass.paging import ATTEMPTS_MAX
 from cells.breakglass.steps import Paged
 from foundation.tasks import run_together
 from tests.stands.access_cell import AccessStand, access_stand, terms
+from tests.stands.notices import KEYS, is_signed, keys_in
 from tests.stands.servers import serving
 from tests.stands.waiting import eventually
 
@@ -29,10 +31,13 @@ class Webhook:
     def __init__(self, *statuses: int) -> None:
         self.heard: list[dict[str, Any]] = []
         self.keys: list[str] = []
+        self.signed: list[bool] = []
         self._statuses = list(statuses)
 
     async def __call__(self, request: Request) -> Response:
-        self.heard.append(await request.json())
+        body = await request.body()
+        self.heard.append(json.loads(body))
+        self.signed.append(all(is_signed(key, request.headers, body) for key in KEYS))
         self.keys.append(request.headers["idempotency-key"])
         status = self._statuses.pop(0) if len(self._statuses) > 1 else self._statuses[0]
         return Response(status_code=status)
@@ -52,8 +57,9 @@ async def stand(folder: Path, monkeypatch: pytest.MonkeyPatch, hooks: list[Webho
             app = Starlette(routes=[Route("/page", hook.__call__, methods=["POST"])])
             port = await stack.enter_async_context(serving(app))
             monkeypatch.setenv(f"PAGE_{number}", f"http://127.0.0.1:{port}/page")
-        names = tuple(f"PAGE_{number}" for number in range(len(hooks)))
-        yield await stack.enter_async_context(access_stand(folder, monkeypatch, pages=names))
+        names, signing = tuple(f"PAGE_{number}" for number in range(len(hooks))), str(keys_in(folder))
+        stand = access_stand(folder, monkeypatch, pages=names, pages_signing_file=signing)
+        yield await stack.enter_async_context(stand)
 
 
 async def test_everybody_is_told_of_an_emergency_again_until_they_hear_or_the_tries_are_over(
@@ -77,6 +83,7 @@ async def test_everybody_is_told_of_an_emergency_again_until_they_hear_or_the_tr
     assert (page["grant"], page["engineer"], page["ticket"]) == (grant, "engineer:alice", "OPS-7")
     assert "subjects" not in page
     assert {key for hook in hooks for key in hook.keys} == {f"emergency:{grant}"}
+    assert all(all(hook.signed) for hook in hooks)
     assert usual not in {page["grant"] for hook in hooks for page in hook.heard}
 
 

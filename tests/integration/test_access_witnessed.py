@@ -82,6 +82,17 @@ async def test_a_certificate_is_signed_once_its_intent_stands_under_the_near_quo
     await held_against_the_ledger(office)
 
 
+async def test_an_emergency_takes_the_near_witness_alone(witnessed: tuple[Office, Network], folder: Path) -> None:
+    office, net = witnessed
+    subject, _ = await office.live.place()
+    net.away |= {"us", "in"}
+    words = (*REQUEST, "--subjects", subject, "--emergency", "--on-call", office.on_call("alice"), "--minutes", "5")
+    asked = await office.told("alice", "engineer", *words, at="US")
+    files = ("--out", folder / "c.pem", "--key-out", folder / "c.key")
+    told = await office.told("alice", "engineer", "certificate", asked["grant"]["id"], *files, at="US")
+    assert told["told"]["grant"]["intents"][0]["digest"]
+
+
 async def test_without_the_near_witness_no_certificate_is_signed_and_its_absence_alarms_until_it_is_back(
     witnessed: tuple[Office, Network], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

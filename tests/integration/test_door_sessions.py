@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 
 from cells.breakglass.door import endings, frames
-from cells.breakglass.door.ports import Ending, Outcome
+from cells.breakglass.door.ports import Ending, Outcome, Spent
 from cells.breakglass.door.runs import fields
 from deploy.local.postgres import PostgresServer
 from foundation.settings import SettingsError
@@ -45,7 +45,7 @@ async def fresh(stand: DoorStand) -> AsyncIterator[None]:
     record.outcomes.clear()
     record.closings.clear()
     yield
-    record.refuses = None
+    record.refuses, record.before = None, Spent()
     record.goes_on.set()
     record.end(Ending.ENDED)
     await eventually(lambda: not record.ends)
@@ -456,6 +456,34 @@ async def test_a_grants_rows_are_bounded_over_its_sessions(stand: DoorStand) -> 
                 await second.fetch(rows)
     await eventually(lambda: _none(stand))
     await stand.certified()
+
+
+async def test_what_a_grant_had_before_this_process_is_not_had_again(stand: DoorStand) -> None:
+    await stand.certified()
+    stand.record.before = Spent(rows=39_990)
+    rows = "SELECT n FROM generate_series(1, {}) AS n"
+    async with stand.asyncpg() as first:
+        assert len(await first.fetch(rows.format(10))) == 10
+        with pytest.raises(asyncpg.ConnectionDoesNotExistError, match="rows that this grant may show are used up"):
+            await first.fetch(rows.format(1))
+    await stand.certified()
+    stand.record.before = Spent(told=False)
+    with pytest.raises(asyncpg.PostgresError, match="is not known") as refused:
+        async with stand.asyncpg():
+            pass
+    assert refused.value.sqlstate == endings.USED_UP
+    await eventually(lambda: _none(stand))
+    stand.record.before = Spent()
+    await stand.certified()
+
+
+async def test_a_session_whose_grant_has_no_more_room_on_the_record_ends_and_runs_nothing(stand: DoorStand) -> None:
+    async with stand.asyncpg() as connection:
+        stand.record.refuses = Ending.SPENT
+        with pytest.raises(asyncpg.ConnectionDoesNotExistError, match="put on the record is used up"):
+            await connection.execute("INSERT INTO notes (body) VALUES ('beyond')")
+    await eventually(lambda: list(stand.record.closings.values()) == [Ending.SPENT.value])
+    assert await stand.rows("SELECT id FROM notes WHERE body = 'beyond'") == []
 
 
 async def test_a_grant_has_so_many_sessions_and_no_more(stand: DoorStand) -> None:

@@ -21,6 +21,7 @@ from foundation.ledger import payloads as ledger_payloads
 from foundation.ledger import reads as ledger_reads
 from foundation.ledger.canonical import canonical
 from foundation.ledger.erasing import digest_of
+from foundation.ledger.export.forms import Format
 from foundation.ledger.export.settings import ExportSettings
 from foundation.ledger.port import Kind
 from foundation.ledger.reading import payload
@@ -260,13 +261,15 @@ async def test_a_cell_that_would_send_payloads_abroad_is_not_ready_and_sends_non
     assert built.ledger is not None
     async with collecting() as collector:
         away = ExportSettings(name="away", url=collector.url, payloads=True, country="US")
-        built.ledger = msgspec.structs.replace(built.ledger, exports=(away,))
+        told = ExportSettings(name="told", url=collector.url, format=Format.NOTICES, country="US")
+        built.ledger = msgspec.structs.replace(built.ledger, exports=(away, told))
         async with opened(built.settings()) as cell, asyncio.TaskGroup() as group:
             tasks = [group.create_task(worker()) for worker in cell.workers.values()]
             await eventually(lambda: cell.mistakes)
             problem = cell.ready()
             assert problem is not None
             assert "away: payloads do not go to US" in problem.detail
+            assert "told: payloads do not go to US" in problem.detail
             await eventually(lambda: cell.shards and all(worker.current for worker in cell.shards.values()))
             for task in tasks:
                 task.cancel()

@@ -11,6 +11,7 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
+from foundation.clock import SystemClock
 from foundation.ledger import metrics
 from foundation.ledger.export import sinks
 from foundation.ledger.export.settings import ExportSettings
@@ -67,7 +68,7 @@ class Announced:
 async def exporting(log: Path, *exports: ExportSettings, away: int = 0) -> AsyncIterator[Announced]:
     announced = Announced(away)
     async with asyncio.TaskGroup() as group:
-        task = group.create_task(export(log, SIGNER.verifier, exports, announced))
+        task = group.create_task(export(log, SIGNER.verifier, exports, announced, SystemClock()))
         yield announced
         task.cancel()
 

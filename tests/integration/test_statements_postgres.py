@@ -23,16 +23,21 @@ import pytest
 from click.testing import CliRunner
 
 from cells.breakglass.statements import csvlog
+from cells.breakglass.statements.entries import Closed, Intended, Noticed, Opened, notice_event
 from cells.breakglass.statements.history import History, history
 from cells.breakglass.statements.reading import kept
 from cells.breakglass.statements.reconciling import reconciled
+from cells.breakglass.statements.recorder import LEFT
 from deploy.local import postgres
 from deploy.local.account import data_folder, outside, unprivileged
 from foundation.ledger.log import Log
+from foundation.ledger.reading import payload
 from foundation.mute import Secret
 from foundation.postgres import connect
 from gateway.cli.access import reconciling
 from gateway.cli.main import cli
+from tests.stands.access import SUBJECT
+from tests.stands.access_cell import AccessStand, access_stand
 from tests.stands.door import ROLE as DOOR_ROLE
 from tests.stands.door import DoorStand, door_stand
 from tests.stands.ledger import SIGNER, reader
@@ -140,7 +145,7 @@ def told(folder: Path) -> History:
 def killed(
     engineer: Secret[str], logging_server: postgres.PostgresServer, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, Runner]:
-    """A folder of the ledgers of processes that were killed, and what these had said."""
+    """A folder of the ledgers of processes that were killed, and what these had said; below `as-killed` none of them is opened again."""
     folder, chance = tmp_path_factory.mktemp("killed"), random.Random(SEED)
     runner = Runner(folder, engineer, logging_server.dsn())
     try:
@@ -150,6 +155,8 @@ def killed(
             runner.round(f"r{number}", says, chance.random() * 0.02)
     finally:
         runner.end()
+    for name in runner.ran:
+        shutil.copytree(folder / name / "log", folder / "as-killed" / name / "log")
     return folder, runner
 
 
@@ -272,3 +279,72 @@ async def test_what_clients_run_through_the_door_stands_in_ledger_and_log_alike(
         ran = [one for sat in ledger.sessions for one in sat.statements]
         assert all(one.result is not None for one in ran)
         assert "COPY people TO STDOUT" not in {one.text for one in ran}
+
+
+def statements_in(log: Path) -> list[Intended]:
+    """As far as it is signed for."""
+    return [one.said for one in kept(reader(log), log) if isinstance(one.said, Intended)]
+
+
+@pytest.mark.anyio
+async def test_whatever_was_durable_at_a_kill_counts_in_the_end_the_notice_and_what_is_left_of_the_grant(
+    killed: tuple[Path, Runner], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, runner = killed
+    unsigned = 0
+    for name, ran in runner.ran.items():
+        shutil.copytree(folder / "as-killed" / name, tmp_path / name)
+        log = tmp_path / name / "log"
+        signed = len(statements_in(log))
+        async with access_stand(tmp_path / name, monkeypatch) as stand, asyncio.TaskGroup() as group:
+            tasks = [group.create_task(worker()) for worker in stand.access.recording.workers.values()]
+            opened = next(one.said for one in kept(reader(log), log) if isinstance(one.said, Opened))
+            spent = await stand.access.recording.recorder.spent(opened.grant)
+            recorded = max(one.number for one in statements_in(log))
+            assert recorded in (ran, ran + 1, ran + 2)
+            unsigned += recorded - signed
+
+            def closed(log: Path = log, stand: AccessStand = stand) -> list[Closed]:
+                assert stand.writer.log is not None
+                stand.writer.log.publish()
+                return [one.said for one in kept(reader(log), log) if isinstance(one.said, Closed)]
+
+            await eventually(closed)
+            assert closed() == [Closed(session=opened.session, why=LEFT, statements=recorded)]
+            (sat,) = history(kept(reader(log), log)).sessions
+            found = reader(log).find(notice_event(opened.session, SUBJECT))
+            held = None if found is None else payload(log, found)
+            assert held is not None
+            told = msgspec.json.decode(held.details, type=Noticed)
+            without = sum(one.result is None for one in sat.statements)
+            assert (told.statements, told.untold, spent.told) == (recorded, without, without == 0)
+            assert spent.rows == sum(one.rows for one in sat.results)
+            for task in tasks:
+                task.cancel()
+    assert unsigned, "some were durable that the killed process had not signed for"
+
+
+@pytest.mark.anyio
+async def test_a_restart_hands_out_no_second_budget(
+    logging_server: postgres.PostgresServer, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows, log = "SELECT n FROM generate_series(1, {}) AS n", folder / "log"
+    async with door_stand(logging_server, folder, monkeypatch, ledger=True, rows_max=4_000) as stand:
+        async with stand.asyncpg() as connection:
+            assert len(await connection.fetch(rows.format(3_000))) == 3_000
+            with pytest.raises(asyncpg.DivisionByZeroError):
+                await connection.fetch("SELECT 1 / (n - n) FROM generate_series(1, 2) AS n")
+
+        def ended() -> bool:
+            assert stand.access.writer.log is not None
+            stand.access.writer.log.publish()
+            return any(isinstance(one.said, Closed) for one in kept(reader(log), log))
+
+        await eventually(ended)
+        (grant,) = stand.door._grants.values()
+        async with stand.restarted(), stand.asyncpg() as connection:
+            (again,) = stand.door._grants.values()
+            assert again.budget == grant.budget, "to the byte"
+            assert len(await connection.fetch(rows.format(900))) == 900
+            with pytest.raises(asyncpg.ConnectionDoesNotExistError, match="used up"):
+                await connection.fetch(rows.format(200))

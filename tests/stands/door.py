@@ -17,15 +17,20 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from cells.breakglass.door.assembly import door_of
 from cells.breakglass.door.door import Door
-from cells.breakglass.door.ports import Column, Ending, NotRun, Outcome, Session, Statement
-from cells.breakglass.door.settings import DoorSettings, DoorTls
+from cells.breakglass.door.ports import Column, Ending, NotRun, Outcome, Session, Spent, Statement
+from cells.breakglass.door.settings import RECORDED_BYTES_MAX, DoorSettings, DoorTls
+from cells.breakglass.statements.reading import DoorLog, Finding
+from cells.breakglass.statements.recorder import Recorder
+from cells.breakglass.statements.spending import Spending
 from deploy.local.postgres import PostgresServer
 from foundation.mute import Secret
 from foundation.postgres import connect
 from tests.stands.access import CELL, signing_request
 from tests.stands.access_cell import AccessStand, access_stand
 from tests.stands.certificates import Authority
+from tests.stands.ledger import SIGNER
 
+KEY = SIGNER.verifier
 ROLE = "door_test_engineer"
 PASSWORD = Secret("only-in-tests")
 DDL = f"""
@@ -67,7 +72,7 @@ class TableWall:
 
 
 class ListRecord:
-    """In memory. `goes_on` is cleared where recording stalls."""
+    """In memory. `goes_on` is cleared where recording stalls; `before`: what each grant has had already."""
 
     def __init__(self) -> None:
         self.sessions: dict[str, Session] = {}
@@ -79,6 +84,10 @@ class ListRecord:
         self.goes_on = asyncio.Event()
         self.goes_on.set()
         self.waiting = 0
+        self.before = Spent()
+
+    async def spent(self, grant: str) -> Spent:
+        return self.before
 
     async def opened(self, session: Session, backend: str, end: Callable[[Ending], None]) -> None:
         self.sessions[session.id] = session
@@ -112,8 +121,17 @@ class ListRecord:
 class DoorStand:
     """A door that listens, and what a client needs to come in."""
 
-    def __init__(self, folder: Path, access: AccessStand, door: Door, wall: TableWall, record: ListRecord) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        settings: DoorSettings,
+        access: AccessStand,
+        door: Door,
+        wall: TableWall,
+        record: ListRecord,
+    ) -> None:
         self.folder = folder
+        self.settings = settings
         self.access = access
         self.door = door
         self.wall = wall
@@ -123,6 +141,24 @@ class DoorStand:
         self.certificate = folder / "engineer.pem"
         self.key = folder / "engineer.key"
         self.authorities = folder / "door.pem"
+
+    @asynccontextmanager
+    async def restarted(self) -> AsyncIterator[None]:
+        """Inside it clients come to the door of the next process, which knows of this one what the ledger says."""
+        recording, clock, log = self.access.access.recording, self.access.clock, DoorLog(self.folder / "log", KEY)
+        finding, spending = Finding(self.access.writer, log), Spending(RECORDED_BYTES_MAX)
+        recorder = Recorder(recording.committer, recording.watch, clock, finding, spending)
+        authority, before = self.folder / f"{CELL}.ca.pem", self.door
+        self.door = door_of(self.settings, authority, self.access.access.issuing, self.wall, recorder, clock)
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(worker()) for worker in (recorder.run, self.door.run)]
+                await self.door.listens.wait()
+                yield
+                for task in tasks:
+                    task.cancel()
+        finally:
+            self.door = before
 
     async def certified(self, **terms: Any) -> None:
         """Another certificate, under a grant of its own."""
@@ -252,8 +288,9 @@ async def door_stand(
             issuing, recording = access.access.issuing, access.access.recording
             used = recording.recorder if ledger else record
             authority = folder / f"{CELL}.ca.pem"
-            door = door_of(DoorSettings(**(usual | changes)), authority, issuing, wall, used, access.clock)
-            stand = DoorStand(folder, access, door, wall, record)
+            settings = DoorSettings(**(usual | changes))
+            door = door_of(settings, authority, issuing, wall, used, access.clock)
+            stand = DoorStand(folder, settings, access, door, wall, record)
             stand.admin = admin
             await stand.certified()
             running = [group.create_task(door.run())]

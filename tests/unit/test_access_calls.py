@@ -91,8 +91,12 @@ async def test_the_certificate_names_the_entry_of_the_approval_in_the_log(stand:
     assert (held.actor, b'"step":"approved"' in bytes(held.details).replace(b" ", b"")) == ("engineer:bob", True)
 
 
-async def test_time_ends_a_grant(stand: AccessStand) -> None:
-    grant = await stand.approved()
+async def test_a_grant_of_which_nobody_says_how_long_ends_after_a_quarter_of_an_hour(stand: AccessStand) -> None:
+    unsaid = {name: value for name, value in terms().items() if name != "minutes"}
+    asked = await stand.post("grants", stand.who("alice"), {"terms": unsaid})
+    assert asked.status_code == 201, asked.text
+    grant = asked.json()["grant"]["id"]
+    await stand.post(f"grants/{grant}/approve", stand.who("bob", "approver"), {"version": 1})
     issued = await stand.certified(grant)
     stand.clock.advance(15 * 60 - 1)
     body = {"certificate": issued.json()["certificate"]}

@@ -63,7 +63,7 @@ def test_the_statement_names_the_grant_and_is_not_critical(signed: Signed) -> No
     assert isinstance(held.value, x509.UnrecognizedExtension)
     found = decoded(held.value.value)
     assert (found.grant, found.ticket, found.purpose, found.shard) == (GRANT, "OPS-7", Purpose.DEBUGGING, "s1")
-    assert (found.observed, found.declared, found.index, found.size) == ("DE", "DE", 3, 9)
+    assert (found.home, found.observed, found.declared, found.index, found.size) == ("DE", "DE", "DE", 3, 9)
     assert (found.subjects, found.root) == (statement.subjects_digest(terms().subjects), "cd" * 32)
 
 
@@ -72,6 +72,7 @@ STATED = {
     "ticket": "OPS-8",
     "purpose": Purpose.SUPPORT,
     "subjects": "00" * 32,
+    "home": Country("FR"),
     "observed": Country("US"),
     "declared": None,
     "shard": ShardId("s2"),

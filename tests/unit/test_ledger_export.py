@@ -20,6 +20,7 @@ from tests.stands.ledger import SIGNER, reader, rows, unsynced, written
 pytestmark = pytest.mark.anyio
 
 ORIGIN = SIGNER.verifier.name
+ADA = "0b4a1f6e-52b1-4c59-9a35-0a2f6a1d3c77"
 ENTRIES = Form(Format.ENTRIES, True, ORIGIN, "0.1.0")
 
 
@@ -74,7 +75,7 @@ async def test_a_log_that_is_not_there_yet_is_waited_for(tmp_path: Path) -> None
 
 async def test_without_payloads_nothing_of_one_is_in_the_file(tmp_path: Path) -> None:
     written(tmp_path / "log", 10)
-    for form in Format:
+    for form in (Format.OCSF, Format.ENTRIES):
         await drained(follower(tmp_path / "log", tmp_path / form, ENTRIES._replace(format=form, payloads=False)))
         text = (tmp_path / form).read_text()
         assert len(text.splitlines()) == 10
@@ -194,7 +195,12 @@ async def test_a_folder_that_is_not_there_is_not_made(tmp_path: Path) -> None:
         ({"name": "siem", "file": "a", "url": "https://b"}, "either file or url"),
         ({"name": "siem", "url": "siem.internal"}, "an address"),
         ({"name": "siem", "url": "https://u:p@siem.internal"}, "an address"),
-        ({"name": "siem", "file": "a", "token_file": "b"}, "goes with url"),
+        ({"name": "siem", "file": "a", "token_file": "b"}, "go with url"),
+        ({"name": "siem", "file": "a", "signing_file": "b"}, "go with url"),
+        ({"name": "told", "url": "https://a", "format": Format.NOTICES}, "country"),
+        ({"name": "told", "file": "a", "format": Format.NOTICES, "subjects": ("ada",)}, "a UUID"),
+        ({"name": "siem", "file": "a", "subjects": (ADA,)}, "format notices"),
+        ({"name": "siem", "url": "https://a", "signing_file": "/nowhere"}, "cannot be read"),
         ({"name": "siem", "url": "https://siem.internal", "payloads": True}, "country"),
         ({"name": "siem", "file": "a", "keep": 0}, "keep"),
         ({"name": "siem", "file": "a", "since": -1}, "since"),
@@ -213,9 +219,10 @@ def test_two_exports_share_neither_name_nor_file() -> None:
     checked([one, ExportSettings(name="b", file="y"), ExportSettings(name="c", url="https://siem.internal/in")])
 
 
-def test_payloads_go_to_no_other_country() -> None:
+def test_payloads_and_notices_go_to_no_other_country() -> None:
     home = ExportSettings(name="home", url="https://a", payloads=True, country="DE")
     away = ExportSettings(name="away", url="https://b", payloads=True, country="US")
     bare = ExportSettings(name="bare", url="https://c", country="US")
     file = ExportSettings(name="file", file="d", payloads=True)
-    assert abroad([home, away, bare, file], {"DE"}) == [away]
+    told = ExportSettings(name="told", url="https://e", format=Format.NOTICES, country="US")
+    assert abroad([home, away, bare, file, told], {"DE"}) == [away, told]

@@ -11,7 +11,8 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
-from cells.breakglass.door.ports import Column, Ending, NotRun, Outcome, Session, Statement, backend_of
+from cells.breakglass.door.ports import Column, Ending, NotRun, Outcome, Session, Spent, Statement, backend_of
+from cells.breakglass.door.settings import RECORDED_BYTES_MAX
 from cells.breakglass.statements import entries, recorder, watching
 from cells.breakglass.statements.entries import (
     Closed,
@@ -23,9 +24,11 @@ from cells.breakglass.statements.entries import (
     Value,
     notice_event,
 )
-from cells.breakglass.statements.reading import DoorLog
+from cells.breakglass.statements.reading import DoorLog, Finding
 from cells.breakglass.statements.recorder import Recorder
+from cells.breakglass.statements.spending import Spending
 from foundation.ledger.log import Log
+from foundation.ledger.port import Kind
 from foundation.ledger.reading import payload, speaking_of
 from gateway.cli.main import cli
 from tests.stands.access import SUBJECT
@@ -153,28 +156,125 @@ async def test_each_subject_has_a_notice_that_says_of_nobody_else_and_can_be_pro
     assert SUBJECT in (folder / "opening").read_bytes()[32:].decode()
 
 
-async def test_what_a_process_left_open_the_next_one_ends_and_tells_its_subjects(door: Door) -> None:
-    mine, lost = await door.opened(), msgspec.structs.replace(await door.session(), id="1e" * 16)
-    email = Column(name="email", source="wall.orders.email", masked=True)
-    result = entries.result_of(Outcome(session=lost.id, number=1, tag="SELECT 1", columns=(email,)))
+EMAIL = Column(name="email", source="wall.orders.email", masked=True)
+
+
+async def left_open(door: Door, **changes: Any) -> Session:
+    """A session of a process that was killed: of its second statement nothing came."""
+    lost = await door.session(**({"id": "1e" * 16} | changes))
+    result = entries.result_of(Outcome(session=lost.id, number=1, tag="SELECT 3", rows=3, bytes=70, columns=(EMAIL,)))
     at = door.stand.clock.unix_s()
     for event in (
         entries.opened(lost, "1.1", at),
         entries.intended(lost, statement(lost), at),
         entries.ended(lost, 1, (result,), at),
+        entries.intended(lost, statement(lost, 2), at),
     ):
         await door.committer.commit(event)
-    door.log.publish()
-    again = Recorder(door.committer, door.stand.access.recording.watch, door.stand.clock, DoorLog(door.folder, KEY))
-    again._own = {mine.id}
-    async with working(again.run):
-        await eventually(lambda: door.said()[-1] == Closed(session=lost.id, why=recorder.LEFT, statements=1))
-    found = reader(door.folder).find(notice_event(lost.id, SUBJECT))
+    return lost
+
+
+def next_process(door: Door, recorded_bytes_max: int = RECORDED_BYTES_MAX) -> Recorder:
+    """Its recorder. Its log is the one that the stand has open by then."""
+    finding, watch = Finding(door.stand.writer, DoorLog(door.folder, KEY)), door.stand.access.recording.watch
+    return Recorder(door.committer, watch, door.stand.clock, finding, Spending(recorded_bytes_max))
+
+
+def noticed(door: Door, session: Session) -> Noticed:
+    found = reader(door.folder).find(notice_event(session.id, SUBJECT))
     assert found is not None
     held = payload(door.folder, found)
     assert held is not None
-    assert msgspec.json.decode(held.details, type=Noticed).columns == (email,)
-    await door.recorder.intend(statement(mine))
+    return msgspec.json.decode(held.details, type=Noticed)
+
+
+async def test_what_a_process_left_open_the_next_one_ends_and_tells_its_subjects_once_its_log_was_opened(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder, "KNOWN_S_MAX", 0.05)
+    lost = await left_open(door)
+    door.stand.steps.flows = False  # else its steps would go into the log that is closed below
+    door.log.close()
+    door.stand.writer.log = None
+    assert all(one.entry.source != recorder.SOURCE for one in reader(door.folder).newest()), (
+        "nothing of it is signed for"
+    )
+    again = next_process(door)
+    async with working(again.run):
+        with pytest.raises(NotRun) as refused:
+            await again.spent(lost.grant)
+        assert refused.value.ending is Ending.NOT_RECORDED
+        with pytest.raises(NotRun):
+            await again.opened(lost, "1.1", door.ended.append)
+        with Log(door.folder, SIGNER) as opened:
+            door.stand.writer.log = opened
+            await eventually(lambda: door.said()[-1] == Closed(session=lost.id, why=recorder.LEFT, statements=2))
+            told = noticed(door, lost)
+            assert (told.statements, told.untold, told.columns) == (2, 1, (EMAIL,))
+            assert (await again.spent(lost.grant)).told is False
+
+
+async def test_what_a_grant_had_before_a_restart_it_has_had(door: Door) -> None:
+    session = await door.opened()
+    for number, rows in ((1, 3), (2, 5)):
+        await door.recorder.intend(statement(session, number, f"SELECT {number}"))
+        outcome = Outcome(session=session.id, number=number, tag="SELECT", rows=rows, bytes=rows * 10, columns=(EMAIL,))
+        door.recorder.ended(outcome)
+    await door.recorder.closed(session.id, "left")
+    door.log.publish()
+    kinds = {kind.value for kind in (*entries.KINDS, Kind.NOTICE)}
+    found = (payload(door.folder, one) for one in reader(door.folder).newest() if one.entry.kind in kinds)
+    written = sum(len(held.details) for held in found if held is not None)
+    again = next_process(door)
+    async with working(again.run):
+        assert await again.spent(session.grant) == Spent(rows=8, bytes=80, recorded=written)
+        assert await again.spent("f" * 32) == Spent()
+        door.stand.clock.advance(3_700)
+        late = next_process(door)
+        async with working(late.run):
+            assert await late.spent(session.grant) == Spent()
+
+
+async def test_what_a_grant_may_put_on_the_record_is_bounded_over_its_sessions_and_restarts(door: Door) -> None:
+    session = await door.session()
+    text = "SELECT '" + "x" * 4_000 + "'"
+    one, ran = next_process(door, 20_000), list[int]()
+
+    async def until_spent(by: Recorder, of: Session) -> None:
+        await by.opened(of, "1.1", door.ended.append)
+        for number in range(1, 100):
+            await by.intend(statement(of, number, text))
+            by.ended(Outcome(session=of.id, number=number, tag="SELECT 1"))
+            ran.append(number)
+
+    async with working(one.run):
+        with pytest.raises(NotRun) as refused:
+            await until_spent(one, session)
+        assert (refused.value.ending, ran) == (Ending.SPENT, [1, 2, 3, 4])
+        await one.closed(session.id, "spent")
+    door.log.publish()
+    again = next_process(door, 20_000)
+    async with working(again.run):
+        with pytest.raises(NotRun) as refused:
+            await until_spent(again, msgspec.structs.replace(session, id="0f" * 16))
+        assert (refused.value.ending, ran) == (Ending.SPENT, [1, 2, 3, 4])
+        other = await door.session(id="0e" * 16)
+        await again.opened(other, "1.1", door.ended.append)
+        await again.intend(statement(other, 1, text))
+    assert [one.text for one in door.said() if isinstance(one, Intended)] == [text] * 5
+
+
+async def test_a_notice_names_so_many_columns_in_the_tables_words_and_says_how_many_there_were(door: Door) -> None:
+    session = await door.opened()
+    await door.recorder.intend(statement(session))
+    called = (msgspec.structs.replace(EMAIL, name="of ben@example.com", table=7), Column(name="ben@example.com"))
+    wide = tuple(Column(name="x", source=f"wall.wide.c{number}") for number in range(entries.NOTICED_COLUMNS_MAX + 4))
+    door.recorder.ended(Outcome(session=session.id, number=1, tag="SELECT 1", columns=(EMAIL, *called, *wide)))
+    await door.recorder.closed(session.id, "left")
+    door.log.publish()
+    told = noticed(door, session)
+    assert (told.columns[0], len(told.columns), told.others) == (EMAIL, entries.NOTICED_COLUMNS_MAX, 1 + 5)
+    assert "ben@" not in msgspec.json.encode(told).decode()
 
 
 async def test_a_session_in_which_nothing_was_asked_is_no_notice(door: Door) -> None:

@@ -135,6 +135,7 @@ def stated(grant: Grant, intent: Intent) -> Statement | None:
         ticket=grant.terms.ticket,
         purpose=grant.terms.purpose,
         subjects=statement.subjects_digest(grant.terms.subjects),
+        home=intent.presence.home,
         observed=intent.presence.observed,
         declared=intent.presence.declared,
         shard=intent.shard,

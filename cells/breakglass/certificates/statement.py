@@ -27,13 +27,14 @@ class MalformedStatement(Exception):
 
 
 class Statement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`subjects`: SHA-256 over the subjects in order. `observed`, `declared`: where its engineer was when it was signed. `index`, `size`,
-    `root`: the entry of the approval in the cell's log, and the tree in which it stands."""
+    """`subjects`: SHA-256 over the subjects in order. `home`: where its engineer lives, `observed`, `declared`: where they were when it was
+    signed. `index`, `size`, `root`: the entry of the approval in the cell's log, and the tree in which it stands."""
 
     grant: Annotated[str, Meta(pattern=r"^[0-9a-f]{32}$(?!\n)")]
     ticket: Ticket
     purpose: Purpose
     subjects: Digest
+    home: Country | None
     observed: Country | None
     declared: Country | None
     shard: ShardId

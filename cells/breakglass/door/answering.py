@@ -37,6 +37,12 @@ class Answering:
         head.run.rows += count
         head.run.bytes += size
 
+    def said(self, size: int) -> None:
+        """An error or notice: of the run under way, if there is one."""
+        pending = self._state.pending
+        if pending and pending[0].run is not None:
+            pending[0].run.bytes += size
+
     def answered(self, kind: bytes, body: bytes) -> Answer:
         """Any message but a row. Raises Lost, Malformed."""
         match kind:

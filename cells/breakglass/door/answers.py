@@ -4,6 +4,7 @@ import struct
 from dataclasses import dataclass
 
 from cells.breakglass.door.answering import Answering
+from cells.breakglass.door.endings import USED_UP
 from cells.breakglass.door.frames import HEADER_BYTES, Error, Malformed
 from cells.breakglass.door.state import Lost
 
@@ -26,9 +27,9 @@ class Budget:
     def spend(self, rows: int, size: int) -> None:
         """Raises Malformed where that is more than is left; then none of it may be shown."""
         if rows > self.rows:
-            raise Malformed(Error("53400", "the rows that this grant may show are used up"))
+            raise Malformed(Error(USED_UP, "the rows that this grant may show are used up"))
         if size > self.bytes:
-            raise Malformed(Error("53400", "the bytes that this grant may show are used up"))
+            raise Malformed(Error(USED_UP, "the bytes that this grant may show are used up"))
         self.rows -= rows
         self.bytes -= size
 
@@ -69,6 +70,7 @@ class Answers:
                     break
                 if data[at] in _WORDS:  # what Postgres says may hold what it would show
                     self._budget.spend(0, end - at)
+                    self._answering.said(end - at)
                 answer = self._answering.answered(data[at : at + 1], data[at + HEADER_BYTES : end])
                 if answer is not None:
                     out += (data[start:at], answer)

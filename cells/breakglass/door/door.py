@@ -12,7 +12,7 @@ from cells.breakglass.door.admission import Admission
 from cells.breakglass.door.answers import Budget
 from cells.breakglass.door.frames import Error, Malformed, violation
 from cells.breakglass.door.metrics import REFUSED, SESSIONS
-from cells.breakglass.door.ports import Ending, NotRun, Record, Session, Wall, backend_of
+from cells.breakglass.door.ports import Ending, NotRun, Record, Session, Spent, Wall, backend_of
 from cells.breakglass.door.relay import CLOSE_S_MAX, Relay
 from cells.breakglass.door.settings import DoorSettings
 from cells.breakglass.door.startup import CancelRequest, Startup
@@ -129,7 +129,7 @@ class Door:
         if asked.database not in ("", session.shard):
             hint = f"connect to the database {session.shard}"
             raise Malformed(Error("3D000", f"this certificate opens shard {session.shard} alone", hint))
-        budget = self._enter(session, stack)
+        budget = self._enter(session, await self._record.spent(session.grant), stack)
         dsn = await self._wall.credentials(session.shard, inside=session.inside)
         shard = await upstream.opened(dsn, asked.settings, f"domicile-door {session.id}")
         stack.callback(shard.wire.transport.abort)
@@ -161,14 +161,17 @@ class Door:
         await self._record.closed(session.id, relay.why)
         log.info("door_session_ended", shard=session.shard, reason=relay.why)
 
-    def _enter(self, session: Session, stack: AsyncExitStack) -> Budget:
-        """What the grant may still show. Raises Malformed where too many sessions are open."""
+    def _enter(self, session: Session, spent: Spent, stack: AsyncExitStack) -> Budget:
+        """What the grant may still show. `spent`: what it had before this process. Raises Malformed where nobody knows, or too many
+        sessions are open."""
+        if not spent.told:
+            raise Malformed(endings.UNTOLD)
         now = self._clock.unix_s()
         for grant in [one for one, held in self._grants.items() if held.until <= now and not held.sessions]:
             del self._grants[grant]
-        fresh = _Spending(Budget(self._settings.rows_max, self._settings.bytes_max), 0, session.expires_at)
-        held = self._grants.setdefault(session.grant, fresh)
         most = self._settings
+        left_over = Budget(max(0, most.rows_max - spent.rows), max(0, most.bytes_max - spent.bytes))
+        held = self._grants.setdefault(session.grant, _Spending(left_over, 0, session.expires_at))
         if (
             held.sessions >= most.grant_sessions_max
             or sum(one.sessions for one in self._grants.values()) >= most.sessions_max

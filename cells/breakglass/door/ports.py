@@ -62,6 +62,16 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     columns: tuple[Column, ...] = ()
 
 
+class Spent(msgspec.Struct, frozen=True, kw_only=True):
+    """What a grant has had, over all its sessions. `recorded`: bytes in the ledger of its statements and what came of them. `told`: whether
+    it is known what came of each."""
+
+    rows: int = 0
+    bytes: int = 0
+    recorded: int = 0
+    told: bool = True
+
+
 class Ending(enum.StrEnum):
     """Why nothing runs any more, or not now. Closed."""
 
@@ -71,6 +81,7 @@ class Ending(enum.StrEnum):
     TICKET = "ticket"
     STALE = "stale"
     NOT_RECORDED = "not_recorded"
+    SPENT = "spent"
     UNKNOWN = "unknown"
     WALL = "wall"
 
@@ -85,6 +96,10 @@ class NotRun(Exception):
 
 class Record(Protocol):
     """What happens, on the record. Sessions are `opened` first and `closed` last."""
+
+    async def spent(self, grant: str) -> Spent:
+        """What sessions of a grant had before this process began. Raises NotRun while that is not known."""
+        ...
 
     async def opened(self, session: Session, backend: str, end: Callable[[Ending], None]) -> None:
         """Durable on return; from then on the session is watched. `backend`: the session in Postgres' own words (`backend_of`). `end` is

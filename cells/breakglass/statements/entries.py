@@ -12,10 +12,13 @@ from uuid import UUID
 import msgspec
 
 from cells.breakglass.door.ports import Column, Outcome, Session, Statement
+from cells.breakglass.words import SECOND_US
 from foundation.ledger.port import Event, Kind
 
 KINDS = (Kind.SESSION, Kind.STATEMENT, Kind.OUTCOME)
 UUID_BYTES = 16
+NOTICED_COLUMNS_MAX = 1_000
+"""Named in a notice, of which a session has as many as subjects."""
 
 
 class Value(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -84,9 +87,13 @@ class Closed(Said, frozen=True, kw_only=True):
 AnySaid: TypeAlias = Opened | Intended | Ended | Closed
 
 
+_decode = msgspec.json.Decoder(AnySaid).decode
+
+
 class Noticed(msgspec.Struct, frozen=True, kw_only=True):
-    """What a subject is told: who could see them is the entry's actor. `columns`: what the session was shown, of whichever of its
-    subjects."""
+    """What a subject is told: who could see them is the entry's actor. `columns`: what of tables the session was shown, of whichever of
+    its subjects, by the tables' own names; `others`: how many columns besides, of which the names are the engineer's. `untold`: of how many
+    statements nobody knows what came, since the session's process ended."""
 
     session: str
     grant: str
@@ -96,7 +103,9 @@ class Noticed(msgspec.Struct, frozen=True, kw_only=True):
     inside: bool
     until_us: int
     statements: int
+    untold: int = 0
     columns: tuple[Column, ...]
+    others: int = 0
 
 
 class MalformedSaid(Exception):
@@ -106,7 +115,7 @@ class MalformedSaid(Exception):
 def read(details: bytes) -> AnySaid:
     """Raises MalformedSaid."""
     try:
-        said: AnySaid = msgspec.json.decode(details, type=AnySaid)
+        said: AnySaid = _decode(details)
     except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
         raise MalformedSaid(f"no entry of the door: {exc}") from exc
     return said
@@ -122,10 +131,25 @@ def opened(session: Session, backend: str, at: float) -> Event:
         shard=session.shard,
         inside=session.inside,
         subjects=session.subjects,
-        until_us=round(session.expires_at * 1_000_000),
+        until_us=round(session.expires_at * SECOND_US),
         backend=backend,
     )
     return _event(f"session:{session.id}:opened", Kind.SESSION, session, said, at)
+
+
+def session_of(said: Opened, engineer: str) -> Session:
+    return Session(
+        id=said.session,
+        grant=said.grant,
+        engineer=engineer,
+        certificate=said.certificate,
+        purpose=said.purpose,
+        ticket=said.ticket,
+        shard=said.shard,
+        inside=said.inside,
+        subjects=said.subjects,
+        expires_at=said.until_us / SECOND_US,
+    )
 
 
 def intended(session: Session, statement: Statement, at: float) -> Event:
@@ -152,8 +176,9 @@ def closed(session: Session, why: str, statements: int, at: float) -> Event:
     return _event(f"session:{session.id}:closed", Kind.SESSION, session, said, at)
 
 
-def notices(session: Session, statements: int, columns: Iterable[Column], at: float) -> list[Event]:
+def notices(session: Session, statements: int, columns: Iterable[Column], at: float, *, untold: int = 0) -> list[Event]:
     """One for each subject."""
+    shown, others = _of_tables(columns)
     noticed = Noticed(
         session=session.id,
         grant=session.grant,
@@ -161,9 +186,11 @@ def notices(session: Session, statements: int, columns: Iterable[Column], at: fl
         ticket=session.ticket,
         shard=session.shard,
         inside=session.inside,
-        until_us=round(at * 1_000_000),
+        until_us=round(at * SECOND_US),
         statements=statements,
-        columns=tuple(columns),
+        untold=untold,
+        columns=shown[:NOTICED_COLUMNS_MAX],
+        others=others + len(shown[NOTICED_COLUMNS_MAX:]),
     )
     return [
         Event(
@@ -176,6 +203,14 @@ def notices(session: Session, statements: int, columns: Iterable[Column], at: fl
         )
         for subject in session.subjects
     ]
+
+
+def _of_tables(columns: Iterable[Column]) -> tuple[tuple[Column, ...], int]:
+    """Each once, by where it comes from, and how many come from nowhere: an alias is text, in which anything may stand."""
+    each = list(columns)
+    shown = {(one.source, one.masked) for one in each if one.source}
+    told = (Column(name=source.rpartition(".")[2], source=source, masked=masked) for source, masked in sorted(shown))
+    return tuple(told), sum(not one.source for one in each)
 
 
 def notice_event(session: str, subject: str) -> str:

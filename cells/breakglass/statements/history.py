@@ -12,12 +12,13 @@ from cells.breakglass.statements.entries import AnySaid, Closed, Ended, Intended
 
 
 class Kept(msgspec.Struct, frozen=True):
-    """An entry of the door at its place in the log. `said` is None where its payload was erased."""
+    """An entry of the door at its place in the log. `said` is None where its payload was erased; `size`: bytes of what it says."""
 
     index: int
     at_us: int
     actor: str
     said: AnySaid | None
+    size: int = 0
 
 
 class Ran(msgspec.Struct, frozen=True, kw_only=True):
@@ -141,30 +142,3 @@ def _take(held: _Telling, one: Kept, said: Intended | Ended | Closed, *, texts: 
             held.results |= {result.number: result for result in said.results}
         case Closed():
             held.end = held.end or End(index=one.index, at_us=one.at_us, why=said.why)
-
-
-class Left(msgspec.Struct, kw_only=True):
-    """A session without an end: what its end would tell."""
-
-    opened: Opened
-    engineer: str
-    numbered: int = 0
-    columns: dict[Column, None] = {}
-
-
-def left(kept: Iterable[Kept]) -> list[Left]:
-    """Sessions that were opened and of which no end is recorded. What is in memory is these alone."""
-    found = dict[str, Left]()
-    for one in kept:
-        match one.said:
-            case Opened() as opened:
-                found[opened.session] = Left(opened=opened, engineer=one.actor)
-            case Intended(session=session, number=number) if session in found:
-                found[session].numbered = number
-            case Ended(session=session, results=results) if session in found:
-                found[session].columns |= {column: None for result in results for column in result.columns}
-            case Closed(session=session):
-                found.pop(session, None)
-            case _:
-                pass
-    return list(found.values())

@@ -4,23 +4,24 @@ Rules that it keeps:
 - `intend` returns once the statement is durable in the ledger and the session may still run it; in every other case it raises.
 - What a statement came to is written later, with others; while too much of that waits, nothing runs.
 - A session that could not be recorded does not begin; what cannot be recorded at its end is tried again while the process lives.
+- None begins before it is known what processes before this one have left: what a grant has had it has had, whoever counted.
 """
 
 import asyncio
 from collections.abc import Callable
 
-from cells.breakglass.door.ports import Column, Ending, NotRun, Outcome, Session, Statement
+from cells.breakglass.door.ports import Column, Ending, NotRun, Outcome, Session, Spent, Statement
 from cells.breakglass.statements import entries
+from cells.breakglass.statements.before import Left
 from cells.breakglass.statements.entries import Result, result_of
-from cells.breakglass.statements.history import Left
-from cells.breakglass.statements.reading import DoorLog
+from cells.breakglass.statements.reading import Finding
+from cells.breakglass.statements.spending import Spending, size_of
 from cells.breakglass.statements.watching import Watch
 from cells.breakglass.words import SECOND_US
 from foundation import logs
 from foundation.clock import Clock
 from foundation.ledger.committing import Committer, NotCommitted
 from foundation.ledger.port import Event
-from foundation.problems import ProblemError
 from foundation.tasks import Backoff
 
 log = logs.get(__name__)
@@ -31,8 +32,8 @@ GATHER_S = 0.1
 """How long results gather."""
 RESULTS_MAX = 500
 """Of one session in one entry."""
-SETTLE_S = 1.0
-"""Between two looks at a log that cannot be read yet."""
+KNOWN_S_MAX = 5.0
+"""Longest wait for what processes before this one have left; beyond it a session does not begin."""
 LEFT = "left by its process"
 """Why a session has ended whose process did before it could say so."""
 WAITING_MAX = 5_000
@@ -41,13 +42,14 @@ WAITING_MAX = 5_000
 
 class _Held:
     """A session, and what of it is not written yet. `written`: entries of results; `numbered`: the last statement that was intended;
-    `columns`: what it was shown; `closing`: why it ended."""
+    `untold`: of how many nobody knows what came; `columns`: what it was shown; `closing`: why it ended."""
 
     def __init__(self, session: Session) -> None:
         self.session = session
         self.results: list[Result] = []
         self.written = 0
         self.numbered = 0
+        self.untold = 0
         self.columns: dict[Column, None] = {}
         self.closing: str | None = None
         self.turn = asyncio.Lock()
@@ -55,43 +57,38 @@ class _Held:
 
 def _left(one: Left) -> _Held:
     """As of its own process, at its end."""
-    opened = one.opened
-    session = Session(
-        id=opened.session,
-        grant=opened.grant,
-        engineer=one.engineer,
-        certificate=opened.certificate,
-        purpose=opened.purpose,
-        ticket=opened.ticket,
-        shard=opened.shard,
-        inside=opened.inside,
-        subjects=opened.subjects,
-        expires_at=opened.until_us / SECOND_US,
-    )
-    held = _Held(session)
-    held.numbered, held.columns, held.closing = one.numbered, one.columns, LEFT
+    held = _Held(one.session)
+    held.numbered, held.untold, held.columns, held.closing = one.numbered, one.untold, dict.fromkeys(one.columns), LEFT
     return held
 
 
 class Recorder:
     """Implements `cells.breakglass.door.ports.Record`. `run` is a worker of the process, beside those of the committer and the watch."""
 
-    def __init__(self, committer: Committer, watch: Watch, clock: Clock, before: DoorLog) -> None:
-        """`before`: what stands in the ledger already."""
-        self._before = before
-        self._own: set[str] | None = set()
+    def __init__(self, committer: Committer, watch: Watch, clock: Clock, finding: Finding, spending: Spending) -> None:
+        """`finding`: what stands in the ledger already."""
+        self._finding = finding
+        self._known = asyncio.Event()
         self._committer = committer
         self._watch = watch
         self._clock = clock
+        self._spending = spending
         self._held: dict[str, _Held] = {}
         self._waiting = 0
 
+    async def spent(self, grant: str) -> Spent:
+        await self._until_known()
+        return self._spending.before(grant)
+
     async def opened(self, session: Session, backend: str, end: Callable[[Ending], None]) -> None:
+        await self._until_known()
         await self._watch.begin(session, end)
-        if self._own is not None:
-            self._own.add(session.id)
         try:
-            await self._commit(entries.opened(session, backend, self._clock.unix_s()))
+            at = self._clock.unix_s()
+            self._spending.opened(session, at)
+            event = entries.opened(session, backend, at)
+            self._spend(session.grant, size_of(event))
+            await self._commit(event)
         except BaseException:
             self._watch.leave(session.id)
             raise
@@ -104,13 +101,12 @@ class Recorder:
         if self._waiting >= WAITING_MAX:
             raise NotRun(Ending.NOT_RECORDED)
         self._may_run(held, None)
+        event = self._affordable(held, statement)
         try:
-            await self._commit(entries.intended(held.session, statement, self._clock.unix_s()))
-        except BaseException as exc:
+            await self._commit(event)
+        except BaseException:
             # Also of whoever gave up meanwhile: it may stand in the ledger, and it was not run.
             self._withheld(held, statement.number, Ending.NOT_RECORDED)
-            if isinstance(exc, ValueError):
-                raise NotRun(Ending.NOT_RECORDED) from exc
             raise
         held.numbered = statement.number
         self._may_run(held, statement.number)
@@ -131,22 +127,19 @@ class Recorder:
 
     async def run(self) -> None:
         """For ever: writes what has gathered; at first the ends of sessions that a process before this one left without."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._settle(), name="access sessions before")
-            group.create_task(self._write(), name="access results")
+        left, spent = await self._finding.found(lambda: round(self._clock.unix_s() * SECOND_US))
+        self._held |= {one.session.id: _left(one) for one in left}
+        self._spending.begin(spent)
+        self._known.set()
+        await self._write()
 
-    async def _settle(self) -> None:
-        """Once the log can be read."""
-        while self._own is not None:
-            try:
-                found = await self._before.left()
-            except ProblemError:
-                await asyncio.sleep(SETTLE_S)
-                continue
-            for one in found:
-                if one.opened.session not in self._own:
-                    self._held[one.opened.session] = _left(one)
-            self._own = None
+    async def _until_known(self) -> None:
+        """Raises NotRun."""
+        try:
+            async with asyncio.timeout(KNOWN_S_MAX):
+                await self._known.wait()
+        except TimeoutError as exc:
+            raise NotRun(Ending.NOT_RECORDED) from exc
 
     async def _write(self) -> None:
         backoff = Backoff(first_s=GATHER_S, max_s=5.0)
@@ -166,6 +159,23 @@ class Recorder:
         if intended is not None:
             self._withheld(held, intended, why)
         raise NotRun(why)
+
+    def _affordable(self, held: _Held, statement: Statement) -> Event:
+        """Its entry, which the grant may still put on the record. Raises NotRun."""
+        try:
+            event = entries.intended(held.session, statement, self._clock.unix_s())
+            size = size_of(event)
+        except ValueError as exc:
+            self._withheld(held, statement.number, Ending.NOT_RECORDED)
+            raise NotRun(Ending.NOT_RECORDED) from exc
+        self._spend(held.session.grant, size)
+        return event
+
+    def _spend(self, grant: str, size: int) -> None:
+        """Raises NotRun where that is more than is left."""
+        if not self._spending.fits(grant, size):
+            raise NotRun(Ending.SPENT)
+        self._spending.add(grant, size)
 
     def _withheld(self, held: _Held, number: int, why: Ending) -> None:
         self._gather(held, Result(number=number, withheld=why.value))
@@ -191,7 +201,9 @@ class Recorder:
     async def _write_results(self, held: _Held) -> None:
         """Raises NotCommitted."""
         batch = tuple(held.results[:RESULTS_MAX])
-        await self._committer.commit(entries.ended(held.session, held.written + 1, batch, self._clock.unix_s()))
+        event = entries.ended(held.session, held.written + 1, batch, self._clock.unix_s())
+        await self._committer.commit(event)
+        self._spending.add(held.session.grant, size_of(event))
         held.written += 1
         del held.results[: len(batch)]
         self._waiting -= len(batch)
@@ -199,10 +211,13 @@ class Recorder:
     async def _write_end(self, held: _Held, why: str) -> None:
         """And a notice for each subject, where anything was asked. Raises NotCommitted."""
         at = self._clock.unix_s()
-        if held.numbered:
-            told = entries.notices(held.session, held.numbered, held.columns, at)
-            await asyncio.gather(*(self._committer.commit(one) for one in told))
-        await self._committer.commit(entries.closed(held.session, why, held.numbered, at))
+        told = (
+            entries.notices(held.session, held.numbered, held.columns, at, untold=held.untold) if held.numbered else ()
+        )
+        last = entries.closed(held.session, why, held.numbered, at)
+        await asyncio.gather(*(self._committer.commit(one) for one in told))
+        await self._committer.commit(last)
+        self._spending.add(held.session.grant, size_of(last) + sum(map(size_of, told[:1])) * len(told))
 
     async def _commit(self, event: Event) -> None:
         """Raises NotRun, ValueError."""

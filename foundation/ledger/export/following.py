@@ -5,6 +5,7 @@ is left out for it: a position moves when the sink has taken what lies before it
 """
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
 from foundation import logs
@@ -13,8 +14,9 @@ from foundation.ledger.entries import MalformedEntry
 from foundation.ledger.export.forms import Form
 from foundation.ledger.export.position import SinkRefused
 from foundation.ledger.export.sinks import Sink, SinkUnavailable
-from foundation.ledger.export.taking import Batch, batches, openings_in
+from foundation.ledger.export.taking import PASSED_MAX, Batch, batches, openings_in
 from foundation.ledger.files import LogDamaged
+from foundation.ledger.merkle import ProofRefused
 from foundation.ledger.notes import NoteRefused, Verifier
 from foundation.ledger.reading import CHECKPOINT, Absent, LogReader, of_folder
 from foundation.ledger.tiles import MalformedTile
@@ -27,23 +29,37 @@ POLL_S = 0.5
 RETRY_S_MAX = 60.0
 
 _NOT_TAKEN = (SinkUnavailable, SinkRefused, OSError)
-_UNREADABLE = (Absent, LogDamaged, MalformedEntry, MalformedTile, NoteRefused, ValueError)
+_UNREADABLE = (Absent, LogDamaged, MalformedEntry, MalformedTile, NoteRefused, ProofRefused, ValueError)
 """The last for bytes that no log of this release holds."""
+
+Counted = Callable[[], bytes | None]
+"""The checkpoint as of which a log is given out, as a note; None while there is none that counts."""
 
 
 class Follower:
     """One sink of one log."""
 
-    def __init__(self, name: str, folder: Path, verifier: Verifier, form: Form, sink: Sink, *, since: int) -> None:
-        """`since`: where to begin with a sink that has nothing."""
+    def __init__(
+        self,
+        name: str,
+        folder: Path,
+        verifier: Verifier,
+        form: Form,
+        sink: Sink,
+        *,
+        since: int,
+        counted: Counted | None = None,
+    ) -> None:
+        """`since`: where to begin with a sink that has nothing. `counted`: None for what the log itself has signed last."""
         self._name = name
         self._folder = folder
         self._verifier = verifier
         self._form = form
         self._sink = sink
         self._since = since
+        self._counted = counted
         self._at: int | None = None
-        self._seen = b""
+        self._taken = since
 
     async def run(self) -> None:
         """For ever."""
@@ -67,24 +83,29 @@ class Follower:
                 await asyncio.sleep(POLL_S)
 
     async def once(self) -> bool:
-        """Gives one batch on, if there is one. Raises what a sink and a log raise."""
+        """Gives one batch on, if there is one; whether there may be another. Raises what a sink and a log raise."""
         if self._at is None:
             held = await self._sink.following()
-            self._at = self._since if held is None else held
+            self._at = self._taken = self._since if held is None else held
         batch, size = await asyncio.to_thread(self._next, self._at)
         metrics.EXPORT_BEHIND.labels(self._name).set(max(0, size - self._at))
         if batch is None:
             return False
+        if batch.lines or batch.following - self._taken >= PASSED_MAX:
+            await self._take(batch)
+        self._at = batch.following
+        metrics.EXPORTED.labels(self._name).set(batch.following)
+        metrics.EXPORT_BEHIND.labels(self._name).set(size - batch.following)
+        return bool(batch.lines) or batch.following < size
+
+    async def _take(self, batch: Batch) -> None:
         try:
             await self._sink.take(batch)
         except BaseException:
             # In halves it may have taken some.
             self._at = None
             raise
-        self._at = batch.following
-        metrics.EXPORTED.labels(self._name).set(batch.following)
-        metrics.EXPORT_BEHIND.labels(self._name).set(size - batch.following)
-        return True
+        self._taken = batch.following
 
     def _next(self, at: int) -> tuple[Batch | None, int]:
         """The batch that begins at an entry, None where there is none yet, and how many entries are signed for."""
@@ -95,8 +116,14 @@ class Follower:
             if str(exc) == CHECKPOINT:
                 return None, 0
             raise
+        signed = reader.checkpoint.size
+        if self._counted is not None:
+            note = self._counted()
+            if note is None:
+                return None, signed
+            reader = LogReader(fetch, self._verifier, note)
         openings = openings_in(self._folder if self._form.payloads else None)
-        return next(batches(reader, self._form, openings, at), None), reader.checkpoint.size
+        return next(batches(reader, self._form, openings, at), None), signed
 
 
 def _why(exc: BaseException) -> str:

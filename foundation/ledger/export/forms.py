@@ -1,5 +1,6 @@
 """The forms in which entries leave a log, a line of JSON each. Pure."""
 
+import base64
 import enum
 from typing import Any, NamedTuple
 
@@ -9,23 +10,27 @@ from foundation.ledger import entries, sheaves
 from foundation.ledger.entries import Payload
 from foundation.ledger.export import ocsf
 from foundation.ledger.merkle import leaf_hash
+from foundation.ledger.proofs import Proof
 from foundation.ledger.reading import Found
 
 
 class Format(enum.StrEnum):
-    """`entries`: what stands in the log, and its payload where that is shown. `ocsf`: the same as an event for a SIEM."""
+    """`entries`: what stands in the log, and its payload where that is shown. `ocsf`: the same as an event for a SIEM. `notices`: notices
+    to subjects alone, whole, each with its proof."""
 
     OCSF = "ocsf"
     ENTRIES = "entries"
+    NOTICES = "notices"
 
 
 class Form(NamedTuple):
-    """`payloads`: what entries commit to is shown, too. `version`: the product's."""
+    """`payloads`: what entries commit to is shown, too. `version`: the product's. `subjects`: whose notices; none named: everybody's."""
 
     format: Format
     payloads: bool
     origin: str
     version: str
+    subjects: frozenset[str] = frozenset()
 
 
 def lines_of(form: Form, found: Found, opening: bytes | None) -> bytes:
@@ -46,8 +51,25 @@ def _line(form: Form, found: Found, payload: Payload | None, record: int | None 
             told = ocsf.event(found.entry, payload, origin=form.origin, index=found.index, version=form.version)
             if record is not None:
                 told["unmapped"]["record"] = record
-        case Format.ENTRIES:
+        case Format.ENTRIES | Format.NOTICES:
             told = _plain(found, payload, record)
+    return msgspec.json.encode(told) + b"\n"
+
+
+def notice_line(origin: str, payload: Payload, opening: bytes, proof: Proof) -> bytes:
+    """A notice by itself. `proof` and, out of base64, `opening` are the files by which whoever knows the log's key sees that it stands
+    there: `domicile ledger verify FILE --payload FILE`."""
+    told = {
+        "id": payload.id,
+        "origin": origin,
+        "index": proof.index,
+        "at_us": entries.parse(proof.entry).at_us,
+        "actor": payload.actor,
+        "subject_id": payload.subject_id,
+        "details": payload.details,
+        "opening": base64.b64encode(entries.committed(opening)).decode(),
+        "proof": proof.render().decode(),
+    }
     return msgspec.json.encode(told) + b"\n"
 
 

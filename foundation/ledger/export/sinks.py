@@ -15,9 +15,13 @@ from foundation.ledger.export import position
 from foundation.ledger.export.position import Position, SinkRefused
 from foundation.ledger.export.taking import Batch
 from foundation.ledger.files import sync_path
+from foundation.settings import SettingsError
 from foundation.tokens import TokenFile
+from foundation.webhooks import Signing
 
 LINES_TYPE = "application/x-ndjson"
+LINE_TYPE = "application/json"
+"""Of a sink that gets one line at a time."""
 POST_S_MAX = 15.0
 """Longest wait for an answer, however slowly it comes."""
 _TOO_LARGE = 413
@@ -125,23 +129,34 @@ def _before(descriptor: int, end: int) -> bytes:
 
 
 class HttpSink:
-    """Batches as POSTs of newline-delimited JSON, each with `Idempotency-Key: <origin>/<first>-<following>`. A 2xx has taken it; 413 gets
-    it in halves; whatever else, redirects too, has not, and the batch is given again. A position file, if any, says how far it came."""
+    """Batches as POSTs of newline-delimited JSON, with `Idempotency-Key: <origin>/<first>-<following>`, or the batch's own. A 2xx has taken
+    it; 413 gets it in halves; whatever else, redirects too, has not, and the batch is given again. A position file, if any, says how far it
+    came."""
 
     def __init__(
-        self, http: HttpClient, url: str, origin: str, position_file: Path | None, token: TokenFile | None
+        self,
+        http: HttpClient,
+        url: str,
+        origin: str,
+        position_file: Path | None,
+        token: TokenFile | None,
+        *,
+        signing: Signing | None = None,
+        media_type: str = LINES_TYPE,
     ) -> None:
         self._http = http
         self._url = url
         self._origin = origin
         self._position = position_file
         self._token = token
+        self._signing = signing
+        self._media_type = media_type
 
     async def following(self) -> int | None:
         return None if self._position is None else await asyncio.to_thread(position.read, self._position, self._origin)
 
     async def take(self, batch: Batch) -> None:
-        status = await self._post(batch)
+        status = await self._post(batch) if batch.lines else 200
         if status == _TOO_LARGE and len(batch.lines) > 1:
             half = len(batch.lines) // 2
             await self.take(Batch(batch.first, batch.lines[:half], batch.first + half))
@@ -153,11 +168,14 @@ class HttpSink:
             await asyncio.to_thread(position.write, self._position, Position(self._origin, batch.following))
 
     async def _post(self, batch: Batch) -> int:
-        key = f"{self._origin}/{batch.first}-{batch.following}"
-        headers = {"content-type": LINES_TYPE, "idempotency-key": key, **self._authorization()}
+        key = batch.key or f"{self._origin}/{batch.first}-{batch.following}"
+        body = b"".join(batch.lines)
+        headers = {"content-type": self._media_type, "idempotency-key": key, **self._authorization()}
+        if self._signing is not None:
+            headers |= await asyncio.to_thread(self._signed, self._signing, key, body)
         try:
             async with asyncio.timeout(POST_S_MAX):
-                answer = await self._http.post(self._url, content=b"".join(batch.lines), headers=headers)
+                answer = await self._http.post(self._url, content=body, headers=headers)
         except (httpx.HTTPError, TimeoutError) as exc:
             raise SinkUnavailable(type(exc).__name__) from exc
         return answer.status_code
@@ -169,6 +187,12 @@ class HttpSink:
             return {"authorization": f"Bearer {self._token.token().reveal()}"}
         except (OSError, UnicodeDecodeError) as exc:
             raise SinkUnavailable(f"its token file: {type(exc).__name__}") from exc
+
+    def _signed(self, signing: Signing, key: str, body: bytes) -> dict[str, str]:
+        try:
+            return signing.headers(key, body)
+        except SettingsError as exc:
+            raise SinkUnavailable(f"its signing file: {exc}") from exc
 
 
 __all__ = ["FileSink", "HttpSink", "Sink", "SinkRefused", "SinkUnavailable", "rotated"]

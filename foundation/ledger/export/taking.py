@@ -4,24 +4,30 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from foundation.ledger import payloads
-from foundation.ledger.export.forms import Form, lines_of
+from foundation.ledger import entries, payloads
+from foundation.ledger.export.forms import Form, Format, lines_of, notice_line
+from foundation.ledger.port import Kind
 from foundation.ledger.reading import LogReader
 from foundation.ledger.tiles import WIDTH
 
 BATCH_BYTES_MAX = 1 << 20
 """Of lines, beyond the first. A batch has no more entries than a bundle: 256."""
+PASSED_MAX = 1 << 14
+"""Entries that are no notice and are passed over in one look."""
+_NOTICE = frozenset({Kind.NOTICE.value})
 
 Openings = Callable[[int, int], list[bytes | None]]
 """The openings of a bundle's first entries, by its number and how many."""
 
 
 class Batch(NamedTuple):
-    """Lines of entries that follow one another, a sheaf's with those of its records; `following`: the index of the entry after them."""
+    """Lines of entries that follow one another, a sheaf's with those of its records; `following`: the index of the entry after them. A
+    notice goes by itself, under a `key` of its own; there is no line where none was among those that were looked at."""
 
     first: int
     lines: list[bytes]
     following: int
+    key: str = ""
 
 
 def openings_in(folder: Path | None) -> Openings:
@@ -34,9 +40,9 @@ def openings_in(folder: Path | None) -> Openings:
 
 def batches(reader: LogReader, form: Form, openings: Openings, since: int) -> Iterator[Batch]:
     """From the entry `since` on. Raises what reading a log raises."""
-    at = since
+    take, at = _notice if form.format is Format.NOTICES else _batch, since
     while at < reader.checkpoint.size:
-        batch = _batch(reader, form, openings, at)
+        batch = take(reader, form, openings, at)
         yield batch
         at = batch.following
 
@@ -55,3 +61,16 @@ def _batch(reader: LogReader, form: Form, openings: Openings, since: int) -> Bat
             break
         lines.append(told)
     return Batch(since, lines, since + len(lines))
+
+
+def _notice(reader: LogReader, form: Form, openings: Openings, since: int) -> Batch:
+    """The next that the form asks for. Of one whose payload was erased nothing is left to be told."""
+    until = min(reader.checkpoint.size, since + PASSED_MAX)
+    for found in reader.of_kinds(_NOTICE, since, until):
+        opening = openings(found.index // WIDTH, found.index % WIDTH + 1)[-1]
+        payload = None if opening is None else entries.opened(found.entry, opening)
+        if opening is None or payload is None or (form.subjects and payload.subject_id not in form.subjects):
+            continue
+        line = notice_line(form.origin, payload, opening, reader.proved(found))
+        return Batch(found.index, [line], found.index + 1, payload.id)
+    return Batch(since, [], until)

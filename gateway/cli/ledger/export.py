@@ -77,8 +77,9 @@ def export(
 
     As OCSF events (https://schema.ocsf.io) for a SIEM, or as they stand in the log. Each has the digest of its event's id, by which a
     repeat is known: whatever was not known to have arrived is given again. A process follows its log into a file or a URL by itself
-    where its settings have `exports`.
+    where its settings have `exports`. Notices to subjects go alone, whole, each with its proof.
     """
+    payloads = payloads or as_format == Format.NOTICES.value
     _check(out, url, to_token_file, payloads)
     chosen = which.log(log)
     if payloads and chosen.folder is None:
@@ -113,7 +114,7 @@ def _check(out: Path | None, url: str | None, token_file: Path | None, payloads:
         raise click.UsageError("say either --out FILE or --to URL")
     if payloads and url is not None:
         raise click.UsageError(
-            "--payloads goes with --out: to a URL they go by `exports` in settings, which say in what country it stands"
+            "payloads go with --out: to a URL they go by `exports` in settings, which say in what country it stands"
         )
     if url is None:
         if token_file is not None:
