@@ -239,6 +239,7 @@ async def test_an_event_that_no_cell_takes_holds_up_no_other_of_its_gateway(live
         delivering = asyncio.ensure_future(recorder.deliver(http))  # noqa: TID251 - cancelled below
         await eventually(lambda: recorder.pending == 0)
         delivering.cancel()
+        await asyncio.gather(delivering, return_exceptions=True)
     kept = await rows(live.dsns["s1"], "SELECT id FROM domicile.outbox WHERE id LIKE 'held-up-%'")
     assert len(kept) == 39
 
