@@ -113,7 +113,7 @@ class OfficeCell(Stand):
         assert home is not None
         context = ssl.create_default_context(cafile=self.folder / "door.pem")
         context.load_cert_chain(*files)
-        given: dict[str, Any] = {"database": home.shard, "user": "alice", "ssl": context, "timeout": 20}
+        given: dict[str, Any] = {"database": home.shard, "user": "alice", "ssl": context, "timeout": 60}
         connection = await asyncpg.connect(host="127.0.0.1", port=access.door.port, **given)  # noqa: TID251
         try:
             yield connection
@@ -200,7 +200,8 @@ def _access(folder: Path, cell: CellId, staff: ServiceIssuer, *, door: bool) -> 
     authority(folder, cell, at_us=int(SystemClock().unix_s()) * 1_000_000)
     (folder / "tickets.json").write_text(json.dumps({"OPS-7": "open"}))
     files = Authority(folder, "door").sign("127.0.0.1")
-    opens = DoorSettings(host="127.0.0.1", port=0, tls=DoorTls(certificate=files[0], key=files[1]))
+    tls = DoorTls(certificate=files[0], key=files[1])
+    opens = DoorSettings(host="127.0.0.1", port=0, tls=tls, startup_s=60)
     return AccessSettings(
         issuer=staff.issuer,
         on_call=msgspec.structs.replace(staff.issuer, audience="on-call"),
