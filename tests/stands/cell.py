@@ -198,7 +198,7 @@ class Stand:
             self.cell = cell
             transport = httpx.ASGITransport(app=cell.app)
             async with HttpClient(transport=transport, base_url="http://cell") as self.http:
-                await eventually(lambda: cell.ready() is None)
+                await eventually(lambda: cell.ready() is None, s_max=60)
                 if cell.access is not None:
                     heard = cell.access.locks.elsewhere
                     await eventually(lambda: heard.fresh, s_max=60)

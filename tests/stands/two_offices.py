@@ -136,6 +136,7 @@ async def two_offices(
         await admin.execute(f"CREATE DATABASE {names[0]}")
     tokens = ServiceIssuer(folder)
     staff = ServiceIssuer(folder, issuer="https://staff.example.com", audience="access")
+    cells: dict[CellId, OfficeCell] = {}
     try:
         async with (
             opened_directory(server.dsn(names[0]), [tokens.issuer]) as directory,
@@ -145,10 +146,9 @@ async def two_offices(
         ):
             tasks = [group.create_task(worker()) for worker in directory.workers.values()]
             calls = Callers(http, tokens)
-            await eventually(lambda: directory.services.commits.problem() is None)
+            await eventually(lambda: directory.services.commits.problem() is None, s_max=60)
             published = await calls.publisher.publish(policy)
             assert published.status_code == 201, published.text
-            cells: dict[CellId, OfficeCell] = {}
             for cell in SHARDS:
                 cells[cell] = await _cell(server, folder, patch, cell, tokens, port, names)
                 cells[cell].staff, cells[cell].directory = staff, calls
@@ -161,9 +161,9 @@ async def two_offices(
                 yield TwoOffices(cells[HERE], cells[FAR], calls)
             for task in tasks:
                 task.cancel()
-            for one in cells.values():
-                await one.wire.cut()
     finally:
+        for one in cells.values():
+            await one.wire.cut()
         for name in names:
             await drop_database(server, name)
 
