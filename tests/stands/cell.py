@@ -44,6 +44,7 @@ from tests.stands.shard import CELL, NOTES, Dsns, drop_database, folder_of, make
 from tests.stands.waiting import eventually
 
 ORDERS = ServiceId("orders")
+NEVER_S = 3_600.0
 ROOT = RootKey("k1", Secret(b"c" * 32))
 POLICY = """
 [product]
@@ -197,8 +198,11 @@ class Stand:
             self.cell = cell
             transport = httpx.ASGITransport(app=cell.app)
             async with HttpClient(transport=transport, base_url="http://cell") as self.http:
-                await eventually(lambda: cell.ready() is None)
-                await eventually(lambda: cell.access is None or cell.access.locks.elsewhere.fresh)
+                await eventually(lambda: cell.ready() is None, s_max=60)
+                if cell.access is not None:
+                    heard = cell.access.locks.elsewhere
+                    await eventually(lambda: heard.fresh, s_max=60)
+                    heard.stale_s_max = NEVER_S  # else a machine that is busy elsewhere lets nobody in
                 yield cell
             for task in tasks:
                 task.cancel()

@@ -113,7 +113,7 @@ class OfficeCell(Stand):
         assert home is not None
         context = ssl.create_default_context(cafile=self.folder / "door.pem")
         context.load_cert_chain(*files)
-        given: dict[str, Any] = {"database": home.shard, "user": "alice", "ssl": context, "timeout": 20}
+        given: dict[str, Any] = {"database": home.shard, "user": "alice", "ssl": context, "timeout": 60}
         connection = await asyncpg.connect(host="127.0.0.1", port=access.door.port, **given)  # noqa: TID251
         try:
             yield connection
@@ -136,6 +136,7 @@ async def two_offices(
         await admin.execute(f"CREATE DATABASE {names[0]}")
     tokens = ServiceIssuer(folder)
     staff = ServiceIssuer(folder, issuer="https://staff.example.com", audience="access")
+    cells: dict[CellId, OfficeCell] = {}
     try:
         async with (
             opened_directory(server.dsn(names[0]), [tokens.issuer]) as directory,
@@ -145,10 +146,9 @@ async def two_offices(
         ):
             tasks = [group.create_task(worker()) for worker in directory.workers.values()]
             calls = Callers(http, tokens)
-            await eventually(lambda: directory.services.commits.problem() is None)
+            await eventually(lambda: directory.services.commits.problem() is None, s_max=60)
             published = await calls.publisher.publish(policy)
             assert published.status_code == 201, published.text
-            cells: dict[CellId, OfficeCell] = {}
             for cell in SHARDS:
                 cells[cell] = await _cell(server, folder, patch, cell, tokens, port, names)
                 cells[cell].staff, cells[cell].directory = staff, calls
@@ -161,9 +161,9 @@ async def two_offices(
                 yield TwoOffices(cells[HERE], cells[FAR], calls)
             for task in tasks:
                 task.cancel()
-            for one in cells.values():
-                await one.wire.cut()
     finally:
+        for one in cells.values():
+            await one.wire.cut()
         for name in names:
             await drop_database(server, name)
 
@@ -200,7 +200,8 @@ def _access(folder: Path, cell: CellId, staff: ServiceIssuer, *, door: bool) -> 
     authority(folder, cell, at_us=int(SystemClock().unix_s()) * 1_000_000)
     (folder / "tickets.json").write_text(json.dumps({"OPS-7": "open"}))
     files = Authority(folder, "door").sign("127.0.0.1")
-    opens = DoorSettings(host="127.0.0.1", port=0, tls=DoorTls(certificate=files[0], key=files[1]))
+    tls = DoorTls(certificate=files[0], key=files[1])
+    opens = DoorSettings(host="127.0.0.1", port=0, tls=tls, startup_s=60)
     return AccessSettings(
         issuer=staff.issuer,
         on_call=msgspec.structs.replace(staff.issuer, audience="on-call"),

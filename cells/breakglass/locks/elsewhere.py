@@ -13,10 +13,11 @@ log = logs.get(__name__)
 
 class Elsewhere:
     """One process's. `state`: the name of all that was heard, for the next question; "" where it is not all. `own`: what the directory
-    holds of this cell, and when it was asked for."""
+    holds of this cell, and when it was asked for. `stale_s_max`: how old what was heard may be."""
 
     def __init__(self, *, cell: CellId, issuer: str, clock: Clock) -> None:
         self.issuer = issuer
+        self.stale_s_max = STALE_S_MAX
         self.state = ""
         self.own: tuple[CellLocks | None, float] = None, float("-inf")
         self._cell = cell
@@ -44,7 +45,7 @@ class Elsewhere:
 
     @property
     def fresh(self) -> bool:
-        return self.age_s() <= STALE_S_MAX
+        return self.age_s() <= self.stale_s_max
 
     def barred(self, engineer: str, *, needs_fresh: bool) -> Barred | None:
         """Why somebody is stopped by what was heard last or, where that has to be fresh, by nothing having been heard."""
