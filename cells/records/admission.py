@@ -49,13 +49,9 @@ async def admitted(context: Context, request: Request, limiter: Limiter) -> Admi
 
 def admitted_now(context: Context, fields: Mapping[bytes, bytes], method: str) -> Admitted | None:
     """The same, and nothing is counted; None where the service's token is not known yet. Raises ProblemError."""
-    bearing = text(fields, AUTHORIZATION)
-    service = RECORDS if bearing is None else context.known_service(bearing)
-    return None if service is None else admit(context, fields, method, service, _uncounted)
-
-
-def _uncounted(_: SubjectId) -> None:
-    """Who asks counts later."""
+    bearing = fields.get(AUTHORIZATION)
+    service = RECORDS if bearing is None else context.known_service(bearing.decode("latin-1"))
+    return None if service is None else admit(context, fields, method, service, None)
 
 
 def admit(
@@ -63,14 +59,15 @@ def admit(
     fields: Mapping[bytes, bytes],
     method: str,
     service: ServiceId,
-    count: Callable[[SubjectId], None],
+    count: Callable[[SubjectId], None] | None,
 ) -> Admitted:
-    """`count` hears of the subject once the decision has been checked. Raises ProblemError, and what `count` does."""
+    """`count`, if any, hears of the subject once the decision has been checked. Raises ProblemError, and what `count` does."""
     decision = context.decision(text(fields, DECISION), service)
     verb = verb_of_method(method)
     if decision.subject is None or decision.epoch is None or decision.verb is Verb.SIGNUP:
         raise refuse(Code.FORBIDDEN, "a decision about a subject is needed")
-    count(decision.subject)
+    if count is not None:
+        count(decision.subject)
     if verb is Verb.WRITE and decision.verb is not Verb.WRITE:
         raise refuse(Code.FORBIDDEN, "a decision to read does not write")
     home = context.homes.get(decision.subject)

@@ -1,13 +1,14 @@
 """Answers of the records API as PostgREST gives them: status, Content-Range, Preference-Applied, one object or an array. Pure."""
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 import msgspec
 from starlette.types import Receive, Scope, Send
 
 from cells.records import errors, ranges
 from cells.records.media import Media
-from cells.records.preferences import Preferences, Returned
+from cells.records.preferences import NONE, Preferences, Returned
 from cells.records.ranges import Page
 from foundation.problems import Code, ProblemError
 
@@ -52,9 +53,9 @@ def read_head(
     """Status and headers of a read of `number` rows. Raises ProblemError."""
     if media.single:
         check_single(number)
-    status = ranges.status(page, number, total)
+    status = 200 if total is None else ranges.status(page, number, total)
     headers = {"cache-control": "no-store", "content-range": ranges.content_range(page, number, total)}
-    applied = preferences.applied("GET")
+    applied = "" if preferences is NONE else preferences.applied("GET")
     if applied:
         headers["preference-applied"] = applied
     return status, headers
@@ -76,11 +77,16 @@ def _fields(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
     return [(name.encode("ascii"), value.encode("ascii")) for name, value in headers.items()]
 
 
+@lru_cache(maxsize=16)
+def _content_type(media: Media) -> bytes:
+    return media.content_type.encode("ascii")
+
+
 def _document(status: int, headers: Mapping[str, str], found: Found, media: Media) -> Answer:
     document = found.rows[0] if media.single else f"[{','.join(found.rows)}]"
     body, fields = document.encode(), _fields(headers)
     fields.append((b"content-length", b"%d" % len(body)))
-    fields.append((b"content-type", media.content_type.encode("ascii")))
+    fields.append((b"content-type", _content_type(media)))
     return Answer(status, fields, body)
 
 

@@ -263,7 +263,7 @@ def _stood(asked: Asked, first: asyncpg.Record) -> bool:
 
 def _many(asked: Asked, rows: Rows) -> bool:
     """Whether a read's rows are too many or too long to be held."""
-    return asked.streams and (len(rows) > BUFFERED_ROWS_MAX or (rows[-1]["bytes"] or 0) > HELD_BYTES_MAX)
+    return asked.method == "GET" and (len(rows) > BUFFERED_ROWS_MAX or (rows[-1]["bytes"] or 0) > HELD_BYTES_MAX)
 
 
 def _found(rows: Rows) -> Found:

@@ -45,11 +45,6 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     media: Media
     method: str
 
-    @property
-    def streams(self) -> bool:
-        """Whether the answer may be streamed: rows or one object, and not a head alone."""
-        return self.method == "GET"
-
 
 class Asking:
     """Understands requests over one cell's context and contracts: everything that can be refused at the head is refused here."""
@@ -77,7 +72,10 @@ class Asking:
     def _understood(self, who: Admitted, method: str, table: str, sent: bytes, headers: Fields) -> Asked:
         """Raises ProblemError."""
         decision, verb = who.decision, who.verb
-        contract = self._contract(table)
+        contract = self._contracts.get(table)
+        if contract is None:
+            message = f"Could not find the table '{table}' in the schema cache"
+            raise errors.dialect(errors.NO_TABLE, message, code=Code.NOT_FOUND)
         shard = self._context.shard_of(who.home)
         shard.require().tables.require(contract.table, verb)
         bound = bind(contract, decision)
@@ -103,7 +101,7 @@ class Asking:
             contract=contract,
             shard=shard,
             known_as=known_as,
-            granted=self._grant(contract, known_as),
+            granted=self._grants.get(known_as) or self._grant(contract, known_as),
             bound=bound,
             query=query,
             page=rows_asked,
@@ -113,19 +111,10 @@ class Asking:
         )
 
     def _grant(self, contract: Contract, named: KnownAs) -> Grant:
-        known = self._grants.get(named)
-        if known is None:
-            if len(self._grants) >= GRANTS_MAX:
-                self._grants.clear()
-            known = self._grants[named] = grant(contract, *named[1:])
-        return known
-
-    def _contract(self, table: str) -> Contract:
-        contract = self._contracts.get(table)
-        if contract is None:
-            message = f"Could not find the table '{table}' in the schema cache"
-            raise errors.dialect(errors.NO_TABLE, message, code=Code.NOT_FOUND)
-        return contract
+        if len(self._grants) >= GRANTS_MAX:
+            self._grants.clear()
+        made = self._grants[named] = grant(contract, *named[1:])
+        return made
 
 
 def _preferred(headers: Fields) -> list[str]:

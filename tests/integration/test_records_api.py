@@ -360,7 +360,7 @@ async def test_a_fence_refusal_comes_before_the_body_is_read(live: RecordsStand)
         "root_path": "", "scheme": "http", "http_version": "1.1", "server": ("cell", 80), "client": ("127.0.0.1", 1),
         "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
     }  # fmt: skip
-    await live.http._transport.app(scope, receive, send)
+    await live.app(scope, receive, send)
     assert sent[0]["status"] == 409
 
 

@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from deploy.local.postgres import PostgresServer
+from foundation.http import HttpClient
 from foundation.words import RECORDS
 from tests.stands.documented import CONFORMING, explore
 from tests.stands.oracle import OWN, STRANGERS, leak, refill, strangers
@@ -50,7 +51,12 @@ async def _document(live: RecordsStand, **who: Any) -> dict[str, Any]:
 async def test_requests_of_the_document_are_answered_as_it_says(
     postgres_server: PostgresServer, tmp_path: Path, who: dict[str, Any]
 ) -> None:
-    async with records_stand(postgres_server, tmp_path) as live:
+    async with (
+        records_stand(postgres_server, tmp_path) as live,
+        HttpClient(
+            transport=httpx.ASGITransport(app=live.app)
+        ) as asking,  # whatever address the document's requests have
+    ):
         await strangers(live)
         await refill(live)
         before = await rows(live.dsns, STRANGERS, live.subject)
@@ -61,7 +67,7 @@ async def test_requests_of_the_document_are_answered_as_it_says(
             request = _keyed(request)
             request.headers.update(live.headers(**who))
             asked = f"{request.method} {request.url} {request.headers} {request.content!r}"
-            answer = await live.http.send(request)
+            answer = await asking.send(request)
             await answer.aread()
             found = leak(asked, answer.status_code, answer.text, dict(answer.headers))
             assert found is None, f"{found}: {asked}\n  → {answer.status_code} {answer.text[:300]}"

@@ -74,7 +74,7 @@ class Listener:
         self.takes = asyncio.Event()
         self.left = asyncio.Event()
         headers = [(name.encode(), value.encode()) for name, value in stand.headers().items()]
-        self._app = stand.http._transport.app
+        self._app = stand.app
         self._scope = {
             "type": "http", "asgi": {"version": "3.0", "spec_version": "2.3"}, "method": "GET", "path": "/records/notes",
             "raw_path": b"/records/notes", "query_string": b"", "root_path": "", "scheme": "http", "http_version": "1.1",

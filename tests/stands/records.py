@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from starlette.types import ASGIApp
 
 from cells.records import api
 from cells.records.contracts import Contract
@@ -44,10 +45,13 @@ CONNECTIONS_MAX = 1_000
 class RecordsStand:
     """One subject at home under epoch 5, and requests decided for it."""
 
-    def __init__(self, shard: Shard, dsns: Dsns, context: Context, http: HttpClient, tokens: ServiceIssuer) -> None:
+    def __init__(
+        self, shard: Shard, dsns: Dsns, context: Context, app: ASGIApp, http: HttpClient, tokens: ServiceIssuer
+    ) -> None:
         self.shard = shard
         self.dsns = dsns
         self.context = context
+        self.app = app
         self.http = http
         self.tokens = tokens
         self.minter = Minter(CELL, ROOT)
@@ -138,7 +142,7 @@ async def records_stand(
                 serving(app, http=Door) as port,
                 client(f"http://127.0.0.1:{port}", total_s=PATIENCE_S, connections_max=CONNECTIONS_MAX) as http,
             ):
-                built = RecordsStand(shard, dsns, context, http, tokens)
+                built = RecordsStand(shard, dsns, context, app, http, tokens)
                 await place(shard, built.subject, built.epoch)
                 yield built
     finally:
