@@ -183,7 +183,7 @@ class Asking:
             return self._poisoned(b"B", Error("26000", f'prepared statement "{said.statement}" does not exist'))
         if said.portal and self._full(b"B", len(self._state.portals), self._limits.portals_max):
             return self._poisoned(b"B", _too_many("portals", self._limits.portals_max))
-        run = self._run(prepared.text, said.parameters, said.formats)
+        run = self._run(prepared, said.parameters, said.formats)
         return self._intend(raw, Op(b"B", said.portal, portal=Portal(run, prepared)), run)
 
     def _execute(self, raw: bytes) -> Step:
@@ -197,7 +197,7 @@ class Asking:
             portal.executed = True
             return self._out(self._with_columns(raw, name, portal), Op(b"E", name, portal=portal, run=portal.run))
         before = portal.run.statement
-        again = self._run(before.text, before.parameters, before.formats)
+        again = self._run(portal.prepared, before.parameters, before.formats)
         return self._intend(raw, Op(b"E", name, portal=portal), again)
 
     def _with_columns(self, raw: bytes, name: str, portal: Portal) -> bytes:
@@ -218,17 +218,17 @@ class Asking:
             op.portal = found if isinstance(found, Portal) else None
         return self._out(raw, op)
 
-    def _run(self, text: str, parameters: tuple[bytes | None, ...], formats: tuple[int, ...]) -> Run:
+    def _run(self, prepared: Prepared, parameters: tuple[bytes | None, ...], formats: tuple[int, ...]) -> Run:
         self._number += 1
         stated = Statement(
             session=self._session,
             number=self._number,
-            text=text,
+            text=prepared.text,
             parameters=parameters,
             formats=formats,
             kind="extended",
         )
-        return Run(stated)
+        return Run(stated, keeps=prepared.keeps)
 
     def _full(self, kind: bytes, held: int, most: int) -> bool:
         return held + sum(op.kind == kind for op in self._state.pending) >= most
