@@ -14,7 +14,7 @@ from deploy.local.postgres import PostgresServer
 from foundation.mute import Secret
 from tests.stands.certificates import Authority
 from tests.stands.door import DoorStand, door_stand
-from tests.stands.tls_postgres import in_between, needs_tls_postgres, tls_postgres
+from tests.stands.tls_postgres import in_between, needs_tls_postgres, tls_postgres, without_hash
 
 pytestmark = [pytest.mark.anyio, needs_tls_postgres]
 
@@ -109,8 +109,13 @@ async def test_one_that_wants_tls_lets_nobody_in_without(shard: Shard) -> None:
 
 async def test_who_is_in_between_is_not_let_in_though_nobody_looks_at_their_certificate(shard: Shard) -> None:
     """They have the password's proof for a channel of their own, and none for the shard's."""
-    async with in_between(shard.folder, shard.server) as port:
+    async with in_between(shard.server, Authority(shard.folder, "somebody").sign("between")) as port:
         assert "channel binding" in await refused(shard, "sslmode=require", port=port)
+
+
+async def test_nor_with_a_certificate_that_nothing_can_be_bound_to(shard: Shard) -> None:
+    async with in_between(shard.server, without_hash(shard.folder)) as port:
+        assert await refused(shard, "sslmode=require", port=port) == "the shard did not let the door in"
 
 
 def _unbound(offered: object, end_point: bytes | None) -> Binding:

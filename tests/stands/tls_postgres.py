@@ -11,13 +11,17 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ed25519
+from cryptography.x509.oid import NameOID
 
 from deploy.local import postgres
 from deploy.local.account import Account, data_folder, owned_folder
 from deploy.local.layout import SUPERUSER
 from deploy.local.postgres import PostgresServer
 from foundation.mute import Secret
-from tests.stands.certificates import Authority
+from tests.stands.certificates import SINCE, UNTIL
 from tests.stands.servers import free_port, running
 from tests.stands.waiting import wait_for
 
@@ -69,11 +73,24 @@ def _give(server: PostgresServer, path: Path, content: bytes) -> None:
         os.chown(path, server.account.uid, server.account.gid)
 
 
+def without_hash(folder: Path) -> tuple[Path, Path]:
+    """A certificate whose signature has no algorithm of hashing, by which RFC 5929 could bind to it; and its key."""
+    key = ed25519.Ed25519PrivateKey.generate()
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "somebody")])
+    made = x509.CertificateBuilder(name, name, key.public_key(), 7, SINCE, UNTIL).sign(key, None)
+    files = folder / "ed25519.pem", folder / "ed25519.key"
+    files[0].write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    files[1].write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    return files
+
+
 @asynccontextmanager
-async def in_between(folder: Path, server: PostgresServer) -> AsyncIterator[int]:
+async def in_between(server: PostgresServer, files: tuple[Path, Path]) -> AsyncIterator[int]:
     """Somebody who shows a certificate of their own, and goes on to the server inside TLS, byte for byte. Their port."""
     shown = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    shown.load_cert_chain(*Authority(folder, "somebody").sign("between"))
+    shown.load_cert_chain(*files)
     believing = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     believing.check_hostname, believing.verify_mode = False, ssl.CERT_NONE
 

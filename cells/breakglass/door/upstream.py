@@ -199,10 +199,14 @@ async def _signed_in(upstream: Upstream) -> None:
 
 
 def _end_point(wire: Wire) -> bytes | None:
-    """Of the certificate that the shard showed; None where it showed none."""
+    """Of the certificate that the shard showed; None where it showed none. Raises ScramRefused for one that nobody verified and nothing can
+    be bound to: whoever is in between chooses what they show."""
     inside = wire.transport.get_extra_info("ssl_object")
     shown = None if inside is None else inside.getpeercert(binary_form=True)
-    return end_point(shown) if shown else None
+    found = end_point(shown) if shown else None
+    if shown and found is None and inside.context.verify_mode is ssl.CERT_NONE:
+        raise ScramRefused("a certificate that nothing can be bound to")
+    return found
 
 
 async def _ready(upstream: Upstream) -> None:
