@@ -98,9 +98,10 @@ async def in_between(server: PostgresServer, files: tuple[Path, Path]) -> AsyncI
         far, forth = await asyncio.open_connection("127.0.0.1", server.port)
         try:
             forth.write(await near.readexactly(8))
-            back.write(await far.readexactly(1))
+            answer = await far.readexactly(1)
             await forth.start_tls(believing)
-            await back.start_tls(shown)
+            back.write(answer)
+            await back.start_tls(shown)  # at once: what comes from here on is TLS
             async with asyncio.TaskGroup() as group:
                 group.create_task(_on(near, forth))
                 group.create_task(_on(far, back))
