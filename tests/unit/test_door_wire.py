@@ -16,7 +16,7 @@ from cryptography.x509.oid import NameOID
 from cells.breakglass.door import frames, naming, runs, startup
 from cells.breakglass.door.answering import Answering
 from cells.breakglass.door.answers import LONG_ROW_BYTES, Answers, Budget
-from cells.breakglass.door.asking import LEAVE, Asking, Intend, Limits, Send, Wait
+from cells.breakglass.door.asking import LEAVE, NOTHING, Asking, Intend, Limits, Send, Wait
 from cells.breakglass.door.frames import Malformed, Splitter
 from cells.breakglass.door.ports import Column, Outcome
 from cells.breakglass.door.runs import SKIPPED
@@ -291,10 +291,13 @@ def test_a_name_that_a_message_gives_is_given_once_its_text_is_on_the_record() -
 
 
 @pytest.mark.parametrize("kind", [b"d", b"c", b"f"])
-def test_messages_of_copy_are_refused(kind: bytes) -> None:
-    with pytest.raises(Malformed) as found:
-        Talk().asking.take(frames.message(kind))
-    assert found.value.error.code == "0A000"
+def test_messages_of_copy_go_nowhere_also_before_their_sender_has_heard_of_the_refusal(kind: bytes) -> None:
+    talk = Talk()
+    assert talk.asking.take(frames.message(kind, b"a row")) is NOTHING
+    refused = talk.asking.take(frames.message(b"Q", b"COPY notes FROM STDIN\0"))
+    assert isinstance(refused, Send)
+    assert b"COPY" not in refused.data
+    assert talk.asking.take(frames.message(kind, b"a row")) is NOTHING
 
 
 @pytest.mark.parametrize(

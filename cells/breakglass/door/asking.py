@@ -14,7 +14,7 @@ from typing import NamedTuple, TypeAlias
 import msgspec
 
 from cells.breakglass.door import frames, naming
-from cells.breakglass.door.frames import Error, Malformed, violation
+from cells.breakglass.door.frames import Error, violation
 from cells.breakglass.door.ports import Statement
 from cells.breakglass.door.runs import SKIPPED, Portal, Prepared, Run
 from cells.breakglass.door.state import BOUNDARIES, Lost, Op, State, Unsure
@@ -22,6 +22,8 @@ from cells.breakglass.door.state import BOUNDARIES, Lost, Op, State, Unsure
 COPY_REFUSED = Error("0A000", "COPY is refused here", "read rows with SELECT")
 CALL_REFUSED = Error("0A000", "function calls and large objects by message are refused here")
 _COPY_MESSAGES = (b"d", b"c", b"f")
+"""Data of a COPY, its end, its failing: Postgres passes over them where none is under way, and none ever is. Clients send them before they
+have heard of the refusal."""
 _NO_COMMAND = "refused"
 """Begins no command of SQL, so that it is a syntax error in every state of a session."""
 
@@ -94,7 +96,7 @@ class Asking:
         if self._state.skipping and kind != b"S":
             return NOTHING
         if kind in _COPY_MESSAGES:
-            raise Malformed(COPY_REFUSED)
+            return NOTHING
         if pending and pending[-1].kind in BOUNDARIES:
             return WAIT
         if len(pending) >= self._limits.pending_max:
