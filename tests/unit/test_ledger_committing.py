@@ -185,7 +185,7 @@ async def test_whoever_waits_is_told_when_the_process_ends(folder: Path, monkeyp
             waiting = [group.create_task(told(committer, 1))]
             await eventually(writing.is_set)
             waiting.append(group.create_task(told(committer, 2)))
-            await eventually(lambda: committer._queue.qsize())
+            await eventually(committer._queue.qsize)
             running.cancel()
             threading.Timer(0.05, gate.set).start()  # the end of the process waits for the write under way
         assert [type(one.result()) for one in waiting] == [NotCommitted, NotCommitted]
