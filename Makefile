@@ -1,7 +1,7 @@
 # Everything runs from .venv, which is made from the locks. `make help` lists what there is.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help run tour test oracle fuzz fuzz-wall leaktest check bench bench-figures bench-peers bench-egress bench-egress-memory bench-ledger bench-door load docs clean
+.PHONY: help run tour test oracle fuzz fuzz-wall leaktest door-clients check bench bench-figures bench-peers bench-egress bench-egress-memory bench-ledger bench-door load docs clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -43,6 +43,12 @@ leaktest: $(READY_DEV) ## Plant values of every kind in a million rows by each w
 fuzz-wall: $(READY_DEV) ## Try 100,000 generated statements on the SQL door's wall (ten minutes or more; WALL_SEED=N makes others)
 	@WALL_STATEMENTS=$${WALL_STATEMENTS:-100000} $(BIN)/python -m pytest -q -o timeout=0 tests/integration/test_breakglass_wall.py -k generated
 
+door-clients: $(READY_DEV) ## Try pgjdbc and pgx at the SQL door, installing and building what can be had of them
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get install -y -qq --no-install-recommends default-jdk-headless libpostgresql-jdbc-java >/dev/null || true; fi
+	@cd tests/clients/pgx && go build -mod=mod -o ../../../.door-clients/pgx . || echo "no client of pgx: its test is skipped" >&2
+	@DOOR_PGX=$(CURDIR)/.door-clients/pgx $(BIN)/python -m pytest -q -rs tests/integration/test_door_clients.py
+
 check: $(READY_DEV) ## Style, types, layers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -73,7 +79,9 @@ bench-ledger: $(READY_DEV) ## Grow a ledger to ten million entries, and measure 
 	@$(BIN)/python -m load_tests.bench.ledger --entries 10000 100000 1000000 10000000 --without-payloads
 	@$(BIN)/python -m load_tests.bench.ledger_flow
 
-bench-door: $(READY_DEV) ## Set the SQL door beside Postgres itself, and its record beside the disk (some minutes; asserts nothing)
+bench-door: $(READY_DEV) ## Set the SQL door beside Postgres itself and PgBouncer, where it can be had, and its record beside the disk (some minutes; asserts nothing)
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! command -v pgbouncer >/dev/null; then \
+		apt-get install -y -qq --no-install-recommends pgbouncer >/dev/null || true; fi
 	@$(BIN)/python -m load_tests.bench --full door_record door
 
 load: $(READY) ## Put load on a stack of its own with faults for a minute and a half; fails when a promise is broken or nothing was proven
@@ -84,7 +92,7 @@ docs: $(READY) ## Write docs/api.md from the program
 
 clean: ## Remove the virtual environment, caches and the stack's state
 	@if [ -d .domicile ] && [ -x $(BIN)/domicile ]; then $(BIN)/domicile reset --yes; fi
-	rm -rf $(VENV) .venv-peers .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage .load dist
+	rm -rf $(VENV) .venv-peers .door-clients .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage .load dist
 
 # The first Python of 3.11 to 3.14 on PATH; PYTHON=/path/to/python chooses another.
 define FIND_PYTHON

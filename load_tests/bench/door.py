@@ -1,8 +1,9 @@
 """What the SQL door costs beside Postgres itself: `make bench-door`. Figures go to docs/benchmarks/door.md.
 
-A real PostgreSQL with durability on; clients are asyncpg's, the same statement direct and through the door, in turns: TLS 1.3, each
-statement durable in the ledger before it runs. One client: what a statement takes longer. Eight clients: statements a second, and the
-door's CPU time. A million rows in one answer: how much longer it takes. Beside it the disk's own fdatasync, in the ledger's folder.
+A real PostgreSQL with durability on; clients are asyncpg's, the same statement direct, through the door and through PgBouncer where it is
+installed, in turns: TLS 1.3 with a client's certificate; at the door each statement is durable in the ledger before it runs. One client:
+what a statement takes longer. Eight clients: statements a second. A million rows in one answer: how much longer it takes. Of the process in
+front its CPU time. Beside it the disk's own fdatasync, in the ledger's folder.
 
 Run: python -m load_tests.bench.door [--statements N] [--rounds N] [--rows N] [--folder DIR]
 """
@@ -15,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,9 @@ from deploy.local import access
 from deploy.local.layout import Paths
 from foundation.ledger.wal import PAGE_BYTES
 from load_tests.bench._disk import disk_alone, spread
+from load_tests.bench._pgbouncer import pgbouncer
 from load_tests.bench.fence import CELL, running_postgres
+from load_tests.bench.peers.starting import NotStarted
 
 ROOT = Path(__file__).parents[2]
 CLIENTS = 8
@@ -39,14 +42,21 @@ SHOWN = 5
 
 
 class Way:
-    """To Postgres, or to the door."""
+    """To Postgres itself, or through a process in front of it. `given`: how asyncpg connects."""
 
-    def __init__(self, **given: Any) -> None:
-        self._given = given
+    def __init__(self, name: str, process: psutil.Process | None, **given: Any) -> None:
+        self.name = name
+        self.given = given
+        self._process = process
+
+    def cpu_s(self) -> float:
+        """What its process has used so far."""
+        used = None if self._process is None else self._process.cpu_times()
+        return 0.0 if used is None else float(used.user + used.system)
 
     @asynccontextmanager
     async def clients(self, count: int) -> AsyncIterator[list[Any]]:
-        opened = [await asyncpg.connect(**self._given) for _ in range(count)]  # noqa: TID251 - as an engineer's own client
+        opened = [await asyncpg.connect(**self.given) for _ in range(count)]  # noqa: TID251 - as an engineer's own client
         try:
             yield opened
         finally:
@@ -55,7 +65,7 @@ class Way:
 
 
 @asynccontextmanager
-async def door(folder: Path, dsns: Dsns) -> AsyncIterator[tuple[Way, psutil.Process]]:
+async def door(folder: Path, dsns: Dsns) -> AsyncIterator[Way]:
     child = subprocess.Popen(  # noqa: ASYNC220
         [sys.executable, "-P", "-m", "load_tests.bench._door", str(folder)],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT, text=True,
@@ -69,10 +79,24 @@ async def door(folder: Path, dsns: Dsns) -> AsyncIterator[tuple[Way, psutil.Proc
         shown = ssl.create_default_context(cafile=access.door_certificate(Paths(folder), CELL))
         shown.load_cert_chain(folder / "alice.pem", folder / "alice.key")
         given = {"host": "127.0.0.1", "port": port, "user": "alice", "database": "s1", "ssl": shown}
-        yield Way(**given), psutil.Process(child.pid)
+        yield Way("door", psutil.Process(child.pid), **given)
     finally:
         child.terminate()
         child.wait(20)
+
+
+@asynccontextmanager
+async def standing(folder: Path, dsns: Dsns) -> AsyncIterator[list[Way]]:
+    """Direct first, then the door, then PgBouncer where there is one."""
+    async with AsyncExitStack() as held:
+        through = await held.enter_async_context(door(folder, dsns))
+        ways = [Way("direct", None, dsn=dsns.records.reveal()), through]
+        try:
+            port, process = await held.enter_async_context(pgbouncer(folder, dsns))
+            ways.append(Way("pgbouncer", process, **(through.given | {"port": port})))
+        except NotStarted as exc:
+            print(f"left out: {exc} (Debian and Ubuntu: apt-get install pgbouncer)", flush=True)
+        yield ways
 
 
 async def one_client(way: Way, statements: int) -> list[float]:
@@ -113,37 +137,33 @@ async def many_rows(way: Way, rows: int) -> float:
     return took
 
 
-def cpu_s(process: psutil.Process) -> float:
-    used = process.cpu_times()
-    return float(used.user + used.system)
-
-
 async def measure(folder: Path, asked: argparse.Namespace) -> None:
-    async with running_postgres() as (_, dsns), door(folder, dsns) as (through, process):
-        direct = Way(dsn=dsns.records.reveal())
+    async with running_postgres() as (_, dsns), standing(folder, dsns) as (direct, *others):
         for _ in range(asked.rounds):
             disk = spread(disk_alone(folder, PAGE_BYTES, 500))
-            plain, behind = [spread(await one_client(way, asked.statements)) for way in (direct, through)]
-            print(
-                f"one client: direct {plain}, door {behind}: added p50 {behind.p50 - plain.p50:.2f} ms; fdatasync {disk}"
-            )
+            plain = spread(await one_client(direct, asked.statements))
+            print(f"one client: direct {plain}; fdatasync {disk}")
+            for way in others:
+                used = way.cpu_s()
+                behind = spread(await one_client(way, asked.statements))
+                spent = (way.cpu_s() - used) / asked.statements * 1e6
+                print(f"  {way.name} {behind}: added p50 {behind.p50 - plain.p50:.2f} ms, its CPU {spent:.0f} us each")
         for _ in range(asked.rounds):
-            rate = await many_clients(direct, asked.statements)
-            before = cpu_s(process)
-            there = await many_clients(through, asked.statements)
-            used = (cpu_s(process) - before) / asked.statements * 1e6
-            print(
-                f"{CLIENTS} clients: direct {rate:,.0f}/s, door {there:,.0f}/s, CPU of the door {used:.0f} us a statement"
-            )
+            print(f"{CLIENTS} clients: direct {await many_clients(direct, asked.statements):,.0f}/s")
+            for way in others:
+                used = way.cpu_s()
+                rate = await many_clients(way, asked.statements)
+                spent = (way.cpu_s() - used) / asked.statements * 1e6
+                print(f"  {way.name} {rate:,.0f}/s, its CPU {spent:.0f} us each")
         for _ in range(asked.rounds):
             plain_s = await many_rows(direct, asked.rows)
-            before = cpu_s(process)
-            behind_s = await many_rows(through, asked.rows)
-            used = cpu_s(process) - before
-            print(
-                f"{asked.rows:,} rows: direct {plain_s:.2f} s, door {behind_s:.2f} s: {behind_s / plain_s:.2f} times, "
-                f"CPU of the door {used:.2f} s"
-            )
+            print(f"{asked.rows:,} rows: direct {plain_s:.2f} s")
+            for way in others:
+                used = way.cpu_s()
+                behind_s = await many_rows(way, asked.rows)
+                print(
+                    f"  {way.name} {behind_s:.2f} s: {behind_s / plain_s:.2f} times, its CPU {way.cpu_s() - used:.2f} s"
+                )
 
 
 def main() -> None:

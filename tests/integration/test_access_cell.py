@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 from click.testing import CliRunner, Result
+from cryptography.hazmat.primitives import serialization
 
 from cells.breakglass.keeper import Keeper
 from cells.breakglass.roles import audited
@@ -194,8 +195,9 @@ async def test_an_emergency_and_its_review_and_a_lock(office: Office, folder: Pa
     told = await office.told("alice", "engineer", *words, at="US")
     grant = told["grant"]["id"]
     assert told["phase"] == "approved"
-    files = ("--out", folder / "e.pem", "--key-out", folder / "e.key")
+    files = ("--out", folder / "e.pem", "--key-out", folder / "e.pk8")
     await office.told("alice", "engineer", "certificate", grant, *files, at="US")
+    assert serialization.load_der_private_key((folder / "e.pk8").read_bytes(), None).key_size == 256  # type: ignore[union-attr]
     review = ("review", grant, "--verdict", "justified", "--note", "the export was wrong")
     assert (await office.command("alice", "approver", *review)).exit_code == 1
     assert (await office.told("sam", "security", *review))["grant"]["review"]["verdict"] == "justified"

@@ -53,7 +53,7 @@ def _bind_anything(self: Asking, raw: bytes) -> object:
 
     said = frames.bind(raw)
     held = self._state.statements.get(said.statement) or Prepared("unknown")
-    run = self._run(held.text, said.parameters, said.formats)
+    run = self._run(held, said.parameters, said.formats)
     return self._intend(raw, Op(b"B", said.portal, portal=Portal(run, held)), run)
 
 

@@ -262,24 +262,35 @@ async def raw(stand: DoorStand, *, shown: bool = True) -> AsyncIterator[Raw]:
         writer.transport.abort()
 
 
-async def database(server: PostgresServer) -> tuple[str, Secret[str], Secret[str]]:
-    """Its name, its owner's DSN, the engineers'."""
+async def database(server: PostgresServer, asked: str) -> tuple[str, Secret[str], Secret[str]]:
+    """Its name, its owner's DSN, the engineers'; both with what is `asked` of the connection."""
+
+    def dsn(name: str = "postgres", **more: Any) -> Secret[str]:
+        return Secret(f"{server.dsn(name, **more).reveal()}?{asked}")
+
     name = f"door_{secrets.token_hex(6)}"
-    async with connect(server.dsn()) as admin:
+    async with connect(dsn()) as admin:
         made = f"CREATE ROLE {ROLE} LOGIN PASSWORD '{PASSWORD.reveal()}'"
         await admin.execute(f"DO $$ BEGIN {made}; EXCEPTION WHEN duplicate_object THEN NULL; END $$")
         await admin.execute(f"CREATE DATABASE {name}")
-    async with connect(server.dsn(name)) as admin:
+    async with connect(dsn(name)) as admin:
         await admin.execute(DDL)
-    return name, server.dsn(name), server.dsn(name, user=ROLE, password=PASSWORD)
+    return name, dsn(name), dsn(name, user=ROLE, password=PASSWORD)
 
 
 @asynccontextmanager
 async def door_stand(
-    server: PostgresServer, folder: Path, patch: pytest.MonkeyPatch, *, ledger: bool = False, **changes: Any
+    server: PostgresServer,
+    folder: Path,
+    patch: pytest.MonkeyPatch,
+    *,
+    ledger: bool = False,
+    asked: str = "",
+    **changes: Any,
 ) -> AsyncIterator[DoorStand]:
-    """Changes are those of `[access.door]`. `ledger`: the record is the cell's own, and not in memory."""
-    name, admin, engineer = await database(server)
+    """Changes are those of `[access.door]`. `ledger`: the record is the cell's own, and not in memory. `asked`: of the way to the shard, as
+    a DSN has it."""
+    name, admin, engineer = await database(server, asked)
     files = Authority(folder, "door").sign("127.0.0.1")
     usual: dict[str, Any] = {"host": "127.0.0.1", "port": 0, "tls": DoorTls(certificate=files[0], key=files[1])}
     try:
@@ -301,5 +312,5 @@ async def door_stand(
             for task in running:
                 task.cancel()
     finally:
-        async with connect(server.dsn()) as owner:
+        async with connect(Secret(f"{server.dsn().reveal()}?{asked}")) as owner:
             await owner.execute(f"DROP DATABASE {name} WITH (FORCE)")

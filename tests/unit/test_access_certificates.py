@@ -60,6 +60,7 @@ def test_what_was_issued_holds_from_its_beginning_to_its_end(signed: Signed) -> 
 def test_the_statement_names_the_grant_and_is_not_critical(signed: Signed) -> None:
     held = signed.certificate.extensions.get_extension_for_oid(statement.OID)
     assert held.critical is False
+    assert max(int(number) for number in held.oid.dotted_string.split(".")) < 1 << 31  # Go reads no others
     assert isinstance(held.value, x509.UnrecognizedExtension)
     found = decoded(held.value.value)
     assert (found.grant, found.ticket, found.purpose, found.shard) == (GRANT, "OPS-7", Purpose.DEBUGGING, "s1")

@@ -1,22 +1,31 @@
 """The door's reading of Postgres' protocol: first packets, messages, names in texts, rows and budgets, SCRAM."""
 
+import base64
+import hashlib
+import hmac
 import ssl
 import struct
+from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.x509.oid import NameOID
 
 from cells.breakglass.door import frames, naming, runs, startup
 from cells.breakglass.door.answering import Answering
 from cells.breakglass.door.answers import LONG_ROW_BYTES, Answers, Budget
-from cells.breakglass.door.asking import LEAVE, Asking, Intend, Limits, Send, Wait
+from cells.breakglass.door.asking import LEAVE, NOTHING, Asking, Intend, Limits, Send, Wait
 from cells.breakglass.door.frames import Malformed, Splitter
 from cells.breakglass.door.ports import Column, Outcome
 from cells.breakglass.door.runs import SKIPPED
-from cells.breakglass.door.scram import Scram, ScramRefused
+from cells.breakglass.door.scram import PLAIN, PLUS, Scram, ScramRefused, bound, end_point
 from cells.breakglass.door.startup import CancelRequest, GssRequest, SslRequest, Startup
 from cells.breakglass.door.state import Lost, State
 from cells.breakglass.door.upstream import Target, UpstreamRefused
 from foundation.mute import Secret
+from tests.stands.certificates import SINCE, UNTIL, Authority
 
 READY = frames.message(b"Z", b"I")
 
@@ -282,10 +291,13 @@ def test_a_name_that_a_message_gives_is_given_once_its_text_is_on_the_record() -
 
 
 @pytest.mark.parametrize("kind", [b"d", b"c", b"f"])
-def test_messages_of_copy_are_refused(kind: bytes) -> None:
-    with pytest.raises(Malformed) as found:
-        Talk().asking.take(frames.message(kind))
-    assert found.value.error.code == "0A000"
+def test_messages_of_copy_go_nowhere_also_before_their_sender_has_heard_of_the_refusal(kind: bytes) -> None:
+    talk = Talk()
+    assert talk.asking.take(frames.message(kind, b"a row")) is NOTHING
+    refused = talk.asking.take(frames.message(b"Q", b"COPY notes FROM STDIN\0"))
+    assert isinstance(refused, Send)
+    assert b"COPY" not in refused.data
+    assert talk.asking.take(frames.message(kind, b"a row")) is NOTHING
 
 
 @pytest.mark.parametrize(
@@ -407,15 +419,31 @@ def test_a_dsn_says_where_a_shard_is_and_whether_tls_is_asked_for(
     assert (found.mode, found.in_the_clear) == (mode, clear)
 
 
-def test_tls_is_verified_as_far_as_a_dsn_asks_and_an_unknown_mode_is_refused() -> None:
-    modes = {mode: Target.of(Secret(f"postgresql://u@db/s1?sslmode={mode}")).tls() for mode in ("prefer", "verify-ca")}
-    assert [(one.verify_mode, one.check_hostname) for one in modes.values()] == [
-        (ssl.CERT_NONE, False),
-        (ssl.CERT_REQUIRED, False),
-    ]
-    assert Target.of(Secret("postgresql://u@db/s1?sslmode=verify-full")).tls().check_hostname
+@pytest.mark.parametrize(
+    ("asked_for", "verified", "named"),
+    [
+        ("sslmode=prefer", False, False),
+        ("sslmode=prefer&sslrootcert={}", False, False),
+        ("sslmode=require", False, False),
+        ("sslmode=require&sslrootcert={}", True, False),
+        ("sslmode=verify-ca&sslrootcert={}", True, False),
+        ("sslmode=verify-full&sslrootcert={}", True, True),
+        ("sslmode=verify-full", True, True),
+        ("sslmode=verify-full&sslrootcert=system", True, True),
+    ],
+)
+def test_tls_is_verified_as_far_as_a_dsn_asks(asked_for: str, verified: bool, named: bool, folder: Path) -> None:
+    authorities = Authority(folder, "shards").file
+    made = Target.of(Secret(f"postgresql://u@db/s1?{asked_for.format(authorities)}")).tls()
+    assert (made.verify_mode is ssl.CERT_REQUIRED, made.check_hostname) == (verified, named)
+
+
+@pytest.mark.parametrize(
+    "asked_for", ["sslmode=verify-fully", "sslmode=verify-ca", "sslmode=require&sslrootcert=system"]
+)
+def test_a_mode_that_nobody_knows_and_authorities_that_vouch_for_anybody_are_refused(asked_for: str) -> None:
     with pytest.raises(UpstreamRefused):
-        Target.of(Secret("postgresql://u@db/s1?sslmode=verify-fully")).tls()
+        Target.of(Secret(f"postgresql://u@db/s1?{asked_for}")).tls()
 
 
 # --- SCRAM (the example of RFC 7677, section 3) ------------------------------------------------------------------------------
@@ -459,3 +487,52 @@ def test_a_server_that_does_not_know_the_password_is_refused() -> None:
     exchange.final(CHALLENGE)
     with pytest.raises(ScramRefused):
         exchange.verify(b"v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G5=")
+
+
+def test_inside_tls_the_exchange_is_bound_where_the_server_offers_it_and_says_that_it_could_be_where_not() -> None:
+    both = [PLAIN, PLUS]
+    assert bound(both, b"digest") == (PLUS, b"p=tls-server-end-point,,", b"digest")
+    assert bound([PLAIN], b"digest") == (PLAIN, b"y,,", b"")
+    assert bound(both, None) == (PLAIN, b"n,,", b"")
+    for offered, end in (([PLUS], None), ([b"SCRAM-SHA-1"], b"digest")):
+        with pytest.raises(ScramRefused):
+            bound(offered, end)
+
+
+def test_a_bound_exchange_proves_the_password_over_the_servers_certificate() -> None:
+    """As its server reads it: the key comes back out of the proof (RFC 5802 section 3), for the channel's data alone."""
+    exchange = Scram(Secret("pencil"), "abc", binding=bound([PLUS], b"digest"))
+    first = exchange.first()
+    assert first == b"p=tls-server-end-point,,n=,r=abc"
+    challenge = b"r=abcdef,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096"
+    final = exchange.final(challenge)
+    channel, _, proof = final.split(b",", 2)
+    assert base64.b64decode(channel[2:]) == b"p=tls-server-end-point,,digest"
+    salted = hashlib.pbkdf2_hmac("sha256", b"pencil", base64.b64decode("W22ZaJ0SNY7soEsUEjb6gQ=="), 4096)
+    client_key = hmac.digest(salted, b"Client Key", "sha256")
+    said = b",".join((first.partition(b",,")[2], challenge, final.rpartition(b",p=")[0]))
+    signature = hmac.digest(hashlib.sha256(client_key).digest(), said, "sha256")
+    given = base64.b64decode(proof[2:])
+    assert bytes(one ^ other for one, other in zip(given, signature, strict=True)) == client_key
+
+
+@pytest.mark.parametrize(
+    ("signed_by", "digest"),
+    [(hashes.SHA256(), "sha256"), (hashes.SHA384(), "sha384"), (hashes.SHA512(), "sha512"), (None, "")],
+)
+def test_a_certificates_end_point_is_its_hash_by_its_signatures_algorithm(
+    signed_by: hashes.HashAlgorithm | None, digest: str
+) -> None:
+    key = ed25519.Ed25519PrivateKey.generate() if signed_by is None else ec.generate_private_key(ec.SECP384R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "shard")])
+    builder = x509.CertificateBuilder(
+        issuer_name=name,
+        subject_name=name,
+        public_key=key.public_key(),
+        serial_number=7,
+        not_valid_before=SINCE,
+        not_valid_after=UNTIL,
+    )
+    shown = builder.sign(key, signed_by).public_bytes(serialization.Encoding.DER)  # type: ignore[arg-type]
+    assert end_point(shown) == (hashlib.new(digest, shown).digest() if digest else None)
+    assert end_point(b"no certificate") is None

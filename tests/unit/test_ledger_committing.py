@@ -92,7 +92,7 @@ async def test_those_who_wait_while_the_disk_writes_share_the_next_write(
             await eventually(lambda: writes)
             for number in range(1, 40):
                 group.create_task(committer.commit(event(number)))
-            await eventually(lambda: len(committer._waiting) == 39)
+            await eventually(lambda: committer._queue.qsize() == 39)
             gate.set()
     assert len(writes) == 2
     assert [position for _, position, _ in sources_in(folder)] == []
@@ -185,7 +185,7 @@ async def test_whoever_waits_is_told_when_the_process_ends(folder: Path, monkeyp
             waiting = [group.create_task(told(committer, 1))]
             await eventually(writing.is_set)
             waiting.append(group.create_task(told(committer, 2)))
-            await eventually(lambda: committer._waiting)
+            await eventually(committer._queue.qsize)
             running.cancel()
             threading.Timer(0.05, gate.set).start()  # the end of the process waits for the write under way
         assert [type(one.result()) for one in waiting] == [NotCommitted, NotCommitted]

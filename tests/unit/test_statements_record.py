@@ -355,7 +355,7 @@ async def test_nothing_runs_while_too_much_of_what_came_of_it_waits(
         await door.recorder.intend(statement(session))
     assert refused.value.ending is Ending.NOT_RECORDED
     await eventually(lambda: any(isinstance(one, Ended) for one in door.said()))
-    await eventually(lambda: door.recorder._waiting == 0)
+    await eventually(lambda: not door.recorder._waiting)
     await door.recorder.intend(statement(session))
 
 
@@ -366,6 +366,29 @@ async def test_what_came_of_a_session_is_written_once_the_log_can_be(door: Door)
     await door.recorder.closed(session.id, "terminated")
     door.stand.writer.log = log
     await eventually(lambda: [type(one) for one in door.said()] == [Opened, Ended, Closed])
+
+
+async def test_what_comes_while_results_are_written_gathers_for_the_next_entry(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a recorder whose worker does not run."""
+    watch, commit = door.stand.access.recording.watch, door.committer.commit
+    still = Recorder(door.committer, watch, door.stand.clock, DoorLog(door.folder, KEY))
+    session = await door.session()
+    await still.opened(session, backend_of(1_800_000_000.5, 4_711), door.ended.append)
+
+    async def more_meanwhile(event: Any) -> int:
+        if event.id.startswith("outcome:"):
+            still.ended(Outcome(session=session.id, number=2, tag="SELECT 1"))
+        return await commit(event)
+
+    monkeypatch.setattr(door.committer, "commit", more_meanwhile)
+    still.ended(Outcome(session=session.id, number=1, tag="SELECT 1"))
+    assert await still._give_on(still._held[session.id])
+    assert [[two.number for two in one.results] for one in door.said() if isinstance(one, Ended)] == [[1]]
+    monkeypatch.setattr(door.committer, "commit", commit)
+    await still.closed(session.id, "left")
+    assert [type(one) for one in door.said()] == [Opened, Ended, Ended, Closed]
 
 
 REVOKE = {"reason": "found it"}

@@ -16,8 +16,10 @@ from cells.breakglass.words import Digest, Purpose, Ticket
 from foundation.ledger.canonical import canonical
 from foundation.words import Country, ShardId
 
-OID = x509.ObjectIdentifier("2.25.329800735698586629295641978511506172918")
-"""Under the arc of UUIDs (ITU-T X.667 section 6), which takes no registration."""
+OID = x509.ObjectIdentifier("1.2.840.113556.1.8000.2554.33142.16539.30466.20100.41282.7954218.7438410")
+"""8176409b-7702-4e84-a142-795f2a71804a in seven numbers, under the arc that Microsoft gave for OIDs made of GUIDs, which takes no
+registration. As one number, under the arc of UUIDs (ITU-T X.667 section 6), no client in Go could read its own certificate: a number has
+31 bits there."""
 _UTF8_STRING = 0x0C
 _BYTES_MAX = 4096
 

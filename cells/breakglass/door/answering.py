@@ -3,6 +3,7 @@
 An answer that does not fit what waits for one is `Lost`, a COPY that began is `Malformed`: both end the session.
 """
 
+from collections.abc import Callable
 from typing import TypeAlias
 
 from cells.breakglass.door import frames, runs
@@ -18,6 +19,7 @@ PASS, DROP = None, b""
 _COPY_BEGINS = (b"G", b"H", b"W")
 _ENCODING = b"client_encoding\0"
 _UTF8 = _ENCODING + b"UTF8\0"
+_NO_COLUMNS = b"\0\0"
 _ABOUT_TO_END = ("FATAL", "PANIC")
 
 
@@ -26,6 +28,28 @@ class Answering:
 
     def __init__(self, state: State) -> None:
         self._state = state
+        self._said: dict[bytes, Callable[[bytes], Answer]] = {
+            b"E": self._failed,
+            b"N": lambda _body: PASS,
+            b"A": lambda _body: DROP,  # what other sessions send by NOTIFY is nobody's answer here
+            b"S": _setting,
+            b"Z": self._ready,
+        }
+        # By the answer's kind and then the kind of what it answers.
+        self._confirms: dict[bytes, Callable[[Op, bytes], None]] = {
+            b"1P": self._parsed,
+            b"2B": self._bound,
+            b"3C": self._closed,
+            b"tD": _nothing,
+            b"IQ": _nothing,
+            b"TD": self._described,
+            b"nD": lambda head, _body: self._described(head, _NO_COLUMNS),
+            b"TQ": lambda head, body: _run(head).shows(_columns(body)),
+            b"CQ": self._completed,
+            b"CE": self._ended,
+            b"IE": lambda head, _body: self._executed(head),
+            b"sE": lambda head, _body: self._executed(head, SUSPENDED),
+        }
 
     def rows(self, count: int, size: int) -> None:
         """Rows of the run under way. Raises Lost."""
@@ -45,65 +69,37 @@ class Answering:
 
     def answered(self, kind: bytes, body: bytes) -> Answer:
         """Any message but a row. Raises Lost, Malformed."""
-        match kind:
-            case b"E":
-                return self._failed(body)
-            case b"N":
-                return PASS
-            case b"A":
-                return DROP  # what other sessions send by NOTIFY is nobody's answer here
-            case b"S":
-                return _setting(body)
-            case b"Z":
-                return self._ready(body)
-            case _:
-                pass
+        said = self._said.get(kind)
+        if said is not None:
+            return said(body)
         if kind in _COPY_BEGINS:
             raise Malformed(COPY_REFUSED)
         head = self._head()
         if head.instead is not None:
             raise Lost("what was to be refused was not")
-        self._confirmed(kind, head, body)
+        confirmed = self._confirms.get(kind + head.kind)
+        if confirmed is None:
+            raise Lost(f"{kind!r} answers no {head.kind!r}")
+        confirmed(head, body)
         return DROP if head.hidden else PASS
-
-    def _confirmed(self, kind: bytes, head: Op, body: bytes) -> None:
-        match kind, head.kind:
-            case b"1", b"P":
-                self._parsed(head)
-            case b"2", b"B":
-                self._bound(head)
-            case b"3", b"C":
-                self._closed(head)
-            case (b"t", b"D") | (b"I", b"Q"):
-                pass
-            case ((b"T" | b"n"), b"D"):
-                self._described(head, body if kind == b"T" else b"\0\0")
-            case b"T", b"Q":
-                _run(head).shows(_columns(body))
-            case b"C", b"Q":
-                self._completed(head, body)
-            case ((b"C" | b"I" | b"s"), b"E"):
-                self._executed(kind, head, body)
-            case _:
-                raise Lost(f"{kind!r} answers no {head.kind!r}")
 
     # --- names ---------------------------------------------------------------------------------------------------------------
 
-    def _parsed(self, head: Op) -> None:
+    def _parsed(self, head: Op, _body: bytes) -> None:
         if head.prepared is None:
             raise Lost("nothing was prepared")
         self._state.statements[head.name] = head.prepared
         self._state.pending.popleft()
         self._state.finish(head.run, withheld=PREPARED)
 
-    def _bound(self, head: Op) -> None:
+    def _bound(self, head: Op, _body: bytes) -> None:
         if head.portal is None:
             raise Lost("nothing was bound")
         self._state.drop(self._state.portals.pop(head.name, None))
         self._state.portals[head.name] = head.portal
         self._state.pending.popleft()
 
-    def _closed(self, head: Op) -> None:
+    def _closed(self, head: Op, _body: bytes) -> None:
         if head.of == "S":
             self._state.statements.pop(head.name, None)
         else:
@@ -120,20 +116,21 @@ class Answering:
 
     # --- what comes of runs --------------------------------------------------------------------------------------------------
 
-    def _completed(self, head: Op, body: bytes) -> str:
+    def _completed(self, head: Op, body: bytes) -> None:
         run, tag = _run(head), runs.tag(body)
         run.tags.append(tag)
         self._state.completed(tag, run.statement.text)
-        return tag
 
-    def _executed(self, kind: bytes, head: Op, body: bytes) -> None:
+    def _ended(self, head: Op, body: bytes) -> None:
+        self._completed(head, body)
+        self._executed(head)
+
+    def _executed(self, head: Op, tag: str = "") -> None:
         run = _run(head)
-        if head.portal is not None:
+        if head.portal is not None and not run.columns:
             run.shows(head.portal.described or ())
         self._state.pending.popleft()
-        if kind == b"C":
-            self._completed(head, body)
-        self._state.finish(run, tag=SUSPENDED if kind == b"s" else "")
+        self._state.finish(run, tag=tag)
 
     def _failed(self, body: bytes) -> Answer:
         said = runs.fields(body)
@@ -179,6 +176,10 @@ class Answering:
         if not self._state.pending:
             raise Lost("an answer to nothing")
         return self._state.pending[0]
+
+
+def _nothing(_head: Op, _body: bytes) -> None:
+    """More of the answer is still to come."""
 
 
 def _run(head: Op) -> runs.Run:

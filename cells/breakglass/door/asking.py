@@ -14,7 +14,7 @@ from typing import NamedTuple, TypeAlias
 import msgspec
 
 from cells.breakglass.door import frames, naming
-from cells.breakglass.door.frames import Error, Malformed, violation
+from cells.breakglass.door.frames import Error, violation
 from cells.breakglass.door.ports import Statement
 from cells.breakglass.door.runs import SKIPPED, Portal, Prepared, Run
 from cells.breakglass.door.state import BOUNDARIES, Lost, Op, State, Unsure
@@ -22,6 +22,8 @@ from cells.breakglass.door.state import BOUNDARIES, Lost, Op, State, Unsure
 COPY_REFUSED = Error("0A000", "COPY is refused here", "read rows with SELECT")
 CALL_REFUSED = Error("0A000", "function calls and large objects by message are refused here")
 _COPY_MESSAGES = (b"d", b"c", b"f")
+"""Data of a COPY, its end, its failing: Postgres passes over them where none is under way, and none ever is. Clients send them before they
+have heard of the refusal."""
 _NO_COMMAND = "refused"
 """Begins no command of SQL, so that it is a syntax error in every state of a session."""
 
@@ -94,7 +96,7 @@ class Asking:
         if self._state.skipping and kind != b"S":
             return NOTHING
         if kind in _COPY_MESSAGES:
-            raise Malformed(COPY_REFUSED)
+            return NOTHING
         if pending and pending[-1].kind in BOUNDARIES:
             return WAIT
         if len(pending) >= self._limits.pending_max:
@@ -183,7 +185,7 @@ class Asking:
             return self._poisoned(b"B", Error("26000", f'prepared statement "{said.statement}" does not exist'))
         if said.portal and self._full(b"B", len(self._state.portals), self._limits.portals_max):
             return self._poisoned(b"B", _too_many("portals", self._limits.portals_max))
-        run = self._run(prepared.text, said.parameters, said.formats)
+        run = self._run(prepared, said.parameters, said.formats)
         return self._intend(raw, Op(b"B", said.portal, portal=Portal(run, prepared)), run)
 
     def _execute(self, raw: bytes) -> Step:
@@ -197,7 +199,7 @@ class Asking:
             portal.executed = True
             return self._out(self._with_columns(raw, name, portal), Op(b"E", name, portal=portal, run=portal.run))
         before = portal.run.statement
-        again = self._run(before.text, before.parameters, before.formats)
+        again = self._run(portal.prepared, before.parameters, before.formats)
         return self._intend(raw, Op(b"E", name, portal=portal), again)
 
     def _with_columns(self, raw: bytes, name: str, portal: Portal) -> bytes:
@@ -218,17 +220,17 @@ class Asking:
             op.portal = found if isinstance(found, Portal) else None
         return self._out(raw, op)
 
-    def _run(self, text: str, parameters: tuple[bytes | None, ...], formats: tuple[int, ...]) -> Run:
+    def _run(self, prepared: Prepared, parameters: tuple[bytes | None, ...], formats: tuple[int, ...]) -> Run:
         self._number += 1
         stated = Statement(
             session=self._session,
             number=self._number,
-            text=text,
+            text=prepared.text,
             parameters=parameters,
             formats=formats,
             kind="extended",
         )
-        return Run(stated)
+        return Run(stated, keeps=prepared.keeps)
 
     def _full(self, kind: bytes, held: int, most: int) -> bool:
         return held + sum(op.kind == kind for op in self._state.pending) >= most

@@ -9,9 +9,11 @@ from typing import NamedTuple
 
 HEADER = struct.Struct("!ci")
 _LENGTH = struct.Struct("!i")
-_SHORT = struct.Struct("!h")
+_SHORT = struct.Struct("!H")
 HEADER_BYTES = HEADER.size
 NAME_BYTES_MAX = 63
+_FORMATS = frozenset((0, 1))
+"""Text and binary."""
 
 
 class Error(NamedTuple):
@@ -64,14 +66,14 @@ class Splitter:
         """Raises Malformed, also for a message that says to be longer than may be."""
         if self._kept:
             data, self._kept = self._kept + data, b""
-        found, at = [], 0
-        while len(data) - at >= HEADER_BYTES:
-            size = 1 + _LENGTH.unpack_from(data, at + 1)[0]
+        found, at, held, length = [], 0, len(data), _LENGTH.unpack_from
+        while held - at >= HEADER_BYTES:
+            size = 1 + length(data, at + 1)[0]
             if size < HEADER_BYTES:
                 raise violation("a message says to be shorter than its own length")
             if size > self._bytes_max:
                 raise Malformed(Error("54000", f"a message has at most {self._bytes_max} bytes here"))
-            if len(data) - at < size:
+            if held - at < size:
                 break
             found.append(data[at : at + size])
             at += size
@@ -85,14 +87,17 @@ class Splitter:
 class _Reader:
     """Fields of one body, in order. Raises Malformed."""
 
+    __slots__ = ("_at", "_raw")
+
     def __init__(self, raw: bytes) -> None:
         self._raw = raw
         self._at = HEADER_BYTES
 
     def name(self) -> str:
         """Of a statement or portal. Postgres tells longer ones apart by their first 63 bytes alone."""
+        begun = self._at
         found = self.text()
-        if len(found.encode()) > NAME_BYTES_MAX:
+        if self._at - begun - 1 > NAME_BYTES_MAX:
             raise Malformed(Error("42622", f"a name has at most {NAME_BYTES_MAX} bytes"))
         return found
 
@@ -108,11 +113,21 @@ class _Reader:
 
     def short(self) -> int:
         (found,) = _SHORT.unpack(self.take(2))
-        return int(found) & 0xFFFF
+        return int(found)
+
+    def shorts(self) -> tuple[int, ...]:
+        """As many as it says first."""
+        count = self.short()
+        return struct.unpack(f"!{count}H", self.take(2 * count)) if count else ()
 
     def long(self) -> int:
         (found,) = _LENGTH.unpack(self.take(4))
         return int(found)
+
+    def value(self) -> bytes | None:
+        """Of a parameter; None for NULL."""
+        size = self.long()
+        return None if size == -1 else self.take(size)
 
     def take(self, size: int) -> bytes:
         if size < 0 or len(self._raw) - self._at < size:
@@ -145,18 +160,13 @@ def parse(raw: bytes) -> Parse:
 def bind(raw: bytes) -> Bind:
     reader = _Reader(raw)
     portal, statement = reader.name(), reader.name()
-    formats = tuple(reader.short() for _ in range(reader.short()))
-    parameters = tuple(_parameter(reader) for _ in range(reader.short()))
+    formats = reader.shorts()
+    parameters = tuple([reader.value() for _ in range(reader.short())])
     reader.take(2 * reader.short())
     reader.end()
-    if len(formats) not in (0, 1, len(parameters)) or any(one not in (0, 1) for one in formats):
+    if len(formats) not in (0, 1, len(parameters)) or not _FORMATS.issuperset(formats):
         raise violation("formats of parameters are none, one for all, or one for each, and text or binary")
     return Bind(portal, statement, formats, parameters)
-
-
-def _parameter(reader: _Reader) -> bytes | None:
-    size = reader.long()
-    return None if size == -1 else reader.take(size)
 
 
 def named(raw: bytes) -> Named:

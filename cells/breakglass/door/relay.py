@@ -143,7 +143,11 @@ class Relay:
                 self._untaken -= len(raw)
                 if self._untaken <= UNTAKEN_BYTES_MAX:
                     self._client.resume()
-                await self._one(raw)
+                step = self._asking.take(raw)
+                if isinstance(step, Send) and self._room.is_set():  # most: nothing to wait for
+                    self._out.append(step.data)
+                else:
+                    await self._one(raw, step)
         except Malformed as exc:
             self.end("malformed", exc.error)
         except Lost as exc:
@@ -152,9 +156,8 @@ class Relay:
             log.fault("door_session_failed", exc, shard=self._session.shard)
             self.end("broken", endings.BROKEN)
 
-    async def _one(self, raw: bytes) -> None:
+    async def _one(self, raw: bytes, step: Step) -> None:
         """Raises Malformed, Lost."""
-        step = self._asking.take(raw)
         while isinstance(step, Wait):
             if step.flush:
                 self._out.append(FLUSH)

@@ -31,10 +31,7 @@ class Run:
     tags: list[str] = field(default_factory=list)
     columns: dict[Column, None] = field(default_factory=dict)
     told: bool = False
-    keeps: bool = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.keeps = self.statement.kind == "extended" and naming.keeps_names(self.statement.text)
+    keeps: bool = False
 
     def shows(self, columns: tuple[Column, ...]) -> None:
         """Raises Malformed where that makes too many."""
@@ -57,10 +54,14 @@ class Run:
 
 @dataclass(slots=True)
 class Prepared:
-    """A statement by its name. `columns`: None until it was described."""
+    """A statement by its name. `columns`: None until it was described. `keeps`: whether its runs leave alone what names mean."""
 
     text: str
     columns: tuple[Column, ...] | None = None
+    keeps: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.keeps = naming.keeps_names(self.text)
 
 
 @dataclass(slots=True)

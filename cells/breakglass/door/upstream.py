@@ -10,16 +10,20 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from cells.breakglass.door import frames, runs, startup
 from cells.breakglass.door.frames import HEADER_BYTES, Error
-from cells.breakglass.door.scram import MECHANISM, Scram, ScramRefused
+from cells.breakglass.door.scram import Scram, ScramRefused, bound, end_point
 from cells.breakglass.door.wire import Wire, WireClosed
+from foundation import logs
 from foundation.mute import Secret
+
+log = logs.get(__name__)
 
 MESSAGE_BYTES_MAX = 65_536
 """Of one message while a session begins."""
 CANCEL_S_MAX = 2.0
 _LONG = struct.Struct("!i")
-_UNVERIFIED = ("allow", "prefer", "require")
-_VERIFIED = ("verify-ca", "verify-full")
+_MODES = ("allow", "prefer", "require", "verify-ca", "verify-full")
+SYSTEM = "system"
+"""Names the system's authorities as `sslrootcert`."""
 
 
 class UpstreamRefused(Exception):
@@ -62,18 +66,23 @@ class Target:
         return self.mode == "disable" or self.host.startswith("/")
 
     def tls(self) -> ssl.SSLContext:
-        """Raises OSError, ssl.SSLError, UpstreamRefused."""
-        if self.mode not in (*_UNVERIFIED, *_VERIFIED):
+        """As libpq has it: `verify-ca` and `verify-full` verify, and so does `require` where `sslrootcert` is stated; the name counts for
+        `verify-full` alone. The system's authorities vouch for anybody, so with them the name has to count.
+
+        Raises OSError, ssl.SSLError, UpstreamRefused."""
+        if self.mode not in _MODES:
             raise UpstreamRefused(Error("08006", "the shard's DSN has an sslmode that nobody knows"))
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.check_hostname = self.mode == "verify-full"
-        if self.mode in _UNVERIFIED:
-            context.verify_mode = ssl.CERT_NONE
-        elif self.authorities:
+        if self.authorities == SYSTEM or (not self.authorities and self.mode.startswith("verify")):
+            if self.mode != "verify-full":
+                raise UpstreamRefused(Error("08006", "the shard's DSN needs an sslrootcert of its own, or verify-full"))
+            context.load_default_certs()
+        elif self.authorities and self.mode not in ("allow", "prefer"):
             context.load_verify_locations(self.authorities)
         else:
-            context.load_default_certs()
+            context.verify_mode = ssl.CERT_NONE
         return context
 
 
@@ -103,6 +112,9 @@ async def opened(dsn: Secret[str], settings: tuple[tuple[str, str], ...], name: 
     target = Target.of(dsn)
     try:
         wire = await _connected(target)
+    except ssl.SSLCertVerificationError as exc:
+        log.fault("door_shard_not_proved", exc, reason=exc.verify_message)
+        raise UpstreamRefused(Error("08006", "the shard does not prove itself as its DSN asks for")) from exc
     except (OSError, WireClosed, ssl.SSLError) as exc:
         raise UpstreamRefused(Error("08006", "the shard cannot be reached just now")) from exc
     upstream = Upstream(target=target, wire=wire)
@@ -162,7 +174,8 @@ async def _inside(target: Target, wire: Wire) -> None:
 async def _signed_in(upstream: Upstream) -> None:
     """Raises UpstreamRefused, WireClosed, ScramRefused."""
     wire = upstream.wire
-    scram, verified = Scram(upstream.target.password, secrets.token_urlsafe(24)), False
+    scram: Scram | None = None
+    verified = False
     while True:
         kind, body = await _message(wire)
         if kind != b"R" or len(body) < _LONG.size:
@@ -171,16 +184,29 @@ async def _signed_in(upstream: Upstream) -> None:
         match asked:
             case 0 if verified:
                 return
-            case 10 if MECHANISM in body[4:].split(b"\0"):
+            case 10 if scram is None:
+                binding = bound(body[4:].split(b"\0"), _end_point(wire))
+                scram = Scram(upstream.target.password, secrets.token_urlsafe(24), binding=binding)
                 first = scram.first()
-                wire.send(frames.message(b"p", MECHANISM + b"\0" + _LONG.pack(len(first)) + first))
-            case 11:
+                wire.send(frames.message(b"p", binding.mechanism + b"\0" + _LONG.pack(len(first)) + first))
+            case 11 if scram is not None:
                 wire.send(frames.message(b"p", scram.final(body[4:])))
-            case 12:
+            case 12 if scram is not None:
                 scram.verify(body[4:])
                 verified = True
             case _:
                 raise ScramRefused("the shard asks for another way to sign in than SCRAM-SHA-256")
+
+
+def _end_point(wire: Wire) -> bytes | None:
+    """Of the certificate that the shard showed; None where it showed none. Raises ScramRefused for one that nobody verified and nothing can
+    be bound to: whoever is in between chooses what they show."""
+    inside = wire.transport.get_extra_info("ssl_object")
+    shown = None if inside is None else inside.getpeercert(binary_form=True)
+    found = end_point(shown) if shown else None
+    if shown and found is None and inside.context.verify_mode is ssl.CERT_NONE:
+        raise ScramRefused("a certificate that nothing can be bound to")
+    return found
 
 
 async def _ready(upstream: Upstream) -> None:

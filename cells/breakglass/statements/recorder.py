@@ -188,8 +188,9 @@ class Recorder:
         """Writes the results that a session has, and its end once there are no more; whether all is. If not, nothing is forgotten."""
         try:
             async with held.turn:
-                while held.results:
-                    await self._write_results(held)
+                due = len(held.results)  # what comes meanwhile gathers, unless nothing more comes
+                while due > 0 or (held.results and held.closing is not None):
+                    due -= await self._write_results(held)
                 if held.closing is not None and held.session.id in self._held:
                     await self._write_end(held, held.closing)
                     del self._held[held.session.id]
@@ -198,8 +199,8 @@ class Recorder:
             return False
         return True
 
-    async def _write_results(self, held: _Held) -> None:
-        """Raises NotCommitted."""
+    async def _write_results(self, held: _Held) -> int:
+        """How many. Raises NotCommitted."""
         batch = tuple(held.results[:RESULTS_MAX])
         event = entries.ended(held.session, held.written + 1, batch, self._clock.unix_s())
         await self._committer.commit(event)
@@ -207,6 +208,7 @@ class Recorder:
         held.written += 1
         del held.results[: len(batch)]
         self._waiting -= len(batch)
+        return len(batch)
 
     async def _write_end(self, held: _Held, why: str) -> None:
         """And a notice for each subject, where anything was asked. Raises NotCommitted."""

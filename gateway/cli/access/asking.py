@@ -75,7 +75,12 @@ def close(grant: str, reason: str, asker: Asker, as_json: bool) -> None:
 @click.argument("grant")
 @click.option("--shard", help="Which shard; needed where the subjects live on several.")
 @click.option("--out", type=FILE, required=True, help="Where the certificate goes.")
-@click.option("--key-out", type=FILE, required=True, help="Where its new private key goes (mode 0600); it stays here.")
+@click.option(
+    "--key-out",
+    type=FILE,
+    required=True,
+    help="Where its new private key goes (mode 0600); it stays here. PEM, or DER where it ends in .pk8, as pgjdbc reads it.",
+)
 @asker_option("engineer")
 @json_option
 def certificate(grant: str, shard: str | None, out: Path, key_out: Path, asker: Asker, as_json: bool) -> None:
@@ -88,8 +93,9 @@ def certificate(grant: str, shard: str | None, out: Path, key_out: Path, asker: 
     body: dict[str, Any] = {"request": asked.public_bytes(serialization.Encoding.PEM).decode()}
     if shard is not None:
         body["shard"] = shard
-    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    _write_new(key_out, pem, 0o600)
+    encoding = serialization.Encoding.DER if key_out.suffix == ".pk8" else serialization.Encoding.PEM
+    made = key.private_bytes(encoding, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    _write_new(key_out, made, 0o600)
     try:
         told = asker.post(f"/grants/{grant}/certificate", body, timeout_s=CERTIFY_S_MAX)
     except SettingsError:
