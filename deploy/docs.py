@@ -19,7 +19,9 @@ from cells.breakglass.calls import AccessCalls
 from cells.crossings import api as crossings_api
 from cells.egress import api as egress_api
 from cells.egress import asking as egress_asking
+from cells.egress import calls as egress_calls
 from cells.egress import streams as egress_streams
+from cells.egress import telling as egress_telling
 from cells.egress import views
 from cells.egress.viewing import ViewAnswer
 from cells.fences import api as fences_api
@@ -113,6 +115,22 @@ EGRESS_CALLS = {
         "`?contract=&to=&purpose=`, events as NDJSON, as many as there are; the answer has to be read meanwhile",
         f"200 `EgressLine` as NDJSON: one for each batch once it is recorded, then `end`; 451 as above; 503 with {STREAMS} open",
     ),
+    "GET /cell/egress/plan": (
+        "an operator with a token for this cell alone",
+        "`?contract=&to=&purpose=&residence=DE&consent=` (usually `unsaid`)",
+        "200 `PlanTold`: what each field would become for such a person; 404 where no contract has that name, 451 as above",
+    ),
+    "GET /cell/egress/runs": (
+        "the same",
+        f"`?limit=` (≤ {egress_calls.PAGE_MAX}, usually {egress_calls.PAGE_USUAL})",
+        "200 `RunList`: runs of releases, newest first",
+    ),
+    "GET /cell/egress/runs/{run}": (
+        "the same",
+        "",
+        "200 `RunTold` with its `report`; 404 where the cell has no such run",
+    ),
+    "GET /cell/egress/openapi.json": ("anybody", "", "200 the OpenAPI document of `/cell/egress`"),
 }
 VIEW_CALLS = {
     "GET /views/{table}/{subject_id}": (
@@ -349,7 +367,8 @@ def _cell_service() -> list[str]:
     agreed(_calls(aliases_api.routes(nothing, nothing)), ALIAS_CALLS)
     agreed(_calls(crossings_api.routes(nothing, nothing, nothing)), CROSSING_CALLS)
     agreed(_calls(fences_api.routes(nothing, nothing)), FENCE_CALLS)
-    agreed(_calls(egress_api.routes(nothing, nothing, None)), EGRESS_CALLS)
+    absent = cast("Any", SimpleNamespace(auth=None))
+    agreed(_calls(egress_api.routes(absent, nothing, None, nothing)), EGRESS_CALLS)
     agreed(_calls(views.routes(nothing, nothing, None, nothing)), VIEW_CALLS)
     agreed(_calls(ledger_api.routes(None, nothing)), LEDGER_CALLS)
     records = records_api.routes(cast("Any", SimpleNamespace(clock=None)), nothing, nothing)
@@ -381,10 +400,13 @@ def _cell_service() -> list[str]:
             fences_api.FencePage,
             fences_api.CompareRequest,
             fences_api.CompareAnswer,
-            egress_api.EgressRequest,
+            egress_calls.EgressRequest,
             egress_asking.EgressAnswer,
             egress_streams.EgressLine,
             egress_streams.EgressEnd,
+            egress_calls.PlanTold,
+            egress_telling.RunList,
+            egress_telling.RunTold,
             ViewAnswer,
             serving.ReadStated,
             serving.ReadNoted,
