@@ -11,13 +11,17 @@ import httpx
 import pytest
 from click.testing import CliRunner, Result
 
+from cells.egress.reading import FIRST, page, standing
 from cells.egress.runs import Part
 from deploy.local.postgres import PostgresServer
 from foundation.ledger.entries import event_digest
 from foundation.postgres import connect
+from foundation.tokens import cell_audience
+from foundation.words import CellId
 from gateway.cli.egress import running
 from gateway.cli.main import cli
 from tests.stands.cell import POLICY, Stand, stand
+from tests.stands.documented import CONFORMING, NO_FAULT, explore
 from tests.stands.egress_cell import (
     DESTINATIONS,
     NOTES,
@@ -31,6 +35,7 @@ from tests.stands.egress_cell import (
 )
 from tests.stands.ledger import kept_by, sources_in
 from tests.stands.servers import serving
+from tests.stands.service_tokens import AUDIENCE
 from tests.stands.streaming import Streaming
 from tests.stands.waiting import eventually
 
@@ -79,8 +84,10 @@ async def test_a_table_leaves_as_its_contract_says_and_only_of_people_who_may_an
     await person(live, 7, given=True)
     await person(live, 8, given=False)
     await freeze(live, *await person(live, 9))
-    path, rows = released(await run(live))
+    result = await run(live)
+    path, rows = released(result)
     assert [one["rank"] for one in rows] == [1, 2, 3, 4, 5, 6, 7]
+    assert "part 1 of s1: " in result.stderr
     one = rows[0]
     assert len(one.pop("subject_id")) == 32
     assert one == {
@@ -96,6 +103,27 @@ async def test_a_table_leaves_as_its_contract_says_and_only_of_people_who_may_an
     assert document["rows"]["stayed"] == {"the person has said no to analytics": 1}
     assert document["counts"]["extra"] == {"passed": 7, "unnamed": 7}
     assert document["counts"][""] == {"unnamed": 2 * 8}  # stay and epoch, of every row that was read
+
+
+@pytest.mark.parametrize("state", ["frozen", "moving_in", "moved", "erased"])
+async def test_nobody_in_any_other_state_than_active_is_read_or_answered_for(live: Stand, state: str) -> None:
+    ann, _ = await person(live, 1)
+    ben, _ = await person(live, 2)
+    home = live.cell.context.homes.get(ben)
+    assert home is not None
+    async with connect(live.dsns[home.shard].owner) as db:
+        await db.execute("UPDATE domicile.home SET state = $2 WHERE subject_id = $1::uuid", ben, state)
+    contract, shards = live.cell.contracts["notes"], live.dsns.values()
+    found: set[str] = set()
+    for dsns in shards:
+        async with connect(dsns.records) as db:
+            read = await page(db, contract, [], purpose="analytics", after=FIRST)
+            said = await standing(db, [], subjects=[ann, ben], owners=[], purpose="analytics")
+            assert set(read.subjects) == said.active & {ann, ben}
+            found |= said.active
+    assert found == {ann}
+    _, rows = released(await run(live))
+    assert [one["rank"] for one in rows] == [1]
 
 
 async def test_a_release_verifies_offline_against_its_key_and_the_cells_log(live: Stand) -> None:
@@ -300,6 +328,59 @@ async def test_events_for_what_nobody_declared_are_refused(live: Stand) -> None:
     assert (await events(live)).status_code == 400
     far = await events(live, event, to="far")
     assert (far.status_code, far.json()["events"], sum(far.json()["stayed"].values())) == (200, [], 1)
+
+
+def operating(live: Stand, cell: str | None = None) -> dict[str, str]:
+    audience = cell_audience(AUDIENCE, CellId(cell or live.name))
+    token = live.tokens.token("operator:ann", ["operator"], aud=audience)
+    return {"authorization": f"Bearer {token}"}
+
+
+async def test_an_operator_asks_what_would_leave_and_how_releases_stand_and_nobody_else_does(live: Stand) -> None:
+    await person(live, 1)
+    path, _ = released(await run(live))
+
+    async def asked(of: str, **query: str) -> Any:
+        answer = await live.call("GET", f"/cell/egress/{of}", operating(live), params=query)
+        assert answer.status_code == 200, answer.text
+        assert PLANTED not in answer.text
+        return answer.json()
+
+    (listed,) = (await asked("runs"))["runs"]
+    assert (listed["id"], listed["state"], listed["rows"], "report" in listed) == (path.name, "released", 1, False)
+    report = (await asked(f"runs/{path.name}"))["report"]
+    assert (report["read"], report["fields"]["body"], report["held"]) == (1, {"dropped:stated": 1}, [])
+    aim = {"contract": "notes", "to": "near", "purpose": "analytics"}
+    plan = await asked("plan", **aim, residence="DE")
+    becomes = {one["name"]: one["treatment"]["kind"] for one in plan["plan"]["fields"]}
+    assert (plan["goes"], becomes["total"], becomes["body"], becomes["shadow"]) == (True, "bin", "drop", "drop")
+    assert not (await asked("plan", **aim, residence="DE", consent="withheld"))["goes"]
+    for of in ("runs", f"runs/{path.name}", "plan"):
+        for headers, status in (
+            ({}, 401),
+            (live.service("analytics"), 401),
+            (operating(live, "us-va"), 401),
+        ):
+            assert (await live.call("GET", f"/cell/egress/{of}", headers)).status_code == status
+    assert (await live.call("GET", "/cell/egress/runs/rel-0", operating(live))).status_code == 404
+
+
+async def test_what_is_answered_is_according_to_the_document(live: Stand) -> None:
+    ann, _ = await person(live, 1)
+    await run(live)
+    document = (await live.call("GET", "/cell/egress/openapi.json", {})).json()
+
+    async def send(request: httpx.Request) -> httpx.Response:
+        """With everybody's credentials, and of somebody whom there is."""
+        own = operating(live) if request.method == "GET" else live.service("analytics")
+        request.headers.update(own)
+        return await live.http.send(request)
+
+    seen = await explore(document, send, [*CONFORMING, *NO_FAULT], fitting=6, violating=3)
+    assert any(status == 200 for _, status in seen), seen
+    answer = await events(live, {"subject_id": ann, "rank": 1})
+    shape = document["components"]["schemas"]["EgressAnswer"]
+    assert set(shape["required"]) <= set(answer.json()) <= set(shape["properties"])
 
 
 async def test_a_gateway_hands_no_release_over(live: Stand) -> None:
