@@ -3,6 +3,8 @@
 import asyncio
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -40,6 +42,25 @@ from tests.stands.streaming import Streaming
 from tests.stands.waiting import eventually
 
 pytestmark = pytest.mark.anyio
+
+
+MIB_MAX = 64
+"""What a release as NDJSON may take, scanner and all."""
+MANY = """
+INSERT INTO product.notes (subject_id, body, rank, total, price, due, extra)
+SELECT $1::uuid, 'body ' || n, n, n, 9.90, '2026-04-03 12:00Z', jsonb_build_object('theme', 'theme ' || n)
+FROM generate_series(2, $2::int + 1) AS n
+"""
+WATCHED = """
+import atexit, sys
+from gateway.cli.main import main
+def told():
+    line = next(one for one in open("/proc/self/status") if one.startswith("VmHWM:"))
+    sys.stderr.write(line.split()[1])
+atexit.register(told)
+main()
+"""
+"""The command, which says at its end how many KiB it was resident with at most."""
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +126,22 @@ async def test_a_table_leaves_as_its_contract_says_and_only_of_people_who_may_an
     assert document["counts"][""] == {"unnamed": 2 * 8}  # stay and epoch, of every row that was read
 
 
-@pytest.mark.parametrize("state", ["frozen", "moving_in", "moved", "erased"])
+async def test_the_whole_command_takes_no_more_memory_than_was_promised(live: Stand) -> None:
+    ann, _ = await person(live, 1)
+    home = live.cell.context.homes.get(ann)
+    assert home is not None
+    async with connect(live.dsns[home.shard].owner) as db:
+        await db.execute(MANY, ann, 20_000)
+    asked = ["egress", "run", "notes", "--to", "near", "--for", "analytics", "--out", str(live.folder / "out")]
+    words = [*asked, "--settings", str(live.folder / "cell.toml"), "--json"]
+    ended = await asyncio.to_thread(
+        subprocess.run, [sys.executable, "-P", "-c", WATCHED, *words], capture_output=True, check=True, timeout=300
+    )
+    assert json.loads(ended.stdout)["rows"] == 20_001
+    assert int(ended.stderr.split()[-1]) / 1024 < MIB_MAX
+
+
+@pytest.mark.parametrize("state", ["reserved", "frozen", "moving_in", "moved", "erased"])
 async def test_nobody_in_any_other_state_than_active_is_read_or_answered_for(live: Stand, state: str) -> None:
     ann, _ = await person(live, 1)
     ben, _ = await person(live, 2)
