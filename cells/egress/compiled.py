@@ -105,7 +105,7 @@ class Workshop(msgspec.Struct, frozen=True):
 
         def treat(given: Sequence[Any]) -> list[Any]:
             found = values(given)
-            unfit = sum(one is UNFIT for one in found)
+            unfit = found.count(UNFIT)
             if unfit:
                 found = [None if one is UNFIT else one for one in found]
             counts.of_column(name, rows=len(found), nulls=found.count(None), unfit=unfit)
