@@ -63,26 +63,28 @@ class Making:
         return self._part(after, onward, file)
 
     async def _one(
-        self, after: tuple[str, str], until: tuple[str, str], into: Writer, people: People
+        self, after: tuple[str, str], until: tuple[str, str], into: Writer, whose: People
     ) -> tuple[str, str] | None:
         """One page; gives the key to go on from. Nothing of it is held when the next is read."""
         page = await self._world.source.page(self._shard, after, until)
-        batch = await self._batch(page)
-        treated = self._treater.treat(batch)
+        people = await self._asked(page)
+        treated = self._treater.treat(Batch(people, page.columns, page.drifted, page.unnamed * len(people)))
+        page = msgspec.structs.replace(page, columns={})  # what was read is not held while what leaves of it is written
         self._take(page, treated)
         if treated.rows:
             into.write(treated.columns)
-            people.note(page, [one if one and self._treater.plan_of(one).goes else None for one in batch.people])
+            whose.note(page, [one if one and self._treater.plan_of(one).goes else None for one in people])
         return page.after
 
-    async def _batch(self, page: Page) -> Batch:
+    async def _asked(self, page: Page) -> list[Person | None]:
+        """Of each row, by whose law it goes."""
         facts = await self._world.origins.facts(page.subjects)
         people = [
             None if (subject := facts.get(one)) is None else Person(subject, consent)
             for one, consent in zip(page.subjects, page.consents, strict=True)
         ]
         self._people |= {one: None for one in people if one is not None}
-        return Batch(people, page.columns, page.drifted, page.unnamed * len(page.subjects))
+        return people
 
     def _take(self, page: Page, treated: Treated) -> None:
         self._read += len(page.subjects)

@@ -405,6 +405,7 @@ async def test_what_is_answered_is_according_to_the_document(live: Stand) -> Non
     ann, _ = await person(live, 1)
     await run(live)
     document = (await live.call("GET", "/cell/egress/openapi.json", {})).json()
+    del document["paths"]["/cell/egress/stream"]  # nothing makes bodies of NDJSON; other tests stream
 
     async def send(request: httpx.Request) -> httpx.Response:
         """With everybody's credentials, and of somebody whom there is."""
@@ -412,7 +413,7 @@ async def test_what_is_answered_is_according_to_the_document(live: Stand) -> Non
         request.headers.update(own)
         return await live.http.send(request)
 
-    seen = await explore(document, send, [*CONFORMING, *NO_FAULT], fitting=6, violating=3)
+    seen = await explore(document, send, [*CONFORMING, *NO_FAULT], fitting=3, violating=2)
     assert any(status == 200 for _, status in seen), seen
     answer = await events(live, {"subject_id": ann, "rank": 1})
     shape = document["components"]["schemas"]["EgressAnswer"]
