@@ -84,7 +84,7 @@ class Cell:
             *aliases_api.routes(self.context, self.aliases),
             *crossings_api.routes(self.context, self.bookings, self.operators),
             *fences_api.routes(self.context, self.operators),
-            *egress_api.routes(self.context, self.contracts, self.settings.egress),
+            *egress_api.routes(self.context, self.contracts, self.settings.egress, self.operators),
             *views.routes(self.context, self.contracts, self.settings.egress, self.bookings),
             *ledger_api.routes(self.ledger, self.operators),
             *([] if self.access is None else self.access.routes),

@@ -1,6 +1,7 @@
 """What docs/api.md says of each call of the cell service, the gateway and a witness: who calls, what they ask, what is answered."""
 
 from cells.crossings import api as crossings_api
+from cells.egress import calls as egress_calls
 from cells.egress import streams as egress_streams
 from cells.fences import api as fences_api
 from cells.service import api as cell_api
@@ -77,6 +78,22 @@ EGRESS_CALLS = {
         "`?contract=&to=&purpose=`, events as NDJSON, as many as there are; the answer has to be read meanwhile",
         f"200 `EgressLine` as NDJSON: one for each batch once it is recorded, then `end`; 451 as above; 503 with {STREAMS} open",
     ),
+    "GET /cell/egress/plan": (
+        "an operator with a token for this cell alone",
+        "`?contract=&to=&purpose=&residence=DE&consent=` (usually `unsaid`)",
+        "200 `PlanTold`: what each field would become for such a person; 404 where no contract has that name, 451 as above",
+    ),
+    "GET /cell/egress/runs": (
+        "the same",
+        f"`?limit=` (≤ {egress_calls.PAGE_MAX}, usually {egress_calls.PAGE_USUAL})",
+        "200 `RunList`: runs of releases, newest first",
+    ),
+    "GET /cell/egress/runs/{run}": (
+        "the same",
+        "",
+        "200 `RunTold` with its `report`; 404 where the cell has no such run",
+    ),
+    "GET /cell/egress/openapi.json": ("anybody", "", "200 the OpenAPI document of `/cell/egress`"),
 }
 VIEW_CALLS = {
     "GET /views/{table}/{subject_id}": (

@@ -19,7 +19,9 @@ from cells.breakglass.calls import AccessCalls
 from cells.crossings import api as crossings_api
 from cells.egress import api as egress_api
 from cells.egress import asking as egress_asking
+from cells.egress import calls as egress_calls
 from cells.egress import streams as egress_streams
+from cells.egress import telling as egress_telling
 from cells.egress import views
 from cells.egress.viewing import ViewAnswer
 from cells.fences import api as fences_api
@@ -90,7 +92,8 @@ def _cell_service() -> list[str]:
     agreed(_calls(aliases_api.routes(nothing, nothing)), api_calls.ALIAS_CALLS)
     agreed(_calls(crossings_api.routes(nothing, nothing, nothing)), api_calls.CROSSING_CALLS)
     agreed(_calls(fences_api.routes(nothing, nothing)), api_calls.FENCE_CALLS)
-    agreed(_calls(egress_api.routes(nothing, nothing, None)), api_calls.EGRESS_CALLS)
+    absent = cast("Any", SimpleNamespace(auth=None))
+    agreed(_calls(egress_api.routes(absent, nothing, None, nothing)), api_calls.EGRESS_CALLS)
     agreed(_calls(views.routes(nothing, nothing, None, nothing)), api_calls.VIEW_CALLS)
     agreed(_calls(ledger_api.routes(None, nothing)), api_calls.LEDGER_CALLS)
     records = records_api.routes(cast("Any", SimpleNamespace(clock=None)), nothing, nothing)
@@ -122,10 +125,13 @@ def _cell_service() -> list[str]:
             fences_api.FencePage,
             fences_api.CompareRequest,
             fences_api.CompareAnswer,
-            egress_api.EgressRequest,
+            egress_calls.EgressRequest,
             egress_asking.EgressAnswer,
             egress_streams.EgressLine,
             egress_streams.EgressEnd,
+            egress_calls.PlanTold,
+            egress_telling.RunList,
+            egress_telling.RunTold,
             ViewAnswer,
             serving.ReadStated,
             serving.ReadNoted,

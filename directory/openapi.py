@@ -67,6 +67,8 @@ def _operation(one: Operation, refs: dict[Any, dict[str, Any]]) -> dict[str, Any
     if one.body is not None:
         content = {"application/json": {"schema": refs[one.body]}} | _forms(one, refs)
         described["requestBody"] = {"required": True, "content": content}
+    if one.takes is not None:
+        described["requestBody"] = {"required": True, "content": {one.takes: {}}}
     return described
 
 
@@ -84,7 +86,7 @@ def _path_parameters(path: str) -> list[dict[str, Any]]:
 
 def _parameters(one: Operation) -> list[dict[str, Any]]:
     return [
-        {"name": p.name, "in": p.place, "required": False, "schema": p.schema, "description": p.description}
+        {"name": p.name, "in": p.place, "required": p.required, "schema": p.schema, "description": p.description}
         for p in one.parameters
     ]
 

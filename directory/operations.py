@@ -31,14 +31,16 @@ class Parameter(msgspec.Struct, frozen=True, kw_only=True):
     schema: dict[str, Any]
     description: str
     place: str = "query"
+    required: bool = False
 
 
 class Operation(msgspec.Struct, frozen=True, kw_only=True):
     """`roles`: any of them opens the door; `cell:*` stands for every `cell:<id>`, and the handler narrows it.
 
     `answers`: status → shape; `alternatives`: other shapes of an answer. `refusals`: codes beyond those of every call. `file`: the media
-    type of what a 200 carries where that is no JSON. `forms`: MessagePack of a shape by its media type, which the body may be instead of
-    JSON (`Content-Type`), or where there is no body the 200 (`Accept`). `deep`: the last part of the path may have slashes.
+    type of what a 200 carries where that is no JSON; `takes`: that of a body that is none. `forms`: MessagePack of a shape by its media
+    type, which the body may be instead of JSON (`Content-Type`), or where there is no body the 200 (`Accept`). `deep`: the last part of
+    the path may have slashes.
     """
 
     method: str
@@ -53,6 +55,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     parameters: tuple[Parameter, ...] = ()
     refusals: tuple[Code, ...] = ()
     file: str | None = None
+    takes: str | None = None
     forms: dict[str, type[msgspec.Struct]] = {}
     deep: bool = False
 

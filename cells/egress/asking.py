@@ -15,7 +15,7 @@ import msgspec
 from cells.egress.events import batch_of
 from cells.egress.keys import keys_for
 from cells.egress.manifest import EVENT_PREFIX
-from cells.egress.plan import Release
+from cells.egress.plan import Release, TablePlan
 from cells.egress.reading import consent_statement, merged
 from cells.egress.settings import EgressSettings
 from cells.egress.treating import Held, Person, Treated, Treater
@@ -93,14 +93,26 @@ class Asking:
 
     def checked(self, service: ServiceId, aim: Aim) -> tuple[Contract, Rules]:
         """Raises ProblemError for what the service may not read, or nobody declared."""
-        rules = self._context.rules.require()
         contract = self._contract(aim.contract, service)
+        return contract, self._aimed(aim)
+
+    def planned(self, aim: Aim, person: Person) -> tuple[TablePlan, dict[str, str]]:
+        """What each field would become for somebody, and those that cannot be made. Raises ProblemError."""
+        contract = self._contracts.get(aim.contract)
+        if contract is None:
+            raise refuse(Code.NOT_FOUND, "no contract has that name")
+        made = self._treater(contract, aim, self._aimed(aim))
+        return made.plan_of(person), made.unmade(person)
+
+    def _aimed(self, aim: Aim) -> Rules:
+        """The rules that hold, by which there is such a release. Raises ProblemError."""
+        rules = self._context.rules.require()
         to = rules.policy.destinations.get(DestinationId(aim.to))
         if to is None or aim.purpose not in to.purposes:
             raise refuse(
                 Code.RESIDENCY_REFUSED, "policy declares no such destination for this purpose", ground="policy"
             )
-        return contract, rules
+        return rules
 
     def _contract(self, name: str, service: ServiceId) -> Contract:
         """Of what the service may read. Raises ProblemError."""

@@ -41,11 +41,12 @@ class Counts:
 
 
 class Ready(msgspec.Struct, frozen=True):
-    """A field that leaves. `values` treats and counts nothing: what does not fit is UNFIT; `treat` counts, and puts null for it.
-    `watched`: strings pass as they are, so the scanner looks at them."""
+    """A field that leaves. `values` treats and counts nothing: what does not fit is UNFIT; `treat` counts, and puts null for it. `plain` is
+    `values` for what is known to be as it would be read. `watched`: strings pass as they are, so the scanner looks at them."""
 
     field: Field
     values: Column
+    plain: Column
     treat: Column
     watched: bool
 
@@ -98,12 +99,13 @@ class Workshop(msgspec.Struct, frozen=True):
 
     def _ready(self, field: Field) -> Ready:
         """Raises Unmeant."""
-        values, watched = self._values(field), self._watched(field) and field.treatment.kind == KEEP
+        values, plain = self._values(field)
+        watched = self._watched(field) and field.treatment.kind == KEEP
         name, counts, watch = field.name, self.counts, self.watch
 
         def treat(given: Sequence[Any]) -> list[Any]:
             found = values(given)
-            unfit = sum(one is UNFIT for one in found)
+            unfit = found.count(UNFIT)
             if unfit:
                 found = [None if one is UNFIT else one for one in found]
             counts.of_column(name, rows=len(found), nulls=found.count(None), unfit=unfit)
@@ -111,25 +113,28 @@ class Workshop(msgspec.Struct, frozen=True):
                 watch.note(name, found)
             return found
 
-        return Ready(field, values, treat, watched)
+        return Ready(field, values, plain, treat, watched)
 
-    def _values(self, field: Field) -> Column:
-        """Raises Unmeant."""
+    def _values(self, field: Field) -> tuple[Column, Column]:
+        """Of what was given, and of what was read. Raises Unmeant."""
         read = self.readers.get(field.type)
         if read is None:
             raise Unmeant(f"values of type {field.type} never leave")
         treat, kept = self._function(field, field.name), field.treatment.kind == KEEP
         quick = QUICK.get(field.type, _never)
 
-        def values(given: Sequence[Any]) -> list[Any]:
-            plain = quick(given)
-            if plain is None:
-                return [None if one is None else UNFIT if (got := read(one)) is UNFIT else treat(got) for one in given]
+        def plain(held: Sequence[Any]) -> list[Any]:
             if kept:
-                return list(plain)
-            return [None if one is None else treat(one) for one in plain] if None in plain else list(map(treat, plain))
+                return list(held)
+            return [None if one is None else treat(one) for one in held] if None in held else list(map(treat, held))
 
-        return values
+        def values(given: Sequence[Any]) -> list[Any]:
+            held = quick(given)
+            if held is not None:
+                return plain(held)
+            return [None if one is None else UNFIT if (got := read(one)) is UNFIT else treat(got) for one in given]
+
+        return values, plain
 
     def _watched(self, field: Field) -> bool:
         return self.scan is not None and field.treatment.kind in (KEEP, WALK) and field.type in _OF_STRINGS

@@ -8,7 +8,7 @@ from typing import IO
 
 import msgspec
 
-from cells.egress.formats import writer
+from cells.egress.formats import Writer, writer
 from cells.egress.manifest import PartFile
 from cells.egress.ports import World
 from cells.egress.reading import LAST, Page
@@ -55,30 +55,36 @@ class Making:
             people = stack.enter_context(People(self._keep / partial.name))
             into = writer(self._run.format, self._treater.schema, out)
             while onward is not None and self._read < rows_max and out.tell() < bytes_max:
-                page = await self._world.source.page(self._shard, onward, until)
-                batch = await self._batch(page)
-                treated = self._treater.treat(batch)
-                self._take(page, treated)
-                if treated.rows:
-                    into.write(treated.columns)
-                    people.note(
-                        page, [one if one and self._treater.plan_of(one).goes else None for one in batch.people]
-                    )
-                onward = page.after
+                onward = await self._one(onward, until, into, people)
             into.finish()
             out.flush()
             os.fsync(out.fileno())
             file = self._file(partial, people)
         return self._part(after, onward, file)
 
-    async def _batch(self, page: Page) -> Batch:
+    async def _one(
+        self, after: tuple[str, str], until: tuple[str, str], into: Writer, whose: People
+    ) -> tuple[str, str] | None:
+        """One page; gives the key to go on from. Nothing of it is held when the next is read."""
+        page = await self._world.source.page(self._shard, after, until)
+        people = await self._asked(page)
+        treated = self._treater.treat(Batch(people, page.columns, page.drifted, page.unnamed * len(people)))
+        page = msgspec.structs.replace(page, columns={})  # what was read is not held while what leaves of it is written
+        self._take(page, treated)
+        if treated.rows:
+            into.write(treated.columns)
+            whose.note(page, [one if one and self._treater.plan_of(one).goes else None for one in people])
+        return page.after
+
+    async def _asked(self, page: Page) -> list[Person | None]:
+        """Of each row, by whose law it goes."""
         facts = await self._world.origins.facts(page.subjects)
         people = [
             None if (subject := facts.get(one)) is None else Person(subject, consent)
             for one, consent in zip(page.subjects, page.consents, strict=True)
         ]
         self._people |= {one: None for one in people if one is not None}
-        return Batch(people, page.columns, page.drifted, page.unnamed * len(page.subjects))
+        return people
 
     def _take(self, page: Page, treated: Treated) -> None:
         self._read += len(page.subjects)

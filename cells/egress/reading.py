@@ -19,7 +19,7 @@ from routing_rules.release import Consent
 
 P = TypeVar("P")
 
-PAGE_ROWS = 2_000
+PAGE_ROWS = 1_000
 FIRST = ("00000000-0000-0000-0000-000000000000", "00000000-0000-0000-0000-000000000000")
 """Before every key; a row of this very key, which nobody mints, is not read."""
 LAST = ("ffffffff-ffff-ffff-ffff-ffffffffffff", "ffffffff-ffff-ffff-ffff-ffffffffffff")

@@ -8,7 +8,7 @@ Nothing leaves the cell before a manifest that names it is recorded. The next ru
 import asyncio
 import datetime
 import shutil
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
 import msgspec
 
@@ -38,6 +38,8 @@ from cells.egress.treating import Treater
 from foundation.words import ShardId
 
 PART_ROWS = 50_000
+GROUNDS_MAX = 5
+"""So many grounds are said where no row may go."""
 LOOKS_MAX = 100
 """How often parts are looked at again. Answers that change faster than parts can be made anew and put end a run, and release nothing."""
 
@@ -154,8 +156,15 @@ async def _check_ground(journal: Journal, world: World) -> None:
     if ended:
         raise ReleaseRefused(f"what the law allowed held until {min(ended)}; run it again, it begins anew")
     if not any(part.rows for part in parts):
-        grounds = sorted({ground for part in parts for ground in part.stayed})
-        raise ReleaseRefused(f"no row may go: {'; '.join(grounds[:5]) or 'the table has none'}")
+        stays = (*sorted({ground for part in parts for ground in part.stayed}), *_quarantine(parts))
+        raise ReleaseRefused(f"no row may go: {'; '.join(stays[:GROUNDS_MAX]) or 'the table has none'}")
+
+
+def _quarantine(parts: Sequence[Part]) -> Iterator[str]:
+    """Batches that were held back, for the owner of the table: where each begins, and what was found in which field."""
+    for one in (one for part in parts for one in part.held):
+        found = ", ".join(f"{kind} in {field}" for field, kinds in one.found.items() for kind in kinds)
+        yield f"{one.rows:,} rows of {one.shard} from {' '.join(one.first)} on are in quarantine: {found}"
 
 
 async def _seal(journal: Journal, treater: Treater, world: World) -> None:

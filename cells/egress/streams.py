@@ -5,8 +5,7 @@ until the client has taken the answer to what it sent before.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias
 
 import msgspec
@@ -15,6 +14,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from cells.egress.asking import EgressAnswer
 from cells.egress.events import MalformedEvents, of_lines
+from cells.egress.timely import ClientGone, end_of_time, in_time
 from foundation.problems import Code, ProblemError, refuse
 
 EVENTS_MAX = 1_000
@@ -23,8 +23,6 @@ BATCH_BYTES_MAX = 1 << 20
 """A batch is treated, however few its events, when it has so many bytes; no event is longer."""
 BATCH_S_MAX = 1.0
 """Longest wait for more events of a batch."""
-ANSWER_S_MAX = 5.0
-"""Longest from when people are asked what they say until the client has taken the answer: nothing leaves later than this after a no."""
 STREAMS_MAX = 16
 """At one time."""
 
@@ -121,10 +119,6 @@ class Lines:
         return True
 
 
-class ClientGone(Exception):
-    """Nobody hears the answer."""
-
-
 class Streamed(Response):
     """Answers a stream. The client has to read while it sends: its answers are waited for before more of what it sends is read."""
 
@@ -136,16 +130,16 @@ class Streamed(Response):
         self._treat = treat
         self._streams = streams
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._streams.open += 1
         try:
-            await self._answered(Lines(receive), send)
+            await self._answered(scope, Lines(receive), send)
         except ClientGone:
             return
         finally:
             self._streams.open -= 1
 
-    async def _answered(self, lines: Lines, send: Send) -> None:
+    async def _answered(self, scope: Scope, lines: Lines, send: Send) -> None:
         """Raises ProblemError before the head, ClientGone."""
         raw = await lines.batch()  # before the head goes out: who expects a 100 Continue first gets it by this
         headers = [(b"content-type", b"application/x-ndjson"), (b"cache-control", b"no-store")]
@@ -156,7 +150,7 @@ class Streamed(Response):
                 events, unreadable = readable(raw)
                 end.unreadable += unreadable
                 for start in range(0, len(events), EVENTS_MAX):
-                    async with in_time():
+                    async with in_time(scope, end_of_time()):
                         answer = await self._treat(events[start : start + EVENTS_MAX])
                         await send(_piece(EgressLine(batch=answer)))
                     end.take(answer)
@@ -164,18 +158,8 @@ class Streamed(Response):
             last = EgressLine(end=end)
         except ProblemError as exc:
             last = EgressLine(problem=msgspec.Raw(exc.problem.encode()))
-        async with in_time():
+        async with in_time(scope, end_of_time()):
             await send(_piece(last, more=False))
-
-
-@asynccontextmanager
-async def in_time() -> AsyncIterator[None]:
-    """Raises ClientGone beyond ANSWER_S_MAX: the connection ends with an answer that is not whole."""
-    try:
-        async with asyncio.timeout(ANSWER_S_MAX):
-            yield
-    except TimeoutError as exc:
-        raise ClientGone from exc
 
 
 def _piece(line: EgressLine, *, more: bool = True) -> Message:

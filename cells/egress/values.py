@@ -196,8 +196,8 @@ def _quick_uuid(values: Sequence[Any]) -> Sequence[Any] | None:
     kinds = set(map(type, values))
     if kinds == {str}:
         # A value with a line's end in it would make one more line than there are values.
-        shape = "\n".join(values).encode("utf-8", "replace").translate(_HEX_AS_ONE)
-        return values if shape == (_UUID_SHAPE * len(values))[:-1] else None
+        shape = "\n".join(values).encode("utf-8", "replace").translate(HEX_AS_ONE)
+        return values if shape == (_UUID_LINE * len(values))[:-1] else None
     return list(map(str, values)) if kinds and all(issubclass(one, uuid.UUID) for one in kinds) else None
 
 
@@ -219,9 +219,10 @@ def _quick_moment(values: Sequence[Any]) -> Sequence[Any] | None:
     return found if found is not None and all(one is None or one.tzinfo is utc for one in found) else None
 
 
-_HEX_AS_ONE = bytes(ord("0") if chr(byte) in "0123456789abcdef" else byte for byte in range(256))
+HEX_AS_ONE = bytes(ord("0") if chr(byte) in "0123456789abcdef" else byte for byte in range(256))
 """Every lower-case hex digit becomes 0, all else stays."""
-_UUID_SHAPE = b"00000000-0000-0000-0000-000000000000\n"
+UUID_SHAPE = b"00000000-0000-0000-0000-000000000000"
+_UUID_LINE = UUID_SHAPE + b"\n"
 _TEXT_OR_NULL = frozenset((str, _NULL))
 _MOMENTS = _converted(list[datetime.datetime | None], datetime.datetime)
 

@@ -92,11 +92,13 @@ async def opened(
     records: Mapping[ShardId, Secret[str]],
     first: Secret[str],
     directory: HttpDirectory,
+    rules: Rules,
     clock: Clock,
     signer: Signer,
     actor: str,
 ) -> AsyncIterator[World]:
-    """`records`: DSNs of role domicile_records by shard; `first`: that of domicile_cell on the first. Raises OSError, asyncpg errors."""
+    """`records`: DSNs of role domicile_records by shard; `first`: that of domicile_cell on the first. `rules`: those that hold when it
+    begins. Raises OSError, asyncpg errors."""
     async with AsyncExitStack() as stack:
         connections: dict[ShardId, Connection] = {}
         for shard, dsn in sorted(records.items()):
@@ -106,16 +108,20 @@ async def opened(
             source=ShardSource(connections, contract, contracts, purpose),
             origins=DirectoryOrigins(directory, cell),
             ledger=ShardLedger(ledger),
-            rules=lambda: rules_of(directory),
+            rules=lambda: rules_of(directory, rules),
             now=clock.unix_s,
             signer=signer,
             actor=actor,
         )
 
 
-async def rules_of(directory: HttpDirectory) -> Rules:
-    """The rules that hold. Raises DirectoryUnavailable, RulesRefused."""
-    return verified(await directory.rules(), None)
+async def rules_of(directory: HttpDirectory, held: Rules | None = None) -> Rules:
+    """The rules that hold; `held` themselves where they still do, so that they are read and kept once.
+
+    Raises DirectoryUnavailable, RulesRefused.
+    """
+    document = await directory.rules()
+    return held if held is not None and document.digest == held.digest else verified(document, None)
 
 
 def new_release_id() -> str:

@@ -3,6 +3,8 @@
 import asyncio
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -11,13 +13,18 @@ import httpx
 import pytest
 from click.testing import CliRunner, Result
 
+from cells.egress.reading import FIRST, page, standing
 from cells.egress.runs import Part
 from deploy.local.postgres import PostgresServer
+from directory.placement.core import State
 from foundation.ledger.entries import event_digest
 from foundation.postgres import connect
+from foundation.tokens import cell_audience
+from foundation.words import CellId
 from gateway.cli.egress import running
 from gateway.cli.main import cli
 from tests.stands.cell import POLICY, Stand, stand
+from tests.stands.documented import CONFORMING, NO_FAULT, explore
 from tests.stands.egress_cell import (
     DESTINATIONS,
     NOTES,
@@ -31,10 +38,30 @@ from tests.stands.egress_cell import (
 )
 from tests.stands.ledger import kept_by, sources_in
 from tests.stands.servers import serving
+from tests.stands.service_tokens import AUDIENCE
 from tests.stands.streaming import Streaming
 from tests.stands.waiting import eventually
 
 pytestmark = pytest.mark.anyio
+
+
+MIB_MAX = 64
+"""What a release as NDJSON may take, on the contract's path alone."""
+MANY = """
+INSERT INTO product.notes (subject_id, body, rank, total, price, due, extra)
+SELECT $1::uuid, 'body ' || n, n, n, 9.90, '2026-04-03 12:00Z', jsonb_build_object('theme', 'theme ' || n)
+FROM generate_series(2, $2::int + 1) AS n
+"""
+WATCHED = """
+import atexit, sys
+from gateway.cli.main import main
+def told():
+    line = next(one for one in open("/proc/self/status") if one.startswith("VmHWM:"))
+    sys.stderr.write(line.split()[1])
+atexit.register(told)
+main()
+"""
+"""The command, which says at its end how many KiB it was resident with at most."""
 
 
 @pytest.fixture(scope="module")
@@ -79,8 +106,10 @@ async def test_a_table_leaves_as_its_contract_says_and_only_of_people_who_may_an
     await person(live, 7, given=True)
     await person(live, 8, given=False)
     await freeze(live, *await person(live, 9))
-    path, rows = released(await run(live))
+    result = await run(live)
+    path, rows = released(result)
     assert [one["rank"] for one in rows] == [1, 2, 3, 4, 5, 6, 7]
+    assert "part 1 of s1: " in result.stderr
     one = rows[0]
     assert len(one.pop("subject_id")) == 32
     assert one == {
@@ -96,6 +125,43 @@ async def test_a_table_leaves_as_its_contract_says_and_only_of_people_who_may_an
     assert document["rows"]["stayed"] == {"the person has said no to analytics": 1}
     assert document["counts"]["extra"] == {"passed": 7, "unnamed": 7}
     assert document["counts"][""] == {"unnamed": 2 * 8}  # stay and epoch, of every row that was read
+
+
+async def test_the_whole_command_takes_no_more_memory_than_was_promised(live: Stand) -> None:
+    ann, _ = await person(live, 1)
+    home = live.cell.context.homes.get(ann)
+    assert home is not None
+    async with connect(live.dsns[home.shard].owner) as db:
+        await db.execute(MANY, ann, 20_000)
+    asked = ["egress", "run", "notes", "--to", "near", "--for", "analytics", "--out", str(live.folder / "out")]
+    settings = live.folder / "unscanned.toml"
+    settings.write_text((live.folder / "cell.toml").read_text().replace('scan = "always"', 'scan = "none"'))
+    words = [*asked, "--settings", str(settings), "--json"]
+    ended = await asyncio.to_thread(
+        subprocess.run, [sys.executable, "-P", "-c", WATCHED, *words], capture_output=True, check=True, timeout=300
+    )
+    assert json.loads(ended.stdout)["rows"] == 20_001
+    assert int(ended.stderr.split()[-1]) / 1024 < MIB_MAX
+
+
+async def test_nobody_in_any_other_state_than_active_is_read_or_answered_for(live: Stand) -> None:
+    ann, _ = await person(live, 1)
+    others = {state: (await person(live, 2))[0] for state in State if state is not State.ACTIVE}
+    for state, subject in others.items():
+        home = live.cell.context.homes.get(subject)
+        assert home is not None
+        async with connect(live.dsns[home.shard].owner) as db:
+            await db.execute("UPDATE domicile.home SET state = $2 WHERE subject_id = $1::uuid", subject, state.value)
+    everybody, read, active = [ann, *others.values()], set(), set()
+    for dsns in live.dsns.values():
+        async with connect(dsns.records) as db:
+            found = await page(db, live.cell.contracts["notes"], [], purpose="analytics", after=FIRST)
+            said = await standing(db, [], subjects=everybody, owners=[], purpose="analytics")
+        read |= set(found.subjects)
+        active |= said.active
+    assert read == active == {ann}
+    _, rows = released(await run(live))
+    assert [one["rank"] for one in rows] == [1]
 
 
 async def test_a_release_verifies_offline_against_its_key_and_the_cells_log(live: Stand) -> None:
@@ -300,6 +366,60 @@ async def test_events_for_what_nobody_declared_are_refused(live: Stand) -> None:
     assert (await events(live)).status_code == 400
     far = await events(live, event, to="far")
     assert (far.status_code, far.json()["events"], sum(far.json()["stayed"].values())) == (200, [], 1)
+
+
+def operating(live: Stand, cell: str | None = None) -> dict[str, str]:
+    audience = cell_audience(AUDIENCE, CellId(cell or live.name))
+    token = live.tokens.token("operator:ann", ["operator"], aud=audience)
+    return {"authorization": f"Bearer {token}"}
+
+
+async def test_an_operator_asks_what_would_leave_and_how_releases_stand_and_nobody_else_does(live: Stand) -> None:
+    await person(live, 1)
+    path, _ = released(await run(live))
+
+    async def asked(of: str, **query: str) -> Any:
+        answer = await live.call("GET", f"/cell/egress/{of}", operating(live), params=query)
+        assert answer.status_code == 200, answer.text
+        assert PLANTED not in answer.text
+        return answer.json()
+
+    (listed,) = (await asked("runs"))["runs"]
+    assert (listed["id"], listed["state"], listed["rows"], "report" in listed) == (path.name, "released", 1, False)
+    report = (await asked(f"runs/{path.name}"))["report"]
+    assert (report["read"], report["fields"]["body"], report["held"]) == (1, {"dropped:stated": 1}, [])
+    aim = {"contract": "notes", "to": "near", "purpose": "analytics"}
+    plan = await asked("plan", **aim, residence="DE")
+    becomes = {one["name"]: one["treatment"]["kind"] for one in plan["plan"]["fields"]}
+    assert (plan["goes"], becomes["total"], becomes["body"], becomes["shadow"]) == (True, "bin", "drop", "drop")
+    assert not (await asked("plan", **aim, residence="DE", consent="withheld"))["goes"]
+    for of in ("runs", f"runs/{path.name}", "plan"):
+        for headers, status in (
+            ({}, 401),
+            (live.service("analytics"), 401),
+            (operating(live, "us-va"), 401),
+        ):
+            assert (await live.call("GET", f"/cell/egress/{of}", headers)).status_code == status
+    assert (await live.call("GET", "/cell/egress/runs/rel-0", operating(live))).status_code == 404
+
+
+async def test_what_is_answered_is_according_to_the_document(live: Stand) -> None:
+    ann, _ = await person(live, 1)
+    await run(live)
+    document = (await live.call("GET", "/cell/egress/openapi.json", {})).json()
+    del document["paths"]["/cell/egress/stream"]  # nothing makes bodies of NDJSON; other tests stream
+
+    async def send(request: httpx.Request) -> httpx.Response:
+        """With everybody's credentials, and of somebody whom there is."""
+        own = operating(live) if request.method == "GET" else live.service("analytics")
+        request.headers.update(own)
+        return await live.http.send(request)
+
+    seen = await explore(document, send, [*CONFORMING, *NO_FAULT], fitting=3, violating=2)
+    assert any(status == 200 for _, status in seen), seen
+    answer = await events(live, {"subject_id": ann, "rank": 1})
+    shape = document["components"]["schemas"]["EgressAnswer"]
+    assert set(shape["required"]) <= set(answer.json()) <= set(shape["properties"])
 
 
 async def test_a_gateway_hands_no_release_over(live: Stand) -> None:

@@ -1,14 +1,15 @@
-"""A record batch large enough for tables of days, and addresses of every length, become what their rows become."""
+"""A record batch large enough for tables of days, addresses of every length, and ids, become what their rows become."""
 
 import datetime
 import random
+import uuid
 from typing import Any
 
 import pytest
 
 from cells.egress.treating import Batch
 from cells.egress.treatments import ADDRESS_CHARS_MAX
-from tests.stands.egress import people, person, treater
+from tests.stands.egress import PEOPLE, people, person, treater
 
 pa = pytest.importorskip("pyarrow")
 from cells.egress import vectors  # noqa: E402 - needs pyarrow
@@ -85,3 +86,24 @@ def test_addresses_of_every_length_become_what_their_rows_become() -> None:
     rows, batch, counted, of_batch = both({"email": addresses}, {})
     assert batch["email"] == rows["email"]
     assert of_batch["email"] == counted["email"]
+
+
+@pytest.mark.parametrize("odd", ["ID", "id\n", "", None, "g", "id-of-another-length", "-"])
+@pytest.mark.parametrize("at", [0, 1_023, 1_024, 2_499])
+def test_ids_of_a_large_batch_become_what_their_rows_become_wherever_the_batch_begins(odd: str | None, at: int) -> None:
+    kept = people(
+        PEOPLE.replace(
+            "id:         {type: uuid, class: none}", "id: {type: uuid, class: none, leaving: {default: keep}}"
+        )
+    )
+    ids: list[str | None] = [str(uuid.UUID(int=CHANCE.getrandbits(128))) for _ in range(2_500)]
+    ids[at] = {"ID": str(ids[at]).upper(), "g": f"g{str(ids[at])[1:]}", "-": "-" * 36}.get(str(odd), odd)
+    absent = tuple(name for name in kept.columns if name not in ("id", "subject_id"))
+    rows = treater("uk-lake", contract=kept).treat(Batch([person()] * 2_500, {"id": ids, "subject_id": ids}, absent))
+    held = pa.array(["before", *ids], type=pa.string()).slice(1)
+    batch = pa.record_batch([held, held], names=["id", "subject_id"])
+    found = vectors.treat(treater("uk-lake", contract=kept), person(), batch)
+    assert found.batch.select(["id", "subject_id"]).to_pydict() == {
+        name: rows.columns[name] for name in ("id", "subject_id")
+    }
+    assert found.said.counts == rows.counts

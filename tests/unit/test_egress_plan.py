@@ -155,6 +155,18 @@ def test_who_has_said_no_never_leaves_and_where_the_contract_asks_for_a_yes_sile
     }
 
 
+def test_who_opted_out_of_sale_leaves_in_no_sale_whatever_is_on_file_and_their_no_is_to_that_alone() -> None:
+    virginian = CellId("us-va")
+    sold = {one: planned("us-lake", "US", cell=virginian, purpose="sale", consent=one) for one in Consent}
+    assert sold[Consent.UNSAID].goes
+    assert (sold[Consent.WITHHELD].answer, sold[Consent.WITHHELD].goes) == (Answer.DENY, False)
+    assert sold[Consent.WITHHELD].ground == "the person has said no to sale"
+    made = treater("us-lake", "sale", cell=virginian)
+    opted_out = person("US", Consent.WITHHELD)
+    found = made.treat(batch(row(1), row(2), whose=[person("US"), opted_out]))
+    assert (found.rows, found.columns["item"], found.stayed) == (1, ["item 1"], {"the person has said no to sale": 1})
+
+
 def test_a_column_that_serves_other_purposes_leaves_changed_and_only_where_the_contract_names_this_one() -> None:
     assert field(planned("uk-lake"), "email").treatment.kind == "mask_domain"
     # default: keep is stated, and its purposes are [service].

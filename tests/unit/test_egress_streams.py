@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from starlette.types import Message
 
-from cells.egress import streams
+from cells.egress import streams, timely
 from cells.egress.asking import EgressAnswer
 from cells.egress.streams import Streamed, Streams
 from foundation.problems import Code, ProblemError, refuse
@@ -112,7 +112,7 @@ async def test_what_is_sent_slowly_is_answered_before_more_of_it_is_sent(monkeyp
 
 
 async def test_nothing_more_is_read_than_a_batch_before_its_answer_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streams, "ANSWER_S_MAX", 0.05)
+    monkeypatch.setattr(timely, "ANSWER_S_MAX", 0.05)
     piece = lines(1_000)
     client = Client([piece] * 1_000, taken_max=3)
     answers = await client.ran(Treating())

@@ -1,7 +1,6 @@
 """National identifiers: which schemes there are, how each is written, and which need a word beside them. Pure."""
 
 import functools
-import importlib
 import re
 from collections.abc import Callable, Iterator
 from typing import TypeAlias
@@ -9,6 +8,7 @@ from typing import TypeAlias
 from cells.egress.scanner.checks import OWN
 from cells.egress.scanner.context import IDENTIFIER, Words
 from cells.egress.scanner.findings import Hit, Kind
+from cells.egress.scanner.libraries import library
 from cells.egress.scanner.shapes import bare, compact, in_longer_token
 
 Valid: TypeAlias = Callable[[str], bool]
@@ -117,8 +117,7 @@ def _check(scheme: str) -> Valid:
     """The library's check, loaded when a number of its shape is first met."""
     if scheme in OWN:
         return OWN[scheme]
-    loaded = importlib.import_module(f"stdnum.{scheme}")
-    valid: Valid = loaded.is_valid
+    valid: Valid = library(f"stdnum.{scheme}").is_valid
     return valid
 
 

@@ -4,10 +4,9 @@ import ipaddress
 import re
 from collections.abc import Iterator
 
-from stdnum import iban
-
 from cells.egress.scanner.context import CARD, Words
 from cells.egress.scanner.findings import Hit, Kind
+from cells.egress.scanner.libraries import library
 from cells.egress.scanner.shapes import EDGE, bare, compact, first_digit, in_longer_token
 
 _ISSUERS = (
@@ -105,7 +104,7 @@ def ibans(data: bytes, start: int, end: int) -> Iterator[Hit]:
         if size < 15 or _ALNUM.match(data, start + size) is not None:
             continue
         number = compact(raw[:size])
-        if _mod_97(number) and iban.is_valid(number, check_country=False):
+        if _mod_97(number) and library("stdnum.iban").is_valid(number, check_country=False):
             yield Kind.IBAN, start, start + size, number[:2]
             return
 

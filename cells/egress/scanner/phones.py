@@ -4,11 +4,11 @@ import functools
 import re
 from collections.abc import Iterator
 
-import phonenumbers
 import re2
 
 from cells.egress.scanner.context import PHONE, Words
 from cells.egress.scanner.findings import Hit, Kind
+from cells.egress.scanner.libraries import library
 from cells.egress.scanner.shapes import first_digit, in_longer_token
 
 DIGITS_MIN, DIGITS_MAX = 6, 17
@@ -49,6 +49,7 @@ _TYPES = (
 @functools.cache
 def _plans() -> tuple[re2.Set, re2.Set]:
     """Every plan's numbers with country code, and as they are dialled within the country. A set answers for all regions in one pass."""
+    phonenumbers = library("phonenumbers")
     options = re2.Options()
     options.max_mem = _PLAN_MEMORY_BYTES
     abroad, within = re2.Set.FullMatchSet(options), re2.Set.FullMatchSet(options)

@@ -2,6 +2,7 @@
 
 import functools
 import html
+import itertools
 import re
 import unicodedata
 from binascii import unhexlify
@@ -36,7 +37,7 @@ _SHORT = {
 def characters() -> dict[int, str]:
     """Characters that stand for an ASCII one (full-width, mathematical, digits of any script, spaces, dashes) or for nothing to be seen."""
     found: dict[int, str] = {}
-    for point in (*range(0x80, _LAST_PLANE_OF_LETTERS), *range(0xE0000, 0xE0080)):
+    for point in itertools.chain(range(0x80, _LAST_PLANE_OF_LETTERS), range(0xE0000, 0xE0080)):
         sign = chr(point)
         category = unicodedata.category(sign)
         if category == "Cf":

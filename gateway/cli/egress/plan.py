@@ -76,6 +76,7 @@ async def _planned(
                 records=which.records(rules),
                 first=which.outbox(rules),
                 directory=directory,
+                rules=rules,
                 clock=clock,
                 signer=which.egress.signer(),
                 actor=f"cell:{which.settings.cell}",

@@ -20,6 +20,7 @@ from foundation.settings import SettingsError
 from foundation.words import DestinationId
 from gateway.cli.egress.means import contract_digest, keys, today, treater
 from gateway.cli.egress.which import Which, checked, told
+from routing_rules.rules import Rules
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,9 +35,10 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Wanted(msgspec.Struct, frozen=True):
-    """One of its releases, before anything is begun."""
+    """One of its releases, before anything is begun. `rules`: those that held then."""
 
     which: Which
+    rules: Rules
     contract: Contract
     run: Run
     sink: Sink
@@ -59,7 +61,9 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 async def ran(cells: Sequence[Which], request: Request, *, anew: bool) -> list[Outcome]:
     """Each release, whatever became of the others. What cannot be begun at all begins nothing. Raises SettingsError."""
     async with told():
-        wanted = [one for which in cells for one in await _wanted(which, request)]
+        wanted: list[Wanted] = []
+        for which in cells:
+            wanted += await _wanted(which, request, wanted[-1].rules if wanted else None)
         if anew:
             for one in wanted:
                 await _discarded(one)
@@ -74,12 +78,12 @@ async def ran(cells: Sequence[Which], request: Request, *, anew: bool) -> list[O
     return found
 
 
-async def _wanted(which: Which, request: Request) -> list[Wanted]:
+async def _wanted(which: Which, request: Request, held: Rules | None) -> list[Wanted]:
     from cells.egress.worlds import new_release_id, rules_of
 
     now_s = SystemClock().unix_s()
     async with which.directory() as directory:
-        rules = await rules_of(directory)
+        rules = await rules_of(directory, held)
     to = checked(request.to, request.purpose, rules)
     if is_remote(request.out) and not to.takes(request.out):
         raise SettingsError(f"destinations.{request.to} of policy has no sink that {request.out} is, or lies below")
@@ -87,6 +91,7 @@ async def _wanted(which: Which, request: Request) -> list[Wanted]:
     return [
         Wanted(
             which,
+            rules,
             contract,
             Run(
                 id=new_release_id(),
@@ -145,7 +150,7 @@ async def _released(one: Wanted, journal: Journal, part_rows: int) -> Outcome:
         return Outcome(cell=stated.cell, table=stated.table, said=_said(journal, stated.place))
     with journal.locked():
         async with which.directory() as directory:
-            rules = await rules_of(directory)
+            rules = await rules_of(directory, one.rules)
             day = datetime.date.fromisoformat(stated.day)
             made = treater(which, one.contract, stated.destination, stated.purpose, rules, day)
             async with opened(
@@ -156,6 +161,7 @@ async def _released(one: Wanted, journal: Journal, part_rows: int) -> Outcome:
                 records=which.records(rules),
                 first=which.outbox(rules),
                 directory=directory,
+                rules=rules,
                 clock=clock,
                 signer=which.egress.signer(),
                 actor=f"cell:{which.settings.cell}",

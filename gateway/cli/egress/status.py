@@ -4,8 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
 
 from cells.egress.runs import Journal, journals
+from cells.egress.telling import reported, told
 from gateway.cli.egress.which import Which, which_option
 from gateway.cli.options import json_option, print_json, print_table, utc
 
@@ -27,25 +29,6 @@ def status(which: Which, as_json: bool) -> None:
 
 
 def described(journal: Journal) -> dict[str, Any]:
-    """`state`: unfinished or sealed (both go on by the same command), released. `held`: rows in quarantine. `put`: files that lie at
-    the sink of a run that is not released."""
-    run, report, parts = journal.run, journal.report(), journal.parts()
-    if report is None:
-        rows, held = sum(part.rows for part in parts), sum(one.rows for part in parts for one in part.held)
-    else:
-        rows, held = report["rows"], sum(one["rows"] for one in report["held"])
-    state = "released" if journal.released else "unfinished" if journal.sealed is None else "sealed"
-    return {
-        "id": run.id,
-        "table": run.table,
-        "to": run.destination,
-        "for": run.purpose,
-        "format": run.format.value,
-        "state": state,
-        "rows": rows,
-        "held": held,
-        "begun_at": run.begun_at,
-        "folder": run.place if journal.released else str(journal.staging),
-        "put": sum(journal.put().values()),
-        "report": report,
-    }
+    """As `RunTold`, with the owner's report once the run is sealed, keys of batches in quarantine in it."""
+    said = msgspec.to_builtins(told(journal, reported(journal)))
+    return {**said, "for": said.pop("purpose"), "report": journal.report()}

@@ -1,6 +1,6 @@
 """What a release of a stated size takes of memory: everything of it but the database and the sink, each way in a process of its own.
 
-Rows are those of `contract`, 2,000 to a page, each of another subject, treated, written, looked at again, sealed and released into a folder;
+Rows are those of `contract`, 1,000 to a page, each of another subject, treated, written, looked at again, sealed and released into a folder;
 sizes are those of the rows as NDJSON. `stream` is `POST /cell/egress/stream` without its sockets. No scanner. Peak: the most that
 the process was resident with; before: when everything was imported, and nothing read. Needs as much disk as is asked for.
 
