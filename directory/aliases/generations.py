@@ -61,12 +61,20 @@ SELECT EXISTS (
 )
 """
 
-# purpose: some keys of a blinding key, with twins or ($2) without, locked; one that is busy is for the next time
+# purpose: some keys of a blinding key, with twins or ($2) without, locked, and with imported ones the subjects whose rows name them; one
+# that is busy, itself or its subject, is for the next time
 _SOME = """
-SELECT k.key, k.twin_of IS NULL AND NOT EXISTS (SELECT 1 FROM directory.lookup_key t WHERE t.twin_of = k.key) AS alone
-FROM directory.lookup_key k
-WHERE k.kid = $1 AND ($2 OR k.twin_of IS NOT NULL OR EXISTS (SELECT 1 FROM directory.lookup_key t WHERE t.twin_of = k.key))
-LIMIT $3 FOR UPDATE OF k SKIP LOCKED
+WITH some AS (
+    SELECT k.key, k.subject_id, k.imported,
+        k.twin_of IS NULL AND NOT EXISTS (SELECT 1 FROM directory.lookup_key t WHERE t.twin_of = k.key) AS alone
+    FROM directory.lookup_key k
+    WHERE k.kid = $1 AND ($2 OR k.twin_of IS NOT NULL OR EXISTS (SELECT 1 FROM directory.lookup_key t WHERE t.twin_of = k.key))
+    LIMIT $3 FOR UPDATE OF k SKIP LOCKED
+), theirs AS (
+    SELECT s.subject_id FROM directory.subject s WHERE s.subject_id IN (SELECT subject_id FROM some WHERE imported)
+    FOR NO KEY UPDATE SKIP LOCKED
+)
+SELECT key, alone FROM some WHERE NOT imported OR subject_id IN (SELECT subject_id FROM theirs)
 """
 
 # purpose: whether any key of a blinding key is there, also one that is busy just now
@@ -80,8 +88,18 @@ WITH heirs AS (
 UPDATE directory.lookup_key k SET twin_of = nullif(h.new, k.key) FROM heirs h WHERE k.twin_of = h.old
 """
 
-# purpose: keys of a blinding key that nobody uses any more
-_DELETE = "DELETE FROM directory.lookup_key WHERE key = ANY($1::text[])"
+# purpose: keys of a blinding key that nobody uses any more, also out of the rows of their subjects, which are locked
+_DELETE = """
+WITH gone AS (
+    DELETE FROM directory.lookup_key WHERE key = ANY($1::text[]) RETURNING subject_id, imported
+)
+UPDATE directory.subject AS s SET keys = (
+    SELECT string_agg(key, '' ORDER BY place)
+    FROM generate_series(1, length(s.keys), 32) AS place CROSS JOIN LATERAL substr(s.keys, place, 32) AS key
+    WHERE key <> ALL ($1::text[])
+)
+WHERE s.subject_id IN (SELECT subject_id FROM gone WHERE imported)
+"""
 
 # purpose: counting every key takes its time
 _PATIENCE = f"SET LOCAL statement_timeout = {COUNT_MS_MAX}"

@@ -92,7 +92,7 @@ SELECT subject_id, changes, clock_timestamp(), $5, $6, $7, $4, epoch, $10::jsonb
 RETURNING epoch, number
 """  # noqa: S608
 
-# purpose: give all lookup keys of a subject back, and with them its claims
+# purpose: give all lookup keys of a subject back, and with them its claims; those it was imported with are named by its own row
 _FREE = """
 WITH c AS (
     UPDATE directory.alias_claim SET state = 'released', expires_at = NULL, changes = changes + 1
@@ -100,9 +100,16 @@ WITH c AS (
 ), h AS (
     INSERT INTO directory.alias_history (claim_id, number, at, actor, reason, from_state, to_state)
     SELECT claim_id, changes, clock_timestamp(), $2, $3, NULL, 'released' FROM c
+), i AS (
+    SELECT substr(s.keys, place, 32) AS key
+    FROM directory.subject s CROSS JOIN LATERAL generate_series(1, length(s.keys), 32) AS place
+    WHERE s.subject_id = $1
+), n AS (
+    UPDATE directory.subject SET keys = NULL WHERE subject_id = $1 AND keys IS NOT NULL
 )
 DELETE FROM directory.lookup_key WHERE key IN (
-    SELECT key FROM directory.lookup_key WHERE subject_id = $1
+    SELECT key FROM directory.lookup_key WHERE subject_id = $1 AND NOT imported
+    UNION SELECT k.key FROM i JOIN directory.lookup_key k ON k.key = i.key AND k.subject_id = $1
     UNION SELECT k.key FROM directory.lookup_key k JOIN c ON c.claim_id = k.claim_id
 ) RETURNING key
 """

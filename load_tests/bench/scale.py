@@ -62,6 +62,7 @@ _KEYS = """
 INSERT INTO directory.lookup_key (key, kind, subject_id)
 SELECT md5('k' || n), 'login', md5('s' || n)::uuid FROM generate_series(1, $1::bigint) AS n ORDER BY 1
 """
+_BY_SUBJECT = "CREATE INDEX lookup_key_alone_by_subject ON directory.lookup_key (subject_id) WHERE NOT imported"
 _HEAD = "UPDATE directory.feed_head SET seq = $1, floor = $1"
 
 
@@ -108,11 +109,11 @@ async def fill(dsn: Secret[str], subjects: int) -> None:
     async with connect(dsn) as connection:
         for setting in ("session_replication_role = replica", "work_mem = '1GB'", "synchronous_commit = off"):
             await connection.execute(f"SET {setting}")
-        await connection.execute("DROP INDEX directory.lookup_key_by_subject")
+        await connection.execute("DROP INDEX directory.lookup_key_alone_by_subject")
         await connection.execute(_FACTS)
         for statement, limit_s in ((_SUBJECTS, 1500), (_KEYS, 1500)):
             await connection.execute(statement, subjects, timeout=limit_s)
-        await connection.execute("CREATE INDEX lookup_key_by_subject ON directory.lookup_key (subject_id)", timeout=900)
+        await connection.execute(_BY_SUBJECT, timeout=900)
         await connection.execute(_HEAD, subjects)
         await connection.execute("SELECT setval('directory.epoch_seq', $1)", subjects)
         await connection.execute("VACUUM (ANALYZE) directory.subject", timeout=900)
