@@ -18,6 +18,7 @@ from foundation.mute import Secret
 from foundation.postgres import connect
 from foundation.words import LookupKey
 from gateway.cli.main import cli
+from tests.stands.bulk import batch, job, row
 from tests.stands.directory import Running, running_directory
 from tests.stands.servers import serving
 from tests.stands.service_tokens import ServiceIssuer
@@ -27,6 +28,7 @@ pytestmark = pytest.mark.anyio
 OLD, NEW = BlindingKey("k1", Secret(b"o" * 32)), BlindingKey("k2", Secret(b"n" * 32))
 BOTH = Blinder((NEW, OLD))
 HOLD = "SELECT 1 FROM directory.lookup_key WHERE key = $1 FOR UPDATE"
+HOLD_SUBJECT = "SELECT 1 FROM directory.subject WHERE strpos(keys, $1) > 0 FOR UPDATE"
 RECORDED = "SELECT actor, details FROM directory.outbox WHERE id LIKE 'blinding_key/%' ORDER BY position"
 
 
@@ -97,6 +99,24 @@ async def test_keys_that_somebody_holds_just_now_are_said_to_be_left_and_go_late
             assert await retire(running, lose=True) == {"removed": 0, "left": True}
         assert await retire(running, lose=True) == {"removed": 1, "left": False}
     assert sum(details["removed"] for _, details in await recorded(database)) == 4
+
+
+async def test_imported_keys_go_out_of_the_rows_of_their_subjects_too(running: Running, database: Secret[str]) -> None:
+    ops = running.callers.operator
+    logins = [BOTH.login("https://i", name) for name in "abc"] + [Blinder((OLD,)).login("https://i", "z")]
+    keys = [
+        [{"kind": "login", "key": one, "kid": kid} for one, kid in zip(found, kids, strict=True)]
+        for found, kids in zip(logins, [BOTH.kids] * 3 + [("k1",)], strict=True)
+    ]
+    given = [row(number, keys=of_row) for number, of_row in enumerate(keys)]
+    assert (await batch(ops, await job(ops), 0, given))["placed"] == 4
+    async with connect(database) as other:
+        async with other.transaction():
+            await other.execute(HOLD_SUBJECT, old_key("a"))
+            assert await retire(running, lose=True) == {"removed": 3, "left": True}
+        assert await retire(running, lose=True) == {"removed": 1, "left": False}
+        named = await other.fetch("SELECT keys FROM directory.subject")
+    assert sorted(one["keys"] or "" for one in named) == sorted([*(found[0] for found in logins[:3]), ""])
 
 
 async def test_an_identifier_that_came_meanwhile_under_the_old_key_alone_is_left_and_asked_about(

@@ -49,11 +49,19 @@ async def taken(caller: Caller, job_id: str, number: int, given: list[dict[str, 
 
 
 _STORED = """
-SELECT k.kind, k.kid, k.twin_of IS NOT NULL AS twin, k.unresolved, k.claim_id, s.state, s.services, s.facts_id, s.changes, s.expires_at,
+SELECT k.kind, k.kid, k.twin_of IS NOT NULL AS twin, k.unresolved, k.claim_id, k.imported,
+    position(k.key IN s.keys) AS place, s.state, s.services, s.facts_id, s.changes, s.expires_at,
     s.part IS NOT NULL AS of_part, p.cell = s.cell AND p.shard = s.shard AND p.services = s.services AS fits, p.actor,
     s.epoch = p.epochs[array_position(p.subject_ids, s.subject_id)] AS same_epoch, e.number, e.reason, e.provenance::text AS why
 FROM directory.lookup_key k JOIN directory.subject s USING (subject_id) JOIN directory.bulk_part p ON p.part = s.part
 JOIN directory.entry e ON e.subject_id = s.subject_id WHERE k.key = ANY($1::text[]) ORDER BY array_position($1::text[], k.key), e.number
+"""
+
+# Imported keys that their subject's row does not name, rows that name others, and people whose row names any.
+_NAMED = """
+SELECT count(*) FILTER (WHERE k.key IS NULL OR s.subject_id IS NULL) AS wrong, count(DISTINCT s.subject_id) AS people
+FROM (SELECT subject_id, substr(keys, place, 32) AS key FROM directory.subject, generate_series(1, length(keys), 32) AS place) s
+FULL JOIN (SELECT subject_id, key FROM directory.lookup_key WHERE imported) k USING (subject_id, key)
 """
 
 _TWINS = """
@@ -74,6 +82,7 @@ async def test_what_is_stored_is_the_same_in_both_forms(callers: Callers, databa
         stored = [[tuple(found) for found in await connection.fetch(_STORED, keys_of(given))] for given in (one, other)]
         assert stored[0] == stored[1]
         assert len(stored[0]) > 100
+        assert tuple(await connection.fetchrow(_NAMED) or ()) == (0, by_row["placed"] + in_columns["placed"])
         twins = sum(found[2] for found in stored[0] + stored[1])
         assert await connection.fetchval(_TWINS) == twins > 0
     first, second = (await callers.resolver.feed(1)).events
@@ -242,7 +251,7 @@ async def test_who_is_changed_alone_while_a_part_is_acknowledged_is_one_or_the_o
 
 
 async def test_people_whose_cell_never_comes_expire_and_their_keys_are_free_again(
-    callers: Callers, monkeypatch: pytest.MonkeyPatch
+    callers: Callers, database: Secret[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ops, cell = callers.operator, callers.cell_us
     monkeypatch.setattr(store, "RESERVATION_S", 0.0)
@@ -258,6 +267,9 @@ async def test_people_whose_cell_never_comes_expire_and_their_keys_are_free_agai
     assert await states(callers, state="reserved") == set()
     erased = await states(callers, state="erased")
     assert len(erased) == 12
+    async with connect(database) as connection:
+        assert await connection.fetchval("SELECT count(*) FROM directory.lookup_key") == 0
+        assert tuple(await connection.fetchrow(_NAMED) or ()) == (0, 0)
     told = (await cell.post(f"/v1/bulk/parts/{part}/ack", None)).json()
     assert (told["acknowledged"], sorted(told["missed"])) == (0, sorted(erased))
     assert len(await states(callers, state="erased")) == 12
