@@ -74,4 +74,9 @@ def int2s(values: Sequence[int]) -> bytes:
 
 def items(sent: bytes, size: int) -> list[bytes]:
     """The values of an array of one dimension as the server sends it (`array_send`), each of `size` bytes and none null."""
-    return [sent[start : start + size] for start in range(24, len(sent), size + 4)]
+    return cut(sent[24:], size, skip=4)
+
+
+def cut(column: bytes, size: int, *, skip: int = 0) -> list[bytes]:
+    """A column of fixed width as its values of `size` bytes, `skip` bytes before each."""
+    return [value for (value,) in struct.iter_unpack(f"{skip}x{size}s", column)]

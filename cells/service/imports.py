@@ -17,6 +17,7 @@ from directory.bulk.packed import ID_BYTES, PackedPart, numbers_of, texts_of
 from directory.client.remote import DirectoryUnavailable
 from directory.placement.core import State
 from foundation import logs
+from foundation.copying import cut
 from foundation.ledger.port import Event, Kind
 from foundation.tasks import Backoff
 from foundation.words import Epoch
@@ -94,10 +95,7 @@ def _members(part: PackedPart) -> list[tuple[bytes, bytes]]:
     count = len(part.subjects) // ID_BYTES
     if len(part.subjects) != ID_BYTES * count or len(part.epochs) != 8 * count:
         raise DirectoryUnavailable("malformed")
-    return [
-        (part.subjects[ID_BYTES * at : ID_BYTES * at + ID_BYTES], part.epochs[8 * at : 8 * at + 8])
-        for at in range(count)
-    ]
+    return list(zip(cut(part.subjects, ID_BYTES), cut(part.epochs, 8), strict=True))
 
 
 def _columns(members: list[tuple[bytes, bytes]]) -> tuple[list[bytes], list[bytes]]:

@@ -3,7 +3,7 @@
 import datetime
 import struct
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import repeat
 
 import msgspec
@@ -50,41 +50,41 @@ def rows_of(
     plan: Plan, parts: Sequence[Part], given: Numbers, of_facts: Sequence[int], batch: Batch, *, reserved_s: float
 ) -> Rows:
     """`of_facts`: the id of the facts of each of the plan's kinds. Epochs rise with the ids within a part."""
-    named = {subject: keys for group in plan.groups for subject, keys in zip(group.ids, together(group), strict=True)}
-    subject_rows: list[bytes] = []
+    epochs: dict[bytes, bytes] = {}
     part_rows: list[bytes] = []
     start = 0
     for number, part in zip(given.parts, parts, strict=True):
-        epochs = given.epochs[start : (start := start + len(part.ids))]
-        rests = [rest(*part.home, part.services, number, facts_id) for facts_id in of_facts]
-        subject_rows += subjects(part.ids, epochs, map(rests.__getitem__, part.kinds), map(named.__getitem__, part.ids))
-        part_rows.append(_part(part, number, epochs, batch, given.at, reserved_s))
-    key_rows = [row for group in plan.groups for row in keys(group)]
+        of_part = given.epochs[start : (start := start + len(part.ids))]
+        epochs.update(zip(part.ids, of_part, strict=True))
+        part_rows.append(_part(part, number, of_part, batch, given.at, reserved_s))
+    numbers = {(part.home, part.services): number for number, part in zip(given.parts, parts, strict=True)}
+    facts = {id(ruled): facts_id for ruled, facts_id in zip(plan.kinds, of_facts, strict=True)}
+    subject_rows: list[bytes] = []
+    key_rows: list[bytes] = []
+    for one in plan.groups:
+        services = one.ruled.asked.services
+        rest = _rest(*one.home, services, numbers[one.home, services], facts[id(one.ruled)])
+        subject_rows += subjects(one, epochs, rest)
+        key_rows += keys(one)
     subject_rows.sort()
     key_rows.sort()
     return Rows(copying.stream(part_rows), copying.stream(subject_rows), copying.stream(key_rows))
 
 
-def subjects(
-    ids: Sequence[bytes], epochs: Sequence[bytes], rests: Iterable[bytes], keys: Iterable[bytes]
-) -> list[bytes]:
-    """Rows of SUBJECT_COLUMNS, which sort by their ids. `rests`: of each the fields between the epoch and the keys, as `rest` makes them;
-    `keys`: that field, as `together` does."""
+def subjects(group: Group, epochs: Mapping[bytes, bytes], rest: bytes) -> list[bytes]:
+    """Rows of SUBJECT_COLUMNS, which sort by their ids. `rest`: the fields between the epoch and the keys."""
     head, between = struct.pack(">hi", len(SUBJECT_COLUMNS), ID_BYTES), struct.pack(">i", 8)
-    return list(map(b"".join, zip(repeat(head), ids, repeat(between), epochs, rests, keys, strict=False)))
+    alike = rest + struct.pack(">i", KEY_BYTES * len(group.names))
+    of_ids = map(epochs.__getitem__, group.ids)
+    pieces = zip(repeat(head), group.ids, repeat(between), of_ids, repeat(alike), *group.keys, strict=False)
+    return list(map(b"".join, pieces))
 
 
-def rest(cell: str, shard: str, services: Sequence[str], part: int, facts_id: int) -> bytes:
+def _rest(cell: str, shard: str, services: Sequence[str], part: int, facts_id: int) -> bytes:
     """What members of a part with the same facts have in common. Until it is acknowledged their state is the part's (`store.STATE`)."""
     return b"".join(
         (text(cell), text(shard), text("active"), texts(services), int4(1), int8(part), int8(facts_id)),
     )
-
-
-def together(group: Group) -> Iterable[bytes]:
-    """Of each row of a group all its keys in one field, so that its subject's row names them."""
-    head = struct.pack(">i", KEY_BYTES * len(group.names))
-    return map(b"".join, zip(repeat(head), *group.keys, strict=False))
 
 
 def keys(group: Group) -> list[bytes]:

@@ -10,6 +10,7 @@ from directory.bulk.answers import Refused
 from directory.bulk.core import Decided, Ruled, Ruling, refusal
 from directory.bulk.packed import ID_BYTES, KEY_BYTES, Common, KeyName, Packed, common_of, texts_of
 from directory.placement.answers import ClaimedKey
+from foundation.copying import cut
 from foundation.problems import Problem
 from foundation.words import CellId, FeedSeq, RulesDigest, ServiceId, ShardId
 
@@ -103,7 +104,7 @@ def of_decided(decided: Decided) -> Plan:
 
 
 def keys_in(packed: Packed) -> list[bytes]:
-    return [packed.keys[at : at + KEY_BYTES] for at in range(0, len(packed.keys), KEY_BYTES)]
+    return cut(packed.keys, KEY_BYTES)
 
 
 def decide_free(packed: Packed, ruling: Ruling, *, draw: Callable[[int], bytes]) -> Plan | None:
@@ -142,7 +143,7 @@ def _groups(
     common: Common, ruled: Ruled, starts: list[int], keys: list[bytes], draw: Callable[[int], bytes]
 ) -> list[Group]:
     drawn = draw(ID_BYTES * len(starts))
-    ids = [drawn[at : at + ID_BYTES] for at in range(0, len(drawn), ID_BYTES)]
+    ids = cut(drawn, ID_BYTES)
     columns = [[keys[start + nth] for start in starts] for nth in range(len(common.keys))]
     return [
         Group(
