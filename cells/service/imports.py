@@ -6,6 +6,7 @@ nothing.
 """
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import suppress
 
 from cells.service.directory import CellDirectory
@@ -20,7 +21,7 @@ from foundation import logs
 from foundation.copying import cut
 from foundation.ledger.port import Event, Kind
 from foundation.tasks import Backoff
-from foundation.words import Epoch
+from foundation.words import Epoch, SubjectId
 
 log = logs.get(__name__)
 
@@ -64,21 +65,19 @@ class Imports:
     async def _settle(self, opened: Open, part: PackedPart) -> None:
         if part.cell != self._shard.cell or part.shard != self._shard.id:
             raise DirectoryUnavailable("malformed")
-        members = _members(part)
-        if members:
-            event = self._event(part, len(members), State.RESERVED)
-            await store.raise_new(opened.cell, *_columns(members), part.services, event)
+        ids, epochs = _columns(part)
+        if ids:
+            await store.raise_new(opened.cell, ids, epochs, part.services, self._event(part, len(ids), State.RESERVED))
         told = await self._directory.acknowledge_part(part.part)
-        missed = {bytes.fromhex(one.replace("-", "")) for one in told.missed}
-        active = [one for one in members if one[0] not in missed] if missed else members
-        if active:
-            ids, raised = _columns(active)
-            subjects, epochs = texts_of(b"".join(ids)), [Epoch(one) for one in numbers_of(raised)]
-            await store.settle_new(opened.cell, subjects, epochs, self._event(part, len(active), State.ACTIVE))
-            homes = [Home(self._shard.id, epoch, State.ACTIVE, part.services) for epoch in epochs]
+        if told.missed:
+            ids, epochs = _without(told.missed, ids, epochs)
+        if ids:
+            subjects, numbers = texts_of(b"".join(ids)), [Epoch(one) for one in numbers_of(epochs)]
+            await store.settle_new(opened.cell, subjects, numbers, self._event(part, len(ids), State.ACTIVE))
+            homes = [Home(self._shard.id, epoch, State.ACTIVE, part.services) for epoch in numbers]
             self._homes.put_all_new(dict(zip(subjects, homes, strict=True)))
         await self._directory.settle_part(part.part)
-        log.info("import_settled", shard=self._shard.id, count=len(active))
+        log.info("import_settled", shard=self._shard.id, count=len(ids))
 
     def _event(self, part: PackedPart, count: int, state: State) -> Event:
         return Event(
@@ -90,13 +89,17 @@ class Imports:
         )
 
 
-def _members(part: PackedPart) -> list[tuple[bytes, bytes]]:
-    """Each member's id and epoch. Raises DirectoryUnavailable where the columns do not fit each other."""
+def _columns(part: PackedPart) -> tuple[list[bytes], list[bytes]]:
+    """Its members' ids and epochs. Raises DirectoryUnavailable where the columns do not fit each other."""
     count = len(part.subjects) // ID_BYTES
     if len(part.subjects) != ID_BYTES * count or len(part.epochs) != 8 * count:
         raise DirectoryUnavailable("malformed")
-    return list(zip(cut(part.subjects, ID_BYTES), cut(part.epochs, 8), strict=True))
+    return cut(part.subjects, ID_BYTES), cut(part.epochs, 8)
 
 
-def _columns(members: list[tuple[bytes, bytes]]) -> tuple[list[bytes], list[bytes]]:
-    return [subject for subject, _ in members], [epoch for _, epoch in members]
+def _without(
+    missed: Sequence[SubjectId], ids: Sequence[bytes], epochs: Sequence[bytes]
+) -> tuple[list[bytes], list[bytes]]:
+    gone = {bytes.fromhex(one.replace("-", "")) for one in missed}
+    left = [(subject, epoch) for subject, epoch in zip(ids, epochs, strict=True) if subject not in gone]
+    return [subject for subject, _ in left], [epoch for _, epoch in left]
