@@ -3,7 +3,8 @@
 A real PostgreSQL of its own (the directory's database and two shards), durability on; directory and cell service run as processes. The
 command line places the people of a CSV file, each with issuer and sub and an e-mail address, until every fence is raised. Printed:
 subjects a second, end to end and until the last batch is answered; the processor time that each process took, that of Postgres by
-database; the steps in Python, alone; and as the peer a plain COPY of the very rows into tables of the same shape and indexes.
+database, in all and by fifths of what was placed; the steps in Python, alone; and as the peer a plain COPY of the very rows into tables
+of the same shape and indexes.
 """
 
 import argparse
@@ -41,12 +42,12 @@ from foundation.postgres import connect
 from gateway.cli.client import blinder_of
 from gateway.cli.directory.lines import Records
 from gateway.cli.directory.rows import Reader, batches, mapping
+from load_tests.bench._grown import Watch, cpu_s, spent, table
 from load_tests.bench._policies import policy
 from load_tests.bench.scale import ISSUER, port_free, running_postgres
 from routing_rules.rules import load
 
 CELL = "eu-de"
-TICKS = os.sysconf("SC_CLK_TCK")
 IMPORT_S_MAX = 840
 STEP_ROWS = 20_000
 POLICY = policy({"records": {"eu-de": "127.0.0.1:7101"}, "orders": {"eu-de": "127.0.0.1:7201"}}, shards=2)
@@ -106,23 +107,6 @@ def wait_ready(url: str) -> None:
                 return
         time.sleep(0.1)
     raise SystemExit(f"{url} did not become ready")
-
-
-def cpu_s(pid: int) -> float:
-    """Processor seconds that a process has taken so far, with those children that it waited for."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return sum(int(fields[at]) for at in (11, 12, 13, 14)) / TICKS
-
-
-async def backends(server: PostgresServer) -> dict[str, float]:
-    """Processor seconds of the connections that are open, by database."""
-    async with connect(server.dsn()) as admin:
-        rows = await admin.fetch("SELECT pid, coalesce(datname, 'writers') AS name FROM pg_stat_activity")
-    found: dict[str, float] = {}
-    for row in rows:
-        with contextlib.suppress(OSError):
-            found[row["name"]] = found.get(row["name"], 0.0) + cpu_s(row["pid"])
-    return found
 
 
 def users(path: Path, count: int) -> Path:
@@ -231,17 +215,19 @@ async def _measured(folder: Path, server: PostgresServer, count: int) -> None:
             f'cell_root_keyring = "{keyring(folder / "root.json")}"\n{tokens.settings}'
         )
         with process(folder, "cells", settings, {name: dsn.reveal() for name, dsn in dsns.items()}) as (_, cell):
-            before = {"directory": cpu_s(directory), "cell service": cpu_s(cell)}
-            in_postgres = await backends(server)
-            told, seconds, command = imported(file, url, operator, ring)
-            after = {"directory": cpu_s(directory), "cell service": cpu_s(cell)}
+            watch, done = (
+                Watch(server.dsn("directory"), {"directory": directory, "cell service": cell}),
+                asyncio.Event(),
+            )
+            async with asyncio.TaskGroup() as group:
+                group.create_task(watch.run(done), name="watch")
+                told, seconds, command = await asyncio.to_thread(imported, file, url, operator, ring)
+                done.set()
             say(count, told, seconds)
-            spent = {"command": command} | {name: after[name] - was for name, was in before.items()}
-            now = await backends(server)
-            spent |= {f"Postgres: {name}": now[name] - in_postgres.get(name, 0.0) for name in sorted(now)}
     print("\n| processor time of | s | µs a subject |\n| --- | ---: | ---: |")
-    for who, taken in spent.items():
+    for who, taken in ({"command": command} | spent(watch.looks)).items():
         print(f"| {who} | {taken:.2f} | {taken / count * 1e6:.1f} |")
+    print(f"\nµs of processor time a subject by fifths, without the command\n\n{table(watch.looks)}")
     print("\n| step in Python, alone | rows/s of processor time |\n| --- | ---: |")
     steps(users(folder / "steps.csv", STEP_ROWS), ring, STEP_ROWS)
     shards = [server.dsn(database_name(CELL, shard)) for shard in ("s1", "s2")]
