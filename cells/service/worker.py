@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 
 import asyncpg
+import msgspec
 
 from cells.service.directory import CellDirectory
 from cells.service.imports import Imports
@@ -136,7 +137,7 @@ class ShardWorker:
         async with limit:
             await self._cut(subject, home)
             if home.state is State.RESERVED and await self._acknowledge(subject, home):
-                await self._cut(subject, home._replace(state=State.ACTIVE))
+                await self._cut(subject, msgspec.structs.replace(home, state=State.ACTIVE))
 
     async def _cut(self, subject: SubjectId, home: Home) -> None:
         """Tries again while writers hold the fence: the closing row stands meanwhile, so they get fewer."""

@@ -6,6 +6,8 @@ The fence row in the shard decides; what is held here is a copy that answers ear
 from collections.abc import Iterable
 from typing import NamedTuple
 
+import msgspec
+
 from directory.placement.core import PlacementEvent, State, refusal
 from foundation.problems import Code
 from foundation.words import CellId, Epoch, ServiceId, ShardId, SubjectId, Verb
@@ -13,7 +15,8 @@ from foundation.words import CellId, Epoch, ServiceId, ShardId, SubjectId, Verb
 _UNSETTLED = (State.RESERVED, State.MOVING_IN)
 
 
-class Home(NamedTuple):
+# One for each subject of the cell, and it holds no cycle: the garbage collector need not walk them.
+class Home(msgspec.Struct, frozen=True, gc=False):
     """A fence row: the subject's epoch and state on one shard, and the services it was placed for."""
 
     shard: ShardId
