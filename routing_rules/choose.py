@@ -24,7 +24,7 @@ Name = TypeVar("Name", bound=str)
 Shares: TypeAlias = Mapping[tuple[CellId, ShardId | None], float]
 """Weights that hold instead of policy's, by cell (and shard, None: the cell itself); 0: takes no new subject just now."""
 _POLICYS: Shares = MappingProxyType({})
-_BITS = 1 << 52
+_UNIT = 1 / (1 << 52)
 """52 bits and a half keep a drawn number strictly inside (0, 1) in double precision, so that its logarithm is finite and not zero."""
 
 
@@ -104,8 +104,12 @@ def _shared(
     scores = [_scores(f"{name}\0".encode(errors="surrogatepass") + head, ids, places, weights[name]) for name in names]
     won: dict[Name, list[int]] = {name: [] for name in names}
     of_names = [won[name] for name in names]
-    for place, row in zip(places, zip(*scores, strict=True), strict=True):
-        of_names[row.index(max(row))].append(place)
+    if len(names) == 2:
+        for place, one, other in zip(places, *scores, strict=True):
+            of_names[one < other].append(place)
+    else:
+        for place, row in zip(places, zip(*scores, strict=True), strict=True):
+            of_names[row.index(max(row))].append(place)
     return {name: found for name, found in won.items() if found}
 
 
@@ -116,12 +120,11 @@ def _scores(head: bytes, ids: Sequence[bytes], places: Sequence[int], weight: fl
         digest = begun.copy()
         digest.update(ids[place])
         digests.append(digest.digest())
-    return [
-        -weight / math.log(((drawn >> 12) + 0.5) / _BITS)
-        for drawn in struct.unpack(f">{len(places)}Q", b"".join(digests))
-    ]
+    drawn = struct.unpack(f">{len(places)}Q", b"".join(digests))
+    uniform = [((one >> 12) + 0.5) * _UNIT for one in drawn]
+    return [-weight / one for one in map(math.log, uniform)]
 
 
 def _score(key: str, name: str, weight: float) -> float:
     digest = hashlib.blake2b(f"{name}\0{key}".encode(errors="surrogatepass"), digest_size=8).digest()
-    return -weight / math.log(((int.from_bytes(digest, "big") >> 12) + 0.5) / _BITS)
+    return -weight / math.log(((int.from_bytes(digest, "big") >> 12) + 0.5) * _UNIT)
