@@ -108,7 +108,7 @@ class ShardWorker:
 
     async def _apply(self, opened: Open, page: Sequence[FeedEvent]) -> bool:
         """Raises the fences that the page asks for, different subjects side by side. True if any concerned this shard."""
-        if any(isinstance(event, BulkEvent) for event in page):
+        if any(isinstance(event, BulkEvent) and self._brings(event) for event in page):
             self._imports.wake.set()
         events = latest_by_subject(event for event in page if isinstance(event, PlacementEvent))
         # A subject that nobody in this cell knows has no fence row here; of the others the database says whose they are.
@@ -124,6 +124,11 @@ class ShardWorker:
             for subject, home in wanted.items():
                 group.create_task(self._raise(subject, home, limit), name=f"fence {self.shard.id}")
         return bool(wanted)
+
+    def _brings(self, event: BulkEvent) -> bool:
+        """Whether it tells of people whose fences this shard has not raised yet."""
+        here = (self.shard.cell, self.shard.id)
+        return event.state is State.RESERVED and any((part.cell, part.shard) == here for part in event.parts)
 
     async def _raise(self, subject: SubjectId, home: Home, limit: asyncio.Semaphore) -> None:
         known = self._homes.get(subject)

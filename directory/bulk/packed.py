@@ -13,7 +13,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from directory.bulk.answers import BATCH_ROWS_MAX, BATCHES_MAX, BulkRow, Part
+from directory.bulk.answers import BATCHES_MAX, BulkRow, Part
 from directory.placement.answers import (
     CITIZENSHIPS_MAX,
     KEYS_MAX,
@@ -31,6 +31,9 @@ from foundation.words import CellId, ServiceId, ShardId, SubjectId
 
 PACKED = "application/vnd.domicile.rows+msgpack"
 PACKED_PART = "application/vnd.domicile.part+msgpack"
+PACKED_ROWS_MAX = 10_000
+"""More than one by one: no row becomes an object, and what a batch costs by itself (its statements, events, and its parts' ways to and fro
+between directory and cell) is shared by more. Not many more: somebody who signs up waits for a batch that holds a key of theirs."""
 KEY_BYTES = 32
 ID_BYTES = 16
 ID_CHARS = 36
@@ -63,7 +66,7 @@ class Packed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """`commons`: distinct, in the order in which rows first have them. `of_rows`: each row's place among them, two bytes; `rows`: each
     row's number, eight bytes; both big-endian. `keys`: 32 characters each, row after row."""
 
-    commons: Annotated[tuple[Common, ...], Meta(min_length=1, max_length=BATCH_ROWS_MAX)]
+    commons: Annotated[tuple[Common, ...], Meta(min_length=1, max_length=PACKED_ROWS_MAX)]
     of_rows: bytes
     rows: bytes
     keys: bytes
@@ -96,8 +99,8 @@ class PackedCheck(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 def wrong(packed: Packed) -> str | None:
     """Why its columns do not fit each other; None where they do. Then the same rows have one form, and so one digest."""
     count = len(packed)
-    if not 1 <= count <= BATCH_ROWS_MAX:
-        return f"a batch has 1 to {BATCH_ROWS_MAX} rows"
+    if not 1 <= count <= PACKED_ROWS_MAX:
+        return f"a batch has 1 to {PACKED_ROWS_MAX} rows"
     if len(packed.of_rows) != 2 * count or len(packed.rows) != 8 * count:
         return "the columns are not of one length"
     places = packed.places()

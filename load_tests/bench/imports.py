@@ -31,9 +31,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from deploy.local import provision
 from deploy.local.layout import database_name
 from deploy.local.postgres import PostgresServer
-from directory.bulk.answers import BATCH_ROWS_MAX
 from directory.bulk.core import Ruling
-from directory.bulk.packed import Packed, PackedBatch, wrong
+from directory.bulk.packed import PACKED_ROWS_MAX, Packed, PackedBatch, wrong
 from directory.bulk.plan import decide_free, parts_of
 from directory.registry.core import EMPTY
 from foundation.clock import SystemClock
@@ -124,7 +123,7 @@ def steps(file: Path, ring: Path, count: int) -> None:
     sent: list[bytes] = []
 
     def blind() -> None:
-        made.extend(one.good for one in batches(Records(file), reader, BATCH_ROWS_MAX) if one.good is not None)
+        made.extend(one.good for one in batches(Records(file), reader, PACKED_ROWS_MAX) if one.good is not None)
 
     def encode() -> None:
         sent.extend(msgspec.msgpack.encode(PackedBatch(number=at, rows=rows)) for at, rows in enumerate(made))

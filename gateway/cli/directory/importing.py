@@ -11,8 +11,8 @@ import click
 import msgspec
 
 from deploy.local.layout import Paths
-from directory.bulk.answers import BATCH_ROWS_MAX, BatchAnswer, Refused
-from directory.bulk.packed import PACKED, PackedBatch, PackedCheck
+from directory.bulk.answers import BatchAnswer, Refused
+from directory.bulk.packed import PACKED, PACKED_ROWS_MAX, PackedBatch, PackedCheck
 from foundation.clock import SystemClock
 from foundation.settings import SettingsError
 from gateway.cli.client import Directory, addresses, blinder_of
@@ -69,7 +69,7 @@ class Batch(msgspec.Struct, frozen=True):
     type=click.Path(path_type=Path, dir_okay=False),
     help="Where a run that is broken off is taken up again; default: FILE.import.json.",
 )
-@click.option("--batch-rows", type=click.IntRange(1, BATCH_ROWS_MAX), default=BATCH_ROWS_MAX, show_default=True)
+@click.option("--batch-rows", type=click.IntRange(1, PACKED_ROWS_MAX), default=PACKED_ROWS_MAX, show_default=True)
 @click.option(
     "--wait-s",
     type=click.FloatRange(min=0),
