@@ -74,7 +74,7 @@ def int2s(values: Sequence[int]) -> bytes:
 
 def items(sent: bytes, size: int) -> list[bytes]:
     """The values of an array of one dimension as the server sends it (`array_send`), each of `size` bytes and none null."""
-    return cut(sent[24:], size, skip=4)
+    return cut(sent[20:], size, skip=4)
 
 
 def cut(column: bytes, size: int, *, skip: int = 0) -> list[bytes]:
