@@ -64,17 +64,17 @@ SELECT EXISTS (
 # purpose: some keys of a blinding key, with twins or ($2) without, locked, and with imported ones the subjects whose rows name them; one
 # that is busy, itself or its subject, is for the next time
 _SOME = """
-WITH some AS (
+WITH found AS (
     SELECT k.key, k.subject_id, k.imported,
         k.twin_of IS NULL AND NOT EXISTS (SELECT 1 FROM directory.lookup_key t WHERE t.twin_of = k.key) AS alone
     FROM directory.lookup_key k
     WHERE k.kid = $1 AND ($2 OR k.twin_of IS NOT NULL OR EXISTS (SELECT 1 FROM directory.lookup_key t WHERE t.twin_of = k.key))
     LIMIT $3 FOR UPDATE OF k SKIP LOCKED
 ), theirs AS (
-    SELECT s.subject_id FROM directory.subject s WHERE s.subject_id IN (SELECT subject_id FROM some WHERE imported)
+    SELECT s.subject_id FROM directory.subject s WHERE s.subject_id IN (SELECT subject_id FROM found WHERE imported)
     FOR NO KEY UPDATE SKIP LOCKED
 )
-SELECT key, alone FROM some WHERE NOT imported OR subject_id IN (SELECT subject_id FROM theirs)
+SELECT key, alone FROM found WHERE NOT imported OR subject_id IN (SELECT subject_id FROM theirs)
 """
 
 # purpose: whether any key of a blinding key is there, also one that is busy just now
