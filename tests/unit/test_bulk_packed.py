@@ -66,7 +66,8 @@ BROKEN: dict[str, Callable[[Packed], dict[str, Any]]] = {
     "in common twice": lambda good: {"commons": (*good.commons, good.commons[0])},
     "another order": lambda good: {"commons": good.commons[::-1]},
     "too many": lambda good: {
-        "commons": good.commons[:1], "of_rows": bytes(2 * 5001), "rows": bytes(8 * 5001), "keys": good.keys[:32] * 5001,
+        "commons": good.commons[:1], "of_rows": bytes(2 * 10_001), "rows": bytes(8 * 10_001),
+        "keys": good.keys[:32] * 10_001,
     },
 }  # fmt: skip
 
