@@ -13,7 +13,7 @@ from deploy.local.account import unprivileged
 from deploy.local.postgres import PostgresServer
 from foundation.mute import Secret
 from tests.stands.certificates import Authority
-from tests.stands.door import DoorStand, door_stand
+from tests.stands.door import DoorStand, asking, door_stand
 from tests.stands.tls_postgres import in_between, needs_tls_postgres, tls_postgres, without_hash
 
 pytestmark = [pytest.mark.anyio, needs_tls_postgres]
@@ -37,7 +37,7 @@ class Shard:
     def dsn(self, asked: str, *, host: str = "127.0.0.1", port: int = 0) -> Secret[str]:
         plain = self.server.dsn().reveal()
         placed = plain.replace(f"127.0.0.1:{self.server.port}", f"{host}:{port or self.server.port}")
-        return Secret(f"{placed}?{asked.format(ours=self.ours, other=self.other)}")
+        return asking(Secret(placed), asked.format(ours=self.ours, other=self.other))
 
     @asynccontextmanager
     async def opened(self, asked: str, *, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[Upstream]:

@@ -262,11 +262,16 @@ async def raw(stand: DoorStand, *, shown: bool = True) -> AsyncIterator[Raw]:
         writer.transport.abort()
 
 
+def asking(dsn: Secret[str], asked: str) -> Secret[str]:
+    """The same with what is `asked` in the place of what it asks itself; "" leaves it as it is."""
+    return Secret(f"{dsn.reveal().partition('?')[0]}?{asked}") if asked else dsn
+
+
 async def database(server: PostgresServer, asked: str) -> tuple[str, Secret[str], Secret[str]]:
-    """Its name, its owner's DSN, the engineers'; both with what is `asked` of the connection."""
+    """Its name, its owner's DSN, the engineers'."""
 
     def dsn(name: str = "postgres", **more: Any) -> Secret[str]:
-        return Secret(f"{server.dsn(name, **more).reveal()}?{asked}")
+        return asking(server.dsn(name, **more), asked)
 
     name = f"door_{secrets.token_hex(6)}"
     async with connect(dsn()) as admin:
@@ -312,5 +317,5 @@ async def door_stand(
             for task in running:
                 task.cancel()
     finally:
-        async with connect(Secret(f"{server.dsn().reveal()}?{asked}")) as owner:
+        async with connect(asking(server.dsn(), asked)) as owner:
             await owner.execute(f"DROP DATABASE {name} WITH (FORCE)")

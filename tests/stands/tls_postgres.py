@@ -30,7 +30,7 @@ needs_tls_postgres = pytest.mark.skipif(
     not _HOMES, reason="no Postgres with TLS on this system (Debian and Ubuntu: apt-get install postgresql)"
 )
 _CONF = """
-listen_addresses = '127.0.0.1'
+listen_addresses = 'localhost'
 unix_socket_directories = ''
 password_encryption = 'scram-sha-256'
 fsync = off
@@ -38,7 +38,7 @@ ssl = on
 ssl_cert_file = 'shard.pem'
 ssl_key_file = 'shard.key'
 """
-_HBA = "hostssl all all 127.0.0.1/32 scram-sha-256\n"
+_HBA = "hostssl all all 127.0.0.1/32 scram-sha-256\nhostssl all all ::1/128 scram-sha-256\n"
 
 
 @contextmanager
