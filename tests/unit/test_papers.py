@@ -32,5 +32,5 @@ def test_commands_and_targets_that_a_paper_names_exist(paper: Path) -> None:
     text = paper.read_text(encoding="utf-8")
     commands = set(re.findall(r"(?:`|\$ )domicile ([a-z]+)", text))
     assert commands <= set(COMMANDS)
-    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
-    assert set(re.findall(r"(?:`|\$ )make ([a-z]+)", text)) <= targets
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    assert set(re.findall(r"(?:`|\$ )make ([a-z-]+)", text)) <= targets
