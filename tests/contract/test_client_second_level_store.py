@@ -7,7 +7,6 @@ import pytest
 import redis.asyncio
 
 from deploy.local.valkey import ValkeyServer
-from directory.client.second_level import valkey
 from directory.client.second_level.sealed import LEASE, Seal
 from directory.client.second_level.valkey import SecondLevelStore, valkey_store
 from foundation.mute import Secret
@@ -20,15 +19,8 @@ pytestmark = pytest.mark.anyio
 SEAL = Seal([("k1", Secret(b"k" * 32))])
 
 
-@pytest.fixture(autouse=True)
-def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """How long a call or a connection may take is not what is asked here."""
-    monkeypatch.setattr(valkey, "CALL_S_MAX", 10.0)
-    monkeypatch.setattr(valkey, "CONNECT_S_MAX", 10.0)
-
-
 @pytest.fixture(params=["memory", "valkey"])
-async def store(request: pytest.FixtureRequest, patient: None) -> AsyncIterator[SecondLevelStore]:
+async def store(request: pytest.FixtureRequest) -> AsyncIterator[SecondLevelStore]:
     if request.param == "memory":
         yield MemoryStore()
         return
