@@ -133,8 +133,8 @@ class Telling:
 
 
 def _leave_if_asked() -> None:
-    """`asyncio.wait_for` of Python 3.11, by which asyncpg bounds the wait for a connection, swallows a cancellation that arrives as the wait
-    ends. The task remembers it."""
+    """`asyncio.wait_for` of Python 3.11, by which asyncpg bounds the wait for a connection, swallows a cancellation that arrives as the
+    wait ends. The task remembers it."""
     task = asyncio.current_task()
     if task is not None and task.cancelling():
         raise asyncio.CancelledError
