@@ -31,4 +31,5 @@ def status(which: Which, as_json: bool) -> None:
 def described(journal: Journal) -> dict[str, Any]:
     """As `RunTold`, with the owner's report once the run is sealed, keys of batches in quarantine in it."""
     said = msgspec.to_builtins(told(journal, reported(journal)))
-    return {**said, "for": said.pop("purpose"), "report": journal.report()}
+    purpose = said.pop("purpose")
+    return {**said, "for": purpose, "report": journal.report()}
