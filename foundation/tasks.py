@@ -12,6 +12,11 @@ log = logs.get(__name__)
 Worker = Callable[[], Coroutine[Any, Any, None]]
 
 
+ASKED_AGAIN_S = 2.0
+"""A worker that was cancelled and goes on is cancelled again: `asyncio.wait_for` of Python 3.11, by which asyncpg bounds the wait for a
+connection, swallows a cancellation that arrives as the wait ends (cpython issue 86296)."""
+
+
 class WorkerDied(Exception):
     """A background worker returned or raised; the process must end, since what it kept true is true no longer."""
 
@@ -24,8 +29,11 @@ async def run_together(workers: dict[str, Worker], until: Callable[[], Awaitable
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(_watched(name, worker), name=name) for name, worker in workers.items()]
         await until()
-        for task in tasks:
-            task.cancel()
+        left = set(tasks)
+        while left:
+            for task in left:
+                task.cancel()
+            _, left = await asyncio.wait(left, timeout=ASKED_AGAIN_S)
 
 
 async def first_of(*waits: Coroutine[Any, Any, Any]) -> None:

@@ -12,7 +12,6 @@ import pytest
 from cells.breakglass.book import Book
 from cells.breakglass.core import take
 from cells.breakglass.door.ports import Ending, NotRun, Session, Statement
-from cells.breakglass.keeper import Keeper
 from cells.breakglass.locks import telling
 from cells.breakglass.locks.core import STALE_S_MAX, Barred, newer, person_of, standing
 from cells.breakglass.locks.elsewhere import Elsewhere
@@ -20,7 +19,6 @@ from cells.breakglass.locks.following import Following
 from cells.breakglass.statements import watching
 from cells.breakglass.steps import Approved, Locked, OnCall, Requested, Reviewed, Taken, Unlocked
 from cells.breakglass.words import DAY_US, Verdict
-from cells.shards.shard import unreachable
 from directory.locks.core import (
     CellLocks,
     Held,
@@ -34,7 +32,7 @@ from directory.locks.core import (
 )
 from directory.locks.core import Verdict as Telling
 from foundation.clock import ManualClock
-from foundation.words import CellId, ShardId
+from foundation.words import CellId
 from tests.stands.access import ALICE, AT, BOB, CELL, GRANT, SUBJECT, must, presence
 from tests.stands.access import terms as asked_terms
 from tests.stands.access_cell import AccessStand, access_stand, reason, terms
@@ -450,23 +448,3 @@ async def test_what_cells_tell_is_heard_and_an_outage_ages_it() -> None:
         assert elsewhere.barred(ALICE, needs_fresh=True) is Barred.LOCKED
         source.away = False
         await eventually(lambda: elsewhere.barred(ALICE, needs_fresh=True) is None)
-
-
-async def test_what_tells_leaves_when_asked_though_a_wait_swallowed_that(
-    stand: AccessStand, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    waits = asyncio.Event()
-
-    async def swallows(_: Keeper) -> tuple[Book, int]:
-        waits.set()
-        try:
-            await asyncio.Event().wait()
-        except asyncio.CancelledError:
-            raise unreachable(ShardId("s1")) from None
-        raise AssertionError
-
-    monkeypatch.setattr(Keeper, "book", swallows)
-    async with working(stand.access.locks.telling.run):
-        await waits.wait()
-        waits.clear()
-    assert not waits.is_set()

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from foundation import tasks
 from foundation.tasks import Bell, SingleFlight, WorkerDied, run_together
 from tests.stands.waiting import eventually
 
@@ -57,6 +58,29 @@ async def test_workers_end_when_what_they_serve_is_done() -> None:
 
     await asyncio.wait_for(run_together({"worker": worker}, until), 5)
     assert ended == ["worker"]
+
+
+async def test_a_worker_whose_wait_swallowed_that_it_was_cancelled_is_cancelled_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tasks, "ASKED_AGAIN_S", 0.01)
+    swallowed = 0
+
+    async def worker() -> None:
+        nonlocal swallowed
+        while True:
+            try:
+                await forever()
+            except asyncio.CancelledError:
+                swallowed += 1
+                if swallowed == 3:
+                    raise
+
+    async def until() -> None:
+        await asyncio.sleep(0)
+
+    await asyncio.wait_for(run_together({"worker": worker}, until), 30)
+    assert swallowed == 3
 
 
 async def test_many_askers_share_one_call() -> None:

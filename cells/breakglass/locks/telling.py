@@ -59,7 +59,6 @@ class Telling:
         while True:
             self._called.clear()
             told = await self._round()
-            _leave_if_asked()
             self._observe()
             if told:
                 backoff.reset()
@@ -130,11 +129,3 @@ class Telling:
         UNTOLD.set(0 if since_s is None else self._clock.monotonic_s() - since_s)
         AGE.set(min(self._elsewhere.age_s(), 1e9))
         ELSEWHERE.set(sum(1 for _ in self._elsewhere.locks()))
-
-
-def _leave_if_asked() -> None:
-    """`asyncio.wait_for` of Python 3.11, by which asyncpg bounds the wait for a connection, swallows a cancellation that arrives as the
-    wait ends. The task remembers it."""
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
-        raise asyncio.CancelledError
