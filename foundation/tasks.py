@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any
 
 from foundation import logs
@@ -29,11 +29,16 @@ async def run_together(workers: dict[str, Worker], until: Callable[[], Awaitable
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(_watched(name, worker), name=name) for name, worker in workers.items()]
         await until()
-        left = set(tasks)
-        while left:
-            for task in left:
-                task.cancel()
-            _, left = await asyncio.wait(left, timeout=ASKED_AGAIN_S)
+        await ended(tasks)
+
+
+async def ended(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    """Cancels tasks until they are over."""
+    left = set(tasks)
+    while left:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=ASKED_AGAIN_S)
 
 
 async def first_of(*waits: Coroutine[Any, Any, Any]) -> None:

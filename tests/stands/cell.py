@@ -26,6 +26,7 @@ from foundation.http import HttpClient
 from foundation.ledger.settings import LedgerSettings
 from foundation.mute import Secret
 from foundation.postgres import connect
+from foundation.tasks import ended
 from foundation.words import (
     RECORDS,
     ActorId,
@@ -204,8 +205,7 @@ class Stand:
                     await eventually(lambda: heard.fresh, s_max=60)
                     heard.stale_s_max = NEVER_S  # else a machine that is busy elsewhere lets nobody in
                 yield cell
-            for task in tasks:
-                task.cancel()
+            await ended(tasks)
 
 
 @asynccontextmanager
@@ -247,8 +247,7 @@ async def stand(
                     published = await built.directory.publisher.publish(policy)
                     assert published.status_code == 201, published.text
                 yield built
-            for task in tasks:
-                task.cancel()
+            await ended(tasks)
     finally:
         for name in names:
             await drop_database(server, name)

@@ -13,6 +13,7 @@ from directory.placement.core import FeedPage
 from foundation.blinding import Blinder, BlindingKey
 from foundation.http import HttpClient
 from foundation.mute import Secret
+from foundation.tasks import ended
 from foundation.words import LookupKey
 from tests.stands.servers import free_port
 from tests.stands.service_tokens import ServiceIssuer
@@ -148,8 +149,7 @@ async def running_directory(
             if workers:
                 await eventually(lambda: services_ready(directory))
             yield Running(directory, callers)
-        for task in tasks:
-            task.cancel()
+        await ended(tasks)
 
 
 class Wire:

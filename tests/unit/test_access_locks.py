@@ -32,6 +32,7 @@ from directory.locks.core import (
 )
 from directory.locks.core import Verdict as Telling
 from foundation.clock import ManualClock
+from foundation.tasks import ended
 from foundation.words import CellId
 from tests.stands.access import ALICE, AT, BOB, CELL, GRANT, SUBJECT, must, presence
 from tests.stands.access import terms as asked_terms
@@ -55,8 +56,7 @@ async def working(*workers: Callable[[], Any]) -> AsyncIterator[None]:
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(worker()) for worker in workers]
         yield
-        for task in tasks:
-            task.cancel()
+        await ended(tasks)
 
 
 # --- what is told, and taken -------------------------------------------------------------------------------------------------
