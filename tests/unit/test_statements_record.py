@@ -372,8 +372,8 @@ async def test_what_comes_while_results_are_written_gathers_for_the_next_entry(
     door: Door, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By a recorder whose worker does not run."""
-    watch, commit = door.stand.access.recording.watch, door.committer.commit
-    still = Recorder(door.committer, watch, door.stand.clock, DoorLog(door.folder, KEY))
+    still, commit = next_process(door), door.committer.commit
+    still._known.set()
     session = await door.session()
     await still.opened(session, backend_of(1_800_000_000.5, 4_711), door.ended.append)
 

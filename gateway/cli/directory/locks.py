@@ -17,7 +17,7 @@ _PERSON_CHARS = 16
 
 @click.group()
 def locks() -> None:
-    """See which locks cells have told, and forget those of a cell that cannot lift them any more."""
+    """See which locks cells told; forget a lost cell's."""
 
 
 @locks.command(name="list")
