@@ -12,6 +12,10 @@ REFUSALS = Counter("domicile_refusals_total", "Refusals by stable code", ["code"
 READY = Gauge("domicile_ready", "1 when the process would take traffic")
 
 
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE"})
+"""RFC 9110 section 9 and RFC 5789. What else a client calls a method is counted as `other`, under one name."""
+
+
 class Tallies:
     """Answers counted and timed. The counts of a route, method and status are looked up once."""
 
@@ -19,6 +23,8 @@ class Tallies:
         self._counts: dict[tuple[str, str, int], tuple[Count, Spread]] = {}
 
     def answered(self, route: str, method: str, status: int, seconds: float) -> None:
+        if method not in METHODS:
+            method = "other"
         known = self._counts.get((route, method, status))
         if known is None:
             found = REQUESTS.labels(route, method, str(status)), LATENCY.labels(route)

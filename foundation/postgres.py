@@ -31,6 +31,9 @@ COMMAND_S_MAX = 10.0
 _ALIVE = {"tcp_keepalives_idle": "60", "tcp_keepalives_interval": "10", "tcp_keepalives_count": "3"}
 """A session that nobody uses stays: the server asks after it, so that no gateway in between forgets it, and a dead client's is ended."""
 _MIGRATION_LOCK = 0x646F6D6963696C65  # "domicile"
+MIGRATION_S_MAX = 4 * 3_600.0
+"""Of one file, and of the wait for another starter: an index of a large table takes its time, and one that is given up is begun anew at
+the next start."""
 _FILE = re.compile(r"(\d{4})_[a-z0-9_]+\.sql\Z")
 
 
@@ -128,7 +131,7 @@ async def migrate(dsn: Secret[str], migrations: tuple[Migration, ...], *, track:
     Raises MigrationError when an applied file has changed or the database is ahead of this code.
     """
     async with connect(dsn, application_name="domicile-migrate") as connection:
-        await connection.execute("SELECT pg_advisory_lock($1)", _MIGRATION_LOCK)
+        await connection.execute("SELECT pg_advisory_lock($1)", _MIGRATION_LOCK, timeout=MIGRATION_S_MAX)
         await connection.execute(
             "CREATE TABLE IF NOT EXISTS public.domicile_migration ("
             " track text NOT NULL, number int NOT NULL, name text NOT NULL, digest text NOT NULL,"
@@ -153,7 +156,7 @@ async def migrate(dsn: Secret[str], migrations: tuple[Migration, ...], *, track:
 
 async def _apply(connection: "asyncpg.Connection[asyncpg.Record]", migration: Migration, track: str) -> None:
     async with connection.transaction():
-        await connection.execute(migration.sql)
+        await connection.execute(migration.sql, timeout=MIGRATION_S_MAX)
         await connection.execute(
             "INSERT INTO public.domicile_migration (track, number, name, digest) VALUES ($1, $2, $3, $4)",
             track,

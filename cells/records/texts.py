@@ -10,6 +10,8 @@ from foundation.words import ServiceId
 
 TEXTS_MAX = 4_096
 """Remembered, a kilobyte or two each."""
+ITEMS_MAX = 64
+"""Of a shape that is remembered: columns, orders and filters. A person may ask for ever other ones of many hundreds."""
 
 KnownAs: TypeAlias = tuple[str, ServiceId, str]
 """Table, audience and purpose: what a grant follows from."""
@@ -39,6 +41,8 @@ class Texts:
 
 def _shape(query: Query) -> tuple[object, ...] | None:
     """All of a query that its text depends on, where its only arguments are the operands of filters and the page."""
+    if len(query.select) + len(query.order) + len(query.where) > ITEMS_MAX:
+        return None
     filters: list[object] = []
     for term in query.where:
         if not isinstance(term, Condition) or term.path.steps or term.operator is Operator.IS:

@@ -47,6 +47,9 @@ class ServerConnection(asyncio.Protocol):
         self._leaving = False
         self._idle = False  # whether the bound that runs is that of a connection between two requests
         self._unread = 0
+        self._untaken: int | None = (
+            None  # bytes of answers, where the next request waits until the client has taken them
+        )
         self._alarm = Alarm(self._loop, self._late)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -169,5 +172,10 @@ class ServerConnection(asyncio.Protocol):
         """A bound on time has passed: whoever is owed an answer is told."""
         if not self._parting.begun and (self._reader.in_head or (self._cycle is not None and not self._cycle.started)):
             self._refuse(_LATE)
-        else:
+        elif self._untaken is None:
             self._transport.close()
+        elif (left := self._transport.get_write_buffer_size()) < self._untaken:
+            self._untaken = left
+            self._alarm.within(self._idle_s)
+        else:
+            self._transport.abort()  # else it would be kept for as long as the client likes

@@ -157,8 +157,14 @@ class Door(ServerConnection):
         self._next()
 
     def _next(self) -> None:
-        """The request has been read and answered."""
+        """The request has been read and answered. The next one is, once the client has taken of its answers what a connection holds."""
         self._cycle = None
+        if self._flow.is_full:
+            self._untaken = self._transport.get_write_buffer_size()
+            self._alarm.within(self._idle_s)
+            self._flow.pause()
+            return
+        self._untaken = None
         self._reader.another()
         self._idle = True
         self._alarm.within(self._idle_s)
@@ -180,6 +186,13 @@ class Door(ServerConnection):
         else:
             self._body_within()
             self._flow.resume()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._untaken is not None:
+            self._next()
+            if self._reader.waiting:
+                self._loop.call_soon(self._go_on)
 
     def _go_on(self) -> None:
         if self._cycle is None:

@@ -101,7 +101,7 @@ class Book:
     def again(self, placement: Placement, service: ServiceId, verb: Verb) -> Admitted | None:
         """The admission of somebody's own request at home, if it was given before and nothing that it rests on has changed: placement,
         rules, day, and what the registry chose."""
-        if self._clock.unix_s() >= self._day_ends:
+        if not self._day_ends - _SECONDS_A_DAY <= self._clock.unix_s() < self._day_ends:
             self._turn()
         if self._hosts_as_of is not self._registry.current:
             self._follow()

@@ -130,7 +130,11 @@ class Departures:
         if begun is None:
             return None
         if own:  # there is room, and nothing comes between
-            self._records.access(request, admitted)
+            try:
+                self._records.access(request, admitted)
+            except BaseException:
+                begun.end()
+                raise
         self._desk.person_known()
         SERVES.value += 1
         resume = partial(self._resume, request, who, home, admitted)

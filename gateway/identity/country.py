@@ -52,10 +52,11 @@ class CountryDatabase:
             raise SettingsError(f"country_database {file}: not a readable MaxMind DB file") from exc
 
     def of(self, address: Address) -> Country | None:
-        found = self._look_up(str(address))
+        """None also where the file has no addresses of this version, or is damaged there."""
         try:
+            found = self._look_up(str(address))
             return parse_country(found) if found else None
-        except MalformedWord:
+        except (MalformedWord, ValueError, maxminddb.InvalidDatabaseError):
             return None
 
     def _plain(self, address: str) -> str | None:

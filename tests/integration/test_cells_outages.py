@@ -19,11 +19,11 @@ from foundation.http import HttpClient, client
 from foundation.mute import Secret
 from foundation.words import CellId, Country, Epoch, FeedSeq, ShardId, mint_subject_id
 from tests.stands.cell import CELL, stand
-from tests.stands.directory import Wire
 from tests.stands.edge import tcp
 from tests.stands.servers import free_port
 from tests.stands.shard import S1, rows
 from tests.stands.waiting import eventually
+from tests.stands.wire import Wire
 
 pytestmark = pytest.mark.anyio
 

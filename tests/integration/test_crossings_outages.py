@@ -24,10 +24,10 @@ from foundation.problems import ProblemError
 from foundation.words import ActorId, SubjectId
 from tests.stands.cell import Stand, stand
 from tests.stands.crossings import TWO_REGIONS, book, booked_ids, crossing, gateway, operator
-from tests.stands.directory import Wire
 from tests.stands.servers import free_port
 from tests.stands.shard import CELL, Dsns, database_of, rows
 from tests.stands.waiting import eventually
+from tests.stands.wire import Wire
 
 pytestmark = pytest.mark.anyio
 

@@ -6,9 +6,10 @@ from urllib.parse import urlsplit, urlunsplit
 import pytest
 
 from foundation.mute import Secret
-from tests.stands.directory import Running, Wire, lookup_key, running_directory
+from tests.stands.directory import Running, lookup_key, running_directory
 from tests.stands.service_tokens import ServiceIssuer
 from tests.stands.waiting import eventually
+from tests.stands.wire import Wire
 
 pytestmark = pytest.mark.anyio
 

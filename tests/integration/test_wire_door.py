@@ -3,12 +3,14 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
 
 import anyio
 import pytest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from foundation.wire import connection
+from foundation.wire.door import Door
 from tests.stands.servers import serving
 from tests.stands.waiting import eventually
 
@@ -272,6 +274,53 @@ async def test_a_large_answer_waits_for_a_slow_client() -> None:
             rest = await reader.read()
         assert rest.endswith(b"0\r\n\r\n")
         assert len(rest) > 32 << 20
+
+
+NUMBER, LENGTH = 1_000, 65_536
+
+
+@contextlib.asynccontextmanager
+async def not_reading(**options: Any) -> AsyncIterator[tuple[asyncio.StreamReader, Callable[[], int], Door]]:
+    """A client that has asked for far more than a connection holds, and has read nothing by the time that no more is answered."""
+    answers = 0
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        nonlocal answers
+        answers += 1
+        await send(start(200, (b"content-length", b"%d" % LENGTH)))
+        await send(body(bytes(LENGTH)))
+
+    doors: list[Door] = []
+
+    class Watched(Door):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            super().connection_made(transport)
+            doors.append(self)
+
+    async with serving(app, http=Watched, **options) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1_024)
+        writer.write(GET * NUMBER)
+        await eventually(lambda: doors and doors[0]._untaken is not None)
+        yield reader, lambda: answers, doors[0]
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+
+
+async def test_a_client_that_reads_none_of_its_answers_is_asked_for_nothing_more() -> None:
+    async with not_reading() as (reader, answers, _):
+        assert answers() < NUMBER // 2
+        with anyio.fail_after(30):
+            for _ in range(NUMBER):
+                assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
+                await reader.readexactly(LENGTH)
+        assert answers() == NUMBER
+
+
+async def test_a_client_that_goes_on_reading_nothing_is_left() -> None:
+    async with not_reading(timeout_keep_alive=0.2) as (_, answers, door):
+        await eventually(door._transport.is_closing, s_max=30)
+        assert answers() < NUMBER
 
 
 async def test_a_refusal_in_the_midst_of_a_large_body_reaches_the_client() -> None:

@@ -44,7 +44,7 @@ asked = st.tuples(placements, st.sampled_from(SERVICES), st.sampled_from([Verb.R
 steps = st.one_of(
     asked.map(lambda one: ("ask", one)),
     asked.map(lambda one: ("ask", one)),
-    st.sampled_from([0.0, 1.0, DAY_S]).map(lambda seconds: ("wait", seconds)),
+    st.sampled_from([0.0, 1.0, DAY_S, -DAY_S]).map(lambda seconds: ("wait", seconds)),
     st.sampled_from([None, ("127.0.0.1:11",), ()]).map(lambda chosen: ("choose", chosen)),
 )
 

@@ -9,7 +9,7 @@ from cells.records.dialect import parse_query
 from cells.records.query import Condition, Operator
 from cells.records.ranges import page
 from cells.records.statements import Builder, Statement
-from cells.records.texts import KnownAs, Texts
+from cells.records.texts import ITEMS_MAX, KnownAs, Texts
 from foundation.problems import ProblemError
 from foundation.words import ServiceId, SubjectId
 from tests.stands.shard import notes
@@ -99,6 +99,15 @@ def test_reads_that_differ_in_values_share_one_text() -> None:
     assert isinstance(second, Statement)
     assert first.sql is second.sql
     assert first.arguments != second.arguments
+
+
+def test_a_read_of_very_many_columns_is_not_remembered() -> None:
+    texts = Texts()
+    for number in range(3):
+        select = ",".join(f"a{number}x{item}:id" for item in range(ITEMS_MAX + 1))
+        asked = Asked(f"select={select}", "orders", "service", counted=False, stripped=False, owner_only=False)
+        assert isinstance(made(asked, texts), Statement)
+    assert texts._held == {}
 
 
 @given(

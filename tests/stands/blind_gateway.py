@@ -20,11 +20,12 @@ from foundation.words import RegionId
 from gateway.app import opened
 from gateway.edge.door import Door
 from gateway.settings import HintSettings, Settings
-from tests.stands.directory import Callers, Wire, running_directory
+from tests.stands.directory import Callers, running_directory
 from tests.stands.edge import REGION_ROOT, People, policy_text
 from tests.stands.servers import serving
 from tests.stands.service_tokens import ServiceIssuer
 from tests.stands.waiting import eventually
+from tests.stands.wire import Wire
 
 ANSWER_MS = 400
 """Of which the directory has seven tenths: it shares this process and its time."""

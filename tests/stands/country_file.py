@@ -11,7 +11,7 @@ _MARKER = b"\xab\xcd\xefMaxMind.com"
 _MAP, _STRING, _UINT16, _UINT32, _ARRAY, _UINT64 = 7, 2, 5, 6, 11, 9
 
 
-def write(path: Path, database_type: str, networks: dict[str, dict[str, Any]]) -> Path:
+def write(path: Path, database_type: str, networks: dict[str, dict[str, Any]], *, ip_version: int = 6) -> Path:
     """A file of that type holding a record for each network (CIDR text)."""
     data = b""
     tree: list[list[Any]] = [[None, None]]
@@ -19,7 +19,7 @@ def write(path: Path, database_type: str, networks: dict[str, dict[str, Any]]) -
         _insert(tree, text, len(data))
         data += _encode(record)
     metadata = {
-        "node_count": (_UINT32, len(tree)), "record_size": (_UINT16, 32), "ip_version": (_UINT16, 6),
+        "node_count": (_UINT32, len(tree)), "record_size": (_UINT16, 32), "ip_version": (_UINT16, ip_version),
         "database_type": database_type, "languages": ["en"], "binary_format_major_version": (_UINT16, 2),
         "binary_format_minor_version": (_UINT16, 0), "build_epoch": (_UINT64, 1_780_000_000), "description": {"en": "test"},
     }  # fmt: skip

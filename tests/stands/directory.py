@@ -15,7 +15,6 @@ from foundation.http import HttpClient
 from foundation.mute import Secret
 from foundation.tasks import ended
 from foundation.words import LookupKey
-from tests.stands.servers import free_port
 from tests.stands.service_tokens import ServiceIssuer
 from tests.stands.waiting import eventually
 
@@ -150,51 +149,3 @@ async def running_directory(
                 await eventually(lambda: services_ready(directory))
             yield Running(directory, callers)
         await ended(tasks)
-
-
-class Wire:
-    """A TCP relay in front of a server that can be cut and mended: what its clients see of an outage."""
-
-    def __init__(self, host: str, port: int) -> None:
-        self._target = (host, port)
-        self._server: asyncio.Server | None = None
-        self._open: set[asyncio.StreamWriter] = set()
-        self.port = free_port()
-
-    async def mend(self) -> None:
-        self._server = await asyncio.start_server(self._relay, "127.0.0.1", self.port)
-
-    async def cut(self) -> None:
-        """Nobody listens any more, and every open connection breaks."""
-        if self._server is not None:
-            self._server.close()
-        for writer in list(self._open):
-            writer.transport.abort()
-
-    async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self._server is None or not self._server.is_serving():  # it came in, and then the wire was cut
-            writer.transport.abort()
-            return
-        self._open.add(writer)
-        try:
-            there, away = await asyncio.open_connection(*self._target)
-            self._open.add(away)
-            async with asyncio.TaskGroup() as group:
-                group.create_task(_copy(reader, away))
-                group.create_task(_copy(there, writer))
-            self._open.discard(away)
-        except* OSError:
-            pass
-        finally:
-            # Also of whoever came in at the moment of the cut, or could not be taken any further.
-            writer.transport.abort()
-            self._open.discard(writer)
-
-
-async def _copy(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-    try:
-        while chunk := await source.read(65536):
-            sink.write(chunk)
-            await sink.drain()
-    finally:
-        sink.transport.abort()

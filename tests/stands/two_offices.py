@@ -31,12 +31,13 @@ from tests.stands.access import authority, signing_request
 from tests.stands.access_cell import terms
 from tests.stands.cell import Stand
 from tests.stands.certificates import Authority
-from tests.stands.directory import Callers, Wire
+from tests.stands.directory import Callers
 from tests.stands.ledger import kept_by
 from tests.stands.servers import serving
 from tests.stands.service_tokens import ServiceIssuer
 from tests.stands.shard import database_of, drop_database, make_shard_database
 from tests.stands.waiting import eventually
+from tests.stands.wire import Wire
 
 HERE, FAR = CellId("eu-de"), CellId("us-va")
 COUNTRY = {HERE: "DE", FAR: "US"}

@@ -492,6 +492,7 @@ def test_a_server_that_does_not_know_the_password_is_refused() -> None:
 def test_inside_tls_the_exchange_is_bound_where_the_server_offers_it_and_says_that_it_could_be_where_not() -> None:
     both = [PLAIN, PLUS]
     assert bound(both, b"digest") == (PLUS, b"p=tls-server-end-point,,", b"digest")
+    assert bound(both, b"digest", must=True) == bound(both, b"digest")
     assert bound([PLAIN], b"digest") == (PLAIN, b"y,,", b"")
     assert bound(both, None) == (PLAIN, b"n,,", b"")
     for offered, end in (([PLUS], None), ([b"SCRAM-SHA-1"], b"digest")):

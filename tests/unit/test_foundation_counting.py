@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 from foundation.counting import Counts, Spreads
 from foundation.drawn import AHEAD_BYTES, Drawn
 from foundation.mac import Mac
-from foundation.metrics import LATENCY_BUCKETS
+from foundation.metrics import LATENCY_BUCKETS, Tallies
 
 
 def told(registry: CollectorRegistry) -> list[str]:
@@ -41,6 +41,14 @@ def test_histograms_are_told_like_prometheus_own(values: list[float]) -> None:
         spread.observe(value)
         histogram.observe(value)
     assert told(ours) == told(theirs)
+
+
+def test_what_a_client_calls_a_method_is_no_label() -> None:
+    tallies = Tallies()
+    for number in range(5):
+        tallies.answered("unmatched", f"M{number}", 404, 0.1)
+    tallies.answered("unmatched", "GET", 404, 0.1)
+    assert set(tallies._counts) == {("unmatched", "other", 404), ("unmatched", "GET", 404)}
 
 
 @given(st.binary(max_size=200), st.binary(max_size=300))

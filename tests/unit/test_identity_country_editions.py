@@ -29,6 +29,13 @@ def test_an_address_without_a_country_is_observed_nowhere(tmp_path: Path) -> Non
         assert countries.of(ipaddress.ip_address("203.0.113.1")) is None
 
 
+@pytest.mark.parametrize("edition", ["GeoLite2-Country", "of countries"])
+def test_a_file_of_older_addresses_alone_observes_nothing_of_others(tmp_path: Path, edition: str) -> None:
+    path = write(tmp_path / "own.mmdb", edition, NETWORKS, ip_version=4)
+    with CountryDatabase(str(path)) as countries:
+        assert countries.of(ipaddress.ip_address("2001:db8:7::1")) is None
+
+
 def test_an_edition_without_countries_is_refused_with_those_that_have(tmp_path: Path) -> None:
     path = write(tmp_path / "asn.mmdb", "GeoLite2-ASN", {"192.0.2.0/24": {"autonomous_system_organization": "x"}})
     with pytest.raises(SettingsError, match="Country, City or Enterprise"):

@@ -33,13 +33,18 @@ class Binding(NamedTuple):
 UNBOUND = Binding()
 
 
-def bound(offered: Container[bytes], end_point: bytes | None) -> Binding:
+def bound(offered: Container[bytes], end_point: bytes | None, *, must: bool = False) -> Binding:
     """`end_point`: of the certificate that the server showed inside TLS; None outside of it, or where a certificate has none. A server that
-    offers no binding there is told that it could have been: one that did offer it then knows that somebody took the offer away.
+    offers no binding there is told that it could have been: one that did offer it then knows that somebody took the offer away. `must`:
+    nothing else keeps somebody in between out, who may have reached the server outside of TLS, where it offers none.
 
     Raises ScramRefused."""
     if end_point is not None and PLUS in offered:
         return Binding(PLUS, b"p=tls-server-end-point,,", end_point)
+    if must:
+        raise ScramRefused(
+            "the shard offers no channel binding, and nobody verified its certificate: sslmode=verify-full does"
+        )
     if PLAIN not in offered:
         raise ScramRefused("the shard offers no SCRAM-SHA-256")
     return UNBOUND if end_point is None else Binding(header=b"y,,")

@@ -185,7 +185,8 @@ async def _signed_in(upstream: Upstream) -> None:
             case 0 if verified:
                 return
             case 10 if scram is None:
-                binding = bound(body[4:].split(b"\0"), _end_point(wire))
+                must = upstream.target.mode == "require" and _unverified(wire)
+                binding = bound(body[4:].split(b"\0"), _end_point(wire), must=must)
                 scram = Scram(upstream.target.password, secrets.token_urlsafe(24), binding=binding)
                 first = scram.first()
                 wire.send(frames.message(b"p", binding.mechanism + b"\0" + _LONG.pack(len(first)) + first))
@@ -198,13 +199,19 @@ async def _signed_in(upstream: Upstream) -> None:
                 raise ScramRefused("the shard asks for another way to sign in than SCRAM-SHA-256")
 
 
+def _unverified(wire: Wire) -> bool:
+    """Whether the shard showed a certificate that nobody looked at."""
+    inside = wire.transport.get_extra_info("ssl_object")
+    return inside is not None and inside.context.verify_mode is ssl.CERT_NONE
+
+
 def _end_point(wire: Wire) -> bytes | None:
     """Of the certificate that the shard showed; None where it showed none. Raises ScramRefused for one that nobody verified and nothing can
     be bound to: whoever is in between chooses what they show."""
     inside = wire.transport.get_extra_info("ssl_object")
     shown = None if inside is None else inside.getpeercert(binary_form=True)
     found = end_point(shown) if shown else None
-    if shown and found is None and inside.context.verify_mode is ssl.CERT_NONE:
+    if shown and found is None and _unverified(wire):
         raise ScramRefused("a certificate that nothing can be bound to")
     return found
 
