@@ -137,7 +137,7 @@ class Crew:
             slot.restarts += 1
             RESTARTS.labels(str(slot.number)).inc()
         hand.leave()
-        group.create_task(hand.ended(self._end_s))
+        group.create_task(hand.ended(RELIEVED_S_MAX + DRAIN_S_MAX + SPARE_S))
         return True
 
     def _another_listener(self, slot: Slot) -> None:

@@ -62,11 +62,15 @@ class Seat:
         self._channel.say(Serving())
 
     async def may_leave(self) -> None:
-        """Once a successor listens on the socket, or nobody else holds it any more: connections that wait there would wait for nobody."""
+        """Once nobody else holds the socket any more: connections that wait there would wait for nobody. With a successor who listens on it
+        there is nothing to leave: its own connections end one by one, as `relieved` says, unless all of the crew leave."""
+        succeeded = self.relieved.is_set()
         self._channel.say(Leaving())
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(SUCCEEDED_S_MAX):
                 await first_of(self.relieved.wait(), self._over.wait())
+        if self.relieved.is_set() and not succeeded:
+            await self._over.wait()
 
     async def heed(self) -> None:
         """A worker of the process: does what the parent asks for, for ever."""
