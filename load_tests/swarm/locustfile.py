@@ -1,11 +1,13 @@
 """What `locust -f` runs: a class of users for each country of residence, and the scenario's shape. `domicile load` starts it."""
 
 import random
+import signal
 from pathlib import Path
 from typing import Any
 
 import gevent
 from locust import FastHttpUser, LoadTestShape, task
+from locust.runners import MasterRunner
 
 from foundation.clock import SystemClock
 from load_tests import plan
@@ -23,6 +25,9 @@ _LEDGER = Writer(Path(_PLAN.out))
 _NAMES = [name for name, weight in _SCENARIO.mix.items() if weight]
 _WEIGHTS = [_SCENARIO.mix[name] for name in _NAMES]
 SIGN_UP_PAUSE_S = 1.0
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell hands it to what it starts in its background
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # by which a run that is broken off ends
 
 
 class Resident(FastHttpUser):
@@ -57,7 +62,11 @@ class Resident(FastHttpUser):
 
 
 class Shape(LoadTestShape):
-    """The scenario's number of users by time, which starts when the first people have their homes."""
+    """The scenario's number of users by time, which starts when the first people have their homes.
+
+    Locust's master gives users to a worker that joins, but forgets one that joins while it starts users, or after it shared users out
+    anew once. It shares them out when a look at the shape differs from the last one: so the rate does where a worker waits for two looks.
+    """
 
     use_common_options = False
 
@@ -65,6 +74,8 @@ class Shape(LoadTestShape):
         super().__init__()  # type: ignore[no-untyped-call]
         self.started_s = _CLOCK.monotonic_s()
         self.begun = False
+        self._waiting: frozenset[str] = frozenset()
+        self._forgotten = 0
 
     def reset_time(self) -> None:
         """Called when a run begins, also anew from locust's pages."""
@@ -76,7 +87,17 @@ class Shape(LoadTestShape):
             self.started_s = _CLOCK.monotonic_s()
             self.begun = _BEGUN.exists()
         users = _SCENARIO.users_at(_CLOCK.monotonic_s() - self.started_s)
-        return None if users is None else (users, max(10, users))
+        return None if users is None else (users, max(10, users) + self._shared_anew())
+
+    def _shared_anew(self) -> int:
+        """Grows when somebody has waited for users since the last look."""
+        workers = self.runner.clients.ready if isinstance(self.runner, MasterRunner) else []
+        waiting = frozenset(worker.id for worker in workers)
+        if waiting & self._waiting:
+            self._forgotten += 1
+            waiting = frozenset()  # locust has a whole look to hear from them before they count again
+        self._waiting = waiting
+        return self._forgotten
 
 
 for _country, _weight in _SCENARIO.people.items():
