@@ -287,7 +287,7 @@ class Load:
                 await self._exchange(http)
 
     async def come_and_go(self, broken_max: int = 0) -> None:
-        """By HTTP/1.1, each time on a new connection. So many may break before anything is sent on them: another is made, as browsers do."""
+        """By HTTP/1.1, each time on a new connection. So many may break before anything is sent on them, as browsers allow."""
         broken = 0
         while not self._over:
             try:
