@@ -156,6 +156,7 @@ class ServerConnection(asyncio.Protocol):
 
     def _part(self) -> None:
         """Ends the connection."""
+        self._idle = False
         if self._parting.begin():
             self._flow.resume()
             self._alarm.within(LINGER_S_MAX)

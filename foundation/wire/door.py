@@ -187,6 +187,19 @@ class Door(ServerConnection):
             self._body_within()
             self._flow.resume()
 
+    def land(self, answer: bytes, now: float, *, keep: bool) -> None:
+        """`write` and `answered` at once, for the whole answer of a request that came whole; `now` on the loop's clock."""
+        transport, flow = self._transport, self._flow
+        if not (self._parting.begun or transport.is_closing()):
+            transport.write(answer)
+        if not keep or self._leaving or flow.is_full or flow.paused or not self._reader.another_now():
+            self.answered(keep=keep)
+            return
+        self._server.total_requests += 1
+        self._cycle = None
+        self._idle = True
+        self._alarm.at(now + self._idle_s)
+
     def resume_writing(self) -> None:
         super().resume_writing()
         if self._untaken is not None:

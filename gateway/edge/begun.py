@@ -32,7 +32,8 @@ class Begun(msgspec.Struct):
         bulkhead, self._bulkhead = self._bulkhead, None
         if bulkhead is not None:
             bulkhead.leave()
-        self.exchange.landed(now)
+        exchange = self.exchange
+        exchange.pool.landed(exchange.connection, now)
 
     def end(self) -> None:
         """Once or more."""

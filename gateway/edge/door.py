@@ -43,21 +43,21 @@ class Door(door.Door):
 
     def data_received(self, data: bytes) -> None:
         app, came = self._app, None
-        if self._cycle is None and self._reader.fresh and not self._parting.begun and isinstance(app, Lane):
+        between = self._idle or (self._cycle is None and self._reader.fresh and not self._parting.begun)
+        if between and isinstance(app, Lane):
             came = self.comes_again(data)
-        if came is None or not self._departs_again(app.departures, came):
-            self._came = came
-            super().data_received(data)
-            self._came = None
+            if came is not None and self._departs_again(app.departures, came):
+                return
+        self._came = came
+        super().data_received(data)
+        self._came = None
 
     def _departs_again(self, departures: Departures, came: Came) -> bool:
         if self._transport.is_closing():
             return False
         peer = self._client[0] if self._client else ""
         try:
-            flight = departures.depart_again(
-                self, self._loop, came, peer=peer, scheme=self._scheme, keep=not self._last()
-            )
+            flight = departures.depart_again(self, self._loop, came, peer, self._scheme, keep=not self._last())
         except Exception as exc:  # noqa: BLE001 - as below
             log.fault("departure_failed", exc)
             return False
@@ -74,8 +74,8 @@ class Door(door.Door):
         if not (isinstance(self._app, Lane) and isinstance(fields, RequestFields)):
             return None
         departures, came = self._app.departures, self._came
-        if came is not None and came.counted:  # it has been tried
-            fields.counted = came.counted
+        if came is not None and (came.counted or came.over_ms):  # it has been tried
+            fields.counted, fields.over_ms = came.counted, came.over_ms
             return None
         peer = self._client[0] if self._client else ""
         try:

@@ -7,6 +7,7 @@ is read anew each time.
 """
 
 import re
+from collections.abc import Sequence
 from copy import copy
 
 import msgspec
@@ -45,8 +46,8 @@ _OWN = frozenset({b"authorization", b"content-length", b"traceparent", b"x-forwa
 
 
 class Came(msgspec.Struct, gc=False):
-    """A whole request, taken apart. `fields`: the bytes of all fields but its own. `counted`: how many of its limits it has passed
-    (`RequestFields.counted`)."""
+    """A request that came whole, taken apart. `fields`: the bytes of all fields but its own, where they may be like others. `counted` and
+    `over_ms`: as `RequestFields` have them."""
 
     method: str
     verb: Verb
@@ -55,12 +56,13 @@ class Came(msgspec.Struct, gc=False):
     service: bytes
     query: bytes
     fields: bytes
-    authorization: bytes
+    authorization: bytes | None
     length: int | None
     traceparent: bytes | None
-    forwarded_for: bytes | None
+    forwarded_for: Sequence[bytes]
     body: bytes
     counted: int = 0
+    over_ms: float = 0.0
 
 
 def came(data: bytes) -> Came | None:
@@ -75,14 +77,14 @@ def came(data: bytes) -> Came | None:
     end = data.find(b"\r\n\r\n", start)
     if end < 0 or end > HEAD_BYTES_MAX:
         return None
-    fields = data[start : end + 2]
-    at = fields.find(b"\r\nAuthorization: ")
-    if at < 0 and (at := fields.find(b"\r\nauthorization: ")) < 0:
+    at = data.find(b"\r\nAuthorization: ", start, end)
+    if at < 0 and (at := data.find(b"\r\nauthorization: ", start, end)) < 0:
         return None
-    over = fields.find(b"\r\n", at + 2)
-    authorization = fields[at + 17 : over]
-    fields = fields[:at] + fields[over:]
-    length = forwarded_for = traceparent = None
+    over = data.find(b"\r\n", at + 2)
+    authorization = data[at + 17 : over]
+    fields = data[start:at] + data[over : end + 2]
+    length = traceparent = None
+    forwarded_for: Sequence[bytes] = ()
     body = data[end + 4 :]
     if len(body) > BUFFER_BYTES_HIGH:
         return None
@@ -92,9 +94,11 @@ def came(data: bytes) -> Came | None:
             return None
         length = len(body)
     if b"orwarded-" in fields:
-        forwarded_for, fields = _cut(fields, b"\r\nX-Forwarded-For: ", b"\r\nx-forwarded-for: ")
-        if forwarded_for is not None and _ADDRESS.fullmatch(forwarded_for) is None:
-            return None
+        said, fields = _cut(fields, b"\r\nX-Forwarded-For: ", b"\r\nx-forwarded-for: ")
+        if said is not None:
+            if _ADDRESS.fullmatch(said) is None:
+                return None
+            forwarded_for = (said,)
     if b"raceparent" in fields:
         traceparent, fields = _cut(fields, b"\r\nTraceparent: ", b"\r\ntraceparent: ")
         if traceparent is not None and _TRACE.fullmatch(traceparent) is None:
@@ -129,22 +133,16 @@ class Familiar:
     def __len__(self) -> int:
         return len(self._known)
 
-    def fields_of(self, one: Came, now_s: float) -> RequestFields | None:
-        """Its fields sorted, where their like was `learn`ed."""
+    def known(self, fields: bytes, now_s: float) -> RequestFields | None:
+        """What all have in common whose fields are these, sorted, where one was `learn`ed: `own_fields` are each one's own."""
         if now_s > self._until_s:
             self._known.clear()
             self._until_s = now_s + KEPT_S
-        known = self._known.get(one.fields)
-        if known is None:
-            return None
-        fields = copy(known)
-        fields.authorization = one.authorization
-        fields.content_length = one.length
-        if one.traceparent is not None:
-            fields.traceparent = one.traceparent
-        if one.forwarded_for is not None:
-            fields.forwarded_for = [one.forwarded_for]
-        return fields
+        return self._known.get(fields)
+
+    def forget(self) -> None:
+        """All of it."""
+        self._known.clear()
 
     def learn(self, one: Came, head: RequestHead, fields: RequestFields) -> None:
         """What a strict reading of the same request made of it: `head`, and its `fields`, sorted."""
@@ -163,10 +161,21 @@ class Familiar:
         )
 
 
+def own_fields(one: Came, known: RequestFields) -> RequestFields:
+    """The sorted fields of one request, `known` being what it has in common with others."""
+    fields = copy(known)
+    fields.authorization = one.authorization
+    fields.content_length = one.length
+    fields.traceparent = one.traceparent
+    fields.forwarded_for = list(one.forwarded_for)
+    fields.counted, fields.over_ms = one.counted, one.over_ms
+    return fields
+
+
 def _speaks_of_nobody(one: Came, head: RequestHead) -> bool:
     """Whether nothing but what is kept of anybody is left once its own fields, each of which stands there once, are cut out."""
     own = [name for name, _ in head.fields if name in _OWN]
-    cut = [one.authorization, one.forwarded_for, one.traceparent, one.length]
+    cut = [one.authorization, one.forwarded_for or None, one.traceparent, one.length]
     if len(own) != len(cut) - cut.count(None) or len(head.fields) >= FIELDS_MAX - len(_OWN):
         return False
     return all(name in _KEPT or name in _OWN for name, _ in head.fields)

@@ -69,6 +69,8 @@ class RequestFields(msgspec.Struct):
     chunked: bool = False
     counted: int = 0
     """How many of its limits it has passed (`gateway.edge.limits.gate`): by address 1, by who asks as well 2."""
+    over_ms: float = 0.0
+    """Of the limit that comes next: how long it is to wait, where that is known already."""
     closes: bool = False
     """Its connection carries no other request."""
     expects: bool = False

@@ -36,8 +36,8 @@ class Keeper:
         rules.on_rules.append(self._take)
 
     def _take(self, rules: Rules, seq: FeedSeq) -> None:
-        self._desk.book = Book(
-            rules, seq, region=self._region, root=self._root, clock=self._clock, registry=self._registry
+        self._desk.hold(
+            Book(rules, seq, region=self._region, root=self._root, clock=self._clock, registry=self._registry)
         )
         RULES_AT.set(seq)
 

@@ -48,6 +48,11 @@ class Landing:
     def __len__(self) -> int:
         return len(self._known)
 
+    def forget(self) -> None:
+        """All of it."""
+        self._known.clear()
+        self._date = b""
+
     def answer(self, data: bytes, told: bytes, dated: bytes, *, keep: bool, now_s: float) -> bytes | None:
         """The client's answer, if `data` is one that is whole, as long as it says, to be passed on as it is, and not the last of its
         connection; else None: then it is to be read as any other. `told` and `dated`: lines to add. Not for answers to HEAD."""

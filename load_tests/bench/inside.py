@@ -178,7 +178,7 @@ def parts(desk: Desk, requests: Sequence[bytes]) -> None:
             peer="127.0.0.1",
             scheme="http",
             verb=verb_of(asked[n].method, fields[n]),
-            trace=trace_of(fields[n]),
+            trace=trace_of(fields[n].traceparent),
         ),
         range(len(asked)),
     )

@@ -13,7 +13,7 @@ from foundation.wire.requests import RequestReader
 from foundation.wire.responses import ResponseReader
 from foundation.wire.targets import Asked, asked_of
 from gateway.edge.answers import client_fields, refusal_of
-from gateway.edge.familiar import HEADS_MAX, KEPT_S, Familiar, came
+from gateway.edge.familiar import HEADS_MAX, KEPT_S, Came, Familiar, came, own_fields
 from gateway.edge.headers import RequestFields, read_request
 from gateway.edge.landing import Landing
 
@@ -92,7 +92,7 @@ def test_fields_that_are_given_again_are_those_of_a_strict_reading(pair: tuple[b
     familiar = Familiar()
     for data in pair:
         one, read = came(data), strictly(data)
-        found = None if one is None else familiar.fields_of(one, 0.0)
+        found = None if one is None else fields_of(familiar, one, 0.0)
         if one is not None and found is not None and one.authorization in KNOWN:
             assert read is not None
             _, asked, fields, body = read
@@ -107,13 +107,19 @@ def test_fields_that_are_given_again_are_those_of_a_strict_reading(pair: tuple[b
             familiar.learn(one, read[0], read[2])
 
 
+def fields_of(familiar: Familiar, one: Came, now_s: float) -> RequestFields | None:
+    """As a task has them."""
+    known = familiar.known(one.fields, now_s)
+    return None if known is None else own_fields(one, known)
+
+
 def learnt(familiar: Familiar, data: bytes) -> bool:
     """Whether another like it would not be read."""
     one, read = came(data), strictly(data)
     if one is None or read is None:
         return False
     familiar.learn(one, read[0], read[2])
-    return familiar.fields_of(one, 0.0) is not None
+    return fields_of(familiar, one, 0.0) is not None
 
 
 def request(*lines: bytes, first: bytes = b"GET /orders/1 HTTP/1.1", body: bytes = b"") -> bytes:
@@ -128,7 +134,7 @@ def test_what_is_each_requests_own_makes_it_no_other() -> None:
         b"traceparent: %b\r\nauthorization: Bearer ben\r\n\r\nhello" % TRACE
     )
     assert other is not None
-    fields = familiar.fields_of(other, 0.0)
+    fields = fields_of(familiar, other, 0.0)
     assert fields is not None
     assert (fields.authorization, fields.content_length, fields.traceparent) == (b"Bearer ben", 5, TRACE)
     assert (fields.forwarded_for, fields.host, fields.kept) == ([b"10.0.0.9"], b"shop", [b"accept: */*\r\n"])
@@ -145,7 +151,7 @@ def test_nothing_that_may_speak_of_somebody_is_kept_and_nothing_for_long() -> No
     assert learnt(familiar, request())
     one = came(request())
     assert one is not None
-    assert familiar.fields_of(one, KEPT_S + 1) is None
+    assert fields_of(familiar, one, KEPT_S + 1) is None
     assert len(familiar) == 0
     for number in range(2 * HEADS_MAX):
         learnt(familiar, request(b"Accept: %d" % number))

@@ -30,7 +30,7 @@ class Sending(msgspec.Struct, frozen=True, gc=False):
 class Exchange(msgspec.Struct):
     """One request on one connection. Ended exactly once, whatever happened."""
 
-    _pool: AddressPool
+    pool: AddressPool
     _ticket: int
     connection: Connection
     host: bytes
@@ -41,34 +41,29 @@ class Exchange(msgspec.Struct):
         try:
             head = await self.connection.head()
         except UpstreamFailed as exc:
-            self._pool.health.broke(self._ticket, exc.fault, used=self.connection.used)
+            self.pool.health.broke(self._ticket, exc.fault, used=self.connection.used)
             raise
         self.heard()
         return head
 
     def heard(self) -> None:
         """For whoever saw the head come without waiting for it."""
-        self._pool.health.heard()
+        self.pool.health.heard()
 
     def detach(self) -> tuple[asyncio.Transport, bytes]:
         """After a 101: the transport and what stood behind the head; the address has a slot free. Raises UpstreamFailed."""
         found = self.connection.detach()
-        self._pool.let_go(self.connection)
+        self.pool.let_go(self.connection)
         return found
 
     def finish(self) -> None:
-        """For whoever saw the whole answer come: `heard` and `end`."""
-        self._pool.health.heard()
-        self._pool.release(self.connection)
-
-    def landed(self, now: float) -> None:
-        """The same, where it came in one piece, and not through the connection's own reading (`Connection.landing`)."""
-        self._pool.health.heard()
-        self._pool.take_back(self.connection, now)
+        """For whoever saw the whole answer come: `heard` and `end`. Where it came in one piece: `AddressPool.landed`."""
+        self.pool.health.heard()
+        self.pool.release(self.connection)
 
     def end(self) -> None:
-        self._pool.health.given_back(self._ticket)
-        self._pool.release(self.connection)
+        self.pool.health.given_back(self._ticket)
+        self.pool.release(self.connection)
 
 
 class Forwarder:

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable
 
 from foundation import logs
+from gateway.edge.upstream.breaker import CLOSED
 from gateway.edge.upstream.connection import Connection
 from gateway.edge.upstream.fault import Fault, UpstreamFailed
 from gateway.edge.upstream.health import Health
@@ -131,8 +132,14 @@ class AddressPool:
         if connection.end():
             self._offer(connection)
 
-    def take_back(self, connection: Connection, now: float) -> None:
-        """The same after one whose answer came in one piece."""
+    def landed(self, connection: Connection, now: float) -> None:
+        """`Health.heard` and `release`, after an answer that came in one piece, and not through the connection's own reading
+        (`Connection.landing`)."""
+        breaker = self.health.breaker
+        if breaker.state is CLOSED:
+            breaker.failures = 0
+        else:
+            self.health.heard()
         if not connection.landed(now):
             return
         if self._waiters:
