@@ -6,6 +6,7 @@ import asyncio
 from starlette.types import Receive, Send
 
 from foundation.problems import Problem
+from foundation.trace import start
 from foundation.wire.head import Fields, RequestHead
 from foundation.wire.targets import Asked
 from gateway.edge.body import Body
@@ -77,7 +78,7 @@ class Departures:
             return None
         one = _came(asked, fields, body)
         try:
-            return self._departed(line, loop, one, fields, target, book, peer, scheme, head.minor, keep)
+            return self._departed(line, loop, one, fields, target, book, peer, scheme, head.minor, keep, loop.time())
         finally:
             fields.counted, fields.over_ms = one.counted, one.over_ms
 
@@ -88,11 +89,12 @@ class Departures:
         book = self._desk.open_book()
         if isinstance(book, Problem) or len(one.body) > self._body_bytes_max:
             return None
-        fields = self.familiar.known(one.fields, loop.time())
+        now = loop.time()
+        fields = self.familiar.known(one.fields, now)
         target = None if fields is None else book.ordinary(one.service, one.path)
         if fields is None or target is None:
             return None
-        return self._departed(line, loop, one, fields, target, book, peer, scheme, 1, keep)
+        return self._departed(line, loop, one, fields, target, book, peer, scheme, 1, keep, now)
 
     def _departed(
         self,
@@ -106,6 +108,7 @@ class Departures:
         scheme: str,
         minor: int,
         keep: bool,
+        now: float,
     ) -> Flight | None:
         desk, records = self._desk, self._records
         person = desk.person_now(one.authorization)
@@ -121,8 +124,8 @@ class Departures:
             return None
         if records.own and records.recorder.problem() is not None:
             return None
-        trace = trace_of(one.traceparent)
-        begun = self.exchanges.begin_now(one, fields, admitted, book, trace, peer, scheme, loop.time())
+        trace = start() if one.traceparent is None else trace_of(one.traceparent)
+        begun = self.exchanges.begin_now(one, fields, admitted, book, trace, peer, scheme, now)
         if begun is None:
             return None
         if records.own:  # there is room, and nothing comes between

@@ -46,29 +46,28 @@ class Door(door.Door):
         between = self._idle or (self._cycle is None and self._reader.fresh and not self._parting.begun)
         if between and isinstance(app, Lane):
             came = self.comes_again(data)
-            if came is not None and self._departs_again(app.departures, came):
+            flight = None if came is None else self._departs_again(app.departures, came)
+            if flight is not None:
+                self._idle = False
+                self._alarm.due = None
+                self._unread = 0
+                self._reader.read_elsewhere()
+                self._cycle = flight
                 return
         self._came = came
         super().data_received(data)
         self._came = None
 
-    def _departs_again(self, departures: Departures, came: Came) -> bool:
+    def _departs_again(self, departures: Departures, came: Came) -> Flight | None:
         if self._transport.is_closing():
-            return False
+            return None
         peer = self._client[0] if self._client else ""
+        keep = not (self._leaving or self._server.leaving)
         try:
-            flight = departures.depart_again(self, self._loop, came, peer, self._scheme, keep=not self._last())
+            return departures.depart_again(self, self._loop, came, peer, self._scheme, keep=keep)
         except Exception as exc:  # noqa: BLE001 - as below
             log.fault("departure_failed", exc)
-            return False
-        if flight is None:
-            return False
-        self._idle = False
-        self._alarm.due = None
-        self._unread = 0
-        self._reader.read_elsewhere()
-        self._cycle = flight
-        return True
+            return None
 
     def answer_now(self, head: RequestHead, asked: Asked, fields: Framed, body: bytes, *, keep: bool) -> Flight | None:
         if not (isinstance(self._app, Lane) and isinstance(fields, RequestFields)):

@@ -77,7 +77,7 @@ class Exchanges:
         connection = exchange.connection
         try:
             data = self._outbound.whole(one, fields, admitted, book, trace, peer, scheme, exchange.host)
-            began = connection.begin_now(data, now, head_only=one.method == "HEAD")
+            began = connection.begin_now(data, now, exchange.pool.outbox, head_only=one.method == "HEAD")
         except BaseException:
             exchange.end()
             raise

@@ -10,6 +10,7 @@ from typing import Protocol, cast
 
 from foundation.wire.head import Malformed, StatusHead
 from foundation.wire.messages import MORE
+from foundation.wire.outbox import Outbox
 from foundation.wire.responses import ResponseReader
 from gateway.edge.upstream.fault import Fault, UpstreamFailed
 from gateway.settings import Upstream
@@ -94,9 +95,9 @@ class Connection(asyncio.Protocol):
         transport.write(data)
         return True
 
-    def begin_now(self, data: bytes, now: float, *, head_only: bool) -> bool:
-        """As `begin`, for a request that is whole, and for a `listener`. The reader is made ready once there is something to read, since most
-        answers are not read here. False: nothing has begun."""
+    def begin_now(self, data: bytes, now: float, outbox: Outbox, *, head_only: bool) -> bool:
+        """As `begin`, for a request that is whole, which goes out by `outbox`, and for a `listener`. The reader is made ready once there is
+        something to read, since most answers are not read here. False: nothing has begun."""
         transport = self._transport
         if transport is None or transport.is_closing():
             return False
@@ -106,7 +107,7 @@ class Connection(asyncio.Protocol):
         self._began_at = self.quiet_since = now
         if head_only:
             self._await_answer(head_only=True)
-        transport.write(data)
+        outbox.write(transport, data)
         return True
 
     def write(self, data: bytes, *, done: bool = False) -> None:

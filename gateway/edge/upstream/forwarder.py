@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from foundation.wire.head import StatusHead
-from gateway.edge.upstream.breaker import State
+from gateway.edge.upstream.breaker import CLOSED
 from gateway.edge.upstream.connection import Connection
 from gateway.edge.upstream.fault import Fault, UpstreamFailed
 from gateway.edge.upstream.pool import AddressPool, Pools
@@ -94,7 +94,7 @@ class Forwarder:
                 continue
             tried += 1
             # A probe that meets the end of an old connection proves nothing.
-            alone = fresh or pool.health.state is not State.CLOSED
+            alone = fresh or pool.health.state is not CLOSED
             connection = None if alone else pool.acquire_now()
             if connection is None:
                 try:
@@ -112,9 +112,9 @@ class Forwarder:
         """One that the caller begins, where the next address is well and a connection to it is idle; else None."""
         self._turn += 1
         pool = self.pools.of(hosts[self._turn % len(hosts)])
-        ticket = pool.health.breaker.ticket()
-        connection = None if ticket is None else pool.acquire_now()
-        return None if ticket is None or connection is None else Exchange(pool, ticket, connection, pool.host_field)
+        breaker = pool.health.breaker
+        connection = pool.acquire_now() if breaker.state is CLOSED else None
+        return None if connection is None else Exchange(pool, breaker.period, connection, pool.host_field)
 
 
 def head_of(line: bytes, host: bytes, rest: bytes) -> bytes:
