@@ -50,6 +50,7 @@ class Keeper:
         """Why the rules may not be decided by: there are none, or newer ones could not be had for too long."""
         if self._desk.book is None:
             return Problem(code=Code.NOT_READY, detail="no rules have been received yet", retry_after_s=1)
-        if self._rules.behind_s() > self.stale_s_max:
+        behind_s = self._rules.behind_s()
+        if behind_s and behind_s > self.stale_s_max:
             return Problem(code=Code.NOT_READY, detail="newer rules could not be had", retry_after_s=1)
         return None

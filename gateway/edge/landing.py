@@ -30,7 +30,8 @@ _KEPT = frozenset(
 
 
 class Shown(msgspec.Struct, frozen=True, gc=False):
-    """What clients get of a head: its first line, and what stands before and behind the length."""
+    """What clients get of a head: its first line, what stands before the length with the name of that, and what stands behind the length, its
+    line's end first."""
 
     line: bytes
     before: bytes
@@ -81,16 +82,8 @@ class Landing:
         shown = self._known.get(head) or self._read(data[:end], head)
         if shown is None:
             return None
-        return b"%b%b%bcontent-length: %b\r\n%b%b%b\r\n%b" % (
-            shown.line,
-            dated,
-            shown.before,
-            length,
-            shown.behind,
-            told,
-            b"" if keep else b"connection: close\r\n",
-            data[end:],
-        )
+        last = b"\r\n" if keep else b"connection: close\r\n\r\n"
+        return b"".join((shown.line, dated, shown.before, length, shown.behind, told, last, data[end:]))
 
     def _read(self, whole: bytes, key: bytes) -> Shown | None:
         head = status_head(whole)
@@ -115,4 +108,5 @@ def shown_of(head: StatusHead) -> Shown | None:
     fields = read_response(head.fields, status=head.status, head_only=False)
     at = [name for name, _ in fields].index(b"content-length")
     lines = [b"%b: %b\r\n" % field for field in fields]
-    return Shown(status_line(head.status), b"".join(lines[:at]), b"".join(lines[at + 1 :]))
+    before, behind = b"".join(lines[:at]), b"".join(lines[at + 1 :])
+    return Shown(status_line(head.status), before + b"content-length: ", b"\r\n" + behind)

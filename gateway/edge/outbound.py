@@ -37,12 +37,17 @@ class Outbound:
         """A request that came whole and asks for nothing but an answer, for the address that is called `host`. `fields`: its own, or what it
         has in common with others."""
         length = one.length
-        return b"%b %b HTTP/1.1\r\nhost: %b\r\n%b%b" % (
-            one.method.encode("ascii"),
-            one.sent,
-            host,
-            self._stated(fields, one.forwarded_for, admitted, book, trace, peer, scheme),
-            b"\r\n" if length is None else b"content-length: %d\r\n\r\n%b" % (length, one.body),
+        return b"".join(
+            (
+                one.method.encode("ascii"),
+                b" ",
+                one.sent,
+                b" HTTP/1.1\r\nhost: ",
+                host,
+                b"\r\n",
+                self._stated(fields, one.forwarded_for, admitted, book, trace, peer, scheme),
+                b"\r\n" if length is None else b"content-length: %d\r\n\r\n%b" % (length, one.body),
+            )
         )
 
     def rest(self, request: Request, admitted: Admitted, whole: bytes | None, book: Book) -> bytes:
@@ -68,15 +73,17 @@ class Outbound:
         scheme: str,
     ) -> bytes:
         """All fields but Host and those of the connection and the body."""
-        written = fields.written
-        return b"%b%btraceparent: %b\r\n%b" % (
-            b"".join(fields.kept) if written is None else written.kept,
-            b"" if admitted.digest is None else b"domicile-decision: %b\r\n" % book.mint(admitted),
-            trace.header().encode("ascii"),
-            self._whence(fields, forwarded_for, peer, scheme)
-            if written is None or forwarded_for
-            else self._again(fields, written, peer, scheme),
-        )
+        written, traced = fields.written, trace.header().encode("ascii")
+        if written is None:
+            kept, whence = b"".join(fields.kept), self._whence(fields, forwarded_for, peer, scheme)
+        elif forwarded_for:
+            kept, whence = written.kept, self._whence(fields, forwarded_for, peer, scheme)
+        else:
+            kept, whence = written.kept, self._again(fields, written, peer, scheme)
+        if admitted.digest is None:
+            return b"".join((kept, b"traceparent: ", traced, b"\r\n", whence))
+        decision = book.mint(admitted)
+        return b"".join((kept, b"domicile-decision: ", decision, b"\r\ntraceparent: ", traced, b"\r\n", whence))
 
     def _whence(self, fields: RequestFields, forwarded_for: Sequence[bytes], peer: str, scheme: str) -> bytes:
         """Who asked, by which host and scheme, and that it came by here."""
