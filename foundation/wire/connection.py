@@ -81,8 +81,7 @@ class ServerConnection(asyncio.Protocol):
     def shutdown(self) -> None:
         """uvicorn is leaving: what is being answered is answered, and nothing else."""
         self._leaving = True
-        if self._out_in == self._outbox.turn:
-            self._outbox.flush()
+        self._let_out()
         if self._cycle is None:
             self._transport.close()
         else:
@@ -96,6 +95,7 @@ class ServerConnection(asyncio.Protocol):
     # --- `line.Line` -----------------------------------------------------------------------------------------------------------
 
     def write(self, data: bytes) -> None:
+        self._let_out()
         if not (self._parting.begun or self._transport.is_closing()):
             self._transport.write(data)
 
@@ -119,6 +119,11 @@ class ServerConnection(asyncio.Protocol):
             reset(self._transport)
         else:
             self._transport.close()
+
+    def _let_out(self) -> None:
+        """What waits for the end of the turn goes out before anything else happens here."""
+        if self._out_in == self._outbox.turn:
+            self._outbox.flush()
 
     # --- `switch.Line` ---------------------------------------------------------------------------------------------------------
 

@@ -32,8 +32,7 @@ class Door(ServerConnection):
     """One connection: its requests, one after the other."""
 
     def data_received(self, data: bytes) -> None:
-        if self._out_in == self._outbox.turn:
-            self._outbox.flush()
+        self._let_out()
         if self._parting.begun:
             self._parting.drop(data)
         elif not self._transport.is_closing():

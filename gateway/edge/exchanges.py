@@ -5,11 +5,9 @@ import asyncio
 from functools import partial
 from typing import NamedTuple
 
-from foundation.counting import Spread
 from foundation.problems import Problem
 from foundation.trace import Trace
-from foundation.words import CellId, ServiceId
-from gateway.edge.answers import client_fields, refusal_of, stated, stated_lines
+from gateway.edge.answers import client_fields, refusal_of, stated
 from gateway.edge.begun import Begun
 from gateway.edge.book import Book
 from gateway.edge.bulkhead import Bulkheads
@@ -17,7 +15,7 @@ from gateway.edge.failures import busy, unreachable
 from gateway.edge.familiar import Came
 from gateway.edge.headers import RequestFields
 from gateway.edge.landing import Landing
-from gateway.edge.observed import FAULTS, SERVED
+from gateway.edge.observed import FAULTS
 from gateway.edge.outbound import Outbound, request_line
 from gateway.edge.outcome import Admitted
 from gateway.edge.request import Request
@@ -40,8 +38,8 @@ class Exchanges:
         self._forwarder = forwarder
         self._bulkheads = bulkheads
         self._outbound = outbound
-        self._served: dict[tuple[CellId, ServiceId], Spread] = {}  # labels() costs more than observe()
         self.landing = Landing()
+        """For answers to what `begin_now` began."""
 
     def turned_away(self, admitted: Admitted) -> Problem | None:
         """Why the cell's service is not to be asked now: it has too much under way, or no address of it is well. Never another's cell."""
@@ -95,27 +93,7 @@ class Exchanges:
             return None
         fields = client_fields(head, stated(admitted), method=method)
         answer = Answer(head.status, fields, connection.take())
-        begun.finish()
-        self._served_at(admitted).observe(now - begun.at)
-        return answer
-
-    def land(
-        self,
-        admitted: Admitted,
-        begun: Begun,
-        data: bytes,
-        dated: bytes,
-        keep: bool,
-        now: float,
-    ) -> bytes | None:
-        """The client's answer where `data` is the whole answer of an exchange that `begin_now` began; then that ends here, else None."""
-        answer = self.landing.answer(data, admitted.told_lines or stated_lines(admitted), dated, keep=keep, now_s=now)
-        if answer is not None:
-            begun.landed(now)
-            served = self._served.get((admitted.cell, admitted.service))
-            if served is None:
-                served = self._served_at(admitted)
-            served.observe(now - begun.at)
+        begun.finish(now)
         return answer
 
     # --- by a task -----------------------------------------------------------------------------------------------------------
@@ -146,14 +124,3 @@ class Exchanges:
             whole is not None,
             request.fields.handshake is not None,
         )
-
-    def took(self, admitted: Admitted, begun: Begun) -> None:
-        """The whole answer has been sent."""
-        self._served_at(admitted).observe(asyncio.get_running_loop().time() - begun.at)
-
-    def _served_at(self, admitted: Admitted) -> Spread:
-        place = (admitted.cell, admitted.service)
-        served = self._served.get(place)
-        if served is None:
-            served = self._served[place] = SERVED.labels(*place)
-        return served

@@ -15,7 +15,7 @@ from foundation.wire.answer import whole
 from foundation.wire.cycle import Cycle
 from foundation.wire.head import StatusHead
 from foundation.wire.line import Line
-from gateway.edge.answers import refusal_of
+from gateway.edge.answers import refusal_of, stated_lines
 from gateway.edge.begun import Begun
 from gateway.edge.exchanges import Exchanges
 from gateway.edge.familiar import Came, own_fields
@@ -103,10 +103,12 @@ class Flight(msgspec.Struct):
 
     def lands(self, data: bytes) -> bool:
         """Whether that is the whole answer: then it is the client's."""
-        line, now = self._line, self._loop.time()
-        answer = self._tower.exchanges.land(self.admitted, self._begun, data, line.dated(), self._keep, now)
+        admitted, line, now = self.admitted, self._line, self._loop.time()
+        told = admitted.told_lines or stated_lines(admitted)
+        answer = self._tower.exchanges.landing.answer(data, told, line.dated(), keep=self._keep, now_s=now)
         if answer is None:
             return False
+        self._begun.landed(now)
         self.started = self.done = True
         line.land(answer, now, keep=self._keep)
         return True
