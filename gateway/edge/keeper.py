@@ -33,18 +33,16 @@ class Keeper:
         self._root = root
         self._clock = clock
         self._registry = registry or HeldRegistry()
+        self.stale_s_max = STALE_S_BEFORE_RULES
+        """Policy's, once there is one."""
         rules.on_rules.append(self._take)
 
     def _take(self, rules: Rules, seq: FeedSeq) -> None:
+        self.stale_s_max = rules.policy.product.stale_s_max
         self._desk.hold(
             Book(rules, seq, region=self._region, root=self._root, clock=self._clock, registry=self._registry)
         )
         RULES_AT.set(seq)
-
-    @property
-    def stale_s_max(self) -> float:
-        book = self._desk.book
-        return STALE_S_BEFORE_RULES if book is None else book.policy.product.stale_s_max
 
     def problem(self) -> Problem | None:
         """Why the rules may not be decided by: there are none, or newer ones could not be had for too long."""
