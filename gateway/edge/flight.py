@@ -126,9 +126,7 @@ class Flight(msgspec.Struct):
                 return
         self._lasts_no_more()
         connection.listener = None
-        cycle = Cycle(
-            self._line, self._loop, method=self.one.method, minor=self._minor, keep=self._keep, expects=False
-        )
+        cycle = Cycle(self._line, self._loop, method=self.one.method, minor=self._minor, keep=self._keep, expects=False)
         cycle.begin_with(self.one.body)
         self._line.run(cycle, self._tower.goes_on(self, cycle.receive, cycle.send))
 

@@ -55,9 +55,7 @@ class Outbound:
         short, so it is called once the connection is there."""
         fields = request.fields
         return b"%b%b%b" % (
-            self._stated(
-                fields, fields.forwarded_for, admitted, book, request.trace, request.peer, request.scheme
-            ),
+            self._stated(fields, fields.forwarded_for, admitted, book, request.trace, request.peer, request.scheme),
             b"" if fields.handshake is None else UPGRADE,
             framed(fields, whole) if fields.chunked or fields.content_length is not None else b"\r\n",
         )

@@ -50,9 +50,7 @@ async def familiar(folder: Path) -> AsyncIterator[tuple[Stand, Departures]]:
 async def test_it_goes_with_the_rules(folder: Path) -> None:
     async with familiar(folder) as (stand, at):
         rules = load(policy_text(ADDRESSES, ADDRESSES))
-        stand.desk.hold(
-            Book(rules, FeedSeq(2), region=RegionId("eu"), root=("r1", Secret(REGION_ROOT)), clock=CLOCK)
-        )
+        stand.desk.hold(Book(rules, FeedSeq(2), region=RegionId("eu"), root=("r1", Secret(REGION_ROOT)), clock=CLOCK))
         assert kept(at) == (0, 0)
 
 
