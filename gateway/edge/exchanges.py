@@ -64,8 +64,8 @@ class Exchanges:
         scheme: str,
         now: float,
     ) -> Begun | None:
-        """The exchange of a request that came whole, where a connection is idle; `now` on the loop's clock. Never waits. What comes of it is
-        told to whoever is made the connection's `listener`, and its `landing`, next."""
+        """The exchange of a request that came whole, where a connection is idle; `now` on the loop's clock. Never waits. Whoever is to hear
+        what comes of it is made the connection's `listener`, and its `landing`, next."""
         bulkhead = self._bulkheads.of(admitted.cell, admitted.service)
         if bulkhead.under_way >= bulkhead.exchanges_max:
             return None

@@ -95,10 +95,9 @@ def came(data: bytes) -> Came | None:
         length = len(body)
     if b"orwarded-" in fields:
         said, fields = _cut(fields, b"\r\nX-Forwarded-For: ", b"\r\nx-forwarded-for: ")
-        if said is not None:
-            if _ADDRESS.fullmatch(said) is None:
-                return None
-            forwarded_for = (said,)
+        forwarded_for = () if said is None else (said,)
+        if said is not None and _ADDRESS.fullmatch(said) is None:
+            return None
     if b"raceparent" in fields:
         traceparent, fields = _cut(fields, b"\r\nTraceparent: ", b"\r\ntraceparent: ")
         if traceparent is not None and _TRACE.fullmatch(traceparent) is None:

@@ -30,8 +30,8 @@ _KEPT = frozenset(
 
 
 class Shown(msgspec.Struct, frozen=True, gc=False):
-    """What clients get of a head: its first line, what stands before the length with the name of that, and what stands behind the length, its
-    line's end first."""
+    """What clients get of a head: its first line, what stands before the length, the name of that included, and what stands behind it, from
+    the end of its line on."""
 
     line: bytes
     before: bytes

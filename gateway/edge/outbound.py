@@ -34,8 +34,8 @@ class Outbound:
         scheme: str,
         host: bytes,
     ) -> bytes:
-        """A request that came whole and asks for nothing but an answer, for the address that is called `host`. `fields`: its own, or what it
-        has in common with others."""
+        """A request that came whole and asks for nothing but an answer, for the address that is called `host`. `fields`: its own, or what
+        it has in common with others."""
         length = one.length
         return b"".join(
             (
