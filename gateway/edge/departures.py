@@ -90,7 +90,7 @@ class Departures:
         if isinstance(book, Problem) or len(one.body) > self._body_bytes_max:
             return None
         now = loop.time()
-        fields = self.familiar.known(one.fields, now)
+        fields = self.familiar.known(one, now)
         target = None if fields is None else book.ordinary(one.service, one.path)
         if fields is None or target is None:
             return None

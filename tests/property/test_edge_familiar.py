@@ -2,6 +2,7 @@
 what speaks of somebody."""
 
 import msgspec
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -109,7 +110,7 @@ def test_fields_that_are_given_again_are_those_of_a_strict_reading(pair: tuple[b
 
 def fields_of(familiar: Familiar, one: Came, now_s: float) -> RequestFields | None:
     """As a task has them."""
-    known = familiar.known(one.fields, now_s)
+    known = familiar.known(one, now_s)
     return None if known is None else own_fields(one, known)
 
 
@@ -138,6 +139,40 @@ def test_what_is_each_requests_own_makes_it_no_other() -> None:
     assert fields is not None
     assert (fields.authorization, fields.content_length, fields.traceparent) == (b"Bearer ben", 5, TRACE)
     assert (fields.forwarded_for, fields.host, fields.kept) == ([b"10.0.0.9"], b"shop", [b"accept: */*\r\n"])
+    assert len(familiar) == 1
+
+
+@pytest.mark.parametrize(
+    ("was", "now"),
+    [
+        (b"Bearer ann\r\n", b"Bearer ann\n"),
+        (b"Bearer ann\r\n", b"Bearer ann\r"),
+        (b"Bearer ann\r\n", b"Bearer ann\r\r\n"),
+        (b"\r\nAuthorization", b"\nAuthorization"),
+        (b"\r\nAuthorization", b"\r\n\r\nAuthorization"),
+        (b"\r\nAccept", b"\nAccept"),
+        (b"\r\nAccept", b"\r\n\r\nAccept"),
+        (b" HTTP/1.1\r\n", b" HTTP/1.1\n"),
+        (b"*/*\r\n\r\n", b"*/*\r\n\r\n\r\n"),
+        (b"*/*\r\n\r\n", b"*/*\r\n\r\nx\r\n\r\n"),
+        (b"*/*\r\n\r\n", b"*/*\n\r\n"),
+        (b"/orders/1", b"/orders/.1"),
+        (b"/orders/1", b"/orders/a/../1"),
+        (b"/orders/1", b"/orders/1/."),
+    ],
+)
+def test_one_that_differs_in_where_a_line_ends_is_no_other_again(was: bytes, now: bytes) -> None:
+    familiar = Familiar()
+    like = request(b"Accept: */*")
+    assert learnt(familiar, like)
+    changed = like.replace(was, now, 1)
+    assert changed != like
+    for data in (changed, like + changed, changed + like):
+        one = came(data)
+        assert one is None or one.authorization not in KNOWN or familiar.known(one, 0.0) is None
+        read = strictly(data)
+        if one is not None and read is not None:
+            familiar.learn(one, read[0], read[2])
     assert len(familiar) == 1
 
 
@@ -202,6 +237,30 @@ def test_an_answer_that_lands_at_once_is_that_of_a_strict_reading(script: list[b
     for data in script + script:
         landed = landing.answer(data, b"domicile-epoch: 7\r\n", dated, keep=True, now_s=0.0)
         assert landed is None or landed == read(data, [(b"domicile-epoch", b"7")], dated)
+
+
+@pytest.mark.parametrize(
+    ("was", "now"),
+    [
+        (b"OK\r\nDate: today\r\n", b"OK\n"),
+        (b"OK\r\nDate: today\r\n", b"OK\r"),
+        (b"Date: today\r\n", b"Date: today\n"),
+        (b"Date: today\r\n", b"Date: today\r"),
+        (b"length: 2\r\n", b"length: 2\n"),
+        (b"length: 2\r\n", b"length: 2\r"),
+        (b"length: 2\r\n", b"length: 2\r\r\n"),
+        (b"\r\ncontent", b"\ncontent"),
+        (b"x\r\n\r\n", b"x\r\r\n\r\n"),
+    ],
+)
+def test_an_answer_that_differs_in_where_a_line_ends_is_read(was: bytes, now: bytes) -> None:
+    landing = Landing()
+    like = b"HTTP/1.1 200 OK\r\nDate: today\r\ncontent-length: 2\r\nServer: x\r\n\r\nok"
+    for data in (like, like.replace(b"Date: today\r\n", b"")):
+        assert landing.answer(data, b"", b"", keep=True, now_s=0.0) is not None
+    changed = like.replace(was, now, 1)
+    assert changed != like
+    assert landing.answer(changed, b"", b"", keep=True, now_s=0.0) is None
 
 
 def test_of_answers_nothing_is_kept_that_may_speak_of_somebody() -> None:
