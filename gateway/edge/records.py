@@ -20,7 +20,7 @@ SEEN_MAX = 4_096
 """Addresses whose country is remembered."""
 FORWARDED_BYTES_MAX = 256
 """Longer chains of addresses are looked at anew each time."""
-READ = Verb.READ  # a member of an enum is looked up anew each time that it is named
+_IS_READ = Verb.READ  # a member of an enum is looked up anew each time that it is named
 _READ, _WRITE = Verb.READ.value, Verb.WRITE.value
 
 
@@ -96,7 +96,7 @@ class Records:
         alike: Alike = (
             actor,
             admitted.service,
-            _READ if verb is READ else _WRITE,
+            _READ if verb is _IS_READ else _WRITE,
             admitted.purpose,
             admitted.digest,
             admitted.cell,

@@ -263,6 +263,15 @@ def test_an_answer_that_differs_in_where_a_line_ends_is_read(was: bytes, now: by
     assert landing.answer(changed, b"", b"", keep=True, now_s=0.0) is None
 
 
+def test_an_answer_of_another_day_is_like_it_wherever_its_date_stands() -> None:
+    landing = Landing()
+    for like in (b"Date: %b\r\ncontent-length: 2", b"content-length: 2\r\ndate: %b"):
+        for date in (b"today", b"tomorrow"):
+            data = b"HTTP/1.1 200 OK\r\n%b\r\nServer: x\r\n\r\nok" % (like % date)
+            assert landing.answer(data, b"", b"", keep=True, now_s=0.0) is not None
+    assert len(landing) == 1
+
+
 def test_of_answers_nothing_is_kept_that_may_speak_of_somebody() -> None:
     landing = Landing()
     for line in (
