@@ -132,6 +132,7 @@ def _ids(raw: bytes) -> bytes:
 
 _last_part = Drawn(_ids).take
 _LAST_PART_CHARS = 36
+_MAC_CHARS = 43
 
 
 class Minter:
@@ -161,14 +162,16 @@ class Minter:
         if tenths != self._expires_tenths:
             self._expires_tenths = tenths
             self._expires = _apart(b',"expires":%.1f' % (tenths / 10))
-        signed = b"%b%b%b%b" % (self._prefix, claims, self._expires, _last_part(_LAST_PART_CHARS))
+        signed = b"".join((self._prefix, claims, self._expires, _last_part(_LAST_PART_CHARS)))
         return self._signed(service, signed)
 
     def _signed(self, service: ServiceId, signed: bytes) -> bytes:
         service_mac = self._service_macs.get(service)
         if service_mac is None:
             service_mac = self._service_macs[service] = Mac(service_key(self._root, service))
-        return b"%b.%b.%b" % (signed, url_safe(service_mac.digest(signed)), url_safe(self._cell_mac.digest(signed)))
+        # a zero byte makes the first whole groups of three bytes, so that both are written at once
+        both = url_safe(service_mac.digest(signed) + b"\0" + self._cell_mac.digest(signed))
+        return b".".join((signed, both[:_MAC_CHARS], both[_MAC_CHARS + 1 :]))
 
 
 class ServiceVerifier:

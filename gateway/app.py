@@ -99,6 +99,7 @@ async def opened(settings: Settings, *, drain: Drain, clock: Clock | None = None
                 "skew": lambda: skew.watch(clients.directory),
                 "upstream": pools.sweep,
                 "lasting": lambda: desk.lasting.watch(known.stale),
+                "heads": app.departures.forgetting,
             },
         )
 

@@ -118,8 +118,8 @@ def known_of(settings: Settings, clients: Clients, clock: Clock) -> Known:
 
 def _desk(settings: Settings, clients: Clients, homes: DirectoryHomes, blinding: Blinding, clock: Clock) -> Desk:
     identities = Identities(http.token_verifier(settings.issuers, clients.issuers, clock), blinding.blinder, clock)
-    blinding.on_change.append(identities.renew)
     desk = Desk(settings.region, identities, homes)
+    blinding.on_change.append(desk.renew)
     if settings.service_issuers:
         desk.actors = Actors(http.token_verifier(settings.service_issuers, clients.issuers, clock), clock)
     return desk

@@ -122,12 +122,16 @@ class Crew:
 
     async def _succeeded(self, slot: Slot, hand: Hand, group: asyncio.TaskGroup) -> bool:
         """For one that was told to end by somebody, and listens on meanwhile: whether another sits in its place. If nobody can, its
-        socket goes with it."""
+        socket goes with it, unless nobody else would serve then: it stays until somebody can."""
         async with slot.turn:
             if slot.hand is not hand:
                 return True
             log.info("worker_leaves", worker=str(slot.number), pid=hand.pid)
             successor = await self._successor(slot, group)
+            while successor is None and self._alone_serves(slot, hand):
+                log.error("worker_not_succeeded", worker=str(slot.number), pid=hand.pid)
+                await asyncio.sleep(slot.backoff.next_s())
+                successor = await self._successor(slot, group)
             if successor is None:
                 self._another_listener(slot)
                 hand.over()
@@ -139,6 +143,11 @@ class Crew:
         hand.leave()
         group.create_task(hand.ended(RELIEVED_S_MAX + DRAIN_S_MAX + SPARE_S))
         return True
+
+    def _alone_serves(self, slot: Slot, hand: Hand) -> bool:
+        """Whether nobody else serves who was not told to end as well."""
+        others = [each.hand for each in self.slots if each is not slot and each.hand is not None]
+        return hand.serves and not any(other.serves and not other.leaving.is_set() for other in others)
 
     def _another_listener(self, slot: Slot) -> None:
         former, slot.listener = slot.listener, bound(self._host, self.port, shared=True)

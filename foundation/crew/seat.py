@@ -1,7 +1,6 @@
 """What one process of a crew has of it: its listening socket, and word from the parent."""
 
 import asyncio
-import contextlib
 import socket
 from collections.abc import Callable
 
@@ -24,8 +23,6 @@ from foundation.settings import SettingsError
 from foundation.tasks import first_of
 
 LOOK_S = 0.05
-SUCCEEDED_S_MAX = 120.0
-"""How long a process that was told to end waits for the parent's word: longer than that takes (`foundation.crew.crew`)."""
 
 
 def stated(number: int, channel: socket.socket, listener: socket.socket) -> str:
@@ -63,12 +60,13 @@ class Seat:
 
     async def may_leave(self) -> None:
         """Once nobody else holds the socket any more: connections that wait there would wait for nobody. With a successor who listens on it
-        there is nothing to leave: its own connections end one by one, as `relieved` says, unless all of the crew leave."""
+        there is nothing to leave: its own connections end one by one, as `relieved` says, unless all of the crew leave.
+
+        No clock of this process ends the wait, during which it serves: the parent says one or the other, however long the successor takes,
+        or is gone."""
         succeeded = self.relieved.is_set()
         self._channel.say(Leaving())
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(SUCCEEDED_S_MAX):
-                await first_of(self.relieved.wait(), self._over.wait())
+        await first_of(self.relieved.wait(), self._over.wait())
         if self.relieved.is_set() and not succeeded:
             await self._over.wait()
 

@@ -22,7 +22,11 @@ class Alarm:
         if seconds is None:
             self.due = None
             return
-        due = self.due = self._loop.time() + seconds
+        self.at(self._loop.time() + seconds)
+
+    def at(self, due: float) -> None:
+        """The same, on the loop's clock."""
+        self.due = due
         if self._timer is not None and self._at > due:
             self.cancel()
         if self._timer is None:

@@ -7,6 +7,7 @@ Lines = list[tuple[bytes, bytes]]
 
 BODILESS = (204, 304)
 """Statuses whose answers have no body, whatever their fields say (RFC 9110 sections 15.3.5 and 15.4.5)."""
+_CR, _LF = 0x0D, 0x0A  # as numbers: for bytes, `in` would raise and catch a TypeError first
 CHUNKED = b"transfer-encoding: chunked\r\n"
 _STATUS_LINES = {status.value: b"HTTP/1.1 %d %b\r\n" % (status, status.phrase.encode("ascii")) for status in HTTPStatus}
 
@@ -31,7 +32,7 @@ def stated_by(headers: Iterable[tuple[bytes, bytes]]) -> tuple[Lines, int | None
             length = int(value)
         fields.append((name, value))
     said = b"".join([part for field in fields for part in field])
-    if b"\r" in said or b"\n" in said or b"\x00" in said:
+    if _CR in said or _LF in said or 0 in said:
         raise UnfitAnswer("a field of the answer holds a line's end")
     return fields, length, closes
 

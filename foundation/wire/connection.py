@@ -8,7 +8,6 @@ from typing import Any, cast
 
 from uvicorn.config import Config
 from uvicorn.protocols.utils import get_local_addr, get_remote_addr, is_ssl
-from uvicorn.server import ServerState
 
 from foundation.problems import Code, Problem
 from foundation.wire.alarm import Alarm
@@ -18,7 +17,7 @@ from foundation.wire.line import Answering
 from foundation.wire.parting import LINGER_S_MAX, Parting, reset
 from foundation.wire.refusals import rendered
 from foundation.wire.requests import RequestReader
-from foundation.wire.serving import rendered_once
+from foundation.wire.serving import State, rendered_once
 from foundation.wire.switch import Successor, switching
 
 HEAD_S_MAX = 15.0
@@ -34,7 +33,7 @@ class ServerConnection(asyncio.Protocol):
     def __init__(
         self,
         config: Config,
-        server_state: ServerState,
+        server_state: State,
         app_state: dict[str, Any],  # noqa: ARG002 - uvicorn gives it
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
@@ -50,7 +49,11 @@ class ServerConnection(asyncio.Protocol):
         self._untaken: int | None = (
             None  # bytes of answers, where the next request waits until the client has taken them
         )
+        self._dated_of: list[tuple[bytes, bytes]] | None = None
+        self._dated = b""
         self._alarm = Alarm(self._loop, self._late)
+        self._outbox = server_state.outbox_of(self._loop)
+        self._out_in = -1  # the turn of the outbox in which it last took something of this connection
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is one in all but its ancestry
@@ -78,6 +81,7 @@ class ServerConnection(asyncio.Protocol):
     def shutdown(self) -> None:
         """uvicorn is leaving: what is being answered is answered, and nothing else."""
         self._leaving = True
+        self._let_out()
         if self._cycle is None:
             self._transport.close()
         else:
@@ -91,11 +95,15 @@ class ServerConnection(asyncio.Protocol):
     # --- `line.Line` -----------------------------------------------------------------------------------------------------------
 
     def write(self, data: bytes) -> None:
+        self._let_out()
         if not (self._parting.begun or self._transport.is_closing()):
             self._transport.write(data)
 
     def dated(self) -> bytes:
-        return rendered_once(self._server.default_headers)
+        lines = self._server.default_headers
+        if lines is not self._dated_of:
+            self._dated_of, self._dated = lines, rendered_once(lines)
+        return self._dated
 
     async def drained(self) -> None:
         await self._flow.drained()
@@ -111,6 +119,11 @@ class ServerConnection(asyncio.Protocol):
             reset(self._transport)
         else:
             self._transport.close()
+
+    def _let_out(self) -> None:
+        """What waits for the end of the turn goes out before anything else happens here."""
+        if self._out_in == self._outbox.turn:
+            self._outbox.flush()
 
     # --- `switch.Line` ---------------------------------------------------------------------------------------------------------
 
@@ -156,6 +169,7 @@ class ServerConnection(asyncio.Protocol):
 
     def _part(self) -> None:
         """Ends the connection."""
+        self._idle = False
         if self._parting.begin():
             self._flow.resume()
             self._alarm.within(LINGER_S_MAX)

@@ -18,7 +18,6 @@ from foundation.wire.head import Malformed, RequestHead
 from foundation.wire.line import AnswerBroken, Answering
 from foundation.wire.messages import END
 from foundation.wire.scope import scope_of
-from foundation.wire.serving import State
 from foundation.wire.targets import Asked, asked_of
 
 log = logs.get(__name__)
@@ -33,6 +32,7 @@ class Door(ServerConnection):
     """One connection: its requests, one after the other."""
 
     def data_received(self, data: bytes) -> None:
+        self._let_out()
         if self._parting.begun:
             self._parting.drop(data)
         elif not self._transport.is_closing():
@@ -97,7 +97,7 @@ class Door(ServerConnection):
 
     def _last(self) -> bool:
         """Whether no other request follows on this connection, since the server leaves."""
-        return self._leaving or (isinstance(self._server, State) and self._server.leaving)
+        return self._leaving or self._server.leaving
 
     def read(self, head: RequestHead, asked: Asked) -> Framed | Problem:  # noqa: ARG002 - for protocols that build on this one
         """What the head says of its body and connection, or why it goes no further."""
@@ -160,6 +160,7 @@ class Door(ServerConnection):
         """The request has been read and answered. The next one is, once the client has taken of its answers what a connection holds."""
         self._cycle = None
         if self._flow.is_full:
+            self._idle = False
             self._untaken = self._transport.get_write_buffer_size()
             self._alarm.within(self._idle_s)
             self._flow.pause()
@@ -186,6 +187,25 @@ class Door(ServerConnection):
         else:
             self._body_within()
             self._flow.resume()
+
+    def land(self, answer: bytes, now: float, *, keep: bool) -> None:
+        """`write` and `answered` at once, for the whole answer of a request that came whole; `now` on the loop's clock."""
+        flow, outbox = self._flow, self._outbox
+        if not keep or self._leaving or flow.is_full or flow.paused or not self._reader.another_now():
+            self.write(answer)
+            self.answered(keep=keep)
+            return
+        self._server.total_requests += 1
+        self._cycle = None
+        self._idle = True
+        self._alarm.at(now + self._idle_s)
+        outbox.write(self._transport, answer)
+        self._out_in = outbox.turn
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        if self._idle:  # by an answer that went out at the end of its turn
+            self._next()
 
     def resume_writing(self) -> None:
         super().resume_writing()

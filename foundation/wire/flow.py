@@ -6,23 +6,23 @@ import asyncio
 class Flow:
     """`full` and `room` are what a transport tells its protocol (`pause_writing`, `resume_writing`)."""
 
-    __slots__ = ("_full", "_loop", "_transport", "paused")
+    __slots__ = ("_full", "_loop", "_transport", "is_full", "paused")
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
         self._transport = transport
         self._loop = loop
         self.paused = False
         """Whether it is not read."""
+        self.is_full = False
+        """Whether it takes no more for now."""
         self._full: asyncio.Future[None] | None = None
 
-    @property
-    def is_full(self) -> bool:
-        return self._full is not None
-
     def full(self) -> None:
+        self.is_full = True
         self._full = self._full or self._loop.create_future()
 
     def room(self) -> None:
+        self.is_full = False
         full, self._full = self._full, None
         if full is not None and not full.done():
             full.set_result(None)

@@ -96,7 +96,7 @@ def bare(part: bytes, start: int = 0) -> bool:
 def _fields(lines: bytes) -> Fields | None:
     """None where whitespace stands behind a value that frames the body: legal, but some readers take another value of it."""
     found = [(name.lower(), value) for name, value in _LINE.findall(lines)]
-    if b" \r\n" not in lines and b"\t\r\n" not in lines:
+    if lines.find(b" \r\n") < 0 and lines.find(b"\t\r\n") < 0:  # `in` would raise and catch a TypeError first
         return found
     if any(value[-1:] in _OWS and value and name in _FRAMING for name, value in found):
         return None

@@ -37,6 +37,14 @@ class RequestReader(MessageReader):
         self._blank = True  # whether an empty line may still be passed over
         self._left = 0
 
+    def another_now(self) -> bool:
+        """The same, unless something of the next one has come, which waits."""
+        if self._held:
+            return False
+        self._at, self._looked, self._left = HEAD, 0, 0
+        self._blank = True
+        return True
+
     @property
     def fresh(self) -> bool:
         """Whether nothing of a request has come."""

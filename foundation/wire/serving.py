@@ -1,6 +1,10 @@
 """What the connections of one server have in common."""
 
+import asyncio
+
 from uvicorn.server import ServerState
+
+from foundation.wire.outbox import Outbox
 
 
 class State(ServerState):
@@ -8,6 +12,13 @@ class State(ServerState):
     proxies go elsewhere before the listener closes."""
 
     leaving = False
+    _outbox: Outbox | None = None
+
+    def outbox_of(self, loop: asyncio.AbstractEventLoop) -> Outbox:
+        """That of all its connections, which are on one loop."""
+        if self._outbox is None:
+            self._outbox = Outbox(loop)
+        return self._outbox
 
 
 _ONCE: list[tuple[list[tuple[bytes, bytes]], bytes]] = [([], b"")]

@@ -7,6 +7,7 @@ import msgspec
 from foundation.wire.head import Malformed, RequestHead
 
 _HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
+_HASH = 0x23  # as a number: for bytes, `in` would raise and catch a TypeError first
 _FRAGMENT = Malformed("a target holds no fragment")
 _FORM = Malformed("the request target is a path")
 _AUTHORITY = Malformed("Host, or the authority of the target, is a host and a port")
@@ -26,7 +27,7 @@ class Asked(msgspec.Struct, frozen=True, gc=False):
 def asked_of(head: RequestHead) -> Asked | Malformed:
     """Nothing is decoded or normalised."""
     target, method = head.target, head.method.decode("ascii")
-    if b"#" in target:
+    if _HASH in target:
         return _FRAGMENT
     if target[:1] == b"/":
         path, _, query = target.partition(b"?")

@@ -147,7 +147,7 @@ class Answerer:
         finally:
             helper.leave()
             begun.end()
-        self._exchanges.took(admitted, begun)
+        begun.took(asyncio.get_running_loop().time())
         return None
 
 

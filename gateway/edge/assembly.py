@@ -67,10 +67,12 @@ def lane(
         desk=desk, answerer=answerer, exchanges=exchanges, outbound=outbound, records=records, travel=travel, gate=gate
     )
     bytes_max = limits.body_bytes_max
+    departures = Departures(
+        desk=desk, exchanges=exchanges, walk=walk, records=records, gate=gate, body_bytes_max=bytes_max
+    )
+    desk.on_change.append(departures.forget)
     return Lane(
-        departures=Departures(
-            desk=desk, exchanges=exchanges, walk=walk, records=records, gate=gate, body_bytes_max=bytes_max
-        ),
+        departures=departures,
         desk=desk,
         walk=walk,
         records=records,

@@ -11,28 +11,35 @@ class Begun(msgspec.Struct):
 
     exchange: Exchange
     at: float
-    _bulkhead: Bulkhead | None
+    _bulkhead: Bulkhead
+    _in_place: bool = True
     _ended: bool = False
 
     def leave(self) -> None:
         """Its place, once or more: what goes on from here is no request any more."""
-        bulkhead, self._bulkhead = self._bulkhead, None
-        if bulkhead is not None:
-            bulkhead.leave()
+        if self._in_place:
+            self._in_place = False
+            self._bulkhead.leave()
 
-    def finish(self) -> None:
-        """As `end`, where the whole answer has come."""
+    def finish(self, now: float) -> None:
+        """As `end` and `took`, where the whole answer has come."""
         self._ended = True
         self.leave()
         self.exchange.finish()
+        self.took(now)
 
     def landed(self, now: float) -> None:
         """The same, where it came in one piece and nobody has read it from the connection."""
+        bulkhead, exchange = self._bulkhead, self.exchange
         self._ended = True
-        bulkhead, self._bulkhead = self._bulkhead, None
-        if bulkhead is not None:
-            bulkhead.leave()
-        self.exchange.landed(now)
+        self._in_place = False
+        bulkhead.leave()
+        exchange.pool.landed(exchange.connection, now)
+        bulkhead.served.observe(now - self.at)
+
+    def took(self, now: float) -> None:
+        """The whole answer has been sent."""
+        self._bulkhead.served.observe(now - self.at)
 
     def end(self) -> None:
         """Once or more."""

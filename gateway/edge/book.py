@@ -25,6 +25,8 @@ from routing_rules.views import view
 VERDICTS_MAX = 16_384
 KEPT_MAX = 32_768
 """Admissions kept, of some 900 bytes each."""
+CUT_FROM_S = 1.0
+"""Decisions that live as long may expire a tenth of a second earlier, which is what writing their expiry out for many takes."""
 _SECONDS_A_DAY = 86_400
 _EPOCH_DAY = datetime.date(1970, 1, 1).toordinal()
 
@@ -112,7 +114,8 @@ class Book:
         """For the next request like it; what decisions and answers say of it is written out once."""
         if len(self._kept) >= KEPT_MAX:
             self._kept.clear()
-        claims = claims_of(self._decision(admitted))
+        lasts = self.policy.product.decision_s >= CUT_FROM_S
+        claims = claims_of(self._decision(admitted)) if lasts else b""
         told = tuple(stated(admitted))
         lines = b"".join([b"%b: %b\r\n" % line for line in told])
         kept = msgspec.structs.replace(admitted, claims=claims, told=told, told_lines=lines)

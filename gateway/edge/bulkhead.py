@@ -2,7 +2,7 @@
 
 from foundation import logs
 from foundation.words import CellId, ServiceId
-from gateway.edge.observed import BULKHEAD_REFUSED
+from gateway.edge.observed import BULKHEAD_REFUSED, SERVED
 
 log = logs.get(__name__)
 
@@ -10,12 +10,14 @@ log = logs.get(__name__)
 class Bulkhead:
     """The places of one cell's service: a number that goes up and down. Nobody waits for one."""
 
-    __slots__ = ("_refuses", "cell", "exchanges_max", "service", "under_way")
+    __slots__ = ("_refuses", "cell", "exchanges_max", "served", "service", "under_way")
 
     def __init__(self, cell: CellId, service: ServiceId, exchanges_max: int) -> None:
         self.cell = cell
         self.service = service
         self.under_way = 0
+        self.served = SERVED.labels(cell, service)
+        """How long its exchanges took."""
         self.exchanges_max = exchanges_max
         self._refuses = False
         """Whether it has refused since it was last half empty: what the log is told of once."""

@@ -2,30 +2,26 @@
 (`gateway.edge.lane`, `gateway.edge.walk`)."""
 
 import asyncio
-from functools import partial
 
 from starlette.types import Receive, Send
 
-from directory.placement.core import Placement
 from foundation.problems import Problem
 from foundation.trace import start
 from foundation.wire.head import Fields, RequestHead
 from foundation.wire.targets import Asked
-from gateway.edge.begun import Begun
 from gateway.edge.body import Body
 from gateway.edge.book import Book
 from gateway.edge.desk import Desk
 from gateway.edge.exchanges import Exchanges
-from gateway.edge.familiar import Came, Familiar
+from gateway.edge.familiar import KEPT_S, Came, Familiar
 from gateway.edge.flight import Flight, Runway
 from gateway.edge.headers import RequestFields
 from gateway.edge.limits.gate import Gate
 from gateway.edge.outcome import Admitted, Outcome
 from gateway.edge.records import Records
-from gateway.edge.request import Request, trace_of, verb_of
-from gateway.edge.target import ORDINARY, controls, target_of
+from gateway.edge.request import trace_of, verb_of
+from gateway.edge.target import ORDINARY, Target, controls, target_of
 from gateway.edge.walk import SERVES, Walk
-from gateway.identity.tokens import Identity
 from routing_rules.policy import Policy
 
 
@@ -36,12 +32,24 @@ class Departures:
         self, *, desk: Desk, exchanges: Exchanges, walk: Walk, records: Records, gate: Gate, body_bytes_max: int
     ) -> None:
         self._desk = desk
-        self._exchanges = exchanges
         self._walk = walk
         self._records = records
         self._gate = gate
         self._body_bytes_max = body_bytes_max
+        self.exchanges = exchanges
+        self.lasting = desk.lasting
         self.familiar = Familiar()
+
+    def forget(self) -> None:
+        """What is kept of heads that came before."""
+        self.familiar.forget()
+        self.exchanges.landing.forget()
+
+    async def forgetting(self) -> None:
+        """Holds the bound on how long it is kept, also while nobody asks; a worker of the process."""
+        while True:
+            await asyncio.sleep(KEPT_S)
+            self.forget()
 
     def depart(
         self,
@@ -68,97 +76,99 @@ class Departures:
         target = target_of(asked.method, asked.path, book.policy.services)
         if isinstance(target, Problem) or target.route is not ORDINARY:
             return None
-        verb, trace = verb_of(asked.method, fields), trace_of(fields)
-        request = Request(
-            asked.method, asked.path, asked.query, asked.sent, fields, target, peer, scheme, verb, trace, line=line
-        )
-        return self._departed(line, loop, request, book, body, minor=head.minor, keep=keep)
+        one = _came(asked, fields, body)
+        try:
+            return self._departed(line, loop, one, fields, target, book, peer, scheme, head.minor, keep, loop.time())
+        finally:
+            fields.counted, fields.over_ms = one.counted, one.over_ms
 
     def depart_again(
-        self,
-        line: Runway,
-        loop: asyncio.AbstractEventLoop,
-        came: Came,
-        *,
-        peer: str,
-        scheme: str,
-        keep: bool,
+        self, line: Runway, loop: asyncio.AbstractEventLoop, one: Came, peer: str, scheme: str, *, keep: bool
     ) -> Flight | None:
-        """The same for one whose fields came before. `came` says what limits have counted of it."""
+        """The same for one whose fields came before. `one` says what limits have counted of it."""
         book = self._desk.open_book()
-        if isinstance(book, Problem) or len(came.body) > self._body_bytes_max:
+        if isinstance(book, Problem) or len(one.body) > self._body_bytes_max:
             return None
-        fields = self.familiar.fields_of(came, loop.time())
-        target = None if fields is None else book.ordinary(came.service, came.path)
+        now = loop.time()
+        fields = self.familiar.known(one, now)
+        target = None if fields is None else book.ordinary(one.service, one.path)
         if fields is None or target is None:
             return None
-        trace = start() if fields.traceparent is None else trace_of(fields)
-        request = Request(
-            came.method, came.path, came.query, came.sent, fields, target, peer, scheme, came.verb, trace, line=line
-        )
-        try:
-            return self._departed(line, loop, request, book, came.body, minor=1, keep=keep)
-        finally:
-            came.counted = fields.counted
+        return self._departed(line, loop, one, fields, target, book, peer, scheme, 1, keep, now)
 
     def _departed(
         self,
         line: Runway,
         loop: asyncio.AbstractEventLoop,
-        request: Request,
+        one: Came,
+        fields: RequestFields,
+        target: Target,
         book: Book,
-        body: bytes,
-        *,
+        peer: str,
+        scheme: str,
         minor: int,
         keep: bool,
+        now: float,
     ) -> Flight | None:
-        person = self._desk.person_now(request.fields.authorization)
+        desk, records = self._desk, self._records
+        person = desk.person_now(one.authorization)
         if person is None:
             return None
         who, home = person
-        admitted: Outcome | None = book.again(home, request.target.service, request.verb)
+        admitted: Outcome | None = book.again(home, target.service, one.verb)
         if admitted is None:
-            admitted = self._desk.judge(self._desk.person(request, who, home), book)
+            admitted = desk.judge(desk.person(target, one.verb, who, home), book)
         if not isinstance(admitted, Admitted) or admitted.crosses is not None:
             return None
-        if not self._gate.passes(request.peer, request.fields, home.subject_id):
+        if not self._gate.passes(peer, one, home.subject_id):
             return None
-        own = self._records.own
-        if own and self._records.recorder.problem() is not None:
+        if records.own and records.recorder.problem() is not None:
             return None
-        begun = self._exchanges.begin_now(request, admitted, body, book, loop.time())
+        trace = start() if one.traceparent is None else trace_of(one.traceparent)
+        begun = self.exchanges.begin_now(one, fields, admitted, book, trace, peer, scheme, now)
         if begun is None:
             return None
-        if own:  # there is room, and nothing comes between
+        if records.own:  # there is room, and nothing comes between
             try:
-                self._records.access(request, admitted)
+                records.own_access(admitted, peer, one.forwarded_for, trace)
             except BaseException:
                 begun.end()
                 raise
-        self._desk.person_known()
+        desk.person_known()
         SERVES.value += 1
-        resume = partial(self._resume, request, who, home, admitted)
-        flight = Flight(line, loop, self._exchanges, request, admitted, begun, resume, minor, body, keep)
+        flight = Flight(
+            self, line, loop, one, fields, target, trace, peer, scheme, who, home, admitted, begun, minor, keep
+        )
         connection = begun.exchange.connection
-        connection.listener = flight.heard
-        if request.method != "HEAD":
-            connection.landing = flight.lands
+        connection.listener = flight
+        if one.method != "HEAD":
+            connection.landing = flight
         return flight
 
-    async def _resume(
-        self,
-        request: Request,
-        who: Identity,
-        home: Placement,
-        admitted: Admitted,
-        begun: Begun,
-        receive: Receive,
-        send: Send,
-    ) -> None:
-        gathered = self._desk.person(request, who, home)
-        await self._walk.answered(
-            request, gathered, admitted, Body(receive, request.fields, self._body_bytes_max), send, begun
-        )
+    async def goes_on(self, flight: Flight, receive: Receive, send: Send) -> None:
+        """By a task, from where the flight stands."""
+        request, begun = flight.handed_over()
+        gathered = self._desk.person(request.target, request.verb, flight.who, flight.home)
+        body = Body(receive, request.fields, self._body_bytes_max)
+        await self._walk.answered(request, gathered, flight.admitted, body, send, begun)
+
+
+def _came(asked: Asked, fields: RequestFields, body: bytes) -> Came:
+    """Of one that was read strictly."""
+    return Came(
+        asked.method,
+        verb_of(asked.method, fields),
+        asked.sent,
+        asked.path,
+        b"",
+        asked.query,
+        b"",
+        fields.authorization,
+        fields.content_length,
+        fields.traceparent,
+        fields.forwarded_for,
+        body,
+    )
 
 
 def _is_plain(asked: Asked, fields: RequestFields, sent: Fields, policy: Policy) -> bool:

@@ -3,8 +3,9 @@
 from collections.abc import Callable, Sequence
 
 from directory.placement.core import Placement
+from foundation.blinding import Blinder
 from foundation.problems import Code, Problem
-from foundation.words import Country, Epoch, RegionId
+from foundation.words import Country, Epoch, RegionId, Verb
 from gateway.edge.book import Book
 from gateway.edge.core import judge
 from gateway.edge.lasting import Lasting
@@ -12,7 +13,7 @@ from gateway.edge.observed import CACHED
 from gateway.edge.outcome import Admitted, Gathered, Outcome
 from gateway.edge.ports import Home, Homeless, Homes
 from gateway.edge.request import Request
-from gateway.edge.target import ORDINARY, Route, query_value
+from gateway.edge.target import ORDINARY, Route, Target, query_value
 from gateway.edge.upgraded import judge_upgrade
 from gateway.identity.actors import NOT_HERE, Actor, Actors, NamedKey, NamedSubject, named_in
 from gateway.identity.tokens import Identities, Identity, Unidentified
@@ -29,6 +30,7 @@ _HOME_MISS = CACHED.labels("home", "miss")
 class Desk:
     """One per gateway. `book` is the rules that hold; `trouble` says why those may not be decided by, if so.
 
+    `on_change`: are called when other rules hold or other keys are live, since what is remembered of requests under the former ends then.
     `observe`: the country that a request's address points at, from its peer and X-Forwarded-For; asked at sign-up only. `proven`: is told
     what each login key of somebody who was looked up leads to. `lasting`: what outlives its verdict.
     """
@@ -40,9 +42,24 @@ class Desk:
         self.identities = identities
         self.actors: Actors | None = None
         self.book: Book | None = None
+        self.on_change: list[Callable[[], None]] = []
         self.trouble: Callable[[], Problem | None] = lambda: None
         self.observe: Callable[[str, Sequence[bytes]], Country | None] = lambda _peer, _forwarded_for: None
         self.proven: Callable[[Identity, Sequence[Home]], None] = lambda _who, _homes: None
+
+    def hold(self, book: Book) -> None:
+        """From now on these rules are decided by."""
+        self.book = book
+        self._changed()
+
+    def renew(self, blinder: Blinder) -> None:
+        """And these keys are those that are live."""
+        self.identities.renew(blinder)
+        self._changed()
+
+    def _changed(self) -> None:
+        for changed in self.on_change:
+            changed()
 
     def open_book(self) -> Book | Problem:
         """The rules to decide by, or why there are none."""
@@ -69,10 +86,11 @@ class Desk:
         who = self.identities.known(authorization)
         if not isinstance(who, Identity):
             return None
-        if len(who.login) == 1:
-            home = self.homes.lookup(who.login[0])
+        login = who.login
+        if len(login) == 1:
+            home = self.homes.lookup(login[0])
         else:
-            homes = [self.homes.lookup(key) for key in who.login]
+            homes = [self.homes.lookup(key) for key in login]
             home = None if None in homes else _agreed(homes)
         return (who, home) if isinstance(home, Placement) else None
 
@@ -81,9 +99,9 @@ class Desk:
         _IDENTITY_HIT.value += 1
         _HOME_HIT.value += 1
 
-    def person(self, request: Request, who: Identity, home: Placement) -> Gathered:
-        """What `person_now` had, as facts."""
-        return self._gathered(request, who, home)
+    def person(self, target: Target, verb: Verb, who: Identity, home: Placement) -> Gathered:
+        """What `person_now` had, as facts of a plain request."""
+        return Gathered(target=target, verb=verb, who=who, home=home, residence=None)
 
     def known_here(self, gathered: Gathered) -> None:
         """Counts facts that `gather_now` had, by whoever goes on with them."""

@@ -1,12 +1,17 @@
 """The gateway's HTTP/1.1 protocol: that of every process, with a request's fields sorted once, for the proxied path as well."""
 
+import asyncio
 from collections.abc import Callable
+from typing import Any
+
+from uvicorn.config import Config
 
 from foundation import logs
 from foundation.problems import Problem
 from foundation.wire import door
 from foundation.wire.framing import Framed
 from foundation.wire.head import RequestHead
+from foundation.wire.serving import State
 from foundation.wire.targets import Asked
 from gateway.edge.departures import Departures
 from gateway.edge.familiar import Came, came
@@ -28,6 +33,21 @@ class Door(door.Door):
     comes_again: Callable[[bytes], Came | None] = staticmethod(came)
     """How to look for that."""
 
+    def __init__(
+        self,
+        config: Config,
+        server_state: State,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._departures = self._app.departures if isinstance(self._app, Lane) else None
+        self._peer = ""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._peer = self._client[0] if self._client else ""
+
     def read(self, head: RequestHead, asked: Asked) -> RequestFields | Problem:
         fields = read_request(head.fields, minor=head.minor)
         if isinstance(fields, Problem):
@@ -42,45 +62,42 @@ class Door(door.Door):
         return fields
 
     def data_received(self, data: bytes) -> None:
-        app, came = self._app, None
-        if self._cycle is None and self._reader.fresh and not self._parting.begun and isinstance(app, Lane):
+        departures, came = self._departures, None
+        between = self._idle or (self._cycle is None and self._reader.fresh and not self._parting.begun)
+        if between and departures is not None:
             came = self.comes_again(data)
-        if came is None or not self._departs_again(app.departures, came):
-            self._came = came
-            super().data_received(data)
-            self._came = None
+            flight = None if came is None else self._departs_again(departures, came)
+            if flight is not None:
+                self._idle = False
+                self._alarm.due = None
+                self._unread = 0
+                self._reader.read_elsewhere()
+                self._cycle = flight
+                return
+        self._came = came
+        super().data_received(data)
+        self._came = None
 
-    def _departs_again(self, departures: Departures, came: Came) -> bool:
+    def _departs_again(self, departures: Departures, came: Came) -> Flight | None:
         if self._transport.is_closing():
-            return False
-        peer = self._client[0] if self._client else ""
+            return None
+        keep = not (self._leaving or self._server.leaving)
         try:
-            flight = departures.depart_again(
-                self, self._loop, came, peer=peer, scheme=self._scheme, keep=not self._last()
-            )
+            return departures.depart_again(self, self._loop, came, self._peer, self._scheme, keep=keep)
         except Exception as exc:  # noqa: BLE001 - as below
             log.fault("departure_failed", exc)
-            return False
-        if flight is None:
-            return False
-        self._idle = False
-        self._alarm.due = None
-        self._unread = 0
-        self._reader.read_elsewhere()
-        self._cycle = flight
-        return True
+            return None
 
     def answer_now(self, head: RequestHead, asked: Asked, fields: Framed, body: bytes, *, keep: bool) -> Flight | None:
-        if not (isinstance(self._app, Lane) and isinstance(fields, RequestFields)):
+        departures, came = self._departures, self._came
+        if departures is None or not isinstance(fields, RequestFields):
             return None
-        departures, came = self._app.departures, self._came
-        if came is not None and came.counted:  # it has been tried
-            fields.counted = came.counted
+        if came is not None and (came.counted or came.over_ms):  # it has been tried
+            fields.counted, fields.over_ms = came.counted, came.over_ms
             return None
-        peer = self._client[0] if self._client else ""
         try:
             flight = departures.depart(
-                self, self._loop, head, asked, fields, body, peer=peer, scheme=self._scheme, keep=keep
+                self, self._loop, head, asked, fields, body, peer=self._peer, scheme=self._scheme, keep=keep
             )
         except Exception as exc:  # noqa: BLE001 - the task that answers instead meets it too, and tells the client
             log.fault("departure_failed", exc)

@@ -5,21 +5,22 @@ import asyncio
 from functools import partial
 from typing import NamedTuple
 
-from foundation.counting import Spread
 from foundation.problems import Problem
-from foundation.words import CellId, ServiceId
-from gateway.edge.answers import client_fields, refusal_of, stated, stated_lines
+from foundation.trace import Trace
+from gateway.edge.answers import client_fields, refusal_of, stated
 from gateway.edge.begun import Begun
 from gateway.edge.book import Book
 from gateway.edge.bulkhead import Bulkheads
 from gateway.edge.failures import busy, unreachable
+from gateway.edge.familiar import Came
+from gateway.edge.headers import RequestFields
 from gateway.edge.landing import Landing
-from gateway.edge.observed import FAULTS, SERVED
+from gateway.edge.observed import FAULTS
 from gateway.edge.outbound import Outbound, request_line
 from gateway.edge.outcome import Admitted
 from gateway.edge.request import Request
 from gateway.edge.upstream.fault import Fault
-from gateway.edge.upstream.forwarder import Forwarder, Sending, head_of
+from gateway.edge.upstream.forwarder import Forwarder, Sending
 
 
 class Answer(NamedTuple):
@@ -37,8 +38,8 @@ class Exchanges:
         self._forwarder = forwarder
         self._bulkheads = bulkheads
         self._outbound = outbound
-        self._landing = Landing()
-        self._served: dict[tuple[CellId, ServiceId], Spread] = {}  # labels() costs more than observe()
+        self.landing = Landing()
+        """For answers to what `begin_now` began."""
 
     def turned_away(self, admitted: Admitted) -> Problem | None:
         """Why the cell's service is not to be asked now: it has too much under way, or no address of it is well. Never another's cell."""
@@ -52,8 +53,19 @@ class Exchanges:
 
     # --- at once -------------------------------------------------------------------------------------------------------------
 
-    def begin_now(self, request: Request, admitted: Admitted, body: bytes, book: Book, now: float) -> Begun | None:
-        """The exchange of a request that came whole, where a connection is idle; `now` on the loop's clock. Never waits."""
+    def begin_now(
+        self,
+        one: Came,
+        fields: RequestFields,
+        admitted: Admitted,
+        book: Book,
+        trace: Trace,
+        peer: str,
+        scheme: str,
+        now: float,
+    ) -> Begun | None:
+        """The exchange of a request that came whole, where a connection is idle; `now` on the loop's clock. Never waits. Whoever is to hear
+        what comes of it is made the connection's `listener`, and its `landing`, next."""
         bulkhead = self._bulkheads.of(admitted.cell, admitted.service)
         if bulkhead.under_way >= bulkhead.exchanges_max:
             return None
@@ -62,8 +74,8 @@ class Exchanges:
             return None
         connection = exchange.connection
         try:
-            head = head_of(request_line(request), exchange.host, self._outbound.rest(request, admitted, body, book))
-            began = connection.begin(head, head_only=request.method == "HEAD", done=True)
+            data = self._outbound.whole(one, fields, admitted, book, trace, peer, scheme, exchange.host)
+            began = connection.begin_now(data, now, exchange.pool.outbox, head_only=one.method == "HEAD")
         except BaseException:
             exchange.end()
             raise
@@ -73,29 +85,15 @@ class Exchanges:
         bulkhead.under_way += 1
         return Begun(exchange, now, bulkhead)
 
-    def finish_now(self, request: Request, admitted: Admitted, begun: Begun, now: float) -> Answer | None:
+    def finish_now(self, method: str, admitted: Admitted, begun: Begun, now: float) -> Answer | None:
         """The answer of an exchange that is complete, which ends here; None where another try may cure it, and it does not end."""
         connection = begun.exchange.connection
         head = connection.known_head
         if head is None or refusal_of(head) is not None:
             return None
-        fields = client_fields(head, stated(admitted), method=request.method)
+        fields = client_fields(head, stated(admitted), method=method)
         answer = Answer(head.status, fields, connection.take())
-        begun.finish()
-        self._served_at(admitted).observe(now - begun.at)
-        return answer
-
-    def land(
-        self, admitted: Admitted, begun: Begun, data: bytes, dated: bytes, *, keep: bool, now: float
-    ) -> bytes | None:
-        """The client's answer where `data` is the whole answer of an exchange that `begin_now` began; then that ends here, else None."""
-        answer = self._landing.answer(data, admitted.told_lines or stated_lines(admitted), dated, keep=keep, now_s=now)
-        if answer is not None:
-            begun.landed(now)
-            served = self._served.get((admitted.cell, admitted.service))
-            if served is None:
-                served = self._served_at(admitted)
-            served.observe(now - begun.at)
+        begun.finish(now)
         return answer
 
     # --- by a task -----------------------------------------------------------------------------------------------------------
@@ -126,14 +124,3 @@ class Exchanges:
             whole is not None,
             request.fields.handshake is not None,
         )
-
-    def took(self, admitted: Admitted, begun: Begun) -> None:
-        """The whole answer has been sent."""
-        self._served_at(admitted).observe(asyncio.get_running_loop().time() - begun.at)
-
-    def _served_at(self, admitted: Admitted) -> Spread:
-        place = (admitted.cell, admitted.service)
-        served = self._served.get(place)
-        if served is None:
-            served = self._served[place] = SERVED.labels(*place)
-        return served

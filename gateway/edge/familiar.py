@@ -7,6 +7,7 @@ is read anew each time.
 """
 
 import re
+from collections.abc import Sequence
 from copy import copy
 
 import msgspec
@@ -25,13 +26,14 @@ KEPT_S = 300.0
 
 _LINE = re.compile(
     rb"(GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS) "
-    rb"((/([a-z0-9-]++)(?:/[!\"$&->@-\[\]-~]*+)?)(?:\?([!\"$-~]*+))?) HTTP/1\.1(?=\r\n)"
+    rb"((/([a-z0-9-]++)(?:/(?!\.)[!\"$&-.0->@-\[\]-~]*+)*+)(?:\?([!\"$-~]*+))?) HTTP/1\.1(?=\r\n)"
 )
-"""A path without `%`, a backslash or a fragment; dot segments are looked for apart."""
+"""A path without `%`, a backslash or a fragment, no segment of which begins with a dot."""
 _METHODS = {
     method.encode("ascii"): (method, verb_of_method(method))
     for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 }
+_END = b"\r\n\r\n"
 _ADDRESS = re.compile(rb"[0-9A-Za-z.:,\[\]-](?:[0-9A-Za-z.:, \[\]-]*[0-9A-Za-z.:,\[\]-])?")
 _TRACE = re.compile(rb"[0-9a-f-]{55}")
 _KEPT = frozenset(
@@ -45,8 +47,8 @@ _OWN = frozenset({b"authorization", b"content-length", b"traceparent", b"x-forwa
 
 
 class Came(msgspec.Struct, gc=False):
-    """A whole request, taken apart. `fields`: the bytes of all fields but its own. `counted`: how many of its limits it has passed
-    (`RequestFields.counted`)."""
+    """A request that came whole, taken apart. `fields`: the bytes of all fields but its own, where they may be like others. `counted` and
+    `over_ms`: as `RequestFields` have them."""
 
     method: str
     verb: Verb
@@ -55,68 +57,59 @@ class Came(msgspec.Struct, gc=False):
     service: bytes
     query: bytes
     fields: bytes
-    authorization: bytes
+    authorization: bytes | None
     length: int | None
     traceparent: bytes | None
-    forwarded_for: bytes | None
+    forwarded_for: Sequence[bytes]
     body: bytes
     counted: int = 0
+    over_ms: float = 0.0
 
 
 def came(data: bytes) -> Came | None:
     """What arrived, if it is one whole request of the usual shape with a token, else None: then it is to be read as any other.
 
-    Of its fields only the token's is looked at here, and those that are its own; that the rest is well formed is what `Familiar` knows.
-    Each of these is one line that began and ended where a line does, so with it or without it the rest is well formed, or is not."""
+    Of its fields only the token's is looked at here, and the length of a body; that the rest is well formed, and ends where the head does,
+    is what `Familiar` knows. Whatever is cut out is one line that began and ended where a line does, so with it or without it the rest is
+    well formed, or is not."""
     line = _LINE.match(data)
     if line is None:
         return None
-    start = line.end()
-    end = data.find(b"\r\n\r\n", start)
-    if end < 0 or end > HEAD_BYTES_MAX:
+    body, length = b"", None
+    if data[-4:] != _END:
+        data, end, body = data.partition(_END)
+        if not end or len(body) > BUFFER_BYTES_HIGH:
+            return None
+        data += end
+    if len(data) > HEAD_BYTES_MAX:
         return None
-    fields = data[start : end + 2]
-    at = fields.find(b"\r\nAuthorization: ")
-    if at < 0 and (at := fields.find(b"\r\nauthorization: ")) < 0:
+    before, named, rest = data.partition(b"\r\nAuthorization: ")
+    if not named:
+        before, named, rest = data.partition(b"\r\nauthorization: ")
+    authorization, _, behind = rest.partition(b"\r")
+    if not named or behind[:1] != b"\n":
         return None
-    over = fields.find(b"\r\n", at + 2)
-    authorization = fields[at + 17 : over]
-    fields = fields[:at] + fields[over:]
-    length = forwarded_for = traceparent = None
-    body = data[end + 4 :]
-    if len(body) > BUFFER_BYTES_HIGH:
-        return None
+    fields = b"%b\r%b" % (before[line.end() :], behind)
     if body:
         stated, fields = _cut(fields, b"\r\nContent-Length: ", b"\r\ncontent-length: ")
         if stated is None or not stated.isdigit() or len(stated) > LENGTH_DIGITS_MAX or int(stated) != len(body):
             return None
         length = len(body)
-    if b"orwarded-" in fields:
-        forwarded_for, fields = _cut(fields, b"\r\nX-Forwarded-For: ", b"\r\nx-forwarded-for: ")
-        if forwarded_for is not None and _ADDRESS.fullmatch(forwarded_for) is None:
-            return None
-    if b"raceparent" in fields:
-        traceparent, fields = _cut(fields, b"\r\nTraceparent: ", b"\r\ntraceparent: ")
-        if traceparent is not None and _TRACE.fullmatch(traceparent) is None:
-            return None
     spelt, sent, path, service, query = line.groups()
-    if b"/." in path:
-        return None
     method, verb = _METHODS[spelt]
-    return Came(
-        method,
-        verb,
-        sent,
-        path,
-        service,
-        query or b"",
-        fields,
-        authorization,
-        length,
-        traceparent,
-        forwarded_for,
-        body,
-    )
+    return Came(method, verb, sent, path, service, query or b"", fields, authorization, length, None, (), body)
+
+
+def _cut_more(one: Came) -> bool:
+    """Takes the client's address and the trace out of its fields; False where there is neither, or they are not as usual."""
+    said, fields = _cut(one.fields, b"\r\nX-Forwarded-For: ", b"\r\nx-forwarded-for: ")
+    traceparent, fields = _cut(fields, b"\r\nTraceparent: ", b"\r\ntraceparent: ")
+    if said is not None and _ADDRESS.fullmatch(said) is None:
+        return False
+    if traceparent is not None and _TRACE.fullmatch(traceparent) is None:
+        return False
+    one.fields, one.traceparent, one.forwarded_for = fields, traceparent, () if said is None else (said,)
+    return said is not None or traceparent is not None
 
 
 class Familiar:
@@ -129,25 +122,23 @@ class Familiar:
     def __len__(self) -> int:
         return len(self._known)
 
-    def fields_of(self, one: Came, now_s: float) -> RequestFields | None:
-        """Its fields sorted, where their like was `learn`ed."""
+    def known(self, one: Came, now_s: float) -> RequestFields | None:
+        """What it has in common with others, sorted, where its like was `learn`ed: `own_fields` are its own. What is its own besides is
+        taken out of `fields` first, if it is there."""
         if now_s > self._until_s:
             self._known.clear()
             self._until_s = now_s + KEPT_S
         known = self._known.get(one.fields)
-        if known is None:
-            return None
-        fields = copy(known)
-        fields.authorization = one.authorization
-        fields.content_length = one.length
-        if one.traceparent is not None:
-            fields.traceparent = one.traceparent
-        if one.forwarded_for is not None:
-            fields.forwarded_for = [one.forwarded_for]
-        return fields
+        return self._known.get(one.fields) if known is None and _cut_more(one) else known
+
+    def forget(self) -> None:
+        """All of it."""
+        self._known.clear()
 
     def learn(self, one: Came, head: RequestHead, fields: RequestFields) -> None:
         """What a strict reading of the same request made of it: `head`, and its `fields`, sorted."""
+        if one.fields.find(_END) != len(one.fields) - len(_END):
+            return  # it holds more than one head
         if not _speaks_of_nobody(one, head) or fields.closes or fields.expects or fields.chunked or fields.upgrades:
             return
         if len(self._known) >= HEADS_MAX:
@@ -163,10 +154,21 @@ class Familiar:
         )
 
 
+def own_fields(one: Came, known: RequestFields) -> RequestFields:
+    """The sorted fields of one request, `known` being what it has in common with others."""
+    fields = copy(known)
+    fields.authorization = one.authorization
+    fields.content_length = one.length
+    fields.traceparent = one.traceparent
+    fields.forwarded_for = list(one.forwarded_for)
+    fields.counted, fields.over_ms = one.counted, one.over_ms
+    return fields
+
+
 def _speaks_of_nobody(one: Came, head: RequestHead) -> bool:
     """Whether nothing but what is kept of anybody is left once its own fields, each of which stands there once, are cut out."""
     own = [name for name, _ in head.fields if name in _OWN]
-    cut = [one.authorization, one.forwarded_for, one.traceparent, one.length]
+    cut = [one.authorization, one.forwarded_for or None, one.traceparent, one.length]
     if len(own) != len(cut) - cut.count(None) or len(head.fields) >= FIELDS_MAX - len(_OWN):
         return False
     return all(name in _KEPT or name in _OWN for name, _ in head.fields)

@@ -2,23 +2,30 @@
 answer is there. Whatever is not plain about that answer is handed over, exchange and all, to a task (`gateway.edge.walk`)."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from typing import Any, Protocol
 
 import msgspec
 from starlette.types import Receive, Send
 
+from directory.placement.core import Placement
+from foundation.trace import Trace
 from foundation.wire import switch
 from foundation.wire.answer import whole
 from foundation.wire.cycle import Cycle
 from foundation.wire.head import StatusHead
 from foundation.wire.line import Line
-from gateway.edge.answers import refusal_of
+from gateway.edge.answers import refusal_of, stated_lines
 from gateway.edge.begun import Begun
 from gateway.edge.exchanges import Exchanges
+from gateway.edge.familiar import Came, own_fields
+from gateway.edge.headers import RequestFields
+from gateway.edge.lasting import Entry, Lasting, Why
 from gateway.edge.outcome import Admitted
 from gateway.edge.request import Request
+from gateway.edge.target import Target
 from gateway.edge.upstream.fault import Fault
+from gateway.identity.tokens import Identity
 
 LANDS_BYTES_MAX = 64 * 1024
 """Longer bodies are sent on while they arrive."""
@@ -29,26 +36,48 @@ class Runway(Line, switch.Line, Protocol):
 
     def run(self, cycle: Cycle, answering: Coroutine[Any, Any, None]) -> None: ...
 
+    def land(self, answer: bytes, now: float, *, keep: bool) -> None:
+        """`write` and `answered`, for the whole answer."""
+        ...
+
+
+class Tower(Protocol):
+    """What all flights of a gateway have in common."""
+
+    exchanges: Exchanges
+    lasting: Lasting
+
+    def goes_on(self, flight: "Flight", receive: Receive, send: Send) -> Coroutine[Any, Any, None]:
+        """In a task."""
+        ...
+
 
 class Flight(msgspec.Struct):
-    """One exchange under way, whose connection's listener it is. `_resume` goes on with it in a task."""
+    """One exchange under way, whose connection's listener it is. `fields` are the request's own, or what it has in common with others
+    (`gateway.edge.familiar`)."""
 
     buffered = 0
     until_closed = False
 
+    _tower: Tower
     _line: Runway
     _loop: asyncio.AbstractEventLoop
-    _exchanges: Exchanges
-    _request: Request
-    _admitted: Admitted
+    one: Came
+    fields: RequestFields
+    target: Target
+    trace: Trace
+    peer: str
+    scheme: str
+    who: Identity
+    home: Placement
+    admitted: Admitted
     _begun: Begun
-    _resume: Callable[[Begun, Receive, Send], Coroutine[Any, Any, None]]
     _minor: int
-    _body: bytes
     _keep: bool
     started: bool = False
     done: bool = False
     ended: bool = True
+    _entry: Entry | None = None
 
     # --- from the client's connection ------------------------------------------------------------------------------------------
 
@@ -61,6 +90,7 @@ class Flight(msgspec.Struct):
     def leave(self) -> None:
         if not self.done:
             self.done = True
+            self._lasts_no_more()
             connection = self._begun.exchange.connection
             connection.listener = None
             connection.fail(Fault.CLIENT_GONE)
@@ -71,41 +101,86 @@ class Flight(msgspec.Struct):
 
     # --- from the service's ------------------------------------------------------------------------------------------------------
 
+    def lands(self, data: bytes) -> bool:
+        """Whether that is the whole answer: then it is the client's."""
+        admitted, line, now = self.admitted, self._line, self._loop.time()
+        told = admitted.told_lines or stated_lines(admitted)
+        answer = self._tower.exchanges.landing.answer(data, told, line.dated(), keep=self._keep, now_s=now)
+        if answer is None:
+            return False
+        self._begun.landed(now)
+        self.started = self.done = True
+        line.land(answer, now, keep=self._keep)
+        return True
+
     def heard(self) -> None:
         connection = self._begun.exchange.connection
         if connection.complete:
             if self._lands():
                 return
-        elif not connection.failed and (connection.known_head is None or _is_awaited(connection.known_head)):
-            return
+        elif not connection.failed:
+            if connection.known_head is None:
+                return
+            if _is_awaited(connection.known_head):
+                self._lasts()
+                return
+        self._lasts_no_more()
         connection.listener = None
-        cycle = Cycle(
-            self._line, self._loop, method=self._request.method, minor=self._minor, keep=self._keep, expects=False
-        )
-        cycle.begin_with(self._body)
-        self._line.run(cycle, self._resume(self._begun, cycle.receive, cycle.send))
-
-    def lands(self, data: bytes) -> bool:
-        """Whether that is the whole answer: then it is the client's."""
-        line, keep = self._line, self._keep
-        answer = self._exchanges.land(self._admitted, self._begun, data, line.dated(), keep=keep, now=self._loop.time())
-        if answer is None:
-            return False
-        self.started = self.done = True
-        line.write(answer)
-        line.answered(keep=keep)
-        return True
+        cycle = Cycle(self._line, self._loop, method=self.one.method, minor=self._minor, keep=self._keep, expects=False)
+        cycle.begin_with(self.one.body)
+        self._line.run(cycle, self._tower.goes_on(self, cycle.receive, cycle.send))
 
     def _lands(self) -> bool:
         """Whether the whole answer is the client's."""
-        answer = self._exchanges.finish_now(self._request, self._admitted, self._begun, self._loop.time())
+        method, now = self.one.method, self._loop.time()
+        answer = self._tower.exchanges.finish_now(method, self.admitted, self._begun, now)
         if answer is None:
             return False
+        self._lasts_no_more()
         self.started = self.done = True
         line, keep = self._line, self._keep
-        line.write(whole(*answer, line.dated(), method=self._request.method, keep=keep))
-        line.answered(keep=keep)
+        line.land(whole(*answer, line.dated(), method=method, keep=keep), now, keep=keep)
         return True
+
+    # --- while it lasts ----------------------------------------------------------------------------------------------------------
+
+    def _lasts(self) -> None:
+        """The answer did not come with its head: from here on it ends when its subject's home changes."""
+        subject, epoch = self.admitted.subject, self.admitted.epoch
+        if self._entry is None and subject is not None and epoch is not None:
+            self._entry = self._tower.lasting.enter(subject, epoch, self._outdated)
+
+    def _outdated(self, _why: Why) -> None:
+        """Is heard, and breaks off by a task."""
+        self._entry = None
+        self._begun.exchange.connection.fail(Fault.OUTDATED)
+
+    def _lasts_no_more(self) -> None:
+        if self._entry is not None:
+            self._tower.lasting.leave(self._entry)
+            self._entry = None
+
+    # --- by a task ---------------------------------------------------------------------------------------------------------------
+
+    def handed_over(self) -> tuple[Request, Begun]:
+        """The request as a task has it, and its exchange, which the task ends."""
+        one, fields = self.one, self.fields
+        if fields.written is not None:
+            fields = own_fields(one, fields)
+        request = Request(
+            one.method,
+            one.path,
+            one.query,
+            one.sent,
+            fields,
+            self.target,
+            self.peer,
+            self.scheme,
+            one.verb,
+            self.trace,
+            line=self._line,
+        )
+        return request, self._begun
 
 
 def _is_awaited(head: StatusHead) -> bool:

@@ -45,6 +45,7 @@ _SPECIAL_REQUEST = (
 _FORWARDED_PREFIX = b"x-forwarded-"
 _SPECIAL_RESPONSE = _HOP_BY_HOP | {b"date", b"content-length"}
 _TOKENS_MAX = 32
+_UNDERSCORE = 0x5F  # as a number: for bytes, `in` would raise and catch a TypeError first
 
 
 class Written(msgspec.Struct):
@@ -69,6 +70,8 @@ class RequestFields(msgspec.Struct):
     chunked: bool = False
     counted: int = 0
     """How many of its limits it has passed (`gateway.edge.limits.gate`): by address 1, by who asks as well 2."""
+    over_ms: float = 0.0
+    """Of the limit that comes next: how long it is to wait, where that is known already."""
     closes: bool = False
     """Its connection carries no other request."""
     expects: bool = False
@@ -107,7 +110,7 @@ def read_request(headers: Iterable[tuple[bytes, bytes]], *, minor: int = 1) -> R
                 return problem
         elif name[:8] == b"domicile":
             _read_own(fields, name, value)
-        elif b"_" in name and _edges_own(name.replace(b"_", b"-")):
+        elif _UNDERSCORE in name and _edges_own(name.replace(b"_", b"-")):
             pass  # the same trick with a field that is the edge's own, such as `X_Forwarded_For`
         elif name[:12] == _FORWARDED_PREFIX:
             pass  # X-Forwarded-Port, -Prefix, …: nobody here vouches for them

@@ -23,7 +23,7 @@ class DirectoryHomes:
         return self._follower.age_s() > self._stale_s_max()
 
     def lookup(self, key: LookupKey) -> Home | None:
-        if self._stale:
+        if self._follower.age_s() > self._stale_s_max():  # as `_stale`, for each request
             return Homeless.UNKNOWN
         found = self._client.lookup(key)
         return Homeless.NONE if found is ABSENT else found

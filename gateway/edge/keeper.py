@@ -33,23 +33,22 @@ class Keeper:
         self._root = root
         self._clock = clock
         self._registry = registry or HeldRegistry()
+        self.stale_s_max = STALE_S_BEFORE_RULES
+        """Policy's, once there is one."""
         rules.on_rules.append(self._take)
 
     def _take(self, rules: Rules, seq: FeedSeq) -> None:
-        self._desk.book = Book(
-            rules, seq, region=self._region, root=self._root, clock=self._clock, registry=self._registry
+        self.stale_s_max = rules.policy.product.stale_s_max
+        self._desk.hold(
+            Book(rules, seq, region=self._region, root=self._root, clock=self._clock, registry=self._registry)
         )
         RULES_AT.set(seq)
-
-    @property
-    def stale_s_max(self) -> float:
-        book = self._desk.book
-        return STALE_S_BEFORE_RULES if book is None else book.policy.product.stale_s_max
 
     def problem(self) -> Problem | None:
         """Why the rules may not be decided by: there are none, or newer ones could not be had for too long."""
         if self._desk.book is None:
             return Problem(code=Code.NOT_READY, detail="no rules have been received yet", retry_after_s=1)
-        if self._rules.behind_s() > self.stale_s_max:
+        behind_s = self._rules.behind_s()
+        if behind_s and behind_s > self.stale_s_max:
             return Problem(code=Code.NOT_READY, detail="newer rules could not be had", retry_after_s=1)
         return None

@@ -30,7 +30,8 @@ _KEPT = frozenset(
 
 
 class Shown(msgspec.Struct, frozen=True, gc=False):
-    """What clients get of a head: its first line, and what stands before and behind the length."""
+    """What clients get of a head: its first line, what stands before the length, the name of that included, and what stands behind it, from
+    the end of its line on."""
 
     line: bytes
     before: bytes
@@ -48,44 +49,48 @@ class Landing:
     def __len__(self) -> int:
         return len(self._known)
 
+    def forget(self) -> None:
+        """All of it."""
+        self._known.clear()
+        self._date = b""
+
     def answer(self, data: bytes, told: bytes, dated: bytes, *, keep: bool, now_s: float) -> bytes | None:
         """The client's answer, if `data` is one that is whole, as long as it says, to be passed on as it is, and not the last of its
         connection; else None: then it is to be read as any other. `told` and `dated`: lines to add. Not for answers to HEAD."""
-        end = data.find(b"\r\n\r\n") + 4
-        if not 4 <= end <= HEAD_BYTES_MAX:
+        head, ended, body = data.partition(b"\r\n\r\n")
+        if not ended or len(head) > HEAD_BYTES_MAX:
             return None
-        at = data.find(b"\r\ncontent-length: ", 0, end)
-        if at < 0 and (at := data.find(b"\r\nContent-Length: ", 0, end)) < 0:
+        before, named, rest = head.partition(b"\r\ncontent-length: ")
+        if not named:
+            before, named, rest = head.partition(b"\r\nContent-Length: ")
+        length, over, behind = rest.partition(b"\r")
+        if not length.isdigit() or len(length) > LENGTH_DIGITS_MAX or int(length) != len(body):
             return None
-        over = data.find(b"\r\n", at + 2)
-        length = data[at + 18 : over]
-        if not length.isdigit() or len(length) > LENGTH_DIGITS_MAX or int(length) != len(data) - end:
+        if over and behind[:1] != b"\n":
             return None
-        head = data[: at + 18] + data[over:end]
-        at = head.find(b"ate: ")
-        if at > 0 and head[at - 3 : at] in (b"\r\nD", b"\r\nd"):
-            over = head.find(b"\r\n", at)
-            date = head[at + 5 : over]
-            if date != self._date and _DATE.fullmatch(date) is None:
-                return None
-            self._date = date
-            head = head[: at - 3] + head[over:]
         if now_s > self._until_s:
             self._known.clear()
             self._until_s = now_s + KEPT_S
-        shown = self._known.get(head) or self._read(data[:end], head)
+        key = b"%b%b%b%b" % (before, named, over, behind)
+        shown = self._known.get(key) or self._on_a_date(head + ended, key)
         if shown is None:
             return None
-        return b"%b%b%bcontent-length: %b\r\n%b%b%b\r\n%b" % (
-            shown.line,
-            dated,
-            shown.before,
-            length,
-            shown.behind,
-            told,
-            b"" if keep else b"connection: close\r\n",
-            data[end:],
-        )
+        last = b"\r\n" if keep else b"connection: close\r\n\r\n"
+        return b"".join((shown.line, dated, shown.before, length, shown.behind, told, last, body))
+
+    def _on_a_date(self, whole: bytes, key: bytes) -> Shown | None:
+        """What is shown of a head whose line of a date, if there is one, is of no account."""
+        before, named, rest = key.partition(b"\r\ndate: ")
+        if not named:
+            before, named, rest = key.partition(b"\r\nDate: ")
+        if not named:
+            return self._read(whole, key)
+        date, over, behind = rest.partition(b"\r")
+        if date != self._date and _DATE.fullmatch(date) is None:
+            return None
+        self._date = date
+        key = b"%b%b%b" % (before, over, behind)
+        return self._known.get(key) or self._read(whole, key)
 
     def _read(self, whole: bytes, key: bytes) -> Shown | None:
         head = status_head(whole)
@@ -110,4 +115,5 @@ def shown_of(head: StatusHead) -> Shown | None:
     fields = read_response(head.fields, status=head.status, head_only=False)
     at = [name for name, _ in fields].index(b"content-length")
     lines = [b"%b: %b\r\n" % field for field in fields]
-    return Shown(status_line(head.status), b"".join(lines[:at]), b"".join(lines[at + 1 :]))
+    before, behind = b"".join(lines[:at]), b"".join(lines[at + 1 :])
+    return Shown(status_line(head.status), before + b"content-length: ", b"\r\n" + behind)

@@ -120,7 +120,7 @@ class Lane:
             peer=peer,
             scheme=scope["scheme"],
             verb=verb_of(scope["method"], fields),
-            trace=trace_of(fields),
+            trace=trace_of(fields.traceparent),
             navigates=navigates,
             line=scope["extensions"][LINE],
         )

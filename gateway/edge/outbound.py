@@ -1,6 +1,10 @@
 """The head of a request as its service gets it: what the client sent and may say, the decision, and who asked from where."""
 
+from collections.abc import Sequence
+
+from foundation.trace import Trace
 from gateway.edge.book import Book
+from gateway.edge.familiar import Came
 from gateway.edge.handshake import UPGRADE
 from gateway.edge.headers import RequestFields, Written
 from gateway.edge.outcome import Admitted
@@ -19,52 +23,96 @@ class Outbound:
         self._proxies = proxies
         self._trusted: dict[str, bool] = {}
 
+    def whole(
+        self,
+        one: Came,
+        fields: RequestFields,
+        admitted: Admitted,
+        book: Book,
+        trace: Trace,
+        peer: str,
+        scheme: str,
+        host: bytes,
+    ) -> bytes:
+        """A request that came whole and asks for nothing but an answer, for the address that is called `host`. `fields`: its own, or what
+        it has in common with others."""
+        length = one.length
+        return b"".join(
+            (
+                one.method.encode("ascii"),
+                b" ",
+                one.sent,
+                b" HTTP/1.1\r\nhost: ",
+                host,
+                b"\r\n",
+                self._stated(fields, one.forwarded_for, admitted, book, trace, peer, scheme),
+                b"\r\n" if length is None else b"content-length: %d\r\n\r\n%b" % (length, one.body),
+            )
+        )
+
     def rest(self, request: Request, admitted: Admitted, whole: bytes | None, book: Book) -> bytes:
         """What stands behind request line and Host: fields, empty line, and the body where it is `whole`. Signs a decision, whose life is
         short, so it is called once the connection is there."""
-        fields, written = request.fields, request.fields.written
-        return b"%b%btraceparent: %b\r\n%b%b%b" % (
-            b"".join(fields.kept) if written is None else written.kept,
-            b"" if admitted.digest is None else b"domicile-decision: %b\r\n" % book.mint(admitted),
-            request.trace.header().encode("ascii"),
-            self._whence(request) if written is None else self._again(request, written),
+        fields = request.fields
+        return b"%b%b%b" % (
+            self._stated(fields, fields.forwarded_for, admitted, book, request.trace, request.peer, request.scheme),
             b"" if fields.handshake is None else UPGRADE,
             framed(fields, whole) if fields.chunked or fields.content_length is not None else b"\r\n",
         )
 
-    def _whence(self, request: Request) -> bytes:
+    def _stated(
+        self,
+        fields: RequestFields,
+        forwarded_for: Sequence[bytes],
+        admitted: Admitted,
+        book: Book,
+        trace: Trace,
+        peer: str,
+        scheme: str,
+    ) -> bytes:
+        """All fields but Host and those of the connection and the body."""
+        written, traced = fields.written, trace.header().encode("ascii")
+        if written is None:
+            kept, whence = b"".join(fields.kept), self._whence(fields, forwarded_for, peer, scheme)
+        elif forwarded_for:
+            kept, whence = written.kept, self._whence(fields, forwarded_for, peer, scheme)
+        else:
+            kept, whence = written.kept, self._again(fields, written, peer, scheme)
+        if admitted.digest is None:
+            return b"".join((kept, b"traceparent: ", traced, b"\r\n", whence))
+        decision = book.mint(admitted)
+        return b"".join((kept, b"domicile-decision: ", decision, b"\r\ntraceparent: ", traced, b"\r\n", whence))
+
+    def _whence(self, fields: RequestFields, forwarded_for: Sequence[bytes], peer: str, scheme: str) -> bytes:
         """Who asked, by which host and scheme, and that it came by here."""
-        fields, peer = request.fields, request.peer.encode("ascii")
-        host, scheme = self._asked(request)
-        if fields.forwarded_for and self._is_trusted(request.peer):
-            peer = b"%b, %b" % (b", ".join(fields.forwarded_for), peer)
+        client = peer.encode("ascii")
+        host, proto = self._asked(fields, peer, scheme)
+        if forwarded_for and self._is_trusted(peer):
+            client = b"%b, %b" % (b", ".join(forwarded_for), client)
         return b"x-forwarded-for: %b\r\nx-forwarded-host: %b\r\nx-forwarded-proto: %b\r\nvia: %b\r\n" % (
-            peer,
+            client,
             host,
-            scheme,
+            proto,
             via(fields) if fields.via else VIA[fields.minor],
         )
 
-    def _again(self, request: Request, written: Written) -> bytes:
+    def _again(self, fields: RequestFields, written: Written, peer: str, scheme: str) -> bytes:
         """The same, for fields that come again and again; of them only the client's address is each request's own."""
-        if request.fields.forwarded_for:
-            return self._whence(request)
-        if written.peer != request.peer or written.scheme != request.scheme:
-            written.whence = self._whence(request)
-            written.peer, written.scheme = request.peer, request.scheme
+        if written.peer != peer or written.scheme != scheme:
+            written.whence = self._whence(fields, (), peer, scheme)
+            written.peer, written.scheme = peer, scheme
         return written.whence
 
     def asked(self, request: Request) -> tuple[str, str]:
         """The host and scheme that the client asked for, as this gateway or a proxy that it trusts saw them."""
-        host, scheme = self._asked(request)
+        host, scheme = self._asked(request.fields, request.peer, request.scheme)
         return host.decode("latin-1"), scheme.decode("latin-1")
 
-    def _asked(self, request: Request) -> tuple[bytes, bytes]:
-        fields = request.fields
-        host, scheme = fields.host or b"", request.scheme.encode("ascii")
-        if self._is_trusted(request.peer):
-            return fields.forwarded_host or host, fields.forwarded_proto or scheme
-        return host, scheme
+    def _asked(self, fields: RequestFields, peer: str, scheme: str) -> tuple[bytes, bytes]:
+        host, proto = fields.host or b"", scheme.encode("ascii")
+        if self._is_trusted(peer):
+            return fields.forwarded_host or host, fields.forwarded_proto or proto
+        return host, proto
 
     def _is_trusted(self, peer: str) -> bool:
         known = self._trusted.get(peer)

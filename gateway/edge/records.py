@@ -7,6 +7,7 @@ from foundation.clock import Clock
 from foundation.decision_header import new_decision_id
 from foundation.ledger.port import Event, Kind
 from foundation.problems import Code
+from foundation.trace import Trace
 from foundation.words import ActorId, Country, RegionId, Verb
 from gateway.edge.accesses import Alike
 from gateway.edge.events import Recorder
@@ -19,6 +20,7 @@ SEEN_MAX = 4_096
 """Addresses whose country is remembered."""
 FORWARDED_BYTES_MAX = 256
 """Longer chains of addresses are looked at anew each time."""
+_IS_READ = Verb.READ  # a member of an enum is looked up anew each time that it is named
 _READ, _WRITE = Verb.READ.value, Verb.WRITE.value
 
 
@@ -64,21 +66,37 @@ class Records:
     def access(self, request: Request, admitted: Admitted) -> bool:
         """An access to what is a subject's; False when it cannot be remembered, and then it must not happen. Of anonymous routes and
         sign-ups there is nothing to remember."""
-        subject, epoch, hop = admitted.subject, admitted.epoch, request.hop
-        if subject is None or epoch is None:
-            return True
+        hop = request.hop
         if hop is None:
             ingress, country = self._region, self._observed(request.peer, request.fields.forwarded_for)
         else:
             ingress, country = hop.origin, hop.country
-        verb = _READ if request.verb is Verb.READ else _WRITE
         actor = admitted.actor
         if admitted.viewer is not None:  # who reads somebody else's is named at home alone
             actor = ActorId(admitted.viewer if hop is None else f"gateway:{hop.origin}")
+        return self._access(admitted, actor, request.verb, ingress, country, request.trace)
+
+    def own_access(self, admitted: Admitted, peer: str, forwarded_for: Sequence[bytes], trace: Trace) -> bool:
+        """The same of a subject's own request that nobody carried here."""
+        country = self._observed(peer, forwarded_for)
+        return self._access(admitted, None, admitted.verb, self._region, country, trace)
+
+    def _access(
+        self,
+        admitted: Admitted,
+        actor: ActorId | None,
+        verb: Verb,
+        ingress: RegionId,
+        country: Country | None,
+        trace: Trace,
+    ) -> bool:
+        subject, epoch = admitted.subject, admitted.epoch
+        if subject is None or epoch is None:
+            return True
         alike: Alike = (
             actor,
             admitted.service,
-            verb,
+            _READ if verb is _IS_READ else _WRITE,
             admitted.purpose,
             admitted.digest,
             admitted.cell,
@@ -87,7 +105,7 @@ class Records:
             country,
         )
         at_us = int(self._clock.unix_s() * 1_000_000)
-        return self._add(alike, at_us, subject, epoch, request.trace.trace_id)
+        return self._add(alike, at_us, subject, epoch, trace.trace_id)
 
     def asked_abroad(self, request: Request, carried: Carried) -> bool:
         """A person of this region asks another region for what somebody shows: whose it is, that region knows by the trace. False when it
@@ -115,9 +133,11 @@ class Records:
 
     def _observed(self, peer: str, forwarded: Sequence[bytes]) -> Country | None:
         """Remembered for a while: most requests come by addresses that others came by."""
-        whence = (peer, *forwarded) if forwarded else peer
-        if sum(map(len, forwarded)) > FORWARDED_BYTES_MAX:  # anybody may send it, and as much as a head holds
-            return self.country_of(client_address(peer, forwarded, self._proxies))
+        whence: object = peer
+        if forwarded:
+            whence = peer, *forwarded
+            if sum(map(len, forwarded)) > FORWARDED_BYTES_MAX:  # anybody may send it, and as much as a head holds
+                return self.country_of(client_address(peer, forwarded, self._proxies))
         try:
             return self._seen[whence]
         except KeyError:

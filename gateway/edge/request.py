@@ -37,8 +37,8 @@ def verb_of(method: str, fields: RequestFields) -> Verb:
     return verb_of_method(method) if fields.handshake is None else Verb.WRITE
 
 
-def trace_of(fields: RequestFields) -> Trace:
-    traceparent = fields.traceparent
+def trace_of(traceparent: bytes | None) -> Trace:
+    """A new span of the trace that the client sent, or of a new one."""
     return start() if traceparent is None else continue_or_start(traceparent.decode("latin-1"))
 
 
@@ -59,7 +59,7 @@ def as_sent_there(request: Request, hop: Hop) -> Request:
         peer=hop.client or "",
         scheme=hop.scheme,
         verb=request.verb,
-        trace=trace_of(fields),
+        trace=trace_of(fields.traceparent),
         hop=hop,
         line=request.line,
     )

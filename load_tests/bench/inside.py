@@ -43,7 +43,9 @@ from load_tests.bench.edge import app_of, desk_of, people
 from load_tests.bench.flat import names, settled
 from load_tests.bench.peers.cases import CASES
 
-REQUESTS_A_ROUND = 500
+REQUESTS_A_ROUND = 512
+CONNECTIONS = 16
+"""Clients that ask in one turn of the loop, and are answered in one, as under load."""
 PART_ROUNDS = 7
 TURNS_MAX = 1_000
 ANSWER = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 360\r\n\r\n" + b"x" * 360
@@ -99,14 +101,14 @@ WAYS: dict[str, type[Door]] = {"without a task": Door, "each head read": Anew, "
 
 
 class Rig:
-    """A gateway's protocol between pipes: one to a client, and one to each of the services."""
+    """A gateway's protocol between pipes: to `CONNECTIONS` clients, and as many to each of the services."""
 
     def __init__(self, app: Lane, pools: Sequence[AddressPool], http: type[Door], requests: Sequence[bytes]) -> None:
         loop = asyncio.get_running_loop()
         self._requests = requests
         self._answered: list[Any] = []
         self._asked: list[Connection] = []
-        for pool in pools:
+        for pool in [pool for pool in pools for _ in range(CONNECTIONS)]:
             connection = Connection(Upstream(), pool.let_go, loop)
             connection.connection_made(Pipe(connection, self._asked))
             pool._offer(connection)  # noqa: SLF001 - as if it had been made, and had carried an exchange
@@ -114,18 +116,22 @@ class Rig:
         config.load()
         state = State()
         state.default_headers = [(b"date", b"Thu, 26 Nov 2026 20:00:00 GMT")]
-        self._door = http(config, state, {}, loop)
-        self._door.connection_made(Pipe(self._door, self._answered))
+        self._doors = [http(config, state, {}, loop) for _ in range(CONNECTIONS)]
+        for door in self._doors:
+            door.connection_made(Pipe(door, self._answered))
 
     async def round(self) -> float:
         """CPU microseconds a request."""
         began = time.process_time()
-        for request in self._requests[:REQUESTS_A_ROUND]:
-            self._door.data_received(request)
-            await _turns(lambda: self._asked)
-            connection = self._asked.pop()
-            connection.data_received(ANSWER)
-            await _turns(lambda: self._answered and not connection.busy)  # noqa: B023 - called before the next turn
+        for first in range(0, REQUESTS_A_ROUND, CONNECTIONS):
+            for door, request in zip(self._doors, self._requests[first : first + CONNECTIONS], strict=True):
+                door.data_received(request)
+            await _turns(lambda: len(self._asked) == CONNECTIONS)
+            asked = tuple(self._asked)
+            self._asked.clear()
+            for connection in asked:
+                connection.data_received(ANSWER)
+            await _turns(lambda: len(self._answered) == CONNECTIONS and not any(one.busy for one in asked))  # noqa: B023 - called before the next turn
             self._answered.clear()
         return (time.process_time() - began) / REQUESTS_A_ROUND * 1e6
 
@@ -178,7 +184,7 @@ def parts(desk: Desk, requests: Sequence[bytes]) -> None:
             peer="127.0.0.1",
             scheme="http",
             verb=verb_of(asked[n].method, fields[n]),
-            trace=trace_of(fields[n]),
+            trace=trace_of(fields[n].traceparent),
         ),
         range(len(asked)),
     )

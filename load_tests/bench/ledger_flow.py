@@ -76,7 +76,7 @@ def request(peer: str) -> Request:
     fields.traceparent = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
     return Request(
         method="GET", raw_path=b"/orders/1", query=b"", sent=b"/orders/1", fields=fields,
-        target=Target(ServiceId("orders"), Route.ORDINARY), peer=peer, scheme="https", verb=Verb.READ, trace=trace_of(fields),
+        target=Target(ServiceId("orders"), Route.ORDINARY), peer=peer, scheme="https", verb=Verb.READ, trace=trace_of(fields.traceparent),
     )  # fmt: skip
 
 

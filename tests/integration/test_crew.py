@@ -176,6 +176,29 @@ async def test_one_that_somebody_tells_to_end_and_nobody_can_succeed_takes_its_s
         assert (running.count("worker_leaves"), running.count("worker_lost")) == (1, 1)
 
 
+async def test_the_only_one_that_serves_stays_until_another_can(tmp_path: Path) -> None:
+    async with crew(tmp_path, 1) as running:
+        await running.serving(1)
+        (pid,) = await running.pids()
+        async with loaded(running) as load:
+            (tmp_path / "broken").touch()
+            os.kill(pid, signal.SIGTERM)
+            await eventually(lambda: running.count("worker_not_succeeded") > 1, s_max=60)
+            await load.more()
+            assert await running.pids() == [pid]
+            (tmp_path / "broken").unlink()
+
+            async def succeeded() -> bool:
+                return await running.pids() != [pid]
+
+            await eventually(succeeded, s_max=60)
+            await load.more()
+            load.end()
+        assert load.lost == []
+        await eventually(lambda: not alive(pid), s_max=60)
+    assert running.count("worker_lost") == 0
+
+
 async def test_settings_that_do_not_hold_are_said_once_and_end_it(tmp_path: Path) -> None:
     (tmp_path / "broken").touch()
     async with crew(tmp_path, told=False) as running:

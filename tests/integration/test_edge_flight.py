@@ -229,6 +229,44 @@ async def test_a_write_that_has_not_come_whole_is_read_by_a_task(tmp_path: Path)
         assert (await one.client.head()).startswith(b"HTTP/1.1 200")
 
 
+async def landed(door: Door) -> None:
+    """Until its request is answered, and the turn in which it was has ended."""
+    async with asyncio.timeout(20):
+        while door._cycle is not None:  # noqa: ASYNC110 - a level that nobody announces
+            await asyncio.sleep(0)
+    await asyncio.sleep(0)
+
+
+async def test_a_client_that_reads_none_of_its_answers_is_asked_for_nothing_more(tmp_path: Path) -> None:
+    """Its requests came before, so each answer goes out at the end of a turn, when the next request may be read already."""
+    doors: list[Door] = []
+
+    class Watched(Door):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            super().connection_made(transport)
+            doors.append(self)
+
+    size, asked = 60_000, 0
+    async with met(tmp_path, http=Watched) as one:
+        one.client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        door = doors[0]
+        while door._untaken is None:
+            assert asked < 2_000, "more than a connection holds"
+            one.client.ask()
+            asked += 1
+            _, writer = await one.service.asked()
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % size + b"x" * size)
+            await landed(door)
+        one.client.ask()  # and is not read yet
+        one.client.writer.transport.resume_reading()  # type: ignore[attr-defined]
+        for _ in range(asked):
+            assert b"\r\ncontent-length: %d\r\n" % size in await one.client.head()
+            await one.client.exactly(size)
+        (await one.service.asked())[1].write(OK)
+        await one.client.head()
+        assert await one.client.exactly(2) == b"ok"
+
+
 # --- handed over -------------------------------------------------------------------------------------------------------------
 
 

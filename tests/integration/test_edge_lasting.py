@@ -223,6 +223,79 @@ async def test_a_whole_answer_is_nobodys_to_end(folder: Path, at_once: None) -> 
         writer.close()
 
 
+class Trickle:
+    """A service whose third answer, of ten bytes, is begun and goes on when it is told to; by then a connection to it lies idle."""
+
+    def __init__(self) -> None:
+        self.begun, self.go_on, self.gone = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for _ in range(2):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc")
+        self.begun.set()
+        left = asyncio.ensure_future(reader.read())  # noqa: TID251 - awaited below
+        told = asyncio.ensure_future(self.go_on.wait())  # noqa: TID251 - the same
+        await asyncio.wait((left, told), return_when=asyncio.FIRST_COMPLETED)
+        told.cancel()
+        if self.go_on.is_set():
+            writer.write(b"defghij")
+        with contextlib.suppress(ConnectionError):
+            await left
+        self.gone.set()
+
+
+@contextlib.asynccontextmanager
+async def trickling(
+    folder: Path,
+) -> AsyncIterator[tuple[Stand, Trickle, Placement, asyncio.StreamReader, asyncio.StreamWriter]]:
+    """An answer that has begun, whose request no task answers."""
+    service, home = Trickle(), placement(epoch=7)
+    async with tcp(service) as port, edge(folder, port, limits=PATIENT) as stand:
+        stand.settle("ann", home)
+        reader, writer = await asyncio.open_connection("127.0.0.1", stand.port)
+        bearer = stand.bearer("ann")["authorization"].encode()
+        ask = b"GET /orders/1 HTTP/1.1\r\nHost: x\r\nAuthorization: %b\r\n\r\n" % bearer
+        try:
+            with anyio.fail_after(20):
+                for _ in range(2):
+                    writer.write(ask)
+                    await reader.readuntil(b"\r\n\r\nok")
+                    await eventually(lambda: [pool.idle for pool in stand.pools.all()] == [1])
+                writer.write(ask)
+                await service.begun.wait()
+                await eventually(lambda: len(stand.desk.lasting) == 1)
+                assert not any(task.get_name() == "edge request" for task in asyncio.all_tasks())
+                yield stand, service, home, reader, writer
+            await eventually(lambda: len(stand.desk.lasting) == 0)
+        finally:
+            writer.transport.abort()
+
+
+async def test_a_short_answer_that_trickles_is_broken_off_when_the_home_changes(folder: Path, at_once: None) -> None:
+    async with trickling(folder) as (stand, service, home, reader, _):
+        change(stand.homes, stand.desk.lasting, home, 8)
+        head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+        assert b"\r\ncontent-length: 10" in head.lower()
+        assert body == b"abc", "no end is made up"
+        await service.gone.wait()
+
+
+async def test_a_short_answer_that_trickles_to_its_end_is_whole_and_holds_nothing(folder: Path, at_once: None) -> None:
+    async with trickling(folder) as (stand, service, _home, reader, _):
+        service.go_on.set()
+        assert (await reader.readuntil(b"hij")).endswith(b"\r\n\r\nabcdefghij")
+        assert [pool.idle for pool in stand.pools.all()] == [1]
+
+
+async def test_who_leaves_while_a_short_answer_trickles_holds_nothing(folder: Path, at_once: None) -> None:
+    async with trickling(folder) as (_stand, service, _home, _reader, writer):
+        writer.transport.abort()
+        await service.gone.wait()
+
+
 async def test_a_client_that_does_not_read_is_cut_off(folder: Path, at_once: None) -> None:
     poured, gone = 0, asyncio.Event()
 

@@ -329,6 +329,8 @@ async def test_the_desk_gets_a_book_of_each_rules_that_come_to_hold(folder: Path
     rules = RulesFollower(directory, feed, HeldRules(), clock)
     keeper = Keeper(rules, desk, region=RegionId("eu"), root=("r1", Secret(REGION_ROOT)), clock=clock)
     assert keeper.problem() is not None
+    changes: list[object] = []
+    desk.on_change.append(lambda: changes.append(desk.book))
     text = policy_text(ADDRESSES, ADDRESSES)
     async with asyncio.TaskGroup() as group:
         workers = [group.create_task(feed.run()), group.create_task(rules.run())]
@@ -343,6 +345,7 @@ async def test_the_desk_gets_a_book_of_each_rules_that_come_to_hold(folder: Path
         directory.documents[wanted.digest] = wanted
         await eventually(lambda: desk.book is not None and desk.book.seq == wanted.seq)
         assert keeper.problem() is None
+        assert changes[-1] is desk.book, "whoever remembers anything is told"
         for worker in workers:
             worker.cancel()
 

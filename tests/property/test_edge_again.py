@@ -22,7 +22,7 @@ from gateway.edge.desk import Desk
 from gateway.edge.outcome import Admitted, Gathered, Outcome
 from gateway.edge.target import Route, Target
 from gateway.identity.tokens import Identity
-from routing_rules.rules import load
+from routing_rules.rules import Rules, load
 from tests.stands.edge import REGION_ROOT, cell_verifier, placement, policy_text, service_verifier
 
 ADDRESSES = {"eu-de": "127.0.0.1:1", "us-va": "127.0.0.1:2"}
@@ -52,16 +52,17 @@ steps = st.one_of(
 class Turn:
     """A desk that remembers beside a book that was never asked before."""
 
-    def __init__(self) -> None:
+    def __init__(self, rules: Rules = RULES) -> None:
         self.clock = ManualClock()
         self.held = HeldRegistry()
+        self._rules = rules
         self.book = self._book()
         self.desk = Desk(EU, cast("Any", None), cast("Any", _Nobody()))
         self._version = 0
 
     def _book(self) -> Book:
         root = ("r1", Secret(REGION_ROOT))
-        return Book(RULES, FeedSeq(1), region=EU, root=root, clock=self.clock, registry=self.held)
+        return Book(self._rules, FeedSeq(1), region=EU, root=root, clock=self.clock, registry=self.held)
 
     def choose(self, addresses: tuple[str, ...] | None) -> None:
         self._version += 1
@@ -120,6 +121,18 @@ def test_a_second_request_is_not_judged_again() -> None:
     assert again is first
     turn.clock.advance(DAY_S)
     assert turn.ask(PEOPLE[0], SERVICES[0], Verb.READ)[0] is not first
+
+
+def test_a_decision_that_lives_for_a_moment_has_all_of_it() -> None:
+    """What is written out for a tenth of a second is cut; what lives no longer must not be."""
+    brief = load(policy_text(ADDRESSES, ADDRESSES).replace("[product]\n", "[product]\ndecision_s = 0.05\n"))
+    turn = Turn(brief)
+    for _ in range(20):
+        for _ in range(2):
+            again, _anew = turn.ask(PEOPLE[0], SERVICES[0], Verb.READ)
+            assert isinstance(again, Admitted)
+            assert turn.stated(again)["expires"] == pytest.approx(turn.clock.unix_s() + 0.05, rel=0, abs=1e-3)
+        turn.clock.advance(0.013)
 
 
 def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 what speaks of somebody."""
 
 import msgspec
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -13,7 +14,7 @@ from foundation.wire.requests import RequestReader
 from foundation.wire.responses import ResponseReader
 from foundation.wire.targets import Asked, asked_of
 from gateway.edge.answers import client_fields, refusal_of
-from gateway.edge.familiar import HEADS_MAX, KEPT_S, Familiar, came
+from gateway.edge.familiar import HEADS_MAX, KEPT_S, Came, Familiar, came, own_fields
 from gateway.edge.headers import RequestFields, read_request
 from gateway.edge.landing import Landing
 
@@ -92,7 +93,7 @@ def test_fields_that_are_given_again_are_those_of_a_strict_reading(pair: tuple[b
     familiar = Familiar()
     for data in pair:
         one, read = came(data), strictly(data)
-        found = None if one is None else familiar.fields_of(one, 0.0)
+        found = None if one is None else fields_of(familiar, one, 0.0)
         if one is not None and found is not None and one.authorization in KNOWN:
             assert read is not None
             _, asked, fields, body = read
@@ -107,13 +108,19 @@ def test_fields_that_are_given_again_are_those_of_a_strict_reading(pair: tuple[b
             familiar.learn(one, read[0], read[2])
 
 
+def fields_of(familiar: Familiar, one: Came, now_s: float) -> RequestFields | None:
+    """As a task has them."""
+    known = familiar.known(one, now_s)
+    return None if known is None else own_fields(one, known)
+
+
 def learnt(familiar: Familiar, data: bytes) -> bool:
     """Whether another like it would not be read."""
     one, read = came(data), strictly(data)
     if one is None or read is None:
         return False
     familiar.learn(one, read[0], read[2])
-    return familiar.fields_of(one, 0.0) is not None
+    return fields_of(familiar, one, 0.0) is not None
 
 
 def request(*lines: bytes, first: bytes = b"GET /orders/1 HTTP/1.1", body: bytes = b"") -> bytes:
@@ -128,10 +135,44 @@ def test_what_is_each_requests_own_makes_it_no_other() -> None:
         b"traceparent: %b\r\nauthorization: Bearer ben\r\n\r\nhello" % TRACE
     )
     assert other is not None
-    fields = familiar.fields_of(other, 0.0)
+    fields = fields_of(familiar, other, 0.0)
     assert fields is not None
     assert (fields.authorization, fields.content_length, fields.traceparent) == (b"Bearer ben", 5, TRACE)
     assert (fields.forwarded_for, fields.host, fields.kept) == ([b"10.0.0.9"], b"shop", [b"accept: */*\r\n"])
+    assert len(familiar) == 1
+
+
+@pytest.mark.parametrize(
+    ("was", "now"),
+    [
+        (b"Bearer ann\r\n", b"Bearer ann\n"),
+        (b"Bearer ann\r\n", b"Bearer ann\r"),
+        (b"Bearer ann\r\n", b"Bearer ann\r\r\n"),
+        (b"\r\nAuthorization", b"\nAuthorization"),
+        (b"\r\nAuthorization", b"\r\n\r\nAuthorization"),
+        (b"\r\nAccept", b"\nAccept"),
+        (b"\r\nAccept", b"\r\n\r\nAccept"),
+        (b" HTTP/1.1\r\n", b" HTTP/1.1\n"),
+        (b"*/*\r\n\r\n", b"*/*\r\n\r\n\r\n"),
+        (b"*/*\r\n\r\n", b"*/*\r\n\r\nx\r\n\r\n"),
+        (b"*/*\r\n\r\n", b"*/*\n\r\n"),
+        (b"/orders/1", b"/orders/.1"),
+        (b"/orders/1", b"/orders/a/../1"),
+        (b"/orders/1", b"/orders/1/."),
+    ],
+)
+def test_one_that_differs_in_where_a_line_ends_is_no_other_again(was: bytes, now: bytes) -> None:
+    familiar = Familiar()
+    like = request(b"Accept: */*")
+    assert learnt(familiar, like)
+    changed = like.replace(was, now, 1)
+    assert changed != like
+    for data in (changed, like + changed, changed + like):
+        one = came(data)
+        assert one is None or one.authorization not in KNOWN or familiar.known(one, 0.0) is None
+        read = strictly(data)
+        if one is not None and read is not None:
+            familiar.learn(one, read[0], read[2])
     assert len(familiar) == 1
 
 
@@ -145,7 +186,7 @@ def test_nothing_that_may_speak_of_somebody_is_kept_and_nothing_for_long() -> No
     assert learnt(familiar, request())
     one = came(request())
     assert one is not None
-    assert familiar.fields_of(one, KEPT_S + 1) is None
+    assert fields_of(familiar, one, KEPT_S + 1) is None
     assert len(familiar) == 0
     for number in range(2 * HEADS_MAX):
         learnt(familiar, request(b"Accept: %d" % number))
@@ -196,6 +237,39 @@ def test_an_answer_that_lands_at_once_is_that_of_a_strict_reading(script: list[b
     for data in script + script:
         landed = landing.answer(data, b"domicile-epoch: 7\r\n", dated, keep=True, now_s=0.0)
         assert landed is None or landed == read(data, [(b"domicile-epoch", b"7")], dated)
+
+
+@pytest.mark.parametrize(
+    ("was", "now"),
+    [
+        (b"OK\r\nDate: today\r\n", b"OK\n"),
+        (b"OK\r\nDate: today\r\n", b"OK\r"),
+        (b"Date: today\r\n", b"Date: today\n"),
+        (b"Date: today\r\n", b"Date: today\r"),
+        (b"length: 2\r\n", b"length: 2\n"),
+        (b"length: 2\r\n", b"length: 2\r"),
+        (b"length: 2\r\n", b"length: 2\r\r\n"),
+        (b"\r\ncontent", b"\ncontent"),
+        (b"y\r\n\r\n", b"y\r\r\n\r\n"),
+    ],
+)
+def test_an_answer_that_differs_in_where_a_line_ends_is_read(was: bytes, now: bytes) -> None:
+    landing = Landing()
+    like = b"HTTP/1.1 200 OK\r\nDate: today\r\nServer: x\r\ncontent-length: 2\r\nVary: y\r\n\r\nok"
+    for data in (like, like.replace(b"Date: today\r\n", b"")):
+        assert landing.answer(data, b"", b"", keep=True, now_s=0.0) is not None
+    changed = like.replace(was, now, 1)
+    assert changed != like
+    assert landing.answer(changed, b"", b"", keep=True, now_s=0.0) is None
+
+
+def test_an_answer_of_another_day_is_like_it_wherever_its_date_stands() -> None:
+    landing = Landing()
+    for like in (b"Date: %b\r\ncontent-length: 2", b"content-length: 2\r\ndate: %b"):
+        for date in (b"today", b"tomorrow"):
+            data = b"HTTP/1.1 200 OK\r\n%b\r\nServer: x\r\n\r\nok" % (like % date)
+            assert landing.answer(data, b"", b"", keep=True, now_s=0.0) is not None
+    assert len(landing) == 1
 
 
 def test_of_answers_nothing_is_kept_that_may_speak_of_somebody() -> None:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from directory.placement.core import State
 from gateway.edge.door import Door
+from gateway.edge.limits.table import Table
 from gateway.edge.ports import Home, Homeless
 from gateway.settings import Budget, Limits
 from routing_rules.rules import load
@@ -257,6 +258,30 @@ def test_one_that_came_before_and_finds_no_idle_connection_counts_once_against_l
     assert (edge.walked, edge.heads_read) == (8, 9)
     assert seen == run(script, Walking)[0]
     assert (seen.client.count(b"HTTP/1.1 200"), seen.client.count(b"HTTP/1.1 429")) == (8, 2)
+
+
+@pytest.mark.parametrize("kind", ["address", "subject"])
+def test_one_that_is_beyond_a_limit_asks_its_table_once(
+    people: People, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """Whichever ways are tried with it."""
+    looked: list[str] = []
+    take = Table.take
+
+    def looking(table: Table, name: str, now_ms: float) -> float:
+        looked.append(table.kind)
+        return take(table, name, now_ms)
+
+    monkeypatch.setattr(Table, "take", looking)
+    plain = plainly(people, 10)
+    budget = Budget(per_s=1, burst=8)
+    limits = Limits(address=budget, parts=1) if kind == "address" else Limits(subject=budget, parts=1)
+    world = msgspec.structs.replace(plain.world, limits=limits)
+    for http in WAYS:
+        looked.clear()
+        seen, _, _ = run(msgspec.structs.replace(plain, world=world), http)
+        assert (seen.client.count(b"HTTP/1.1 200"), seen.client.count(b"HTTP/1.1 429")) == (8, 2)
+        assert looked == [kind] * 10
 
 
 def test_a_difference_in_one_byte_is_seen(people: People) -> None:

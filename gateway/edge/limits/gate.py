@@ -11,6 +11,7 @@ from foundation import logs
 from foundation.clock import Clock
 from foundation.problems import Code, Problem
 from foundation.words import SubjectId
+from gateway.edge.familiar import Came
 from gateway.edge.headers import RequestFields
 from gateway.edge.limits.callers import Callers
 from gateway.edge.limits.observed import LIMITED, NAMES
@@ -43,24 +44,29 @@ class Gate:
         """Before a token is verified. None: go on."""
         if self._address is None or fields.hop is not None or fields.counted >= ADDRESS_PASSED:
             return None
-        return self._over(self._address, self._callers.of(peer, fields.forwarded_for), None)
+        return self._over(self._address, self._callers.of(peer, fields.forwarded_for), None, fields.over_ms)
 
     def by_person(self, fields: RequestFields, gathered: Gathered) -> Problem | None:
         """Once it is known who asks, before the verdict. None: go on."""
-        return None if fields.counted >= ALL_PASSED else self._over(*self._asker(gathered))
+        return None if fields.counted >= ALL_PASSED else self._over(*self._asker(gathered), fields.over_ms)
 
-    def passes(self, peer: str, fields: RequestFields, subject: SubjectId) -> bool:
-        """Both, for a subject's own request that nobody carried here and of which all is known at once. What it passes is not counted
-        again by the two above; where it does not pass, they say so."""
+    def passes(self, peer: str, one: Came, subject: SubjectId) -> bool:
+        """Both, for a subject's own request that nobody carried here and of which all is known at once. What of it is counted here is not
+        counted again by the two above; where it does not pass, they say so."""
+        if self._address is None and self._subject is None:
+            one.counted = ALL_PASSED
+            return True
         now_ms = self._clock.monotonic_s() * 1_000
         if self._address is not None:
-            address = self._callers.of(peer, fields.forwarded_for)
-            if address is not None and self._address.take(address, now_ms):
+            address = self._callers.of(peer, one.forwarded_for)
+            if address is not None and (over_ms := self._address.take(address, now_ms)):
+                one.over_ms = over_ms
                 return False
-        fields.counted = ADDRESS_PASSED
-        if self._subject is not None and self._subject.take(subject, now_ms):
+        one.counted = ADDRESS_PASSED
+        if self._subject is not None and (over_ms := self._subject.take(subject, now_ms)):
+            one.over_ms = over_ms
             return False
-        fields.counted = ALL_PASSED
+        one.counted = ALL_PASSED
         return True
 
     def _asker(self, gathered: Gathered) -> tuple[Table | None, str | None, str | None]:
@@ -71,11 +77,12 @@ class Gate:
             return self._subject, gathered.home.subject_id, "subject_id"
         return self._subject, gathered.who.login[0] if isinstance(gathered.who, Identity) else None, None
 
-    def _over(self, table: Table | None, name: str | None, field: str | None) -> Problem | None:
+    def _over(self, table: Table | None, name: str | None, field: str | None, over_ms: float) -> Problem | None:
+        """`over_ms`: what the table said of it already, if it did."""
         if table is None or name is None:
             return None
         now_ms = self._clock.monotonic_s() * 1_000
-        wait_ms = table.take(name, now_ms)
+        wait_ms = over_ms or table.take(name, now_ms)
         if not wait_ms:
             return None
         LIMITED.labels(table.kind).inc()

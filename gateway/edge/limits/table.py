@@ -60,8 +60,8 @@ class Table:
 
     def speaks(self, name: str, now_ms: float, *, every_ms: float) -> bool:
         """Whether a refusal of this name is to be logged: once in `every_ms`."""
-        share = self._shares[name]
-        if now_ms < share.quiet_ms:
+        share = self._shares.get(name)
+        if share is None or now_ms < share.quiet_ms:
             return False
         share.quiet_ms = now_ms + every_ms
         return True

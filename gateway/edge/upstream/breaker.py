@@ -40,15 +40,15 @@ class Breaker:
     only while what let it through still holds, so exchanges that began before an opening neither prolong it nor judge a probe.
     """
 
-    __slots__ = ("_backoff", "_bounds", "_period", "_until", "failures", "state")
+    __slots__ = ("_backoff", "_bounds", "_until", "failures", "period", "state")
 
     def __init__(self, bounds: Bounds, chance: Chance = random.random) -> None:
         self._bounds = bounds
         self._backoff = Backoff(first_s=bounds.open_s, max_s=bounds.open_s_max, chance=chance)
         self.failures = 0
         """In a row. While it is closed, 0 is all that an answer makes of it."""
-        self._period = 0
-        """Begins anew with every opening, closing and probe; tickets are its numbers."""
+        self.period = 0
+        """Begins anew with every opening, closing and probe; tickets are its numbers, and while it is closed anybody may take one."""
         self._until = _AT_ONCE
         """Unless closed: nobody is let through before."""
         self.state = CLOSED
@@ -56,18 +56,14 @@ class Breaker:
     def admits(self, now_s: float) -> bool:
         return self.state is CLOSED or now_s >= self._until
 
-    def ticket(self) -> int | None:
-        """What `admit` gives while it is closed: nothing is wrong. Else None, and `admit` says whether one may go."""
-        return self._period if self.state is CLOSED else None
-
     def admit(self, now_s: float) -> int | None:
         """A ticket, or None while nobody may ask. Unless closed, whoever gets one is the probe."""
         if self.state is CLOSED:
-            return self._period
+            return self.period
         if now_s < self._until:
             return None
         self._turn(HALF_OPEN, until_s=now_s + self._bounds.probe_s_max)
-        return self._period
+        return self.period
 
     def left_s(self, now_s: float) -> float:
         """How much of the wait is left. 0 while a probe is out: it may end at any moment."""
@@ -81,7 +77,7 @@ class Breaker:
             self._backoff.reset()
 
     def failed(self, ticket: int, now_s: float) -> None:
-        if ticket != self._period:
+        if ticket != self.period:
             return
         self.failures += 1
         if self.state is HALF_OPEN or self.failures >= self._bounds.failures:
@@ -90,10 +86,10 @@ class Breaker:
 
     def gave_back(self, ticket: int) -> None:
         """The exchange ended, and says nothing of the address; after a probe the next may go."""
-        if ticket == self._period and self.state is HALF_OPEN:
+        if ticket == self.period and self.state is HALF_OPEN:
             self._until = _AT_ONCE
 
     def _turn(self, state: State, *, until_s: float) -> None:
         self.state = state
-        self._period += 1
+        self.period += 1
         self._until = until_s

@@ -6,16 +6,29 @@ bytes nobody asked for: each breaks the exchange, and the connection with it. A 
 
 import asyncio
 from collections.abc import Callable
-from typing import cast
+from typing import Protocol, cast
 
 from foundation.wire.head import Malformed, StatusHead
 from foundation.wire.messages import MORE
+from foundation.wire.outbox import Outbox
 from foundation.wire.responses import ResponseReader
 from gateway.edge.upstream.fault import Fault, UpstreamFailed
 from gateway.settings import Upstream
 
 BUFFER_BYTES_HIGH = 256 * 1024
 """Reading pauses above this until the buffered part of the answer has been taken."""
+
+
+class Listener(Protocol):
+    """Who is told of an exchange instead of waiting for it."""
+
+    def heard(self) -> None:
+        """There is more of the answer, or the exchange has failed."""
+        ...
+
+    def lands(self, data: bytes) -> bool:
+        """Is given the first piece of the answer before it is read; True: it was all of it, and the exchange has `landed`."""
+        ...
 
 
 class Connection(asyncio.Protocol):
@@ -35,24 +48,29 @@ class Connection(asyncio.Protocol):
         """Whether an exchange was completed on this connection before."""
         self.busy = False
         self.quiet_since = loop.time()
-        self.listener: Callable[[], None] | None = None
-        """Is told whenever there is more of the answer, or the exchange has failed; instead of whoever waits."""
-        self.landing: Callable[[bytes], bool] | None = None
-        """Is given the first piece of the answer before it is read here; True: it was all of it, and the exchange has `landed`."""
+        self.listener: Listener | None = None
+        """Whoever `heard`."""
+        self.landing: Listener | None = None
+        """With whom the next piece `lands`."""
         self._began_at = 0.0
         self._reset_exchange(head_only=False)
 
     def _reset_exchange(self, *, head_only: bool, upgrade: bool = False) -> None:
-        self._reader.begin(head_only=head_only, upgrade=upgrade)
+        self._await_answer(head_only=head_only, upgrade=upgrade)
         self.request_done = False
         self._answered = False
         self.known_head: StatusHead | None = None
         """The head of the final answer, where it has arrived."""
-        self._body: list[bytes] = []
-        self._body_bytes = 0
         self.complete = False
         """Whether the whole answer has arrived (some of it may still be buffered here)."""
         self._failure: UpstreamFailed | None = None
+
+    def _await_answer(self, *, head_only: bool, upgrade: bool = False) -> None:
+        """From here on what arrives is read as the answer."""
+        self._reader.begin(head_only=head_only, upgrade=upgrade)
+        self._body: list[bytes] = []
+        self._body_bytes = 0
+        self._reads = True
 
     # --- an exchange ---------------------------------------------------------------------------------------------------------
 
@@ -75,6 +93,21 @@ class Connection(asyncio.Protocol):
             self.fail(Fault.RESET)
             return False
         transport.write(data)
+        return True
+
+    def begin_now(self, data: bytes, now: float, outbox: Outbox, *, head_only: bool) -> bool:
+        """As `begin`, for a request that is whole, which goes out by `outbox`, and for a `listener`. The reader is made ready once there is
+        something to read, since most answers are not read here. False: nothing has begun."""
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return False
+        self.busy = self.request_done = True
+        self._answered = self.complete = self._reads = False
+        self.known_head = self._failure = None
+        self._began_at = self.quiet_since = now
+        if head_only:
+            self._await_answer(head_only=True)
+        outbox.write(transport, data)
         return True
 
     def write(self, data: bytes, *, done: bool = False) -> None:
@@ -187,8 +220,10 @@ class Connection(asyncio.Protocol):
         landing = self.landing
         if landing is not None:
             self.landing = None
-            if landing(data):
+            if landing.lands(data):
                 return
+        if not self._reads:
+            self._await_answer(head_only=False)
         self.quiet_since = self._loop.time()
         self._answered = True
         reader = self._reader
@@ -268,7 +303,7 @@ class Connection(asyncio.Protocol):
 
     def _wake(self) -> None:
         if self.listener is not None:
-            self.listener()
+            self.listener.heard()
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
         if self._failure is not None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from foundation.wire.head import StatusHead
-from gateway.edge.upstream.breaker import State
+from gateway.edge.upstream.breaker import CLOSED
 from gateway.edge.upstream.connection import Connection
 from gateway.edge.upstream.fault import Fault, UpstreamFailed
 from gateway.edge.upstream.pool import AddressPool, Pools
@@ -30,7 +30,7 @@ class Sending(msgspec.Struct, frozen=True, gc=False):
 class Exchange(msgspec.Struct):
     """One request on one connection. Ended exactly once, whatever happened."""
 
-    _pool: AddressPool
+    pool: AddressPool
     _ticket: int
     connection: Connection
     host: bytes
@@ -41,34 +41,29 @@ class Exchange(msgspec.Struct):
         try:
             head = await self.connection.head()
         except UpstreamFailed as exc:
-            self._pool.health.broke(self._ticket, exc.fault, used=self.connection.used)
+            self.pool.health.broke(self._ticket, exc.fault, used=self.connection.used)
             raise
         self.heard()
         return head
 
     def heard(self) -> None:
         """For whoever saw the head come without waiting for it."""
-        self._pool.health.heard()
+        self.pool.health.heard()
 
     def detach(self) -> tuple[asyncio.Transport, bytes]:
         """After a 101: the transport and what stood behind the head; the address has a slot free. Raises UpstreamFailed."""
         found = self.connection.detach()
-        self._pool.let_go(self.connection)
+        self.pool.let_go(self.connection)
         return found
 
     def finish(self) -> None:
-        """For whoever saw the whole answer come: `heard` and `end`."""
-        self._pool.health.heard()
-        self._pool.release(self.connection)
-
-    def landed(self, now: float) -> None:
-        """The same, where it came in one piece, and not through the connection's own reading (`Connection.landing`)."""
-        self._pool.health.heard()
-        self._pool.take_back(self.connection, now)
+        """For whoever saw the whole answer come: `heard` and `end`. Where it came in one piece: `AddressPool.landed`."""
+        self.pool.health.heard()
+        self.pool.release(self.connection)
 
     def end(self) -> None:
-        self._pool.health.given_back(self._ticket)
-        self._pool.release(self.connection)
+        self.pool.health.given_back(self._ticket)
+        self.pool.release(self.connection)
 
 
 class Forwarder:
@@ -99,7 +94,7 @@ class Forwarder:
                 continue
             tried += 1
             # A probe that meets the end of an old connection proves nothing.
-            alone = fresh or pool.health.state is not State.CLOSED
+            alone = fresh or pool.health.state is not CLOSED
             connection = None if alone else pool.acquire_now()
             if connection is None:
                 try:
@@ -117,9 +112,9 @@ class Forwarder:
         """One that the caller begins, where the next address is well and a connection to it is idle; else None."""
         self._turn += 1
         pool = self.pools.of(hosts[self._turn % len(hosts)])
-        ticket = pool.health.breaker.ticket()
-        connection = None if ticket is None else pool.acquire_now()
-        return None if ticket is None or connection is None else Exchange(pool, ticket, connection, pool.host_field)
+        breaker = pool.health.breaker
+        connection = pool.acquire_now() if breaker.state is CLOSED else None
+        return None if connection is None else Exchange(pool, breaker.period, connection, pool.host_field)
 
 
 def head_of(line: bytes, host: bytes, rest: bytes) -> bytes:

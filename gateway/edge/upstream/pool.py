@@ -9,6 +9,8 @@ from collections import deque
 from collections.abc import Callable
 
 from foundation import logs
+from foundation.wire.outbox import Outbox
+from gateway.edge.upstream.breaker import CLOSED
 from gateway.edge.upstream.connection import Connection
 from gateway.edge.upstream.fault import Fault, UpstreamFailed
 from gateway.edge.upstream.health import Health
@@ -23,8 +25,16 @@ Tls = Callable[[], ssl.SSLContext]
 class AddressPool:
     """The connections to one address."""
 
-    def __init__(self, address: str, limits: Upstream, loop: asyncio.AbstractEventLoop, tls: Tls | None = None) -> None:
+    def __init__(
+        self,
+        address: str,
+        limits: Upstream,
+        loop: asyncio.AbstractEventLoop,
+        outbox: Outbox,
+        tls: Tls | None = None,
+    ) -> None:
         self.address = address
+        self.outbox = outbox
         self.host_field = address.encode("ascii")
         self.health = Health(address, limits, loop)
         self._host, _, port = address.rpartition(":")
@@ -131,8 +141,14 @@ class AddressPool:
         if connection.end():
             self._offer(connection)
 
-    def take_back(self, connection: Connection, now: float) -> None:
-        """The same after one whose answer came in one piece."""
+    def landed(self, connection: Connection, now: float) -> None:
+        """`Health.heard` and `release`, after an answer that came in one piece, and not through the connection's own reading
+        (`Connection.landing`)."""
+        breaker = self.health.breaker
+        if breaker.state is CLOSED:
+            breaker.failures = 0
+        else:
+            self.health.heard()
         if not connection.landed(now):
             return
         if self._waiters:
@@ -189,12 +205,15 @@ class Pools:
         self._limits = limits
         self._tls = tls
         self._pools: dict[str, AddressPool] = {}
+        self._outbox: Outbox | None = None
 
     def of(self, address: str) -> AddressPool:
         """Addresses come from policy, so there are few."""
         pool = self._pools.get(address)
         if pool is None:
-            pool = self._pools[address] = AddressPool(address, self._limits, asyncio.get_running_loop(), self._tls)
+            loop = asyncio.get_running_loop()
+            self._outbox = self._outbox or Outbox(loop)
+            pool = self._pools[address] = AddressPool(address, self._limits, loop, self._outbox, self._tls)
         return pool
 
     async def sweep(self) -> None:
