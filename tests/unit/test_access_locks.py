@@ -291,7 +291,7 @@ async def test_the_list_names_whom_this_cell_knows_and_says_how_the_feed_stands(
     assert [(one["person"], one["reason"]) for one in told["locks"]] == [("engineer:carl", "left")]
     seen = [(one["cell"], one["person"], one["code"], one["event"]) for one in told["elsewhere"]]
     assert seen == [(FAR, "engineer:alice", "locked", "lock:0"), (FAR, None, "review_overdue", "lock:4")]
-    assert told["feed"] == {"age_s": 0.0, "fresh": True, "told": False}
+    assert told["feed"] == {"age_s": 0.0, "fresh": True, "told": False, "kept": 0}
     async with working(stand.access.locks.telling.run):
         await eventually(lambda: HOME in stand.locks.held)
     assert (await stand.get("locks", sam)).json()["feed"]["told"] is True

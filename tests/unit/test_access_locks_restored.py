@@ -162,7 +162,7 @@ def test_the_chain_holds_the_steps_by_which_locks_stand_and_fall_and_no_others()
 def test_a_link_is_spelled_as_it_was_by_the_version_before() -> None:
     """Another spelling would look like another history to every directory."""
     step = Locked(person=ALICE, reason="its words are no part of it")
-    assert linked(BEGINNING, Taken(AT, SAM, step), ALICE) == "PINNED"
+    assert linked(BEGINNING, Taken(AT, SAM, step), ALICE) == "3e827d8928cd952b6801a9c7499691ebfdb16a56b627fffa9fde343f602e1f58"
 
 
 @asynccontextmanager
