@@ -1,5 +1,5 @@
-"""The steps by which locks stand and fall, one after the other, as a chain of digests: whoever holds the digest of so many first ones can tell
-whether another history begins alike. Pure.
+"""The steps by which locks stand and fall, one after the other, as a chain of digests: whoever holds the digest of so many first ones can
+tell whether another history begins alike. Pure.
 
 A link is made of what no later version of a step spells otherwise: what it is, when and by whom it was taken, whom or what it is about.
 """

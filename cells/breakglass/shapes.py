@@ -108,8 +108,8 @@ class LockTold(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LockElsewhere(msgspec.Struct, frozen=True, kw_only=True):
-    """A lock of another cell, or one of this cell that it lost by a restoration and the directory keeps. `digest`: SHA-256 of issuer and id,
-    which is all that travels; `person`: whom this cell knows under it. `event`: the entry of that cell's ledger by which it stands.
+    """A lock of another cell, or one of this cell that it lost by a restoration and the directory keeps. `digest`: SHA-256 of issuer and
+    id, which is all that travels; `person`: whom this cell knows under it. `event`: the entry of that cell's ledger by which it stands.
     `review_overdue` stops the next emergency alone."""
 
     cell: CellId

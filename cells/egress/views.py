@@ -2,8 +2,8 @@
 
 The destination is policy's entry with the reader's home cell among its `readers`; law, consent and contract are asked as for a release.
 What goes to another cell is recorded with its ground before it is answered; what may not leave is recorded, too, and the reader is told
-neither ground nor home. The decision is a gateway's for service `views`, with the reader as its actor, so it opens nothing else here. Like a
-release, an answer is out in time or not at all (`timely`).
+neither ground nor home. The decision is a gateway's for service `views`, with the reader as its actor, so it opens nothing else here. Like
+a release, an answer is out in time or not at all (`timely`).
 """
 
 import asyncio

@@ -59,8 +59,8 @@ class LockHistory(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 class TellRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything that stands in a cell. `after`: the number of what it told last, 0 for nothing. `locking`: how often somebody was locked
     or unlocked there. `history`: by which steps it came to that; `before`: the digest of as many first ones of these as it told last, null
-    where it has fewer. `lifted`: what is held of this cell and was lifted by a step made since. Cells of the version before tell no history:
-    they are judged by `locking` alone."""
+    where it has fewer. `lifted`: what is held of this cell and was lifted by a step made since. Cells of the version before tell no
+    history: they are judged by `locking` alone."""
 
     after: Number
     locking: Number

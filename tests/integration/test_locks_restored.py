@@ -1,5 +1,5 @@
-"""Cells that are restored beside the real directory: what they told by the history that they lost stands until a step made since lifts it, in
-every cell; and what was told before the directory knew of histories."""
+"""Cells that are restored beside the real directory: what they told by the history that they lost stands until a step made since lifts it,
+in every cell; and what was told before the directory knew of histories."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

@@ -1,8 +1,8 @@
 """Locks spread through cells, directories and cells that are restored, restarts, and answers that come late, twice and out of order.
 
 - Nothing is believed that is older than what was, over restarts, and in the end everybody knows what stands.
-- What a cell told and no step made since has lifted stands in the directory, whatever of its history the cell has lost, and however many steps
-  it has made instead. A step made since lifts it.
+- What a cell told and no step made since has lifted stands in the directory, whatever of its history the cell has lost, and however many
+  steps it has made instead. A step made since lifts it.
 
 The cells' own parts run: their books, what tells of them and what hears. The directory is the one in memory, which judges as the real one.
 `LOCKS_SCRIPTS` says how many scripts.

@@ -55,8 +55,8 @@ def standing(book: Book, at_us: int, issuer: str) -> tuple[LockStands, ...]:
 
 
 def lifted(book: Book, held: Iterable[LockStands], issuer: str) -> tuple[LockStands, ...]:
-    """Of what the directory holds of this cell, what a step of the cell has lifted that was made since: the person was unlocked later, or the
-    emergency was reviewed."""
+    """Of what the directory holds of this cell, what a step of the cell has lifted that was made since: the person was unlocked later, or
+    the emergency was reviewed."""
     unlocked = {person_of(issuer, person): at_us for person, at_us in book.unlocked.items()}
     reviewed = {
         grant_event(grant.id, grant.approval)

@@ -16,8 +16,8 @@ class Elsewhere:
     """One process's. `state`: the name of all that was heard, for the next question; "" where it is not all. `own`: what the directory
     holds of this cell, and when it was asked for. `stale_s_max`: how old what was heard may be. `changed` is set when `heard` is another.
 
-    Of this cell's own locks the book is asked and not what the directory holds, but for those that are kept of a history which this cell has
-    lost: nobody else here knows of these.
+    Of this cell's own locks the book is asked and not what the directory holds, but for those that are kept of a history which this cell
+    has lost: nobody else here knows of these.
     """
 
     def __init__(self, *, cell: CellId, issuer: str, clock: Clock) -> None:

@@ -65,7 +65,8 @@ def forget(cell: str, reason: str, unknown: bool, reach: Reach, as_json: bool) -
 
     For a cell that is gone for good, and for one whose database was restored to before a lock, instead of lifting one by one what is kept
     of it: look at its ledger first (`domicile access replay`), since it tells what it knows now as soon as this is done. Other cells keep
-    what they heard of a cell until it tells anew or is forgotten; where the directory was restored to before a cell first told, say --unknown.
+    what they heard of a cell until it tells anew or is forgotten; where the directory was restored to before a cell first told, say
+    --unknown.
     """
     try:
         path = f"/locks/{parse_slug(cell, 'cell')}/forget"
