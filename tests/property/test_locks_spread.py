@@ -101,7 +101,7 @@ class Cell:
             cell=self.name, keeper=self.keeper, source=self.wire, elsewhere=self.heard, clock=self.clock
         )
         self.late.clear()
-        self.known = {told.cell: told.number for told in self.file}
+        self.known = {told.cell: told.number for told in self.file if told.cell != self.name}
 
     def restore(self) -> None:
         self.steps.kept = list(self.backup)
@@ -136,10 +136,10 @@ class Cell:
 
     def looked(self) -> None:
         """Nothing that is known goes back."""
-        for told in self.heard.heard:
+        for told in self.heard.others:
             assert told.number >= self.known.get(told.cell, 0), "an older telling was believed"
             self.known[told.cell] = told.number
-        assert self.known.keys() <= {told.cell for told in self.heard.heard}, "a cell was left out"
+        assert self.known.keys() <= {told.cell for told in self.heard.others}, "a cell was left out"
 
     async def stands(self) -> tuple[LockStands, ...]:
         book, at_us = await self.keeper.book()
@@ -218,7 +218,7 @@ async def everybody_knows(cells: Iterable[Cell], wire: Wire) -> None:
     """What each cell tells and what is kept of it; a person of whom something is kept is stopped at home, too."""
     for one in cells:
         assert one.heard.fresh
-        known = {told.cell: (told.told, told.kept) for told in one.heard.heard}
+        known = {told.cell: (told.told, told.kept) for told in one.heard.others}
         assert known == {
             other.name: (await other.stands(), wire.held[other.name].kept) for other in cells if other is not one
         }

@@ -18,7 +18,7 @@ from cells.breakglass.locks.elsewhere import Elsewhere
 from cells.breakglass.locks.following import Following
 from cells.breakglass.statements import watching
 from cells.breakglass.steps import Approved, Locked, OnCall, Requested, Reviewed, Taken, Unlocked
-from cells.breakglass.words import DAY_US, Verdict
+from cells.breakglass.words import DAY_US, Verdict, engineer_of
 from directory.locks.core import (
     CellLocks,
     Held,
@@ -193,7 +193,11 @@ def test_what_is_kept_of_a_history_that_this_cell_lost_stops_people_here(heard: 
 
 def test_what_is_recalled_stands_and_is_no_news(heard: tuple[Elsewhere, ManualClock]) -> None:
     elsewhere, clock = heard
-    elsewhere.recall((cell(FAR, 9, stands("alice")), cell(HOME, 9, stands("bob"))))
+    kept = stands("carol")
+    own = CellLocks(cell=HOME, number=9, locks=(stands("bob"), kept), kept=(kept,))
+    elsewhere.recall((cell(FAR, 9, stands("alice")), own))
+    assert elsewhere.heard == (cell(FAR, 9, stands("alice")), own)
+    assert elsewhere.barred(engineer_of("carol"), needs_fresh=False) is Barred.LOCKED
     assert elsewhere.barred(ALICE, needs_fresh=False) is Barred.LOCKED
     assert elsewhere.barred(BOB, needs_fresh=True) is Barred.STALE
     for told in (page(cell(FAR, 8)), page()):

@@ -1,5 +1,5 @@
 """Cells and directories that were restored: histories that go on or do not, what is kept of those that were lost and what lifts it; and what
-a cell that starts anew recalls of what it heard."""
+a cell that starts anew recalls of it."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable

@@ -33,13 +33,23 @@ class Elsewhere:
         self._heard_s = float("-inf")
 
     @property
-    def heard(self) -> tuple[CellLocks, ...]:
-        """Of each other cell what was heard last, to be recalled after a restart."""
+    def others(self) -> tuple[CellLocks, ...]:
+        """Of each other cell what was heard last."""
         return tuple(told for _, told in sorted(self._cells.items()))
+
+    @property
+    def heard(self) -> tuple[CellLocks, ...]:
+        """The same, and of this cell where something of it is kept: what is to be recalled after a restart."""
+        own = self.own[0]
+        return (*self.others, own) if own is not None and own.kept else self.others
 
     def recall(self, heard: Iterable[CellLocks]) -> None:
         """Takes in what was heard before this process began. It stands, and nothing older is believed; that it is all nobody knows."""
-        self._cells, _ = newer(self._cells, (one for one in heard if one.cell != self._cell))
+        for one in heard:
+            if one.cell == self._cell:
+                self.own = one, float("-inf")
+            else:
+                self._cells[one.cell] = one
         self._stand()
 
     def hear(self, page: LockPage, asked_s: float) -> bool:
@@ -80,17 +90,17 @@ class Elsewhere:
     def locks(self) -> Iterator[tuple[CellId, LockStands]]:
         """All that stand in other cells, as heard last, and what is kept of this one."""
         yield from ((self._cell, lock) for lock in self.kept())
-        yield from ((told.cell, lock) for told in self.heard for lock in told.locks)
+        yield from ((told.cell, lock) for told in self.others for lock in told.locks)
 
     def _codes(self, engineer: str) -> frozenset[LockCode]:
         return self._against.get(person_of(self.issuer, engineer), frozenset())
 
     def _take(self, told: tuple[CellLocks, ...], asked_s: float) -> bool:
-        before = self._cells
+        before = self.heard
         self.own = next((one for one in told if one.cell == self._cell), None), asked_s
-        self._cells, whole = newer(before, (one for one in told if one.cell != self._cell))
+        self._cells, whole = newer(self._cells, (one for one in told if one.cell != self._cell))
         self._stand()
-        if self._cells != before:
+        if self.heard != before:
             self.changed.set()
         if not whole:
             log.error("locks_went_back", reason="the directory tells of older locks than before: restored?")

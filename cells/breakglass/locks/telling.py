@@ -139,5 +139,5 @@ class Telling:
         since_s = self._untold_since_s
         UNTOLD.set(0 if since_s is None else self._clock.monotonic_s() - since_s)
         AGE.set(min(self._elsewhere.age_s(), 1e9))
-        ELSEWHERE.set(sum(len(told.locks) for told in self._elsewhere.heard))
+        ELSEWHERE.set(sum(len(told.locks) for told in self._elsewhere.others))
         KEPT.set(len(self._elsewhere.kept()))
