@@ -201,7 +201,15 @@ async def _held(tx: Connection, cell: CellId) -> Held:
 
 
 async def _put(
-    tx: Connection, clock: Clock, cell: CellId, held: Held, new: Held, *, actor: str, reason: str = "", parted: bool = False
+    tx: Connection,
+    clock: Clock,
+    cell: CellId,
+    held: Held,
+    new: Held,
+    *,
+    actor: str,
+    reason: str = "",
+    parted: bool = False,
 ) -> None:
     """What changed of what was held. What was told and is kept now has not."""
     steps, digest = (None, None) if new.history is None else (new.history.steps, new.history.digest)
@@ -233,9 +241,7 @@ def _columns(locks: tuple[LockStands, ...]) -> tuple[list[str], list[str], list[
     )
 
 
-def _event(
-    clock: Clock, cell: CellId, new: Held, changed: Changed, *, actor: str, reason: str, parted: bool
-) -> Event:
+def _event(clock: Clock, cell: CellId, new: Held, changed: Changed, *, actor: str, reason: str, parted: bool) -> Event:
     told = {"cell": cell, "number": new.number, "stands": changed.stands, "lifted": changed.lifted, "reason": reason}
     details: dict[str, Any] = msgspec.to_builtins(told) | ({"kept": msgspec.to_builtins(new.kept)} if parted else {})
     return Event(id=f"locks/{cell}/{new.number}", at=clock.unix_s(), kind=Kind.LOCK, actor=actor, details=details)

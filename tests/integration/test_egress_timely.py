@@ -36,7 +36,7 @@ class Showing(Views):
         super().__init__(nothing, {}, None, nothing)
         self._never = never
 
-    async def _answered(self, request: Request) -> ViewAnswer:  # noqa: ARG002 - the cell's
+    async def _answered(self, request: Request) -> ViewAnswer:
         if self._never:
             await asyncio.Event().wait()
         return ViewAnswer(table="notes", rows=[{"body": "x" * BYTES}], more=False)

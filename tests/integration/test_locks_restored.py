@@ -154,7 +154,9 @@ async def test_what_was_told_before_there_were_histories_is_judged_by_numbers_an
     alice = stands("alice")
     async with connect(database) as connection:
         await connection.execute(
-            "INSERT INTO directory.lock_cell (cell, number, locking, at) VALUES ($1, 7, 2, now()), ($2, 8, 2, now())", HERE, FAR
+            "INSERT INTO directory.lock_cell (cell, number, locking, at) VALUES ($1, 7, 2, now()), ($2, 8, 2, now())",
+            HERE,
+            FAR,
         )
         for cell in (HERE, FAR):
             lock = (cell, alice.person, alice.code.value, alice.since_us, alice.event)

@@ -125,9 +125,7 @@ def nothing_to_recall() -> asyncio.Event:
     return known
 
 
-def just_heard(
-    cell: CellId, keeper: Keeper, source: MemoryLocks, clock: Clock, folder: Path, writer: Writer
-) -> Locks:
+def just_heard(cell: CellId, keeper: Keeper, source: MemoryLocks, clock: Clock, folder: Path, writer: Writer) -> Locks:
     heard = JustHeard(cell=cell, issuer=ISSUER, clock=clock)
     return Locks(
         elsewhere=heard,

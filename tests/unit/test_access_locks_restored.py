@@ -1,5 +1,5 @@
-"""Cells and directories that were restored: histories that go on or do not, what is kept of those that were lost and what lifts it; and what
-a cell that starts anew recalls of it."""
+"""Cells and directories that were restored: histories that go on or do not, what is kept of those that were lost and what lifts it; and
+what a cell that starts anew recalls of it."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
@@ -105,7 +105,9 @@ def test_a_step_that_was_made_since_lifts_what_is_kept_and_none_from_before_does
     held = held_of(booked(*before, *locked("bob")))
     restored = booked(*before)
     restored_since = booked(*before, *locked("carol"))
-    assert judge(held, telling_of(restored, held)).kept == tuple(one for one in held.told if one.person != digest("alice"))
+    assert judge(held, telling_of(restored, held)).kept == tuple(
+        one for one in held.told if one.person != digest("alice")
+    )
     assert names_of(judge(held, telling_of(restored_since, held)).kept) == {digest("bob")}
     for step in (*locked("bob"), Unlocked(person=BOB, reason="x")):
         assert take(restored_since, Taken(AT + DAY_US, SAM, step)) is None
@@ -162,7 +164,10 @@ def test_the_chain_holds_the_steps_by_which_locks_stand_and_fall_and_no_others()
 def test_a_link_is_spelled_as_it_was_by_the_version_before() -> None:
     """Another spelling would look like another history to every directory."""
     step = Locked(person=ALICE, reason="its words are no part of it")
-    assert linked(BEGINNING, Taken(AT, SAM, step), ALICE) == "3e827d8928cd952b6801a9c7499691ebfdb16a56b627fffa9fde343f602e1f58"
+    assert (
+        linked(BEGINNING, Taken(AT, SAM, step), ALICE)
+        == "3e827d8928cd952b6801a9c7499691ebfdb16a56b627fffa9fde343f602e1f58"
+    )
 
 
 @asynccontextmanager

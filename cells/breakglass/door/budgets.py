@@ -31,7 +31,9 @@ class Budgets:
         this process. Raises Malformed where nobody knows, or too many sessions are open."""
         if not spent.told:
             raise Malformed(endings.UNTOLD)
-        for grant in [one for one, held in self._grants.items() if held.until + APART_S_MAX <= at and not held.sessions]:
+        for grant in [
+            one for one, held in self._grants.items() if held.until + APART_S_MAX <= at and not held.sessions
+        ]:
             del self._grants[grant]
         most = self._settings
         left_over = Budget(max(0, most.rows_max - spent.rows), max(0, most.bytes_max - spent.bytes))

@@ -34,7 +34,14 @@ class Locks:
 
 
 def locks_of(
-    elsewhere: Elsewhere, keeper: Keeper, *, cell: CellId, source: LockSource, clock: Clock, folder: Path, writer: Writer
+    elsewhere: Elsewhere,
+    keeper: Keeper,
+    *,
+    cell: CellId,
+    source: LockSource,
+    clock: Clock,
+    folder: Path,
+    writer: Writer,
 ) -> Locks:
     """`folder`: of the cell's log, `writer`: what it is written by."""
     remembering = Remembering(folder, writer, elsewhere)

@@ -66,9 +66,7 @@ def lifted(book: Book, held: Iterable[LockStands], issuer: str) -> tuple[LockSta
     return tuple(one for one in held if one.since_us < unlocked.get(one.person, 0) or one.event in reviewed)
 
 
-def telling(
-    book: Book, at_us: int, issuer: str, *, number: int, steps: int, held: Iterable[LockStands]
-) -> TellRequest:
+def telling(book: Book, at_us: int, issuer: str, *, number: int, steps: int, held: Iterable[LockStands]) -> TellRequest:
     """What is told of a book at a time. `number`, `steps`: of what the directory holds; `held`: what that was, as heard last."""
     locks = standing(book, at_us, issuer)
     stands = set(locks)

@@ -39,8 +39,9 @@ class Remembering:
         backoff = Backoff(first_s=0.1, max_s=5.0)
         while True:
             await self._elsewhere.changed.wait()
-            while self._writer.log is None:
+            if self._writer.log is None:
                 await asyncio.sleep(LOOK_S)
+                continue
             self._elsewhere.changed.clear()
             try:
                 await asyncio.to_thread(replace_durably, self._path, msgspec.json.encode(self._elsewhere.heard))
