@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable
 import pytest
 
 import directory.locks.core
+from cells.breakglass import core as machine
 from cells.breakglass.book import Book
 from cells.breakglass.keeper import Keeper
 from cells.breakglass.locks import core, elsewhere
@@ -23,13 +24,16 @@ from cells.breakglass.locks.core import Barred, Newer, person_of, standing
 from cells.breakglass.locks.elsewhere import Elsewhere
 from cells.breakglass.locks.source import Otherwise, Overfull
 from cells.breakglass.locks.telling import Telling
-from cells.breakglass.steps import AnyStep, Locked, Unlocked
+from cells.breakglass.replay import grant_event
+from cells.breakglass.steps import AnyStep, Approved, Locked, OnCall, Requested, Reviewed, Unlocked
 from cells.breakglass.store import Row
-from cells.breakglass.words import EngineerId, engineer_of
+from cells.breakglass.words import DAY_US, EngineerId, GrantId, engineer_of
+from cells.breakglass.words import Verdict as Found
 from directory.locks.core import (
     CellLocks,
     Held,
     Judged,
+    LockCode,
     LockPage,
     LockStands,
     TellRequest,
@@ -38,8 +42,9 @@ from directory.locks.core import (
     judge,
 )
 from foundation.clock import ManualClock
-from foundation.words import CellId
+from foundation.words import ActorId, CellId
 from tests.stands import locks as memory
+from tests.stands.access import presence, terms
 from tests.stands.access_cell import MemorySteps
 from tests.stands.locks import ISSUER, MemoryLocks
 
@@ -49,6 +54,10 @@ STEPS = 60
 CELLS = tuple(CellId(name) for name in ("eu-de", "us-va", "jp-to"))
 PEOPLE = tuple(engineer_of(name) for name in ("alice", "bob", "carol"))
 SAM = engineer_of("sam")
+HOURS_S = 8 * 3_600
+"""At most between two steps, so that reviews are due within a script."""
+APPROVAL = 1
+"""Which step of an emergency approves it."""
 
 
 class Restored(enum.Flag):
@@ -77,11 +86,23 @@ class Wire(MemoryLocks):
             self.owed[cell] |= {*asked.locks}
         return answer
 
+    def lifted(self, cell: CellId, *, person: str = "", event: str = "") -> None:
+        """By a step that was made just now."""
+        self.owed[cell] = {one for one in self.owed[cell] if one.person != person and one.event != event}
+
     def kept(self, cell: CellId) -> tuple[LockStands, ...]:
         return self.held.get(cell, Held()).kept
 
     def in_force(self, cell: CellId) -> set[LockStands]:
         return {*self.held.get(cell, Held()).told, *self.kept(cell)}
+
+
+def emergency(grant: GrantId, at_us: int) -> tuple[AnyStep, ...]:
+    on_call = OnCall(digest="0" * 64, until_us=at_us + DAY_US)
+    return (
+        Requested(grant=grant, terms=terms(), presence=presence(), needed=1, on_call=on_call),
+        Approved(grant=grant, version=1, presence=presence()),
+    )
 
 
 class Cell:
@@ -110,19 +131,29 @@ class Cell:
         self.steps.kept = list(self.backup)
 
     async def turn(self, chance: random.Random) -> None:
-        """Locks or unlocks somebody."""
+        """Locks or unlocks somebody; or they have an emergency, or it is reviewed."""
         person = chance.choice(PEOPLE)
-        book, _ = await self.keeper.book()
-        await self.take(
-            Unlocked(person=person, reason="x") if person in book.locks else Locked(person=person, reason="x")
-        )
+        book, at_us = await self.keeper.book()
+        unseen = next((grant for grant in book.of(person) if grant.review_due_us() is not None), None)
+        if person in book.locks:
+            await self.take(SAM, Unlocked(person=person, reason="x"))
+        elif chance.random() < 0.5:
+            await self.take(SAM, Locked(person=person, reason="x"))
+        elif unseen is None:
+            await self.take(person, *emergency(GrantId(f"{chance.getrandbits(128):032x}"), at_us))
+        else:
+            await self.take(SAM, Reviewed(grant=unseen.id, verdict=Found.JUSTIFIED, note="x"))
 
-    async def take(self, step: Locked | Unlocked) -> None:
-        steps: tuple[AnyStep, ...] = (step,)
-        await self.keeper.act(SAM, lambda _book, _at_us: steps)
-        if isinstance(step, Unlocked):
-            owed, gone = self.wire.owed, person_of(ISSUER, step.person)
-            owed[self.name] = {one for one in owed[self.name] if one.person != gone}
+    async def take(self, by: ActorId, *steps: AnyStep) -> None:
+        await self.keeper.act(by, lambda _book, _at_us: steps)
+        for step in steps:
+            match step:
+                case Unlocked(person=person):
+                    self.wire.lifted(self.name, person=person_of(ISSUER, person))
+                case Reviewed(grant=grant):
+                    self.wire.lifted(self.name, event=grant_event(grant, APPROVAL))
+                case _:
+                    pass
 
     async def ask(self) -> None:
         """A question, whose answer comes at some time."""
@@ -154,7 +185,7 @@ async def script(seed: int, restored: Restored) -> None:
     cells = [Cell(name, wire, clock) for name in CELLS]
     backup = wire.copied()
     for _ in range(STEPS):
-        clock.advance(chance.random())
+        clock.advance(chance.random() * HOURS_S)
         wire.now_us += chance.randrange(1, 1_000)
         one = chance.choice(cells)
         match chance.choice(
@@ -224,12 +255,14 @@ async def everybody_knows(cells: Iterable[Cell], wire: Wire) -> None:
         known = {told.cell: (told.told, told.kept) for told in one.heard.others}
         others = [other for other in cells if other is not one]
         assert known == {other.name: (await other.stands(), wire.kept(other.name)) for other in others}
-        for person in kept_of(one, wire):
+        for person in kept_of(one, wire, LockCode.LOCKED):
             assert one.heard.barred(person, needs_fresh=True) is Barred.LOCKED
+        for person in kept_of(one, wire, LockCode.REVIEW_OVERDUE):
+            assert one.heard.overdue(person)
 
 
-def kept_of(one: Cell, wire: Wire) -> list[EngineerId]:
-    kept = {lock.person for lock in wire.kept(one.name)}
+def kept_of(one: Cell, wire: Wire, *codes: LockCode) -> list[EngineerId]:
+    kept = {lock.person for lock in wire.kept(one.name) if lock.code in (codes or LockCode)}
     return [person for person in PEOPLE if person_of(ISSUER, person) in kept]
 
 
@@ -239,8 +272,8 @@ async def all_can_be_lifted(cells: list[Cell], clock: ManualClock, wire: Wire) -
             clock.advance(1)
             book, _ = await one.keeper.book()
             if person not in book.locks:
-                await one.take(Locked(person=person, reason="x"))
-            await one.take(Unlocked(person=person, reason="x"))
+                await one.take(SAM, Locked(person=person, reason="x"))
+            await one.take(SAM, Unlocked(person=person, reason="x"))
     await settled(cells, clock)
     assert not any(kept_of(one, wire) for one in cells), "what is kept could not be lifted"
     await everybody_knows(cells, wire)
@@ -291,6 +324,12 @@ def _steps_are_only_counted(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(directory.locks.core, "goes_on", lambda held, told: told.locking >= held.locking)
 
 
+def _emergencies_are_no_links(patch: pytest.MonkeyPatch) -> None:
+    about = machine._about
+    locks = (Locked, Unlocked)
+    patch.setattr(machine, "_about", lambda book, step: about(book, step) if isinstance(step, locks) else None)
+
+
 def _nothing_is_kept(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(memory, "judge", lambda held, told: judge(held, told)._replace(kept=()))
 
@@ -316,6 +355,7 @@ def _whoever_was_ever_unlocked_is(patch: pytest.MonkeyPatch) -> None:
         (_losses_are_not_looked_for, Restored.DIRECTORY),
         (_what_was_heard_is_not_recalled, Restored.DIRECTORY),
         (_steps_are_only_counted, Restored.CELLS),
+        (_emergencies_are_no_links, Restored.CELLS),
         (_nothing_is_kept, Restored.CELLS),
         (_nothing_of_it_is_lifted, Restored.CELLS),
         (_whoever_was_ever_unlocked_is, Restored.CELLS),
