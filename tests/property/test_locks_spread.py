@@ -49,8 +49,10 @@ from tests.stands.access_cell import MemorySteps
 from tests.stands.locks import ISSUER, MemoryLocks
 
 pytestmark = pytest.mark.anyio
-SCRIPTS = int(os.environ.get("LOCKS_SCRIPTS", "25"))
+SCRIPTS = int(os.environ.get("LOCKS_SCRIPTS", "15"))
 STEPS = 60
+OFTEN = ("turn",) * 6 + ("tell",) * 4 + ("ask",) * 2 + ("answer",) * 2
+ACTIONS = (*OFTEN, "again", "replay", "backup", "rare", "rare")
 CELLS = tuple(CellId(name) for name in ("eu-de", "us-va", "jp-to"))
 PEOPLE = tuple(engineer_of(name) for name in ("alice", "bob", "carol"))
 SAM = engineer_of("sam")
@@ -188,9 +190,7 @@ async def script(seed: int, restored: Restored) -> None:
         clock.advance(chance.random() * HOURS_S)
         wire.now_us += chance.randrange(1, 1_000)
         one = chance.choice(cells)
-        match chance.choice(
-            ("turn", "turn", "turn", "tell", "tell", "ask", "ask", "answer", "again", "replay", "backup", "rare")
-        ):
+        match chance.choice(ACTIONS):
             case "turn":
                 await one.turn(chance)
             case "tell":
