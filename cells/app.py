@@ -255,7 +255,15 @@ async def _access(
     standing = FolderLedger(kept.folder, key, kept.cosignatures)
     heard = Elsewhere(cell=context.cell, issuer=settings.access.issuer.issuer, clock=context.clock)
     source = LockDirectory(context.directory)
-    locking = partial(locks_of, heard, cell=context.cell, source=source, clock=context.clock)
+    locking = partial(
+        locks_of,
+        heard,
+        cell=context.cell,
+        source=source,
+        clock=context.clock,
+        folder=kept.folder,
+        writer=kept.writer,
+    )
     opening = assembled(settings.access, context, steps, standing, key, http, kept.writer, kept.folder, wall, locking)
     async with opening as access:
         yield access

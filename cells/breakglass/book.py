@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 import msgspec
 
+from cells.breakglass.chaining import BEGINNING
 from cells.breakglass.steps import Exempted, OnCall, Presence, Terms
 from cells.breakglass.words import (
     APPROVED_US_MAX,
@@ -134,7 +135,8 @@ class Lock(msgspec.Struct, frozen=True, kw_only=True):
 
 class Book(msgspec.Struct, kw_only=True):
     """Changed by `cells.breakglass.core.take` alone. `at_us`: the time of the last step; `locking`: how often somebody was locked or
-    unlocked. `own`, `serials`: whose grants are which, and under which grant a serial number was intended."""
+    unlocked, `unlocked`: when each person was last; `chain`: digests of the first one, two, … steps by which locks stand and fall. `own`,
+    `serials`: whose grants are which, and under which grant a serial number was intended."""
 
     grants: dict[GrantId, Grant] = {}
     locks: dict[EngineerId, Lock] = {}
@@ -142,8 +144,21 @@ class Book(msgspec.Struct, kw_only=True):
     withdrawn: dict[str, Reason] = {}
     at_us: int = 0
     locking: int = 0
+    unlocked: dict[EngineerId, int] = {}
+    chain: list[str] = []
     own: dict[str, list[GrantId]] = {}
     serials: dict[str, GrantId] = {}
+
+    @property
+    def head(self) -> str:
+        """The digest of all steps by which locks stood and fell."""
+        return self.chain[-1] if self.chain else BEGINNING
+
+    def begins(self, steps: int) -> str | None:
+        """The digest of so many first ones of them; None where there are fewer."""
+        if steps > len(self.chain):
+            return None
+        return self.chain[steps - 1] if steps else BEGINNING
 
     def of(self, engineer: str) -> Iterable[Grant]:
         return (self.grants[one] for one in self.own.get(engineer, ()))

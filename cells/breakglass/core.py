@@ -13,8 +13,10 @@ import msgspec
 
 from cells.breakglass import certifying, deciding
 from cells.breakglass.book import Book, Grant, Lock
+from cells.breakglass.chaining import linked
 from cells.breakglass.refusals import Refused, Why
 from cells.breakglass.steps import (
+    AnyStep,
     Approved,
     Begun,
     Certified,
@@ -71,7 +73,21 @@ def take(book: Book, taken: Taken) -> Refused | None:
             refused = None
     if refused is None:
         book.at_us = taken.at_us
+        about = _about(book, taken.step)
+        if about is not None:
+            book.chain.append(linked(book.head, taken, about))
     return refused
+
+
+def _about(book: Book, step: AnyStep) -> str | None:
+    """Whom or what a step is about by which a lock stands or falls: of a person, or of an emergency whose review may be overdue."""
+    match step:
+        case Locked() | Unlocked():
+            return step.person
+        case Approved() | Reviewed() if book.grants[step.grant].emergency:
+            return step.grant
+        case _:
+            return None
 
 
 def _changed(book: Book, grant: Grant, taken: Taken) -> Grant | Refused:
@@ -178,6 +194,7 @@ def _lock(book: Book, taken: Taken, step: Locked | Unlocked) -> Refused | None:
         return Refused(Why.NOT_LOCKED)
     else:
         del book.locks[step.person]
+        book.unlocked[step.person] = taken.at_us
     book.locking += 1
     return None
 

@@ -12,7 +12,7 @@ from cells.breakglass.core import take
 from cells.breakglass.refusals import Refused
 from cells.breakglass.replay import Unfit, event_id, fold
 from cells.breakglass.steps import AnyStep, MalformedStep, Taken
-from cells.breakglass.store import PAGE, Steps, Turn
+from cells.breakglass.store import PAGE, Row, Steps, Turn
 from foundation import logs
 from foundation.clock import Clock
 from foundation.problems import Code, refuse
@@ -38,7 +38,7 @@ class Keeper:
         self._book = Book()
         self._history: list[Taken] = []
         self._position = 0
-        self._last = ""
+        self._last: Row | None = None
 
     async def book(self) -> tuple[Book, int]:
         """As it stands in the database now, and the time; to be read, and not kept over an await. Raises ProblemError."""
@@ -48,7 +48,7 @@ class Keeper:
     def glance(self) -> Book | None:
         """The copy as it is held just now, to be read and not kept: perhaps behind what another process has written, never behind what this
         one has. None while it is to be read anew."""
-        return self._book if self._last else None
+        return self._book if self._last is not None else None
 
     async def history(self) -> list[Taken]:
         """Every step, oldest first. Raises ProblemError."""
@@ -99,22 +99,22 @@ class Keeper:
         found = (await turn.rows(self._position + 1))[: len(named)]
         if [(row.id, row.taken) for row in found] != list(named):
             raise NotRecorded(f"{len(named)} steps were to be recorded")
-        self._position, self._last = found[-1].position, found[-1].id
+        self._position, self._last = found[-1].position, found[-1]
         self._history += [taken for _, taken in named]
 
     async def _catch_up(self, turn: Turn) -> None:
         """Raises MalformedStep, Unfit, ProblemError."""
         while True:
             rows = await turn.rows(self._position)
-            if self._last and (not rows or rows[0].id != self._last):
+            if self._last is not None and (not rows or rows[0] != self._last):
                 log.warning("access_history_changed", seq=self._position)
                 self._forget()
                 continue
-            fresh = rows[1:] if self._last else rows
+            fresh = rows if self._last is None else rows[1:]
             if not fresh:
                 break
             fold((row.taken for row in fresh), self._book)
-            self._position, self._last = fresh[-1].position, fresh[-1].id
+            self._position, self._last = fresh[-1].position, fresh[-1]
             self._history += [row.taken for row in fresh]
             if len(rows) < PAGE:
                 break
@@ -124,4 +124,4 @@ class Keeper:
         return max(int(self._clock.unix_s() * 1_000_000), self._book.at_us)
 
     def _forget(self) -> None:
-        self._book, self._history, self._position, self._last = Book(), [], 0, ""
+        self._book, self._history, self._position, self._last = Book(), [], 0, None

@@ -42,7 +42,10 @@ _TOLD: dict[Why, tuple[Code, str]] = {
     Why.KNOWN: (Code.CONFLICT, "that is recorded already"),
     Why.EARLIER: (Code.NOT_READY, "the clock is behind what was recorded last"),
     Why.LOCKED: (Code.FORBIDDEN, "this person is locked"),
-    Why.LOCKED_ELSEWHERE: (Code.FORBIDDEN, "this person is locked in another cell"),
+    Why.LOCKED_ELSEWHERE: (
+        Code.FORBIDDEN,
+        "this person is locked in another cell, or was in this one before it was restored",
+    ),
     Why.LOCKS_STALE: (
         Code.NOT_READY,
         "other cells' locks were not heard of for more than 5 s, so nothing is granted but emergencies",

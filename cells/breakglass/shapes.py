@@ -108,8 +108,9 @@ class LockTold(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LockElsewhere(msgspec.Struct, frozen=True, kw_only=True):
-    """A lock of another cell. `digest`: SHA-256 of issuer and id, which is all that travels; `person`: whom this cell knows under it.
-    `event`: the entry of that cell's ledger by which it stands. `review_overdue` stops the next emergency alone."""
+    """A lock of another cell, or one of this cell that it lost by a restoration and the directory keeps. `digest`: SHA-256 of issuer and
+    id, which is all that travels; `person`: whom this cell knows under it. `event`: the entry of that cell's ledger by which it stands.
+    `review_overdue` stops the next emergency alone."""
 
     cell: CellId
     person: str | None
@@ -121,15 +122,16 @@ class LockElsewhere(msgspec.Struct, frozen=True, kw_only=True):
 
 class LockFeed(msgspec.Struct, frozen=True, kw_only=True):
     """`age_s`: since other cells' locks were known to be all that stand, None where they are not known. `fresh`: that is not too long ago.
-    `told`: the directory has taken what stands here."""
+    `told`: the directory has taken what stands here. `kept`: how many locks it keeps that this cell lost by a restoration."""
 
     age_s: float | None
     fresh: bool
     told: bool
+    kept: int
 
 
 class LockList(msgspec.Struct, frozen=True, kw_only=True):
-    """`locks`: this cell's own; `elsewhere`: other cells', as heard last."""
+    """`locks`: this cell's own; `elsewhere`: other cells', as heard last, and what is kept of this one."""
 
     locks: tuple[LockTold, ...]
     elsewhere: tuple[LockElsewhere, ...]

@@ -42,6 +42,10 @@ VERSIONS_MAX = 100
 """Edits of one request."""
 CERTIFICATES_MAX = 5
 """Intents to sign under one grant: a certificate that got lost is made anew, inside the same time box."""
+APART_S_MAX = MINUTES_MAX * 60
+"""So much later than one certificate of a grant another may end. None ends later than the first that was signed, and that one within
+MINUTES_MAX of its signing, when those that are signed after it have not run out.
+"""
 LOCKED_MAX = 1_000
 """Persons who are locked in one cell."""
 PAGES_MAX = 8

@@ -2,9 +2,11 @@
 
 The destination is policy's entry with the reader's home cell among its `readers`; law, consent and contract are asked as for a release.
 What goes to another cell is recorded with its ground before it is answered; what may not leave is recorded, too, and the reader is told
-neither ground nor home. The decision is a gateway's for service `views`, with the reader as its actor, so it opens nothing else here.
+neither ground nor home. The decision is a gateway's for service `views`, with the reader as its actor, so it opens nothing else here. Like
+a release, an answer is out in time or not at all (`timely`).
 """
 
+import asyncio
 import datetime
 from collections.abc import Mapping, Sequence
 
@@ -19,6 +21,7 @@ from cells.egress.keys import keys_for
 from cells.egress.plan import Release
 from cells.egress.reading import consent_statement, merged
 from cells.egress.settings import EgressSettings
+from cells.egress.timely import ANSWER_S_MAX, Timely, end_of_time
 from cells.egress.treating import Batch, Person, Treater
 from cells.egress.treatments import Means
 from cells.egress.values import OF_DATABASE
@@ -64,6 +67,11 @@ TREATERS_MAX = 64
 NOTHING_SHOWN = Problem(
     code=Code.RESIDENCY_REFUSED, detail="what this person shows, if anything, does not leave for where you are"
 )
+LATE = Problem(
+    code=Code.NOT_READY,
+    detail=f"what is shown could not be treated and recorded within {ANSWER_S_MAX:.0f} s",
+    retry_after_s=1,
+)
 
 
 def routes(
@@ -92,10 +100,16 @@ class Views:
         if self._under_way >= AT_ONCE_MAX:
             return errors.response(Problem(code=Code.NOT_READY, detail="too many views at once", retry_after_s=1))
         self._under_way += 1
+        end = end_of_time()
         try:
-            return json_response(await self._answered(request), headers={"cache-control": "no-store"})
+            async with asyncio.timeout_at(end):
+                answer = await self._answered(request)
+        except TimeoutError:
+            return errors.response(LATE)
         except ProblemError as exc:
             return errors.response(exc.problem)
+        else:
+            return Timely(json_response(answer, headers={"cache-control": "no-store"}), end)
         finally:
             self._under_way -= 1
 

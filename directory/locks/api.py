@@ -32,7 +32,10 @@ LOOK_S = 0.5
 
 
 class ForgetRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`unknown`: also a cell of which nothing is held, since the directory was restored to before its first telling."""
+
     reason: Reason
+    unknown: bool = False
 
 
 class LockHistoryPage(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,21 +86,25 @@ class LockCalls:
         match told.verdict:
             case Verdict.OTHERWISE:
                 detail = "another telling is held; look at the locks again, then tell anew"
-                raise refuse(Code.PRECONDITION_FAILED, detail, number=told.number)
-            case Verdict.SHORTER:
-                log.error("locks_shorter", cell=cell, count=asked.locking)
-                raise refuse(Code.CONFLICT, "this cell told of more locks and liftings before: was it restored?")
+                raise refuse(Code.PRECONDITION_FAILED, detail, number=told.held.number, steps=told.held.steps)
+            case Verdict.OVERFULL:
+                log.error("locks_overfull", cell=cell, count=len(told.held.kept))
+                raise refuse(Code.CONFLICT, f"this cell lost more than {LOCKS_MAX} locks that it told: forget it first")
+            case Verdict.PARTED:
+                log.error("locks_parted", cell=cell, seq=told.held.number, count=len(told.held.kept))
             case Verdict.TAKEN:
-                self._services.locks.ring()
-                log.info("locks_told", cell=cell, seq=told.number, count=len(asked.locks))
-                return json_response(ToldAnswer(number=told.number))
+                log.info("locks_told", cell=cell, seq=told.held.number, count=len(asked.locks))
+        self._services.locks.ring()
+        return json_response(ToldAnswer(number=told.held.number, parted=told.verdict is Verdict.PARTED))
 
     async def forget(self, request: Request, caller: Caller) -> Response:
         cell, asked = _cell(request), await body_json(request, ForgetRequest)
         services = self._services
-        number = await store.forget(services.pool, services.clock, cell, actor=caller.actor, reason=asked.reason)
+        number = await store.forget(
+            services.pool, services.clock, cell, actor=caller.actor, reason=asked.reason, unknown=asked.unknown
+        )
         if number is None:
-            raise refuse(Code.NOT_FOUND, "this cell never told of any lock")
+            raise refuse(Code.NOT_FOUND, "nothing is held of this cell; where others have heard of it, say `unknown`")
         services.locks.ring()
         log.warning("locks_forgotten", cell=cell, seq=number, actor=caller.actor)
         return json_response(ToldAnswer(number=number))

@@ -11,6 +11,7 @@ from cells.breakglass import issuing
 from cells.breakglass.statements import watching
 from deploy.local.postgres import PostgresServer
 from foundation.clock import SystemClock
+from foundation.postgres import connect
 from tests.stands.cell import NEVER_S
 from tests.stands.directory import POLICY
 from tests.stands.two_offices import FAR, HERE, TwoOffices, two_offices
@@ -119,6 +120,34 @@ async def test_a_lock_outlives_the_cell_that_made_it_and_one_made_alone_is_told_
         for name in ("carol", "dora"):
             await far.lock(name, "locks/release")
         await soon(lambda: not list(here.heard.locks()))
+        await soon(lambda: _told(far))
+
+
+async def test_a_cell_whose_database_was_restored_lifts_nothing_and_is_itself_held_to_what_it_lost(
+    offices: TwoOffices,
+) -> None:
+    here, far = offices.here, offices.far
+    async with far.running():
+        await far.lock("alice")
+        await soon(lambda: len(list(here.heard.locks())) == 1)
+    async with connect(far.dsns["s1"].owner) as older:
+        await older.execute("DELETE FROM domicile.outbox WHERE kind = 'lock'")
+    async with far.running():
+        await far.lock("bob")
+        await soon(lambda: len(list(here.heard.locks())) == 2)
+        await soon(far.heard.kept)
+        for one in (here, far):
+            refused = await one.http.get("/access/grants", headers=one.who("alice"))
+            assert reason(refused) == (403, "locked_elsewhere")
+        shown = await far.locks()
+        assert ([one["person"] for one in shown["locks"]], shown["feed"]["kept"]) == (["engineer:bob"], 1)
+    async with far.running():
+        await soon(far.heard.kept)
+        await far.lock("alice")
+        for name in ("alice", "bob"):
+            await far.lock(name, "locks/release")
+        await soon(lambda: not list(here.heard.locks()))
+        await soon(lambda: not far.heard.kept())
         await soon(lambda: _told(far))
 
 

@@ -101,19 +101,35 @@ async def test_only_one_of_many_who_tell_at_once_is_taken(callers: Callers) -> N
     assert len(cell.told(await page(callers.cell)) or ()) == 1
 
 
-async def test_a_cell_that_knows_less_than_it_told_lifts_nothing_until_an_operator_forgets_it(callers: Callers) -> None:
-    cell = Teller(callers)
-    first = await cell.number(stands("alice"), locking=5)
-    shorter = await cell.tell(after=first, locking=4)
-    assert (shorter.status_code, shorter.json()["code"]) == (409, "conflict")
-    assert cell.told(await page(callers.cell)) == [stands("alice")]
+async def test_a_cell_that_knows_less_than_it_told_lifts_nothing_until_it_names_it_or_an_operator_forgets_it(
+    callers: Callers,
+) -> None:
+    cell, alice, bob = Teller(callers), stands("alice", number=7), stands("bob", number=8)
+    first = await cell.number(alice, bob, locking=5)
+    shorter = await cell.tell(stands("carol"), after=first, locking=4)
+    assert (shorter.status_code, shorter.json()["parted"]) == (200, True)
+    kept = sorted((alice, bob), key=lambda one: one.person)
+    found = next(one for one in (await page(callers.cell)).cells or () if one.cell == cell.name)
+    assert (list(found.kept), list(found.told)) == (kept, [stands("carol")])
+    lifting = {"after": shorter.json()["number"], "locking": 5, "locks": [], "lifted": [bob]}
+    lifted = await cell.caller.raw("PUT", f"/v1/locks/{cell.name}", msgspec.json.encode(lifting))
+    assert (lifted.status_code, lifted.json()["parted"]) == (200, False)
+    assert cell.told(await page(callers.cell)) == [alice]
     path, why = f"/v1/locks/{cell.name}/forget", {"reason": "restored; replayed"}
     assert (await cell.caller.post(path, why)).status_code == 403
     forgotten = await callers.operator.post(path, why)
     assert (forgotten.status_code, forgotten.json()["number"] > first) == (200, True)
     assert cell.told(await page(callers.cell)) == []
     await cell.number(stands("bob"), after=forgotten.json()["number"], locking=4)
-    assert (await callers.operator.post("/v1/locks/nobody/forget", why)).status_code == 404
+
+
+async def test_a_cell_of_which_nothing_is_held_is_forgotten_only_where_that_is_said(callers: Callers) -> None:
+    cell, why = Teller(callers), {"reason": "gone; the directory was restored to before it told"}
+    path = f"/v1/locks/{cell.name}/forget"
+    assert (await callers.operator.post(path, why)).status_code == 404
+    assert cell.told(await page(callers.cell)) is None
+    assert (await callers.operator.post(path, why | {"unknown": True})).status_code == 200
+    assert cell.told(await page(callers.cell)) == []
 
 
 async def test_who_may_not_tell_and_what_may_not_be_told_is_refused(callers: Callers, folder: Path) -> None:
@@ -216,5 +232,6 @@ async def test_an_operator_sees_what_stands_and_forgets_a_cell_by_the_command(
         assert "eu-de  " in (shown := (await command("list")).output), shown
         assert ("lock:7" in shown, "1 cells have told" in shown, "alice" in shown) == (True, True, False)
         assert "forgotten" in (await command("forget", "eu-de", "--reason", "given up")).output
+        assert "forgotten" in (await command("forget", "jp-to", "--reason", "unheard of", "--unknown")).output
         assert json.loads((await command("list", "--json")).stdout)["cells"][0]["locks"] == []
         assert "given up" in (await command("history")).output

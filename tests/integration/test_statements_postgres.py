@@ -341,9 +341,9 @@ async def test_a_restart_hands_out_no_second_budget(
             return any(isinstance(one.said, Closed) for one in kept(reader(log), log))
 
         await eventually(ended)
-        (grant,) = stand.door._grants.values()
+        (grant,) = stand.door._budgets._grants.values()
         async with stand.restarted(), stand.asyncpg() as connection:
-            (again,) = stand.door._grants.values()
+            (again,) = stand.door._budgets._grants.values()
             assert again.budget == grant.budget, "to the byte"
             assert len(await connection.fetch(rows.format(900))) == 900
             with pytest.raises(asyncpg.ConnectionDoesNotExistError, match="used up"):

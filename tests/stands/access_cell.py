@@ -246,7 +246,7 @@ async def access_stand(folder: Path, patch: pytest.MonkeyPatch, **changes: Any) 
                 stand.writer,
                 folder / "log",
                 wall,
-                lambda keeper: just_heard(CellId(CELL), keeper, stand.locks, stand.clock),
+                lambda keeper: just_heard(CellId(CELL), keeper, stand.locks, stand.clock, folder / "log", stand.writer),
             ) as access,
         ):
             stand.access = access

@@ -1,13 +1,15 @@
 """Other cells' locks for tests: a directory of them in memory, and a cell that has always just heard."""
 
 import asyncio
+from pathlib import Path
 
 from cells.breakglass.keeper import Keeper
 from cells.breakglass.locks.assembly import Locks
 from cells.breakglass.locks.core import person_of
 from cells.breakglass.locks.elsewhere import Elsewhere
 from cells.breakglass.locks.following import Following
-from cells.breakglass.locks.source import Otherwise, Shorter
+from cells.breakglass.locks.remembering import Remembering
+from cells.breakglass.locks.source import Otherwise, Overfull
 from cells.breakglass.locks.telling import Telling
 from directory.client.remote import DirectoryUnavailable
 from directory.locks.core import (
@@ -19,26 +21,30 @@ from directory.locks.core import (
     TellRequest,
     ToldAnswer,
     Verdict,
+    held_after,
     judge,
     number_after,
     state_of,
+    whole,
 )
 from foundation.clock import Clock
+from foundation.ledger.draining import Writer
 from foundation.tasks import Bell
 from foundation.words import CellId
 
 ISSUER = "https://staff.example.com"
 
 
-def stands(name: str, code: LockCode = LockCode.LOCKED, number: int = 0) -> LockStands:
-    return LockStands(person=person_of(ISSUER, f"engineer:{name}"), code=code, since_us=1, event=f"lock:{number}")
+def stands(name: str, code: LockCode = LockCode.LOCKED, number: int = 0, since_us: int = 1) -> LockStands:
+    person = person_of(ISSUER, f"engineer:{name}")
+    return LockStands(person=person, code=code, since_us=since_us, event=f"lock:{number}")
 
 
 class MemoryLocks:
     """Implements `cells.breakglass.locks.source.LockSource`. `away`: whether it answers nobody; `now_us`: what its numbers are made of."""
 
     def __init__(self) -> None:
-        self.held: dict[CellId, tuple[Held, tuple[LockStands, ...]]] = {}
+        self.held: dict[CellId, Held] = {}
         self.away = False
         self.now_us = 1_000
         self.tellings = 0
@@ -54,37 +60,49 @@ class MemoryLocks:
                 self._answer()
         if held == self._state():
             return LockPage(state=held, cells=None)
-        cells = (CellLocks(cell=cell, number=told.number, locks=locks) for cell, (told, locks) in self.held.items())
-        return LockPage(state=self._state(), cells=tuple(cells))
+        return LockPage(state=self._state(), cells=tuple(_cell(cell, told) for cell, told in self.held.items()))
 
-    async def tell(self, cell: CellId, asked: TellRequest) -> ToldAnswer | Otherwise | Shorter:
+    async def tell(self, cell: CellId, asked: TellRequest) -> ToldAnswer | Otherwise | Overfull:
         self._answer()
         self.tellings += 1
-        held = self.held.get(cell, (Held(), ()))[0]
-        match judge(held, asked):
+        held = self.held.get(cell, Held())
+        judged = judge(held, asked)
+        match judged.verdict:
             case Verdict.OTHERWISE:
-                return Otherwise(held.number)
-            case Verdict.SHORTER:
-                return Shorter()
-            case Verdict.TAKEN:
-                number = number_after(held, self.now_us)
-                self.put(cell, Held(number, asked.locking), *asked.locks)
-                return ToldAnswer(number=number)
+                return Otherwise(held.number, held.steps)
+            case Verdict.OVERFULL:
+                return Overfull()
+            case Verdict.TAKEN | Verdict.PARTED:
+                new = held_after(held, asked, judged, self.now_us)
+                self._put(cell, new)
+                return ToldAnswer(number=new.number, parted=judged.verdict is Verdict.PARTED)
 
     def put(self, cell: CellId, told: Held, *locks: LockStands) -> None:
-        self.held[cell] = told, locks
-        self._bell.ring()
+        self._put(cell, told._replace(told=locks))
 
-    def copied(self) -> dict[CellId, tuple[Held, tuple[LockStands, ...]]]:
+    def forget(self, cell: CellId) -> None:
+        """As an operator does."""
+        self._put(cell, Held(number_after(self.held.get(cell, Held()), self.now_us)))
+
+    def copied(self) -> dict[CellId, Held]:
         """A backup of it."""
         return dict(self.held)
 
+    def _put(self, cell: CellId, held: Held) -> None:
+        self.held[cell] = held
+        self._bell.ring()
+
     def _state(self) -> str:
-        return state_of({cell: told.number for cell, (told, _) in self.held.items()})
+        return state_of({cell: told.number for cell, told in self.held.items()})
 
     def _answer(self) -> None:
         if self.away:
             raise DirectoryUnavailable("refused")
+
+
+def _cell(cell: CellId, held: Held) -> CellLocks:
+    locks = tuple(sorted((*held.told, *held.kept), key=whole))
+    return CellLocks(cell=cell, number=held.number, locks=locks, kept=held.kept, steps=held.steps)
 
 
 class JustHeard(Elsewhere):
@@ -101,10 +119,17 @@ class JustHeard(Elsewhere):
         assert self.hear(LockPage(state=state_of({told.cell: number}), cells=(told,)), self.age_s())
 
 
-def just_heard(cell: CellId, keeper: Keeper, source: MemoryLocks, clock: Clock) -> Locks:
+def nothing_to_recall() -> asyncio.Event:
+    known = asyncio.Event()
+    known.set()
+    return known
+
+
+def just_heard(cell: CellId, keeper: Keeper, source: MemoryLocks, clock: Clock, folder: Path, writer: Writer) -> Locks:
     heard = JustHeard(cell=cell, issuer=ISSUER, clock=clock)
     return Locks(
         elsewhere=heard,
-        following=Following(source, heard, clock),
+        remembering=Remembering(folder, writer, heard),
+        following=Following(source, heard, clock, nothing_to_recall()),
         telling=Telling(cell=cell, keeper=keeper, source=source, elsewhere=heard, clock=clock),
     )

@@ -15,7 +15,7 @@ from cells.breakglass.keeper import Keeper
 from cells.breakglass.metrics import observe
 from cells.breakglass.replay import fold
 from cells.breakglass.settings import Tickets
-from cells.breakglass.steps import Closed
+from cells.breakglass.steps import Closed, Locked
 from cells.breakglass.store import Row
 from cells.breakglass.words import GrantId, Purpose, Rule, engineer_of
 from cells.settings import CellSettings
@@ -457,12 +457,21 @@ async def test_a_second_process_sees_what_the_first_has_done_and_a_lost_history_
     assert (await keeper.book())[0].digest() == fold(row.taken for row in stand.steps.kept).digest()
 
 
+async def test_a_step_that_took_the_place_and_the_name_of_another_is_noticed(stand: AccessStand) -> None:
+    sam, keeper = stand.who("sam", "security"), stand.access.calls._keeper
+    assert (await stand.post("locks", sam, {"person": "engineer:carl", "reason": "x"})).status_code == 200
+    lost = stand.steps.kept.pop()
+    other = msgspec.structs.replace(lost.taken, step=Locked(person=engineer_of("dora"), reason="x"))
+    stand.steps.kept.append(msgspec.structs.replace(lost, taken=other))
+    assert set((await keeper.book())[0].locks) == {"engineer:dora"}
+
+
 async def test_an_event_of_another_under_the_name_of_a_step_is_no_record(stand: AccessStand) -> None:
     grant = await stand.asked()
     first = stand.steps.kept[0]
     stand.steps.kept.insert(0, Row(0, f"grant:{grant}:1", first.taken))
     keeper = stand.access.calls._keeper
-    keeper._position, keeper._last = first.position, first.id
+    keeper._position, keeper._last = first.position, first
     with pytest.raises(ProblemError, match="does not hold together"):
         await keeper.act(engineer_of("alice"), lambda _book, _at: (Closed(grant=GrantId(grant), reason="x"),))
 

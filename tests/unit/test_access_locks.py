@@ -1,7 +1,7 @@
 """Locks between cells: what is told, what is believed, whom it stops, and what goes on while nothing is heard."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -12,18 +12,20 @@ import pytest
 from cells.breakglass.book import Book
 from cells.breakglass.core import take
 from cells.breakglass.door.ports import Ending, NotRun, Session, Statement
-from cells.breakglass.locks import telling
+from cells.breakglass.locks import following, telling
 from cells.breakglass.locks.core import STALE_S_MAX, Barred, newer, person_of, standing
 from cells.breakglass.locks.elsewhere import Elsewhere
 from cells.breakglass.locks.following import Following
 from cells.breakglass.statements import watching
 from cells.breakglass.steps import Approved, Locked, OnCall, Requested, Reviewed, Taken, Unlocked
-from cells.breakglass.words import DAY_US, Verdict
+from cells.breakglass.words import DAY_US, Verdict, engineer_of
 from directory.locks.core import (
     CellLocks,
     Held,
     LockCode,
+    LockHistory,
     LockPage,
+    LockStands,
     TellRequest,
     changes,
     judge,
@@ -37,7 +39,7 @@ from foundation.words import CellId
 from tests.stands.access import ALICE, AT, BOB, CELL, GRANT, SUBJECT, must, presence
 from tests.stands.access import terms as asked_terms
 from tests.stands.access_cell import AccessStand, access_stand, reason, terms
-from tests.stands.locks import ISSUER, MemoryLocks, stands
+from tests.stands.locks import ISSUER, MemoryLocks, nothing_to_recall, stands
 from tests.stands.waiting import eventually
 
 pytestmark = pytest.mark.anyio
@@ -88,12 +90,8 @@ def test_an_overdue_review_is_told_by_the_entry_of_its_emergency_until_it_is_giv
 def test_a_telling_that_comes_twice_late_or_out_of_order_is_not_taken() -> None:
     held = Held(number=7, locking=3)
     asked = {after: TellRequest(after=after, locking=3, locks=()) for after in (0, 6, 7, 8)}
-    found = {after: judge(held, one) for after, one in asked.items()}
+    found = {after: judge(held, one).verdict for after, one in asked.items()}
     assert found == {0: Telling.OTHERWISE, 6: Telling.OTHERWISE, 7: Telling.TAKEN, 8: Telling.OTHERWISE}
-
-
-def test_a_cell_that_forgot_its_locks_does_not_lift_them() -> None:
-    assert judge(Held(7, 3), TellRequest(after=7, locking=2, locks=())) is Telling.SHORTER
 
 
 def test_numbers_grow_over_a_restoration() -> None:
@@ -179,6 +177,35 @@ def test_what_the_directory_holds_of_this_cell_stops_nobody_here(heard: tuple[El
     assert elsewhere.hear(page(cell(HOME, 9, stands("alice"))), clock.monotonic_s())
     assert elsewhere.barred(ALICE, needs_fresh=True) is None
     assert elsewhere.hear(page(cell(HOME, 8)), clock.monotonic_s())
+
+
+def test_what_is_kept_of_a_history_that_this_cell_lost_stops_people_here(heard: tuple[Elsewhere, ManualClock]) -> None:
+    elsewhere, clock = heard
+    kept = (stands("alice"),)
+    own = CellLocks(cell=HOME, number=9, locks=(*kept, stands("bob")), kept=kept)
+    assert elsewhere.hear(page(own), clock.monotonic_s())
+    assert elsewhere.barred(ALICE, needs_fresh=True) is Barred.LOCKED
+    assert elsewhere.barred(BOB, needs_fresh=True) is None
+    assert [*elsewhere.locks()] == [(HOME, kept[0])]
+    assert elsewhere.hear(page(cell(HOME, 10, stands("bob"))), clock.monotonic_s())
+    assert elsewhere.barred(ALICE, needs_fresh=True) is None
+
+
+def test_what_is_recalled_stands_and_is_no_news(heard: tuple[Elsewhere, ManualClock]) -> None:
+    elsewhere, clock = heard
+    kept = stands("carol")
+    own = CellLocks(cell=HOME, number=9, locks=(stands("bob"), kept), kept=(kept,))
+    elsewhere.recall((cell(FAR, 9, stands("alice")), own))
+    assert elsewhere.heard == (cell(FAR, 9, stands("alice")), own)
+    assert elsewhere.barred(engineer_of("carol"), needs_fresh=False) is Barred.LOCKED
+    assert elsewhere.barred(ALICE, needs_fresh=False) is Barred.LOCKED
+    assert elsewhere.barred(BOB, needs_fresh=True) is Barred.STALE
+    for told in (page(cell(FAR, 8)), page()):
+        assert not elsewhere.hear(told, clock.monotonic_s())
+        assert (elsewhere.barred(ALICE, needs_fresh=True), elsewhere.fresh) == (Barred.LOCKED, False)
+    assert elsewhere.hear(page(cell(FAR, 9, stands("alice"))), clock.monotonic_s())
+    assert elsewhere.hear(page(cell(FAR, 10)), clock.monotonic_s())
+    assert elsewhere.barred(ALICE, needs_fresh=True) is None
 
 
 # --- whom it stops -----------------------------------------------------------------------------------------------------------
@@ -268,7 +295,7 @@ async def test_the_list_names_whom_this_cell_knows_and_says_how_the_feed_stands(
     assert [(one["person"], one["reason"]) for one in told["locks"]] == [("engineer:carl", "left")]
     seen = [(one["cell"], one["person"], one["code"], one["event"]) for one in told["elsewhere"]]
     assert seen == [(FAR, "engineer:alice", "locked", "lock:0"), (FAR, None, "review_overdue", "lock:4")]
-    assert told["feed"] == {"age_s": 0.0, "fresh": True, "told": False}
+    assert told["feed"] == {"age_s": 0.0, "fresh": True, "told": False, "kept": 0}
     async with working(stand.access.locks.telling.run):
         await eventually(lambda: HOME in stand.locks.held)
     assert (await stand.get("locks", sam)).json()["feed"]["told"] is True
@@ -364,8 +391,13 @@ async def lock(stand: AccessStand, name: str, path: str = "locks") -> None:
     assert answer.status_code == 200, answer.text
 
 
+def names_of(locks: Iterable[LockStands]) -> set[str]:
+    return {lock.person for lock in locks}
+
+
 def people(source: MemoryLocks, of: CellId = HOME) -> set[str]:
-    return {one.person for one in source.held[of][1]} if of in source.held else set()
+    held = source.held.get(of, Held())
+    return names_of((*held.told, *held.kept))
 
 
 def digests(*names: str) -> set[str]:
@@ -412,32 +444,48 @@ async def test_a_directory_that_lost_a_telling_is_told_anew_under_a_greater_numb
         backup = source.copied()
         await lock(stand, "carl")
         await eventually(lambda: people(source) == digests("carl"))
-        before = source.held[HOME][0].number
+        before = source.held[HOME].number
         await eventually(lambda: heard.own[0] is not None and heard.own[0].number == before)
         source.now_us += 1_000
         source.held = backup
         stand.clock.advance(1)  # what was asked for from now on is later than the telling
         await eventually(lambda: people(source) == digests("carl"))
-        assert source.held[HOME][0].number > before
+        assert source.held[HOME].number > before
 
 
-async def test_a_cell_that_was_restored_lifts_nothing_and_says_so(
+async def test_a_cell_that_was_restored_and_made_as_many_steps_again_lifts_nothing_and_says_so(
     stand: AccessStand, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(telling, "LOOK_S", 0.01)
-    source = stand.locks
-    source.put(HOME, Held(number=500, locking=2), stands("carl"))
-    await lock(stand, "dora")
-    async with working(stand.access.locks.telling.run):
-        await eventually(lambda: "locks_shorter" in {record.message for record in caplog.records})
-    assert people(source) == digests("carl")
-    assert (await stand.get("locks", stand.who("sam", "security"))).json()["feed"]["told"] is False
+    monkeypatch.setattr(following, "WAIT_MS", 50)
+    source, sam = stand.locks, stand.who("sam", "security")
+    lost = Held(number=500, locking=2, history=LockHistory(steps=2, digest="0" * 64))
+    source.put(HOME, lost, stands("carl"), stands("alice"))
+    for name in ("dora", "erin"):
+        await lock(stand, name)
+    async with working(stand.access.locks.telling.run, stand.access.locks.following.run):
+        await eventually(lambda: "locks_parted" in {record.message for record in caplog.records})
+        assert people(source) == digests("alice", "carl", "dora", "erin")
+        await eventually(lambda: len(stand.heard.kept()) == 2)
+        assert reason(await stand.post("grants", stand.who("alice"), {"terms": terms()})) == (403, "locked_elsewhere")
+        told = (await stand.get("locks", sam)).json()
+        assert (told["feed"]["told"], told["feed"]["kept"]) == (True, 2)
+        assert {(one["cell"], one["event"]) for one in told["elsewhere"]} == {(HOME, "lock:0")}
+        await lock(stand, "alice")
+        await lock(stand, "alice", "locks/release")
+        stand.clock.advance(1)  # what was heard is later than what was told
+        await eventually(lambda: people(source) == digests("carl", "dora", "erin"))
+        await eventually(lambda: len(stand.heard.kept()) == 1)
+        assert (await stand.post("grants", stand.who("alice"), {"terms": terms()})).status_code == 201
+        source.forget(HOME)
+        stand.clock.advance(1)
+        await eventually(lambda: people(source) == digests("dora", "erin"))
 
 
 async def test_what_cells_tell_is_heard_and_an_outage_ages_it() -> None:
     source, clock = MemoryLocks(), ManualClock()
     elsewhere = Elsewhere(cell=HOME, issuer=ISSUER, clock=clock)
-    async with working(Following(source, elsewhere, clock).run):
+    async with working(Following(source, elsewhere, clock, nothing_to_recall()).run):
         await eventually(lambda: elsewhere.fresh)
         source.put(FAR, Held(number=1), stands("alice"))
         await eventually(lambda: elsewhere.barred(ALICE, needs_fresh=True) is Barred.LOCKED)

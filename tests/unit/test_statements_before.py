@@ -7,8 +7,10 @@ from cells.breakglass.door.ports import Column
 from cells.breakglass.statements.before import NOTHING, before, beginning
 from cells.breakglass.statements.entries import AnySaid, Closed, Ended, Intended, Opened, Result
 from cells.breakglass.statements.history import Kept
+from cells.breakglass.words import APART_S_MAX, SECOND_US
 
 AT = 1_800_000_000_000_000
+APART_US = APART_S_MAX * SECOND_US
 EMAIL = Column(name="email", source="wall.orders.email", masked=True)
 SIZE = 100
 """Of each entry here."""
@@ -72,11 +74,13 @@ def test_a_statement_of_which_nothing_is_told_makes_its_grant_unknown_also_when_
     assert [(one.numbered, one.untold, one.columns) for one in before(log(*left), AT).left] == [(2, 1, (EMAIL,))]
 
 
-def test_what_has_run_out_has_nothing_more_to_spend_and_still_wants_its_end() -> None:
+def test_a_grant_of_which_no_certificate_holds_has_nothing_more_to_spend_and_its_session_still_wants_an_end() -> None:
     kept = log(opened("a", for_us=100), intended("a", 1), ended("a", (1, 3)))
-    found = before(kept, AT + 100)
+    ends = AT + 100 + APART_US
+    assert before(kept, AT + 100).spent["g"].rows == before(kept, ends - 1).spent["g"].rows == 3
+    found = before(kept, ends)
     assert (found.spent, [one.session.id for one in found.left]) == ({}, ["a"])
-    assert before(log(*(one.said for one in kept), closed("a", 1)), AT + 100) == NOTHING
+    assert before(log(*(one.said for one in kept), closed("a", 1)), ends) == NOTHING
 
 
 def test_erased_entries_and_those_of_sessions_that_nobody_opened_are_passed_over() -> None:
@@ -108,7 +112,7 @@ def test_reading_from_where_the_first_that_matters_begins_finds_the_same() -> No
     found = 0
     for seed in range(300):
         chance = random.Random(seed)
-        kept, at_us = some_log(chance), AT + chance.randrange(60)
+        kept, at_us = some_log(chance), AT + APART_US + chance.randrange(60)
         first = beginning((one for one in kept if isinstance(one.said, Opened | Closed)), at_us)
         assert before(kept, at_us) == (NOTHING if first is None else before(kept[first:], at_us))
         if first is not None:

@@ -5,14 +5,13 @@ import secrets
 import socket
 import ssl
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 
 from cells.breakglass.door import endings, frames, greeting, startup, upstream
 from cells.breakglass.door.admission import Admission
-from cells.breakglass.door.answers import Budget
+from cells.breakglass.door.budgets import Budgets
 from cells.breakglass.door.frames import Error, Malformed, violation
-from cells.breakglass.door.metrics import REFUSED, SESSIONS
-from cells.breakglass.door.ports import Ending, NotRun, Record, Session, Spent, Wall, backend_of
+from cells.breakglass.door.metrics import REFUSED
+from cells.breakglass.door.ports import Ending, NotRun, Record, Session, Wall, backend_of
 from cells.breakglass.door.relay import CLOSE_S_MAX, Relay
 from cells.breakglass.door.settings import DoorSettings
 from cells.breakglass.door.startup import CancelRequest, Startup
@@ -30,13 +29,6 @@ BEGINNING_MAX = 64
 _ACCEPT_PAUSE_S = 0.1
 _LEFT = (WireClosed, OSError, ssl.SSLError)
 """What the other side's going away, or its failing at TLS, shows itself as."""
-
-
-@dataclass(slots=True)
-class _Spending:
-    budget: Budget
-    sessions: int
-    until: float
 
 
 class Door:
@@ -60,7 +52,7 @@ class Door:
         self._clock = clock
         self._beginning = 0
         self._cancels: dict[tuple[int, bytes], Upstream] = {}
-        self._grants: dict[str, _Spending] = {}
+        self._budgets = Budgets(settings)
         self.listens = asyncio.Event()
         self.port = 0
 
@@ -129,7 +121,9 @@ class Door:
         if asked.database not in ("", session.shard):
             hint = f"connect to the database {session.shard}"
             raise Malformed(Error("3D000", f"this certificate opens shard {session.shard} alone", hint))
-        budget = self._enter(session, await self._record.spent(session.grant), stack)
+        spent = await self._record.spent(session.grant)
+        budget, left = self._budgets.enter(session, spent, self._clock.unix_s())
+        stack.callback(left)
         dsn = await self._wall.credentials(session.shard, inside=session.inside)
         shard = await upstream.opened(dsn, asked.settings, f"domicile-door {session.id}")
         stack.callback(shard.wire.transport.abort)
@@ -160,33 +154,6 @@ class Door:
         await self._wall.leave(session.id)  # at once: a disk that stalls keeps nobody's rows in sight
         await self._record.closed(session.id, relay.why)
         log.info("door_session_ended", shard=session.shard, reason=relay.why)
-
-    def _enter(self, session: Session, spent: Spent, stack: AsyncExitStack) -> Budget:
-        """What the grant may still show. `spent`: what it had before this process. Raises Malformed where nobody knows, or too many
-        sessions are open."""
-        if not spent.told:
-            raise Malformed(endings.UNTOLD)
-        now = self._clock.unix_s()
-        for grant in [one for one, held in self._grants.items() if held.until <= now and not held.sessions]:
-            del self._grants[grant]
-        most = self._settings
-        left_over = Budget(max(0, most.rows_max - spent.rows), max(0, most.bytes_max - spent.bytes))
-        held = self._grants.setdefault(session.grant, _Spending(left_over, 0, session.expires_at))
-        if (
-            held.sessions >= most.grant_sessions_max
-            or sum(one.sessions for one in self._grants.values()) >= most.sessions_max
-        ):
-            raise Malformed(endings.TOO_MANY)
-        held.sessions += 1
-        held.until = max(held.until, session.expires_at)
-        SESSIONS.inc()
-
-        def left() -> None:
-            held.sessions -= 1
-            SESSIONS.dec()
-
-        stack.callback(left)
-        return held.budget
 
     # --- cancels -------------------------------------------------------------------------------------------------------------
 

@@ -1,33 +1,53 @@
 """Locks between cells put together."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from cells.breakglass.keeper import Keeper
 from cells.breakglass.locks.elsewhere import Elsewhere
 from cells.breakglass.locks.following import Following
+from cells.breakglass.locks.remembering import Remembering
 from cells.breakglass.locks.source import LockSource
 from cells.breakglass.locks.telling import Telling
 from foundation.clock import Clock
+from foundation.ledger.draining import Writer
 from foundation.tasks import Worker
 from foundation.words import CellId
 
 
 @dataclass(frozen=True, kw_only=True)
 class Locks:
-    """One a cell: what was heard, and the workers that hear and tell."""
+    """One a cell: what was heard, and the workers that hear, remember and tell."""
 
     elsewhere: Elsewhere
+    remembering: Remembering
     following: Following
     telling: Telling
 
     @property
     def workers(self) -> dict[str, Worker]:
-        return {"access locks heard": self.following.run, "access locks told": self.telling.run}
+        return {
+            "access locks remembered": self.remembering.run,
+            "access locks heard": self.following.run,
+            "access locks told": self.telling.run,
+        }
 
 
-def locks_of(elsewhere: Elsewhere, keeper: Keeper, *, cell: CellId, source: LockSource, clock: Clock) -> Locks:
+def locks_of(
+    elsewhere: Elsewhere,
+    keeper: Keeper,
+    *,
+    cell: CellId,
+    source: LockSource,
+    clock: Clock,
+    folder: Path,
+    writer: Writer,
+) -> Locks:
+    """`folder`: of the cell's log, `writer`: what it is written by."""
+    remembering = Remembering(folder, writer, elsewhere)
     return Locks(
         elsewhere=elsewhere,
-        following=Following(source, elsewhere, clock),
+        remembering=remembering,
+        following=Following(source, elsewhere, clock, remembering.recalled),
         telling=Telling(cell=cell, keeper=keeper, source=source, elsewhere=elsewhere, clock=clock),
     )

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from cells.breakglass.book import Book
 from cells.breakglass.replay import grant_event, lock_event
-from directory.locks.core import CellLocks, LockCode, LockStands, order
+from directory.locks.core import LOCKS_MAX, CellLocks, LockCode, LockHistory, LockStands, TellRequest, order
 from foundation.ledger.canonical import canonical
 from foundation.words import CellId
 
@@ -52,6 +52,33 @@ def standing(book: Book, at_us: int, issuer: str) -> tuple[LockStands, ...]:
         for person, (due_us, event) in dues.items()
     )
     return tuple(sorted(found, key=order))
+
+
+def lifted(book: Book, held: Iterable[LockStands], issuer: str) -> tuple[LockStands, ...]:
+    """Of what the directory holds of this cell, what a step of the cell has lifted that was made since: the person was unlocked later, or
+    the emergency was reviewed."""
+    unlocked = {person_of(issuer, person): at_us for person, at_us in book.unlocked.items()}
+    reviewed = {
+        grant_event(grant.id, grant.approval)
+        for grant in book.grants.values()
+        if grant.review is not None and grant.approval is not None
+    }
+    return tuple(one for one in held if one.since_us < unlocked.get(one.person, 0) or one.event in reviewed)
+
+
+def telling(book: Book, at_us: int, issuer: str, *, number: int, steps: int, held: Iterable[LockStands]) -> TellRequest:
+    """What is told of a book at a time. `number`, `steps`: of what the directory holds; `held`: what that was, as heard last."""
+    locks = standing(book, at_us, issuer)
+    stands = set(locks)
+    gone = lifted(book, (one for one in held if one not in stands), issuer)
+    return TellRequest(
+        after=number,
+        locking=book.locking,
+        locks=locks,
+        history=LockHistory(steps=len(book.chain), digest=book.head),
+        before=book.begins(steps),
+        lifted=gone[:LOCKS_MAX],
+    )
 
 
 class Newer(NamedTuple):

@@ -20,13 +20,16 @@ PAUSE_S = 0.1
 class Following:
     """`run` is a worker of the process."""
 
-    def __init__(self, source: LockSource, elsewhere: Elsewhere, clock: Clock) -> None:
+    def __init__(self, source: LockSource, elsewhere: Elsewhere, clock: Clock, recalled: asyncio.Event) -> None:
+        """`recalled`: what was heard before this process began is known."""
+        self._recalled = recalled
         self._source = source
         self._elsewhere = elsewhere
         self._clock = clock
 
     async def run(self) -> None:
         """For ever."""
+        await self._recalled.wait()
         backoff = Backoff(first_s=0.05, max_s=1.0)
         while True:
             asked_s = self._clock.monotonic_s()

@@ -31,6 +31,7 @@ def listed(locks: Locks, book: Book, at_us: int) -> LockList:
             age_s=round(heard.age_s(), 3) if heard.state else None,
             fresh=heard.fresh,
             told=locks.telling.told(book, at_us),
+            kept=len(heard.kept()),
         ),
     )
 

@@ -14,13 +14,14 @@ SLACK_S = 1.0
 
 
 class Otherwise(msgspec.Struct, frozen=True):
-    """The directory holds another telling of this cell, under this number."""
+    """The directory holds another telling of this cell, under this number, by so many steps."""
 
     number: int
+    steps: int = 0
 
 
-class Shorter(msgspec.Struct, frozen=True):
-    """This cell has told of more than it knows: its database was restored."""
+class Overfull(msgspec.Struct, frozen=True):
+    """This cell has lost more of what it told than the directory keeps: an operator has to look."""
 
 
 class LockSource(Protocol):
@@ -28,7 +29,7 @@ class LockSource(Protocol):
         """What cells have told, as soon as it is another state than `held`, else after `wait_ms`."""
         ...
 
-    async def tell(self, cell: CellId, asked: TellRequest) -> ToldAnswer | Otherwise | Shorter: ...
+    async def tell(self, cell: CellId, asked: TellRequest) -> ToldAnswer | Otherwise | Overfull: ...
 
 
 T = TypeVar("T")
@@ -36,6 +37,7 @@ T = TypeVar("T")
 
 class _Refused(msgspec.Struct):
     number: int = 0
+    steps: int = 0
 
 
 class LockDirectory:
@@ -52,15 +54,16 @@ class LockDirectory:
             raise DirectoryUnavailable(f"status-{response.status_code}")
         return _decoded(response.content, LockPage)
 
-    async def tell(self, cell: CellId, asked: TellRequest) -> ToldAnswer | Otherwise | Shorter:
+    async def tell(self, cell: CellId, asked: TellRequest) -> ToldAnswer | Otherwise | Overfull:
         response = await self._directory.send("PUT", f"/v1/locks/{cell}", timeout_s=TELL_S_MAX, body=asked)
         match response.status_code:
             case 200:
                 return _decoded(response.content, ToldAnswer)
             case 412:
-                return Otherwise(_decoded(response.content, _Refused).number)
+                held = _decoded(response.content, _Refused)
+                return Otherwise(held.number, held.steps)
             case 409:
-                return Shorter()
+                return Overfull()
             case status:
                 raise DirectoryUnavailable(f"status-{status}")
 

@@ -9,12 +9,12 @@ import asyncio
 
 from cells.breakglass.book import Book
 from cells.breakglass.keeper import Keeper
-from cells.breakglass.locks.core import standing
+from cells.breakglass.locks.core import standing, telling
 from cells.breakglass.locks.elsewhere import Elsewhere
-from cells.breakglass.locks.metrics import AGE, ELSEWHERE, UNTOLD
-from cells.breakglass.locks.source import LockSource, Otherwise, Shorter
+from cells.breakglass.locks.metrics import AGE, ELSEWHERE, KEPT, UNTOLD
+from cells.breakglass.locks.source import LockSource, Otherwise, Overfull
 from directory.client.remote import DirectoryUnavailable
-from directory.locks.core import LOCKS_MAX, LockStands, TellRequest, ToldAnswer
+from directory.locks.core import LOCKS_MAX, TellRequest, ToldAnswer
 from foundation import logs
 from foundation.clock import Clock
 from foundation.problems import ProblemError
@@ -39,9 +39,10 @@ class Telling:
         self._elsewhere = elsewhere
         self._clock = clock
         self._called = asyncio.Event()
-        self._told: tuple[tuple[LockStands, ...], int] | None = None
+        self._told: TellRequest | None = None
         self._told_s = float("-inf")
         self._number = 0
+        self._steps = 0
         self._untold_since_s: float | None = None
         self._waits = ""
 
@@ -51,7 +52,8 @@ class Telling:
 
     def told(self, book: Book, at_us: int) -> bool:
         """Whether the directory has taken what stands by this book."""
-        return self._told == (standing(book, at_us, self._elsewhere.issuer), book.locking)
+        told, now = self._told, standing(book, at_us, self._elsewhere.issuer)
+        return told is not None and told.locks == now and told.history is not None and told.history.digest == book.head
 
     async def run(self) -> None:
         """For ever."""
@@ -73,14 +75,13 @@ class Telling:
         """Whether all that stands is told."""
         try:
             for _ in range(TRIES_MAX):
-                book, at_us = await self._keeper.book()
-                now = standing(book, at_us, self._elsewhere.issuer), book.locking
-                if self._holds(now):
+                asked = await self._asked()
+                if self._holds(asked):
                     self._untold_since_s, self._waits = None, ""
                     return True
                 if self._untold_since_s is None:
                     self._untold_since_s = self._clock.monotonic_s()
-                if not await self._tell(*now):
+                if not await self._tell(asked):
                     return False
         except ProblemError as exc:
             self._wait(exc.problem.code.value)
@@ -94,33 +95,43 @@ class Telling:
             log.warning("locks_untold", reason=why)
         self._waits = why
 
-    def _holds(self, now: tuple[tuple[LockStands, ...], int]) -> bool:
+    async def _asked(self) -> TellRequest:
+        """What is to be told now. Raises ProblemError."""
+        book, at_us = await self._keeper.book()
+        own, _ = self._elsewhere.own
+        held = () if own is None else own.locks
+        return telling(book, at_us, self._elsewhere.issuer, number=self._number, steps=self._steps, held=held)
+
+    def _holds(self, now: TellRequest) -> bool:
         """Whether the directory has it, and has not lost it since."""
-        if self._told != now:
+        if self._told is None or (self._told.locks, self._told.history) != (now.locks, now.history):
             return False
         held, asked_s = self._elsewhere.own
         if asked_s <= self._told_s:
             return True
-        if held is None or held.number < self._number or held.locks != now[0]:
+        if held is None or held.number < self._number or held.told != now.locks:
             log.warning("locks_lost", seq=self._number, reason="the directory holds another telling: restored?")
             self._told = None
             return False
-        self._number = held.number
-        return True
+        self._number, self._steps = held.number, held.steps
+        return not now.lifted
 
-    async def _tell(self, locks: tuple[LockStands, ...], locking: int) -> bool:
+    async def _tell(self, asked: TellRequest) -> bool:
         """Whether it is worth another look at once. Raises DirectoryUnavailable."""
-        if len(locks) > LOCKS_MAX:
-            log.error("locks_untold", reason="too many", count=len(locks))
+        if len(asked.locks) > LOCKS_MAX:
+            log.error("locks_untold", reason="too many", count=len(asked.locks))
             return False
-        answer = await self._source.tell(self._cell, TellRequest(after=self._number, locking=locking, locks=locks))
+        answer = await self._source.tell(self._cell, asked)
         match answer:
-            case ToldAnswer(number=number):
-                self._told, self._told_s, self._number = (locks, locking), self._clock.monotonic_s(), number
-            case Otherwise(number=number):
-                self._number = number
-            case Shorter():
-                log.error("locks_shorter", reason="the directory was told of more than this cell's history holds")
+            case ToldAnswer(number=number, parted=parted):
+                self._told, self._told_s, self._number = asked, self._clock.monotonic_s(), number
+                self._steps = 0 if asked.history is None else asked.history.steps
+                if parted:
+                    log.error("locks_parted", seq=number, reason="told before by another history: restored? it is kept")
+            case Otherwise(number=number, steps=steps):
+                self._number, self._steps = number, steps
+            case Overfull():
+                log.error("locks_overfull", reason="more was told by histories that are lost than is kept")
                 return False
         return True
 
@@ -128,4 +139,5 @@ class Telling:
         since_s = self._untold_since_s
         UNTOLD.set(0 if since_s is None else self._clock.monotonic_s() - since_s)
         AGE.set(min(self._elsewhere.age_s(), 1e9))
-        ELSEWHERE.set(sum(1 for _ in self._elsewhere.locks()))
+        ELSEWHERE.set(sum(len(told.locks) for told in self._elsewhere.others))
+        KEPT.set(len(self._elsewhere.kept()))

@@ -12,7 +12,9 @@ from cells.breakglass.door.ports import Column, Session, Spent
 from cells.breakglass.statements.entries import Closed, Ended, Intended, Opened, Result, notices, session_of
 from cells.breakglass.statements.history import Kept
 from cells.breakglass.statements.spending import size_of
-from cells.breakglass.words import SECOND_US
+from cells.breakglass.words import APART_S_MAX, SECOND_US
+
+_APART_US = APART_S_MAX * SECOND_US
 
 
 class Left(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,14 +71,14 @@ class _Sitting:
 
 
 def beginning(kept: Iterable[Kept], at_us: int) -> int | None:
-    """Where the first session begins that has no end, or has not run out by then; None where there is none. Asks for sessions' ends and
-    beginnings alone, so that what was run in others need not be read."""
+    """Where the first session begins that has no end, or whose grant may still be used by then; None where there is none. Asks for
+    sessions' ends and beginnings alone, so that what was run in others need not be read."""
     last, running = dict[str, int](), list[int]()
     for one in kept:
         match one.said:
             case Opened(session=session, until_us=until_us):
                 last.setdefault(session, one.index)
-                running += [one.index] if until_us > at_us else []
+                running += [one.index] if until_us + _APART_US > at_us else []
             case Closed(session=session):
                 last.pop(session, None)
             case _:
@@ -85,7 +87,8 @@ def beginning(kept: Iterable[Kept], at_us: int) -> int | None:
 
 
 def before(kept: Iterable[Kept], at_us: int) -> Before:
-    """As of a time: grants whose sessions have run out by then have nothing more to spend. What is in memory is sessions without an end."""
+    """As of a time: grants of which no certificate holds any more by then have nothing more to spend. What is in memory is sessions without
+    an end."""
     sitting, spent = dict[str, _Sitting](), dict[str, Spent]()
     for one in kept:
         said = one.said
@@ -112,7 +115,7 @@ def before(kept: Iterable[Kept], at_us: int) -> Before:
 
 
 def _add(spent: dict[str, Spent], held: _Sitting, at_us: int, ended_us: int | None = None) -> None:
-    if held.session.expires_at * SECOND_US <= at_us:
+    if held.session.expires_at * SECOND_US + _APART_US <= at_us:
         return
     noticed = 0 if ended_us is None else held.noticed(ended_us)
     so_far = spent.get(held.session.grant, Spent())

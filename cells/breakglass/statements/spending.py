@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import msgspec
 
 from cells.breakglass.door.ports import Session, Spent
+from cells.breakglass.words import APART_S_MAX
 from foundation.ledger.port import Event
 
 _encode = msgspec.json.Encoder().encode
@@ -22,7 +23,7 @@ class _Taken:
 
 
 class Spending:
-    """By grant, while a session under it may begin."""
+    """By grant, while a session under it may begin: its certificates may end at different times."""
 
     def __init__(self, recorded_bytes_max: int) -> None:
         self._most = recorded_bytes_max
@@ -37,8 +38,8 @@ class Spending:
         return self._before.get(grant, Spent())
 
     def opened(self, session: Session, at: float) -> None:
-        """Forgets those that have run out by then."""
-        for grant in [one for one, taken in self._taken.items() if taken.until <= at]:
+        """Forgets those of which no certificate holds any more by then."""
+        for grant in [one for one, taken in self._taken.items() if taken.until + APART_S_MAX <= at]:
             del self._taken[grant]
         held = self._taken.setdefault(session.grant, _Taken(self.before(session.grant).recorded, 0.0))
         held.until = max(held.until, session.expires_at)

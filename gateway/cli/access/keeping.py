@@ -31,7 +31,8 @@ DAY_S = 86_400
 def locks(asker: Asker, as_json: bool) -> None:
     """List who is locked here and in other cells, and how old that is.
 
-    Of other cells' locks digests travel; they are shown by name where this cell has seen the person.
+    Of other cells' locks digests travel; they are shown by name where this cell has seen the person. Those `in` this very cell are kept of
+    what it lost when it was restored: lock and unlock the person, and they are lifted.
     """
     told = asker.get("/locks")
     _tell_locks(told, as_json=as_json)
@@ -51,7 +52,8 @@ def locks(asker: Asker, as_json: bool) -> None:
 def _feed_line(feed: dict[str, Any]) -> str:
     age = "never heard" if feed["age_s"] is None else f"heard {feed['age_s']:.1f} s ago"
     stale = "" if feed["fresh"] else ": TOO OLD, nothing is granted but emergencies"
-    return f"other cells' locks {age}{stale}; this cell's {'are told' if feed['told'] else 'are NOT TOLD yet'}"
+    kept = f"; {feed['kept']} of this cell's are kept that it LOST by a restoration" if feed["kept"] else ""
+    return f"other cells' locks {age}{stale}; this cell's {'are told' if feed['told'] else 'are NOT TOLD yet'}{kept}"
 
 
 @click.command()

@@ -57,19 +57,22 @@ def history(limit: int, cursor: str | None, reach: Reach, as_json: bool) -> None
 @locks.command(short_help="Let nothing stand that CELL told.")
 @click.argument("cell")
 @click.option("--reason", required=True, help="Why; it stands in the history and in the directory's ledger.")
+@click.option("--unknown", is_flag=True, help="Also where nothing is held of it any more.")
 @reach_option
 @json_option
-def forget(cell: str, reason: str, reach: Reach, as_json: bool) -> None:
+def forget(cell: str, reason: str, unknown: bool, reach: Reach, as_json: bool) -> None:
     """Let nothing stand that CELL told.
 
-    For a cell that is gone for good, and for one whose database was restored to before a lock: look at its ledger first (`domicile access
-    replay`), since it tells what it knows now as soon as this is done.
+    For a cell that is gone for good, and for one whose database was restored to before a lock, instead of lifting one by one what is kept
+    of it: look at its ledger first (`domicile access replay`), since it tells what it knows now as soon as this is done. Other cells keep
+    what they heard of a cell until it tells anew or is forgotten; where the directory was restored to before a cell first told, say
+    --unknown.
     """
     try:
         path = f"/locks/{parse_slug(cell, 'cell')}/forget"
     except MalformedWord as exc:
         raise click.UsageError(str(exc)) from exc
-    answer = Directory(reach).post(path, {"reason": reason})
+    answer = Directory(reach).post(path, {"reason": reason} | ({"unknown": True} if unknown else {}))
     if as_json:
         print_json(answer)
         return
