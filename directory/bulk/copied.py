@@ -41,9 +41,9 @@ class Numbers(msgspec.Struct, frozen=True):
 class Rows(msgspec.Struct, frozen=True):
     """What a batch adds to three tables, each in the order of its primary key."""
 
-    parts: bytes
-    subjects: bytes
-    keys: bytes
+    parts: list[bytes]
+    subjects: list[bytes]
+    keys: list[bytes]
 
 
 def rows_of(
@@ -68,7 +68,7 @@ def rows_of(
         key_rows += keys(one)
     subject_rows.sort()
     key_rows.sort()
-    return Rows(copying.stream(part_rows), copying.stream(subject_rows), copying.stream(key_rows))
+    return Rows(part_rows, subject_rows, key_rows)
 
 
 def subjects(group: Group, epochs: Mapping[bytes, bytes], rest: bytes) -> list[bytes]:

@@ -5,7 +5,6 @@ deadlock. Nothing of a batch is visible before its one feed event.
 """
 
 import asyncio
-import io
 from collections.abc import Sequence
 
 import asyncpg
@@ -226,5 +225,6 @@ async def _place(tx: Connection, clock: Clock, plan: Plan, facts_ids: dict[Facts
     return seq
 
 
-async def _copy(tx: Connection, table: str, columns: Sequence[str], rows: bytes) -> None:
-    await tx.copy_to_table(table, schema_name="directory", columns=columns, source=io.BytesIO(rows), format="binary")
+async def _copy(tx: Connection, table: str, columns: Sequence[str], rows: Sequence[bytes]) -> None:
+    stream = copying.Stream(rows)
+    await tx.copy_to_table(table, schema_name="directory", columns=columns, source=stream, format="binary")

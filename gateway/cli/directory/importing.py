@@ -26,7 +26,7 @@ from gateway.cli.reach import Reach, Stack, reach_option
 BATCH_S_MAX = 60.0
 AT_ONCE = 2
 TRIES_MAX = 6
-LOOK_S_MIN, LOOK_S_MAX = 0.05, 1.0
+LOOK_S_MIN, LOOK_S_MAX = 0.05, 0.5
 """Between two looks at who waits: soon at first, since the last fences stand a moment after the last answer."""
 
 
