@@ -14,6 +14,7 @@ from directory.bulk.packed import ID_BYTES, KeyName, Packed, pack, rows_of, text
 from directory.bulk.plan import Plan, decide_free, of_decided, parts_of, twins_of
 from directory.placement.answers import ClaimedKey
 from directory.registry.core import EMPTY
+from foundation.copying import HEADER, ROWS_A_PIECE, TRAILER, Stream
 from foundation.words import SubjectId
 from routing_rules.choose import Candidates
 from tests.stands.bulk import row
@@ -102,6 +103,27 @@ def test_both_ways_decide_alike() -> None:
     assert plan.refused
     # ids are drawn in another order, so homes are others
     assert [one[:2] + one[3:] for one in standing(plan)] == [one[:2] + one[3:] for one in standing(by_rows)]
+
+
+def test_what_is_stored_stands_in_the_order_of_ids_and_each_member_has_its_reason() -> None:
+    plan = decide_free(pack(mixed(300)), Ruling(rules(), EMPTY, TODAY), draw=drawing(7))
+    assert plan is not None
+    assert all(group.ids == sorted(group.ids) for group in plan.groups)
+    reasons = {subject: plan.kinds.index(group.ruled) for group in plan.groups for subject in group.ids}
+    parts = parts_of(plan)
+    assert all(part.ids == sorted(part.ids) for part in parts)
+    assert {subject: kind for part in parts for subject, kind in zip(part.ids, part.kinds, strict=True)} == reasons
+    assert any(len(set(part.kinds)) > 1 for part in parts)
+    assert any(len(set(part.kinds)) == 1 for part in parts_of(msgspec.structs.replace(plan, groups=plan.groups[:1])))
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("count", [0, 1, ROWS_A_PIECE, ROWS_A_PIECE + 1, 2 * ROWS_A_PIECE])
+async def test_rows_go_out_in_pieces_that_are_one_stream(count: int) -> None:
+    rows = [b"row %d" % number for number in range(count)]
+    pieces = [piece async for piece in Stream(rows)]
+    assert b"".join(pieces) == b"".join((HEADER, *rows, TRAILER))
+    assert len(pieces) == max(1, -(-count // ROWS_A_PIECE))
 
 
 def test_of_rows_that_say_the_same_both_ways_put_each_in_the_same_place() -> None:
