@@ -109,7 +109,8 @@ def test_what_is_stored_stands_in_the_order_of_ids_and_each_member_has_its_reaso
     plan = decide_free(pack(mixed(300)), Ruling(rules(), EMPTY, TODAY), draw=drawing(7))
     assert plan is not None
     assert all(group.ids == sorted(group.ids) for group in plan.groups)
-    reasons = {subject: plan.kinds.index(group.ruled) for group in plan.groups for subject in group.ids}
+    places = {id(kind): place for place, kind in enumerate(plan.kinds)}
+    reasons = {subject: places[id(group.ruled)] for group in plan.groups for subject in group.ids}
     parts = parts_of(plan)
     assert all(part.ids == sorted(part.ids) for part in parts)
     assert {subject: kind for part in parts for subject, kind in zip(part.ids, part.kinds, strict=True)} == reasons
