@@ -10,6 +10,7 @@ import pytest
 from directory.aliases.core import first_twins
 from directory.bulk.answers import BulkRow
 from directory.bulk.core import Ruling, decide
+from directory.bulk.kept import Kept, Members, members_of
 from directory.bulk.packed import ID_BYTES, KeyName, Packed, pack, rows_of, texts_of, wrong
 from directory.bulk.plan import Plan, decide_free, of_decided, parts_of, twins_of
 from directory.placement.answers import ClaimedKey
@@ -163,3 +164,24 @@ def test_twins_are_told_by_place() -> None:
     by_place = [None if at is None else keys[at].key for at in twins_of(names)]
     assert by_place == list(first_twins(keys))
     assert by_place.count(None) == 3
+
+
+def test_of_parts_the_newest_are_kept_until_they_are_settled() -> None:
+    kept = Kept(parts_max=2)
+    for part in range(4):
+        kept.put(part, [b"%016d" % part], [b"%08d" % part])
+    assert [kept.get(part) for part in range(4)] == [
+        None,
+        None,
+        Members(b"%016d" % 2, b"%08d" % 2),
+        Members(b"%016d" % 3, b"%08d" % 3),
+    ]
+    kept.drop(3)
+    kept.drop(3)
+    assert kept.get(3) is None
+
+
+def test_members_without_some_are_the_others_in_their_order() -> None:
+    ids, epochs = [b"%016d" % at for at in range(4)], [b"%08d" % at for at in range(4)]
+    left = members_of(ids, epochs).without({ids[0], ids[2], b"?" * 16})
+    assert left == members_of([ids[1], ids[3]], [epochs[1], epochs[3]])
