@@ -65,8 +65,8 @@ class Asking:
         )
 
     def understood_now(self, method: str, table: str, query: bytes, headers: Fields) -> Asked | None:
-        """The same, and nothing is counted; None where the service's token has to be looked at, or the subject's or the cell's limits let it
-        not in at once. Raises ProblemError."""
+        """The same, and nothing is counted; None where the service's token has to be looked at, or limits let the subject not in at once.
+        Raises ProblemError."""
         who = admitted_now(self._context, first_of(headers), method)
         if who is None or not self._limiter.room(who.subject):
             return None

@@ -13,7 +13,7 @@ from cells.records.streams import BUFFERED_ROWS_MAX
 from cells.service.context import Context
 from cells.shards.connections import Lease
 from cells.shards.core import Refused, check
-from foundation.problems import Code, ProblemError
+from foundation.problems import Code
 from foundation.words import Verb
 
 Rows: TypeAlias = list[asyncpg.Record]
@@ -21,8 +21,8 @@ Rows: TypeAlias = list[asyncpg.Record]
 
 
 class Running:
-    """Runs statements over one cell's context, each within a turn of its subject's (`cells.records.limits`) that its caller holds until
-    everything has been asked: why there are no rows is said by the shard, too, and who is let in to ask the one is not refused the other."""
+    """Runs statements over one cell's context. The caller holds one turn of the subject's (`cells.records.limits`) until everything has
+    been asked: why there are no rows is the shard's to say, too, and whoever was let in to ask the one is not refused the other."""
 
     def __init__(self, context: Context) -> None:
         self._context = context

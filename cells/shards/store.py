@@ -196,9 +196,7 @@ async def raise_fence(pool: Pool, subject: SubjectId, home: Home, event: Event) 
     return raised is not None
 
 
-async def raise_new(
-    pool: Pool, subjects: bytes, epochs: bytes, services: Sequence[ServiceId], event: Event
-) -> None:
+async def raise_new(pool: Pool, subjects: bytes, epochs: bytes, services: Sequence[ServiceId], event: Event) -> None:
     """Fences of newly imported subjects, reserved under the epoch of their import; ids and epochs in columns. No cut is needed: under
     a lower epoch nobody could write, and a fence that is there stays. Idempotent; `event` is recorded with the change. Raises asyncpg
     errors."""

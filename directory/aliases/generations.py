@@ -68,7 +68,7 @@ SELECT EXISTS (
 )
 """
 
-# purpose: one retires keys at a time, until its transaction ends: of two who each see the other's key beside theirs both would take the last
+# purpose: one retires keys at a time, until its transaction ends: two who each see the other's key beside theirs would take the last
 _ONE_RETIRES = "SELECT pg_advisory_xact_lock($1)"
 
 # purpose: some keys of a blinding key, with twins or ($2) without, locked, and with imported ones the subjects whose rows name them; one
@@ -143,8 +143,8 @@ async def _add(tx: Connection, twins: Twins, cells: frozenset[CellId]) -> tuple[
 
 
 async def _known(tx: Connection, key: str, cells: frozenset[CellId]) -> asyncpg.Record | None:
-    """Whom a key leads to, and the first key of its identifier, which stays until the transaction ends: what is named after one that is gone
-    would pass for a twin, and be retired as if another key were left."""
+    """Whom a key leads to, and the first key of its identifier, which stays until the transaction ends: what is named after one that is
+    gone would pass for a twin, and be retired as if another key were left."""
     for _ in range(FIRSTS_MAX):
         found = await tx.fetchrow(_KNOWN, key, sorted(cells))
         if found is None or await tx.fetchval(_HOLD_FIRST, found["first"]) is not None:

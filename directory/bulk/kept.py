@@ -1,4 +1,4 @@
-"""Members of parts that this process has just placed, whose cells ask for them next: nothing about them changes, so no row says it again."""
+"""Members of parts that this process has just placed, for whom their cells ask next. Nothing of them changes."""
 
 from collections.abc import Iterable
 from collections.abc import Set as AbstractSet

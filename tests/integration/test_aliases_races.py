@@ -21,9 +21,12 @@ from tests.stands.waiting import eventually
 pytestmark = pytest.mark.anyio
 
 HERE = frozenset({CellId("eu-de")})
-K1, K2, K3 = (Blinder((BlindingKey(kid, Secret(kid.encode() * 16)),)).login("https://i", "a")[0] for kid in ("k1", "k2", "k3"))
+K1, K2, K3 = (
+    Blinder((BlindingKey(kid, Secret(kid.encode() * 16)),)).login("https://i", "a")[0] for kid in ("k1", "k2", "k3")
+)
 ADD = """
-INSERT INTO directory.lookup_key (key, kind, kid, twin_of, subject_id) SELECT $1, kind, $2, $3, subject_id FROM directory.lookup_key WHERE key = $4
+INSERT INTO directory.lookup_key (key, kind, kid, twin_of, subject_id)
+SELECT $1, kind, $2, $3, subject_id FROM directory.lookup_key WHERE key = $4
 """
 LEFT = "SELECT key, twin_of FROM directory.lookup_key ORDER BY key"
 OF_NOTHING = """
@@ -79,11 +82,10 @@ async def waits(looking: Connection, count: int) -> None:
 
 async def test_a_key_that_another_is_being_named_after_is_not_retired(ours: Pool, database: Secret[str]) -> None:
     """Somebody else has the very key in hand that is to be added, which holds the adding up after it looked."""
-    async with asyncio.TaskGroup() as group:
-        async with held(database, ADD, K2, "k2", None, K1) as looking:
-            adding = group.create_task(add(ours, K1, K2, "k2"))
-            await waits(looking, 1)
-            assert await retire(ours, "k1", lose=True) == RetireAnswer(removed=0, left=True)
+    async with asyncio.TaskGroup() as group, held(database, ADD, K2, "k2", None, K1) as looking:
+        adding = group.create_task(add(ours, K1, K2, "k2"))
+        await waits(looking, 1)
+        assert await retire(ours, "k1", lose=True) == RetireAnswer(removed=0, left=True)
     assert adding.result() == TwinsAnswer(added=1, refused=0)
     assert await retire(ours, "k1") == RetireAnswer(removed=1, left=False)
     assert await left(ours) == [(K2, None)]
@@ -96,24 +98,25 @@ async def test_who_adds_beside_a_key_whose_first_is_being_retired_waits_for_the_
     ours: Pool, database: Secret[str]
 ) -> None:
     assert await add(ours, K1, K2, "k2") == TwinsAnswer(added=1, refused=0)
-    async with asyncio.TaskGroup() as group:
-        async with held(database, HOLD_FEED) as looking:
-            retiring = group.create_task(retire(ours, "k1"))
-            await waits(looking, 1)
-            adding = group.create_task(add(ours, K2, K3, "k3"))
-            await waits(looking, 2)
-    assert (retiring.result(), adding.result()) == (RetireAnswer(removed=1, left=False), TwinsAnswer(added=1, refused=0))
+    async with asyncio.TaskGroup() as group, held(database, HOLD_FEED) as looking:
+        retiring = group.create_task(retire(ours, "k1"))
+        await waits(looking, 1)
+        adding = group.create_task(add(ours, K2, K3, "k3"))
+        await waits(looking, 2)
+    assert (retiring.result(), adding.result()) == (
+        RetireAnswer(removed=1, left=False),
+        TwinsAnswer(added=1, refused=0),
+    )
     assert sorted(await left(ours)) == sorted([(K2, None), (K3, K2)])
 
 
 async def test_two_keys_of_one_identifier_retired_at_once_do_not_both_go(ours: Pool, database: Secret[str]) -> None:
     assert await add(ours, K1, K2, "k2") == TwinsAnswer(added=1, refused=0)
-    async with asyncio.TaskGroup() as group:
-        async with held(database, HOLD_FEED) as looking:
-            one = group.create_task(retire(ours, "k2"))
-            await waits(looking, 1)
-            other = group.create_task(retire(ours, "k1"))
-            await waits(looking, 2)
+    async with asyncio.TaskGroup() as group, held(database, HOLD_FEED) as looking:
+        one = group.create_task(retire(ours, "k2"))
+        await waits(looking, 1)
+        other = group.create_task(retire(ours, "k1"))
+        await waits(looking, 2)
     assert (one.result(), other.result()) == (RetireAnswer(removed=1, left=False), RetireAnswer(removed=0, left=True))
     assert await left(ours) == [(K1, None)]
 

@@ -198,7 +198,18 @@ def test_a_plain_address_is_what_the_long_way_makes_of_it(text: str) -> None:
 
 
 ADDRESSES = st.from_regex(r"[A-Za-z.+]{1,4}@[A-Za-z-]{1,4}(\.[a-z]{1,3}){0,2}", fullmatch=True) | st.sampled_from(
-    ["K\u0130@e.org", " a@b ", "\u212a@b", "a\n@b", "a@b\n", "\u0391\u03a3@b", "a@b\u00fccher.de", "a" * 65 + "@b", "no address", ""]
+    [
+        "K\u0130@e.org",
+        " a@b ",
+        "\u212a@b",
+        "a\n@b",
+        "a@b\n",
+        "\u0391\u03a3@b",
+        "a@b\u00fccher.de",
+        "a" * 65 + "@b",
+        "no address",
+        "",
+    ]
 )
 
 

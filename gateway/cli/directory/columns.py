@@ -17,7 +17,11 @@ def _each(form: Callable[[str], str]) -> Callable[[Sequence[str]], list[str]]:
     return lambda values: list(map(form, values))
 
 
-_FORMS: dict[str, Callable[[Sequence[str]], list[str]]] = {"email": emails, "phone": _each(phone), "handle": _each(handle)}
+_FORMS: dict[str, Callable[[Sequence[str]], list[str]]] = {
+    "email": emails,
+    "phone": _each(phone),
+    "handle": _each(handle),
+}
 _NONE = b""
 
 
