@@ -1,6 +1,7 @@
 """`python -m cells --settings FILE`: a cell service as a process."""
 
 import argparse
+import gc
 import sys
 from pathlib import Path
 
@@ -18,6 +19,7 @@ async def main(path: Path) -> None:
     logs.configure(f"cell-{settings.cell}")
     drain = Drain()
     async with opened(settings, drain=drain) as cell:
+        gc.freeze()  # as in the directory (`directory.__main__`)
         await serve(cell.app, host=settings.host, port=settings.port, workers=cell.workers, drain=drain, http=Door)
 
 

@@ -1,6 +1,7 @@
 """`python -m directory --settings FILE`: the directory service as a process."""
 
 import argparse
+import gc
 import sys
 from pathlib import Path
 
@@ -27,6 +28,7 @@ async def main(path: Path) -> None:
         feed_keep=Keep(feed_s=settings.feed_keep_s, feed_max=settings.feed_keep_max, rules_max=settings.rules_keep_max),
         ledger=settings.ledger,
     ) as directory:
+        gc.freeze()  # what it begins with (code, the law) stays, and need not be walked for each thousand objects of an import
         await serve(
             directory.app,
             host=settings.host,

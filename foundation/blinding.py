@@ -54,7 +54,8 @@ class Blinder:
         """The lookup keys of many of one kind, for each those under every live blinding key one after the other, not yet as text
         (`text_of`)."""
         encoded = [value.encode("utf-8", "surrogatepass") for value in values]
-        messages = [len(one).to_bytes(4, "big") + one for one in encoded]
+        prefixes = {length: length.to_bytes(4, "big") for length in set(map(len, encoded))}
+        messages = [prefixes[len(one)] + one for one in encoded]
         columns = [_macs(key, _head(namespace, kind), messages) for key in self._keys]
         return columns[0] if len(columns) == 1 else list(map(b"".join, zip(*columns, strict=True)))
 

@@ -5,20 +5,39 @@ A row is put together of few pieces, most of which many rows share, so that no v
 
 import datetime
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain, repeat
 
 HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 TRAILER = b"\xff\xff"
 NULL = b"\xff\xff\xff\xff"
+ROWS_A_PIECE = 2_000
 
 _TEXT, _UUID, _INT8, _INT2 = 25, 2950, 20, 21  # pg_type.oid
 _SINCE = datetime.datetime(2000, 1, 1, tzinfo=datetime.UTC)
 _MICROSECOND = datetime.timedelta(microseconds=1)
 
 
-def stream(rows: Iterable[bytes]) -> bytes:
-    return b"".join(chain((HEADER,), rows, (TRAILER,)))
+class Stream:
+    """Rows as `copy_to_table` takes them, put together piece by piece as they go out: a file would be read by threads, and held whole."""
+
+    def __init__(self, rows: Sequence[bytes]) -> None:
+        self._pieces = _pieces(rows)
+
+    def __aiter__(self) -> "Stream":
+        return self
+
+    async def __anext__(self) -> bytes:
+        piece = next(self._pieces, None)
+        if piece is None:
+            raise StopAsyncIteration
+        return piece
+
+
+def _pieces(rows: Sequence[bytes]) -> Iterator[bytes]:
+    for at in range(0, max(len(rows), 1), ROWS_A_PIECE):
+        end = at + ROWS_A_PIECE
+        yield b"".join((HEADER * (at == 0), *rows[at:end], TRAILER * (end >= len(rows))))
 
 
 def row(*fields: bytes) -> bytes:

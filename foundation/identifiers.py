@@ -16,6 +16,7 @@ A login (issuer and subject of a token) has no form of its own: it is blinded as
 import enum
 import re
 import unicodedata
+from collections.abc import Sequence
 
 import msgspec
 import phonenumbers
@@ -38,11 +39,11 @@ _PHONE = re.compile(r"\+?[\d\s().\-/\u2010-\u2015]+\Z")
 _UNSEEN = frozenset({"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp", "Zs"})
 _SPECIAL = frozenset('"(),:;<>@[\\]')
 """RFC 5322 section 3.2.3, without the dot: these stand only in quoted local parts, which are not taken."""
-_PLAIN = re.compile(r"[a-z0-9!#$%&'*+/=?^_`{|}~.-]+")
+_PLAIN_CHAR = r"[a-z0-9!#$%&'*+/=?^_`{|}~.-]"
+_PLAIN = re.compile(f"{_PLAIN_CHAR}+")
 """The names before @ that nearly everybody has: nothing in them is special or unseen."""
-_PLAIN_ADDRESS = re.compile(
-    rf"({_PLAIN.pattern})@(?:[a-z0-9](?:[a-z0-9-]{{0,61}}[a-z0-9])?\.)*[a-z0-9](?:[a-z0-9-]{{0,61}}[a-z0-9])?"
-)
+_PLAIN_LABEL = "[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+_PLAIN_ADDRESS = re.compile(rf"{_PLAIN_CHAR}{{1,{LOCAL_BYTES_MAX}}}@(?:{_PLAIN_LABEL}\.)*{_PLAIN_LABEL}")
 """An address that is in its form as it stands, unless it is too long."""
 _JOINING = frozenset("._-")
 
@@ -87,8 +88,7 @@ def parse(kind: IdentifierKind, text: str, *, country: Country | None = None, sy
 def email(text: str) -> str:
     """Raises MalformedIdentifier."""
     lowered = text.strip().lower()
-    plain = _PLAIN_ADDRESS.fullmatch(lowered)
-    if plain is not None and len(lowered) <= EMAIL_CHARS_MAX and plain.end(1) <= LOCAL_BYTES_MAX:
+    if _PLAIN_ADDRESS.fullmatch(lowered) and len(lowered) <= EMAIL_CHARS_MAX:
         return lowered
     address = unicodedata.normalize("NFC", lowered)
     local, at, domain = address.rpartition("@")
@@ -102,6 +102,18 @@ def email(text: str) -> str:
     if len(whole) > EMAIL_CHARS_MAX:
         raise MalformedIdentifier(f"an e-mail address is at most {EMAIL_CHARS_MAX} characters long")
     return whole
+
+
+def emails(texts: Sequence[str]) -> list[str]:
+    """`email` of each, of most of them at once. Raises MalformedIdentifier."""
+    lowered = "\n".join(texts).lower().split("\n")
+    if len(lowered) != len(texts):  # there is a line end in one of them
+        return [email(text) for text in texts]
+    plain = map(_PLAIN_ADDRESS.fullmatch, lowered)
+    return [
+        low if found and len(low) <= EMAIL_CHARS_MAX else email(text)
+        for low, found, text in zip(lowered, plain, texts, strict=True)
+    ]
 
 
 def _label(label: str) -> str:

@@ -30,10 +30,19 @@ class Buckets:
     def take(self, name: str, rate: Rate, now_ms: float) -> float:
         """Milliseconds to wait, and 0 where it is allowed, which alone counts."""
         full = max(self._full.pop(name, now_ms), now_ms)
-        wait = full + rate.interval_ms - now_ms - rate.interval_ms * rate.burst
-        if wait <= SLACK_MS:
-            wait, full = 0.0, full + rate.interval_ms
+        wait = _wait_ms(full, rate, now_ms)
+        if not wait:
+            full += rate.interval_ms
         while len(self._full) >= self._names_max:
             del self._full[next(iter(self._full))]
         self._full[name] = full
         return wait
+
+    def wait_ms(self, name: str, rate: Rate, now_ms: float) -> float:
+        """What `take` would say; nothing is counted."""
+        return _wait_ms(max(self._full.get(name, now_ms), now_ms), rate, now_ms)
+
+
+def _wait_ms(full: float, rate: Rate, now_ms: float) -> float:
+    wait = full + rate.interval_ms - now_ms - rate.interval_ms * rate.burst
+    return wait if wait > SLACK_MS else 0.0

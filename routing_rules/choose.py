@@ -101,7 +101,11 @@ def _shared(
     if len(weights) == 1:
         return {name: list(places) for name in weights}
     names = sorted(weights, reverse=True)  # of equals the first is taken, as by `heaviest` the last by name
-    scores = [_scores(f"{name}\0".encode(errors="surrogatepass") + head, ids, places, weights[name]) for name in names]
+    scores: list[Sequence[float]] = [
+        _drawn(f"{name}\0".encode(errors="surrogatepass") + head, ids, places) for name in names
+    ]
+    if len(set(weights.values())) > 1:  # scores of one weight are in the order of what was drawn
+        scores = [_weighted(drawn, weights[name]) for name, drawn in zip(names, scores, strict=True)]
     won: dict[Name, list[int]] = {name: [] for name in names}
     of_names = [won[name] for name in names]
     if len(names) == 2:
@@ -113,15 +117,18 @@ def _shared(
     return {name: found for name, found in won.items() if found}
 
 
-def _scores(head: bytes, ids: Sequence[bytes], places: Sequence[int], weight: float) -> list[float]:
+def _drawn(head: bytes, ids: Sequence[bytes], places: Sequence[int]) -> list[int]:
     begun = hashlib.blake2b(head, digest_size=8)
     digests = []
     for place in places:
         digest = begun.copy()
         digest.update(ids[place])
         digests.append(digest.digest())
-    drawn = struct.unpack(f">{len(places)}Q", b"".join(digests))
-    uniform = [((one >> 12) + 0.5) * _UNIT for one in drawn]
+    return [one >> 12 for one in struct.unpack(f">{len(places)}Q", b"".join(digests))]
+
+
+def _weighted(drawn: Sequence[float], weight: float) -> list[float]:
+    uniform = [(one + 0.5) * _UNIT for one in drawn]
     return [-weight / one for one in map(math.log, uniform)]
 
 

@@ -65,9 +65,12 @@ class Asking:
         )
 
     def understood_now(self, method: str, table: str, query: bytes, headers: Fields) -> Asked | None:
-        """The same, and nothing is counted; None where the service's token has to be looked at. Raises ProblemError."""
+        """The same, and nothing is counted; None where the service's token has to be looked at, or limits let the subject not in at once.
+        Raises ProblemError."""
         who = admitted_now(self._context, first_of(headers), method)
-        return None if who is None else self._understood(who, method, table, query, headers)
+        if who is None or not self._limiter.room(who.subject):
+            return None
+        return self._understood(who, method, table, query, headers)
 
     def _understood(self, who: Admitted, method: str, table: str, sent: bytes, headers: Fields) -> Asked:
         """Raises ProblemError."""

@@ -13,8 +13,8 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cells.records import errors
-from cells.records.api import BEGUN, Begun, Records, Rows
-from cells.records.asking import Asked
+from cells.records.api import BEGUN, Begun, Records
+from cells.records.running import Rows
 from foundation import logs, metrics
 from foundation.clock import Clock, SystemClock
 from foundation.http import BEGAN
@@ -76,7 +76,7 @@ class Lane:
         begun = self.records.begin(target.method, table, target.query, head.fields, body)
         if begun is None:
             return None
-        flight = Flight(self, line, head, target, fields, body, begun.asked, began, keep=keep)
+        flight = Flight(self, line, head, target, fields, body, begun, began, keep=keep)
         flight.step(loop, begun.rows)
         return flight
 
@@ -88,8 +88,8 @@ class Flight(Stepped[Rows]):
     """One request under way. Implements `foundation.wire.line.Answering`."""
 
     __slots__ = (
-        "_asked",
         "_began",
+        "_begun",
         "_body",
         "_fields",
         "_gone",
@@ -114,7 +114,7 @@ class Flight(Stepped[Rows]):
         target: Target,
         fields: Framed,
         body: bytes,
-        asked: Asked,
+        begun: Begun,
         began: float,
         *,
         keep: bool,
@@ -125,7 +125,7 @@ class Flight(Stepped[Rows]):
         self._target = target
         self._fields = fields
         self._body = body
-        self._asked = asked
+        self._begun = begun
         self._began = began
         self._keep = keep
         self._gone = False
@@ -151,7 +151,7 @@ class Flight(Stepped[Rows]):
     def came(self, result: Rows) -> None:
         lane, line = self._lane, self._line
         try:
-            answer = lane.records.answer_now(self._asked, result)
+            answer = lane.records.answer_now(self._begun.asked, result)
         except Exception as exc:  # noqa: BLE001 - told by the task, as every fault of a request
             self.goes_on(_raising(exc))
             return
@@ -162,7 +162,7 @@ class Flight(Stepped[Rows]):
         method, keep = self._target.method, self._keep
         if not self._gone:  # what is counted can wait, the client cannot
             line.write(whole(answer.status, answer.fields, answer.body, line.dated(), method=method, keep=keep))
-        lane.records.end()
+        lane.records.end(self._begun.turn)
         lane.tally(method, answer.status, self._began)
         if not self._gone:
             line.answered(keep=keep)
@@ -170,7 +170,7 @@ class Flight(Stepped[Rows]):
     def goes_on(self, rest: Coroutine[Any, Any, Rows]) -> None:
         scope = self._line.scope(self._head, self._target, self._fields)
         scope[BEGAN] = self._began
-        scope["extensions"][BEGUN] = Begun(self._asked, rest)
+        scope["extensions"][BEGUN] = Begun(self._begun.asked, rest, self._begun.turn)
         method, minor = self._target.method, self._head.minor
         cycle = Cycle(self._line, self._loop, method=method, minor=minor, keep=self._keep, expects=False)
         cycle.begin_with(self._body)

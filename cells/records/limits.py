@@ -66,17 +66,22 @@ class Limiter:
             detail = f"one person may ask {self._limits.subject_per_s} times a second"
             raise refuse(Code.RATE_LIMITED, detail, retry_after_s=1 + int(wait_ms / 1_000))
 
+    def room(self, subject: SubjectId) -> bool:
+        """Whether `begin_now` would let the subject in; nothing is counted."""
+        return self._free(subject) and not self._buckets.wait_ms(subject, self._rate, self._clock.monotonic_s() * 1_000)
+
     def begin_now(self, subject: SubjectId) -> "Turn | None":
         """`begin`, `count` and `statement` in one, whose turn is taken already; None, and nothing has happened, where any of them would
         refuse or wait."""
-        turns = self._statements.get(subject)
-        if self._requests >= self._limits.requests or not (turns is None or turns.free):
-            return None
-        if self._buckets.take(subject, self._rate, self._clock.monotonic_s() * 1_000):
+        if not self._free(subject) or self._buckets.take(subject, self._rate, self._clock.monotonic_s() * 1_000):
             return None
         self._requests += 1
-        (turns or self._turns(subject)).enter_now()
+        (self._statements.get(subject) or self._turns(subject)).enter_now()
         return Turn(self, subject, entered=True)
+
+    def _free(self, subject: SubjectId) -> bool:
+        turns = self._statements.get(subject)
+        return self._requests < self._limits.requests and (turns is None or turns.free)
 
     def statement(self, subject: SubjectId) -> "Turn":
         """`async with` around what takes a connection of a shard. Raises ProblemError (429) where too many of the subject's wait, or for
@@ -134,4 +139,8 @@ class Turn:
             await self._limiter.enter(self._subject)
 
     async def __aexit__(self, *_: object) -> None:
+        self.leave()
+
+    def leave(self) -> None:
+        """Instead of `async with`, of one that was taken already."""
         self._limiter.leave(self._subject)

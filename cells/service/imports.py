@@ -65,41 +65,41 @@ class Imports:
     async def _settle(self, opened: Open, part: PackedPart) -> None:
         if part.cell != self._shard.cell or part.shard != self._shard.id:
             raise DirectoryUnavailable("malformed")
-        ids, epochs = _columns(part)
-        if ids:
-            await store.raise_new(opened.cell, ids, epochs, part.services, self._event(part, len(ids), State.RESERVED))
+        subjects, epochs = _columns(part)
+        if subjects:
+            event = self._event(part, subjects, State.RESERVED)
+            await store.raise_new(opened.cell, subjects, epochs, part.services, event)
         told = await self._directory.acknowledge_part(part.part)
         if told.missed:
-            ids, epochs = _without(told.missed, ids, epochs)
-        if ids:
-            subjects, numbers = texts_of(b"".join(ids)), [Epoch(one) for one in numbers_of(epochs)]
-            await store.settle_new(opened.cell, subjects, numbers, self._event(part, len(ids), State.ACTIVE))
+            subjects, epochs = _without(told.missed, subjects, epochs)
+        if subjects:
+            ids, numbers = texts_of(subjects), [Epoch(one) for one in numbers_of(epochs)]
+            await store.settle_new(opened.cell, ids, numbers, self._event(part, subjects, State.ACTIVE))
             homes = [Home(self._shard.id, epoch, State.ACTIVE, part.services) for epoch in numbers]
-            self._homes.put_all_new(dict(zip(subjects, homes, strict=True)))
+            self._homes.put_all_new(dict(zip(ids, homes, strict=True)))
         await self._directory.settle_part(part.part)
-        log.info("import_settled", shard=self._shard.id, count=len(ids))
+        log.info("import_settled", shard=self._shard.id, count=len(subjects) // ID_BYTES)
 
-    def _event(self, part: PackedPart, count: int, state: State) -> Event:
+    def _event(self, part: PackedPart, subjects: bytes, state: State) -> Event:
         return Event(
             id=f"fence:{self._shard.cell}:{self._shard.id}:bulk:{part.part}:{state.value}",
             at=self._shard.now(),
             kind=Kind.FENCE,
             actor=f"cell:{self._shard.cell}",
-            details={"part": part.part, "count": count, "state": state.value},
+            details={"part": part.part, "count": len(subjects) // ID_BYTES, "state": state.value},
         )
 
 
-def _columns(part: PackedPart) -> tuple[list[bytes], list[bytes]]:
+def _columns(part: PackedPart) -> tuple[bytes, bytes]:
     """Its members' ids and epochs. Raises DirectoryUnavailable where the columns do not fit each other."""
     count = len(part.subjects) // ID_BYTES
     if len(part.subjects) != ID_BYTES * count or len(part.epochs) != 8 * count:
         raise DirectoryUnavailable("malformed")
-    return cut(part.subjects, ID_BYTES), cut(part.epochs, 8)
+    return part.subjects, part.epochs
 
 
-def _without(
-    missed: Sequence[SubjectId], ids: Sequence[bytes], epochs: Sequence[bytes]
-) -> tuple[list[bytes], list[bytes]]:
+def _without(missed: Sequence[SubjectId], subjects: bytes, epochs: bytes) -> tuple[bytes, bytes]:
     gone = {bytes.fromhex(one.replace("-", "")) for one in missed}
-    left = [(subject, epoch) for subject, epoch in zip(ids, epochs, strict=True) if subject not in gone]
-    return [subject for subject, _ in left], [epoch for _, epoch in left]
+    members = zip(cut(subjects, ID_BYTES), cut(epochs, 8), strict=True)
+    left = [(subject, epoch) for subject, epoch in members if subject not in gone]
+    return b"".join([subject for subject, _ in left]), b"".join([epoch for _, epoch in left])

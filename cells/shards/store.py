@@ -4,7 +4,6 @@ The cut: a row in `closing` is committed first, so that new writers stand aside;
 of writers already inside, and the closing row goes with it.
 """
 
-import io
 import struct
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -13,7 +12,7 @@ from itertools import repeat
 import asyncpg
 
 from cells.shards.core import Home
-from directory.bulk.packed import numbers_of, texts_of
+from directory.bulk.packed import ID_BYTES, numbers_of, texts_of
 from directory.placement.core import State
 from foundation import copying
 from foundation.ledger.outbox import PostgresOutbox
@@ -197,21 +196,23 @@ async def raise_fence(pool: Pool, subject: SubjectId, home: Home, event: Event) 
     return raised is not None
 
 
-async def raise_new(
-    pool: Pool, ids: Sequence[bytes], epochs: Sequence[bytes], services: Sequence[ServiceId], event: Event
-) -> None:
-    """Fences of newly imported subjects, reserved under the epoch of their import; ids and epochs are their bytes. No cut is needed: under
+async def raise_new(pool: Pool, subjects: bytes, epochs: bytes, services: Sequence[ServiceId], event: Event) -> None:
+    """Fences of newly imported subjects, reserved under the epoch of their import; ids and epochs in columns. No cut is needed: under
     a lower epoch nobody could write, and a fence that is there stays. Idempotent; `event` is recorded with the change. Raises asyncpg
     errors."""
-    rows = copying.stream(_fences(ids, epochs, services))
+    rows = _fences(copying.cut(subjects, ID_BYTES), copying.cut(epochs, 8), services)
     async with session(pool) as connection, connection.transaction():
         try:
             async with connection.transaction():
                 await connection.copy_to_table(
-                    "home", schema_name="domicile", columns=FENCE_COLUMNS, source=io.BytesIO(rows), format="binary"
+                    "home",
+                    schema_name="domicile",
+                    columns=FENCE_COLUMNS,
+                    source=copying.Stream(rows),
+                    format="binary",
                 )
         except asyncpg.UniqueViolationError:  # some were raised before
-            await connection.execute(RAISE_NEW, texts_of(b"".join(ids)), numbers_of(epochs), list(services))
+            await connection.execute(RAISE_NEW, texts_of(subjects), numbers_of(epochs), list(services))
         await OUTBOX.append(connection, event)
 
 
@@ -224,7 +225,7 @@ async def settle_new(pool: Pool, subjects: Sequence[SubjectId], epochs: Sequence
 
 def _fences(ids: Sequence[bytes], epochs: Sequence[bytes], services: Sequence[ServiceId]) -> list[bytes]:
     """Rows of FENCE_COLUMNS."""
-    head, between = struct.pack(">hi", len(FENCE_COLUMNS), 16), struct.pack(">i", 8)
+    head, between = struct.pack(">hi", len(FENCE_COLUMNS), ID_BYTES), struct.pack(">i", 8)
     stated = copying.text(State.RESERVED.value) + copying.texts(services)
     return list(map(b"".join, zip(repeat(head), ids, repeat(between), epochs, repeat(stated), strict=False)))
 

@@ -5,6 +5,7 @@ The directory never holds a blinding key; it knows the names (`kid`) that caller
 
 from collections.abc import Sequence
 
+import asyncpg
 import msgspec
 
 from directory.aliases.answers import Generation, RetireAnswer, Twins, TwinsAnswer
@@ -23,6 +24,9 @@ RETIRED_AT_ONCE = 200
 BATCHES_MAX = 50
 """Batches of one request, so that it ends."""
 COUNT_MS_MAX = 60_000
+FIRSTS_MAX = 3
+"""How often the first key of an identifier may be retired under whoever adds beside it."""
+_RETIRER = 0x726574697265726B  # "retirerk"
 
 # purpose: whom a known key leads to, locked for a change of its keys; no row = to nobody, or to somebody of another cell than $2
 _KNOWN = f"""
@@ -33,6 +37,9 @@ JOIN directory.facts f ON f.facts_id = s.facts_id
 WHERE k.key = $1 AND s.cell = ANY($2::text[]) AND {STATE} IN ('active', 'frozen')
 FOR NO KEY UPDATE OF s
 """  # noqa: S608 - constants
+
+# purpose: the first key of an identifier, held so that it is not retired before others are named after it; no row = it was just now
+_HOLD_FIRST = "SELECT key FROM directory.lookup_key WHERE key = $1 FOR KEY SHARE"
 
 # purpose: the same identifier under other blinding keys; returns those that are new
 _ADD_TWINS = """
@@ -61,6 +68,9 @@ SELECT EXISTS (
 )
 """
 
+# purpose: one retires keys at a time, until its transaction ends: two who each see the other's key beside theirs would take the last
+_ONE_RETIRES = "SELECT pg_advisory_xact_lock($1)"
+
 # purpose: some keys of a blinding key, with twins or ($2) without, locked, and with imported ones the subjects whose rows name them; one
 # that is busy, itself or its subject, is for the next time
 _SOME = """
@@ -80,7 +90,7 @@ SELECT key, alone FROM found WHERE NOT imported OR subject_id IN (SELECT subject
 # purpose: whether any key of a blinding key is there, also one that is busy just now
 _ANY_LEFT = "SELECT EXISTS (SELECT 1 FROM directory.lookup_key WHERE kid = $1)"
 
-# purpose: of each identifier whose first key goes, the least of the others is the first
+# purpose: of each identifier whose first key goes, or is gone, the least of the others is the first
 _INHERIT = """
 WITH heirs AS (
     SELECT twin_of AS old, min(key COLLATE "C") AS new FROM directory.lookup_key WHERE twin_of = ANY($1::text[]) GROUP BY twin_of
@@ -118,7 +128,7 @@ async def add_twins(pool: Pool, twins: Sequence[Twins], cells: frozenset[CellId]
 
 
 async def _add(tx: Connection, twins: Twins, cells: frozenset[CellId]) -> tuple[int, int]:
-    known = await tx.fetchrow(_KNOWN, twins.known, sorted(cells))
+    known = await _known(tx, twins.known, cells)
     if known is None:
         return 0, len(twins.keys)
     placement = placement_of(known)
@@ -130,6 +140,18 @@ async def _add(tx: Connection, twins: Twins, cells: frozenset[CellId]) -> tuple[
         raise RuntimeError("the feed's counter row is missing")
     theirs = int(await tx.fetchval(_THEIRS, keys, placement.subject_id))
     return len(added), len(set(keys)) - theirs
+
+
+async def _known(tx: Connection, key: str, cells: frozenset[CellId]) -> asyncpg.Record | None:
+    """Whom a key leads to, and the first key of its identifier, which stays until the transaction ends: what is named after one that is
+    gone would pass for a twin, and be retired as if another key were left."""
+    for _ in range(FIRSTS_MAX):
+        found = await tx.fetchrow(_KNOWN, key, sorted(cells))
+        if found is None or await tx.fetchval(_HOLD_FIRST, found["first"]) is not None:
+            return found
+        # Whoever retired it has named another; nothing has where it went before this was looked at.
+        await tx.execute(_INHERIT, [found["first"]])
+    return None
 
 
 async def count(pool: Pool) -> tuple[Generation, ...]:
@@ -181,6 +203,7 @@ async def _is(pool: Pool, question: str, kid: str) -> bool:
 
 
 async def _retire_some(tx: Connection, kid: str, act: Act) -> int:
+    await tx.execute(_ONE_RETIRES, _RETIRER)
     rows = await tx.fetch(_SOME, kid, act.lose, RETIRED_AT_ONCE)
     keys = [LookupKey(row["key"]) for row in rows]
     if keys:

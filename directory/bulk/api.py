@@ -24,6 +24,7 @@ from directory.bulk.answers import (
     SettledPart,
 )
 from directory.bulk.importing import Importing
+from directory.bulk.kept import Kept
 from directory.bulk.packed import PACKED, PACKED_PART, PackedBatch, PackedCheck, PackedPart, wrong
 from directory.operations import Operation, Parameter, scoped
 from directory.services import Services
@@ -42,7 +43,8 @@ class BulkCalls:
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self._importing = Importing(services)
+        self._kept = Kept()
+        self._importing = Importing(services, self._kept)
 
     async def begin(self, request: Request, caller: Caller) -> Response:
         asked = await body_json(request, JobRequest)
@@ -70,9 +72,8 @@ class BulkCalls:
         return json_response(PartsAnswer(parts=found[:PARTS_PAGE_MAX], more=len(found) > PARTS_PAGE_MAX))
 
     async def part(self, request: Request, caller: Caller) -> Response:
-        packed = request.headers.get("accept") == PACKED_PART
-        ask = parts.packed if packed else parts.part
-        found = await ask(self._services.pool, _part(request))
+        pool, number, packed = self._services.pool, _part(request), request.headers.get("accept") == PACKED_PART
+        found = await (parts.packed(pool, number, self._kept) if packed else parts.part(pool, number))
         if found is None:
             raise _no_part()
         _demand(caller, found.cell)
@@ -94,6 +95,7 @@ class BulkCalls:
         number = _part(request)
         if not await parts.settle(self._services.pool, number, cells=scoped(caller, "cell")):
             raise refuse(Code.NOT_FOUND, "this cell has no such part that it acknowledged")
+        self._kept.drop(number)
         return json_response(SettledPart(part=number))
 
     async def _job(self, job_id: str) -> BulkJob:

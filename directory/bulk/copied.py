@@ -4,7 +4,7 @@ import datetime
 import struct
 import uuid
 from collections.abc import Mapping, Sequence
-from itertools import repeat
+from itertools import accumulate, pairwise, repeat
 
 import msgspec
 
@@ -37,13 +37,18 @@ class Numbers(msgspec.Struct, frozen=True):
     epochs: list[bytes]
     at: datetime.datetime
 
+    def of_parts(self, parts: Sequence[Part]) -> list[list[bytes]]:
+        """The epochs of each part's members, in the order of their ids."""
+        ends = list(accumulate((len(one.ids) for one in parts), initial=0))
+        return [self.epochs[start:end] for start, end in pairwise(ends)]
+
 
 class Rows(msgspec.Struct, frozen=True):
     """What a batch adds to three tables, each in the order of its primary key."""
 
-    parts: bytes
-    subjects: bytes
-    keys: bytes
+    parts: list[bytes]
+    subjects: list[bytes]
+    keys: list[bytes]
 
 
 def rows_of(
@@ -52,9 +57,7 @@ def rows_of(
     """`of_facts`: the id of the facts of each of the plan's kinds. Epochs rise with the ids within a part."""
     epochs: dict[bytes, bytes] = {}
     part_rows: list[bytes] = []
-    start = 0
-    for number, part in zip(given.parts, parts, strict=True):
-        of_part = given.epochs[start : (start := start + len(part.ids))]
+    for number, part, of_part in zip(given.parts, parts, given.of_parts(parts), strict=True):
         epochs.update(zip(part.ids, of_part, strict=True))
         part_rows.append(_part(part, number, of_part, batch, given.at, reserved_s))
     numbers = {(part.home, part.services): number for number, part in zip(given.parts, parts, strict=True)}
@@ -68,7 +71,7 @@ def rows_of(
         key_rows += keys(one)
     subject_rows.sort()
     key_rows.sort()
-    return Rows(copying.stream(part_rows), copying.stream(subject_rows), copying.stream(key_rows))
+    return Rows(part_rows, subject_rows, key_rows)
 
 
 def subjects(group: Group, epochs: Mapping[bytes, bytes], rest: bytes) -> list[bytes]:

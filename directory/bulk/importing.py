@@ -13,6 +13,7 @@ from directory.bulk import store
 from directory.bulk.answers import BatchAnswer, BulkRow
 from directory.bulk.copied import Batch
 from directory.bulk.core import Ruling, decide, keys_of
+from directory.bulk.kept import Kept
 from directory.bulk.packed import KEY_BYTES, Packed, pack, rows_of
 from directory.bulk.plan import Plan, decide_free, of_decided
 from directory.metrics import CHANGES
@@ -37,8 +38,9 @@ class Importing:
     """The use case. Everything it decides comes from `core.decide` and `plan.decide_free`; everything it stores goes through
     `store.place`."""
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: Services, kept: Kept) -> None:
         self._services = services
+        self._kept = kept
 
     async def check(self, given: Given) -> BatchAnswer | Problem:
         """What would become of the rows; nothing is stored. Raises DatabaseUnavailable."""
@@ -75,7 +77,8 @@ class Importing:
             plan = await self._planned(tried)
             if isinstance(plan, Problem):
                 return plan
-            stored = await store.place(services.pool, services.clock, plan, await self._facts_ids(plan), batch)
+            facts_ids = await self._facts_ids(plan)
+            stored = await store.place(services.pool, services.clock, plan, facts_ids, batch, self._kept)
             match stored:
                 case BatchAnswer():
                     CHANGES.labels("bulk").inc(stored.placed)

@@ -204,6 +204,6 @@ def texts_of(ids: bytes) -> list[SubjectId]:
     return [SubjectId(together[at : at + ID_CHARS]) for at in range(0, len(together), ID_CHARS)]
 
 
-def numbers_of(epochs: Sequence[bytes]) -> tuple[int, ...]:
+def numbers_of(epochs: bytes) -> tuple[int, ...]:
     """Epochs of eight bytes each."""
-    return struct.unpack(f">{len(epochs)}q", b"".join(epochs))
+    return struct.unpack(f">{len(epochs) // 8}q", epochs)

@@ -3,6 +3,7 @@
 import msgspec
 
 from directory.bulk.answers import AcknowledgedPart, Member, Part
+from directory.bulk.kept import Kept, Members, members_of
 from directory.bulk.packed import PackedPart, pack_part
 from directory.database import session, transaction
 from directory.feed import store as feed
@@ -12,7 +13,7 @@ from foundation import copying
 from foundation.clock import Clock
 from foundation.ledger.outbox import PostgresOutbox
 from foundation.ledger.port import Event, Kind
-from foundation.postgres import Pool
+from foundation.postgres import Connection, Pool
 from foundation.words import CellId, Epoch, FeedSeq, ServiceId, ShardId, SubjectId
 
 # purpose: parts of a cell's shard whose fences it has not said to stand, the oldest first
@@ -30,16 +31,21 @@ LEFT JOIN directory.subject s
 WHERE p.part = $1 ORDER BY m.id
 """  # noqa: S608 - constants
 
-# purpose: a part whose members' state is its own, not settled yet, and all of them as the server sends arrays; `gone`: those of them that
-# are under another epoch or state by now. No row: ask for each member
+# purpose: a part whose members' state is its own, not settled yet, and its first member; `gone`: those of them that are under another epoch
+# or state by now. No row: ask for each member
 _WHOLE = """
-SELECT p.part, p.cell, p.shard, p.services, array_send(p.subject_ids) AS subject_ids, array_send(p.epochs) AS epochs,
+SELECT p.part, p.cell, p.shard, p.services, p.subject_ids[1] AS first,
     ARRAY(
         SELECT a.subject_id FROM directory.bulk_alone a JOIN directory.subject s ON s.subject_id = a.subject_id
         WHERE a.part = p.part
             AND NOT (s.state IN ('reserved', 'active') AND s.epoch = p.epochs[array_position(p.subject_ids, a.subject_id)])
     ) AS gone
 FROM directory.bulk_part p WHERE p.part = $1 AND p.expires_at IS NOT NULL AND p.settled_at IS NULL
+"""
+
+# purpose: its members as the server sends arrays
+_MEMBERS = """
+SELECT array_send(subject_ids) AS subject_ids, array_send(epochs) AS epochs FROM directory.bulk_part WHERE part = $1
 """
 
 # purpose: a part, locked, so that two acknowledgements of it queue, and with those that change one member by itself; `whole`: its members'
@@ -131,26 +137,32 @@ async def part(pool: Pool, number: int) -> Part | None:
     )
 
 
-async def packed(pool: Pool, number: int) -> PackedPart | None:
+async def packed(pool: Pool, number: int, kept: Kept) -> PackedPart | None:
     """The same in columns. Raises DatabaseUnavailable."""
     async with session(pool) as connection:
         row = await connection.fetchrow(_WHOLE, number)
-    if row is None:
+        members = None if row is None else await _members(connection, number, row["first"].bytes, kept)
+    if row is None or members is None:
         found = await part(pool, number)
         return None if found is None else pack_part(found)
-    ids, epochs = copying.items(row["subject_ids"], 16), copying.items(row["epochs"], 8)
-    if row["gone"]:
-        gone = {one.bytes for one in row["gone"]}
-        left = [(one, epoch) for one, epoch in zip(ids, epochs, strict=True) if one not in gone]
-        ids, epochs = [one for one, _ in left], [epoch for _, epoch in left]
+    left = members if not row["gone"] else members.without({one.bytes for one in row["gone"]})
     return PackedPart(
         part=row["part"],
         cell=CellId(row["cell"]),
         shard=ShardId(row["shard"]),
         services=tuple(ServiceId(one) for one in row["services"]),
-        subjects=b"".join(ids),
-        epochs=b"".join(epochs),
+        subjects=left.subjects,
+        epochs=left.epochs,
     )
+
+
+async def _members(connection: Connection, number: int, first: bytes, kept: Kept) -> Members | None:
+    """All of a part. What was kept is another part's of this number where the database was restored to an earlier state since."""
+    members = kept.get(number)
+    if members is not None and members.subjects.startswith(first):
+        return members
+    row = await connection.fetchrow(_MEMBERS, number)
+    return None if row is None else members_of(copying.items(row["subject_ids"], 16), copying.items(row["epochs"], 8))
 
 
 async def acknowledge(

@@ -1,7 +1,8 @@
 """A decided batch in columns, as it is stored: groups of rows that differ in their ids and lookup keys alone. Pure."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate
 
 import msgspec
 
@@ -64,14 +65,21 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
 
 def parts_of(plan: Plan) -> list[Part]:
     places = {id(ruled): place for place, ruled in enumerate(plan.kinds)}
-    found: dict[tuple[Home, tuple[ServiceId, ...]], dict[bytes, int]] = {}
+    found: dict[tuple[Home, tuple[ServiceId, ...]], list[tuple[list[bytes], int]]] = {}
     for one in plan.groups:
-        members = dict.fromkeys(one.ids, places[id(one.ruled)])
-        found.setdefault((one.home, one.ruled.asked.services), {}).update(members)
-    return [_part(home, services, members) for (home, services), members in found.items()]
+        of_part = found.setdefault((one.home, one.ruled.asked.services), [])
+        of_part.append((one.ids, places[id(one.ruled)]))
+    return [_part(home, services, of_part) for (home, services), of_part in found.items()]
 
 
-def _part(home: Home, services: tuple[ServiceId, ...], members: dict[bytes, int]) -> Part:
+def _part(home: Home, services: tuple[ServiceId, ...], of_part: Sequence[tuple[list[bytes], int]]) -> Part:
+    """`of_part`: ids with the place of their kind."""
+    if len(of_part) == 1:
+        found, place = of_part[0]
+        return Part(home=home, services=services, ids=sorted(found), kinds=[place] * len(found))
+    members: dict[bytes, int] = {}
+    for found, place in of_part:
+        members.update(dict.fromkeys(found, place))
     ids = sorted(members)
     return Part(home=home, services=services, ids=ids, kinds=list(map(members.__getitem__, ids)))
 
@@ -113,23 +121,15 @@ def decide_free(packed: Packed, ruling: Ruling, *, draw: Callable[[int], bytes])
     keys = keys_in(packed)
     if len(set(keys)) != len(keys):
         return None
-    rows_of: list[list[int]] = [[] for _ in packed.commons]
-    starts_of: list[list[int]] = [[] for _ in packed.commons]
-    start = 0
-    sizes = [len(one.keys) for one in packed.commons]
-    for row, place in enumerate(packed.places()):
-        rows_of[place].append(row)
-        starts_of[place].append(start)
-        start += sizes[place]
     groups: list[Group] = []
     refused: list[tuple[int, Refused]] = []
-    numbers = packed.numbers()
-    for common, rows, starts in zip(packed.commons, rows_of, starts_of, strict=True):
+    for common, rows, columns in _by_common(packed, keys):
         ruled = ruling.of(common)
         if isinstance(ruled, Problem):
+            numbers = packed.numbers()
             refused += [(row, refusal(numbers[row], ruled)) for row in rows]
         else:
-            groups += _groups(common, ruled, starts, keys, draw)
+            groups += _groups(common, ruled, len(rows), columns, draw)
     return Plan(
         groups=groups,
         known=0,
@@ -139,12 +139,28 @@ def decide_free(packed: Packed, ruling: Ruling, *, draw: Callable[[int], bytes])
     )
 
 
+def _by_common(packed: Packed, keys: list[bytes]) -> Iterator[tuple[Common, Sequence[int], list[list[bytes]]]]:
+    """The rows of each of its commons by their places, and their keys by name."""
+    if len(packed.commons) == 1:
+        common, size = packed.commons[0], len(packed.commons[0].keys)
+        yield common, range(len(packed)), [keys[nth::size] for nth in range(size)]
+        return
+    places, sizes = packed.places(), [len(one.keys) for one in packed.commons]
+    starts = list(accumulate(map(sizes.__getitem__, places), initial=0))
+    rows_of: list[list[int]] = [[] for _ in packed.commons]
+    for row, place in enumerate(places):
+        rows_of[place].append(row)
+    for common, rows in zip(packed.commons, rows_of, strict=True):
+        firsts = list(map(starts.__getitem__, rows))
+        yield common, rows, [[keys[first + nth] for first in firsts] for nth in range(len(common.keys))]
+
+
 def _groups(
-    common: Common, ruled: Ruled, starts: list[int], keys: list[bytes], draw: Callable[[int], bytes]
+    common: Common, ruled: Ruled, count: int, columns: list[list[bytes]], draw: Callable[[int], bytes]
 ) -> list[Group]:
-    drawn = draw(ID_BYTES * len(starts))
-    ids = cut(drawn, ID_BYTES)
-    columns = [[keys[start + nth] for start in starts] for nth in range(len(common.keys))]
+    """In the order of their ids, in which they are stored."""
+    drawn = draw(ID_BYTES * count)
+    ids, texts = cut(drawn, ID_BYTES), texts_of(drawn)
     return [
         Group(
             ruled=ruled,
@@ -153,5 +169,6 @@ def _groups(
             ids=list(map(ids.__getitem__, places)),
             keys=[list(map(column.__getitem__, places)) for column in columns],
         )
-        for home, places in ruled.candidates.choose_all(texts_of(drawn)).items()
+        for home, chosen in ruled.candidates.choose_all(texts).items()
+        for places in [sorted(chosen, key=texts.__getitem__)]
     ]

@@ -5,7 +5,6 @@ deadlock. Nothing of a batch is visible before its one feed event.
 """
 
 import asyncio
-import io
 from collections.abc import Sequence
 
 import asyncpg
@@ -13,7 +12,8 @@ import msgspec
 
 from directory.bulk.answers import BatchAnswer, BulkJob
 from directory.bulk.copied import KEY_COLUMNS, PART_COLUMNS, SUBJECT_COLUMNS, Batch, Numbers, rows_of
-from directory.bulk.plan import Plan, parts_of
+from directory.bulk.kept import Kept
+from directory.bulk.plan import Part, Plan, parts_of
 from directory.database import session, transaction
 from directory.feed import store as feed
 from directory.placement.core import BulkPart, Facts, Placement, State
@@ -155,10 +155,11 @@ async def head(pool: Pool) -> FeedSeq:
 
 
 async def place(
-    pool: Pool, clock: Clock, plan: Plan, facts_ids: dict[Facts, int], batch: Batch
+    pool: Pool, clock: Clock, plan: Plan, facts_ids: dict[Facts, int], batch: Batch, kept: Kept
 ) -> BatchAnswer | Earlier | RulesMoved | KeysMoved:
-    """Stores a batch, all of it or nothing. Raises DatabaseUnavailable."""
+    """Stores a batch, all of it or nothing; `kept` has its parts then. Raises DatabaseUnavailable."""
     try:
+        stored: list[tuple[int, Part, Sequence[bytes]]] = []
         async with transaction(pool) as tx:
             counts = (plan.placed, plan.known, len(plan.refused))
             why = [one.provenance for one in plan.kinds]
@@ -169,7 +170,7 @@ async def place(
                 return found
             seq = await feed.head(tx)
             if plan.groups:
-                seq = await _place(tx, clock, plan, facts_ids, batch)
+                seq, stored = await _place(tx, clock, plan, facts_ids, batch)
             answer = BatchAnswer(
                 number=batch.number,
                 placed=plan.placed,
@@ -179,12 +180,17 @@ async def place(
                 as_of=seq,
             )
             await tx.execute(_KEEP, batch.job_id, batch.number, msgspec.json.encode(answer).decode())
-            return answer
+        for number, part, epochs in stored:
+            kept.put(number, part.ids, epochs)
+        return answer
     except _RollBack as stop:
         return stop.result
 
 
-async def _place(tx: Connection, clock: Clock, plan: Plan, facts_ids: dict[Facts, int], batch: Batch) -> FeedSeq:
+async def _place(
+    tx: Connection, clock: Clock, plan: Plan, facts_ids: dict[Facts, int], batch: Batch
+) -> tuple[FeedSeq, list[tuple[int, Part, Sequence[bytes]]]]:
+    """The number of its event, and its parts with their numbers and the epochs of their members."""
     parts = parts_of(plan)
     numbers = await tx.fetchrow(_NUMBERS, len(parts), plan.placed)
     if numbers is None:
@@ -223,8 +229,9 @@ async def _place(tx: Connection, clock: Clock, plan: Plan, facts_ids: dict[Facts
     )
     if seq is None:
         raise _RollBack(RulesMoved())
-    return seq
+    return seq, list(zip(given.parts, parts, given.of_parts(parts), strict=True))
 
 
-async def _copy(tx: Connection, table: str, columns: Sequence[str], rows: bytes) -> None:
-    await tx.copy_to_table(table, schema_name="directory", columns=columns, source=io.BytesIO(rows), format="binary")
+async def _copy(tx: Connection, table: str, columns: Sequence[str], rows: Sequence[bytes]) -> None:
+    stream = copying.Stream(rows)
+    await tx.copy_to_table(table, schema_name="directory", columns=columns, source=stream, format="binary")

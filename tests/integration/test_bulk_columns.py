@@ -9,11 +9,12 @@ import asyncpg
 import msgspec
 import pytest
 
-from directory.bulk import store
+from directory.bulk import parts, store
+from directory.bulk.kept import Kept
 from directory.bulk.packed import PACKED, PACKED_PART, PackedBatch, PackedPart, pack, texts_of
 from directory.placement.core import BulkEvent
 from foundation.mute import Secret
-from foundation.postgres import Connection, connect
+from foundation.postgres import Connection, connect, pool
 from tests.stands.bulk import batch, checked, job, packed, row, rows
 from tests.stands.directory import Caller, Callers, lookup_key, running_directory
 from tests.stands.service_tokens import ServiceIssuer
@@ -202,8 +203,13 @@ async def test_people_are_reserved_until_their_part_is_acknowledged_wherever_one
     assert await states(callers, state="frozen") == {other}
 
 
-async def test_a_part_in_columns_has_the_members_that_it_has_one_by_one(callers: Callers) -> None:
+async def test_a_part_in_columns_has_the_members_that_it_has_one_by_one(
+    callers: Callers, database: Secret[str]
+) -> None:
+    """Whether the process that placed it is asked, another one, or one that knew another part by its number before a restore."""
     ops, cell = callers.operator, callers.cell_us
+    restored = Kept()
+    restored.put(1, [bytes(16)], [bytes(8)])
     await taken(ops, await job(ops), 0, rows(9, residence="US"))
 
     async def both() -> list[tuple[str, int]]:
@@ -215,6 +221,9 @@ async def test_a_part_in_columns_has_the_members_that_it_has_one_by_one(callers:
         members = list(zip(texts_of(found.subjects), epochs, strict=True))
         assert members == [(subject, epoch) for subject, epoch, _ in one_by_one["members"]]
         assert list(found.services) == one_by_one["services"]
+        async with pool(database, size_max=1) as elsewhere:
+            for kept in (Kept(), restored):
+                assert await parts.packed(elsewhere, 1, kept) == found
         return [(str(subject), epoch) for subject, epoch in members]
 
     (first, epoch), (second, second_epoch), *_ = everybody = await both()
@@ -308,7 +317,7 @@ async def test_a_database_that_dies_between_two_steps_of_a_batch_keeps_nothing_o
     ops, begun = callers.operator, await job(callers.operator)
     copy, ended = store._copy, 0
 
-    async def ending(tx: Connection, into: str, columns: Sequence[str], given: bytes) -> None:
+    async def ending(tx: Connection, into: str, columns: Sequence[str], given: Sequence[bytes]) -> None:
         nonlocal ended
         if into == table and not ended:
             ended = await tx.fetchval("SELECT pg_backend_pid()")

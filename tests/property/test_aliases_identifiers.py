@@ -15,6 +15,7 @@ from foundation.identifiers import (
     IdentifierKind,
     MalformedIdentifier,
     email,
+    emails,
     external,
     handle,
     parse,
@@ -194,6 +195,33 @@ def test_a_plain_address_is_what_the_long_way_makes_of_it(text: str) -> None:
         patched.setattr(identifiers, "_PLAIN_ADDRESS", re.compile(r"(?!)"))
         long = formed(IdentifierKind.EMAIL, text)
     assert formed(IdentifierKind.EMAIL, text) == long
+
+
+ADDRESSES = st.from_regex(r"[A-Za-z.+]{1,4}@[A-Za-z-]{1,4}(\.[a-z]{1,3}){0,2}", fullmatch=True) | st.sampled_from(
+    [
+        "K\u0130@e.org",
+        " a@b ",
+        "\u212a@b",
+        "a\n@b",
+        "a@b\n",
+        "\u0391\u03a3@b",
+        "a@b\u00fccher.de",
+        "a" * 65 + "@b",
+        "no address",
+        "",
+    ]
+)
+
+
+@given(st.lists(ADDRESSES, max_size=6))
+@settings(deadline=None, max_examples=300)
+def test_many_addresses_are_formed_as_each_is(texts: list[str]) -> None:
+    alone = [formed(IdentifierKind.EMAIL, text) for text in texts]
+    try:
+        together: list[str] | None = emails(texts)
+    except MalformedIdentifier:
+        together = None
+    assert together == (None if None in alone else alone)
 
 
 @given(st.lists(anything, max_size=5), anything, st.sampled_from(["login", "email"]))

@@ -7,9 +7,11 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from cells.records import api
+from starlette.routing import Route
+
+from cells.records import api, errors
 from cells.records.lane import Door, Flight, Lane
-from cells.records.limits import Limits
+from cells.records.limits import Limiter, Limits
 from deploy.local.postgres import PostgresServer
 from foundation import http
 from foundation.wire import door
@@ -103,3 +105,15 @@ async def two_ways(server: PostgresServer, folder: Path) -> AsyncIterator[Ways]:
             await held.enter_async_context(serving(walking, http=door.Door)),
         )
         yield Ways(stand, lane, ports)
+
+
+@asynccontextmanager
+async def one_way(
+    stand: RecordsStand, limiter: Limiter, protocol: type[asyncio.Protocol] = Door
+) -> AsyncIterator[tuple[Counting, int]]:
+    """A further service over the stand's shard, under limits that the test holds as well; and its port."""
+    table = api.Records(stand.context, {"notes": notes()}, ROWS_MAX, limiter)
+    route = Route("/records/{table}", table, methods=list(errors.METHODS))
+    lane = Counting(http.application([route], ready=lambda: None, straight=[route]), route)
+    async with serving(lane, http=protocol) as port:
+        yield lane, port

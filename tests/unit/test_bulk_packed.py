@@ -10,10 +10,12 @@ import pytest
 from directory.aliases.core import first_twins
 from directory.bulk.answers import BulkRow
 from directory.bulk.core import Ruling, decide
+from directory.bulk.kept import Kept, Members, members_of
 from directory.bulk.packed import ID_BYTES, KeyName, Packed, pack, rows_of, texts_of, wrong
 from directory.bulk.plan import Plan, decide_free, of_decided, parts_of, twins_of
 from directory.placement.answers import ClaimedKey
 from directory.registry.core import EMPTY
+from foundation.copying import HEADER, ROWS_A_PIECE, TRAILER, Stream
 from foundation.words import SubjectId
 from routing_rules.choose import Candidates
 from tests.stands.bulk import row
@@ -104,6 +106,28 @@ def test_both_ways_decide_alike() -> None:
     assert [one[:2] + one[3:] for one in standing(plan)] == [one[:2] + one[3:] for one in standing(by_rows)]
 
 
+def test_what_is_stored_stands_in_the_order_of_ids_and_each_member_has_its_reason() -> None:
+    plan = decide_free(pack(mixed(300)), Ruling(rules(), EMPTY, TODAY), draw=drawing(7))
+    assert plan is not None
+    assert all(group.ids == sorted(group.ids) for group in plan.groups)
+    places = {id(kind): place for place, kind in enumerate(plan.kinds)}
+    reasons = {subject: places[id(group.ruled)] for group in plan.groups for subject in group.ids}
+    parts = parts_of(plan)
+    assert all(part.ids == sorted(part.ids) for part in parts)
+    assert {subject: kind for part in parts for subject, kind in zip(part.ids, part.kinds, strict=True)} == reasons
+    assert any(len(set(part.kinds)) > 1 for part in parts)
+    assert any(len(set(part.kinds)) == 1 for part in parts_of(msgspec.structs.replace(plan, groups=plan.groups[:1])))
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("count", [0, 1, ROWS_A_PIECE, ROWS_A_PIECE + 1, 2 * ROWS_A_PIECE])
+async def test_rows_go_out_in_pieces_that_are_one_stream(count: int) -> None:
+    rows = [b"row %d" % number for number in range(count)]
+    pieces = [piece async for piece in Stream(rows)]
+    assert b"".join(pieces) == b"".join((HEADER, *rows, TRAILER))
+    assert len(pieces) == max(1, -(-count // ROWS_A_PIECE))
+
+
 def test_of_rows_that_say_the_same_both_ways_put_each_in_the_same_place() -> None:
     alike = [one for one in mixed(300) if (one.residence, one.verified_residence, len(one.keys)) == ("DE", None, 2)]
     plan, by_rows = both_ways(tuple(alike))
@@ -140,3 +164,24 @@ def test_twins_are_told_by_place() -> None:
     by_place = [None if at is None else keys[at].key for at in twins_of(names)]
     assert by_place == list(first_twins(keys))
     assert by_place.count(None) == 3
+
+
+def test_of_parts_the_newest_are_kept_until_they_are_settled() -> None:
+    kept = Kept(parts_max=2)
+    for part in range(4):
+        kept.put(part, [b"%016d" % part], [b"%08d" % part])
+    assert [kept.get(part) for part in range(4)] == [
+        None,
+        None,
+        Members(b"%016d" % 2, b"%08d" % 2),
+        Members(b"%016d" % 3, b"%08d" % 3),
+    ]
+    kept.drop(3)
+    kept.drop(3)
+    assert kept.get(3) is None
+
+
+def test_members_without_some_are_the_others_in_their_order() -> None:
+    ids, epochs = [b"%016d" % at for at in range(4)], [b"%08d" % at for at in range(4)]
+    left = members_of(ids, epochs).without({ids[0], ids[2], b"?" * 16})
+    assert left == members_of([ids[1], ids[3]], [epochs[1], epochs[3]])

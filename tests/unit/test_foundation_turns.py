@@ -119,7 +119,9 @@ def test_no_window_lets_more_through_than_burst_and_rate(rate: Rate, gaps: list[
 @given(RATES, st.integers(1, 100))
 def test_the_wait_that_is_told_is_enough(rate: Rate, asked: int) -> None:
     buckets = Buckets(names_max=10)
-    waits = [buckets.take("a", rate, 0.0) for _ in range(asked)]
+    looks_and_waits = [(buckets.wait_ms("a", rate, 0.0), buckets.take("a", rate, 0.0)) for _ in range(asked)]
+    waits = [wait for _, wait in looks_and_waits]
+    assert [look for look, _ in looks_and_waits] == waits  # looking counts nothing
     assert waits[: rate.burst] == [0.0] * min(asked, rate.burst)
     assert all(wait > 0 for wait in waits[rate.burst :])
     if asked > rate.burst:

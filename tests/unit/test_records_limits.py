@@ -36,6 +36,23 @@ async def test_a_subject_whose_turns_are_taken_waits_and_others_begin() -> None:
     assert ours.begin_now(ANN) is not None
 
 
+async def test_looking_for_room_counts_nothing_and_says_what_beginning_would_do() -> None:
+    ours = limiter(requests=3, subject_statements=1, subject_per_s=1, subject_burst=2)
+    for _ in range(3):
+        assert ours.room(ANN)
+    first = ours.begin_now(ANN)
+    assert first is not None
+    assert not ours.room(ANN)  # its turn is taken
+    assert ours.room(BEN)
+    first.leave()
+    assert ours.room(ANN)
+    assert ours.begin_now(ANN) is not None
+    assert not ours.room(ANN)  # and its rate is used up
+    assert ours.room(BEN)
+    assert ours.begin_now(BEN) is not None
+    assert not ours.room(mint_subject_id())  # all places are taken
+
+
 async def test_one_rate_counts_for_both() -> None:
     ours = limiter(subject_per_s=1, subject_burst=2)
     assert ours.begin_now(ANN) is not None

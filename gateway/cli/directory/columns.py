@@ -1,18 +1,27 @@
 """Rows of CSV blinded column by column: the common case of `rows.Reader`, without an object for each row."""
 
 from collections.abc import Callable, Iterable, Sequence
-from itertools import chain, repeat
+from itertools import compress
 from typing import Any
 
 import msgspec
 
 from directory.bulk.packed import Common, KeyName, Packed, packed_of
 from foundation.blinding import LOGIN, Blinder, text_of
-from foundation.identifiers import PRODUCT, MalformedIdentifier, email, handle, phone
+from foundation.identifiers import PRODUCT, MalformedIdentifier, emails, handle, phone
 from gateway.cli.directory.fields import IDENTIFIERS, NAMING, FieldMap, value_of
 from gateway.cli.directory.lines import Columns
 
-_FORMS: dict[str, Callable[[str], str]] = {"email": email, "phone": phone, "handle": handle}
+
+def _each(form: Callable[[str], str]) -> Callable[[Sequence[str]], list[str]]:
+    return lambda values: list(map(form, values))
+
+
+_FORMS: dict[str, Callable[[Sequence[str]], list[str]]] = {
+    "email": emails,
+    "phone": _each(phone),
+    "handle": _each(handle),
+}
 _NONE = b""
 
 
@@ -29,22 +38,22 @@ class Blinding:
         """The rows, `first` being the number of the first one, and which were left out, by their places."""
         left_out: set[int] = set()
         keys = [self._logins(found, left_out), *(self._aliases(kind, found, left_out) for kind in IDENTIFIERS)]
-        said = list(zip(*self._said(found), *(map(bool, column) for column in keys), strict=False))
-        commons = {one: self._common(one) for one in dict.fromkeys(said)}
+        rows, whole = _apart([*self._said(found), *map(_stands, keys)], len(found))
+        commons = {one: self._common(whole(one)) for one in dict.fromkeys(rows)}
         if None in commons.values():
-            left_out |= {place for place, one in enumerate(said) if commons[one] is None}
-        places: Sequence[int] = range(len(found))
+            left_out |= {place for place, one in enumerate(rows) if commons[one] is None}
+        numbers: Sequence[int] = range(first, first + len(found))
+        keys = [column for column in keys if column]
         if left_out:
-            places = [place for place in places if place not in left_out]
-            keys, said = [[column[place] for place in places] for column in keys], [said[place] for place in places]
-        if not places:
+            places = [place for place in range(len(found)) if place not in left_out]
+            keys, rows = [[column[place] for place in places] for column in keys], [rows[place] for place in places]
+            numbers = [first + place for place in places]
+        if not rows:
             return None, sorted(left_out)
         order: dict[Common | None, int] = {}
-        of_said = {one: order.setdefault(commons[one], len(order)) for one in dict.fromkeys(said)}
-        all_keys = text_of(b"".join(chain.from_iterable(zip(*keys, strict=True))))
-        numbers = [first + place for place in places]
+        of_rows = {one: order.setdefault(commons[one], len(order)) for one in dict.fromkeys(rows)}
         good = packed_of(
-            [one for one in order if one is not None], list(map(of_said.__getitem__, said)), numbers, all_keys
+            [one for one in order if one is not None], list(map(of_rows.__getitem__, rows)), numbers, _row_by_row(keys)
         )
         return good, sorted(left_out)
 
@@ -72,25 +81,31 @@ class Blinding:
         return keys
 
     def _aliases(self, kind: str, found: Columns, left_out: set[int]) -> list[bytes]:
-        keys, form, values = [_NONE] * len(found), _FORMS[kind], self._values(kind, found)
-        places = [place for place, value in enumerate(values) if value]
+        """The keys of one kind, nothing where it is not stated; none at all where no row states it."""
+        form, values = _FORMS[kind], self._values(kind, found)
+        places: Sequence[int] = range(len(found))
+        if not all(values):
+            places = [place for place, value in enumerate(values) if value]
+            values = [values[place] for place in places]
         if not places:
-            return keys
+            return []
         try:
-            formed = [form(values[place]) for place in places]
+            formed = form(values)
         except MalformedIdentifier:
-            places = [place for place in places if _is_form(form, values[place])]
-            left_out |= {place for place, value in enumerate(values) if value}.difference(places)
-            formed = [form(values[place]) for place in places]
+            alone = {place: _form_of(form, value) for place, value in zip(places, values, strict=True)}
+            left_out |= {place for place, one in alone.items() if one is None}
+            kept = {place: one for place, one in alone.items() if one is not None}
+            places, formed = list(kept), list(kept.values())
         blinded = self._blinder.blind_all(PRODUCT, kind, formed)
         if len(places) == len(found):
             return blinded
+        keys = [_NONE] * len(found)
         _put(keys, places, blinded)
         return keys
 
-    def _said(self, found: Columns) -> list[Iterable[str]]:
-        """What rows say beside who they are, by column."""
-        return [found.named(self._columns[field]) or repeat("", len(found)) for field in self._stating]
+    def _said(self, found: Columns) -> list[Sequence[str]]:
+        """What rows say beside who they are, by column; one value where all say the same."""
+        return [found.named(self._columns[field]) or ("",) for field in self._stating]
 
     def _common(self, said: tuple[Any, ...]) -> Common | None:
         """None where it is not as it should be."""
@@ -107,12 +122,41 @@ class Blinding:
             return None
 
 
-def _is_form(form: Callable[[str], str], value: str) -> bool:
+def _apart(
+    columns: Sequence[Sequence[Any]], count: int
+) -> tuple[list[tuple[Any, ...]], Callable[[Iterable[Any]], tuple[Any, ...]]]:
+    """Each row's values in those of `columns` in which rows differ, and what makes such a row whole again. Most columns of a batch say the
+    same all through; one that does may hold its value once."""
+    differ = [len(set(column)) > 1 for column in columns]
+    rows = list(zip(*compress(columns, differ), strict=True)) or [()] * count
+
+    def whole(row: Iterable[Any]) -> tuple[Any, ...]:
+        values = iter(row)
+        return tuple(next(values) if other else column[0] for column, other in zip(columns, differ, strict=True))
+
+    return rows, whole
+
+
+def _stands(keys: list[bytes]) -> Sequence[bool]:
+    """Whether each row has such a key; once where all have, or none."""
+    if not keys:
+        return (False,)
+    return (True,) if all(keys) else list(map(bool, keys))
+
+
+def _row_by_row(columns: Sequence[list[bytes]]) -> bytes:
+    """Keys by column as the text that a batch holds them in."""
+    keys = [_NONE] * sum(map(len, columns))
+    for nth, column in enumerate(columns):
+        keys[nth :: len(columns)] = column
+    return text_of(b"".join(keys))
+
+
+def _form_of(form: Callable[[Sequence[str]], list[str]], value: str) -> str | None:
     try:
-        form(value)
+        return form([value])[0]
     except MalformedIdentifier:
-        return False
-    return True
+        return None
 
 
 def _put(keys: list[bytes], places: Sequence[int], blinded: Sequence[bytes]) -> None:

@@ -26,7 +26,8 @@ from gateway.cli.reach import Reach, Stack, reach_option
 BATCH_S_MAX = 60.0
 AT_ONCE = 2
 TRIES_MAX = 6
-LOOK_S = 0.5
+LOOK_S_MIN, LOOK_S_MAX = 0.05, 0.5
+"""Between two looks at who waits: soon at first, since the last fences stand a moment after the last answer."""
 
 
 class Batch(msgspec.Struct, frozen=True):
@@ -204,13 +205,14 @@ def _line(progress: Progress, before: int, seconds: float) -> str:
 
 def _waited(reach: Reach, progress: Progress, wait_s: float, clock: SystemClock, ticker: Ticker) -> int:
     """How many still wait for their cells after at most `wait_s`."""
-    deadline = clock.monotonic_s() + wait_s
+    deadline, pause_s = clock.monotonic_s() + wait_s, LOOK_S_MIN
     while True:
         waiting = sum(int(Directory(reach).get(f"/bulk/{job}")["waiting"]) for job in progress.jobs)
         if waiting == 0 or clock.monotonic_s() >= deadline:
             return waiting
         ticker.tell(f"{waiting:,} people wait for their cells")
-        time.sleep(LOOK_S)
+        time.sleep(pause_s)
+        pause_s = min(2 * pause_s, LOOK_S_MAX)
 
 
 def _say(

@@ -6,7 +6,7 @@ import json
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from itertools import islice
+from itertools import islice, repeat
 from pathlib import Path
 from typing import Any, TextIO, TypeAlias
 
@@ -25,15 +25,19 @@ class Columns(msgspec.Struct, frozen=True):
     """Rows of CSV that hold a value for each column of the header, by column; at least one row."""
 
     header: list[str]
-    values: list[tuple[str, ...]]
+    values: list[Sequence[str]]
 
     def __len__(self) -> int:
         return len(self.values[0])
 
-    def named(self, column: str) -> tuple[str, ...] | None:
+    def named(self, column: str) -> Sequence[str] | None:
         """None where the header has no such column. Of two of one name the last counts, as in a row of its own."""
         places = {name: place for place, name in enumerate(self.header)}
         return self.values[places[column]] if column in places else None
+
+    def record(self, place: int) -> "Record":
+        """The row that stands there."""
+        return dict(zip(self.header, [column[place] for column in self.values], strict=True))
 
     def records(self) -> "list[Record]":
         return [dict(zip(self.header, row, strict=True)) for row in zip(*self.values, strict=True)]
@@ -162,7 +166,10 @@ class Records:
         if not self._in_columns:
             return [_object(line) for line in lines.block(count, quoted=True)]
         found = lines.block(count, quoted=False)
-        return _columns(lines, list(csv.reader(found, strict=True))) if found else []
+        if not found:
+            return []
+        values = _between_commas(found, len(lines.header))
+        return Columns(lines.header, values) if values else _columns(lines, list(csv.reader(found, strict=True)))
 
     def _begun(self) -> Lines:
         """The file opened, and its header read. Raises SettingsError."""
@@ -227,6 +234,14 @@ def _header(rows: "Iterator[list[str]]", lines: Lines) -> list[str]:
     if not header or not lines.utf8:
         raise SettingsError("the file has no header line in UTF-8")
     return header
+
+
+def _between_commas(lines: list[str], width: int) -> list[Sequence[str]]:
+    """The values of rows without quotes by column, as `csv` reads them, where each row has so many; else none."""
+    if width < 2 or set(map(str.count, lines, repeat(","))) != {width - 1}:
+        return []  # an empty line is one value here, and no row of it there
+    values = "".join(lines).replace("\r\n", "\n").removesuffix("\n").replace("\n", ",").split(",")
+    return [values[nth::width] for nth in range(width)]
 
 
 def _columns(lines: Lines, rows: list[list[str]]) -> Columns | Sequence[Record]:

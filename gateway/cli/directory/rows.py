@@ -56,8 +56,7 @@ class Reader:
     def _in_columns(self, first: int, found: Columns, sent: str) -> "Taken | None":
         """The same at once. What `Blinding` leaves out is looked at by itself; None where that turns out to be a row after all."""
         good, left_out = self._blinding.packed(first, found)
-        records = found.records() if left_out else []
-        rows = [self.row(first + place, records[place]) for place in left_out]
+        rows = [self.row(first + place, found.record(place)) for place in left_out]
         malformed = [one for one in rows if isinstance(one, Malformed)]
         return Taken(len(found), good, malformed, sent) if len(malformed) == len(rows) else None
 
