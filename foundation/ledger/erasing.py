@@ -3,12 +3,15 @@
 A job is a file beside the log, written before the first payload goes: whose (as a digest: a subject id is 128 bits of chance, so that only
 who knows one finds it), who asked, how far it came, and which payloads are being overwritten just now. Payloads are matched by the ids that
 stand in them, so a job goes on without being told again whom it is about.
+
+A job covers what was recorded before it began, and nothing that is recorded after that: whoever asks then has another one queued.
 """
 
 import asyncio
 import hashlib
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -81,8 +84,23 @@ def step(opened: Log, folder: Path, job: Job) -> Job:
     else:
         found = _found(folder, job)
         after = msgspec.structs.replace(job, at_hand=found) if found else _passed(job)
-    replace_durably(file_of(folder, job.id), msgspec.json.encode(after))
+    _note(folder, after)
     return after
+
+
+def _note(folder: Path, job: Job) -> None:
+    """Raises OSError."""
+    replace_durably(file_of(folder, job.id), msgspec.json.encode(job))
+
+
+def _begin(folder: Path, job: Job) -> None:
+    """Raises OSError, and then there is none: nobody shares one that may be in memory alone."""
+    try:
+        _note(folder, job)
+    except OSError:
+        with suppress(OSError):
+            file_of(folder, job.id).unlink(missing_ok=True)
+        raise
 
 
 def _passed(job: Job) -> Job:
@@ -129,22 +147,28 @@ class Eraser:
         self._chance = chance
         self._some = asyncio.Event()
         self._some.set()
+        self._turn = asyncio.Lock()
+        """Held by whoever asks, and while a job begins."""
+        self._begun = ""
+        """The job that began last: it covers what was recorded before that, and nobody shares it any more."""
         self._done: dict[str, Job] = {}
 
     async def ask(self, subject_id: str, actor: str) -> Job:
-        """The job, durably begun; the same one while it is not finished. Raises ProblemError."""
+        """The job, durably noted, which covers all that was recorded before now: one that waits already, unless it has begun. Raises
+        ProblemError."""
         subject = digest_of(subject_id)
-        try:
-            waiting = await asyncio.to_thread(waiting_in, self._folder)
-            same = next((job for job in waiting if job.subject == subject), None)
-            if same is not None:
-                return same
-            if len(waiting) >= JOBS_MAX:
-                raise refuse(Code.NOT_READY, "too many erasures wait for their turn", retry_after_s=5)
-            job = Job(id=self._chance(), subject=subject, actor=actor)
-            await asyncio.to_thread(replace_durably, file_of(self._folder, job.id), msgspec.json.encode(job))
-        except (OSError, LogDamaged) as exc:
-            raise _unreadable() from exc
+        async with self._turn:
+            try:
+                waiting = await asyncio.to_thread(waiting_in, self._folder)
+                same = next((job for job in waiting if job.subject == subject and self._is_to_begin(job)), None)
+                if same is not None:
+                    return same
+                if len(waiting) >= JOBS_MAX:
+                    raise refuse(Code.NOT_READY, "too many erasures wait for their turn", retry_after_s=5)
+                job = Job(id=self._chance(), subject=subject, actor=actor)
+                await asyncio.to_thread(_begin, self._folder, job)
+            except (OSError, LogDamaged) as exc:
+                raise _unreadable() from exc
         self._some.set()
         return job
 
@@ -187,7 +211,14 @@ class Eraser:
                 self._some.set()
                 await asyncio.sleep(backoff.next_s())
 
+    def _is_to_begin(self, job: Job) -> bool:
+        return job.through is None and job.id != self._begun
+
     async def _finish(self, job: Job) -> None:
+        async with self._turn:
+            self._begun = job.id
+        # What a sync that failed has left reads like what is on the disk.
+        await asyncio.to_thread(_note, self._folder, job)
         if job.through is None:
             job = msgspec.structs.replace(job, through=await self._taken_in())
         while not job.finished:

@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 
 from foundation.ledger import checkpoints, files, payloads, segments, wal
+from foundation.ledger.beside import payload
 from foundation.ledger.entries import MalformedEntry
 from foundation.ledger.files import LogBusy, LogDamaged
 from foundation.ledger.log import Log, LogBroken
 from foundation.ledger.merkle import ProofRefused, consistency, verify_consistency
 from foundation.ledger.notes import Signer
-from foundation.ledger.reading import Absent, payload
+from foundation.ledger.reading import Absent
 from foundation.ledger.segments import Seen
 from foundation.mute import Secret
 from tests.stands.ledger import SIGNER, checkpoint_of, copied, naive_root, reader, rows, unsynced, written

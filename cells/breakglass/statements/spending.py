@@ -37,7 +37,7 @@ class Spending:
         return self._before.get(grant, Spent())
 
     def opened(self, session: Session, at: float) -> None:
-        """Forgets those that have run out by then."""
+        """What is written of it counts from now on. Forgets grants that have run out by then."""
         for grant in [one for one, taken in self._taken.items() if taken.until <= at]:
             del self._taken[grant]
         held = self._taken.setdefault(session.grant, _Taken(self.before(session.grant).recorded, 0.0))
