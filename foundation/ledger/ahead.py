@@ -1,8 +1,9 @@
 """The write-ahead files of an open log: the one that is written, the next one, and those before it until tiles hold durably what they hold.
 
 A file gives way in three steps, so that appends wait for one sync alone: the next one is made, empty, with its name on the disk, while they
-go on; then its header says how far the log is; then what the former one holds is made durable in tiles, aside, and it is removed. A file has
-a limit: beyond it nothing more is taken in until it has given way, however long its tiles take.
+go on; then its header says how far the log is; then what the former one holds is made durable in tiles, aside, and it is removed.
+
+A file has a limit: beyond it nothing more is taken in until it has given way, however long its tiles take.
 """
 
 from collections.abc import Callable, Sequence

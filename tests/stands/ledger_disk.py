@@ -119,6 +119,8 @@ class Steps:
         self.left = until
         self._until_ill = ill
         self.taken = 0
+        self.synced: list[tuple[int, str]] = []
+        """After how many steps each sync came, and of what."""
         self._disk = disk
         sync_path = files.sync_path
 
@@ -166,6 +168,7 @@ class Steps:
         self.taken += 1
 
     def _fail_in_turn(self, path: Path) -> None:
+        self.synced.append((self.taken, path.name))
         self._until_ill -= 1
         if self._until_ill == -1:
             self._disk.failed(path)

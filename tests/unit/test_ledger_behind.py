@@ -59,8 +59,12 @@ def stalled(monkeypatch: pytest.MonkeyPatch, first: int = 1) -> Iterator[Stalled
 
 def until_refused(log: Log) -> None:
     with pytest.raises(LogBehind):
-        for _ in range(100):
-            log.append({"s1": rows(log.size + 1, 3)})
+        append_for_ever(log)
+
+
+def append_for_ever(log: Log) -> None:
+    while True:
+        log.append({"s1": rows(log.size + 1, 3)})
 
 
 def pages(folder: Path) -> int:

@@ -48,7 +48,10 @@ def told(folder: Path) -> list[int]:
 
 def test_what_is_on_its_way_into_a_file_of_payloads_is_not_read(folder: Path) -> None:
     path = folder / payloads.file_of(SIZE)
-    whole, frame = path.read_bytes(), payloads.framed(bytes(range(1, 1 + SALT_BYTES)) + f'{{"subject_id":"{ADA}"}}'.encode())
+    whole, frame = (
+        path.read_bytes(),
+        payloads.framed(bytes(range(1, 1 + SALT_BYTES)) + f'{{"subject_id":"{ADA}"}}'.encode()),
+    )
     for part in (1, 3, 4, 5, *range(9, len(frame), 16), len(frame)):
         path.write_bytes(whole + frame[:part])
         assert told(folder) == sorted(ABOUT, reverse=True), part
@@ -116,4 +119,7 @@ def test_a_record_of_a_sheaf_that_reads_as_erased_is_overwritten_again(folder: P
     _, second, third, *_ = sheaves.records_in(opening)
     gone = opening[: second.begin] + bytes(second.end - second.begin) + opening[second.end :]
     assert third.opening is not None
-    assert sheaves.spans(gone, lambda held: held == third.opening) == [(second.begin, second.end), (third.begin, third.end)]
+    assert sheaves.spans(gone, lambda held: held == third.opening) == [
+        (second.begin, second.end),
+        (third.begin, third.end),
+    ]

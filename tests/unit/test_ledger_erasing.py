@@ -296,7 +296,14 @@ def test_what_a_session_records_that_is_open_while_a_subject_is_erased_stays_unt
         assert nowhere(tmp_path, ADA)
         log.append({"access.door": [recorded(one, position) for position, one in enumerate(after, 3)]})
         log.publish()
-        assert [payloads.read(tmp_path, index) is None for index in range(6)] == [True, True, False, False, False, False]
+        assert [payloads.read(tmp_path, index) is None for index in range(6)] == [
+            True,
+            True,
+            False,
+            False,
+            False,
+            False,
+        ]
         assert erased(log, "second") == 2, "the second statement, which could see her, and what she is told"
         assert nowhere(tmp_path, ADA)
         assert [payloads.read(tmp_path, index) is None for index in range(6)] == [True, True, True, True, False, False]

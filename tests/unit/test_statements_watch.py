@@ -19,8 +19,8 @@ from cells.shards.shard import unreachable
 from foundation.ledger.beside import payload
 from foundation.ledger.port import Event, Kind
 from foundation.words import ShardId
-from tests.stands.access_cell import OTHER, AccessStand, access_stand
 from tests.stands.access import SUBJECT
+from tests.stands.access_cell import OTHER, AccessStand, access_stand
 from tests.stands.ledger import SIGNER, reader
 from tests.stands.sessions import certified_session
 from tests.stands.waiting import eventually
@@ -91,7 +91,9 @@ def written(stand: AccessStand) -> int:
 async def left_open(stand: AccessStand, session: Session, *, told: bool) -> None:
     """By a process that was killed; `told`: after it had begun to tell of the end."""
     at, text = stand.clock.unix_s(), Statement(session=session.id, number=1, text="SELECT 1", kind="simple")
-    result = entries.result_of(Outcome(session=session.id, number=1, tag="SELECT 3", rows=3, bytes=70, columns=(EMAIL,)))
+    result = entries.result_of(
+        Outcome(session=session.id, number=1, tag="SELECT 3", rows=3, bytes=70, columns=(EMAIL,))
+    )
     events = [
         entries.opened(session, "1.1", at),
         entries.intended(session, text, at),
@@ -106,7 +108,10 @@ async def test_what_a_process_writes_of_sessions_that_another_left_counts_for_th
     stand: AccessStand, monkeypatch: pytest.MonkeyPatch, told: bool
 ) -> None:
     session = msgspec.structs.replace(await certified_session(stand, "1e" * 16), subjects=(SUBJECT, OTHER))
-    spending, finding = Spending(RECORDED_BYTES_MAX), Finding(stand.writer, DoorLog(stand.folder / "log", SIGNER.verifier))
+    spending, finding = (
+        Spending(RECORDED_BYTES_MAX),
+        Finding(stand.writer, DoorLog(stand.folder / "log", SIGNER.verifier)),
+    )
     recording, closed = stand.access.recording, list[Event]()
     commit = recording.committer.commit
 
