@@ -19,6 +19,7 @@ SEEN_MAX = 4_096
 """Addresses whose country is remembered."""
 FORWARDED_BYTES_MAX = 256
 """Longer chains of addresses are looked at anew each time."""
+_OF_READING = Verb.READ
 _READ, _WRITE = Verb.READ.value, Verb.WRITE.value
 
 
@@ -42,6 +43,7 @@ class Records:
         self._proxies = proxies
         self._region = region
         self._clock = clock
+        self._unix_s = clock.unix_s
         self.own = own
         self._seen: dict[object, Country | None] = {}
 
@@ -71,7 +73,7 @@ class Records:
             ingress, country = self._region, self._observed(request.peer, request.fields.forwarded_for)
         else:
             ingress, country = hop.origin, hop.country
-        verb = _READ if request.verb is Verb.READ else _WRITE
+        verb = _READ if request.verb is _OF_READING else _WRITE
         actor = admitted.actor
         if admitted.viewer is not None:  # who reads somebody else's is named at home alone
             actor = ActorId(admitted.viewer if hop is None else f"gateway:{hop.origin}")
@@ -86,8 +88,7 @@ class Records:
             ingress,
             country,
         )
-        at_us = int(self._clock.unix_s() * 1_000_000)
-        return self._add(alike, at_us, subject, epoch, request.trace.trace_id)
+        return self._add(alike, int(self._unix_s() * 1_000_000), subject, epoch, request.trace.trace_id)
 
     def asked_abroad(self, request: Request, carried: Carried) -> bool:
         """A person of this region asks another region for what somebody shows: whose it is, that region knows by the trace. False when it
@@ -115,9 +116,11 @@ class Records:
 
     def _observed(self, peer: str, forwarded: Sequence[bytes]) -> Country | None:
         """Remembered for a while: most requests come by addresses that others came by."""
-        whence = (peer, *forwarded) if forwarded else peer
-        if sum(map(len, forwarded)) > FORWARDED_BYTES_MAX:  # anybody may send it, and as much as a head holds
-            return self.country_of(client_address(peer, forwarded, self._proxies))
+        whence: object = peer
+        if forwarded:
+            if sum(map(len, forwarded)) > FORWARDED_BYTES_MAX:  # anybody may send it, and as much as a head holds
+                return self.country_of(client_address(peer, forwarded, self._proxies))
+            whence = (peer, *forwarded)
         try:
             return self._seen[whence]
         except KeyError:
