@@ -10,8 +10,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
 
-import msgspec
-
 from foundation.ledger import segments
 from foundation.ledger.segments import Header
 from foundation.ledger.settling import Settling
@@ -82,7 +80,7 @@ class Ahead:
         before, self.current = self.current, begun
         if before is not None:
             before.close()
-        begun.append(msgspec.msgpack.encode(header))
+        begun.append(header)
 
     def begin_settling(self, written: Sequence[str], outgrown: Sequence[Path]) -> None:
         """Files before the current one are removed once what they hold, in the files `written`, is durable there; then the folders

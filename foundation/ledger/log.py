@@ -19,8 +19,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import msgspec
-
 from foundation.ledger import checkpoints, files, opening, payloads
 from foundation.ledger.ahead import Ahead
 from foundation.ledger.checkpoints import CHECKPOINT, Checkpoint
@@ -143,7 +141,7 @@ class Log:
             if batch.entries:
                 with self._sound_after() as wal:
                     self._grow()
-                    wal.append(msgspec.msgpack.encode(batch))
+                    wal.append(batch)
                 self._ungrown = batch
                 self._size += len(batch.entries)
                 self._seen |= batch.sources

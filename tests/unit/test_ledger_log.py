@@ -413,6 +413,19 @@ def test_only_a_record_that_is_last_may_be_broken() -> None:
         wal.framed(bytes(wal.BODY_BYTES_MAX + 1))
 
 
+def test_records_stand_one_after_the_other_also_where_one_took_more_memory_than_is_kept(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wal, "ROOM_BYTES_MAX", 3 * wal.PAGE_BYTES)
+    with Log(folder, SIGNER) as log:
+        for count in (40, 3, 1, 60, 2):
+            log.append({"s1": rows(log.size + 1, count)})
+        raw = segments.segments_in(folder)[0].read_bytes()
+        bodies = wal.parse(raw, "wal").bodies
+    assert len(bodies) == 6
+    assert raw == b"".join(wal.framed(body) for body in bodies)
+
+
 def test_what_was_written_is_whole_or_as_before_for_whoever_reads(folder: Path) -> None:
     folder.mkdir()
     held = files.Files(folder)
