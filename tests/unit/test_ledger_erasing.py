@@ -18,10 +18,12 @@ from cells.breakglass.statements import entries as statements
 from cells.breakglass.steps import AnyStep, Approved, Edited, Requested, Taken, event_of
 from deploy.verify import verify
 from foundation.clock import ManualClock
+from foundation.ledger import eraser as eraser_module
 from foundation.ledger import erasing, files, payloads
 from foundation.ledger.draining import Writer, drain
 from foundation.ledger.entries import Recorded
-from foundation.ledger.erasing import Eraser, Job, digest_of, speaks_of, step, waiting_in
+from foundation.ledger.eraser import Eraser
+from foundation.ledger.erasing import Job, digest_of, speaks_of, step, waiting_in
 from foundation.ledger.log import Log
 from foundation.ledger.port import Event, Kind
 from foundation.problems import Code, ProblemError, refuse
@@ -169,7 +171,7 @@ async def test_whoever_asks_twice_waits_for_one_job(tmp_path: Path) -> None:
 
 
 async def test_jobs_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(erasing, "JOBS_MAX", 1)
+    monkeypatch.setattr(eraser_module, "JOBS_MAX", 1)
     one = eraser(tmp_path, Writer(), Recording())
     await one.ask(ADA, "operator:ann")
     with pytest.raises(ProblemError, match="too many"):
@@ -205,7 +207,7 @@ async def test_what_was_recorded_before_is_taken_in_before_it_is_looked_for(tmp_
             job = await one.ask(ADA, "operator:ann")
             assert await one.wait(job.id, 0.3) is None
             log.append({"s1": [spoken_of(position) for position in range(701, 708)]})
-            writer.looks += erasing.LOOKS
+            writer.looks += eraser_module.LOOKS
             await eventually(lambda: one.finished(job.id))
             task.cancel()
     done = one.finished(job.id)
@@ -218,7 +220,7 @@ async def test_whoever_asks_once_an_erasure_has_begun_has_another_that_covers_wh
 ) -> None:
     writer, begun, going = Writer(), threading.Event(), threading.Event()
     filled(tmp_path / "log")
-    one, done = eraser(tmp_path / "log", writer, Recording()), erasing.step
+    one, done = eraser(tmp_path / "log", writer, Recording()), eraser_module.step
 
     def slow(*given: Any) -> Job:
         begun.set()
@@ -229,7 +231,7 @@ async def test_whoever_asks_once_an_erasure_has_begun_has_another_that_covers_wh
         writer.looks += 1
         return holds
 
-    monkeypatch.setattr(erasing, "step", slow)
+    monkeypatch.setattr(eraser_module, "step", slow)
     with Log(tmp_path / "log", SIGNER) as log:
         async with asyncio.TaskGroup() as group:
             task = group.create_task(one.run())
@@ -251,6 +253,15 @@ async def test_whoever_asks_once_an_erasure_has_begun_has_another_that_covers_wh
     ]
     assert nowhere(tmp_path / "log", ADA)
     holds(tmp_path / "log", 707, 101, tmp_path)
+
+
+async def test_a_job_that_another_process_has_begun_is_not_shared(tmp_path: Path) -> None:
+    one = eraser(tmp_path, Writer(), Recording())
+    first = await one.ask(ADA, "operator:ann")
+    files.replace_durably(
+        erasing.file_of(tmp_path, first.id), msgspec.json.encode(msgspec.structs.replace(first, begun=True))
+    )
+    assert (await one.ask(ADA, "operator:ann")).id != first.id
 
 
 async def test_an_erasure_that_could_not_be_noted_is_shared_by_nobody(
