@@ -25,7 +25,7 @@ _ID = re.compile(rb"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`subject`: SHA-256 of the id. `begun`: it covers what was recorded before that, and nothing since. `through`: the entries below it are
+    """`subject`: SHA-256 of the id. `begun`: it covers what was recorded before, and nothing since. `through`: the entries below it are
     looked through; None until what was recorded before it began is taken in. `following`: the bundle to go on at. `at_hand`: entries whose
     payloads are being overwritten, of a sheaf as far as they speak of the subject. `erased`: those that are."""
 
