@@ -49,8 +49,7 @@ class Keeper:
 
     def glance(self) -> Book | None:
         """The copy as it is held, to be read and not kept: perhaps behind what another process has written, never behind what this one has.
-        While it is to be read anew, as it was held last, with steps of which it is not known whether they were written. None before it was
-        read first."""
+        While it is to be read anew, as it was held last, with steps that may not have been written. None before it was read first."""
         return self._held
 
     async def history(self) -> list[Taken]:

@@ -214,7 +214,7 @@ class Log:
             write(writes)
             giving_way = self._ahead.is_due(self._files.written) or giving_way
         with self._mutex, self._sound_after():
-            pass
+            pass  # after another's fault meanwhile nothing is signed
         if giving_way:
             reached = self._gave_way()
         if reached != self._checkpoint:
