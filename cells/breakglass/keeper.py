@@ -39,6 +39,8 @@ class Keeper:
         self._history: list[Taken] = []
         self._position = 0
         self._last: Row | None = None
+        self._held: Book | None = None
+        """The copy as it was held last."""
 
     async def book(self) -> tuple[Book, int]:
         """As it stands in the database now, and the time; to be read, and not kept over an await. Raises ProblemError."""
@@ -46,9 +48,9 @@ class Keeper:
         return self._book, self.now_us()
 
     def glance(self) -> Book | None:
-        """The copy as it is held just now, to be read and not kept: perhaps behind what another process has written, never behind what this
-        one has. None while it is to be read anew."""
-        return self._book if self._last is not None else None
+        """The copy as it is held, to be read and not kept: perhaps behind what another process has written, never behind what this one has.
+        While it is to be read anew, as it was held last, with steps that may not have been written. None before it was read first."""
+        return self._held
 
     async def history(self) -> list[Taken]:
         """Every step, oldest first. Raises ProblemError."""
@@ -118,6 +120,7 @@ class Keeper:
             self._history += [row.taken for row in fresh]
             if len(rows) < PAGE:
                 break
+        self._held = self._book
 
     def now_us(self) -> int:
         """Microseconds since 1970, and never before what was recorded last: clocks of two processes may differ."""

@@ -1,14 +1,14 @@
 """The write-ahead files of an open log: the one that is written, the next one, and those before it until tiles hold durably what they hold.
 
-A file gives way in two steps, so that appends wait for one sync alone: the next one is made, empty, with its name on the disk, while they
-go on; then its header says how far the log is.
+A file gives way in three steps, so that appends wait for one sync alone: the next one is made, empty, with its name on the disk, while they
+go on; then its header says how far the log is; then what the former one holds is made durable in tiles, aside, and it is removed.
+
+A file has a limit: beyond it nothing more is taken in until it has given way, however long its tiles take.
 """
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
-
-import msgspec
 
 from foundation.ledger import segments
 from foundation.ledger.segments import Header
@@ -20,7 +20,11 @@ SEGMENT_BYTES_MAX = 8 << 20
 FILES_MAX = 1_024
 """The same after so many files were written: partial tiles are removed with it."""
 BEHIND_MAX = 4
-"""So many times these bounds may be reached while the tiles before are still being made durable; then it is waited for."""
+"""So many times these bounds may be reached while tiles are still being written or made durable; then nothing more is taken in."""
+
+
+class LogBehind(Exception):
+    """Nothing was written: as much as may be waits for its tiles already. There is room again once these are written."""
 
 
 class Ahead:
@@ -49,10 +53,14 @@ class Ahead:
             self.current.check_place()
         self._settling.is_idle()
 
+    def check_room(self) -> None:
+        """Raises LogBehind where the file is as long as it may be. One record goes beyond that, whatever its length."""
+        if self._size > BEHIND_MAX * SEGMENT_BYTES_MAX:
+            raise LogBehind(f"{self._size} bytes wait for their tiles")
+
     def is_due(self, written: int) -> bool:
         """Whether the file has to give way. `written`: tiles and the like since it was begun. Waits where tiles are too far behind."""
-        size = 0 if self.current is None else self.current.size
-        used = max(size / SEGMENT_BYTES_MAX, written / FILES_MAX)
+        used = max(self._size / SEGMENT_BYTES_MAX, written / FILES_MAX)
         if used > BEHIND_MAX:
             self._settling.wait()
         return used > 1 and self._settling.is_idle()
@@ -64,19 +72,27 @@ class Ahead:
             self._following = WriteAhead(self._folder / segments.name_of(self.generation + 1))
             self.generation += 1
 
-    def give_way(self, header: Header, written: Sequence[str], outgrown: Sequence[Path]) -> None:
-        """To the next file, made before. Those before it are removed once what they hold, in the files `written`, is durable there; then
-        the folders `outgrown`."""
+    def give_way(self, header: Header) -> None:
+        """To the next file, made before."""
         begun, self._following = self._following, None
         if begun is None:
             raise ValueError("no file follows")
         before, self.current = self.current, begun
         if before is not None:
             before.close()
-        begun.append(msgspec.msgpack.encode(header))
-        older = [path for path in segments.segments_in(self._folder) if path != begun.path]
+        begun.append(header)
+
+    def begin_settling(self, written: Sequence[str], outgrown: Sequence[Path]) -> None:
+        """Files before the current one are removed once what they hold, in the files `written`, is durable there; then the folders
+        `outgrown`."""
+        here = None if self.current is None else self.current.path
+        older = [path for path in segments.segments_in(self._folder) if path != here]
         self._settling.begin(written, older, outgrown)
 
     def settle(self) -> None:
         """Returns once the files before this one are removed."""
         self._settling.wait()
+
+    @property
+    def _size(self) -> int:
+        return 0 if self.current is None else self.current.size

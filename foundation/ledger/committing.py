@@ -17,6 +17,7 @@ from typing import NamedTuple, TypeAlias
 import msgspec
 
 from foundation import logs
+from foundation.ledger.ahead import LogBehind
 from foundation.ledger.draining import Writer
 from foundation.ledger.entries import Recorded
 from foundation.ledger.log import LogBroken
@@ -47,7 +48,7 @@ class Waiting(NamedTuple):
     by: float
 
 
-Written: TypeAlias = range | OSError | LogBroken | ValueError
+Written: TypeAlias = range | OSError | LogBehind | LogBroken | ValueError
 """The indexes of a batch, or why there are none."""
 
 
@@ -151,7 +152,7 @@ class Committer:
             first = opened.seen(self._source).position + 1
             rows = [_recorded(waiting, first + at) for at, waiting in enumerate(batch)]
             return opened.append({self._source: rows})
-        except (OSError, LogBroken, ValueError) as exc:
+        except (OSError, LogBehind, LogBroken, ValueError) as exc:
             return exc
 
 

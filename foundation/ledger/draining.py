@@ -14,6 +14,7 @@ from typing import Protocol
 
 from foundation import logs
 from foundation.ledger import metrics
+from foundation.ledger.ahead import LogBehind
 from foundation.ledger.checkpoints import Checkpoint
 from foundation.ledger.entries import MalformedEntry, Recorded, event_digest
 from foundation.ledger.files import LogBusy, LogDamaged
@@ -152,19 +153,26 @@ class Drain:
         metrics.SOURCES_AWAY.set(len(self._away.intersection(sources)))
         taken = {name: _within_bytes(rows) for name, rows in batches.items()}
         more = any(len(rows) >= BATCH_MAX or len(taken[name]) < len(rows) for name, rows in batches.items())
-        if any(taken.values()):
-            await self._append(taken)
+        if any(taken.values()) and not await self._appended(taken):
+            more = True
         if not more and self._log.size > self._log.checkpoint.size:
             metrics.ENTRIES.set(self._log.size)
             await self._sign()
         return more
 
-    async def _append(self, taken: Mapping[str, Sequence[Recorded]]) -> None:
-        """Signs what came before while this is on its way to the disk, if enough did."""
+    async def _appended(self, taken: Mapping[str, Sequence[Recorded]]) -> bool:
+        """Signs what came before while this is on its way to the disk, if enough did. False where there is no room, once there may be."""
         beside = [self._sign()] if self._unsigned >= UNSIGNED_BATCHES_MAX else []
-        await asyncio.gather(asyncio.to_thread(self._log.append, taken), *beside)
+        try:
+            await asyncio.gather(asyncio.to_thread(self._log.append, taken), *beside)
+        except LogBehind:
+            log.warning("ledger_behind", count=self._log.size - self._log.checkpoint.size)
+            metrics.WRITABLE.set(0)
+            await self._sign()
+            return False
         self._unsigned += 1
         metrics.ENTRIES.set(self._log.size)
+        return True
 
     async def _sign(self) -> None:
         self._unsigned = 0

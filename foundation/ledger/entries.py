@@ -26,7 +26,7 @@ class MalformedEntry(Exception):
     """Bytes are no entry of this log, or a payload is not the one that an entry commits to."""
 
 
-class Recorded(msgspec.Struct, frozen=True, kw_only=True):
+class Recorded(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """An event as an outbox has it, at its position there. `details` is JSON as it stands."""
 
     position: int
@@ -38,7 +38,7 @@ class Recorded(msgspec.Struct, frozen=True, kw_only=True):
     details: msgspec.Raw
 
 
-class Single(msgspec.Struct, frozen=True, kw_only=True):
+class Single(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """An event that stands in the log without a place of its own: under another's entry (`foundation.ledger.sheaves`)."""
 
     actor: str
@@ -49,7 +49,7 @@ class Single(msgspec.Struct, frozen=True, kw_only=True):
     subject_id: str | None
 
 
-class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
     """`at_us`: microseconds since 1970 at the source. `commitment`: SHA-256 of salt and payload. `event`: SHA-256 of the event's id.
     `count` and `root`: of a sheaf alone, how many records stand under it and the Merkle root over them (`foundation.ledger.sheaves`).
 
@@ -69,7 +69,7 @@ _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Entry).decode
 
 
-class Payload(msgspec.Struct, frozen=True, kw_only=True):
+class Payload(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What an entry commits to."""
 
     id: str
@@ -117,7 +117,8 @@ def committed(opening: bytes) -> bytes:
 
 def spelled(entry: Entry) -> bytes:
     """Its canonical JSON. Raises ValueError for what has none."""
-    if max(abs(entry.at_us), abs(entry.position), entry.count or 0) > _EXACT_MAX:
+    exact = -_EXACT_MAX <= entry.at_us <= _EXACT_MAX and -_EXACT_MAX <= entry.position <= _EXACT_MAX
+    if not exact or (entry.count or 0) > _EXACT_MAX:
         raise ValueError("a number is no exact double")
     return _encode(entry)
 

@@ -71,11 +71,11 @@ class Growing:
         completed = self._frontier.append(leaf_hash(entry))
         self._bundle.append(framed(entry))
         self._frames.append(payloads.framed(opening))
-        for level, height in enumerate(range(0, len(completed), HEIGHT)):
+        for level, over in enumerate(completed[::HEIGHT]):
             if level == len(self._edge):
                 self._edge.append([])
             hashes = self._edge[level]
-            hashes.append(completed[height])
+            hashes.append(over)
             if len(hashes) == WIDTH:
                 self._write_full(Tile(level, (self.size >> (HEIGHT * (level + 1))) - 1), b"".join(hashes))
                 hashes.clear()

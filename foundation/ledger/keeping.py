@@ -10,7 +10,7 @@ from foundation.clock import Clock
 from foundation.decision_header import new_decision_id
 from foundation.http import HttpClient
 from foundation.ledger.draining import Source, Writer, drain
-from foundation.ledger.erasing import Eraser
+from foundation.ledger.eraser import Eraser
 from foundation.ledger.export.settings import ExportSettings
 from foundation.ledger.export.worker import export
 from foundation.ledger.notes import Signer

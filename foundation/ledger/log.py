@@ -3,7 +3,10 @@
 Rules that it keeps:
 - `append` returns once its entries, their payloads and the positions of their sources are on the disk, in one record.
 - A checkpoint is signed only over entries that are; and only when the tree that was signed last is the beginning of this one.
-- An index belongs to one entry for ever. After a fault of the disk nothing is written until the log was closed and read again.
+- An index belongs to one entry for ever. After a fault of the disk nothing is written until the log was closed and read again; then
+  everything that may be in memory alone is written anew, and durable before any file counts on it: a sync that failed once proves nothing
+  when it succeeds later.
+- What waits for its tiles has a bound, however long these take: beyond it nothing is taken in.
 - One writer a folder, and that folder: one that was removed or replaced meanwhile takes no more.
 """
 
@@ -16,9 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import msgspec
-
-from foundation.ledger import checkpoints, opening, payloads
+from foundation.ledger import checkpoints, files, opening, payloads
 from foundation.ledger.ahead import Ahead
 from foundation.ledger.checkpoints import CHECKPOINT, Checkpoint
 from foundation.ledger.entries import Recorded
@@ -132,14 +133,15 @@ class Log:
         """Takes in what is new of each source's rows, in the order of their positions; their indexes, once they are durable.
 
         Rows that were taken in before are passed over. Until `publish` what tiles and payloads will have is held in memory. Raises OSError,
-        LogBroken; ValueError for rows out of order.
+        LogBroken; LogBehind, after which the log is as it was; ValueError for rows out of order.
         """
         with self._mutex:
+            self._ahead.check_room()
             batch = batch_of(self.size, rows, self.seen, self._chance)
             if batch.entries:
                 with self._sound_after() as wal:
                     self._grow()
-                    wal.append(msgspec.msgpack.encode(batch))
+                    wal.append(batch)
                 self._ungrown = batch
                 self._size += len(batch.entries)
                 self._seen |= batch.sources
@@ -172,8 +174,10 @@ class Log:
                 self._published(giving_way=True)
                 with self._unsound_by_fault():
                     self._ahead.settle()
-            # No write-ahead file holds them any more, and nothing is written where they lie.
-            return payloads.erase(self._folder, indexes, speaking)
+            # No write-ahead file holds them any more, and nothing is written where they lie. Where a sync fails, others of these files may
+            # be in memory alone for ever.
+            with self._unsound_by_fault(OSError):
+                return payloads.erase(self._folder, indexes, speaking)
 
     def resume(self, source: str, seen: Seen) -> None:
         """Goes on after another position than the last one: for a source that was restored from an older state."""
@@ -191,11 +195,11 @@ class Log:
             yield wal
 
     @contextmanager
-    def _unsound_by_fault(self) -> Iterator[None]:
-        """Whatever goes wrong inside leaves the log unsound: nobody knows what is on the disk until it is read again."""
+    def _unsound_by_fault(self, kind: type[BaseException] = BaseException) -> Iterator[None]:
+        """What of this kind goes wrong inside leaves the log unsound: nobody knows what is on the disk until it is read again."""
         try:
             yield
-        except BaseException:
+        except kind:
             self._sound, self.broken = False, True
             raise
 
@@ -208,17 +212,11 @@ class Log:
             reached, writes = self._reached(), self._growing.writes()
         with self._unsound_by_fault():
             write(writes)
-        with self._mutex, self._sound_after():
             giving_way = self._ahead.is_due(self._files.written) or giving_way
+        with self._mutex, self._sound_after():
+            pass  # after another's fault meanwhile nothing is signed
         if giving_way:
-            with self._unsound_by_fault():
-                self._ahead.make_following()
-            with self._mutex, self._sound_after():
-                self._grow()
-                # Of what came meanwhile, too: the file that has it is removed once tiles are durable.
-                write(self._growing.writes())
-                reached = self._reached()
-                self._give_way()
+            reached = self._gave_way()
         if reached != self._checkpoint:
             with self._unsound_by_fault():
                 self._sign(reached)
@@ -238,19 +236,35 @@ class Log:
         self._files.write_durably(CHECKPOINT, checkpoints.signed(reached, self._signer))
         self._checkpoint = reached
 
-    def _give_way(self) -> None:
-        header = Header(self.size, self._growing.root(), self._growing.payload_bytes, self._seen)
-        self._ahead.give_way(header, self._files.unsynced(), self._growing.outgrown())
+    def _gave_way(self) -> Checkpoint:
+        """As `_published`. Of what came meanwhile, too: the file that has it is removed once its tiles are durable."""
+        with self._unsound_by_fault():
+            self._ahead.make_following()
+        with self._mutex, self._sound_after():
+            self._grow()
+            reached, writes, outgrown = self._reached(), self._growing.writes(), self._growing.outgrown()
+            self._ahead.give_way(self._header(reached))
+        with self._unsound_by_fault():
+            write(writes)
+            self._ahead.begin_settling(self._files.unsynced(), outgrown)
+        return reached
+
+    def _header(self, reached: Checkpoint) -> Header:
+        return Header(reached.size, reached.root, self._growing.payload_bytes, self._seen)
 
     def _recover(self) -> None:
         stood = opening.stood(self._folder, self._files, self._signer.verifier, self._checkpoint)
         self._growing, self._seen, self._ahead.generation = stood.growing, stood.seen, stood.generation
         self._size = stood.growing.size
-        # What a killed process wrote may be in memory alone: it is signed for once it is on the disk.
+        # What a killed process wrote may be in memory alone, and so may what was to be durable when a sync failed, whatever a later one
+        # says of it. All of it was written anew: it is on the disk before the next file says so, and before it is signed for.
+        files.sync(self._folder, self._files.unsynced())
+        reached = self._reached()
         self._ahead.make_following()
-        self._give_way()
+        self._ahead.give_way(self._header(reached))
+        self._ahead.begin_settling((), self._growing.outgrown())
         self._ahead.settle()
-        if stood.signed is None or stood.signed.size < self.size:
-            self._sign(self._reached())
+        if stood.signed is None or stood.signed.size < reached.size:
+            self._sign(reached)
         else:
             self._checkpoint = stood.signed

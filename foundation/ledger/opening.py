@@ -15,7 +15,8 @@ from foundation.ledger.tiles import MalformedTile
 
 
 class Stood(NamedTuple):
-    """`generation`: of the newest write-ahead file that counts, 0 where none does. `signed`: by the checkpoint that lies there."""
+    """`generation`: one that no write-ahead file has, beyond the newest that is there; 0 where there is none. So the next one stands alone:
+    nothing before it counts, whatever a failed sync has left of it. `signed`: by the checkpoint that lies there."""
 
     growing: Growing
     seen: dict[str, Seen]
@@ -37,7 +38,7 @@ def stood(folder: Path, files: Files, verifier: Verifier, known: Checkpoint | No
         if one is not None:
             _check_goes_on(growing, one)
     growing.cut()
-    return Stood(growing, seen, found[-1].generation if found else 0, signed)
+    return Stood(growing, seen, segments.vacant(folder), signed)
 
 
 def _followed(growing: Growing, segment: Segment) -> dict[str, Seen]:

@@ -9,16 +9,19 @@ import os
 import struct
 from collections.abc import Callable, Container, Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 from foundation.ledger.entries import SALT_BYTES, MalformedEntry
-from foundation.ledger.files import LogDamaged, datasync
+from foundation.ledger.files import LogDamaged, datasync, put_at
 from foundation.ledger.sheaves import spans
 from foundation.ledger.tiles import WIDTH, index_path
 
+T = TypeVar("T")
 _LENGTH = struct.Struct(">I")
 _READ_BYTES = 1 << 16
 """At once, where openings are short."""
+_READINGS_MAX = 8
+"""Of one opening that is another each time."""
 
 
 def file_of(index: int) -> str:
@@ -32,6 +35,21 @@ def framed(opening: bytes) -> bytes:
 def read(folder: Path, index: int) -> bytes | None:
     """The opening of an entry, None where it was erased or never lay here. Raises OSError, LogDamaged."""
     return next(in_bundle(folder, index // WIDTH, index % WIDTH + 1, first=index % WIDTH))
+
+
+def read_as(form: Callable[[bytes], T], folder: Path, index: int, opening: bytes | None) -> T | None:
+    """What `form` makes of an opening that was read, None where there is none. While `form` finds it malformed it is read again, as long as
+    it is another one each time: somebody is overwriting it. Raises MalformedEntry, OSError, LogDamaged."""
+    for left in reversed(range(_READINGS_MAX)):
+        if opening is None:
+            break
+        try:
+            return form(opening)
+        except MalformedEntry:
+            before, opening = opening, read(folder, index)
+            if opening == before or not left:
+                raise
+    return None
 
 
 def in_bundle(folder: Path, number: int, width: int, *, first: int = 0) -> Iterator[bytes | None]:
@@ -67,14 +85,12 @@ def _erase_in(folder: Path, number: int, slots: list[int], speaking: Callable[[b
     except FileNotFoundError:
         return 0
     found = 0
-    with held, path.open("r+b") as out:
+    with held, path.open("r+b", buffering=0) as out:
         for begin, opening in _openings(held, number, slots[-1] + 1, frozenset(slots)):
             found += 1
             for low, high in _spans(opening, speaking):
-                out.seek(begin + low)
-                out.write(bytes(high - low))
+                put_at(out.fileno(), bytes(high - low), begin + low)
         if found:
-            out.flush()
             datasync(out.fileno())
     return found
 

@@ -2,15 +2,15 @@
 has signed."""
 
 import contextlib
-from collections.abc import Callable, Collection, Iterable, Iterator
-from itertools import islice, repeat
+from collections.abc import Callable, Collection, Iterator
+from itertools import repeat
 from pathlib import Path
 
 import msgspec
 
 from foundation.ledger import checkpoints, entries, payloads, sheaves
 from foundation.ledger.checkpoints import Checkpoint
-from foundation.ledger.entries import Entry, MalformedEntry, Payload
+from foundation.ledger.entries import Entry, MalformedEntry
 from foundation.ledger.files import LogDamaged
 from foundation.ledger.merkle import (
     HASH_BYTES,
@@ -126,15 +126,11 @@ class LogReader:
 
     def bundle(self, index: int) -> list[Found]:
         """The entries of a bundle, held against the tile of their hashes; the tile against what was signed: by `prove`, `verify`."""
-        raw = entries_in(self.tile(tile_at(ENTRIES, index, self.checkpoint.size)), self._width(index))
-        hashes = self.tile(tile_at(0, index, self.checkpoint.size))
-        if hashes != b"".join(leaf_hash(one) for one in raw):
-            raise LogDamaged(f"bundle {index} holds other entries than its hashes say")
-        return [Found(index * WIDTH + at, one, entries.parse(one)) for at, one in enumerate(raw)]
+        return [Found(index * WIDTH + at, one, entries.parse(one)) for at, one in enumerate(self._raw(index))]
 
     def newest(self) -> Iterator[Found]:
         """Every entry, the newest first."""
-        for index in reversed(range(self._bundles)):
+        for index in reversed(range(self.bundles)):
             yield from reversed(self.bundle(index))
 
     def of_kinds(self, kinds: Collection[str], since: int = 0, until: int | None = None) -> Iterator[Found]:
@@ -153,7 +149,7 @@ class LogReader:
         """The newest entry of an event. Reads the log from its end; only a bundle in which the event's digest stands is taken apart."""
         digest = entries.event_digest(event_id)
         needle = digest.encode()
-        for index in reversed(range(self._bundles)):
+        for index in reversed(range(self.bundles)):
             if any(needle in raw for raw in self._raw(index)):
                 found = next((one for one in reversed(self.bundle(index)) if one.entry.event == digest), None)
                 if found is not None:
@@ -179,14 +175,14 @@ class LogReader:
         if earlier is not None and (earlier.origin != self.checkpoint.origin or earlier.size > size):
             raise ProofRefused(f"the log has {size} entries, {earlier.size} of {earlier.origin} were signed for before")
         tree, rows, held = Frontier(), [list[bytes]() for _ in levels_of(size)], 0
-        for index in range((size + WIDTH - 1) // WIDTH):
+        for index in range(self.bundles):
             bundle = self.bundle(index)
             openings = repeat(None) if folder is None else payloads.in_bundle(folder, index, len(bundle))
             for found, opening in zip(bundle, openings, strict=False):
                 completed = tree.append(leaf_hash(found.raw))
                 for level, height in enumerate(range(0, len(completed), HEIGHT)):
                     rows[level].append(completed[height])
-                held += opening is not None and _fits(found, opening)
+                held += folder is not None and opening is not None and _fits(folder, found, opening)
             rows[0] = []
         if tree.root() != self.checkpoint.root:
             raise LogDamaged("the entries are not those that the checkpoint was signed over")
@@ -213,60 +209,34 @@ class LogReader:
         )
 
     @property
-    def _bundles(self) -> int:
+    def bundles(self) -> int:
+        """How many it takes for what is signed for."""
         return (self.checkpoint.size + WIDTH - 1) // WIDTH
 
     def _raw(self, index: int) -> list[bytes]:
         """A bundle's entries, held against the tile of their hashes."""
-        raw = entries_in(self.tile(tile_at(ENTRIES, index, self.checkpoint.size)), self._width(index))
+        raw = entries_in(self.tile(tile_at(ENTRIES, index, self.checkpoint.size)), self.width(index))
         hashes = self.tile(tile_at(0, index, self.checkpoint.size))
         if hashes != b"".join(leaf_hash(one) for one in raw):
             raise LogDamaged(f"bundle {index} holds other entries than their hashes say")
         return raw
 
-    def _width(self, index: int) -> int:
+    def width(self, index: int) -> int:
+        """Entries of a bundle that are signed for."""
         return tile_at(ENTRIES, index, self.checkpoint.size).width
 
 
-def speaking_of(reader: LogReader, folder: Path, text: str) -> Iterator[Found]:
-    """Entries in whose payload a text stands, such as a subject's id, the newest first. Raises what a reader raises."""
-    needle = text.encode()
-    for index in reversed(range((reader.checkpoint.size + WIDTH - 1) // WIDTH)):
-        openings = payloads.in_bundle(folder, index, WIDTH)
-        speaking = [at for at, opening in enumerate(openings) if opening is not None and needle in opening]
-        if speaking:
-            bundle = reader.bundle(index)
-            yield from (bundle[at] for at in reversed(speaking) if at < len(bundle))
+def _fits(folder: Path, found: Found, opening: bytes) -> bool:
+    """False where it was erased meanwhile. Raises MalformedEntry for another opening than the entry commits to."""
 
+    def checked(held: bytes) -> bool:
+        sheaves.fits(found.entry, held)
+        return True
 
-def payload(folder: Path, found: Found) -> Payload | None:
-    """What the entry commits to, None where it was erased or lies elsewhere. Raises LogDamaged, MalformedEntry, OSError."""
-    opening = payloads.read(folder, found.index)
-    return None if opening is None else entries.opened(found.entry, opening)
-
-
-def with_payloads(folder: Path, those: Iterable[Found]) -> Iterator[tuple[Found, Payload | None]]:
-    """Each with what it commits to, as `payload` has it; of entries in their order each bundle's file is read once. Raises what `payload`
-    and `those` raise."""
-    last = -1
-    openings: Iterator[bytes | None] = iter(())
-    for found in those:
-        between = found.index - last - 1
-        if between < 0 or found.index // WIDTH != last // WIDTH:
-            number, slot = divmod(found.index, WIDTH)
-            openings, between = payloads.in_bundle(folder, number, WIDTH, first=slot), 0
-        opening = next(islice(openings, between, None))
-        last = found.index
-        yield found, None if opening is None else entries.opened(found.entry, opening)
-
-
-def _fits(found: Found, opening: bytes) -> bool:
-    """True. Raises MalformedEntry for another opening than the entry commits to."""
     try:
-        sheaves.fits(found.entry, opening)
+        return bool(payloads.read_as(checked, folder, found.index, opening))
     except MalformedEntry as exc:
         raise MalformedEntry(f"entry {found.index}: {exc}") from exc
-    return True
 
 
 def _first(bundle: bytes, width: int) -> bytes:

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import msgspec
 
-from foundation.ledger import entries, payloads, sheaves
+from foundation.ledger import entries, sheaves
+from foundation.ledger.beside import fitting, speaking_of
 from foundation.ledger.entries import MalformedEntry, Single
 from foundation.ledger.proofs import Proof, RecordProof
-from foundation.ledger.reading import Found, LogReader, speaking_of
+from foundation.ledger.reading import Found, LogReader
 
 
 class FoundRecord(msgspec.Struct, frozen=True):
@@ -29,10 +30,9 @@ class FoundRecord(msgspec.Struct, frozen=True):
 
 def records_of(folder: Path, found: Found) -> Iterator[FoundRecord]:
     """Those under an entry that are not erased, none where it is no sheaf or its payload is not here. Raises what `payload` raises."""
-    opening = payloads.read(folder, found.index) if entries.is_sheaf(found.entry) else None
+    opening = fitting(folder, found) if entries.is_sheaf(found.entry) else None
     if opening is None:
         return
-    sheaves.fits(found.entry, opening)
     under = tuple(sheaves.records_in(opening))
     for number, held in enumerate(under):
         if held.opening is not None:

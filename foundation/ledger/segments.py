@@ -82,6 +82,11 @@ def segments_in(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.name.startswith("wal-"))
 
 
+def vacant(folder: Path) -> int:
+    """The number after the newest file's, 0 where there is none: a gap, where the next one is skipped to. Raises LogDamaged, OSError."""
+    return max((_generation(path) + 1 for path in segments_in(folder)), default=0)
+
+
 def standing(folder: Path) -> list[Segment]:
     """Those that count, oldest first: the newest with a header, and what stands before it without a gap. Empty for a folder in which no log
     was ever begun.

@@ -91,7 +91,8 @@ async def state_read(kept: Keeping | None, stated: ReadStated, actor: str) -> Re
 
 
 async def erase(kept: Keeping | None, asked: ErasureRequest, actor: str) -> Response:
-    """200 with what was erased, 202 while it goes on; the same job for whoever asks again meanwhile. Raises ProblemError, MalformedWord."""
+    """200 with what was erased, 202 while it goes on; the same job for whoever asks again before it begins. Raises ProblemError,
+    MalformedWord."""
     eraser = _of(kept).eraser
     job = await eraser.ask(parse_subject_id(asked.subject_id), actor)
     return _told(job.id, await eraser.wait(job.id, ERASE_S_MAX))

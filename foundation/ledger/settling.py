@@ -15,7 +15,8 @@ def one_thread() -> Executor:
 
 def settle(folder: Path, written: Sequence[str], older: Sequence[Path], outgrown: Sequence[Path]) -> None:
     """Makes `written` durable, then removes the write-ahead files that hold it, then what these alone needed. Raises OSError."""
-    files.sync(folder, written)
+    if written:
+        files.sync(folder, written)
     for path in older:
         path.unlink()
     # A power cut must not bring the older ones back: what they hold may be erased after this.
@@ -42,10 +43,14 @@ class Settling:
         self._under_way = self._executor.submit(settle, self._folder, written, older, outgrown)
 
     def is_idle(self) -> bool:
+        """Waits for nothing, also while another begins a work."""
         under_way = self._under_way
-        if under_way is not None and under_way.done():
-            self.wait()
-        return self._under_way is None
+        if under_way is None:
+            return True
+        if not under_way.done():
+            return False
+        under_way.result()
+        return True
 
     def wait(self) -> None:
         """While another may look whether it `is_idle`; nobody begins another work meanwhile."""

@@ -166,12 +166,13 @@ def path_of(records: Sequence[Held], number: int) -> list[bytes]:
 
 
 def spans(opening: bytes, speaking: Callable[[bytes], bool] | None) -> list[tuple[int, int]]:
-    """What of an opening is overwritten to erase it: of a sheaf's the records that speak of somebody, and those of which an erasure was
-    cut short; all of it where it is no sheaf, its payload speaks of them, or nobody is named. Raises MalformedEntry."""
+    """What of an opening is overwritten to erase it: of a sheaf's the records that speak of somebody, those of which an erasure was cut
+    short, and those that read as erased, since after a sync that failed they may be on the disk as they were; all of it where it is no
+    sheaf, its payload speaks of them, or nobody is named. Raises MalformedEntry."""
     begun = not opening[:SALT_BYTES].strip(b"\x00")
     if speaking is None or begun or speaking(committed(opening)) or not (records := records_in(opening)):
         return [(0, len(opening))]
-    return [(one.begin, one.end) for one in records if one.opening is not None and _goes(one, one.opening, speaking)]
+    return [(one.begin, one.end) for one in records if one.opening is None or _goes(one, one.opening, speaking)]
 
 
 def _goes(held: Held, opening: bytes, speaking: Callable[[bytes], bool]) -> bool:

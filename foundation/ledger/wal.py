@@ -12,6 +12,8 @@ import zlib
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
+
 from foundation.ledger.files import LogDamaged, datasync, sync_path
 
 MAGIC = b"\x89DLW"
@@ -20,6 +22,9 @@ HEAD_BYTES = _HEAD.size
 BODY_BYTES_MAX = 1 << 30
 PAGE_BYTES = 4_096
 """What a disk writes at once, or a multiple."""
+ROOM_BYTES_MAX = 4 << 20
+"""Memory that is kept from one record to the next: new memory for each costs as much as sealing some hundred entries."""
+_encode_into = msgspec.msgpack.Encoder().encode_into
 
 
 class Found(NamedTuple):
@@ -31,10 +36,24 @@ class Found(NamedTuple):
 
 def framed(body: bytes) -> bytes:
     """Raises ValueError where the body is too long."""
-    if len(body) > BODY_BYTES_MAX:
+    _check(len(body))
+    room = bytearray(HEAD_BYTES)
+    room += body
+    _frame(room)
+    return bytes(room)
+
+
+def _check(length: int) -> None:
+    if length > BODY_BYTES_MAX:
         raise ValueError(f"a record has at most {BODY_BYTES_MAX} bytes")
-    record = _HEAD.pack(MAGIC, len(body), zlib.crc32(body)) + body
-    return record + bytes(-len(record) % PAGE_BYTES)
+
+
+def _frame(room: bytearray) -> None:
+    """Makes a record of a body that stands where it stands in one. Raises ValueError."""
+    length = len(room) - HEAD_BYTES
+    _check(length)
+    _HEAD.pack_into(room, 0, MAGIC, length, zlib.crc32(memoryview(room)[HEAD_BYTES:]))
+    room.extend(bytes(-len(room) % PAGE_BYTES))
 
 
 def parse(raw: bytes, name: str) -> Found:
@@ -69,6 +88,7 @@ class WriteAhead:
         """A new file in which nothing stands, its name on the disk. Raises OSError."""
         self.path = path
         self.size = 0
+        self._room = bytearray()
         self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         try:
             self._opened = os.fstat(self._descriptor)
@@ -77,13 +97,17 @@ class WriteAhead:
             self.close()
             raise
 
-    def append(self, body: bytes) -> None:
-        """Durable on return, where whoever opens the log will find it. Raises OSError, after which nobody knows what is in the file: close
-        it and read it again."""
-        record = memoryview(framed(body))
-        self.size += len(record)
+    def append(self, said: msgspec.Struct) -> None:
+        """Its MessagePack as a record, durable on return, where whoever opens the log will find it. Raises ValueError where it is too long;
+        OSError, after which nobody knows what is in the file: close it and read it again."""
+        _encode_into(said, self._room, HEAD_BYTES)
+        _frame(self._room)
+        self.size += len(self._room)
+        record = memoryview(self._room)
         while record:
             record = record[os.write(self._descriptor, record) :]
+        if len(self._room) > ROOM_BYTES_MAX:
+            self._room = bytearray()
         datasync(self._descriptor)
         self.check_place()
 

@@ -44,6 +44,7 @@ class Records:
         self._proxies = proxies
         self._region = region
         self._clock = clock
+        self._unix_s = clock.unix_s
         self.own = own
         self._seen: dict[object, Country | None] = {}
 
@@ -104,8 +105,7 @@ class Records:
             ingress,
             country,
         )
-        at_us = int(self._clock.unix_s() * 1_000_000)
-        return self._add(alike, at_us, subject, epoch, trace.trace_id)
+        return self._add(alike, int(self._unix_s() * 1_000_000), subject, epoch, trace.trace_id)
 
     def asked_abroad(self, request: Request, carried: Carried) -> bool:
         """A person of this region asks another region for what somebody shows: whose it is, that region knows by the trace. False when it
@@ -135,9 +135,9 @@ class Records:
         """Remembered for a while: most requests come by addresses that others came by."""
         whence: object = peer
         if forwarded:
-            whence = peer, *forwarded
             if sum(map(len, forwarded)) > FORWARDED_BYTES_MAX:  # anybody may send it, and as much as a head holds
                 return self.country_of(client_address(peer, forwarded, self._proxies))
+            whence = (peer, *forwarded)
         try:
             return self._seen[whence]
         except KeyError:

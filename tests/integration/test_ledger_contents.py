@@ -19,12 +19,12 @@ from deploy.verify import verify
 from foundation.clock import SystemClock
 from foundation.ledger import payloads as ledger_payloads
 from foundation.ledger import reads as ledger_reads
+from foundation.ledger.beside import payload
 from foundation.ledger.canonical import canonical
 from foundation.ledger.erasing import digest_of
 from foundation.ledger.export.forms import Format
 from foundation.ledger.export.settings import ExportSettings
 from foundation.ledger.port import Kind
-from foundation.ledger.reading import payload
 from foundation.mute import Secret
 from foundation.words import CellId, Verb
 from gateway.cli.main import cli

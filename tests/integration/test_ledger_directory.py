@@ -10,9 +10,9 @@ import pytest
 
 from directory.app import MIGRATIONS, TRACK
 from foundation.ledger import outbox as outbox_module
+from foundation.ledger.beside import payload
 from foundation.ledger.entries import event_digest
 from foundation.ledger.outbox import OutboxReader, WritersUnderWay
-from foundation.ledger.reading import payload
 from foundation.mute import Secret
 from foundation.postgres import connect, migrate, migrations_in
 from tests.stands import backup

@@ -14,9 +14,9 @@ from deploy.local.postgres import PostgresServer
 from deploy.verify import verify
 from foundation.clock import SystemClock
 from foundation.http import HttpClient
+from foundation.ledger.beside import payload
 from foundation.ledger.entries import Single, is_sheaf
 from foundation.ledger.port import Kind
-from foundation.ledger.reading import payload
 from foundation.ledger.records import records_of
 from foundation.words import ActorId, CellId, RegionId, RulesDigest, ServiceId
 from gateway.cli.main import cli

@@ -30,8 +30,8 @@ from cells.breakglass.statements.reconciling import reconciled
 from cells.breakglass.statements.recorder import LEFT
 from deploy.local import postgres
 from deploy.local.account import data_folder, outside, unprivileged
+from foundation.ledger.beside import payload
 from foundation.ledger.log import Log
-from foundation.ledger.reading import payload
 from foundation.mute import Secret
 from foundation.postgres import connect
 from gateway.cli.access import reconciling

@@ -19,8 +19,8 @@ from cells.breakglass.steps import Closed, Locked
 from cells.breakglass.store import Row
 from cells.breakglass.words import GrantId, Purpose, Rule, engineer_of
 from cells.settings import CellSettings
+from foundation.ledger.beside import payload
 from foundation.ledger.notes import Signer
-from foundation.ledger.reading import payload
 from foundation.mute import Secret
 from foundation.problems import ProblemError
 from foundation.settings import SettingsError

@@ -8,12 +8,12 @@ import msgspec
 import pytest
 
 from foundation.ledger import payloads
+from foundation.ledger.beside import payload, speaking_of
 from foundation.ledger.entries import Recorded
 from foundation.ledger.erasing import Job, digest_of, step
 from foundation.ledger.handed import RECORDS_MAX
 from foundation.ledger.log import Log
 from foundation.ledger.port import Kind
-from foundation.ledger.reading import payload, speaking_of
 from tests.stands.ledger import SIGNER, reader, rows, unsynced
 
 ADA = "aaaaaaaa-0000-4000-8000-00000000000a"

@@ -4,125 +4,25 @@ With everything that was written, as after a kill; and with no content but what 
 names that were synced, or under those that there were, since a disk may write names down before anybody asks.
 """
 
-import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import pytest
 
-from foundation.ledger import ahead, files, payloads, settling, wal
-from foundation.ledger import log as log_module
+from foundation.ledger import ahead, files, payloads, settling
 from foundation.ledger.checkpoints import Checkpoint
 from foundation.ledger.files import LogDamaged
 from foundation.ledger.log import Log
 from tests.stands.ledger import SIGNER, Later, copied, reader, rows, unsynced, written
+from tests.stands.ledger_disk import Crash, Disk, Steps
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     unsynced(monkeypatch)
-
-
-class Crash(BaseException):
-    """The process is gone."""
-
-
-class Disk:
-    """What a power cut leaves of a folder: names as their folder had them when it was synced, of each file the content that was synced."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._names: dict[int, dict[str, int]] = {}
-        self._contents: dict[int, bytes] = {}
-        self._held: list[int] = []
-        """Descriptors, so that no number of a file is given again."""
-        for path in [folder, *folder.rglob("*")]:
-            self.synced(path)
-
-    def synced(self, path: Path) -> None:
-        descriptor = os.open(path, os.O_RDONLY)
-        self._held.append(descriptor)
-        number = os.fstat(descriptor).st_ino
-        if path.is_dir():
-            self._names[number] = {one.name: one.stat().st_ino for one in path.iterdir()}
-            for one in path.iterdir():
-                if one.is_dir():
-                    self._names.setdefault(one.stat().st_ino, {})
-        else:
-            self._contents[number] = path.read_bytes()
-
-    def left(self, to: Path, *, names: bool) -> Path:
-        """Lays it out in a new folder; `names`: with names as they are, not as they were synced."""
-        if names:
-            for path in [self._folder, *self._folder.rglob("*")]:
-                if path.is_dir():
-                    self.synced(path)
-        self._lay(self._folder.stat().st_ino, to)
-        return to
-
-    def _lay(self, number: int, to: Path) -> None:
-        to.mkdir()
-        for name, inner in self._names.get(number, {}).items():
-            if inner in self._names:
-                self._lay(inner, to / name)
-            elif inner in self._contents:
-                (to / name).write_bytes(self._contents[inner])
-            elif name != "lock":
-                (to / name).touch()  # the name was synced and nothing of its content
-
-    def close(self) -> None:
-        for descriptor in self._held:
-            os.close(descriptor)
-
-
-class Steps:
-    """Counts what goes to the disk, and stops the process at one such step; a write stops half way."""
-
-    def __init__(self, patch: pytest.MonkeyPatch, until: int, disk: Disk) -> None:
-        self.left = until
-        sync_path = files.sync_path
-
-        def sync(path: Path) -> None:
-            self._step()
-            sync_path(path)
-            disk.synced(path)
-
-        def datasync(descriptor: int) -> None:
-            self._step()
-            disk.synced(Path(f"/proc/self/fd/{descriptor}").readlink())
-
-        for module in (files, wal, log_module, settling):
-            patch.setattr(module, "sync_path", sync)
-        for module in (files, wal, payloads):
-            patch.setattr(module, "datasync", datasync)
-        patch.setattr(os, "replace", self._counted(os.replace))
-        patch.setattr(Path, "unlink", self._counted(Path.unlink))
-        patch.setattr(shutil, "rmtree", self._counted(shutil.rmtree))
-        write, pwrite = os.write, os.pwrite
-        patch.setattr(os, "write", lambda to, raw: self._half(raw, lambda part: write(to, part)))
-        patch.setattr(os, "pwrite", lambda to, raw, at: self._half(raw, lambda part: pwrite(to, part, at)))
-
-    def _counted(self, call: Callable[..., Any]) -> Callable[..., Any]:
-        def counted(*given: Any, **more: Any) -> Any:
-            self._step()
-            return call(*given, **more)
-
-        return counted
-
-    def _half(self, raw: bytes, write: Callable[[bytes], int]) -> int:
-        if self.left == 0:
-            write(raw[: len(raw) // 2])
-        self._step()
-        return write(raw)
-
-    def _step(self) -> None:
-        if self.left == 0:
-            raise Crash
-        self.left -= 1
 
 
 class Writer:

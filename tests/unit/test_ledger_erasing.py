@@ -1,8 +1,10 @@
 """Erasing by subject: nothing that speaks of somebody is left, whenever it was killed, and every proof still holds."""
 
 import asyncio
+import errno
 import json
 import re
+import threading
 from collections.abc import Callable, Sequence
 from itertools import count
 from pathlib import Path
@@ -11,13 +13,17 @@ from typing import Any
 import msgspec
 import pytest
 
+from cells.breakglass.door.ports import Session, Statement
+from cells.breakglass.statements import entries as statements
 from cells.breakglass.steps import AnyStep, Approved, Edited, Requested, Taken, event_of
 from deploy.verify import verify
 from foundation.clock import ManualClock
+from foundation.ledger import eraser as eraser_module
 from foundation.ledger import erasing, files, payloads
 from foundation.ledger.draining import Writer, drain
 from foundation.ledger.entries import Recorded
-from foundation.ledger.erasing import Eraser, Job, digest_of, speaks_of, step, waiting_in
+from foundation.ledger.eraser import Eraser
+from foundation.ledger.erasing import Job, digest_of, speaks_of, step, waiting_in
 from foundation.ledger.log import Log
 from foundation.ledger.port import Event, Kind
 from foundation.problems import Code, ProblemError, refuse
@@ -165,7 +171,7 @@ async def test_whoever_asks_twice_waits_for_one_job(tmp_path: Path) -> None:
 
 
 async def test_jobs_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(erasing, "JOBS_MAX", 1)
+    monkeypatch.setattr(eraser_module, "JOBS_MAX", 1)
     one = eraser(tmp_path, Writer(), Recording())
     await one.ask(ADA, "operator:ann")
     with pytest.raises(ProblemError, match="too many"):
@@ -201,12 +207,119 @@ async def test_what_was_recorded_before_is_taken_in_before_it_is_looked_for(tmp_
             job = await one.ask(ADA, "operator:ann")
             assert await one.wait(job.id, 0.3) is None
             log.append({"s1": [spoken_of(position) for position in range(701, 708)]})
-            writer.looks += erasing.LOOKS
+            writer.looks += eraser_module.LOOKS
             await eventually(lambda: one.finished(job.id))
             task.cancel()
     done = one.finished(job.id)
     assert done is not None
     assert (done.through, done.erased) == (707, 101)
+
+
+async def test_whoever_asks_once_an_erasure_has_begun_has_another_that_covers_what_was_recorded_since(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer, begun, going = Writer(), threading.Event(), threading.Event()
+    filled(tmp_path / "log")
+    one, done = eraser(tmp_path / "log", writer, Recording()), eraser_module.step
+
+    def slow(*given: Any) -> Job:
+        begun.set()
+        assert going.wait(20)
+        return done(*given)
+
+    def looked(holds: bool) -> bool:
+        writer.looks += 1
+        return holds
+
+    monkeypatch.setattr(eraser_module, "step", slow)
+    with Log(tmp_path / "log", SIGNER) as log:
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(one.run())
+            writer.log = log
+            first = await one.ask(ADA, "operator:ann")
+            await eventually(lambda: looked(begun.is_set()))
+            log.append({"s1": [spoken_of(position) for position in range(701, 708)]})
+            second = await one.ask(ADA, "operator:bob")
+            assert second.id != first.id
+            assert await one.ask(ADA, "operator:ann") == second, "which has not begun"
+            assert await one.known(second.id)
+            going.set()
+            await eventually(lambda: looked(one.finished(second.id) is not None))
+            task.cancel()
+    ended = [one.finished(job.id) for job in (first, second)]
+    assert [(job.through, job.erased, job.actor) for job in ended if job is not None] == [
+        (700, 100, "operator:ann"),
+        (707, 1, "operator:bob"),
+    ]
+    assert nowhere(tmp_path / "log", ADA)
+    holds(tmp_path / "log", 707, 101, tmp_path)
+
+
+async def test_a_job_that_another_process_has_begun_is_not_shared(tmp_path: Path) -> None:
+    one = eraser(tmp_path, Writer(), Recording())
+    first = await one.ask(ADA, "operator:ann")
+    files.replace_durably(
+        erasing.file_of(tmp_path, first.id), msgspec.json.encode(msgspec.structs.replace(first, begun=True))
+    )
+    assert (await one.ask(ADA, "operator:ann")).id != first.id
+
+
+async def test_an_erasure_that_could_not_be_noted_is_shared_by_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ill(_: Path) -> None:
+        raise OSError(errno.EIO, "the disk is ill")
+
+    one = eraser(tmp_path, Writer(), Recording())
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "sync_path", ill)
+        with pytest.raises(ProblemError):
+            await one.ask(ADA, "operator:ann")
+    assert waiting_in(tmp_path) == []
+    assert (await one.ask(ADA, "operator:ann")).id == "job-1"
+
+
+def test_what_a_session_records_that_is_open_while_a_subject_is_erased_stays_until_that_is_asked_for_again(
+    tmp_path: Path,
+) -> None:
+    """The door goes on recording: what was done after an erasure is no part of it."""
+    session = Session(
+        id="5e" * 16, grant="f" * 32, engineer="engineer:ann", certificate="c", purpose="debugging", ticket="OPS-7",
+        shard="s1", inside=True, subjects=(ADA, BEA), expires_at=AT / 1_000_000 + 900,
+    )  # fmt: skip
+
+    def stated(number: int) -> Event:
+        text = Statement(session=session.id, number=number, text=f"SELECT {number}", kind="simple")
+        return statements.intended(session, text, AT / 1_000_000)
+
+    def erased(log: Log, name: str) -> int:
+        job = Job(id=name, subject=digest_of(ADA), actor="operator:ann", through=log.publish().size)
+        while not job.finished:
+            job = step(log, tmp_path, job)
+        return job.erased
+
+    before = [statements.opened(session, "1.1", AT / 1_000_000), stated(1)]
+    told = statements.notices(session, 2, (), AT / 1_000_000)
+    after = [stated(2), *told, statements.closed(session, "left", 2, AT / 1_000_000)]
+    with Log(tmp_path, SIGNER) as log:
+        log.append({"access.door": [recorded(one, position) for position, one in enumerate(before, 1)]})
+        assert erased(log, "first") == 2
+        assert nowhere(tmp_path, ADA)
+        log.append({"access.door": [recorded(one, position) for position, one in enumerate(after, 3)]})
+        log.publish()
+        assert [payloads.read(tmp_path, index) is None for index in range(6)] == [
+            True,
+            True,
+            False,
+            False,
+            False,
+            False,
+        ]
+        assert erased(log, "second") == 2, "the second statement, which could see her, and what she is told"
+        assert nowhere(tmp_path, ADA)
+        assert [payloads.read(tmp_path, index) is None for index in range(6)] == [True, True, True, True, False, False]
+    found = reader(tmp_path).verify(folder=tmp_path)
+    assert (found.size, found.without) == (6, 4)
 
 
 class Killed(BaseException):

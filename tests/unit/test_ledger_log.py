@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 
 from foundation.ledger import checkpoints, files, payloads, segments, wal
+from foundation.ledger.beside import payload
 from foundation.ledger.entries import MalformedEntry
 from foundation.ledger.files import LogBusy, LogDamaged
 from foundation.ledger.log import Log, LogBroken
 from foundation.ledger.merkle import ProofRefused, consistency, verify_consistency
 from foundation.ledger.notes import Signer
-from foundation.ledger.reading import Absent, payload
+from foundation.ledger.reading import Absent
 from foundation.ledger.segments import Seen
 from foundation.mute import Secret
 from tests.stands.ledger import SIGNER, checkpoint_of, copied, naive_root, reader, rows, unsynced, written
@@ -121,7 +122,7 @@ def test_a_write_ahead_file_whose_header_was_cut_leaves_the_one_before_in_force(
     (folder / segments.name_of(99)).write_bytes(whole[:20])
     with Log(folder, SIGNER) as log:
         assert log.size == 10
-    assert [path.name for path in segments.segments_in(folder)] == [segments.name_of(int(kept.name[4:]) + 1)]
+    assert [path.name for path in segments.segments_in(folder)] == [segments.name_of(101)], "beside no other"
 
 
 def test_a_begun_log_that_was_cut_before_its_first_header_is_begun_again(folder: Path) -> None:
@@ -410,6 +411,19 @@ def test_only_a_record_that_is_last_may_be_broken() -> None:
         wal.parse(close[0] + bytes(20) + close[2], "wal")
     with pytest.raises(ValueError, match="at most"):
         wal.framed(bytes(wal.BODY_BYTES_MAX + 1))
+
+
+def test_records_stand_one_after_the_other_also_where_one_took_more_memory_than_is_kept(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wal, "ROOM_BYTES_MAX", 3 * wal.PAGE_BYTES)
+    with Log(folder, SIGNER) as log:
+        for count in (40, 3, 1, 60, 2):
+            log.append({"s1": rows(log.size + 1, count)})
+        raw = segments.segments_in(folder)[0].read_bytes()
+        bodies = wal.parse(raw, "wal").bodies
+    assert len(bodies) == 6
+    assert raw == b"".join(wal.framed(body) for body in bodies)
 
 
 def test_what_was_written_is_whole_or_as_before_for_whoever_reads(folder: Path) -> None:

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 from deploy.verify import verify
 from foundation.ledger import entries, handed, payloads, proofs, sheaves
+from foundation.ledger.beside import payload
 from foundation.ledger.draining import Drain
 from foundation.ledger.entries import MalformedEntry, Recorded
 from foundation.ledger.erasing import Job, digest_of, step
@@ -22,7 +23,7 @@ from foundation.ledger.log import Log
 from foundation.ledger.merkle import ProofRefused
 from foundation.ledger.notes import NoteRefused
 from foundation.ledger.port import Kind
-from foundation.ledger.reading import Found, payload
+from foundation.ledger.reading import Found
 from foundation.ledger.records import FoundRecord, record_of, records_of
 from foundation.ledger.sheaves import TOGETHER_MIN
 from gateway.cli.main import cli

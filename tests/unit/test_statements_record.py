@@ -28,9 +28,9 @@ from cells.breakglass.statements.reading import DoorLog, Finding
 from cells.breakglass.statements.recorder import Recorder
 from cells.breakglass.statements.spending import Spending
 from cells.breakglass.words import APART_S_MAX
+from foundation.ledger.beside import payload, speaking_of
 from foundation.ledger.log import Log
 from foundation.ledger.port import Kind
-from foundation.ledger.reading import payload, speaking_of
 from gateway.cli.main import cli
 from tests.stands.access import SUBJECT
 from tests.stands.access_cell import OTHER, AccessStand, access_stand

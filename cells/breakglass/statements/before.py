@@ -1,6 +1,7 @@
 """What a process finds in the ledger of those before it: sessions that nobody ended, and what grants have had that may still be used. Pure.
 
-An entry of a session is after the one that opens it, a result after its statement. A result that was written twice counts once.
+An entry of a session is after the one that opens it, a result after its statement. A result that was written twice counts once. Notices of
+an end are not read: they count as written, also where there is no end, since its process may have come so far.
 """
 
 from collections.abc import Iterable
@@ -110,18 +111,17 @@ def before(kept: Iterable[Kept], at_us: int) -> Before:
             case _:
                 pass
     for held in sitting.values():
-        _add(spent, held, at_us)
+        _add(spent, held, at_us, at_us)
     return Before([held.left() for held in sitting.values()], spent)
 
 
-def _add(spent: dict[str, Spent], held: _Sitting, at_us: int, ended_us: int | None = None) -> None:
+def _add(spent: dict[str, Spent], held: _Sitting, at_us: int, ended_us: int) -> None:
     if held.session.expires_at * SECOND_US + _APART_US <= at_us:
         return
-    noticed = 0 if ended_us is None else held.noticed(ended_us)
     so_far = spent.get(held.session.grant, Spent())
     spent[held.session.grant] = Spent(
         rows=so_far.rows + held.rows,
         bytes=so_far.bytes + held.bytes,
-        recorded=so_far.recorded + held.recorded + noticed,
+        recorded=so_far.recorded + held.recorded + held.noticed(ended_us),
         told=so_far.told and not held.waits,
     )

@@ -11,12 +11,13 @@ from cells.breakglass.statements.before import NOTHING, Before, before, beginnin
 from cells.breakglass.statements.entries import KINDS, MalformedSaid
 from cells.breakglass.statements.history import History, Kept, Scope, history
 from foundation import logs
+from foundation.ledger.beside import with_payloads
 from foundation.ledger.draining import Writer
 from foundation.ledger.entries import MalformedEntry
 from foundation.ledger.files import LogDamaged
 from foundation.ledger.notes import NoteRefused, Verifier
 from foundation.ledger.port import Kind
-from foundation.ledger.reading import Absent, LogReader, of_folder, with_payloads
+from foundation.ledger.reading import Absent, LogReader, of_folder
 from foundation.ledger.tiles import MalformedTile
 from foundation.problems import Code, ProblemError, refuse
 

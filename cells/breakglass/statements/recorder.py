@@ -128,8 +128,10 @@ class Recorder:
     async def run(self) -> None:
         """For ever: writes what has gathered; at first the ends of sessions that a process before this one left without."""
         left, spent = await self._finding.found(lambda: round(self._clock.unix_s() * SECOND_US))
-        self._held |= {one.session.id: _left(one) for one in left}
         self._spending.begin(spent)
+        for one in left:
+            self._spending.opened(one.session, self._clock.unix_s())
+            self._held[one.session.id] = _left(one)
         self._known.set()
         await self._write()
 

@@ -38,7 +38,7 @@ class Spending:
         return self._before.get(grant, Spent())
 
     def opened(self, session: Session, at: float) -> None:
-        """Forgets those of which no certificate holds any more by then."""
+        """What is written of it counts from now on. Forgets grants of which no certificate holds any more by then."""
         for grant in [one for one, taken in self._taken.items() if taken.until + APART_S_MAX <= at]:
             del self._taken[grant]
         held = self._taken.setdefault(session.grant, _Taken(self.before(session.grant).recorded, 0.0))

@@ -105,9 +105,10 @@ class Watch:
         watched = self._watched.get(session_id)
         if watched is None:
             return Ending.UNKNOWN
+        book = self._keeper.glance()
         if watched.ending is None:
-            watched.ending = self._found(watched, self._keeper.glance())
-        return watched.ending
+            watched.ending = self._found(watched, book)
+        return Ending.STALE if watched.ending is None and book is None else watched.ending
 
     async def run(self) -> None:
         """For ever."""
@@ -164,6 +165,7 @@ class Watch:
             await asyncio.sleep(SWEEP_S)
 
     def _found(self, watched: _Watched, book: Book | None) -> Ending | None:
+        """`book`: None to look at everything else."""
         now_s, at_us = self._clock.monotonic_s(), int(self._clock.unix_s() * SECOND_US)
         if now_s >= watched.until_s or at_us >= watched.session.expires_at * SECOND_US:
             return Ending.EXPIRED

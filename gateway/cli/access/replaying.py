@@ -14,7 +14,8 @@ from cells.breakglass.statements.history import history as door_history
 from cells.breakglass.statements.reading import kept
 from cells.breakglass.steps import KINDS, MalformedStep, Taken, read
 from cells.breakglass.words import parse_engineer
-from foundation.ledger.reading import Found, LogReader, payload
+from foundation.ledger.beside import payload
+from foundation.ledger.reading import Found, LogReader
 from foundation.settings import SettingsError
 from foundation.words import MalformedWord, parse_subject_id
 from gateway.cli.access.looking import print_report

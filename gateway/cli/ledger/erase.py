@@ -31,6 +31,7 @@ def erase(log: str, subject: str, token_file: Path | None, state: Path, as_json:
 
     LOG is `directory` or a cell of the running stack, or a URL such as https://cell.internal:7440/ledger. Entries, hashes and proofs stay
     as they are. The process that keeps the log does it, goes on where a restart left it, and records it without naming the subject.
+    What is recorded after this was asked for stays, as that of a break-glass session which is still open.
     Payloads in backups, in exports and in outboxes are not touched.
     """
     asked = {"subject_id": parsed_subject(subject)}

@@ -8,8 +8,9 @@ from typing import Any
 import click
 import msgspec
 
+from foundation.ledger.beside import payload, speaking_of
 from foundation.ledger.entries import is_sheaf
-from foundation.ledger.reading import Found, payload, speaking_of
+from foundation.ledger.reading import Found
 from foundation.ledger.records import FoundRecord, records_of
 from foundation.settings import SettingsError
 from gateway.cli.directory.subjects import parsed_subject
