@@ -68,7 +68,7 @@ class Files:
         knows whether what can be read is on it."""
         descriptor = self._opened(name, os.O_WRONLY | os.O_CREAT)
         try:
-            _put(descriptor, content, at)
+            put_at(descriptor, content, at)
         finally:
             os.close(descriptor)
         self._unsynced[name] = None
@@ -101,7 +101,7 @@ class Files:
         partial = name + _PARTIAL
         descriptor = self._opened(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         try:
-            _put(descriptor, content, 0)
+            put_at(descriptor, content, 0)
             if durably:
                 datasync(descriptor)
         finally:
@@ -118,7 +118,7 @@ class Files:
             return os.open(path, flags, 0o666)
 
 
-def _put(descriptor: int, content: bytes, at: int) -> None:
+def put_at(descriptor: int, content: bytes, at: int) -> None:
     rest = memoryview(content)
     while rest:
         rest = rest[os.pwrite(descriptor, rest, at + len(content) - len(rest)) :]
