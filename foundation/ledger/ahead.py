@@ -47,9 +47,9 @@ class Ahead:
                 held.close()
         self.current = self._following = None
 
-    def check(self) -> None:
-        """Raises what went wrong aside, too, and where the file that is written lies in its place no more."""
-        if self.current is not None:
+    def check(self, *, place: bool) -> None:
+        """Raises what went wrong aside, too; `place`: also where the file that is written lies in its place no more."""
+        if place and self.current is not None:
             self.current.check_place()
         self._settling.is_idle()
 

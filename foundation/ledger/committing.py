@@ -1,4 +1,4 @@
-"""Entries straight into the log that this process writes, with no outbox between: durable when `commit` returns.
+"""Entries straight into the log that this process writes, with no outbox between: durable when whoever waits is told.
 
 Whoever waits while the disk writes shares the next write. What is committed so stands in the log alone: a log that is begun anew does not
 take it in again.
@@ -9,19 +9,18 @@ by what came of it.
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from queue import Empty, SimpleQueue
-from typing import NamedTuple, TypeAlias
-
-import msgspec
+from typing import TypeAlias
 
 from foundation import logs
 from foundation.ledger.ahead import LogBehind
 from foundation.ledger.draining import Writer
 from foundation.ledger.entries import Recorded
 from foundation.ledger.log import LogBroken
-from foundation.ledger.port import Event
+from foundation.ledger.port import Spelled
 
 log = logs.get(__name__)
 
@@ -39,13 +38,32 @@ class NotCommitted(Exception):
     """It is not known to be durable: the log cannot be written just now, or the disk does not answer in time."""
 
 
-class Waiting(NamedTuple):
-    """`by`: when it is given up, on the loop's clock."""
+Then: TypeAlias = Callable[[int | NotCommitted], None]
+"""Hears of the index of an entry, durably, or why there is none. Never raises."""
 
-    event: Event
-    details: bytes
-    done: asyncio.Future[int]
-    by: float
+
+class Waiting:
+    """One that waits to be told, once. `by`: when it is given up, on the loop's clock."""
+
+    __slots__ = ("_then", "by", "event")
+
+    def __init__(self, event: Spelled, then: Then, by: float) -> None:
+        self.event = event
+        self.by = by
+        self._then: Then | None = then
+
+    @property
+    def waits(self) -> bool:
+        return self._then is not None
+
+    def tell(self, what: int | NotCommitted) -> None:
+        then, self._then = self._then, None
+        if then is not None:
+            then(what)
+
+    def give_up(self) -> None:
+        """It is told nothing any more, and left out of the writes to come. The one under way may have it."""
+        self._then = None
 
 
 Written: TypeAlias = range | OSError | LogBehind | LogBroken | ValueError
@@ -66,18 +84,27 @@ class Committer:
         """Those who are not told yet, the oldest first."""
         self._overdue: asyncio.TimerHandle | None = None
 
-    async def commit(self, event: Event) -> int:
-        """The index of its entry, durably. Raises NotCommitted."""
+    def begin(self, event: Spelled, then: Then) -> Waiting:
+        """`then` is called once, from the event loop and after this has returned, unless it gives up. Raises NotCommitted where nothing can
+        be written just now."""
         if self._writer.log is None or len(self._waiting) >= WAITING_MAX:
             raise NotCommitted("the log cannot be written just now")
         loop = asyncio.get_running_loop()
-        done: asyncio.Future[int] = loop.create_future()
-        waiting = Waiting(event, msgspec.json.encode(event.details), done, loop.time() + COMMIT_S_MAX)
+        waiting = Waiting(event, then, loop.time() + COMMIT_S_MAX)
         self._waiting.append(waiting)
         self._queue.put(waiting)
         if self._overdue is None:
             self._overdue = loop.call_at(waiting.by, self._give_up)
-        return await done
+        return waiting
+
+    async def commit(self, event: Spelled) -> int:
+        """The index of its entry, durably. Raises NotCommitted."""
+        done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        waiting = self.begin(event, partial(_resolve, done))
+        try:
+            return await done
+        finally:
+            waiting.give_up()
 
     async def run(self) -> None:
         """For ever. Whoever still waits when it is cancelled is told that nothing is known."""
@@ -87,17 +114,17 @@ class Committer:
                 await asyncio.shield(loop.run_in_executor(thread, self._write, loop))
             finally:
                 self._queue.put(None)
-                _tell(self._waiting, NotCommitted("the process ends"))
+                left = [*self._waiting]
                 self._waiting.clear()
                 if self._overdue is not None:
                     self._overdue.cancel()
                     self._overdue = None
+                _tell(left, NotCommitted("the process ends"))
 
     def _told(self, batch: Sequence[Waiting], written: Written) -> None:
         if isinstance(written, range):
             for index, waiting in zip(written, batch, strict=True):
-                if not waiting.done.done():
-                    waiting.done.set_result(index)
+                waiting.tell(index)
         else:
             log.fault("ledger_not_committed", written, count=len(batch))
             refused = NotCommitted("the log cannot be written just now")
@@ -109,13 +136,13 @@ class Committer:
         """Tells those whose time is over. One timer serves all: they come in the order of their times."""
         loop, self._overdue = asyncio.get_running_loop(), None
         late = NotCommitted(f"the disk did not answer within {COMMIT_S_MAX:.0f} s")
-        _tell((one for one in self._waiting if one.by <= loop.time()), late)
+        _tell([one for one in self._waiting if one.by <= loop.time()], late)
         self._forget()
-        if self._waiting:
+        if self._waiting and self._overdue is None:
             self._overdue = loop.call_at(self._waiting[0].by, self._give_up)
 
     def _forget(self) -> None:
-        while self._waiting and self._waiting[0].done.done():
+        while self._waiting and not self._waiting[0].waits:
             self._waiting.popleft()
 
     # --- in the thread -------------------------------------------------------------------------------------------------------
@@ -131,8 +158,8 @@ class Committer:
         batch, size = list[Waiting](), 0
         waiting, self._first = self._first or self._queue.get(), None
         while waiting is not None:
-            if not waiting.done.done():
-                size += len(waiting.details)
+            if waiting.waits:
+                size += len(waiting.event.details)
                 if batch and (size > BYTES_MAX or len(batch) == ROWS_MAX):
                     self._first = waiting
                     return batch
@@ -150,14 +177,13 @@ class Committer:
             if opened is None:
                 raise LogBroken("the log is not open")
             first = opened.seen(self._source).position + 1
-            rows = [_recorded(waiting, first + at) for at, waiting in enumerate(batch)]
+            rows = [_recorded(waiting.event, first + at) for at, waiting in enumerate(batch)]
             return opened.append({self._source: rows})
         except (OSError, LogBehind, LogBroken, ValueError) as exc:
             return exc
 
 
-def _recorded(waiting: Waiting, position: int) -> Recorded:
-    event = waiting.event
+def _recorded(event: Spelled, position: int) -> Recorded:
     return Recorded(
         position=position,
         id=event.id,
@@ -165,11 +191,19 @@ def _recorded(waiting: Waiting, position: int) -> Recorded:
         kind=event.kind.value,
         actor=event.actor,
         subject_id=event.subject_id,
-        details=msgspec.Raw(waiting.details),
+        details=event.details,
     )
+
+
+def _resolve(done: asyncio.Future[int], what: int | NotCommitted) -> None:
+    if done.done():
+        return
+    if isinstance(what, NotCommitted):
+        done.set_exception(what)
+    else:
+        done.set_result(what)
 
 
 def _tell(those: Iterable[Waiting], refused: NotCommitted) -> None:
     for waiting in those:
-        if not waiting.done.done():
-            waiting.done.set_exception(refused)
+        waiting.tell(refused)

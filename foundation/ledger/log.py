@@ -26,6 +26,7 @@ from foundation.ledger.entries import Recorded
 from foundation.ledger.files import Files, FolderLock, sync_path
 from foundation.ledger.growing import write
 from foundation.ledger.notes import Signer
+from foundation.ledger.salts import Salts
 from foundation.ledger.segments import Batch, Header, Seen, batch_of
 from foundation.ledger.settling import one_thread
 from foundation.ledger.wal import WriteAhead
@@ -59,7 +60,7 @@ class Log:
         self._folder = folder
         self._signer = signer
         self._checkpoint = since
-        self._chance = chance
+        self._salts = Salts(chance)
         self._erasing = threading.Lock()
         """Held while payloads are overwritten, and taken before the next ones."""
         self._signing = threading.Lock()
@@ -137,9 +138,9 @@ class Log:
         """
         with self._mutex:
             self._ahead.check_room()
-            batch = batch_of(self.size, rows, self.seen, self._chance)
+            batch = batch_of(self.size, rows, self.seen, self._salts.take)
             if batch.entries:
-                with self._sound_after() as wal:
+                with self._sound_after(place=False) as wal:  # which looks itself, once it has written
                     self._grow()
                     wal.append(batch)
                 self._ungrown = batch
@@ -185,13 +186,14 @@ class Log:
             self._seen[source] = seen
 
     @contextmanager
-    def _sound_after(self) -> Iterator[WriteAhead]:
-        """For one who has the mutex. Raises LogBroken where something went wrong before."""
+    def _sound_after(self, *, place: bool = True) -> Iterator[WriteAhead]:
+        """For one who has the mutex. `place`: looks whether the write-ahead file lies in its own. Raises LogBroken where something
+        went wrong before."""
         wal = self._ahead.current
         if not self._sound or wal is None:
             raise LogBroken(f"{self._folder} has to be opened again")
         with self._unsound_by_fault():
-            self._ahead.check()
+            self._ahead.check(place=place)
             yield wal
 
     @contextmanager

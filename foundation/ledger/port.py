@@ -51,6 +51,17 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     details: dict[str, Any] = {}
 
 
+class Spelled(msgspec.Struct, frozen=True, kw_only=True):
+    """The same with its details as the JSON that is to stand, for whoever encodes them anyhow."""
+
+    id: str
+    at: float
+    kind: Kind
+    actor: str
+    subject_id: str | None = None
+    details: msgspec.Raw
+
+
 class Record(Protocol[Tx_contra]):
     """`append` is durable when the transaction that it was given commits, and gone when that rolls back."""
 

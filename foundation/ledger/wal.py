@@ -2,7 +2,7 @@
 
 A record is MAGIC, the length and CRC-32 of its body, the body, and zeros up to the end of a page: so a disk that spoils what it is writing
 spoils no record before. One that a crash cut short can only be the last; it was never acknowledged and is cut off. A broken record before a
-whole one is damage.
+whole one is damage. Behind the last one zeros may lie, written ahead of the next ones.
 """
 
 import errno
@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from foundation.ledger.files import LogDamaged, datasync, sync_path
+from foundation.ledger.files import LogDamaged, datasync, put_at, sync_path
 
 MAGIC = b"\x89DLW"
 _HEAD = struct.Struct(">4sII")
@@ -24,6 +24,10 @@ PAGE_BYTES = 4_096
 """What a disk writes at once, or a multiple."""
 ROOM_BYTES_MAX = 4 << 20
 """Memory that is kept from one record to the next: new memory for each costs as much as sealing some hundred entries."""
+AHEAD_FROM_BYTES, AHEAD_BYTES_MAX = 65_536, 262_144
+"""A file of so many bytes is lengthened by zeros, by as many as it has and no more than that: a record that is written over them changes
+nothing of the file but its content, and its sync takes half of the time and less."""
+_NO_ROOM = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 _encode_into = msgspec.msgpack.Encoder().encode_into
 
 
@@ -82,13 +86,15 @@ def _body(raw: bytes, at: int) -> bytes | None:
 
 
 class WriteAhead:
-    """One file being appended to."""
+    """One file being appended to. What lies ahead of its last record is zeros, if anything."""
 
     def __init__(self, path: Path) -> None:
         """A new file in which nothing stands, its name on the disk. Raises OSError."""
         self.path = path
         self.size = 0
         self._room = bytearray()
+        self._name = str(path)
+        self._length = 0
         self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         try:
             self._opened = os.fstat(self._descriptor)
@@ -102,19 +108,30 @@ class WriteAhead:
         OSError, after which nobody knows what is in the file: close it and read it again."""
         _encode_into(said, self._room, HEAD_BYTES)
         _frame(self._room)
+        put_at(self._descriptor, self._room, self.size)
         self.size += len(self._room)
-        record = memoryview(self._room)
-        while record:
-            record = record[os.write(self._descriptor, record) :]
         if len(self._room) > ROOM_BYTES_MAX:
             self._room = bytearray()
+        if self.size > self._length:
+            self._length = self.size + self._lengthen()
         datasync(self._descriptor)
         self.check_place()
 
+    def _lengthen(self) -> int:
+        """Writes zeros ahead; how many. None where there is no room: the next record finds some, or fails by itself. Raises OSError."""
+        if self.size < AHEAD_FROM_BYTES:
+            return 0
+        try:
+            return os.pwrite(self._descriptor, bytes(min(self.size, AHEAD_BYTES_MAX)), self.size)
+        except OSError as exc:
+            if exc.errno not in _NO_ROOM:
+                raise
+            return 0
+
     def check_place(self) -> None:
         """Raises OSError where the file was removed or another lies in its place: what is written to it then, nobody finds."""
-        if not os.path.samestat(self.path.stat(), self._opened):
-            raise OSError(errno.ESTALE, "another file lies where it was written", str(self.path))
+        if not os.path.samestat(os.stat(self._name), self._opened):  # noqa: PTH116 - paths as text, for each append
+            raise OSError(errno.ESTALE, "another file lies where it was written", self._name)
 
     def close(self) -> None:
         os.close(self._descriptor)

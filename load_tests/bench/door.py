@@ -2,8 +2,8 @@
 
 A real PostgreSQL with durability on; clients are asyncpg's, the same statement direct, through the door and through PgBouncer where it is
 installed, in turns: TLS 1.3 with a client's certificate; at the door each statement is durable in the ledger before it runs. One client:
-what a statement takes longer. Eight clients: statements a second. A million rows in one answer: how much longer it takes. Of the process in
-front its CPU time. Beside it the disk's own fdatasync, in the ledger's folder.
+what a statement takes longer. Eight clients: statements a second. A million rows in one answer, of one length and of differing ones: how
+much longer it takes. Of the process in front its CPU time. Beside it the disk's own fdatasync, in the ledger's folder.
 
 Run: python -m load_tests.bench.door [--statements N] [--rounds N] [--rows N] [--folder DIR]
 """
@@ -36,7 +36,10 @@ from load_tests.bench.peers.starting import NotStarted
 ROOT = Path(__file__).parents[2]
 CLIENTS = 8
 STATEMENT = "SELECT n, repeat('x', 80) AS note FROM generate_series(1, $1::int) AS n"
-ROWS = "SELECT n, repeat('x', 40) AS note FROM generate_series(1, $1::int) AS n"
+ROWS = {
+    "of one length": "SELECT n, repeat('x', 40) AS note FROM generate_series(1, $1::int) AS n",
+    "of differing lengths": "SELECT n, repeat('x', 20 + n % 41) AS note FROM generate_series(1, $1::int) AS n",
+}
 SHOWN = 5
 """Rows of the statement that is repeated."""
 
@@ -127,10 +130,10 @@ async def many_clients(way: Way, statements: int) -> float:
         return statements / (time.perf_counter() - begun)
 
 
-async def many_rows(way: Way, rows: int) -> float:
+async def many_rows(way: Way, text: str, rows: int) -> float:
     async with way.clients(1) as (connection,):
         begun = time.perf_counter()
-        found = await connection.fetch(ROWS, rows, timeout=300)
+        found = await connection.fetch(text, rows, timeout=300)
         took = time.perf_counter() - begun
         if len(found) != rows:
             raise RuntimeError(f"{len(found)} rows came")
@@ -155,15 +158,15 @@ async def measure(folder: Path, asked: argparse.Namespace) -> None:
                 rate = await many_clients(way, asked.statements)
                 spent = (way.cpu_s() - used) / asked.statements * 1e6
                 print(f"  {way.name} {rate:,.0f}/s, its CPU {spent:.0f} us each")
-        for _ in range(asked.rounds):
-            plain_s = await many_rows(direct, asked.rows)
-            print(f"{asked.rows:,} rows: direct {plain_s:.2f} s")
-            for way in others:
-                used = way.cpu_s()
-                behind_s = await many_rows(way, asked.rows)
-                print(
-                    f"  {way.name} {behind_s:.2f} s: {behind_s / plain_s:.2f} times, its CPU {way.cpu_s() - used:.2f} s"
-                )
+        for kind, text in ROWS.items():
+            for _ in range(asked.rounds):
+                plain_s = await many_rows(direct, text, asked.rows)
+                print(f"{asked.rows:,} rows {kind}: direct {plain_s:.2f} s")
+                for way in others:
+                    used = way.cpu_s()
+                    behind_s = await many_rows(way, text, asked.rows)
+                    spent = way.cpu_s() - used
+                    print(f"  {way.name} {behind_s:.2f} s: {behind_s / plain_s:.2f} times, its CPU {spent:.2f} s")
 
 
 def main() -> None:

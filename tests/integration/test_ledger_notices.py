@@ -31,6 +31,7 @@ from tests.stands.access_cell import OTHER, access_stand
 from tests.stands.ledger import SIGNER, unsynced
 from tests.stands.notices import ADA, BEN, KEYS, is_signed, keys_in, mixed, verified
 from tests.stands.servers import serving
+from tests.stands.sessions import on_record
 from tests.stands.waiting import eventually
 from tests.stands.witnesses import NAMES, NEAR, WIDE, cosigner, network, plan
 
@@ -119,7 +120,7 @@ async def test_each_subjects_tenant_is_told_of_a_session_by_a_signed_webhook_unt
             )
             await recording.recorder.opened(session, "1.1", lambda _: None)
             text = "SELECT email FROM wall.orders WHERE id = 'of-somebody'"
-            await recording.recorder.intend(Statement(session=session.id, number=1, text=text, kind="simple"))
+            await on_record(recording.recorder, Statement(session=session.id, number=1, text=text, kind="simple"))
             email = Column(name="email", source="wall.orders.email", masked=True)
             recording.recorder.ended(Outcome(session=session.id, number=1, tag="SELECT 1", rows=1, columns=(email,)))
             await recording.recorder.closed(session.id, "left")

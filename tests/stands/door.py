@@ -71,6 +71,16 @@ class TableWall:
         return tuple(msgspec.structs.replace(one, masked=one.name == "name") for one in columns)
 
 
+class Stalling:
+    """An intent of the record below."""
+
+    def __init__(self, task: asyncio.Task[None]) -> None:
+        self._task = task
+
+    def give_up(self) -> None:
+        self._task.cancel()
+
+
 class ListRecord:
     """In memory. `goes_on` is cleared where recording stalls; `before`: what each grant has had already."""
 
@@ -93,15 +103,18 @@ class ListRecord:
         self.sessions[session.id] = session
         self.ends[session.id] = end
 
-    async def intend(self, statement: Statement) -> None:
+    def intend(self, statement: Statement, then: Callable[[Ending | None], None]) -> "Stalling":
+        return Stalling(asyncio.get_running_loop().create_task(self._intended(statement, then)))
+
+    async def _intended(self, statement: Statement, then: Callable[[Ending | None], None]) -> None:
         self.waiting += 1
         try:
             await self.goes_on.wait()
         finally:
             self.waiting -= 1
-        if self.refuses is not None:
-            raise NotRun(self.refuses)
-        self.statements.append(statement)
+        if self.refuses is None:
+            self.statements.append(statement)
+        then(self.refuses)
 
     def ended(self, outcome: Outcome) -> None:
         self.outcomes.append(outcome)

@@ -1,6 +1,8 @@
-"""A session at the SQL door as its certificate allows it."""
+"""A session at the SQL door as its certificate allows it, and its statements on the record."""
 
-from cells.breakglass.door.ports import Session
+import asyncio
+
+from cells.breakglass.door.ports import Ending, NotRun, Record, Session, Statement
 from tests.stands.access import SUBJECT
 from tests.stands.access_cell import AccessStand
 
@@ -22,3 +24,16 @@ async def certified_session(stand: AccessStand, session_id: str) -> Session:
         subjects=(SUBJECT,),
         expires_at=intent["until_us"] / 1_000_000,
     )
+
+
+async def on_record(record: Record, statement: Statement) -> None:
+    """Returns once it is durable and may still run. Raises NotRun."""
+    told: asyncio.Future[Ending | None] = asyncio.get_running_loop().create_future()
+    intent = record.intend(statement, told.set_result)
+    try:
+        why = await told
+    except asyncio.CancelledError:
+        intent.give_up()
+        raise
+    if why is not None:
+        raise NotRun(why)

@@ -19,7 +19,7 @@ from cells.breakglass.door.ports import Outcome, Session, Statement, backend_of
 from foundation.mute import Secret
 from foundation.postgres import Connection, connect
 from tests.stands.access_cell import access_stand
-from tests.stands.sessions import certified_session
+from tests.stands.sessions import certified_session, on_record
 
 BACKEND = "SELECT pid, extract(epoch FROM backend_start)::float8 AS started FROM pg_stat_activity WHERE pid = $1"
 
@@ -61,7 +61,7 @@ async def run(folder: Path, dsn: Secret[str], admin: Secret[str], name: str) -> 
                 say(f"pid {os.getpid()}")
                 for number in range(1, 1_000_000):
                     asked = statement(session, number, chance)
-                    await recording.recorder.intend(asked)
+                    await on_record(recording.recorder, asked)
                     recording.recorder.ended(await ran(connection, asked))
                     say(f"ran {number}")
 

@@ -40,6 +40,7 @@ from tests.stands.access import ALICE, AT, BOB, CELL, GRANT, SUBJECT, must, pres
 from tests.stands.access import terms as asked_terms
 from tests.stands.access_cell import AccessStand, access_stand, reason, terms
 from tests.stands.locks import ISSUER, MemoryLocks, nothing_to_recall, stands
+from tests.stands.sessions import on_record
 from tests.stands.waiting import eventually
 
 pytestmark = pytest.mark.anyio
@@ -332,7 +333,7 @@ class Sitting:
         return session
 
     async def asked(self, session: Session) -> None:
-        await self._recorder.intend(Statement(session=session.id, number=1, text="SELECT 1", kind="simple"))
+        await on_record(self._recorder, Statement(session=session.id, number=1, text="SELECT 1", kind="simple"))
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import hmac
+import random
 import ssl
 import struct
 from pathlib import Path
@@ -250,6 +251,45 @@ def test_rows_beyond_the_budget_are_not_shown() -> None:
     with pytest.raises(Malformed) as found:
         talk.answers.feed(ROW * 2, out)
     assert (found.value.error.code, b"".join(out)) == ("53400", b"")
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_rows_are_counted_whatever_their_lengths_and_what_they_hold_however_they_are_cut(seed: int) -> None:
+    """Runs of one length are counted together: so many of these, and rows that hold what looks like others."""
+    chance = random.Random(seed)
+    rows = list[bytes]()
+    while len(rows) < 300:
+        held = chance.choice((b"", b"D\0\0\0\4", b"D\0\0\0\x0dx", b"x" * chance.randrange(60)))
+        rows += [frames.message(b"D", held)] * chance.choice((1, 1, 2, 15, 16, 17, 90))
+    shown, talk = b"".join(rows), Talk(rows=10**6)
+    talk.run("select")
+    stream, at, heard = DESCRIBED + shown + DONE + READY, 0, b""
+    while at < len(stream):
+        size = chance.choice((1, 7, 300, 5_000, len(stream)))
+        heard += talk.heard(stream[at : at + size])
+        at += size
+    told = talk.told()
+    assert (heard, told.rows, told.bytes) == (stream, len(rows), len(shown))
+
+
+@pytest.mark.parametrize("most", [1, 15, 16, 63, 64, 100])
+def test_of_rows_alike_none_beyond_the_budget_is_shown_and_all_within_it_are(most: int) -> None:
+    talk = Talk(rows=most)
+    talk.run("select")
+    assert talk.heard(ROW * most) == ROW * most
+    talk = Talk(rows=most)
+    talk.run("select")
+    out: list[bytes] = []
+    with pytest.raises(Malformed):
+        talk.answers.feed(ROW * (most + 1), out)
+    assert b"".join(out) == b""
+
+
+def test_a_row_shorter_than_its_own_length_is_lost_also_behind_rows_alike() -> None:
+    talk = Talk()
+    talk.run("select")
+    with pytest.raises(Lost):
+        talk.heard(ROW * 40 + b"D\0\0\0\3")
 
 
 def test_bytes_beyond_the_budget_are_not_shown_neither_of_a_row_that_is_not_whole() -> None:

@@ -68,8 +68,9 @@ def append_for_ever(log: Log) -> None:
 
 
 def pages(folder: Path) -> int:
-    """Of the newest write-ahead file."""
-    return segments.segments_in(folder)[-1].stat().st_size // wal.PAGE_BYTES
+    """That are written of the newest write-ahead file, without the zeros that lie ahead."""
+    path = segments.segments_in(folder)[-1]
+    return wal.parse(path.read_bytes(), path.name).end // wal.PAGE_BYTES
 
 
 def test_appends_go_on_while_tiles_stall_up_to_a_bound_and_there_is_room_again_once_they_are_written(

@@ -8,13 +8,14 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from foundation.ledger import committing, wal
 from foundation.ledger.committing import Committer, NotCommitted
 from foundation.ledger.draining import Drain, Writer, drain
 from foundation.ledger.log import Log, LogBroken
-from foundation.ledger.port import Event, Kind
+from foundation.ledger.port import Kind, Spelled
 from foundation.tasks import Backoff
 from tests.stands.ledger import SIGNER, Outbox, reader, rows, sources_in
 from tests.stands.waiting import eventually
@@ -23,10 +24,9 @@ pytestmark = pytest.mark.anyio
 SOURCE = "access.door"
 
 
-def event(number: int, text: str = "") -> Event:
-    return Event(
-        id=f"event:{number}", at=1_800_000_000.0, kind=Kind.STATEMENT, actor="engineer:ann", details={"t": text}
-    )
+def event(number: int, text: str = "") -> Spelled:
+    details = msgspec.Raw(msgspec.json.encode({"t": text}))
+    return Spelled(id=f"event:{number}", at=1_800_000_000.0, kind=Kind.STATEMENT, actor="engineer:ann", details=details)
 
 
 @asynccontextmanager
@@ -124,6 +124,31 @@ async def test_a_disk_that_does_not_answer_refuses_in_time_and_who_gave_up_waiti
     events = [position for _, position, _ in sources_in(folder)]
     # The first two were being written when they were given up; the third never was.
     assert events == [1, 2, 3]
+
+
+async def test_who_gives_up_hears_nothing_and_is_not_written_unless_it_was_being_written(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer, writing, gate, real = Writer(), threading.Event(), threading.Event(), wal.datasync
+    heard = list[object]()
+
+    def stalled(descriptor: int) -> None:
+        writing.set()
+        gate.wait(10)
+        real(descriptor)
+
+    with Log(folder, SIGNER) as log:
+        writer.log = log
+        monkeypatch.setattr(wal, "datasync", stalled)
+        async with committing_to(writer) as committer:
+            first = committer.begin(event(1), heard.append)
+            await eventually(writing.is_set)
+            second = committer.begin(event(2), heard.append)
+            first.give_up()
+            second.give_up()
+            gate.set()
+            assert await committer.commit(event(3)) == 1
+    assert heard == []
 
 
 async def test_a_full_disk_refuses_and_the_drain_opens_the_log_anew(

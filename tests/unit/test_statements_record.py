@@ -29,13 +29,14 @@ from cells.breakglass.statements.recorder import Recorder
 from cells.breakglass.statements.spending import Spending
 from cells.breakglass.words import APART_S_MAX
 from foundation.ledger.beside import payload, speaking_of
+from foundation.ledger.committing import NotCommitted, Then, Waiting
 from foundation.ledger.log import Log
-from foundation.ledger.port import Kind
+from foundation.ledger.port import Kind, Spelled
 from gateway.cli.main import cli
 from tests.stands.access import SUBJECT
 from tests.stands.access_cell import OTHER, AccessStand, access_stand
 from tests.stands.ledger import SIGNER, reader
-from tests.stands.sessions import certified_session
+from tests.stands.sessions import certified_session, on_record
 from tests.stands.waiting import eventually
 
 pytestmark = pytest.mark.anyio
@@ -106,11 +107,11 @@ async def test_a_session_reads_in_the_ledger_as_it_went(door: Door) -> None:
         parameters=(b"open", None, raw, b"\xff"),
         formats=(0, 0, 1, 0),
     )
-    await door.recorder.intend(asked)
+    await on_record(door.recorder, asked)
     assert [type(one) for one in door.said()] == [Opened, Intended]
     column = Column(name="email", table=7, attribute=2, source="live.orders.email", masked=True)
     door.recorder.ended(Outcome(session=session.id, number=1, tag="SELECT 2", rows=2, bytes=90, columns=(column,)))
-    await door.recorder.intend(statement(session, 2))
+    await on_record(door.recorder, statement(session, 2))
     door.recorder.ended(Outcome(session=session.id, number=2, error="42501"))
     await door.recorder.closed(session.id, "terminated")
     first, *middle, last = door.said()
@@ -136,7 +137,7 @@ async def test_a_session_reads_in_the_ledger_as_it_went(door: Door) -> None:
 async def test_each_subject_has_a_notice_that_says_of_nobody_else_and_can_be_proved(door: Door, folder: Path) -> None:
     session = await door.opened(subjects=(SUBJECT, OTHER))
     email = Column(name="email", source="wall.orders.email", masked=True)
-    await door.recorder.intend(statement(session))
+    await on_record(door.recorder, statement(session))
     door.recorder.ended(Outcome(session=session.id, number=1, tag="SELECT 1", columns=(email,)))
     await door.recorder.closed(session.id, "left")
     door.log.publish()
@@ -218,7 +219,7 @@ async def test_what_a_process_left_open_the_next_one_ends_and_tells_its_subjects
 async def test_what_a_grant_had_before_a_restart_it_has_had(door: Door) -> None:
     session = await door.opened()
     for number, rows in ((1, 3), (2, 5)):
-        await door.recorder.intend(statement(session, number, f"SELECT {number}"))
+        await on_record(door.recorder, statement(session, number, f"SELECT {number}"))
         outcome = Outcome(session=session.id, number=number, tag="SELECT", rows=rows, bytes=rows * 10, columns=(EMAIL,))
         door.recorder.ended(outcome)
     await door.recorder.closed(session.id, "left")
@@ -246,7 +247,7 @@ async def test_what_a_grant_may_put_on_the_record_is_bounded_over_its_sessions_a
     async def until_spent(by: Recorder, of: Session) -> None:
         await by.opened(of, "1.1", door.ended.append)
         for number in range(1, 100):
-            await by.intend(statement(of, number, text))
+            await on_record(by, statement(of, number, text))
             by.ended(Outcome(session=of.id, number=number, tag="SELECT 1"))
             ran.append(number)
 
@@ -263,13 +264,13 @@ async def test_what_a_grant_may_put_on_the_record_is_bounded_over_its_sessions_a
         assert (refused.value.ending, ran) == (Ending.SPENT, [1, 2, 3, 4])
         other = await door.session(id="0e" * 16)
         await again.opened(other, "1.1", door.ended.append)
-        await again.intend(statement(other, 1, text))
+        await on_record(again, statement(other, 1, text))
     assert [one.text for one in door.said() if isinstance(one, Intended)] == [text] * 5
 
 
 async def test_a_notice_names_so_many_columns_in_the_tables_words_and_says_how_many_there_were(door: Door) -> None:
     session = await door.opened()
-    await door.recorder.intend(statement(session))
+    await on_record(door.recorder, statement(session))
     called = (msgspec.structs.replace(EMAIL, name="of ben@example.com", table=7), Column(name="ben@example.com"))
     wide = tuple(Column(name="x", source=f"wall.wide.c{number}") for number in range(entries.NOTICED_COLUMNS_MAX + 4))
     door.recorder.ended(Outcome(session=session.id, number=1, tag="SELECT 1", columns=(EMAIL, *called, *wide)))
@@ -293,7 +294,7 @@ async def test_nothing_runs_in_a_session_that_was_not_opened_or_has_closed(door:
     await door.recorder.closed(session.id, "again")
     for one in (session, msgspec.structs.replace(session, id="other")):
         with pytest.raises(NotRun) as refused:
-            await door.recorder.intend(statement(one))
+            await on_record(door.recorder, statement(one))
         assert refused.value.ending is Ending.UNKNOWN
     assert [type(one) for one in door.said()] == [Opened, Closed]
 
@@ -306,7 +307,7 @@ async def test_nothing_runs_in_a_session_that_was_not_opened_or_has_closed(door:
 async def test_what_cannot_be_written_down_does_not_run(door: Door, statement_: dict[str, Any]) -> None:
     session = await door.opened()
     with pytest.raises(NotRun) as refused:
-        await door.recorder.intend(statement(session, **statement_))
+        await on_record(door.recorder, statement(session, **statement_))
     assert refused.value.ending is Ending.NOT_RECORDED
 
 
@@ -323,7 +324,7 @@ async def test_a_disk_that_is_full_lets_nothing_run_and_no_session_begin(door: D
         with pytest.raises(NotRun):
             await door.recorder.opened(other, "1.1", door.ended.append)
         with pytest.raises(NotRun) as unknown:
-            await door.recorder.intend(statement(other))
+            await on_record(door.recorder, statement(other))
         assert unknown.value.ending is Ending.UNKNOWN
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
@@ -331,7 +332,7 @@ async def test_a_disk_that_is_full_lets_nothing_run_and_no_session_begin(door: D
     with Log(door.folder, SIGNER) as again:
         door.stand.writer.log = again
         assert {one.number for one in door.said() if isinstance(one, Intended)}.issuperset(ran)
-        await door.recorder.intend(statement(session, len(ran) + 2))
+        await on_record(door.recorder, statement(session, len(ran) + 2))
         await eventually(lambda: any(isinstance(one, Ended) for one in door.said()))
         withheld = [
             (one.number, one.withheld) for said in door.said() if isinstance(said, Ended) for one in said.results
@@ -341,7 +342,7 @@ async def test_a_disk_that_is_full_lets_nothing_run_and_no_session_begin(door: D
 
 async def until_refused(door: Door, session: Session, ran: list[int]) -> None:
     while True:
-        await door.recorder.intend(statement(session, len(ran) + 1, "SELECT 'x'" + " " * 2_000))
+        await on_record(door.recorder, statement(session, len(ran) + 1, "SELECT 'x'" + " " * 2_000))
         ran.append(len(ran) + 1)
 
 
@@ -355,11 +356,20 @@ async def test_nothing_runs_while_too_much_of_what_came_of_it_waits(
         door.recorder.ended(Outcome(session=session.id, number=number, tag="SELECT 0"))
     door.stand.writer.log = log
     with pytest.raises(NotRun) as refused:
-        await door.recorder.intend(statement(session))
+        await on_record(door.recorder, statement(session))
     assert refused.value.ending is Ending.NOT_RECORDED
     await eventually(lambda: any(isinstance(one, Ended) for one in door.said()))
     await eventually(lambda: not door.recorder._waiting)
-    await door.recorder.intend(statement(session))
+    await on_record(door.recorder, statement(session))
+
+
+async def test_an_intent_that_is_given_up_is_told_to_nobody_and_stands_as_withheld(door: Door) -> None:
+    session, heard = await door.opened(), list[Ending | None]()
+    door.recorder.intend(statement(session), heard.append).give_up()
+    await on_record(door.recorder, statement(session, 2))
+    await door.recorder.closed(session.id, "left")
+    withheld = [one for said in door.said() if isinstance(said, Ended) for one in said.results]
+    assert (heard, [(one.number, one.withheld) for one in withheld]) == ([], [(1, "not_recorded")])
 
 
 async def test_what_came_of_a_session_is_written_once_the_log_can_be(door: Door) -> None:
@@ -402,7 +412,7 @@ async def test_a_revoked_grant_ends_its_sessions_and_what_is_asked_at_that_momen
     revoked = await door.stand.post(f"grants/{session.grant}/revoke", door.stand.who("bob", "approver"), REVOKE)
     assert revoked.status_code == 200
     with pytest.raises(NotRun) as refused:
-        await door.recorder.intend(statement(session))
+        await on_record(door.recorder, statement(session))
     assert refused.value.ending is Ending.ENDED
     await eventually(lambda: door.ended == [Ending.ENDED])
     assert [type(one) for one in door.said()] == [Opened]
@@ -412,17 +422,23 @@ async def test_what_is_revoked_while_its_statement_is_written_does_not_run_and_t
     door: Door, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     session = await door.opened()
-    commit = door.committer.commit
+    begin = door.committer.begin
 
-    async def revoked_meanwhile(event: Any) -> int:
-        index = await commit(event)
-        if event.id.startswith("statement:"):
-            await door.stand.post(f"grants/{session.grant}/revoke", door.stand.who("bob", "approver"), REVOKE)
-        return index
+    async def revoke(then: Then, told: int | NotCommitted) -> None:
+        await door.stand.post(f"grants/{session.grant}/revoke", door.stand.who("bob", "approver"), REVOKE)
+        then(told)
 
-    monkeypatch.setattr(door.committer, "commit", revoked_meanwhile)
-    with pytest.raises(NotRun) as refused:
-        await door.recorder.intend(statement(session))
+    async with asyncio.TaskGroup() as group:
+
+        def revoked_meanwhile(event: Spelled, then: Then) -> Waiting:
+            def first(told: int | NotCommitted) -> None:
+                group.create_task(revoke(then, told))
+
+            return begin(event, first if event.id.startswith("statement:") else then)
+
+        monkeypatch.setattr(door.committer, "begin", revoked_meanwhile)
+        with pytest.raises(NotRun) as refused:
+            await on_record(door.recorder, statement(session))
     assert refused.value.ending is Ending.ENDED
     await eventually(lambda: [type(one) for one in door.said()] == [Opened, Intended, Ended])
     assert [one.withheld for one in door.said()[-1].results] == ["ended"]
@@ -448,7 +464,7 @@ async def test_a_session_ends_when_its_time_is_over_though_nobody_answers(door: 
     session = await door.opened()
     door.stand.clock.advance(session.expires_at - door.stand.clock.unix_s())
     with pytest.raises(NotRun) as refused:
-        await door.recorder.intend(statement(session))
+        await on_record(door.recorder, statement(session))
     assert refused.value.ending is Ending.EXPIRED
     await eventually(lambda: door.ended == [Ending.EXPIRED])
 
@@ -458,7 +474,7 @@ async def test_what_was_heard_too_long_ago_lets_nothing_run(door: Door, monkeypa
     door.stand.tickets.write_text("no JSON")
     door.stand.clock.advance(watching.STALE_S_MAX + 1)
     with pytest.raises(NotRun) as refused:
-        await door.recorder.intend(statement(session))
+        await on_record(door.recorder, statement(session))
     assert refused.value.ending is Ending.STALE
     await eventually(lambda: door.ended == [Ending.STALE])
 
@@ -483,7 +499,7 @@ async def test_a_report_tells_who_saw_which_columns_and_a_replay_of_the_ledger_g
     session = await door.opened()
     email = Column(name="email", table=7, attribute=2, source="live.orders.email", masked=True)
     for number, columns in ((1, (email,)), (2, (email, Column(name="count"))), (3, ())):
-        await door.recorder.intend(statement(session, number, f"SELECT {number}"))
+        await on_record(door.recorder, statement(session, number, f"SELECT {number}"))
         door.recorder.ended(
             Outcome(session=session.id, number=number, tag=f"SELECT {number}", rows=number, bytes=10, columns=columns)
         )
@@ -516,7 +532,7 @@ async def test_a_report_tells_who_saw_which_columns_and_a_replay_of_the_ledger_g
 
 async def test_a_report_says_what_was_erased_and_of_whom_nothing_is_left(door: Door) -> None:
     session = await door.opened()
-    await door.recorder.intend(statement(session, text="SELECT 'somebody@example.com'"))
+    await on_record(door.recorder, statement(session, text="SELECT 'somebody@example.com'"))
     door.log.publish()
     spoken = [found.index for found in speaking_of(reader(door.folder), door.folder, SUBJECT)]
     found = [one.index for one in reader(door.folder).newest() if one.entry.source == recorder.SOURCE]

@@ -17,7 +17,7 @@ from cells.breakglass.statements.spending import Spending
 from cells.breakglass.store import Turn
 from cells.shards.shard import unreachable
 from foundation.ledger.beside import payload
-from foundation.ledger.port import Event, Kind
+from foundation.ledger.port import Event, Kind, Spelled
 from foundation.words import ShardId
 from tests.stands.access import SUBJECT
 from tests.stands.access_cell import OTHER, AccessStand, access_stand
@@ -112,10 +112,10 @@ async def test_what_a_process_writes_of_sessions_that_another_left_counts_for_th
         Spending(RECORDED_BYTES_MAX),
         Finding(stand.writer, DoorLog(stand.folder / "log", SIGNER.verifier)),
     )
-    recording, closed = stand.access.recording, list[Event]()
+    recording, closed = stand.access.recording, list[Spelled]()
     commit = recording.committer.commit
 
-    async def noticing(event: Event) -> int:
+    async def noticing(event: Spelled) -> int:
         index = await commit(event)
         closed.extend([event] if event.id == f"session:{session.id}:closed" else [])
         return index
@@ -128,7 +128,7 @@ async def test_what_a_process_writes_of_sessions_that_another_left_counts_for_th
         after = Recorder(recording.committer, recording.watch, stand.clock, finding, spending)
         tasks.append(group.create_task(after.run()))
         await eventually(lambda: session.id not in after._held and closed)
-        assert closed[0].details["why"] == LEFT
+        assert msgspec.json.decode(closed[0].details)["why"] == LEFT
         await after.opened(msgspec.structs.replace(session, id="0f" * 16), "1.1", lambda _: None)
         for task in tasks:
             task.cancel()

@@ -15,6 +15,9 @@ LONG_ROW_BYTES = 65_536
 _ROW = ord("D")
 _WORDS = b"EN"
 _LENGTH = struct.Struct("!i")
+_HEAD = struct.Struct("!Bi")
+ALIKE_MIN = 16
+"""Fewer rows are looked at one by one."""
 
 
 @dataclass(slots=True)
@@ -83,17 +86,17 @@ class Answers:
         self._kept = data[whole:]
 
     def _rows(self, data: bytes, at: int) -> int:
-        """Where the whole rows that begin at `at` end; beyond the data for a long row that is let through as it comes."""
-        begun, count, most, length = at, 0, self._budget.rows + 1, _LENGTH.unpack_from
-        limit = len(data) - HEADER_BYTES
-        while at <= limit and data[at] == _ROW and count < most:
-            end = at + 1 + length(data, at + 1)[0]
-            if end <= at + 4:
-                raise Lost("a row that is shorter than its own length")
-            if end > len(data) and end - at < LONG_ROW_BYTES:
-                break
-            at = end
-            count += 1
+        """Where the whole rows that begin at `at` end; beyond the data for a long row that is let through as it comes. Raises Lost,
+        Malformed."""
+        begun, most, count = at, self._budget.rows + 1, 0
+        window = found = ALIKE_MIN
+        while found == window:
+            window *= 4
+            found, size = _alike(data, at, min(window, most - count))
+            at += found * size
+            count += found
+        found, at = _one_by_one(data, at, most - count)
+        count += found
         if count:
             self._budget.spend(count, at - begun)
             self._answering.rows(count, at - begun)
@@ -105,3 +108,41 @@ class Answers:
         if not 4 <= size <= MESSAGE_BYTES_MAX:
             raise Lost("an answer of a length that none has")
         return size
+
+
+def _alike(data: bytes, at: int, most: int) -> tuple[int, int]:
+    """How many whole rows of one size follow one another from `at` on, at most so many, and that size; 0 where too few are there.
+    Each begins where the one before ends, so kind and length have to stand there again."""
+    if len(data) - at < HEADER_BYTES:
+        return 0, 0
+    kind, length = _HEAD.unpack_from(data, at)
+    size = 1 + length
+    if kind != _ROW or size < HEADER_BYTES or (count := min((len(data) - at) // size, most)) < ALIKE_MIN:
+        return 0, 0
+    for place in range(at, at + HEADER_BYTES):
+        there = data[place : at + count * size : size]
+        if there != there[:1] * count:
+            count = len(there) - len(there.lstrip(there[:1]))
+    return count, size
+
+
+def _one_by_one(data: bytes, at: int, most: int) -> tuple[int, int]:
+    """How many rows, whole or let through before, follow one another from `at` on, at most so many, and where they end. Raises Lost."""
+    held, head = len(data), _HEAD.unpack_from
+    index, kind, length, end = 0, 0, 0, at
+    try:
+        for index in range(most):  # noqa: B007 - told when it ends early
+            kind, length = head(data, at)
+            end = at + 1 + length
+            if kind != _ROW or length < _LENGTH.size or end > held:
+                break
+            at = end
+        else:
+            return most, at
+    except struct.error:  # less than a head is left
+        return index, at
+    if kind == _ROW and length < _LENGTH.size:
+        raise Lost("a row that is shorter than its own length")
+    if kind == _ROW and end - at >= LONG_ROW_BYTES:
+        return index + 1, end
+    return index, at

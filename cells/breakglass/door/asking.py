@@ -119,11 +119,6 @@ class Asking:
         raw, _ = self._taken()
         return NOTHING if self._state.skipping else self._poisoned(raw[:1], why)
 
-    def withhold(self) -> None:
-        """It is, and the session ended meanwhile."""
-        _, op = self._taken()
-        self._state.finish(op.run, withheld=SKIPPED)
-
     def _taken(self) -> tuple[bytes, Op]:
         if self._held is None:
             raise Lost("nothing was to be recorded")

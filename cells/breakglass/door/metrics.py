@@ -1,16 +1,18 @@
-"""Metrics of the SQL door."""
+"""Metrics of the SQL door. Those of each statement are counted without a lock."""
 
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import Counter, Gauge
 
+from foundation.counting import Counts, Spreads
 from foundation.metrics import LATENCY_BUCKETS
 
 SESSIONS = Gauge("domicile_door_sessions", "Sessions that are open")
-STATEMENTS = Counter("domicile_door_statements_total", "Statements that were recorded and let through", ["kind"])
+STATEMENTS = Counts("domicile_door_statements", "Statements that were recorded and let through", ["kind"])
 REFUSED = Counter("domicile_door_refused_total", "Connections that did not become a session, by SQLSTATE", ["code"])
 ENDED = Counter("domicile_door_ended_total", "Sessions that ended, by why", ["why"])
 ROWS = Counter("domicile_door_rows_total", "Rows that sessions were shown")
-RECORDING = Histogram(
+RECORDING = Spreads(
     "domicile_door_recording_seconds",
     "From a statement's arrival to its standing on the record",
-    buckets=LATENCY_BUCKETS,
-)
+    [],
+    bounds=LATENCY_BUCKETS,
+).labels()

@@ -94,6 +94,14 @@ class NotRun(Exception):
         self.ending = ending
 
 
+class Intent(Protocol):
+    """A statement on its way to the record."""
+
+    def give_up(self) -> None:
+        """Whoever asked hears nothing of it any more, and runs nothing. Once."""
+        ...
+
+
 class Record(Protocol):
     """What happens, on the record. Sessions are `opened` first and `closed` last."""
 
@@ -106,8 +114,9 @@ class Record(Protocol):
         called once, from the event loop, when the session has to end. Raises NotRun."""
         ...
 
-    async def intend(self, statement: Statement) -> None:
-        """Durable on return, and the session may still run it. Raises NotRun: then it must not."""
+    def intend(self, statement: Statement, then: Callable[[Ending | None], None]) -> Intent:
+        """`then` is called once, from the event loop and after this has returned, unless the intent is given up: with None, it is durable
+        and the session may still run it; else it must not. Raises NotRun where that is clear at once."""
         ...
 
     def ended(self, outcome: Outcome) -> None:

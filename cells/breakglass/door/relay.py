@@ -1,10 +1,15 @@
 """One session between a client and a shard: messages held back until they are on the record, answers counted, an end at any time.
 
-Nothing waits without a bound: what a client sent ahead, and what one side does not take, stops the reading of the other.
+Nothing waits without a bound: what a client sent ahead, and what one side does not take, stops the reading of the other. No task waits
+either: whatever comes (from the client, the record, the shard, room to write) takes the session as far as it can go.
 """
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
+from functools import partial
+from time import perf_counter
+from typing import NamedTuple
 
 import msgspec
 
@@ -14,7 +19,7 @@ from cells.breakglass.door.answers import Answers, Budget
 from cells.breakglass.door.asking import NOTHING, Asking, Intend, Leave, Limits, Send, Step, Wait
 from cells.breakglass.door.frames import FLUSH, TERMINATE, Error, Malformed, Splitter
 from cells.breakglass.door.metrics import ENDED, RECORDING, ROWS, STATEMENTS
-from cells.breakglass.door.ports import Ending, NotRun, Record, Session, Statement, Wall
+from cells.breakglass.door.ports import Ending, Intent, NotRun, Record, Session, Statement, Wall
 from cells.breakglass.door.state import Lost, State
 from cells.breakglass.door.upstream import Upstream
 from cells.breakglass.door.wire import Wire
@@ -27,6 +32,14 @@ UNTAKEN_BYTES_MAX = 262_144
 _LET_THROUGH = {kind: STATEMENTS.labels(kind) for kind in ("simple", "extended", "prepared")}
 CLOSE_S_MAX = 0.5
 """How long a client that does not read keeps the last word waiting."""
+
+
+class _Asked(NamedTuple):
+    """A statement that waits for its record."""
+
+    kind: str
+    intent: Intent
+    begun_s: float
 
 
 class Relay:
@@ -56,8 +69,11 @@ class Relay:
         self._inbox: deque[bytes] = deque()
         self._untaken = 0
         self._out: list[bytes] = []
-        self._more, self._answered, self._room, self._over = (asyncio.Event() for _ in range(4))
-        self._room.set()
+        # What the next message waits for: a record, an answer, room towards the shard.
+        self._asked: _Asked | None = None
+        self._unanswered = False
+        self._full = False
+        self._over = asyncio.Event()
         self._last: Error | None = None
         self.why = ""
 
@@ -67,7 +83,7 @@ class Relay:
         """Until it ends; then nothing of it runs at the shard any more."""
         client, shard = self._client, self._upstream.wire
         client.full, client.room = shard.pause, shard.resume
-        shard.full, shard.room = self._room.clear, self._room.set
+        shard.full, shard.room = self._no_room, self._room
         client.lost = lambda: self.end("left", None)
         shard.lost = lambda: self.end("shard_left", endings.SHARD_LEFT)
         try:
@@ -77,10 +93,7 @@ class Relay:
                 shard.lost()
             shard.hand(self._heard_shard)
             client.hand(self._heard_client)
-            async with asyncio.TaskGroup() as group:
-                pump = group.create_task(self._pump())
-                await self._over.wait()
-                pump.cancel()
+            await self._over.wait()
         finally:
             self.end("leaving", endings.LEAVING)
             await self._leave()
@@ -95,8 +108,9 @@ class Relay:
             return
         self.why, self._last = why, last
         self._over.set()
-        self._more.set()
-        self._answered.set()
+        if self._asked is not None:
+            self._asked.intent.give_up()
+            self._asked = None
         if last is not None and not self._state.fatal and self._answers.between:
             self._client.send(frames.error("FATAL", last))
         ENDED.labels(why).inc()
@@ -127,27 +141,19 @@ class Relay:
             return
         self._inbox.extend(messages)
         self._untaken += sum(map(len, messages))
+        self._go_on()
         if self._untaken > UNTAKEN_BYTES_MAX:
             self._client.pause()
-        self._more.set()
 
-    async def _pump(self) -> None:
+    def _go_on(self, first: Callable[[], Step] | None = None) -> None:
+        """Takes messages up to one that has to wait, or the last; what goes to the shard goes together. `first`: what is to be done before
+        that. Never raises."""
         try:
-            while not self._over.is_set():
-                if not self._inbox:
-                    self._send()
-                    self._more.clear()
-                    await self._more.wait()
-                    continue
-                raw = self._inbox.popleft()
-                self._untaken -= len(raw)
-                if self._untaken <= UNTAKEN_BYTES_MAX:
-                    self._client.resume()
-                step = self._asking.take(raw)
-                if isinstance(step, Send) and self._room.is_set():  # most: nothing to wait for
-                    self._out.append(step.data)
-                else:
-                    await self._one(raw, step)
+            if first is not None:
+                self._do(first())
+            while self._inbox and not (self._asked or self._unanswered or self._full or self._over.is_set()):
+                self._take()
+            self._send()
         except Malformed as exc:
             self.end("malformed", exc.error)
         except Lost as exc:
@@ -155,55 +161,73 @@ class Relay:
         except Exception as exc:  # noqa: BLE001 - one session's fault ends that session
             log.fault("door_session_failed", exc, shard=self._session.shard)
             self.end("broken", endings.BROKEN)
+        if self._untaken <= UNTAKEN_BYTES_MAX:
+            self._client.resume()
 
-    async def _one(self, raw: bytes, step: Step) -> None:
+    def _take(self) -> None:
         """Raises Malformed, Lost."""
-        while isinstance(step, Wait):
+        step = self._asking.take(self._inbox[0])
+        if isinstance(step, Wait):
             if step.flush:
                 self._out.append(FLUSH)
-            self._send()
-            self._answered.clear()
-            await self._answered.wait()
-            if self._over.is_set():
-                return
-            step = self._asking.take(raw)
-        if isinstance(step, Intend):
-            step = await self._intend(step.statement)
-        match step:
-            case Send(data):
-                self._out.append(data)
-            case Leave():
-                self._send()
-                self.end("left", None)
-            case _:
-                pass
-        if not self._room.is_set():
-            self._send()
-            await self._room.wait()
+            self._unanswered = True
+            return
+        self._untaken -= len(self._inbox.popleft())
+        self._do(step)
 
-    async def _intend(self, statement: Statement) -> Step:
+    def _do(self, step: Step) -> None:
         """Raises Malformed, Lost."""
-        self._send()
+        if isinstance(step, Send):
+            self._out.append(step.data)
+        elif isinstance(step, Intend):
+            self._intend(step.statement)
+        elif isinstance(step, Leave):
+            self._send()
+            self.end("left", None)
+
+    def _intend(self, statement: Statement) -> None:
+        """Raises Malformed, Lost."""
+        begun_s = perf_counter()
         try:
-            with RECORDING.time():
-                await self._record.intend(statement)
+            intent = self._record.intend(statement, self._recorded)
         except NotRun as exc:
-            if exc.ending is Ending.NOT_RECORDED:
-                return self._asking.refused(endings.TOLD[exc.ending])
-            self.ending(exc.ending)
-            return NOTHING
-        if self._over.is_set():
-            self._asking.withhold()
-            return NOTHING
-        _LET_THROUGH[statement.kind].inc()
-        return self._asking.recorded()
+            RECORDING.observe(perf_counter() - begun_s)
+            self._do(self._not_run(exc.ending))
+        else:
+            self._asked = _Asked(statement.kind, intent, begun_s)
+
+    def _recorded(self, why: Ending | None) -> None:
+        """`why`: it is not, or must not run."""
+        asked, self._asked = self._asked, None
+        if asked is None:
+            return
+        RECORDING.observe(perf_counter() - asked.begun_s)
+        if why is not None:
+            self._go_on(partial(self._not_run, why))
+        else:
+            _LET_THROUGH[asked.kind].inc()
+            self._go_on(self._asking.recorded)
+
+    def _not_run(self, why: Ending) -> Step:
+        """Raises Malformed, Lost."""
+        if why is Ending.NOT_RECORDED:
+            return self._asking.refused(endings.TOLD[why])
+        self.ending(why)
+        return NOTHING
 
     def _send(self) -> None:
         if self._out and not self._over.is_set():
-            self._upstream.wire.send(self._out[0] if len(self._out) == 1 else b"".join(self._out))
-        self._out.clear()
+            out, self._out = self._out, []
+            self._upstream.wire.send(out[0] if len(out) == 1 else b"".join(out))
 
     # --- from the shard ------------------------------------------------------------------------------------------------------
+
+    def _no_room(self) -> None:
+        self._full = True
+
+    def _room(self) -> None:
+        self._full = False
+        self._go_on()
 
     def _heard_shard(self, data: bytes) -> None:
         if self._over.is_set():
@@ -224,7 +248,9 @@ class Relay:
             self.end("refused", refused)
         elif lost is not None:
             self._lost(lost)
-        self._answered.set()
+        if self._unanswered:
+            self._unanswered = False
+            self._go_on()
 
     def _lost(self, exc: Lost) -> None:
         log.fault("door_session_lost", exc, reason=str(exc), shard=self._session.shard)

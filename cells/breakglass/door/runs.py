@@ -21,7 +21,8 @@ _SHORT = struct.Struct("!h")
 
 @dataclass(slots=True)
 class Run:
-    """`number`: counts from 1 in its session. `keeps`: whether it leaves alone what names mean."""
+    """`number`: counts from 1 in its session. `columns`: of what it shows, each once; `more`: once that was described a second time,
+    those of all. `keeps`: whether it leaves alone what names mean."""
 
     statement: Statement
     rows: int = 0
@@ -29,14 +30,18 @@ class Run:
     error: str = ""
     withheld: str = ""
     tags: list[str] = field(default_factory=list)
-    columns: dict[Column, None] = field(default_factory=dict)
+    columns: tuple[Column, ...] = ()
+    more: dict[Column, None] = field(default_factory=dict)
     told: bool = False
     keeps: bool = False
 
     def shows(self, columns: tuple[Column, ...]) -> None:
-        """Raises Malformed where that makes too many."""
-        self.columns.update(dict.fromkeys(columns))
-        if len(self.columns) > COLUMNS_MAX:
+        """Each once. Raises Malformed where that makes too many."""
+        if not self.columns:
+            self.columns = columns
+        elif columns is not self.columns:
+            self.more.update(dict.fromkeys((*self.columns, *columns) if not self.more else columns))
+        if max(len(self.columns), len(self.more)) > COLUMNS_MAX:
             raise Malformed(Error("54011", f"the results of one text have at most {COLUMNS_MAX} different columns"))
 
     def outcome(self) -> Outcome:
@@ -48,7 +53,7 @@ class Run:
             withheld=self.withheld,
             rows=self.rows,
             bytes=self.bytes,
-            columns=tuple(self.columns),
+            columns=tuple(self.more) if self.more else self.columns,
         )
 
 
@@ -79,7 +84,7 @@ class Portal:
 
 
 def columns(body: bytes) -> tuple[Column, ...]:
-    """Of a RowDescription. Raises ValueError."""
+    """Of a RowDescription, each once. Raises ValueError."""
     try:
         (count,) = _SHORT.unpack_from(body)
         found, at = [], 2
@@ -90,7 +95,7 @@ def columns(body: bytes) -> tuple[Column, ...]:
             at = end + 1 + _COLUMN.size
     except struct.error as exc:
         raise ValueError("a RowDescription ends early") from exc
-    return tuple(found)
+    return tuple(dict.fromkeys(found))
 
 
 def fields(body: bytes) -> dict[str, str]:

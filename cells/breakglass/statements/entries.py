@@ -13,7 +13,7 @@ import msgspec
 
 from cells.breakglass.door.ports import Column, Outcome, Session, Statement
 from cells.breakglass.words import SECOND_US
-from foundation.ledger.port import Event, Kind
+from foundation.ledger.port import Kind, Spelled
 
 KINDS = (Kind.SESSION, Kind.STATEMENT, Kind.OUTCOME)
 UUID_BYTES = 16
@@ -88,6 +88,7 @@ AnySaid: TypeAlias = Opened | Intended | Ended | Closed
 
 
 _decode = msgspec.json.Decoder(AnySaid).decode
+_encode = msgspec.json.Encoder().encode
 
 
 class Noticed(msgspec.Struct, frozen=True, kw_only=True):
@@ -121,7 +122,7 @@ def read(details: bytes) -> AnySaid:
     return said
 
 
-def opened(session: Session, backend: str, at: float) -> Event:
+def opened(session: Session, backend: str, at: float) -> Spelled:
     said = Opened(
         session=session.id,
         grant=session.grant,
@@ -152,8 +153,8 @@ def session_of(said: Opened, engineer: str) -> Session:
     )
 
 
-def intended(session: Session, statement: Statement, at: float) -> Event:
-    """Raises ValueError for formats that Bind cannot have."""
+def intended(session: Session, statement: Statement, at: float) -> Spelled:
+    """Raises ValueError for formats that Bind cannot have, and for text that has no UTF-8."""
     said = Intended(
         session=session.id,
         number=statement.number,
@@ -165,18 +166,20 @@ def intended(session: Session, statement: Statement, at: float) -> Event:
     return _event(f"statement:{session.id}:{statement.number}", Kind.STATEMENT, session, said, at)
 
 
-def ended(session: Session, number: int, results: tuple[Result, ...], at: float) -> Event:
+def ended(session: Session, number: int, results: tuple[Result, ...], at: float) -> Spelled:
     """`number`: of this entry among those of its session."""
     said = Ended(session=session.id, results=results)
     return _event(f"outcome:{session.id}:{number}", Kind.OUTCOME, session, said, at)
 
 
-def closed(session: Session, why: str, statements: int, at: float) -> Event:
+def closed(session: Session, why: str, statements: int, at: float) -> Spelled:
     said = Closed(session=session.id, why=why, statements=statements)
     return _event(f"session:{session.id}:closed", Kind.SESSION, session, said, at)
 
 
-def notices(session: Session, statements: int, columns: Iterable[Column], at: float, *, untold: int = 0) -> list[Event]:
+def notices(
+    session: Session, statements: int, columns: Iterable[Column], at: float, *, untold: int = 0
+) -> list[Spelled]:
     """One for each subject."""
     shown, others = _of_tables(columns)
     noticed = Noticed(
@@ -192,14 +195,15 @@ def notices(session: Session, statements: int, columns: Iterable[Column], at: fl
         columns=shown[:NOTICED_COLUMNS_MAX],
         others=others + len(shown[NOTICED_COLUMNS_MAX:]),
     )
+    details = msgspec.Raw(_encode(noticed))
     return [
-        Event(
+        Spelled(
             id=notice_event(session.id, subject),
             at=at,
             kind=Kind.NOTICE,
             actor=session.engineer,
             subject_id=subject,
-            details=msgspec.to_builtins(noticed),
+            details=details,
         )
         for subject in session.subjects
     ]
@@ -249,5 +253,5 @@ def _value(raw: bytes | None, given: int) -> Value | None:
     return Value(binary=raw.hex(), uuid=str(UUID(bytes=raw)) if len(raw) == UUID_BYTES else None)
 
 
-def _event(name: str, kind: Kind, session: Session, said: AnySaid, at: float) -> Event:
-    return Event(id=name, at=at, kind=kind, actor=session.engineer, details=msgspec.to_builtins(said))
+def _event(name: str, kind: Kind, session: Session, said: AnySaid, at: float) -> Spelled:
+    return Spelled(id=name, at=at, kind=kind, actor=session.engineer, details=msgspec.Raw(_encode(said)))

@@ -1,7 +1,7 @@
 """The record of the door: a statement stands in the cell's ledger before it runs, and what came of it soon after.
 
 Rules that it keeps:
-- `intend` returns once the statement is durable in the ledger and the session may still run it; in every other case it raises.
+- An intent is told of once the statement is durable in the ledger and the session may still run it; else of why it must not.
 - What a statement came to is written later, with others; while too much of that waits, nothing runs.
 - A session that could not be recorded does not begin; what cannot be recorded at its end is tried again while the process lives.
 - None begins before it is known what processes before this one have left: what a grant has had it has had, whoever counted.
@@ -9,8 +9,9 @@ Rules that it keeps:
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 
-from cells.breakglass.door.ports import Column, Ending, NotRun, Outcome, Session, Spent, Statement
+from cells.breakglass.door.ports import Column, Ending, Intent, NotRun, Outcome, Session, Spent, Statement
 from cells.breakglass.statements import entries
 from cells.breakglass.statements.before import Left
 from cells.breakglass.statements.entries import Result, result_of
@@ -20,8 +21,8 @@ from cells.breakglass.statements.watching import Watch
 from cells.breakglass.words import SECOND_US
 from foundation import logs
 from foundation.clock import Clock
-from foundation.ledger.committing import Committer, NotCommitted
-from foundation.ledger.port import Event
+from foundation.ledger.committing import Committer, NotCommitted, Waiting
+from foundation.ledger.port import Spelled
 from foundation.tasks import Backoff
 
 log = logs.get(__name__)
@@ -42,7 +43,7 @@ WAITING_MAX = 5_000
 
 class _Held:
     """A session, and what of it is not written yet. `written`: entries of results; `numbered`: the last statement that was intended;
-    `untold`: of how many nobody knows what came; `columns`: what it was shown; `closing`: why it ended."""
+    `untold`: of how many nobody knows what came; `columns`: what it was shown, `last` by the last result; `closing`: why it ended."""
 
     def __init__(self, session: Session) -> None:
         self.session = session
@@ -51,6 +52,7 @@ class _Held:
         self.numbered = 0
         self.untold = 0
         self.columns: dict[Column, None] = {}
+        self.last: tuple[Column, ...] = ()
         self.closing: str | None = None
         self.turn = asyncio.Lock()
 
@@ -60,6 +62,21 @@ def _left(one: Left) -> _Held:
     held = _Held(one.session)
     held.numbered, held.untold, held.columns, held.closing = one.numbered, one.untold, dict.fromkeys(one.columns), LEFT
     return held
+
+
+class _Intent:
+    """Implements `cells.breakglass.door.ports.Intent`."""
+
+    __slots__ = ("_waiting", "_withheld")
+
+    def __init__(self, waiting: Waiting, withheld: Callable[[Ending], None]) -> None:
+        self._waiting = waiting
+        self._withheld = withheld
+
+    def give_up(self) -> None:
+        """It may stand in the ledger, and it was not run."""
+        self._waiting.give_up()
+        self._withheld(Ending.NOT_RECORDED)
 
 
 class Recorder:
@@ -94,27 +111,30 @@ class Recorder:
             raise
         self._held[session.id] = _Held(session)
 
-    async def intend(self, statement: Statement) -> None:
+    def intend(self, statement: Statement, then: Callable[[Ending | None], None]) -> Intent:
         held = self._held.get(statement.session)
         if held is None or held.closing is not None:
             raise NotRun(Ending.UNKNOWN)
         if self._waiting >= WAITING_MAX:
             raise NotRun(Ending.NOT_RECORDED)
-        self._may_run(held, None)
+        why = self._watch.why(held.session.id)
+        if why is not None:
+            raise NotRun(why)
         event = self._affordable(held, statement)
+        withheld = partial(self._withheld, held, statement.number)
         try:
-            await self._commit(event)
-        except BaseException:
-            # Also of whoever gave up meanwhile: it may stand in the ledger, and it was not run.
-            self._withheld(held, statement.number, Ending.NOT_RECORDED)
-            raise
-        held.numbered = statement.number
-        self._may_run(held, statement.number)
+            told = partial(self._committed, held, statement.number, then)
+            return _Intent(self._committer.begin(event, told), withheld)
+        except NotCommitted as exc:
+            withheld(Ending.NOT_RECORDED)
+            raise NotRun(Ending.NOT_RECORDED) from exc
 
     def ended(self, outcome: Outcome) -> None:
         held = self._held.get(outcome.session)
         if held is not None:
-            held.columns |= dict.fromkeys(outcome.columns)
+            if outcome.columns is not held.last:
+                held.last = outcome.columns
+                held.columns |= dict.fromkeys(outcome.columns)
             self._gather(held, result_of(outcome))
 
     async def closed(self, session_id: str, why: str) -> None:
@@ -153,16 +173,20 @@ class Recorder:
             else:
                 await asyncio.sleep(backoff.next_s())
 
-    def _may_run(self, held: _Held, intended: int | None) -> None:
-        """`intended`: the number under which it stands in the ledger already. Raises NotRun."""
-        why = self._watch.why(held.session.id)
-        if why is None:
-            return
-        if intended is not None:
-            self._withheld(held, intended, why)
-        raise NotRun(why)
+    def _committed(
+        self, held: _Held, number: int, then: Callable[[Ending | None], None], told: int | NotCommitted
+    ) -> None:
+        """An intent is durable, or nobody knows that it is."""
+        if isinstance(told, NotCommitted):
+            why: Ending | None = Ending.NOT_RECORDED
+        else:
+            held.numbered = number
+            why = self._watch.why(held.session.id)
+        if why is not None:
+            self._withheld(held, number, why)
+        then(why)
 
-    def _affordable(self, held: _Held, statement: Statement) -> Event:
+    def _affordable(self, held: _Held, statement: Statement) -> Spelled:
         """Its entry, which the grant may still put on the record. Raises NotRun."""
         try:
             event = entries.intended(held.session, statement, self._clock.unix_s())
@@ -223,8 +247,8 @@ class Recorder:
         await self._committer.commit(last)
         self._spending.add(held.session.grant, size_of(last) + sum(map(size_of, told[:1])) * len(told))
 
-    async def _commit(self, event: Event) -> None:
-        """Raises NotRun, ValueError."""
+    async def _commit(self, event: Spelled) -> None:
+        """Raises NotRun."""
         try:
             await self._committer.commit(event)
         except NotCommitted as exc:

@@ -3,17 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import msgspec
-
 from cells.breakglass.door.ports import Session, Spent
 from cells.breakglass.words import APART_S_MAX
-from foundation.ledger.port import Event
-
-_encode = msgspec.json.Encoder().encode
+from foundation.ledger.port import Spelled
 
 
-def size_of(event: Event) -> int:
-    return len(_encode(event.details))
+def size_of(event: Spelled) -> int:
+    return len(event.details)
 
 
 @dataclass(slots=True)

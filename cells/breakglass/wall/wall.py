@@ -5,6 +5,7 @@ import base64
 import hmac
 import secrets
 from collections.abc import Mapping
+from typing import TypeAlias
 
 import msgspec
 
@@ -27,6 +28,9 @@ LOGIN_S = 10
 """How long after `credentials` the door may connect. No password is good at any other time."""
 SWEEP_S = 5.0
 _LABEL = b"domicile: the engineers' login"
+_Known: TypeAlias = dict[tuple[int, int], tuple[str, str]]
+_Named: TypeAlias = tuple[Session, _Known, tuple[Column, ...], tuple[Column, ...]]
+"""For whom, by what was known of columns; which, and as what."""
 
 
 class Wall:
@@ -47,8 +51,9 @@ class Wall:
         self._sweep_s = sweep_s
         self._contracts = {name: one for name, one in contracts.items() if shown(one)}
         self._stands: dict[ShardId, Open] = {}
-        self._columns: dict[ShardId, dict[tuple[int, int], tuple[str, str]]] = {}
+        self._columns: dict[ShardId, _Known] = {}
         self._sessions: dict[str, ShardId] = {}
+        self._named_last: dict[str, _Named] = {}
         self._unprepared: set[ShardId] = set()
 
     async def credentials(self, shard: str, *, inside: bool) -> Secret[str]:  # noqa: ARG002 - the port's; one role serves both places
@@ -88,6 +93,7 @@ class Wall:
 
     async def leave(self, session_id: str) -> None:
         """The session's backend sees nothing any more, and ends. Never raises: what cannot be done now, the sweep does, or the expiry."""
+        self._named_last.pop(session_id, None)
         named = self._sessions.pop(session_id, None)
         kept = None if named is None else self._shards.get(named)
         if kept is None or kept.up is None:
@@ -99,12 +105,19 @@ class Wall:
             log.fault("session_not_left", exc, shard=kept.id)
 
     def named(self, session: Session, columns: tuple[Column, ...]) -> tuple[Column, ...]:
-        """The same columns, as the wall knows them: where they come from, and whether they are masked for this session.
+        """The same columns, as the wall knows them: where they come from, and whether they are masked for this session. The same twice in
+        a row are looked up once.
 
         Of what a statement computes nobody can say it: it has no source and does not count as masked, and came of masked values.
         """
         known = self._columns.get(ShardId(session.shard), {})
-        return tuple(self._named(session, one, known.get((one.table, one.attribute))) for one in columns)
+        last = self._named_last.get(session.id)
+        if last is None or not (last[0] is session and last[1] is known and last[2] is columns):
+            found = tuple(self._named(session, one, known.get((one.table, one.attribute))) for one in columns)
+            last = session, known, columns, found
+            if session.id in self._sessions:
+                self._named_last[session.id] = last
+        return last[3]
 
     def _named(self, session: Session, column: Column, found: tuple[str, str] | None) -> Column:
         if found is None or found[0] not in self._contracts:
