@@ -78,6 +78,14 @@ def alive(connection: Connection) -> bool:
         return False
 
 
+def _ended(connection: Connection) -> bool:
+    """Whether no transaction is open on it. Whether it is alive is asked when it is taken."""
+    try:
+        return not connection.is_in_transaction()
+    except asyncpg.InterfaceError:
+        return False
+
+
 class Lease:
     """One use of a connection, perhaps of one that was `taken` before."""
 
@@ -103,7 +111,7 @@ class Lease:
         if self._taken is None:
             return
         connection, uses = self._taken[0], self._taken[1] + 1
-        if kind is None and uses < USES_MAX and alive(connection) and not connection.is_in_transaction():
+        if kind is None and uses < USES_MAX and _ended(connection):
             self._connections.put(connection, uses)
         else:
             await self._connections.give_up(connection)

@@ -62,6 +62,10 @@ class Standing:
         if why is not None:
             raise refuse(Code.NOT_READY, f"the table does not fit its contract: {why}", retry_after_s=5)
 
+    def fits(self, table: str) -> bool:
+        """Whether `require` would let every verb through."""
+        return not self._found.get(table)
+
     async def look(self, cell: Pool) -> None:
         """Reads the catalogue. Raises as asyncpg does."""
         asked = self._begun

@@ -1,0 +1,194 @@
+"""Reads whose like came before: what a strict reading made of the same fields, and of a query of the same shape, is taken again. Pure.
+
+A gateway says the same with every read but for the decision, the trace, the client's address and the values that are compared with. Those are
+cut out, and what is left is looked up by its bytes. What is kept is nobody's: of fields only those of `_KEPT`, of a query its names,
+operators, order and page; and all is forgotten after `KEPT_S` at most. Anything else (another field, `%` or `+`, a tree of filters) is read
+anew each time.
+"""
+
+import re
+from typing import TypeAlias
+
+import msgspec
+
+from cells.records.asking import Asked
+from cells.records.contracts import Contract
+from cells.records.core import Bound, Grant
+from cells.records.dialect import GROUPS, ONCE, PARAMETERS_MAX
+from cells.records.media import Media
+from cells.records.preferences import Preferences
+from cells.records.query import Condition, Query
+from cells.records.ranges import Page
+from cells.records.statements import Statement
+from cells.records.texts import KnownAs
+from foundation.wire.head import FIELDS_MAX, Fields
+from foundation.words import RECORDS, ActorId
+
+HEADS_MAX = 1_024
+HEAD_BYTES_MAX = 8_192
+"""Longer ones are read anew."""
+PLANS_MAX = 4_096
+QUERY_BYTES_MAX = 2_048
+PAGED = 2
+"""Arguments of a page."""
+KEPT_S = 300.0
+"""Then all are forgotten, whether or not they are asked for."""
+
+_CAME = re.compile(
+    rb"GET /records/([A-Za-z][A-Za-z0-9_]*+)(?:\?([!\"$&-*,-~]*+))? HTTP/1\.1\r\n"
+    rb"((?:(?!domicile-decision:)[!-9;-~]++:[^\r\n]*+\r\n)*+)"
+    rb"domicile-decision: ([!-~]++)\r\n"
+    rb"(?:traceparent: [0-9a-f-]{55}\r\n)?+"
+    rb"(?:x-forwarded-for: [0-9A-Za-z.:,\[\]-](?:[0-9A-Za-z.:, \[\]-]*[0-9A-Za-z.:,\[\]-])?\r\n)?+"
+    rb"((?:[!-9;-~]++:[^\r\n]*+\r\n)*+)\r\n"
+)
+"""A whole read as a gateway writes it; a query without `%`, `+` or a fragment. Each part is of whole lines, so the lines around those that are
+cut out are well formed with them or without."""
+CUT_MAX = 3
+_KEPT = frozenset(
+    {b"accept", b"accept-charset", b"accept-encoding", b"accept-language", b"accept-profile", b"cache-control", b"dnt", b"host", b"origin",
+     b"pragma", b"prefer", b"priority", b"sec-ch-ua", b"sec-ch-ua-mobile", b"sec-ch-ua-platform", b"sec-fetch-dest", b"sec-fetch-mode",
+     b"sec-fetch-site", b"sec-fetch-user", b"sec-gpc", b"upgrade-insecure-requests", b"user-agent", b"via", b"x-forwarded-host",
+     b"x-forwarded-proto", b"x-requested-with"}
+)  # fmt: skip
+_NO_COLUMNS = ONCE | GROUPS.keys()
+_COMPARED = re.compile(r"([A-Za-z][A-Za-z0-9_]{0,62}=(?:eq|neq|gte?|lte?)\.)(.*)")
+
+Shape: TypeAlias = tuple[str, ...]
+"""A query's parameters: of a plain comparison all but its operand, of the others all."""
+
+
+class Came(msgspec.Struct, frozen=True, gc=False):
+    """A whole read, taken apart. `fields`: all but its own, as they came before its decision and after."""
+
+    table: bytes
+    query: bytes
+    decision: bytes
+    fields: tuple[bytes, bytes]
+    sent: bytes
+
+
+def came(data: bytes) -> Came | None:
+    """What arrived, if it is one whole read of the usual form, else None: then it is to be read as any other."""
+    found = _CAME.fullmatch(data) if len(data) <= HEAD_BYTES_MAX else None
+    if found is None:
+        return None
+    table, query, before, decision, after = found.groups()
+    return Came(table, query or b"", decision, (before, after), data)
+
+
+def apart(query: bytes) -> tuple[Shape, list[str]] | None:
+    """The shape of a query without `%` and `+`, and what is compared with, in its order; None for one that is not remembered."""
+    if len(query) > QUERY_BYTES_MAX or query.count(b"&") >= PARAMETERS_MAX:
+        return None
+    shape: list[str] = []
+    operands: list[str] = []
+    for part in query.decode("ascii").split("&"):
+        compared = _COMPARED.fullmatch(part)
+        if compared is None or part.partition("=")[0] in _NO_COLUMNS:
+            shape.append(part)
+        else:
+            shape.append(compared[1])
+            operands.append(compared[2])
+    return tuple(shape), operands
+
+
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What reads of one shape, asked for by persons for themselves, have in common. `query`: without its filters, which `compared` are, without
+    what they compare with; `paged`: the arguments that follow that."""
+
+    contract: Contract
+    known_as: KnownAs
+    granted: Grant
+    owner_only: bool
+    query: Query
+    compared: tuple[Condition, ...]
+    page: Page
+    preferences: Preferences
+    media: Media
+    sql: str
+    paged: tuple[str | int | list[str], ...]
+
+
+class Familiar:
+    """What is known of reads. One per cell service; times are seconds on one clock."""
+
+    def __init__(self) -> None:
+        self._heads: dict[tuple[bytes, bytes], int] = {}
+        """Numbers of fields that are known; none is given twice."""
+        self._numbers = 0
+        self._plans: dict[tuple[int, bytes, Shape, str], Plan] = {}
+        self._until_s = 0.0
+
+    def __len__(self) -> int:
+        return len(self._plans)
+
+    def head_of(self, one: Came, now_s: float) -> int | None:
+        """Under which number its fields are known."""
+        if now_s > self._until_s:
+            self._forget()
+            self._until_s = now_s + KEPT_S
+        return self._heads.get(one.fields)
+
+    def plan_of(self, head: int, one: Came, shape: Shape, purpose: str) -> Plan | None:
+        return self._plans.get((head, one.table, shape, purpose))
+
+    def learn(self, one: Came, fields: Fields, asked: Asked, statement: Statement) -> None:
+        """What a strict reading of the same read made of it: its `fields`, what it asks for, and the statement that answers it."""
+        decision, query = asked.decision, asked.query
+        found = apart(one.query)
+        if found is None or decision.service != RECORDS or decision.actor != ActorId(decision.subject or ""):
+            return
+        shape, operands = found
+        compared = tuple(_without_operand(term) for term in query.where if isinstance(term, Condition))
+        first = arguments(asked.bound, operands)
+        paged = statement.arguments[len(first) :]
+        if len(query.where) != len(operands) or statement.arguments[: len(first)] != first or len(paged) != PAGED:
+            return  # what it compares with stands elsewhere too
+        head = self._heads.get(one.fields) or self._numbered(one, fields)
+        if head is None:
+            return
+        if len(self._plans) >= PLANS_MAX:
+            self._plans.clear()
+        self._plans[head, one.table, shape, decision.purpose] = Plan(
+            contract=asked.contract,
+            known_as=asked.known_as,
+            granted=asked.granted,
+            owner_only=asked.bound.owner_only,
+            query=msgspec.structs.replace(query, where=()),
+            compared=compared,
+            page=asked.page,
+            preferences=asked.preferences,
+            media=asked.media,
+            sql=statement.sql,
+            paged=paged,
+        )
+
+    def _numbered(self, one: Came, fields: Fields) -> int | None:
+        """None where there is more in its fields than may be kept."""
+        before, after = one.fields
+        kept = {line.partition(b":")[0].lower() for line in (before + after).split(b"\r\n") if line}
+        if len(fields) > FIELDS_MAX - CUT_MAX or not kept <= _KEPT:
+            return None
+        if len(self._heads) >= HEADS_MAX:
+            self._forget()
+        self._numbers += 1
+        self._heads[one.fields] = self._numbers
+        return self._numbers
+
+    def _forget(self) -> None:
+        self._heads.clear()
+        self._plans.clear()
+
+
+def arguments(bound: Bound, operands: list[str]) -> tuple[str | int, ...]:
+    """The arguments of a read up to its page, in their order (`cells.records.texts`)."""
+    if bound.owner_only:
+        return (bound.subject, bound.epoch, str(bound.owner), *operands)
+    return (bound.subject, bound.epoch, *operands)
+
+
+def _without_operand(term: Condition) -> Condition:
+    return Condition(path=term.path, operator=term.operator, values=())
