@@ -15,33 +15,32 @@ class Turns:
     task or a timer, while there are places.
     """
 
-    __slots__ = ("_at_once", "_inside", "_line", "_wait_s", "_waiters_max")
+    __slots__ = ("_at_once", "_line", "_wait_s", "_waiters_max", "inside")
 
     def __init__(self, *, at_once: int, waiters_max: int, wait_s: float) -> None:
         self._at_once = at_once
         self._waiters_max = waiters_max
         self._wait_s = wait_s
-        self._inside = 0
+        self.inside = 0
+        """How many are. Where nobody is, nobody waits either."""
         self._line: deque[asyncio.Future[None]] = deque()
-
-    @property
-    def idle(self) -> bool:
-        """Whether nobody is inside; then nobody waits either."""
-        return self._inside == 0
 
     @property
     def free(self) -> bool:
         """Whether `enter` would not wait."""
-        return self._inside < self._at_once
+        return self.inside < self._at_once
 
-    def enter_now(self) -> None:
-        """Where it is `free`."""
-        self._inside += 1
+    def enter_now(self) -> bool:
+        """Whether there was a place, which is taken then."""
+        if self.inside >= self._at_once:
+            return False
+        self.inside += 1
+        return True
 
     async def enter(self) -> None:
         """Raises Crowded. Every return asks for one `leave`."""
-        if self._inside < self._at_once:
-            self._inside += 1
+        if self.inside < self._at_once:
+            self.inside += 1
             return
         if len(self._line) >= self._waiters_max:
             raise Crowded
@@ -65,4 +64,4 @@ class Turns:
             if not place.done():
                 place.set_result(None)
                 return
-        self._inside -= 1
+        self.inside -= 1

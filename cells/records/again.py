@@ -79,15 +79,12 @@ def _query(plan: Plan, operands: list[str]) -> Query:
     """With what is compared with this time."""
     if not operands:
         return plan.query
-    held = plan.query
+    held, where = plan.query, []
+    for one, operand in zip(plan.compared, operands, strict=True):
+        where.append(Condition(path=one.path, operator=one.operator, values=(operand,)))  # noqa: PERF401 - without a frame of its own
     return Query(
         select=held.select,
-        where=tuple(
-            [
-                Condition(path=one.path, operator=one.operator, values=(operand,))
-                for one, operand in zip(plan.compared, operands, strict=True)
-            ]
-        ),
+        where=tuple(where),
         order=held.order,
         limit=held.limit,
         offset=held.offset,

@@ -23,7 +23,6 @@ from foundation.http import BEGAN
 from foundation.problems import Problem
 from foundation.stepped import Stepped
 from foundation.wire import door
-from foundation.wire.answer import whole
 from foundation.wire.cycle import Cycle
 from foundation.wire.framing import Framed, framing_of
 from foundation.wire.head import RequestHead, request_head
@@ -187,7 +186,7 @@ class Flight(Stepped[Rows]):
         self.started = self.done = True
         method, keep = self._begun.asked.method, self._keep
         if not self._gone:  # what is counted can wait, the client cannot
-            line.write(whole(answer.status, answer.fields, answer.body, line.dated(), method=method, keep=keep))
+            line.write(answer.sent(line.dated(), keep=keep))
         lane.records.end(self._begun.turn)
         lane.tally(method, answer.status, self._began)
         if not self._gone:

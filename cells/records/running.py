@@ -1,7 +1,7 @@
 """A request's statement on its shard: the rows that its fence let through, or why there are none."""
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeAlias
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, TypeAlias
 
 import asyncpg
 
@@ -28,10 +28,10 @@ class Running:
     def __init__(self, context: Context) -> None:
         self._context = context
 
-    async def rows(self, asked: Asked, statement: Statement, *, lease: Lease | None = None) -> Rows:
+    def rows(self, asked: Asked, statement: Statement, *, lease: Lease | None = None) -> Coroutine[Any, Any, Rows]:
         """Raises ProblemError, asyncpg.PostgresError."""
 
-        return await asked.shard.fetch(
+        return asked.shard.fetch(
             statement.sql,
             statement.arguments,
             table=asked.contract.table,

@@ -38,10 +38,10 @@ class Connections:
 
     def lease_now(self) -> "Lease | None":
         """The same, of a connection that lies free: it is taken already. None where somebody would have to wait for one."""
-        if not (self._free and self._turns.free and alive(self._free[-1][0])):
+        free = self._free
+        if not (free and alive(free[-1][0]) and self._turns.enter_now()):
             return None
-        self._turns.enter_now()
-        return Lease(self, self._free.pop())
+        return Lease(self, free.pop())
 
     async def take(self) -> tuple[Connection, int]:
         """A connection and how often it was used, to be `put` back or `given_up`. Raises as `lease`."""
