@@ -245,15 +245,15 @@ class Shard:
         tables = self._tables
         tries = bool(tables.holds) and tables.enter(table, verb)
         try:
-            async with lease or self.require().records.lease() as connection:
+            async with lease or self.require().records.lease() as session:
                 if tables.holds:
                     tables.go_on(table, verb, tries=tries)
                 try:
                     if check is None:
-                        rows = await connection.fetch(sql, *arguments)
+                        rows = await session.fetch_again(sql, arguments)
                     else:
-                        async with connection.transaction():
-                            rows = await connection.fetch(sql, *arguments)
+                        async with session.transaction():
+                            rows = await session.fetch(sql, *arguments)
                             check(rows)
                 except asyncpg.LockNotAvailableError:
                     tables.gave_up(table, verb)
