@@ -1,8 +1,8 @@
-"""Sessions of Postgres that run a statement again with few steps: what `asyncpg.Connection.fetch` asks before and after each statement is left
-out where its answer is known.
+"""Sessions of Postgres that run a statement again with few steps: what `asyncpg.Connection.fetch` asks before and after each statement is
+left out where its answer is known.
 
-It takes asyncpg at what it is (`Connection._execute` and what it calls, of the version that is locked), so whatever is not as usual is left to
-`fetch` itself.
+It takes asyncpg at what it is (`Connection._execute` and what that calls, of the version that is locked), so whatever is not as usual is
+left to `fetch` itself.
 """
 
 from collections.abc import Sequence

@@ -1,15 +1,20 @@
-"""Reads whose like came before (`cells.records.familiar`), understood by what is known of them: the decision is checked, home, limits and the
+"""Reads whose like came before (`cells.records.familiar`), understood by what is known of them: the decision is checked, home, limits and
 fence are asked as for any other. What is not as it was then, or is to be refused, is the strict reading's."""
 
 from cells.records.asking import Asked
 from cells.records.core import Bound
-from cells.records.familiar import Came, Familiar, Plan, apart, arguments
-from cells.records.query import Condition, Query
+from cells.records.familiar import Came, Familiar, apart, arguments
 from cells.records.statements import Statement
 from cells.service.context import Context
 from directory.placement.core import State
 from foundation.decision_header import Decision, DecisionRefused
 from foundation.words import RECORDS, ActorId, Verb
+
+ACTIVE, SIGNUP, READ = (
+    State.ACTIVE,
+    Verb.SIGNUP,
+    Verb.READ,
+)  # a member of an enum is looked up anew each time that it is named
 
 
 class Again:
@@ -52,7 +57,7 @@ class Again:
             known_as=plan.known_as,
             granted=plan.granted,
             bound=bound,
-            query=_query(plan, operands),
+            query=plan.query_of(operands),
             page=plan.page,
             preferences=plan.preferences,
             media=plan.media,
@@ -70,24 +75,3 @@ class Again:
             and decision.rules == rules.digest
             and decision.verb is not SIGNUP
         )
-
-
-ACTIVE, SIGNUP, READ = State.ACTIVE, Verb.SIGNUP, Verb.READ  # a member of an enum is looked up anew each time that it is named
-
-
-def _query(plan: Plan, operands: list[str]) -> Query:
-    """With what is compared with this time."""
-    if not operands:
-        return plan.query
-    held, where = plan.query, []
-    for one, operand in zip(plan.compared, operands, strict=True):
-        where.append(Condition(path=one.path, operator=one.operator, values=(operand,)))  # noqa: PERF401 - without a frame of its own
-    return Query(
-        select=held.select,
-        where=tuple(where),
-        order=held.order,
-        limit=held.limit,
-        offset=held.offset,
-        columns=held.columns,
-        conflict=held.conflict,
-    )

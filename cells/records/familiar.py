@@ -1,9 +1,9 @@
 """Reads whose like came before: what a strict reading made of the same fields, and of a query of the same shape, is taken again. Pure.
 
-A gateway says the same with every read but for the decision, the trace, the client's address and the values that are compared with. Those are
-cut out, and what is left is looked up by its bytes. What is kept is nobody's: of fields only those of `_KEPT`, of a query its names,
-operators, order and page; and all is forgotten after `KEPT_S` at most. Anything else (another field, `%` or `+`, a tree of filters) is read
-anew each time.
+A gateway says the same with every read but for the decision, the trace, the client's address and the values that are compared with.
+Those are cut out, and what is left is looked up by its bytes. What is kept is nobody's: of fields only those of `_KEPT`, of a query its
+names, operators, order and page; and all is forgotten after `KEPT_S`. Anything else (another field, `%` or `+`, a tree of filters) is
+read anew each time.
 """
 
 import re
@@ -32,7 +32,7 @@ QUERY_BYTES_MAX = 2_048
 PAGED = 2
 """Arguments of a page."""
 KEPT_S = 300.0
-"""Then all are forgotten, whether or not they are asked for."""
+"""With the next read all are forgotten, whether or not they are asked for."""
 
 _CAME = re.compile(
     rb"GET /records/([A-Za-z][A-Za-z0-9_]*+)(?:\?([!\"$&-*,-~]*+))? HTTP/1\.1\r\n"
@@ -42,8 +42,8 @@ _CAME = re.compile(
     rb"(?:x-forwarded-for: [0-9A-Za-z.:,\[\]-](?:[0-9A-Za-z.:, \[\]-]*[0-9A-Za-z.:,\[\]-])?\r\n)?+"
     rb"((?:[!-9;-~]++:[^\r\n]*+\r\n)*+)\r\n"
 )
-"""A whole read as a gateway writes it; a query without `%`, `+` or a fragment. Each part is of whole lines, so the lines around those that are
-cut out are well formed with them or without."""
+"""A whole read as a gateway writes it; a query without `%`, `+` or a fragment. Each part is of whole lines, so the lines around those that
+are cut out are well formed with them or without."""
 CUT_MAX = 3
 _KEPT = frozenset(
     {b"accept", b"accept-charset", b"accept-encoding", b"accept-language", b"accept-profile", b"cache-control", b"dnt", b"host", b"origin",
@@ -93,11 +93,9 @@ def apart(query: bytes) -> tuple[Shape, list[str]] | None:
     return tuple(shape), operands
 
 
-
-
 class Plan(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """What reads of one shape, asked for by persons for themselves, have in common. `query`: without its filters, which `compared` are, without
-    what they compare with; `paged`: the arguments that follow that."""
+    """What reads of one shape, asked for by persons for themselves, have in common. `query`: without its filters, which `compared` are,
+    without what they compare with; `paged`: the arguments that follow that."""
 
     contract: Contract
     known_as: KnownAs
@@ -110,6 +108,24 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     media: Media
     sql: str
     paged: tuple[str | int | list[str], ...]
+
+    def query_of(self, operands: list[str]) -> Query:
+        """With what is compared with this time."""
+        held = self.query
+        if not operands:
+            return held
+        where = []
+        for one, operand in zip(self.compared, operands, strict=True):
+            where.append(Condition(path=one.path, operator=one.operator, values=(operand,)))
+        return Query(
+            select=held.select,
+            where=tuple(where),
+            order=held.order,
+            limit=held.limit,
+            offset=held.offset,
+            columns=held.columns,
+            conflict=held.conflict,
+        )
 
 
 class Familiar:

@@ -198,9 +198,7 @@ class Flight(Stepped[Rows]):
         scope = self._line.scope(head, target, sent.fields)
         scope[BEGAN] = self._began
         scope["extensions"][BEGUN] = Begun(self._begun.asked, rest, self._begun.turn)
-        cycle = Cycle(
-            self._line, self._loop, method=target.method, minor=head.minor, keep=self._keep, expects=False
-        )
+        cycle = Cycle(self._line, self._loop, method=target.method, minor=head.minor, keep=self._keep, expects=False)
         cycle.begin_with(sent.body)
         if self._gone:
             cycle.leave()

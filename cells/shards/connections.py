@@ -72,8 +72,8 @@ class Connections:
 
 
 class Held:
-    """A connection that is out of asyncpg's pool: as the pool gave it, and as it is behind that, which is asked with fewer steps. `uses`: how
-    often it was used."""
+    """A connection that is out of asyncpg's pool: as the pool gave it, and as it is behind that, which is asked with fewer steps.
+    `uses`: how often it was used."""
 
     __slots__ = ("connection", "session", "uses")
 

@@ -46,8 +46,8 @@ class Standing:
         self._found: dict[str, tuple[Mismatch, ...]] = {}
         self._hidden: dict[str, tuple[str, ...]] = {}
         self.holds: dict[tuple[str, Verb], float] = {}
-        """Tables that a change holds for a verb, and until when they are not tried. While there are none, nobody need `enter`, `go_on` or be
-        `done`."""
+        """Tables that a change holds for a verb, and until when they are not tried. While there are none, nobody need `enter`, `go_on`
+        or be `done`."""
         self._seen_held: dict[tuple[str, Verb], float] = {}
         self._looking = asyncio.Lock()
         self._begun = self._ended = 0
