@@ -34,16 +34,15 @@ PAGED = 2
 KEPT_S = 300.0
 """With the next read all are forgotten, whether or not they are asked for."""
 
-_CAME = re.compile(
-    rb"GET /records/([A-Za-z][A-Za-z0-9_]*+)(?:\?([!\"$&-*,-~]*+))? HTTP/1\.1\r\n"
-    rb"((?:(?!domicile-decision:)[!-9;-~]++:[^\r\n]*+\r\n)*+)"
-    rb"domicile-decision: ([!-~]++)\r\n"
-    rb"(?:traceparent: [0-9a-f-]{55}\r\n)?+"
-    rb"(?:x-forwarded-for: [0-9A-Za-z.:,\[\]-](?:[0-9A-Za-z.:, \[\]-]*[0-9A-Za-z.:,\[\]-])?\r\n)?+"
-    rb"((?:[!-9;-~]++:[^\r\n]*+\r\n)*+)\r\n"
+_LINE = re.compile(rb"GET /records/([A-Za-z][A-Za-z0-9_]*+)(?:\?([!\"$&-*,-~]*+))? HTTP/1\.1(?=\r\n)")
+"""A read's first line; its query without `%`, `+` or a fragment."""
+_DECISION = b"\r\ndomicile-decision: "
+_OWN = re.compile(
+    rb"([A-Za-z0-9._-]++)(?=\r\n)"
+    rb"(?:\r\ntraceparent: [0-9a-f-]{55}(?=\r))?+"
+    rb"(?:\r\nx-forwarded-for: [0-9A-Za-z.:,\[\]-](?:[0-9A-Za-z.:, \[\]-]*[0-9A-Za-z.:,\[\]-])?(?=\r))?+"
 )
-"""A whole read as a gateway writes it; a query without `%`, `+` or a fragment. Each part is of whole lines, so the lines around those that
-are cut out are well formed with them or without."""
+"""A decision, and what stands behind it and is each read's own, as a gateway writes it."""
 CUT_MAX = 3
 _KEPT = frozenset(
     {b"accept", b"accept-charset", b"accept-encoding", b"accept-language", b"accept-profile", b"cache-control", b"dnt", b"host", b"origin",
@@ -69,12 +68,24 @@ class Came(msgspec.Struct, frozen=True, gc=False):
 
 
 def came(data: bytes) -> Came | None:
-    """What arrived, if it is one whole read of the usual form, else None: then it is to be read as any other."""
-    found = _CAME.fullmatch(data) if len(data) <= HEAD_BYTES_MAX else None
-    if found is None:
+    """What arrived, if it is one whole read of the usual form, else None: then it is to be read as any other.
+
+    Of its fields only those that are its own are looked at here. Each is one line that began and ended where a line does, so with it or
+    without it the rest is well formed, or is not, which is known of fields that came before.
+    """
+    line = _LINE.match(data)
+    size = len(data)
+    if line is None or size > HEAD_BYTES_MAX:
         return None
-    table, query, before, decision, after = found.groups()
-    return Came(table, query or b"", decision, (before, after), data)
+    start = line.end()
+    decided = data.find(_DECISION, start)
+    if decided < 0 or data.find(b"\r\n\r\n", start) != size - 4:
+        return None
+    own = _OWN.match(data, decided + len(_DECISION))
+    if own is None:
+        return None
+    table, query = line.groups()
+    return Came(table, query or b"", own[1], (data[start:decided], data[own.end() :]), data)
 
 
 def apart(query: bytes) -> tuple[Shape, list[str]] | None:

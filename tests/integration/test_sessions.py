@@ -1,4 +1,4 @@
-"""Sessions run statements again as asyncpg runs them: also after a table or a type has changed, a statement has failed, or its user left."""
+"""Sessions run statements again as asyncpg runs them: also after a table or a type has changed, or a statement has failed or was left."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -67,6 +67,11 @@ def test_a_number_is_never_given_to_other_fields() -> None:
     "data",
     [
         sent("rank=eq.1", "Host: cell"),  # undecided
+        sent("rank=eq.1", "domicile-decision:  v1.d"),
+        sent("rank=eq.1", "domicile-decision: v1.d "),
+        sent("rank=eq.1", "domicile-decision: v1.d\n"),
+        sent("rank=eq.1", "domicile-decision: v1.\x00"),
+        sent("rank=eq.1", "domicile-decision:"),
         sent("rank=eq.1", "domicile-decision: v1.d").replace(b"GET", b"HEAD"),
         sent("rank=eq.%31", "domicile-decision: v1.d"),
         sent("rank=eq.1#x", "domicile-decision: v1.d"),
