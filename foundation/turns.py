@@ -22,8 +22,12 @@ class Turns:
         self._waiters_max = waiters_max
         self._wait_s = wait_s
         self.inside = 0
-        """How many are. Where nobody is, nobody waits either."""
         self._line: deque[asyncio.Future[None]] = deque()
+
+    @property
+    def idle(self) -> bool:
+        """Whether nobody is inside; then nobody waits either."""
+        return self.inside == 0
 
     @property
     def free(self) -> bool:

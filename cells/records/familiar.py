@@ -165,8 +165,10 @@ class Familiar:
     def learn(self, one: Came, fields: Fields, asked: Asked, statement: Statement) -> None:
         """What a strict reading of the same read made of it: its `fields`, what it asks for, and the statement that answers it."""
         decision, query = asked.decision, asked.query
-        found = apart(one.query)
-        if found is None or decision.service != RECORDS or decision.actor != ActorId(decision.subject or ""):
+        if decision.service != RECORDS or decision.actor != ActorId(decision.subject or ""):
+            return
+        found, head = apart(one.query), self._heads.get(one.fields) or self._numbered(one, fields)
+        if found is None or head is None:
             return
         shape, operands = found
         compared = tuple(_without_operand(term) for term in query.where if isinstance(term, Condition))
@@ -174,9 +176,6 @@ class Familiar:
         paged = statement.arguments[len(first) :]
         if len(query.where) != len(operands) or statement.arguments[: len(first)] != first or len(paged) != PAGED:
             return  # what it compares with stands elsewhere too
-        head = self._heads.get(one.fields) or self._numbered(one, fields)
-        if head is None:
-            return
         if len(self._plans) >= PLANS_MAX:
             self._plans.clear()
         self._plans[head, one.table, shape, decision.purpose] = Plan(
