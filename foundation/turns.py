@@ -15,36 +15,36 @@ class Turns:
     task or a timer, while there are places.
     """
 
-    __slots__ = ("_at_once", "_line", "_wait_s", "_waiters_max", "inside")
+    __slots__ = ("_at_once", "_inside", "_line", "_wait_s", "_waiters_max")
 
     def __init__(self, *, at_once: int, waiters_max: int, wait_s: float) -> None:
         self._at_once = at_once
         self._waiters_max = waiters_max
         self._wait_s = wait_s
-        self.inside = 0
+        self._inside = 0
         self._line: deque[asyncio.Future[None]] = deque()
 
     @property
     def idle(self) -> bool:
         """Whether nobody is inside; then nobody waits either."""
-        return self.inside == 0
+        return self._inside == 0
 
     @property
     def free(self) -> bool:
         """Whether `enter` would not wait."""
-        return self.inside < self._at_once
+        return self._inside < self._at_once
 
     def enter_now(self) -> bool:
         """Whether there was a place, which is taken then."""
-        if self.inside >= self._at_once:
+        if self._inside >= self._at_once:
             return False
-        self.inside += 1
+        self._inside += 1
         return True
 
     async def enter(self) -> None:
         """Raises Crowded. Every return asks for one `leave`."""
-        if self.inside < self._at_once:
-            self.inside += 1
+        if self._inside < self._at_once:
+            self._inside += 1
             return
         if len(self._line) >= self._waiters_max:
             raise Crowded
@@ -68,4 +68,4 @@ class Turns:
             if not place.done():
                 place.set_result(None)
                 return
-        self.inside -= 1
+        self._inside -= 1

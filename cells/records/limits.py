@@ -116,7 +116,7 @@ class Limiter:
     def leave(self, subject: SubjectId) -> None:
         turns = self._statements[subject]
         turns.leave()
-        if not turns.inside:
+        if turns.idle:
             del self._statements[subject]
             if len(self._spare) < SPARE_MAX:
                 self._spare.append(turns)
