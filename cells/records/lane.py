@@ -9,7 +9,6 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, Protocol
 
-import msgspec
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -17,18 +16,17 @@ from cells.records import errors
 from cells.records.api import BEGUN, Begun, Records
 from cells.records.familiar import Came, came
 from cells.records.running import Rows
+from cells.records.sent import Sent, read_again
 from foundation import logs, metrics
 from foundation.clock import Clock, SystemClock
 from foundation.http import BEGAN
-from foundation.problems import Problem
 from foundation.stepped import Stepped
 from foundation.wire import door
 from foundation.wire.cycle import Cycle
-from foundation.wire.framing import Framed, framing_of
-from foundation.wire.head import RequestHead, request_head
+from foundation.wire.framing import Framed
+from foundation.wire.head import RequestHead
 from foundation.wire.line import Line
 from foundation.wire.targets import Asked as Target
-from foundation.wire.targets import asked_of
 
 log = logs.get(__name__)
 
@@ -97,25 +95,6 @@ class Lane:
 
     def tally(self, method: str, status: int, began: float) -> None:
         self._tallies.answered(self._path, method, status, self.clock.monotonic_s() - began)
-
-
-class Sent(msgspec.Struct, frozen=True):
-    """A request as a strict reading has it."""
-
-    head: RequestHead
-    target: Target
-    fields: Framed
-    body: bytes = b""
-
-
-def _read(came: Came) -> Sent:
-    """What the strict reading of a read that came again would have been."""
-    head = request_head(came.sent)
-    if isinstance(head, RequestHead):
-        target, fields = asked_of(head), framing_of(head)
-        if isinstance(target, Target) and not isinstance(fields, Problem):
-            return Sent(head, target, fields)
-    raise RuntimeError("a read that was taken for one that is known cannot be read")
 
 
 class Flight(Stepped[Rows]):
@@ -193,7 +172,7 @@ class Flight(Stepped[Rows]):
             line.answered(keep=keep)
 
     def goes_on(self, rest: Coroutine[Any, Any, Rows]) -> None:
-        sent = self._sent if isinstance(self._sent, Sent) else _read(self._sent)
+        sent = self._sent if isinstance(self._sent, Sent) else read_again(self._sent)
         head, target = sent.head, sent.target
         scope = self._line.scope(head, target, sent.fields)
         scope[BEGAN] = self._began
