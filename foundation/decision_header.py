@@ -184,7 +184,7 @@ class ServiceVerifier:
 
     def verify(self, header: str, now_unix_s: float) -> Decision:
         """The decision if it was made for this service and has not run out. Raises DecisionRefused."""
-        signed, kid, payload, mac_service, _ = _split(header)
+        signed, kid, payload, mac_service, _ = _split(_sent(header))
         mac = self._macs.get(kid)
         if mac is None:
             raise DecisionRefused("kid")
@@ -205,6 +205,10 @@ class CellVerifier:
 
     def verify(self, header: str, now_unix_s: float, *, service: ServiceId) -> Decision:
         """The decision if its audience is `service` of this cell: the service whose credential makes the call. Raises DecisionRefused."""
+        return self.verify_sent(_sent(header), now_unix_s, service=service)
+
+    def verify_sent(self, header: bytes, now_unix_s: float, *, service: ServiceId) -> Decision:
+        """The same of a header's value as it came."""
         signed, kid, payload, _, mac_cell = _split(header)
         mac = self._macs.get(kid)
         if mac is None:
@@ -216,10 +220,15 @@ class CellVerifier:
         return _check_expiry(decision, now_unix_s)
 
 
-def _split(header: str) -> tuple[bytes, str, bytes, bytes, bytes]:
-    if len(header) > HEADER_BYTES_MAX or not header.isascii():
+def _sent(header: str) -> bytes:
+    if not header.isascii():
         raise DecisionRefused("shape")
-    sent = header.encode("ascii")
+    return header.encode("ascii")
+
+
+def _split(sent: bytes) -> tuple[bytes, str, bytes, bytes, bytes]:
+    if len(sent) > HEADER_BYTES_MAX or not sent.isascii():
+        raise DecisionRefused("shape")
     parts = sent.split(b".")
     if len(parts) != 5 or parts[0] != _VERSION_SENT:
         raise DecisionRefused("shape")

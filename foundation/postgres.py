@@ -16,6 +16,7 @@ import asyncpg
 
 from foundation import logs
 from foundation.mute import Secret
+from foundation.sessions import Session
 
 if TYPE_CHECKING:
     Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
@@ -74,6 +75,7 @@ async def pool(
         timeout=CONNECT_S_MAX,
         command_timeout=COMMAND_S_MAX,
         server_settings=settings,
+        connection_class=Session,
         reset=_as_it_is if clean else None,
     )
     try:

@@ -34,9 +34,12 @@ class Turns:
         """Whether `enter` would not wait."""
         return self._inside < self._at_once
 
-    def enter_now(self) -> None:
-        """Where it is `free`."""
+    def enter_now(self) -> bool:
+        """Whether there was a place, which is taken then."""
+        if self._inside >= self._at_once:
+            return False
         self._inside += 1
+        return True
 
     async def enter(self) -> None:
         """Raises Crowded. Every return asks for one `leave`."""

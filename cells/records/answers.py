@@ -11,6 +11,10 @@ from cells.records.media import Media
 from cells.records.preferences import NONE, Preferences, Returned
 from cells.records.ranges import Page
 from foundation.problems import Code, ProblemError
+from foundation.wire.answer import head_of
+
+KNOWN_MAX = 1_024
+"""Fields of answers that are remembered, by page and number of rows."""
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,7 +66,7 @@ def read_head(
 
 
 class Answer(msgspec.Struct, frozen=True, gc=False):
-    """An answer all of whose body is here, as an ASGI application or for `foundation.wire.answer.whole`."""
+    """An answer all of whose body is here, as an ASGI application or as bytes. Its fields state all that is stated of its length."""
 
     status: int
     fields: list[tuple[bytes, bytes]]
@@ -71,6 +75,10 @@ class Answer(msgspec.Struct, frozen=True, gc=False):
     async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status, "headers": self.fields})
         await send({"type": "http.response.body", "body": self.body})
+
+    def sent(self, dated: bytes, *, keep: bool) -> bytes:
+        """What goes out for it, with the lines that every answer has. `keep`: another request may follow."""
+        return head_of(self.status, self.fields, dated, framing=b"", keep=keep) + self.body
 
 
 def _fields(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
@@ -82,16 +90,27 @@ def _content_type(media: Media) -> bytes:
     return media.content_type.encode("ascii")
 
 
+@lru_cache(maxsize=KNOWN_MAX)
+def _fields_known(page: Page, number: int, media: Media) -> tuple[tuple[bytes, bytes], ...]:
+    """Of a read of `number` rows without preferences."""
+    return tuple(_fields(read_head(page, number, None, NONE, media)[1]))
+
+
 def _document(status: int, headers: Mapping[str, str], found: Found, media: Media) -> Answer:
     document = found.rows[0] if media.single else f"[{','.join(found.rows)}]"
-    body, fields = document.encode(), _fields(headers)
-    fields.append((b"content-length", b"%d" % len(body)))
-    fields.append((b"content-type", _content_type(media)))
-    return Answer(status, fields, body)
+    return _told(status, _fields(headers), document.encode(), media)
+
+
+def _told(status: int, fields: Sequence[tuple[bytes, bytes]], body: bytes, media: Media) -> Answer:
+    more = (b"content-length", b"%d" % len(body)), (b"content-type", _content_type(media))
+    return Answer(status, [*fields, *more], body)
 
 
 def read(page: Page, found: Found, preferences: Preferences, media: Media) -> Answer:
     """Raises ProblemError."""
+    if preferences is NONE and not media.single:
+        rows = found.rows
+        return _told(200, _fields_known(page, len(rows), media), f"[{','.join(rows)}]".encode(), media)
     number = ranges.number(page, found.total or 0) if media.single else len(found.rows)
     total = found.total if preferences.counted else None
     status, headers = read_head(page, number, total, preferences, media)

@@ -11,9 +11,11 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cells.records import answers, errors, running, single
+from cells.records.again import Again
 from cells.records.answers import Answer, Found
 from cells.records.asking import Asked, Asking
 from cells.records.contracts import Contract
+from cells.records.familiar import Came
 from cells.records.limits import Limiter, Limits, Turn
 from cells.records.making import Making, streamed
 from cells.records.root import Root
@@ -65,6 +67,7 @@ class Records:
     def __init__(self, context: Context, contracts: Mapping[str, Contract], rows_max: int, limiter: Limiter) -> None:
         self._limiter = limiter
         self._asking = Asking(context, contracts, rows_max, limiter)
+        self._again = Again(context)
         self._making = Making()
         self._running = Running(context)
         self._readers = Readers()
@@ -86,9 +89,21 @@ class Records:
 
     # --- at once ---------------------------------------------------------------------------------------------------------------
 
-    def begin(self, method: str, table: str, query: bytes, headers: Fields, raw: bytes) -> Begun | None:
+    def begin_again(self, came: Came) -> Begun | None:
+        """The same for a read whose like came before."""
+        understood = self._again.understood(came)
+        if understood is None:
+            return None
+        asked, statement = understood
+        lease = asked.shard.lease_now(asked.contract.table, asked.verb)
+        return None if lease is None else self._with_turn(asked, statement, lease)
+
+    def begin(
+        self, method: str, table: str, query: bytes, headers: Fields, raw: bytes, came: Came | None = None
+    ) -> Begun | None:
         """A request that came whole and has nothing to wait for but Postgres; `end` it, or give it to `__call__`. None, and nothing has
-        happened, where anything has to be waited for first, or is refused: limits are looked at before the body, as by a task."""
+        happened, where anything has to be waited for first, or is refused: limits are looked at before the body, as by a task. `came`: the
+        same, where reads that are like it may be begun again."""
         try:
             asked = self._asking.understood_now(method, table, query, headers)
         except ProblemError:
@@ -96,14 +111,19 @@ class Records:
         if asked is None:
             return None
         lease = asked.shard.lease_now(asked.contract.table, asked.verb)
-        return None if lease is None else self._begun(asked, raw, lease)
-
-    def _begun(self, asked: Asked, raw: bytes, lease: Lease) -> Begun | None:
+        if lease is None:
+            return None
         try:
             statement = self._making.statement(asked, raw)
         except ProblemError:
             lease.unused()
             return None
+        begun = self._with_turn(asked, statement, lease)
+        if begun is not None and came is not None:
+            self._again.familiar.learn(came, headers, asked, statement)
+        return begun
+
+    def _with_turn(self, asked: Asked, statement: Statement, lease: Lease) -> Begun | None:
         turn = self._limiter.begin_now(asked.subject)
         if turn is None:
             lease.unused()

@@ -20,8 +20,8 @@ NUMBER_MAX = 2**31 - 1
 NUMBER_DIGITS_MAX = 19
 """Longer ones are refused unread: Python itself raises on thousands of digits."""
 EVERYTHING = (Star(),)
-_ONCE = frozenset({"select", "order", "limit", "offset", "columns", "on_conflict"})
-_GROUPS: dict[str, tuple[Literal["and", "or"], bool]] = {
+ONCE = frozenset({"select", "order", "limit", "offset", "columns", "on_conflict"})
+GROUPS: dict[str, tuple[Literal["and", "or"], bool]] = {
     "and": ("and", False),
     "or": ("or", False),
     "not.and": ("and", True),
@@ -42,11 +42,11 @@ def parse_query(query: str) -> Query:
     for name, value in pairs:
         if "\x00" in value or "\x00" in name:
             raise errors.dialect(errors.QUERY, "a NUL character cannot be stored or searched for")
-        if name in _GROUPS:
-            joint, negated = _GROUPS[name]
+        if name in GROUPS:
+            joint, negated = GROUPS[name]
             grouped = True
             where.append(filters.group(joint, value, negated=negated))
-        elif name not in _ONCE:
+        elif name not in ONCE:
             where.append(filters.condition(name, value))
         elif name in once:
             raise errors.dialect(errors.QUERY, f"{name} stands twice")

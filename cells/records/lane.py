@@ -14,13 +14,14 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cells.records import errors
 from cells.records.api import BEGUN, Begun, Records
+from cells.records.familiar import Came, came
 from cells.records.running import Rows
+from cells.records.sent import Sent, read_again
 from foundation import logs, metrics
 from foundation.clock import Clock, SystemClock
 from foundation.http import BEGAN
 from foundation.stepped import Stepped
 from foundation.wire import door
-from foundation.wire.answer import whole
 from foundation.wire.cycle import Cycle
 from foundation.wire.framing import Framed
 from foundation.wire.head import RequestHead
@@ -66,17 +67,29 @@ class Lane:
         body: bytes,
         *,
         keep: bool,
+        came: Came | None = None,
     ) -> "Flight | None":
-        """For a request that came whole. None, and nothing has happened, unless it has nothing to wait for but Postgres."""
+        """For a request that came whole. None, and nothing has happened, unless it has nothing to wait for but Postgres. `came`: the same,
+        where its like may `depart_again`."""
         path = target.path
         if target.method not in METHODS or not path.startswith(PREFIX) or b"%" in path:
             return None
         began = self.clock.monotonic_s()
         table = path[len(PREFIX) :].decode("ascii")
-        begun = self.records.begin(target.method, table, target.query, head.fields, body)
+        begun = self.records.begin(target.method, table, target.query, head.fields, body, came)
         if begun is None:
             return None
-        flight = Flight(self, line, head, target, fields, body, begun, began, keep=keep)
+        flight = Flight(self, line, Sent(head, target, fields, body), begun, began, keep=keep)
+        flight.step(loop, begun.rows)
+        return flight
+
+    def depart_again(self, line: Runway, loop: asyncio.AbstractEventLoop, came: Came, *, keep: bool) -> "Flight | None":
+        """The same for a read whose like came before, whose head nobody has read."""
+        began = self.clock.monotonic_s()
+        begun = self.records.begin_again(came)
+        if begun is None:
+            return None
+        flight = Flight(self, line, came, begun, began, keep=keep)
         flight.step(loop, begun.rows)
         return flight
 
@@ -90,14 +103,11 @@ class Flight(Stepped[Rows]):
     __slots__ = (
         "_began",
         "_begun",
-        "_body",
-        "_fields",
         "_gone",
-        "_head",
         "_keep",
         "_lane",
         "_line",
-        "_target",
+        "_sent",
         "done",
         "started",
     )
@@ -110,10 +120,7 @@ class Flight(Stepped[Rows]):
         self,
         lane: Lane,
         line: Runway,
-        head: RequestHead,
-        target: Target,
-        fields: Framed,
-        body: bytes,
+        sent: Sent | Came,
         begun: Begun,
         began: float,
         *,
@@ -121,10 +128,7 @@ class Flight(Stepped[Rows]):
     ) -> None:
         self._lane = lane
         self._line = line
-        self._head = head
-        self._target = target
-        self._fields = fields
-        self._body = body
+        self._sent = sent
         self._begun = begun
         self._began = began
         self._keep = keep
@@ -159,21 +163,22 @@ class Flight(Stepped[Rows]):
             self.goes_on(_already(result))
             return
         self.started = self.done = True
-        method, keep = self._target.method, self._keep
+        method, keep = self._begun.asked.method, self._keep
         if not self._gone:  # what is counted can wait, the client cannot
-            line.write(whole(answer.status, answer.fields, answer.body, line.dated(), method=method, keep=keep))
+            line.write(answer.sent(line.dated(), keep=keep))
         lane.records.end(self._begun.turn)
         lane.tally(method, answer.status, self._began)
         if not self._gone:
             line.answered(keep=keep)
 
     def goes_on(self, rest: Coroutine[Any, Any, Rows]) -> None:
-        scope = self._line.scope(self._head, self._target, self._fields)
+        sent = self._sent if isinstance(self._sent, Sent) else read_again(self._sent)
+        head, target = sent.head, sent.target
+        scope = self._line.scope(head, target, sent.fields)
         scope[BEGAN] = self._began
         scope["extensions"][BEGUN] = Begun(self._begun.asked, rest, self._begun.turn)
-        method, minor = self._target.method, self._head.minor
-        cycle = Cycle(self._line, self._loop, method=method, minor=minor, keep=self._keep, expects=False)
-        cycle.begin_with(self._body)
+        cycle = Cycle(self._line, self._loop, method=target.method, minor=head.minor, keep=self._keep, expects=False)
+        cycle.begin_with(sent.body)
         if self._gone:
             cycle.leave()
         self._line.run(cycle, self._lane(scope, cycle.receive, cycle.send))
@@ -182,11 +187,40 @@ class Flight(Stepped[Rows]):
 class Door(door.Door):
     """The cell service's HTTP/1.1 protocol: that of every process, with plain requests on tables answered at once."""
 
+    _came: Came | None = None
+    """What is being read, where its like may come again."""
+
+    def data_received(self, data: bytes) -> None:
+        app, one = self._app, None
+        if self._cycle is None and self._reader.fresh and not self._parting.begun and isinstance(app, Lane):
+            one = came(data)
+        if one is None or not self._departs_again(app, one):
+            self._came = one
+            super().data_received(data)
+            self._came = None
+
+    def _departs_again(self, lane: Lane, one: Came) -> bool:
+        if self._transport.is_closing():
+            return False
+        try:
+            flight = lane.depart_again(self, self._loop, one, keep=not self._last())
+        except Exception as exc:  # noqa: BLE001 - as below
+            log.fault("departure_failed", exc)
+            return False
+        if flight is None:
+            return False
+        self._idle = False
+        self._alarm.due = None
+        self._unread = 0
+        self._reader.read_elsewhere()
+        self._cycle = flight
+        return True
+
     def answer_now(self, head: RequestHead, asked: Target, fields: Framed, body: bytes, *, keep: bool) -> Flight | None:
         if not isinstance(self._app, Lane):
             return None
         try:
-            return self._app.depart(self, self._loop, head, asked, fields, body, keep=keep)
+            return self._app.depart(self, self._loop, head, asked, fields, body, keep=keep, came=self._came)
         except Exception as exc:  # noqa: BLE001 - the task that answers instead meets it too, and tells the client
             log.fault("departure_failed", exc)
             return None

@@ -17,6 +17,7 @@ from foundation.words import SubjectId
 
 NAMES_MAX = 65_536
 """Subjects whose rate is remembered; each takes some 200 bytes."""
+SPARE_MAX = 64
 TURN_S_MAX = 3.0
 """How long a request waits for its subject's other ones: as long as one statement may take."""
 
@@ -47,6 +48,8 @@ class Limiter:
         self._rate = Rate(1_000 / limits.subject_per_s, limits.subject_burst)
         self._buckets = Buckets(names_max=NAMES_MAX)
         self._statements: dict[SubjectId, Turns] = {}
+        self._spare: list[Turns] = []
+        """Nobody's, for whoever comes next."""
         self._streams: dict[SubjectId, int] = {}
         self._requests = 0
 
@@ -73,10 +76,13 @@ class Limiter:
     def begin_now(self, subject: SubjectId) -> "Turn | None":
         """`begin`, `count` and `statement` in one, whose turn is taken already; None, and nothing has happened, where any of them would
         refuse or wait."""
-        if not self._free(subject) or self._buckets.take(subject, self._rate, self._clock.monotonic_s() * 1_000):
+        turns = self._statements.get(subject)
+        if self._requests >= self._limits.requests or (turns is not None and not turns.free):
+            return None
+        if self._buckets.take(subject, self._rate, self._clock.monotonic_s() * 1_000):
             return None
         self._requests += 1
-        (self._statements.get(subject) or self._turns(subject)).enter_now()
+        (turns or self._turns(subject)).enter_now()
         return Turn(self, subject, entered=True)
 
     def _free(self, subject: SubjectId) -> bool:
@@ -97,8 +103,13 @@ class Limiter:
             raise refuse(Code.RATE_LIMITED, detail, retry_after_s=1) from exc
 
     def _turns(self, subject: SubjectId) -> Turns:
-        made = self._statements[subject] = Turns(
-            at_once=self._limits.subject_statements, waiters_max=self._limits.subject_waiting, wait_s=TURN_S_MAX
+        spare = self._spare
+        made = self._statements[subject] = (
+            spare.pop()
+            if spare
+            else Turns(
+                at_once=self._limits.subject_statements, waiters_max=self._limits.subject_waiting, wait_s=TURN_S_MAX
+            )
         )
         return made
 
@@ -107,6 +118,8 @@ class Limiter:
         turns.leave()
         if turns.idle:
             del self._statements[subject]
+            if len(self._spare) < SPARE_MAX:
+                self._spare.append(turns)
 
     @asynccontextmanager
     async def stream(self, subject: SubjectId) -> AsyncIterator[None]:

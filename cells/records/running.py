@@ -1,7 +1,7 @@
 """A request's statement on its shard: the rows that its fence let through, or why there are none."""
 
-from collections.abc import Awaitable, Sequence
-from typing import TypeAlias
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, TypeAlias
 
 import asyncpg
 
@@ -16,6 +16,7 @@ from cells.shards.core import Refused, check
 from foundation.problems import Code
 from foundation.words import Verb
 
+READ = Verb.READ
 Rows: TypeAlias = list[asyncpg.Record]
 """What a statement answers: at least one row."""
 
@@ -27,21 +28,15 @@ class Running:
     def __init__(self, context: Context) -> None:
         self._context = context
 
-    async def rows(self, asked: Asked, statement: Statement, *, lease: Lease | None = None) -> Rows:
+    def rows(self, asked: Asked, statement: Statement, *, lease: Lease | None = None) -> Coroutine[Any, Any, Rows]:
         """Raises ProblemError, asyncpg.PostgresError."""
 
-        def check(rows: Sequence[asyncpg.Record]) -> None:
-            refused = answers.check_written(rows[0]["total"], asked.preferences, asked.media)
-            if rows[0]["held"] and refused is not None:
-                raise refused
-
-        undoes = asked.verb is Verb.WRITE and (asked.media.single or asked.preferences.affected_max is not None)
-        return await asked.shard.fetch(
+        return asked.shard.fetch(
             statement.sql,
             statement.arguments,
             table=asked.contract.table,
             verb=asked.verb,
-            check=check if undoes else None,
+            check=None if asked.verb is READ else _undoing(asked),
             lease=lease,
         )
 
@@ -73,9 +68,22 @@ class Running:
         raise errors.fenced(refused or Refused(Code.CELL_BEHIND, "the fence is being raised"))
 
 
+def _undoing(asked: Asked) -> Callable[[Sequence[asyncpg.Record]], None] | None:
+    """What raises where a write must not stay; None where every one may."""
+    if not asked.media.single and asked.preferences.affected_max is None:
+        return None
+
+    def check(rows: Sequence[asyncpg.Record]) -> None:
+        refused = answers.check_written(rows[0]["total"], asked.preferences, asked.media)
+        if rows[0]["held"] and refused is not None:
+            raise refused
+
+    return check
+
+
 def stood(asked: Asked, first: asyncpg.Record) -> bool:
     """Whether the fence stood as decided: of a write it was held, of a read it was so in the snapshot of its rows."""
-    if asked.verb is Verb.WRITE:
+    if asked.verb is not READ:
         held: bool = first["held"]
         return held
     return first["epoch"] == asked.epoch and first["state"] in ("active", "frozen")

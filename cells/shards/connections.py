@@ -5,11 +5,12 @@ takes back each one whose use did not end cleanly: it waits for a cancellation, 
 """
 
 from types import TracebackType
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import asyncpg
 
 from foundation.postgres import Pool
+from foundation.sessions import Session
 from foundation.turns import Turns
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ class Connections:
         self._pool = pool
         self._wait_s = wait_s
         self._turns = Turns(at_once=size_max, waiters_max=waiters_max, wait_s=wait_s)
-        self._free: list[tuple[Connection, int]] = []
+        self._free: list[Held] = []
 
     def lease(self) -> "Lease":
         """`async with connections.lease() as connection`. Raises Crowded, and what connecting raises."""
@@ -38,28 +39,28 @@ class Connections:
 
     def lease_now(self) -> "Lease | None":
         """The same, of a connection that lies free: it is taken already. None where somebody would have to wait for one."""
-        if not (self._free and self._turns.free and alive(self._free[-1][0])):
+        free = self._free
+        if not (free and alive(free[-1].session) and self._turns.enter_now()):
             return None
-        self._turns.enter_now()
-        return Lease(self, self._free.pop())
+        return Lease(self, free.pop())
 
-    async def take(self) -> tuple[Connection, int]:
-        """A connection and how often it was used, to be `put` back or `given_up`. Raises as `lease`."""
+    async def take(self) -> "Held":
+        """A connection to be `put` back or `given_up`. Raises as `lease`."""
         await self._turns.enter()
         try:
             while self._free:
-                connection, uses = self._free.pop()
-                if alive(connection):
-                    return connection, uses
-                await self._pool.release(connection)
-            return await self._pool.acquire(timeout=self._wait_s), 0
+                held = self._free.pop()
+                if alive(held.session):
+                    return held
+                await self._pool.release(held.connection)
+            return Held(await self._pool.acquire(timeout=self._wait_s))
         except BaseException:
             self._turns.leave()
             raise
 
-    def put(self, connection: Connection, uses: int) -> None:
+    def put(self, held: "Held") -> None:
         """Back after a use that ended cleanly."""
-        self._free.append((connection, uses))
+        self._free.append(held)
         self._turns.leave()
 
     async def give_up(self, connection: Connection) -> None:
@@ -70,7 +71,19 @@ class Connections:
             self._turns.leave()
 
 
-def alive(connection: Connection) -> bool:
+class Held:
+    """A connection that is out of asyncpg's pool: as the pool gave it, and as it is behind that, which is asked with fewer steps.
+    `uses`: how often it was used."""
+
+    __slots__ = ("connection", "session", "uses")
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.session: Session = cast("Any", connection).itself()
+        self.uses = 0
+
+
+def alive(connection: Connection | Session) -> bool:
     """Whether it may be used. One that was lost while it lay free has been taken away by asyncpg's pool, and answers nothing any more."""
     try:
         return not connection.is_closed()
@@ -83,27 +96,30 @@ class Lease:
 
     __slots__ = ("_connections", "_taken")
 
-    def __init__(self, connections: Connections, taken: tuple[Connection, int] | None = None) -> None:
+    def __init__(self, connections: Connections, taken: Held | None = None) -> None:
         self._connections = connections
         self._taken = taken
 
-    async def __aenter__(self) -> Connection:
-        if self._taken is None:
-            self._taken = await self._connections.take()
-        return self._taken[0]
+    async def __aenter__(self) -> Session:
+        taken = self._taken
+        if taken is None:
+            taken = self._taken = await self._connections.take()
+        return taken.session
 
     def unused(self) -> None:
         """Back, as it was taken before."""
         if self._taken is not None:
-            self._connections.put(*self._taken)
+            self._connections.put(self._taken)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._taken is None:
+        taken = self._taken
+        if taken is None:
             return
-        connection, uses = self._taken[0], self._taken[1] + 1
-        if kind is None and uses < USES_MAX and alive(connection) and not connection.is_in_transaction():
-            self._connections.put(connection, uses)
+        taken.uses += 1
+        # whether it is alive is asked when it is taken again
+        if kind is None and taken.uses < USES_MAX and not taken.session.is_in_transaction():
+            self._connections.put(taken)
         else:
-            await self._connections.give_up(connection)
+            await self._connections.give_up(taken.connection)

@@ -74,12 +74,12 @@ class Readers:
 
 async def _taken(shard: ShardId, connections: Connections) -> Connection:
     try:
-        connection, _ = await connections.take()
+        held = await connections.take()
     except Crowded as exc:
         raise crowded(shard) from exc
     except LOST as exc:
         raise unreachable(shard) from exc
-    return connection
+    return held.connection
 
 
 async def _opened(

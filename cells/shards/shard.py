@@ -242,19 +242,21 @@ class Shard:
 
         `check` sees the rows before they stay: what it raises leaves nothing written. `lease`: from `lease_now`, for this table and verb.
         """
-        tries = self._tables.enter(table, verb)
+        tables = self._tables
+        tries = bool(tables.holds) and tables.enter(table, verb)
         try:
-            async with lease or self.require().records.lease() as connection:
-                self._tables.go_on(table, verb, tries=tries)
+            async with lease or self.require().records.lease() as session:
+                if tables.holds:
+                    tables.go_on(table, verb, tries=tries)
                 try:
                     if check is None:
-                        rows = await connection.fetch(sql, *arguments)
+                        rows = await session.fetch_again(sql, arguments)
                     else:
-                        async with connection.transaction():
-                            rows = await connection.fetch(sql, *arguments)
+                        async with session.transaction():
+                            rows = await session.fetch(sql, *arguments)
                             check(rows)
                 except asyncpg.LockNotAvailableError:
-                    self._tables.gave_up(table, verb)
+                    tables.gave_up(table, verb)
                     raise
         except asyncpg.QueryCanceledError:
             raise
@@ -263,7 +265,8 @@ class Shard:
         except LOST as exc:
             log.warning("shard_lost", shard=self.id, error=type(exc).__name__)
             raise unreachable(self.id) from exc
-        self._tables.done(table, verb)
+        if tables.holds:
+            tables.done(table, verb)
         return rows
 
     def _event(self, subject: SubjectId, home: Home) -> Event:

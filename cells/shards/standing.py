@@ -45,7 +45,9 @@ class Standing:
         self._clock = clock
         self._found: dict[str, tuple[Mismatch, ...]] = {}
         self._hidden: dict[str, tuple[str, ...]] = {}
-        self._held: dict[tuple[str, Verb], float] = {}
+        self.holds: dict[tuple[str, Verb], float] = {}
+        """Tables that a change holds for a verb, and until when they are not tried. While there are none, nobody need `enter`, `go_on`
+        or be `done`."""
         self._seen_held: dict[tuple[str, Verb], float] = {}
         self._looking = asyncio.Lock()
         self._begun = self._ended = 0
@@ -61,6 +63,10 @@ class Standing:
         why = reason(found, verb) if found else None
         if why is not None:
             raise refuse(Code.NOT_READY, f"the table does not fit its contract: {why}", retry_after_s=5)
+
+    def fits(self, table: str) -> bool:
+        """Whether `require` would let every verb through."""
+        return not self._found.get(table)
 
     async def look(self, cell: Pool) -> None:
         """Reads the catalogue. Raises as asyncpg does."""
@@ -123,43 +129,42 @@ class Standing:
             async with cell.acquire(timeout=ACQUIRE_S_MAX) as connection:
                 held = await catalogue.locked(connection, table)
             if not held:
-                self._held.pop((table, verb), None)
+                self.holds.pop((table, verb), None)
                 return
             now = self._clock.monotonic_s()
             if now > self._seen_held.get((table, verb), 0.0) + TRY_S_MAX:
                 log.warning("table_held", shard=self._shard, table=table, verb=verb.value)
             self._seen_held[table, verb] = now
-            self._held[table, verb] = now + HELD_S
+            self.holds[table, verb] = now + HELD_S
         raise _held(table)
 
     def enter(self, table: str, verb: Verb) -> bool:
         """Before a connection is asked for. True: this statement tries for all whether the table is free. Raises ProblemError."""
-        until = self._held.get((table, verb))
+        until = self.holds.get((table, verb))
         if until is None:
             return False
         now = self._clock.monotonic_s()
         if now < until:
             raise _held(table)
-        self._held[table, verb] = now + TRY_S_MAX
+        self.holds[table, verb] = now + TRY_S_MAX
         return True
 
     def held(self, table: str, verb: Verb) -> bool:
         """Whether `enter` would refuse, or let this one try for all."""
-        return (table, verb) in self._held
+        return (table, verb) in self.holds
 
     def go_on(self, table: str, verb: Verb, *, tries: bool) -> None:
         """With a connection in hand: a statement that waited for it does not go on to wait for the table too. Raises ProblemError."""
-        if not tries and self._held and (table, verb) in self._held:
+        if not tries and (table, verb) in self.holds:
             raise _held(table)
 
     def gave_up(self, table: str, verb: Verb) -> None:
         """A statement gave up waiting for the table, and says so before its connection is given to the next."""
-        self._held[table, verb] = self._clock.monotonic_s() + HELD_S
+        self.holds[table, verb] = self._clock.monotonic_s() + HELD_S
 
     def done(self, table: str, verb: Verb) -> None:
         """A statement on the table came through."""
-        if self._held:
-            self._held.pop((table, verb), None)
+        self.holds.pop((table, verb), None)
 
 
 def _held(table: str) -> ProblemError:

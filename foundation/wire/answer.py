@@ -9,6 +9,8 @@ BODILESS = (204, 304)
 """Statuses whose answers have no body, whatever their fields say (RFC 9110 sections 15.3.5 and 15.4.5)."""
 _CR, _LF = 0x0D, 0x0A  # as numbers: for bytes, `in` would raise and catch a TypeError first
 CHUNKED = b"transfer-encoding: chunked\r\n"
+_line = b"%b: %b\r\n".__mod__
+"""A field's line."""
 _STATUS_LINES = {status.value: b"HTTP/1.1 %d %b\r\n" % (status, status.phrase.encode("ascii")) for status in HTTPStatus}
 
 
@@ -43,9 +45,9 @@ def status_line(status: int) -> bytes:
 
 def head_of(status: int, fields: Lines, dated: bytes, *, framing: bytes, keep: bool) -> bytes:
     """The head of an answer, with the lines `dated` and `framing` in it. `keep`: another request may follow."""
-    lines = b"".join([b"%b: %b\r\n" % field for field in fields])
     close = b"" if keep else b"connection: close\r\n"
-    return b"%b%b%b%b%b\r\n" % (status_line(status), dated, lines, framing, close)
+    first = _STATUS_LINES.get(status) or status_line(status)
+    return b"%b%b%b%b%b\r\n" % (first, dated, b"".join(map(_line, fields)), framing, close)
 
 
 def whole(status: int, fields: Lines, body: bytes, dated: bytes, *, method: str, keep: bool) -> bytes:

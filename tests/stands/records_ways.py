@@ -22,14 +22,21 @@ from tests.stands.shard import notes
 
 LIMITS = Limits(subject_per_s=1_000, subject_burst=4_000)
 ROWS_MAX = 3_000
+ANSWER_BYTES_MAX = 1 << 22
 _DATE = re.compile(rb"date: [^\r]+\r\n")
 _TRACE = re.compile(rb"trace [0-9a-f]{32}")
 
 
 class Counting(Lane):
-    """How many went without a task."""
+    """How many went without a task after a strict reading, and how many because their like had come before."""
 
     departed = 0
+    again = 0
+
+    def depart_again(self, *sent: Any, **more: Any) -> Flight | None:
+        flight = super().depart_again(*sent, **more)
+        self.again += flight is not None
+        return flight
 
     def depart(self, *sent: Any, **more: Any) -> Flight | None:
         flight = super().depart(*sent, **more)
@@ -82,6 +89,20 @@ async def answer(port: int, request: bytes) -> bytes:
     try:
         write.write(request.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n", 1))
         told = await read.read()
+    finally:
+        write.close()
+        await write.wait_closed()
+    return _TRACE.sub(b"trace", _DATE.sub(b"", told))
+
+
+async def kept_open(port: int, request: bytes) -> bytes:
+    """What comes on a connection that is to stay open: one answer."""
+    read, write = await asyncio.open_connection("127.0.0.1", port, limit=ANSWER_BYTES_MAX)
+    try:
+        write.write(request)
+        told = await read.readuntil(b"\r\n\r\n")
+        length = re.search(rb"content-length: (\d+)\r\n", told)
+        told += await (read.readexactly(int(length[1])) if length else read.readuntil(b"\r\n0\r\n\r\n"))
     finally:
         write.close()
         await write.wait_closed()
