@@ -123,7 +123,11 @@ class Treater:
                 change = convert.get(name)
                 if values is not None and change is not None:
                     values = [None if one is None else change(one) for one in values]
-                filled.extend([None] * count if values is None else values)
+                values = [None] * count if values is None else values
+                if rows:
+                    filled.extend(values)
+                else:
+                    columns[name] = values
             rows += count
         self.counts.add("", "unnamed", batch.unnamed)
         held = self.scanned()
@@ -174,11 +178,13 @@ class Treater:
 
 def _by_person(batch: Batch) -> list[tuple[Person | None, Batch]]:
     """The rows of people of whom the same is known, together; in the order in which these come first."""
+    known = {id(person): person for person in batch.people}  # the same one mostly: to compare facts takes longer
     places: dict[Person | None, list[int]] = {}
-    for index, person in enumerate(batch.people):
-        places.setdefault(person, []).append(index)
+    rows = {key: places.setdefault(person, []) for key, person in known.items()}
     if len(places) == 1:
         return [(batch.people[0], batch)]
+    for index, person in enumerate(batch.people):
+        rows[id(person)].append(index)
     return [(person, _taken(batch, indexes)) for person, indexes in places.items()]
 
 

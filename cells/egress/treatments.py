@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
+from cells.egress.ages import bands
 from cells.egress.values import KINDS, UNFIT, Kind, NoValue
 from cells.egress.wording import KEEP, Treatment
 from foundation.mute import Secret
@@ -23,12 +24,7 @@ _BLOCK_BYTES = 64
 _WHOLE_MIN = -(1 << 63)
 HIDDEN_MIN = 4
 """So many characters at least stay behind where a part of a value is shown."""
-AGE_OPEN = 90
-"""Ages from here on are one band, as 45 CFR 164.514(b)(2)(i)(C) has it."""
-AGE_MAX = 130
 ADDRESS_CHARS_MAX = 320
-_REMEMBERED = 1 << 16
-"""Days of birth whose band is remembered: all of a century and more."""
 INITIALS_MAX = 6
 _DOMAIN = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z]{2,63}\Z")
 _POSTAL = re.compile(r"[A-Z0-9]{3,10}\Z")
@@ -99,11 +95,11 @@ def mask_domain(value: str) -> str | NoValue:
     local, _, domain = value.rpartition("@")
     if not local or "@" in local or " " in local or not local.isprintable() or len(value) > ADDRESS_CHARS_MAX:
         return UNFIT
-    return _domain(domain)
+    return domain_of(domain)
 
 
 @functools.lru_cache(maxsize=4096)
-def _domain(domain: str) -> str | NoValue:
+def domain_of(domain: str) -> str | NoValue:
     return domain.lower() if _DOMAIN.match(domain) else UNFIT
 
 
@@ -166,16 +162,7 @@ def token(key: bytes) -> Function:
 
 def age_band(width: int, day: datetime.date) -> Function:
     """Completed years on `day` as a band: `30-39`, `90+`."""
-    return functools.partial(_band, width, day)
-
-
-@functools.lru_cache(maxsize=_REMEMBERED)
-def _band(width: int, day: datetime.date, born: datetime.date) -> str | NoValue:
-    age = day.year - born.year - ((day.month, day.day) < (born.month, born.day))
-    if not 0 <= age <= AGE_MAX:
-        return UNFIT
-    low = age - age % width
-    return f"{AGE_OPEN}+" if age >= AGE_OPEN else f"{low}-{min(low + width, AGE_OPEN) - 1}"
+    return lambda born: bands(width, day)[born]
 
 
 def postal(count: int) -> Function:
