@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from cells.egress.events import batch_of, of_lines
+from cells.egress.events import batch_of, of_lines, reader
 from cells.egress.formats import liner
 from cells.egress.keys import keys_for
 from cells.egress.plan import Release
@@ -113,12 +113,12 @@ def told(what: str, work: Callable[[], object], *, events: int, size: int, round
 
 
 def ndjson(made: Treater, held: list[bytes]) -> Callable[[], object]:
-    lines = liner([name for name, _ in made.schema])
+    read, lines = reader(made.contract), liner([name for name, _ in made.schema])
 
     def work() -> int:
         written = 0
         for raw in held:
-            found = of_lines(raw)
+            found = read(raw)
             treated = made.treat(batch_of(made.contract, found, [PERSON] * len(found)))
             written += len(lines(treated.columns))
         return written
