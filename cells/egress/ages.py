@@ -4,6 +4,7 @@ import datetime
 import functools
 import sys
 
+from cells.egress.remembered import Remembered
 from cells.egress.values import UNFIT, NoValue
 
 AGE_OPEN = 90
@@ -15,28 +16,15 @@ TABLES_MAX = 2
 """Of so many widths and days at once, whoever asks: plans hold no table of their own."""
 
 
-class Bands(dict[datetime.date, str | NoValue]):
-    """Day of birth → completed years on `day` as a band of `width`: `30-39`, `90+`. Made as they are asked for; beyond DAYS_MAX it begins anew."""
+@functools.lru_cache(maxsize=TABLES_MAX)
+def bands(width: int, day: datetime.date) -> Remembered:
+    """Day of birth → completed years on `day` as a band of that width: `30-39`, `90+`; UNFIT where nobody is so old."""
 
-    __slots__ = ("_day", "_width")
-
-    def __init__(self, width: int, day: datetime.date) -> None:
-        super().__init__()
-        self._width, self._day = width, day
-
-    def __missing__(self, born: datetime.date) -> str | NoValue:
-        if len(self) >= DAYS_MAX:
-            self.clear()
-        found = self[born] = self._band(born)
-        return found
-
-    def _band(self, born: datetime.date) -> str | NoValue:
-        day, width = self._day, self._width
+    def band(born: datetime.date) -> str | NoValue:
         age = day.year - born.year - ((day.month, day.day) < (born.month, born.day))
         if not 0 <= age <= AGE_MAX:
             return UNFIT
         low = age - age % width
         return sys.intern(f"{AGE_OPEN}+" if age >= AGE_OPEN else f"{low}-{min(low + width, AGE_OPEN) - 1}")
 
-
-bands = functools.lru_cache(maxsize=TABLES_MAX)(Bands)
+    return Remembered(band, DAYS_MAX)

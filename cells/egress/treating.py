@@ -5,6 +5,8 @@ Memory is bounded by the batch. Nothing is read or written here.
 
 import collections
 import datetime
+import itertools
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -178,7 +180,9 @@ class Treater:
 
 def _by_person(batch: Batch) -> list[tuple[Person | None, Batch]]:
     """The rows of people of whom the same is known, together; in the order in which these come first."""
-    known = {id(person): person for person in batch.people}  # the same one mostly: to compare facts takes longer
+    if batch.people and all(map(operator.is_, batch.people, itertools.repeat(batch.people[0]))):
+        return [(batch.people[0], batch)]
+    known = {id(person): person for person in batch.people}  # to compare facts takes longer
     places: dict[Person | None, list[int]] = {}
     rows = {key: places.setdefault(person, []) for key, person in known.items()}
     if len(places) == 1:

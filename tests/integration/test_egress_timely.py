@@ -133,9 +133,7 @@ def ours(request: pytest.FixtureRequest, folder: Path) -> Authority | None:
 
 
 @pytest.mark.parametrize("answer", [whole, stream])
-async def test_what_is_not_taken_in_time_does_not_arrive_later(
-    answer: Answer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_what_is_not_taken_in_time_does_not_arrive_later(answer: Answer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(timely, "ANSWER_S_MAX", 0.3)
     assert await read_late(answer, LARGE) < LARGE
 
