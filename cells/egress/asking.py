@@ -12,7 +12,7 @@ from typing import Any
 import asyncpg
 import msgspec
 
-from cells.egress.events import Given, Read, columns_of, reader
+from cells.egress.events import Given, Read, RowReader, columns_of
 from cells.egress.keys import keys_for
 from cells.egress.manifest import EVENT_PREFIX
 from cells.egress.plan import Release, TablePlan
@@ -84,9 +84,9 @@ class Asking:
         context = self._context
         contract, rules = self.checked(service, aim)
         made = self._treater(contract, aim, rules)
-        columns, unnamed = columns_of(contract, events)
-        people = await self._people(columns[contract.placed_by], aim.purpose)
-        treated = made.treat(Batch(people, columns, unnamed=unnamed))
+        columns = columns_of(contract, events)
+        people = await self._people(columns.values[contract.placed_by], aim.purpose)
+        treated = made.treat(Batch(people, columns.values, unnamed=columns.unnamed, plain=columns.plain))
         kinds = {id(one): one for one in people if one is not None}.values()
         went = [plan for one in kinds if (plan := made.plan_of(one)).goes]
         answer = _answer(treated, tuple(dict.fromkeys(owed for plan in went for owed in plan.owed)))
@@ -96,7 +96,7 @@ class Asking:
     def reader(self, service: ServiceId, aim: Aim) -> Read:
         """Of the events of a stream. Raises ProblemError for what the service may not read, or nobody declared."""
         contract, _ = self.checked(service, aim)
-        return reader(contract)
+        return RowReader(contract)
 
     def checked(self, service: ServiceId, aim: Aim) -> tuple[Contract, Rules]:
         """Raises ProblemError for what the service may not read, or nobody declared."""

@@ -13,8 +13,10 @@ from cells.egress.treatments import Function, Means, Unmeant, made
 from cells.egress.values import NULL, OF_JSON, QUICK, UNFIT, Kinds, Reader, Unfit
 from cells.egress.wording import KEEP, SCAN, WALK
 
-Typed: TypeAlias = Callable[[Sequence[Any]], tuple[list[Any], Kinds]]
-"""Of a column as it was given: what becomes of its values, and the types of that."""
+Typed: TypeAlias = Callable[[Sequence[Any], bool], tuple[list[Any], Kinds]]
+"""Of a column as it was given, and whether that is plainly as it would be read, without nulls: what becomes of its values, and which types
+of that say that something is null or unfit."""
+_NONE: Kinds = frozenset()
 PASSED, NULLS, UNFIT_COUNT, UNNAMED, DROPPED = "passed", "null", "unfit", "unnamed", "dropped"
 
 
@@ -43,13 +45,14 @@ class Counts:
 
 
 class Ready(msgspec.Struct, frozen=True):
-    """A field that leaves. `values` treats and counts nothing: what does not fit is UNFIT; `treat` counts, and puts null for it. `plain` is
-    `values` for what is known to be as it would be read. `watched`: strings pass as they are, so the scanner looks at them."""
+    """A field that leaves. `values` treats and counts nothing: what does not fit is UNFIT; `treat` counts, and puts null for it;
+    it does not read what it is told to be plain. `plain` is `values` for what is known to be as it would be read. `watched`: strings pass
+    as they are, so the scanner looks at them."""
 
     field: Field
     values: Column
     plain: Column
-    treat: Column
+    treat: Callable[[Sequence[Any], bool], list[Any]]
     watched: bool
 
     @property
@@ -105,8 +108,8 @@ class Workshop(msgspec.Struct, frozen=True):
         watched = self._watched(field) and field.treatment.kind == KEEP
         name, counts, watch = field.name, self.counts, self.watch
 
-        def treat(given: Sequence[Any]) -> list[Any]:
-            found, kinds = typed(given)
+        def treat(given: Sequence[Any], plain: bool = False) -> list[Any]:
+            found, kinds = typed(given, plain)
             unfit = found.count(UNFIT) if Unfit in kinds else 0
             if unfit:
                 found = [None if one is UNFIT else one for one in found]
@@ -116,7 +119,7 @@ class Workshop(msgspec.Struct, frozen=True):
                 watch.note(name, found)
             return found
 
-        return Ready(field, lambda given: typed(given)[0], plain, treat, watched)
+        return Ready(field, lambda given: typed(given, False)[0], plain, treat, watched)
 
     def _values(self, field: Field) -> tuple[Column, Typed]:
         """Of what was read, and of what was given. Raises Unmeant."""
@@ -129,7 +132,10 @@ class Workshop(msgspec.Struct, frozen=True):
         def plain(held: Sequence[Any]) -> list[Any]:
             return whole(held) if kept or None not in held else _between_nulls(held, whole)
 
-        def typed(given: Sequence[Any]) -> tuple[list[Any], Kinds]:
+        def typed(given: Sequence[Any], plain: bool) -> tuple[list[Any], Kinds]:
+            if plain:
+                found = whole(given)
+                return found, _NONE if kept else set(map(type, found))
             kinds = set(map(type, given))
             held = quick(given, kinds)
             if held is None:

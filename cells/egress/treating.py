@@ -41,13 +41,15 @@ class Person(msgspec.Struct, frozen=True):
 class Batch(msgspec.Struct, frozen=True):
     """Rows as columns, all of one length. `people`: None where nothing is known of the person, so that the row stays.
 
-    `drifted`: columns of the contract that the source does not have as stated; `unnamed`: values in them that no contract names.
+    `drifted`: columns of the contract that the source does not have as stated; `unnamed`: values in them that no contract names; `plain`:
+    columns in which every value is as its reader would give it, and none null.
     """
 
     people: Sequence[Person | None]
     columns: Mapping[str, Sequence[Any]]
     drifted: tuple[str, ...] = ()
     unnamed: int = 0
+    plain: frozenset[str] = frozenset()
 
 
 class Held(msgspec.Struct, frozen=True):
@@ -119,7 +121,11 @@ class Treater:
                 stayed[why_none_goes(stated)] += count
                 continue
             self.count_staying(stated, made, count, batch.drifted)
-            found = {one.name: one.treat(own.columns[one.name]) for one in made.fields if one.name not in batch.drifted}
+            found = {
+                one.name: one.treat(own.columns[one.name], one.name in batch.plain)
+                for one in made.fields
+                if one.name not in batch.drifted
+            }
             for name, filled in columns.items():
                 values = found.get(name)
                 change = convert.get(name)

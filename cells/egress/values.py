@@ -28,7 +28,7 @@ Reader: TypeAlias = Callable[[Any], Any]
 TEXT_CHARS_MAX = 1 << 20
 LIST_MAX = 10_000
 _UUID = re.compile(r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}\Z")
-_BITS = {"smallint": 15, "int": 31, "integer": 31, "bigint": 63}
+BITS = {"smallint": 15, "int": 31, "integer": 31, "bigint": 63}
 _NUMBER = re.compile(r"-?\d{1,200}(?:\.\d{1,200})?\Z")
 
 
@@ -151,7 +151,7 @@ def _json_value(value: Any) -> Any:
 
 _ONE: Mapping[str, Reader] = {
     "uuid": _uuid_value, "text": _text, "boolean": _boolean, "bool": _boolean,
-    **{name: _whole(bits) for name, bits in _BITS.items()},
+    **{name: _whole(bits) for name, bits in BITS.items()},
     "numeric": _numeric, "real": _real, "double precision": _real,
     "date": _date, "time": _time, "timestamp": _moment(aware=False), "timestamptz": _moment(aware=True),
     "text[]": _list(_text), "uuid[]": _list(_uuid_value),
@@ -242,7 +242,7 @@ _MOMENTS = _converted(list[datetime.datetime | None], datetime.datetime)
 
 QUICK: Mapping[str, Quick] = {
     "uuid": _quick_uuid, "text": _quick_text, "boolean": _typed(bool), "bool": _typed(bool),
-    **{name: _quick_whole(bits) for name, bits in _BITS.items()},
+    **{name: _quick_whole(bits) for name, bits in BITS.items()},
     "real": _quick_real, "double precision": _quick_real,
     "date": _converted(list[datetime.date | None], datetime.date), "timestamptz": _quick_moment,
 }  # fmt: skip

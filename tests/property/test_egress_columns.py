@@ -11,13 +11,14 @@ from hypothesis import strategies as st
 
 from cells.egress import ages
 from cells.egress.columns import over
-from cells.egress.events import MalformedEvents, Read, batch_of, of_lines, reader
+from cells.egress.events import MalformedEvents, Read, RowReader, batch_of, columns_of, of_lines
 from cells.egress.formats import liner
 from cells.egress.keys import keys_for
 from cells.egress.treating import Batch
 from cells.egress.treatments import ADDRESS_CHARS_MAX, Means, made
 from cells.egress.values import OF_DATABASE, OF_JSON, QUICK, UNFIT
 from cells.egress.wording import FORMS, treatment
+from cells.records.contracts import parse
 from tests.stands.egress import EU, ROOT, TODAY, people, person, treater
 
 MEANS = Means(TODAY, keys_for(ROOT, EU, "analytics", {}), {"tiers": {"gold": "paid"}})
@@ -199,21 +200,44 @@ def became(read: Read, raw: bytes) -> Any:
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.one_of(st.lists(lines, max_size=5).map(b"\n".join), of_full_lines(4)))
-def test_of_lines_becomes_what_becomes_of_the_objects_in_them(raw: bytes) -> None:
-    assert became(reader(EVENTS.contract), raw) == became(of_lines, raw)
+@given(st.lists(st.one_of(st.lists(lines, max_size=5).map(b"\n".join), of_full_lines(4)), min_size=1, max_size=4))
+def test_of_lines_becomes_what_becomes_of_the_objects_in_them_whatever_was_read_before(pieces: list[bytes]) -> None:
+    read = RowReader(EVENTS.contract)
+    assert [became(read, raw) for raw in pieces] == [became(of_lines, raw) for raw in pieces]
 
 
 @settings(max_examples=20, deadline=None)
 @given(of_full_lines(4))
 def test_those_are_rows(raw: bytes) -> None:
-    assert not isinstance(reader(EVENTS.contract)(raw)[0], dict)
+    assert not isinstance(RowReader(EVENTS.contract)(raw)[0], dict)
 
 
 def test_lines_with_the_contracts_members_alone_are_read_into_rows_and_others_are_not() -> None:
-    read = reader(people())
+    read = RowReader(people())
     assert not isinstance(read(b'{"item": "x"}\n{"email": 7}')[0], dict)
     assert read(b'{"item": "x"}\n{"new": 7}') == [{"item": "x"}, {"new": 7}]
+
+
+def test_columns_are_taken_for_plain_until_an_event_is_without_a_value_of_their_type() -> None:
+    stated = parse(
+        "{table: t, placed_by: id, owner: id, columns: "
+        "{id: {type: uuid, class: none}, a: {type: text}, b: {type: smallint}, c: {type: date}}}",
+        where="t",
+    )
+    read = RowReader(stated)
+
+    def plain(*events: str) -> set[str]:
+        rows = read("\n".join(events).encode())
+        return set(columns_of(stated, rows).plain)
+
+    whole = '{"id": "x", "a": "", "b": 1, "c": "2026-11-21"}'
+    assert plain(whole) == {"a", "b", "c"}
+    assert plain(whole, whole.replace('""', "null")) == set()
+    assert plain(whole) == {"b", "c"}
+    assert plain(whole.replace("1,", "40000,"), whole) == set()
+    assert plain(whole) == {"c"}
+    assert plain('{"id": "x"}') == set()
+    assert plain(whole) == set()
 
 
 def test_rows_of_people_who_are_the_same_in_all_that_decides_stay_together_in_their_order() -> None:

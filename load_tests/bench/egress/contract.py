@@ -19,7 +19,7 @@ from typing import Any
 
 import msgspec
 
-from cells.egress.events import batch_of, of_lines, reader
+from cells.egress.events import RowReader, batch_of, of_lines
 from cells.egress.formats import liner
 from cells.egress.keys import keys_for
 from cells.egress.plan import Release
@@ -117,7 +117,7 @@ def told(what: str, work: Callable[[], object], *, events: int, size: int, round
 
 
 def ndjson(made: Treater, held: list[bytes]) -> Callable[[], object]:
-    read, lines = reader(made.contract), liner([name for name, _ in made.schema])
+    read, lines = RowReader(made.contract), liner([name for name, _ in made.schema])
 
     def work() -> int:
         written = 0

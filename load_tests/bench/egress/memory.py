@@ -25,7 +25,7 @@ from starlette.types import Message
 
 from cells.egress import release
 from cells.egress.asking import EgressAnswer
-from cells.egress.events import Given, batch_of, reader
+from cells.egress.events import Given, RowReader, batch_of
 from cells.egress.formats import Format
 from cells.egress.ports import World
 from cells.egress.reading import LAST, PAGE_ROWS, Page, Standing
@@ -144,7 +144,7 @@ async def streamed(pages: int) -> None:
             held=treated.held,
         )
 
-    await Streamed(treat, Streams(), reader(made.contract))({"type": "http"}, receive, send)
+    await Streamed(treat, Streams(), RowReader(made.contract))({"type": "http"}, receive, send)
 
 
 def resident_mib(line: str) -> float:
