@@ -54,7 +54,7 @@ def of_lines(raw: bytes) -> list[dict[str, Any]]:
 
 
 class RowReader:
-    """`of_lines`, but for rows where it can be: half of the time, and a third of the memory.
+    """`of_lines`, but for rows where it can be: half of the time.
 
     Columns are taken for `plain` until an event is without a value of their type; they are looked at from then on.
     """
