@@ -12,13 +12,13 @@ from typing import Any
 import asyncpg
 import msgspec
 
-from cells.egress.events import batch_of
+from cells.egress.events import Given, Read, RowReader, columns_of
 from cells.egress.keys import keys_for
 from cells.egress.manifest import EVENT_PREFIX
 from cells.egress.plan import Release, TablePlan
 from cells.egress.reading import consent_statement, merged
 from cells.egress.settings import EgressSettings
-from cells.egress.treating import Held, Person, Treated, Treater
+from cells.egress.treating import Batch, Held, Person, Treated, Treater
 from cells.egress.treatments import Means
 from cells.egress.values import OF_JSON
 from cells.egress.worlds import DirectoryOrigins
@@ -79,17 +79,24 @@ class Asking:
         self._scan = None if settings is None else settings.scanner()
         self._treaters: dict[tuple[str, str, str, RulesDigest, datetime.date], Treater] = {}
 
-    async def answer(self, service: ServiceId, aim: Aim, events: Sequence[dict[str, Any]]) -> EgressAnswer:
+    async def answer(self, service: ServiceId, aim: Aim, events: Sequence[Given]) -> EgressAnswer:
         """What of a batch may leave; recorded when it returns. Raises ProblemError."""
         context = self._context
         contract, rules = self.checked(service, aim)
         made = self._treater(contract, aim, rules)
-        people = await self._people([one.get(contract.placed_by) for one in events], aim.purpose)
-        treated = made.treat(batch_of(contract, events, people))
-        went = [plan for one in set(people) if one is not None and (plan := made.plan_of(one)).goes]
+        columns = columns_of(contract, events)
+        people = await self._people(columns.values[contract.placed_by], aim.purpose)
+        treated = made.treat(Batch(people, columns.values, unnamed=columns.unnamed, plain=columns.plain))
+        kinds = {id(one): one for one in people if one is not None}.values()
+        went = [plan for one in kinds if (plan := made.plan_of(one)).goes]
         answer = _answer(treated, tuple(dict.fromkeys(owed for plan in went for owed in plan.owed)))
         await context.event_shard().record([_event(answer, aim, service, rules.digest, context.clock.unix_s())])
         return answer
+
+    def reader(self, service: ServiceId, aim: Aim) -> Read:
+        """Of the events of a stream. Raises ProblemError for what the service may not read, or nobody declared."""
+        contract, _ = self.checked(service, aim)
+        return RowReader(contract)
 
     def checked(self, service: ServiceId, aim: Aim) -> tuple[Contract, Rules]:
         """Raises ProblemError for what the service may not read, or nobody declared."""
@@ -142,7 +149,8 @@ class Asking:
     async def _people(self, stated: Sequence[Any], purpose: str) -> list[Person | None]:
         """None for whoever is not active here, or of whom the directory does not say so. Raises ProblemError."""
         context = self._context
-        known = {one: subject for one in stated if isinstance(one, str) and (subject := _subject(one)) is not None}
+        texts = dict.fromkeys(one for one in stated if isinstance(one, str))
+        known = {one: subject for one in texts if (subject := _subject(one)) is not None}
         homes = {subject: context.known(subject) for subject in known.values()}
         active = {
             subject: home.shard for subject, home in homes.items() if home is not None and home.state is State.ACTIVE
@@ -155,6 +163,8 @@ class Asking:
             ) from exc
         said = await self._said(active, purpose)
         people = {subject: Person(one, said.get(subject, Consent.UNSAID)) for subject, one in facts.items()}
+        same = {one: one for one in people.values()}  # of whom the same is known, one object
+        people = {subject: same[one] for subject, one in people.items()}
         return [people.get(known[one]) if isinstance(one, str) and one in known else None for one in stated]
 
     async def _said(self, active: Mapping[SubjectId, ShardId], purpose: str) -> dict[SubjectId, Consent]:

@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from cells.egress.asking import Aim, Asking, EgressAnswer
+from cells.egress.events import Given
 from cells.egress.plan import TablePlan
 from cells.egress.settings import EgressSettings
 from cells.egress.streams import EVENTS_MAX, Streamed, Streams
@@ -80,13 +81,13 @@ class EgressCalls:
 
     async def stream(self, request: Request, _: Caller) -> Response:
         service, aim = await self._context.product_service(request), _aim(request, _AIM)
-        self._asking.checked(service, aim)
+        read = self._asking.reader(service, aim)
 
-        async def treat(events: list[dict[str, Any]]) -> EgressAnswer:
+        async def treat(events: list[Given]) -> EgressAnswer:
             """The token, too, is looked at for each batch: a stream lasts no longer than it holds."""
             return await self._asking.answer(await self._context.product_service(request), aim, events)
 
-        return Streamed(treat, self._streams)
+        return Streamed(treat, self._streams, read)
 
     async def plan(self, request: Request, _: Caller) -> Response:
         aim = _aim(request, (*_AIM, "residence"), ("consent",))

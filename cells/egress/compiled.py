@@ -6,14 +6,18 @@ from typing import Any, TypeAlias
 
 import msgspec
 
+from cells.egress.columns import Column, over
 from cells.egress.plan import Field, TablePlan
 from cells.egress.scan import Scan, redacted
 from cells.egress.treatments import Function, Means, Unmeant, made
-from cells.egress.values import OF_JSON, QUICK, UNFIT, Reader
+from cells.egress.values import NULL, OF_JSON, QUICK, UNFIT, Kinds, Reader, Unfit
 from cells.egress.wording import KEEP, SCAN, WALK
 
-Column: TypeAlias = Callable[[Sequence[Any]], list[Any]]
-PASSED, NULL, UNFIT_COUNT, UNNAMED, DROPPED = "passed", "null", "unfit", "unnamed", "dropped"
+Typed: TypeAlias = Callable[[Sequence[Any], bool], tuple[list[Any], Kinds]]
+"""Of a column as it was given, and whether that is plainly as it would be read, without nulls: what becomes of its values, and which types
+of that say that something is null or unfit."""
+_NONE: Kinds = frozenset()
+PASSED, NULLS, UNFIT_COUNT, UNNAMED, DROPPED = "passed", "null", "unfit", "unnamed", "dropped"
 
 
 class Counts:
@@ -29,7 +33,7 @@ class Counts:
     def of_column(self, field: str, *, rows: int, nulls: int, unfit: int) -> None:
         """`nulls`: those that were, and those that stand for what is unfit."""
         self.add(field, UNFIT_COUNT, unfit)
-        self.add(field, NULL, nulls - unfit)
+        self.add(field, NULLS, nulls - unfit)
         self.add(field, PASSED, rows - nulls)
 
     def take(self) -> dict[str, dict[str, int]]:
@@ -41,13 +45,14 @@ class Counts:
 
 
 class Ready(msgspec.Struct, frozen=True):
-    """A field that leaves. `values` treats and counts nothing: what does not fit is UNFIT; `treat` counts, and puts null for it. `plain` is
-    `values` for what is known to be as it would be read. `watched`: strings pass as they are, so the scanner looks at them."""
+    """A field that leaves. `values` treats and counts nothing: what does not fit is UNFIT; `treat` counts, and puts null for it;
+    it does not read what it is told to be plain. `plain` is `values` for what is known to be as it would be read. `watched`: strings pass
+    as they are, so the scanner looks at them."""
 
     field: Field
     values: Column
     plain: Column
-    treat: Column
+    treat: Callable[[Sequence[Any], bool], list[Any]]
     watched: bool
 
     @property
@@ -99,42 +104,49 @@ class Workshop(msgspec.Struct, frozen=True):
 
     def _ready(self, field: Field) -> Ready:
         """Raises Unmeant."""
-        values, plain = self._values(field)
+        plain, typed = self._values(field)
         watched = self._watched(field) and field.treatment.kind == KEEP
         name, counts, watch = field.name, self.counts, self.watch
 
-        def treat(given: Sequence[Any]) -> list[Any]:
-            found = values(given)
-            unfit = found.count(UNFIT)
+        def treat(given: Sequence[Any], plain: bool = False) -> list[Any]:
+            found, kinds = typed(given, plain)
+            unfit = found.count(UNFIT) if Unfit in kinds else 0
             if unfit:
                 found = [None if one is UNFIT else one for one in found]
-            counts.of_column(name, rows=len(found), nulls=found.count(None), unfit=unfit)
+            nulls = found.count(None) if unfit or NULL in kinds else 0
+            counts.of_column(name, rows=len(found), nulls=nulls, unfit=unfit)
             if watched:
                 watch.note(name, found)
             return found
 
-        return Ready(field, values, plain, treat, watched)
+        return Ready(field, lambda given: typed(given, False)[0], plain, treat, watched)
 
-    def _values(self, field: Field) -> tuple[Column, Column]:
-        """Of what was given, and of what was read. Raises Unmeant."""
+    def _values(self, field: Field) -> tuple[Column, Typed]:
+        """Of what was read, and of what was given. Raises Unmeant."""
         read = self.readers.get(field.type)
         if read is None:
             raise Unmeant(f"values of type {field.type} never leave")
         treat, kept = self._function(field, field.name), field.treatment.kind == KEEP
-        quick = QUICK.get(field.type, _never)
+        quick, whole = QUICK.get(field.type, _never), over(field.treatment, self.means, treat)
 
         def plain(held: Sequence[Any]) -> list[Any]:
-            if kept:
-                return list(held)
-            return [None if one is None else treat(one) for one in held] if None in held else list(map(treat, held))
+            return whole(held) if kept or None not in held else _between_nulls(held, whole)
 
-        def values(given: Sequence[Any]) -> list[Any]:
-            held = quick(given)
-            if held is not None:
-                return plain(held)
-            return [None if one is None else UNFIT if (got := read(one)) is UNFIT else treat(got) for one in given]
+        def typed(given: Sequence[Any], plain: bool) -> tuple[list[Any], Kinds]:
+            if plain:
+                found = whole(given)
+                return found, _NONE if kept else set(map(type, found))
+            kinds = set(map(type, given))
+            held = quick(given, kinds)
+            if held is None:
+                found = [None if one is None else UNFIT if (got := read(one)) is UNFIT else treat(got) for one in given]
+            elif kept:
+                return whole(held), kinds  # as many nulls as were given, and nothing unfit
+            else:
+                found = _between_nulls(held, whole) if NULL in kinds else whole(held)
+            return found, set(map(type, found))
 
-        return values, plain
+        return plain, typed
 
     def _watched(self, field: Field) -> bool:
         return self.scan is not None and field.treatment.kind in (KEEP, WALK) and field.type in _OF_STRINGS
@@ -191,7 +203,7 @@ class Workshop(msgspec.Struct, frozen=True):
 
         def one(value: Any) -> Any:
             if value is None:
-                counts.add(path, NULL)
+                counts.add(path, NULLS)
                 return None
             got = read(value)
             found = UNFIT if got is UNFIT else treat(got)
@@ -206,8 +218,13 @@ class Workshop(msgspec.Struct, frozen=True):
 _OF_STRINGS = frozenset({"text", "text[]", "json", "jsonb"})
 
 
-def _never(_values: Sequence[Any]) -> None:
+def _never(_values: Sequence[Any], _kinds: Kinds) -> None:
     return None
+
+
+def _between_nulls(held: Sequence[Any], whole: Column) -> list[Any]:
+    treated = iter(whole([one for one in held if one is not None]))
+    return [None if one is None else next(treated) for one in held]
 
 
 def _strings(values: Sequence[Any]) -> list[str]:

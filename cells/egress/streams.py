@@ -6,14 +6,14 @@ until the client has taken the answer to what it sent before.
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import msgspec
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from cells.egress.asking import EgressAnswer
-from cells.egress.events import MalformedEvents, of_lines
+from cells.egress.events import Given, MalformedEvents, Read, of_lines
 from cells.egress.timely import ClientGone, end_of_time, in_time
 from foundation.problems import Code, ProblemError, refuse
 
@@ -26,7 +26,7 @@ BATCH_S_MAX = 1.0
 STREAMS_MAX = 16
 """At one time."""
 
-Treat: TypeAlias = Callable[[list[dict[str, Any]]], Awaitable[EgressAnswer]]
+Treat: TypeAlias = Callable[[list[Given]], Awaitable[EgressAnswer]]
 
 
 class EgressEnd(msgspec.Struct, kw_only=True):
@@ -122,12 +122,13 @@ class Lines:
 class Streamed(Response):
     """Answers a stream. The client has to read while it sends: its answers are waited for before more of what it sends is read."""
 
-    def __init__(self, treat: Treat, streams: Streams) -> None:
+    def __init__(self, treat: Treat, streams: Streams, read: Read = of_lines) -> None:
         """Raises ProblemError where too many are under way."""
         super().__init__()
         if streams.open >= STREAMS_MAX:
             raise refuse(Code.CELL_BUSY, f"{STREAMS_MAX} streams are under way", retry_after_s=1)
         self._treat = treat
+        self._read = read
         self._streams = streams
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -147,7 +148,7 @@ class Streamed(Response):
         end = EgressEnd()
         try:
             while raw is not None:
-                events, unreadable = readable(raw)
+                events, unreadable = readable(raw, self._read)
                 end.unreadable += unreadable
                 for start in range(0, len(events), EVENTS_MAX):
                     async with in_time(scope, end_of_time()):
@@ -159,19 +160,20 @@ class Streamed(Response):
         except ProblemError as exc:
             last = EgressLine(problem=msgspec.Raw(exc.problem.encode()))
         async with in_time(scope, end_of_time()):
-            await send(_piece(last, more=False))
+            await send(_piece(last))
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-def _piece(line: EgressLine, *, more: bool = True) -> Message:
-    return {"type": "http.response.body", "body": msgspec.json.encode(line) + b"\n", "more_body": more}
+def _piece(line: EgressLine) -> Message:
+    return {"type": "http.response.body", "body": msgspec.json.encode(line) + b"\n", "more_body": True}
 
 
-def readable(raw: bytes) -> tuple[list[dict[str, Any]], int]:
+def readable(raw: bytes, read: Read) -> tuple[list[Given], int]:
     """The objects, and how many lines were none. Lines without anything are no events. Pure."""
     try:
-        return of_lines(raw), 0
+        return read(raw), 0
     except MalformedEvents:
-        found: list[dict[str, Any]] = []
+        found: list[Given] = []
         unreadable = 0
         for line in raw.split(b"\n"):
             try:

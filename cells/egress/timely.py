@@ -24,12 +24,15 @@ def end_of_time() -> float:
 
 @asynccontextmanager
 async def in_time(scope: Scope, end: float) -> AsyncIterator[None]:
-    """Raises ClientGone beyond `end`. The connection ends then, and what had not left the process by that time does not leave it."""
+    """What is sent inside has left the process when it ends. Raises ClientGone beyond `end`: the connection ends then, and what had not
+    left by that time does not leave."""
+    line: Line | None = scope.get("extensions", {}).get(LINE)
     try:
         async with asyncio.timeout_at(end):
             yield
+            if line is not None:
+                await line.emptied()
     except TimeoutError as exc:
-        line: Line | None = scope.get("extensions", {}).get(LINE)
         if line is not None:
             line.break_off()
         raise ClientGone from exc
@@ -48,7 +51,7 @@ class Timely(Response):
         await send({"type": "http.response.start", "status": answer.status_code, "headers": answer.raw_headers})
         try:
             async with in_time(scope, self._end):
-                # The last piece, which is empty, comes once all else was taken: until then the answer can be broken off.
+                # The last piece, which is empty, comes once all else has left: until then the answer can be broken off.
                 await send({"type": "http.response.body", "body": answer.body, "more_body": True})
         except ClientGone:
             return

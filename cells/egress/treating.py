@@ -5,6 +5,8 @@ Memory is bounded by the batch. Nothing is read or written here.
 
 import collections
 import datetime
+import itertools
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -39,13 +41,15 @@ class Person(msgspec.Struct, frozen=True):
 class Batch(msgspec.Struct, frozen=True):
     """Rows as columns, all of one length. `people`: None where nothing is known of the person, so that the row stays.
 
-    `drifted`: columns of the contract that the source does not have as stated; `unnamed`: values in them that no contract names.
+    `drifted`: columns of the contract that the source does not have as stated; `unnamed`: values in them that no contract names; `plain`:
+    columns in which every value is as its reader would give it, and none null.
     """
 
     people: Sequence[Person | None]
     columns: Mapping[str, Sequence[Any]]
     drifted: tuple[str, ...] = ()
     unnamed: int = 0
+    plain: frozenset[str] = frozenset()
 
 
 class Held(msgspec.Struct, frozen=True):
@@ -117,13 +121,21 @@ class Treater:
                 stayed[why_none_goes(stated)] += count
                 continue
             self.count_staying(stated, made, count, batch.drifted)
-            found = {one.name: one.treat(own.columns[one.name]) for one in made.fields if one.name not in batch.drifted}
+            found = {
+                one.name: one.treat(own.columns[one.name], one.name in batch.plain)
+                for one in made.fields
+                if one.name not in batch.drifted
+            }
             for name, filled in columns.items():
                 values = found.get(name)
                 change = convert.get(name)
                 if values is not None and change is not None:
                     values = [None if one is None else change(one) for one in values]
-                filled.extend([None] * count if values is None else values)
+                values = [None] * count if values is None else values
+                if rows:
+                    filled.extend(values)
+                else:
+                    columns[name] = values
             rows += count
         self.counts.add("", "unnamed", batch.unnamed)
         held = self.scanned()
@@ -174,11 +186,15 @@ class Treater:
 
 def _by_person(batch: Batch) -> list[tuple[Person | None, Batch]]:
     """The rows of people of whom the same is known, together; in the order in which these come first."""
+    if batch.people and all(map(operator.is_, batch.people, itertools.repeat(batch.people[0]))):
+        return [(batch.people[0], batch)]
+    known = {id(person): person for person in batch.people}  # to compare facts takes longer
     places: dict[Person | None, list[int]] = {}
-    for index, person in enumerate(batch.people):
-        places.setdefault(person, []).append(index)
+    rows = {key: places.setdefault(person, []) for key, person in known.items()}
     if len(places) == 1:
         return [(batch.people[0], batch)]
+    for index, person in enumerate(batch.people):
+        rows[id(person)].append(index)
     return [(person, _taken(batch, indexes)) for person, indexes in places.items()]
 
 

@@ -2,8 +2,6 @@
 
 import bisect
 import datetime
-import functools
-import hashlib
 import ipaddress
 import itertools
 import re
@@ -12,24 +10,21 @@ from typing import Any, TypeAlias
 
 import msgspec
 
+from cells.egress.ages import bands
+from cells.egress.remembered import Remembered
+from cells.egress.tokens import token
 from cells.egress.values import KINDS, UNFIT, Kind, NoValue
 from cells.egress.wording import KEEP, Treatment
 from foundation.mute import Secret
 
 Function: TypeAlias = Callable[[Any], Any]
 
-TOKEN_CHARS = 32
-_BLOCK_BYTES = 64
 _WHOLE_MIN = -(1 << 63)
 HIDDEN_MIN = 4
 """So many characters at least stay behind where a part of a value is shown."""
-AGE_OPEN = 90
-"""Ages from here on are one band, as 45 CFR 164.514(b)(2)(i)(C) has it."""
-AGE_MAX = 130
 ADDRESS_CHARS_MAX = 320
-_REMEMBERED = 1 << 16
-"""Days of birth whose band is remembered: all of a century and more."""
 INITIALS_MAX = 6
+_DOMAINS_MAX = 4096
 _DOMAIN = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z]{2,63}\Z")
 _POSTAL = re.compile(r"[A-Z0-9]{3,10}\Z")
 _GEOHASH = re.compile(r"[0-9b-hjkmnp-z]{6,12}\Z")
@@ -77,7 +72,8 @@ def _same(value: Any) -> Any:
     return value
 
 
-def _key(treatment: Treatment, means: Means) -> bytes:
+def key_of(treatment: Treatment, means: Means) -> bytes:
+    """Of tokens. Raises Unmeant."""
     name = treatment.arguments[0] if treatment.arguments else None
     key = means.keys.get(name)
     if key is None:
@@ -99,12 +95,16 @@ def mask_domain(value: str) -> str | NoValue:
     local, _, domain = value.rpartition("@")
     if not local or "@" in local or " " in local or not local.isprintable() or len(value) > ADDRESS_CHARS_MAX:
         return UNFIT
-    return _domain(domain)
+    found: str | NoValue = DOMAINS[domain]
+    return found
 
 
-@functools.lru_cache(maxsize=4096)
 def _domain(domain: str) -> str | NoValue:
     return domain.lower() if _DOMAIN.match(domain) else UNFIT
+
+
+DOMAINS = Remembered(_domain, _DOMAINS_MAX)
+"""Of addresses there are many, of their domains few."""
 
 
 def last(count: int) -> Function:
@@ -138,44 +138,9 @@ def initials(value: str) -> str | NoValue:
     return " ".join(f"{word[0]}." for word in words[:INITIALS_MAX])
 
 
-def token(key: bytes) -> Function:
-    """32 hex digits that stand for the value under this key, and say nothing of it without: HMAC-SHA-256 (RFC 2104), cut to 128 bits.
-
-    Texts and numbers are kept apart. The keyed states are made once and copied; `hmac.digest` takes twice the time.
-    """
-    padded = key.ljust(_BLOCK_BYTES, b"\0")
-    inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in padded))
-    of_text, of_number = inner.copy(), inner.copy()
-    of_text.update(b"t")
-    of_number.update(b"i")
-    outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in padded))
-
-    def treat(value: Any) -> str:
-        if type(value) is str:
-            begun = of_text.copy()
-            begun.update(value.encode())
-        else:
-            begun = of_number.copy()
-            begun.update(b"%d" % value)
-        ended = outer.copy()
-        ended.update(begun.digest())
-        return ended.hexdigest()[:TOKEN_CHARS]
-
-    return treat
-
-
 def age_band(width: int, day: datetime.date) -> Function:
     """Completed years on `day` as a band: `30-39`, `90+`."""
-    return functools.partial(_band, width, day)
-
-
-@functools.lru_cache(maxsize=_REMEMBERED)
-def _band(width: int, day: datetime.date, born: datetime.date) -> str | NoValue:
-    age = day.year - born.year - ((day.month, day.day) < (born.month, born.day))
-    if not 0 <= age <= AGE_MAX:
-        return UNFIT
-    low = age - age % width
-    return f"{AGE_OPEN}+" if age >= AGE_OPEN else f"{low}-{min(low + width, AGE_OPEN) - 1}"
+    return lambda born: bands(width, day)[born]
 
 
 def postal(count: int) -> Function:
@@ -260,7 +225,7 @@ _MAKERS: Mapping[str, Callable[[Treatment, Means], Function]] = {
     "last": lambda stated, _means: last(_number(stated)),
     "subnet": lambda _stated, _means: subnet,
     "initials": lambda _stated, _means: initials,
-    "token": lambda stated, means: token(_key(stated, means)),
+    "token": lambda stated, means: token(key_of(stated, means)),
     "age_band": lambda stated, means: age_band(_number(stated), means.day),
     "postal": lambda stated, _means: postal(_number(stated)),
     "month": lambda _stated, _means: month,

@@ -4,9 +4,11 @@ import datetime
 import decimal
 import enum
 import math
+import operator
 import re
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
@@ -26,7 +28,7 @@ Reader: TypeAlias = Callable[[Any], Any]
 TEXT_CHARS_MAX = 1 << 20
 LIST_MAX = 10_000
 _UUID = re.compile(r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}\Z")
-_BITS = {"smallint": 15, "int": 31, "integer": 31, "bigint": 63}
+BITS = {"smallint": 15, "int": 31, "integer": 31, "bigint": 63}
 _NUMBER = re.compile(r"-?\d{1,200}(?:\.\d{1,200})?\Z")
 
 
@@ -149,7 +151,7 @@ def _json_value(value: Any) -> Any:
 
 _ONE: Mapping[str, Reader] = {
     "uuid": _uuid_value, "text": _text, "boolean": _boolean, "bool": _boolean,
-    **{name: _whole(bits) for name, bits in _BITS.items()},
+    **{name: _whole(bits) for name, bits in BITS.items()},
     "numeric": _numeric, "real": _real, "double precision": _real,
     "date": _date, "time": _time, "timestamp": _moment(aware=False), "timestamptz": _moment(aware=True),
     "text[]": _list(_text), "uuid[]": _list(_uuid_value),
@@ -160,40 +162,43 @@ OF_DATABASE: Mapping[str, Reader] = {**_ONE, "json": _json_text, "jsonb": _json_
 OF_JSON: Mapping[str, Reader] = {**_ONE, "json": _json_value, "jsonb": _json_value}
 """Contract type → reader of a member of a JSON document."""
 
-Quick: TypeAlias = Callable[[Sequence[Any]], Sequence[Any] | None]
+Kinds: TypeAlias = AbstractSet[type[Any]]
+"""Which types the values of a column have."""
+Quick: TypeAlias = Callable[[Sequence[Any], Kinds], Sequence[Any] | None]
 """Of a whole column: what the reader gives for each value (nulls as they are), or None where some value is not plainly of its type."""
-_NULL = type(None)
+NULL: Final = type(None)
 
 
 def _typed(*types: type[Any]) -> Quick:
-    allowed = frozenset((*types, _NULL))
-    return lambda values: values if allowed.issuperset(map(type, values)) else None
+    allowed = frozenset((*types, NULL))
+    return lambda values, kinds: values if kinds <= allowed else None
 
 
-def _quick_text(values: Sequence[Any]) -> Sequence[Any] | None:
-    plain = _typed(str)(values)
-    return None if plain is None or max(map(len, filter(None, plain)), default=0) > TEXT_CHARS_MAX else plain
+def _quick_text(values: Sequence[Any], kinds: Kinds) -> Sequence[Any] | None:
+    if not kinds <= _TEXT_OR_NULL:
+        return None
+    return None if max(map(len, _present(values, kinds)), default=0) > TEXT_CHARS_MAX else values
 
 
 def _quick_whole(bits: int) -> Quick:
-    low, high = -(1 << bits), (1 << bits) - 1
+    low, high, allowed = -(1 << bits), (1 << bits) - 1, frozenset((int, NULL))
 
-    def read(values: Sequence[Any]) -> Sequence[Any] | None:
-        plain = _typed(int)(values)
-        held = [] if plain is None else [one for one in plain if one is not None]
-        return plain if not held or (low <= min(held) and max(held) <= high) else None
+    def read(values: Sequence[Any], kinds: Kinds) -> Sequence[Any] | None:
+        if not kinds <= allowed:
+            return None
+        held = _present(values, kinds)
+        return values if not held or (low <= min(held) and max(held) <= high) else None
 
     return read
 
 
-def _quick_real(values: Sequence[Any]) -> Sequence[Any] | None:
-    plain = _typed(float)(values)
-    return None if plain is None or not all(map(math.isfinite, filter(None, plain))) else plain
+def _quick_real(values: Sequence[Any], kinds: Kinds) -> Sequence[Any] | None:
+    """By their sum: one that is not finite makes it so. Nor need the sum be where all are; then each is looked at."""
+    return values if kinds <= _REAL_OR_NULL and math.isfinite(sum(_present(values, kinds))) else None
 
 
-def _quick_uuid(values: Sequence[Any]) -> Sequence[Any] | None:
+def _quick_uuid(values: Sequence[Any], kinds: Kinds) -> Sequence[Any] | None:
     """All of them texts in lower case, or all of them UUIDs."""
-    kinds = set(map(type, values))
     if kinds == {str}:
         # A value with a line's end in it would make one more line than there are values.
         shape = "\n".join(values).encode("utf-8", "replace").translate(HEX_AS_ONE)
@@ -202,9 +207,11 @@ def _quick_uuid(values: Sequence[Any]) -> Sequence[Any] | None:
 
 
 def _converted(shape: Any, kind: type[Any]) -> Quick:
-    def read(values: Sequence[Any]) -> Sequence[Any] | None:
-        if not _TEXT_OR_NULL.issuperset(map(type, values)):
-            return _typed(kind)(values)
+    allowed = frozenset((kind, NULL))
+
+    def read(values: Sequence[Any], kinds: Kinds) -> Sequence[Any] | None:
+        if not kinds <= _TEXT_OR_NULL:
+            return values if kinds <= allowed else None
         try:
             return msgspec.convert(values, shape, strict=True)  # type: ignore[no-any-return]
         except (msgspec.ValidationError, ValueError):
@@ -213,22 +220,29 @@ def _converted(shape: Any, kind: type[Any]) -> Quick:
     return read
 
 
-def _quick_moment(values: Sequence[Any]) -> Sequence[Any] | None:
-    found = _MOMENTS(values)
-    utc = datetime.UTC
-    return found if found is not None and all(one is None or one.tzinfo is utc for one in found) else None
+def _quick_moment(values: Sequence[Any], kinds: Kinds) -> Sequence[Any] | None:
+    found = _MOMENTS(values, kinds)
+    if found is None:
+        return None
+    zones = list(map(_ZONE, _present(found, kinds)))
+    return found if zones.count(datetime.UTC) == len(zones) else None
+
+
+def _present(values: Sequence[Any], kinds: Kinds) -> Sequence[Any]:
+    return [one for one in values if one is not None] if NULL in kinds else values
 
 
 HEX_AS_ONE = bytes(ord("0") if chr(byte) in "0123456789abcdef" else byte for byte in range(256))
 """Every lower-case hex digit becomes 0, all else stays."""
 UUID_SHAPE = b"00000000-0000-0000-0000-000000000000"
 _UUID_LINE = UUID_SHAPE + b"\n"
-_TEXT_OR_NULL = frozenset((str, _NULL))
+_TEXT_OR_NULL, _REAL_OR_NULL = frozenset((str, NULL)), frozenset((float, NULL))
+_ZONE = operator.attrgetter("tzinfo")
 _MOMENTS = _converted(list[datetime.datetime | None], datetime.datetime)
 
 QUICK: Mapping[str, Quick] = {
     "uuid": _quick_uuid, "text": _quick_text, "boolean": _typed(bool), "bool": _typed(bool),
-    **{name: _quick_whole(bits) for name, bits in _BITS.items()},
+    **{name: _quick_whole(bits) for name, bits in BITS.items()},
     "real": _quick_real, "double precision": _quick_real,
     "date": _converted(list[datetime.date | None], datetime.date), "timestamptz": _quick_moment,
 }  # fmt: skip

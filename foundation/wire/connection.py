@@ -148,8 +148,11 @@ class ServerConnection(asyncio.Protocol):
             successor.shutdown()
         return True
 
+    async def emptied(self) -> None:
+        await self._flow.emptied()
+
     def break_off(self) -> None:
-        if self._flow.is_full:
+        if self._flow.holds:
             self._transport.abort()
 
     # --- its end -----------------------------------------------------------------------------------------------------------------

@@ -1,6 +1,10 @@
 """Back-pressure of one connection, both ways: whether it is read, and whether it takes more."""
 
 import asyncio
+import select
+
+LOOK_S = 0.02
+"""How often it is looked whether the system takes more of what lies below TLS."""
 
 
 class Flow:
@@ -17,6 +21,11 @@ class Flow:
         """Whether it takes no more for now."""
         self._full: asyncio.Future[None] | None = None
 
+    @property
+    def holds(self) -> bool:
+        """Whether what was written waits in this process: as much as makes it full, or, where `emptied` was given up, anything."""
+        return self.is_full or (self._has_tls and not self._transport.is_closing() and not _takes_more(self._transport))
+
     def full(self) -> None:
         self.is_full = True
         self._full = self._full or self._loop.create_future()
@@ -31,6 +40,18 @@ class Flow:
         if self._full is not None:
             await asyncio.shield(self._full)
 
+    async def emptied(self) -> None:
+        """Until nothing that was written waits in this process, or nobody is there."""
+        if self._transport.is_closing():
+            return
+        # TLS tells that it is full from its bound on, a plain connection beyond it.
+        self._transport.set_write_buffer_limits(high=1 if self._has_tls else 0)
+        await self.drained()
+        if self._has_tls:
+            await self._taken_below_tls()
+        if not self._transport.is_closing():
+            self._transport.set_write_buffer_limits()
+
     def pause(self) -> None:
         if not self.paused:
             self.paused = True
@@ -40,3 +61,22 @@ class Flow:
         if self.paused and not self._transport.is_closing():
             self.paused = False
             self._transport.resume_reading()
+
+    @property
+    def _has_tls(self) -> bool:
+        return self._transport.get_extra_info("sslcontext") is not None
+
+    async def _taken_below_tls(self) -> None:
+        """A transport of TLS tells nothing of the one below, which holds only what the system did not take. So it has to take more, also
+        after the loop has had a turn to give it that."""
+        taken = 0
+        while taken < 2 and not self._transport.is_closing():
+            taken = taken + 1 if _takes_more(self._transport) else 0
+            await asyncio.sleep(0 if taken else LOOK_S)
+
+
+def _takes_more(transport: asyncio.Transport) -> bool:
+    """Whether the system does, or nobody is there."""
+    looking = select.poll()
+    looking.register(transport.get_extra_info("socket").fileno(), select.POLLOUT)
+    return bool(looking.poll(0))

@@ -29,6 +29,10 @@ class Line(Protocol):
         """Answers 101 with `fields` and hands the connection over. False where the client has left."""
         ...
 
+    async def emptied(self) -> None:
+        """Until nothing that was written waits in this process, or nobody is there. Where that is given up, `break_off`."""
+        ...
+
     def break_off(self) -> None:
         """The answer under way ends without its end, also towards a client that does not read."""
         ...

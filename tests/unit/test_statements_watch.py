@@ -17,7 +17,7 @@ from cells.breakglass.statements.spending import Spending
 from cells.breakglass.store import Turn
 from cells.shards.shard import unreachable
 from foundation.ledger.beside import payload
-from foundation.ledger.port import Event, Kind, Spelled
+from foundation.ledger.port import Kind, Spelled
 from foundation.words import ShardId
 from tests.stands.access import SUBJECT
 from tests.stands.access_cell import OTHER, AccessStand, access_stand

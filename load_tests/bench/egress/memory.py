@@ -25,7 +25,7 @@ from starlette.types import Message
 
 from cells.egress import release
 from cells.egress.asking import EgressAnswer
-from cells.egress.events import batch_of
+from cells.egress.events import Given, RowReader, batch_of
 from cells.egress.formats import Format
 from cells.egress.ports import World
 from cells.egress.reading import LAST, PAGE_ROWS, Page, Standing
@@ -132,7 +132,7 @@ async def streamed(pages: int) -> None:
     async def send(_message: Message) -> None:
         """The client takes it."""
 
-    async def treat(given: list[dict[str, Any]]) -> EgressAnswer:
+    async def treat(given: list[Given]) -> EgressAnswer:
         treated = made.treat(batch_of(made.contract, given, [PERSON] * len(given)))
         rows = zip(*treated.columns.values(), strict=True)
         return EgressAnswer(
@@ -144,7 +144,7 @@ async def streamed(pages: int) -> None:
             held=treated.held,
         )
 
-    await Streamed(treat, Streams())({"type": "http"}, receive, send)
+    await Streamed(treat, Streams(), RowReader(made.contract))({"type": "http"}, receive, send)
 
 
 def resident_mib(line: str) -> float:
