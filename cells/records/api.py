@@ -96,19 +96,23 @@ class Records:
         if asked is None:
             return None
         lease = asked.shard.lease_now(asked.contract.table, asked.verb)
-        return None if lease is None else self._begun(asked, raw, lease)
+        if lease is None:
+            return None
+        begun = None
+        try:
+            begun = self._begun(asked, raw, lease)
+        except ProblemError:
+            pass  # the task that answers instead says why
+        finally:
+            if begun is None:
+                lease.unused()
+        return begun
 
     def _begun(self, asked: Asked, raw: bytes, lease: Lease) -> Begun | None:
-        try:
-            statement = self._making.statement(asked, raw)
-        except ProblemError:
-            lease.unused()
-            return None
+        """Raises ProblemError; then, and where it is None, the lease was not used."""
+        statement = self._making.statement(asked, raw)
         turn = self._limiter.begin_now(asked.subject)
-        if turn is None:
-            lease.unused()
-            return None
-        return Begun(asked, self._running.rows(asked, statement, lease=lease), turn)
+        return None if turn is None else Begun(asked, self._running.rows(asked, statement, lease=lease), turn)
 
     def answer_now(self, asked: Asked, rows: Rows) -> Answer | None:
         """The answer, where the fence stood as decided and the rows are all there; None: more is to be asked or said."""
