@@ -113,22 +113,30 @@ class Records:
         lease = asked.shard.lease_now(asked.contract.table, asked.verb)
         if lease is None:
             return None
+        statement = None
         try:
             statement = self._making.statement(asked, raw)
         except ProblemError:
-            lease.unused()
-            return None
+            return None  # the task that answers instead says why
+        finally:
+            if statement is None:
+                lease.unused()
         begun = self._with_turn(asked, statement, lease)
         if begun is not None and came is not None:
             self._again.familiar.learn(came, headers, asked, statement)
         return begun
 
     def _with_turn(self, asked: Asked, statement: Statement, lease: Lease) -> Begun | None:
-        turn = self._limiter.begin_now(asked.subject)
-        if turn is None:
-            lease.unused()
-            return None
-        return Begun(asked, self._running.rows(asked, statement, lease=lease), turn)
+        """None where the subject has no turn free just now: the connection is given back then, and where anything is raised."""
+        begun = None
+        try:
+            turn = self._limiter.begin_now(asked.subject)
+            if turn is not None:
+                begun = Begun(asked, self._running.rows(asked, statement, lease=lease), turn)
+        finally:
+            if begun is None:
+                lease.unused()
+        return begun
 
     def answer_now(self, asked: Asked, rows: Rows) -> Answer | None:
         """The answer, where the fence stood as decided and the rows are all there; None: more is to be asked or said."""

@@ -43,7 +43,6 @@ class Records:
         self._countries = countries
         self._proxies = proxies
         self._region = region
-        self._clock = clock
         self._unix_s = clock.unix_s
         self.own = own
         self._seen: dict[object, Country | None] = {}
@@ -159,5 +158,5 @@ class Records:
 
     def _event(self, kind: Kind, actor: str, subject: str | None, details: dict[str, object]) -> Event:
         return Event(
-            id=new_decision_id(), at=self._clock.unix_s(), kind=kind, actor=actor, subject_id=subject, details=details
+            id=new_decision_id(), at=self._unix_s(), kind=kind, actor=actor, subject_id=subject, details=details
         )
