@@ -20,7 +20,7 @@ from cells.records.preferences import Preferences
 from cells.records.query import Condition, Query
 from cells.records.ranges import Page
 from cells.records.statements import Statement
-from cells.records.texts import KnownAs
+from cells.records.texts import KnownAs, is_long
 from foundation.wire.head import FIELDS_MAX, Fields
 from foundation.words import RECORDS, ActorId
 
@@ -165,7 +165,7 @@ class Familiar:
     def learn(self, one: Came, fields: Fields, asked: Asked, statement: Statement) -> None:
         """What a strict reading of the same read made of it: its `fields`, what it asks for, and the statement that answers it."""
         decision, query = asked.decision, asked.query
-        if decision.service != RECORDS or decision.actor != ActorId(decision.subject or ""):
+        if decision.service != RECORDS or decision.actor != ActorId(decision.subject or "") or is_long(query):
             return
         found, head = apart(one.query), self._heads.get(one.fields) or self._numbered(one, fields)
         if found is None or head is None:

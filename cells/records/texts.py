@@ -39,9 +39,14 @@ class Texts:
         return made
 
 
+def is_long(query: Query) -> bool:
+    """Whether nothing of its shape is to be remembered."""
+    return len(query.select) + len(query.order) + len(query.where) > ITEMS_MAX
+
+
 def _shape(query: Query) -> tuple[object, ...] | None:
     """All of a query that its text depends on, where its only arguments are the operands of filters and the page."""
-    if len(query.select) + len(query.order) + len(query.where) > ITEMS_MAX:
+    if is_long(query):
         return None
     filters: list[object] = []
     for term in query.where:

@@ -118,8 +118,9 @@ class Lease:
         if taken is None:
             return
         taken.uses += 1
-        # whether it is alive is asked when it is taken again
-        if kind is None and taken.uses < USES_MAX and not taken.session.is_in_transaction():
+        session = taken.session
+        # One that was lost meanwhile, as its shard closed, cannot be asked for its transaction.
+        if kind is None and taken.uses < USES_MAX and alive(session) and not session.is_in_transaction():
             self._connections.put(taken)
         else:
             await self._connections.give_up(taken.connection)

@@ -98,6 +98,14 @@ class Crew:
         group.create_task(self._followed(hand))
         return hand
 
+    async def _another(self, slot: Slot, group: asyncio.TaskGroup) -> Hand | None:
+        """None where no process can be started just now: those who serve go on."""
+        try:
+            return await self._started(slot, group)
+        except OSError as exc:
+            log.fault("worker_not_started", exc, worker=str(slot.number))
+            return None
+
     async def _followed(self, hand: Hand) -> None:
         try:
             await hand.follow()
@@ -109,7 +117,10 @@ class Crew:
         """Somebody sits there, for ever."""
         while True:
             async with slot.turn:
-                hand = slot.hand = slot.hand or await self._started(slot, group)
+                hand = slot.hand = slot.hand or await self._another(slot, group)
+            if hand is None:
+                await asyncio.sleep(slot.backoff.next_s())
+                continue
             await hand.leaving.wait()
             if not hand.gone.is_set() and await self._succeeded(slot, hand, group):
                 continue
@@ -191,7 +202,9 @@ class Crew:
 
     async def _successor(self, slot: Slot, group: asyncio.TaskGroup) -> Hand | None:
         """Somebody new who listens on the slot's socket, beside whoever does; None: nobody does so in time."""
-        successor = await self._started(slot, group)
+        successor = await self._another(slot, group)
+        if successor is None:
+            return None
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(SUCCEEDS_S_MAX):
                 await successor.serving.wait()

@@ -16,6 +16,7 @@ from queue import Empty, SimpleQueue
 from typing import TypeAlias
 
 from foundation import logs
+from foundation.ledger import metrics
 from foundation.ledger.ahead import LogBehind
 from foundation.ledger.draining import Writer
 from foundation.ledger.entries import Recorded
@@ -94,7 +95,9 @@ class Committer:
         self._waiting.append(waiting)
         self._queue.put(waiting)
         if self._overdue is None:
-            self._overdue = loop.call_at(waiting.by, self._give_up)
+            self._overdue = loop.call_at(
+                self._waiting[0].by, self._give_up
+            )  # somebody older may wait: whoever is told may begin anew
         return waiting
 
     async def commit(self, event: Spelled) -> int:
@@ -127,6 +130,8 @@ class Committer:
                 waiting.tell(index)
         else:
             log.fault("ledger_not_committed", written, count=len(batch))
+            if isinstance(written, LogBehind):
+                metrics.WRITABLE.set(0)
             refused = NotCommitted("the log cannot be written just now")
             refused.__cause__ = written
             _tell(batch, refused)

@@ -81,8 +81,13 @@ def _body(raw: bytes, at: int) -> bytes | None:
     if at + HEAD_BYTES > len(raw):
         return None
     magic, length, checksum = _HEAD.unpack_from(raw, at)
-    body = raw[at + HEAD_BYTES : at + HEAD_BYTES + length]
-    return body if magic == MAGIC and len(body) == length and zlib.crc32(body) == checksum else None
+    end = at + HEAD_BYTES + length
+    if magic != MAGIC or end > len(
+        raw
+    ):  # before anything is copied: what a torn record holds, somebody may have chosen
+        return None
+    body = raw[at + HEAD_BYTES : end]
+    return body if zlib.crc32(body) == checksum else None
 
 
 class WriteAhead:
@@ -92,7 +97,7 @@ class WriteAhead:
         """A new file in which nothing stands, its name on the disk. Raises OSError."""
         self.path = path
         self.size = 0
-        self._room = bytearray()
+        self._room = bytearray(HEAD_BYTES)
         self._name = str(path)
         self._length = 0
         self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -111,7 +116,7 @@ class WriteAhead:
         put_at(self._descriptor, self._room, self.size)
         self.size += len(self._room)
         if len(self._room) > ROOM_BYTES_MAX:
-            self._room = bytearray()
+            self._room = bytearray(HEAD_BYTES)
         if self.size > self._length:
             self._length = self.size + self._lengthen()
         datasync(self._descriptor)

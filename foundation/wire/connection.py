@@ -72,6 +72,10 @@ class ServerConnection(asyncio.Protocol):
             self._cycle.leave()
         self._flow.room()
 
+    def eof_received(self) -> None:
+        """No more requests come. What waits for the end of the turn goes out before the connection is closed."""
+        self._let_out()
+
     def pause_writing(self) -> None:
         self._flow.full()
 

@@ -205,6 +205,7 @@ class Door(ServerConnection):
     def pause_writing(self) -> None:
         super().pause_writing()
         if self._idle:  # by an answer that went out at the end of its turn
+            self._reader.read_elsewhere()  # what comes now is held, as behind any answer that is not taken
             self._next()
 
     def resume_writing(self) -> None:

@@ -51,7 +51,7 @@ class RequestReader(MessageReader):
         return self._at is HEAD and not self._held
 
     def read_elsewhere(self) -> None:
-        """A whole request came that was never fed: whoever took it answers it, and `another` may follow."""
+        """What comes is held until `another`: a whole request came that was never fed, or the answers before it wait to be taken."""
         self._at = OVER
 
     @property

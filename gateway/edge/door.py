@@ -63,7 +63,8 @@ class Door(door.Door):
 
     def data_received(self, data: bytes) -> None:
         departures, came = self._departures, None
-        between = self._idle or (self._cycle is None and self._reader.fresh and not self._parting.begun)
+        # Also between two requests something may be held: what came behind the one before, and waits for its turn.
+        between = self._reader.fresh and (self._idle or (self._cycle is None and not self._parting.begun))
         if between and departures is not None:
             came = self.comes_again(data)
             flight = None if came is None else self._departs_again(departures, came)

@@ -6,6 +6,7 @@ counted, and what is still held.
 """
 
 import itertools
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -282,6 +283,94 @@ def test_one_that_is_beyond_a_limit_asks_its_table_once(
         seen, _, _ = run(msgspec.structs.replace(plain, world=world), http)
         assert (seen.client.count(b"HTTP/1.1 200"), seen.client.count(b"HTTP/1.1 429")) == (8, 2)
         assert looked == [kind] * 10
+
+
+# --- what comes between ------------------------------------------------------------------------------------------------------
+
+
+def one_of(people: People, path: str, *lines: str, method: str = "GET", body: bytes = b"") -> bytes:
+    head = [f"{method} {path} HTTP/1.1", "Host: shop", *lines, f"Authorization: {bearer(people, 'ann').decode()}"]
+    return "\r\n".join(head).encode() + b"\r\n\r\n" + body
+
+
+def paths_asked(edge: Edge) -> list[bytes]:
+    return [one.split(b" ", 2)[1] for one in edge.seen().asked]
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_what_waits_behind_another_request_goes_before_what_comes_later_and_is_not_taken_for_it(
+    people: People, known: bool
+) -> None:
+    """The later one arrives as reading goes on, before what is held has been looked at. `known`: its like came before."""
+    first = one_of(people, "/nothing")
+    held, later = (one_of(people, f"/orders/{name}", f"Accept: text/{name}") for name in ("held", "later"))
+    edge = Edge(plainly(people, 0).world, [])
+    try:
+        edge.ask(*[later if known else one_of(people, "/orders/other")] * 3)
+        edge.loop.call_soon(edge.client.give, first + held)
+        edge.ask(later, later)
+        asked = edge.seen().asked[3:]
+        assert paths_asked(edge)[3:] == [b"/orders/held", b"/orders/later", b"/orders/later"]
+        assert [b"accept: text/later" in one.lower() for one in asked] == [False, True, True]
+        assert edge.seen().client.count(b"HTTP/1.1 200") == 6
+    finally:
+        edge.close()
+
+
+def landing(edge: Edge, then: Callable[[], None]) -> None:
+    """Calls `then` in the turn in which the next answer has landed, before that goes out."""
+    door, land = edge._door, edge._door.land
+
+    def landed(*arguments: Any, **named: Any) -> None:
+        door.land = land
+        land(*arguments, **named)
+        then()
+
+    door.land = landed
+
+
+def test_a_client_that_is_full_as_an_answer_goes_out_has_its_next_request_read_from_its_beginning(
+    people: People,
+) -> None:
+    plain = one_of(people, "/orders/plain")
+    write = one_of(people, "/orders/write", "Content-Length: 9", method="POST", body=b"GET / HTT")
+    edge = Edge(plainly(people, 0).world, [])
+    try:
+        edge.ask(*[plain] * 3)
+        door, client, sends = edge._door, edge.client, edge.client.write
+
+        def fills(data: bytes) -> None:
+            client.write = sends  # type: ignore[method-assign]
+            sends(data)
+            door.pause_writing()
+
+        def sends_more() -> None:
+            client.write = fills  # type: ignore[method-assign]
+            client.give(write[:-4])
+
+        landing(edge, sends_more)
+        edge.ask(plain)
+        assert paths_asked(edge) == [b"/orders/plain"] * 4
+        edge.loop.call_soon(door.resume_writing)
+        edge.ask(write[-4:], plain)
+        assert paths_asked(edge) == [b"/orders/plain"] * 4 + [b"/orders/write", b"/orders/plain"]
+        assert edge.seen().asked[4].endswith(b"\r\n\r\nGET / HTT")
+        assert edge.seen().client.count(b"HTTP/1.1 200") == 6
+        assert edge.seen().ended is None
+    finally:
+        edge.close()
+
+
+def test_a_client_that_will_ask_for_no_more_gets_the_answer_that_has_landed(people: People) -> None:
+    plain = one_of(people, "/orders/plain")
+    edge = Edge(plainly(people, 0).world, [])
+    try:
+        edge.ask(*[plain] * 3)
+        landing(edge, edge.client.leave)
+        edge.ask(plain)
+        assert (edge.seen().client.count(b"HTTP/1.1 200"), edge.seen().ended) == (4, "left")
+    finally:
+        edge.close()
 
 
 def test_a_difference_in_one_byte_is_seen(people: People) -> None:

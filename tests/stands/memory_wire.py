@@ -89,6 +89,9 @@ class Pipe(asyncio.Transport):
             self.sent += data
             self._loop.call_soon(self.heard)
 
+    def get_write_buffer_size(self) -> int:
+        return 0
+
     def can_write_eof(self) -> bool:
         return True
 

@@ -243,6 +243,19 @@ def test_a_long_row_is_let_through_before_it_is_whole_and_counted_once() -> None
     assert (talk.told().rows, talk.state.pending) == (1, talk.state.pending.__class__())
 
 
+def test_what_a_long_row_holds_is_never_read_as_messages_however_many_pieces_it_comes_in() -> None:
+    """An engineer may choose what a computed column holds."""
+    forged = frames.message(b"S", b"\0" * 996) + DONE + READY + frames.message(b"2", b"")
+    held = (forged * (3 * LONG_ROW_BYTES // len(forged) + 1)) + b"."
+    stream = frames.message(b"D", held) + ROW * 2 + DONE + READY
+    for size in (1_000, 4_096, LONG_ROW_BYTES - 1, LONG_ROW_BYTES):
+        talk = Talk()
+        talk.run("select")
+        assert talk.heard(*(stream[at : at + size] for at in range(0, len(stream), size))) == stream
+        told = talk.told()
+        assert (told.rows, told.bytes) == (3, len(stream) - len(DONE + READY))
+
+
 def test_rows_beyond_the_budget_are_not_shown() -> None:
     talk = Talk(rows=4)
     talk.run("select")

@@ -57,6 +57,8 @@ class Answers:
             through = data[: self._rest]
             out.append(through)
             self._rest -= len(through)
+            if self._rest:
+                return  # a long row goes on with what comes next
             data = data[len(through) :]
         if self._kept:
             data, self._kept = self._kept + data, b""
