@@ -94,7 +94,7 @@ class Views:
         self._scan = None if settings is None else settings.scanner()
         self._bookings = bookings
         self._under_way = 0
-        self._treaters: dict[tuple[str, DestinationId, RulesDigest, datetime.date], Treater] = {}
+        self._treaters: dict[tuple[str, Release, RulesDigest, datetime.date], Treater] = {}
 
     async def answer(self, request: Request) -> Response:
         if self._under_way >= AT_ONCE_MAX:
@@ -189,7 +189,7 @@ class Views:
         if self._root is None:
             raise refuse(Code.NOT_READY, "this cell's settings have no [egress]: nothing leaves it")
         day = datetime.datetime.fromtimestamp(self._context.clock.unix_s(), datetime.UTC).date()
-        key = (asked.contract.table, asked.release.destination, rules.digest, day)
+        key = (asked.contract.table, asked.release, rules.digest, day)
         found = self._treaters.get(key)
         if found is None:
             if len(self._treaters) >= TREATERS_MAX:

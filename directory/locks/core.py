@@ -191,6 +191,7 @@ def twice(locks: Iterable[LockStands]) -> bool:
 
 
 def state_of(numbers: Mapping[CellId, int]) -> str:
-    """One name for all that is held: a number stands for one telling of its cell, and for no other."""
+    """One name for all that is held: a number stands for one telling of its cell, and for no other. Directories of before 0013, which know
+    numbers without what is kept, name it otherwise."""
     text = ",".join(f"{cell}={numbers[cell]}" for cell in sorted(numbers))
-    return hashlib.blake2b(text.encode(), digest_size=STATE_CHARS // 2, person=b"domicile-locks").hexdigest()
+    return hashlib.blake2b(text.encode(), digest_size=STATE_CHARS // 2, person=b"domicile-locks2").hexdigest()

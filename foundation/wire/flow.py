@@ -5,6 +5,8 @@ import select
 
 LOOK_S = 0.02
 """How often it is looked whether the system takes more of what lies below TLS."""
+LOOKS = 3
+"""So often in a row it has to take more: at once, after a turn of the loop, and LOOK_S after that."""
 
 
 class Flow:
@@ -68,11 +70,13 @@ class Flow:
 
     async def _taken_below_tls(self) -> None:
         """A transport of TLS tells nothing of the one below, which holds only what the system did not take. So it has to take more, also
-        after the loop has had a turn to give it that."""
+        after the loop has had a turn to give it that, and some time later still: room may come between a write and the look after it."""
         taken = 0
-        while taken < 2 and not self._transport.is_closing():
+        while not self._transport.is_closing():
             taken = taken + 1 if _takes_more(self._transport) else 0
-            await asyncio.sleep(0 if taken else LOOK_S)
+            if taken == LOOKS:
+                return
+            await asyncio.sleep(0 if taken == 1 else LOOK_S)
 
 
 def _takes_more(transport: asyncio.Transport) -> bool:

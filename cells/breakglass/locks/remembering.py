@@ -58,7 +58,7 @@ class Remembering:
         while True:
             try:
                 self._elsewhere.recall(await asyncio.to_thread(_read, self._path))
-            except (OSError, msgspec.MsgspecError) as exc:
+            except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as exc:
                 log.fault("locks_not_recalled", exc)
                 await asyncio.sleep(backoff.next_s())
             else:
@@ -66,7 +66,7 @@ class Remembering:
 
 
 def _read(path: Path) -> tuple[CellLocks, ...]:
-    """Raises OSError, MsgspecError."""
+    """Raises OSError, MsgspecError, UnicodeDecodeError."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=tuple[CellLocks, ...])
     except FileNotFoundError:

@@ -74,5 +74,5 @@ def _decoded(content: bytes, shape: type[T]) -> T:
         raise DirectoryUnavailable("malformed")
     try:
         return msgspec.json.decode(content, type=shape)
-    except msgspec.MsgspecError as exc:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
         raise DirectoryUnavailable("malformed") from exc
