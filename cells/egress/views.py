@@ -50,7 +50,6 @@ from foundation.problems import Code, Problem, ProblemError, refuse
 from foundation.words import (
     VIEWS,
     ActorId,
-    DestinationId,
     MalformedWord,
     RulesDigest,
     SubjectId,

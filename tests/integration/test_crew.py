@@ -176,17 +176,19 @@ async def test_one_that_somebody_tells_to_end_and_nobody_can_succeed_takes_its_s
         assert (running.count("worker_leaves"), running.count("worker_lost")) == (1, 1)
 
 
-async def test_the_only_one_that_serves_stays_until_another_can(tmp_path: Path) -> None:
+@pytest.mark.parametrize("why", ["broken", "no room"])
+async def test_the_only_one_that_serves_stays_until_another_can(tmp_path: Path, why: str) -> None:
+    """Who would succeed it ends at once, or is no process at all."""
     async with crew(tmp_path, 1) as running:
         await running.serving(1)
         (pid,) = await running.pids()
         async with loaded(running) as load:
-            (tmp_path / "broken").touch()
+            (tmp_path / why).touch()
             os.kill(pid, signal.SIGTERM)
             await eventually(lambda: running.count("worker_not_succeeded") > 1, s_max=60)
             await load.more()
             assert await running.pids() == [pid]
-            (tmp_path / "broken").unlink()
+            (tmp_path / why).unlink()
 
             async def succeeded() -> bool:
                 return await running.pids() != [pid]

@@ -44,6 +44,16 @@ async def test_one_after_the_other_uses_one_connection(held: Connections) -> Non
     assert len({await used(held) for _ in range(5)}) == 1
 
 
+async def test_one_that_is_ended_as_its_last_answer_has_come_fails_nothing_and_is_not_used_again(
+    held: Connections,
+) -> None:
+    async with held.lease() as connection:
+        first = int(await connection.fetchval(PID))
+        connection.terminate()  # as its shard does that closes
+    assert await used(held) != first
+    assert len({await used(held) for _ in range(SIZE + 1)}) == 1
+
+
 async def test_many_at_once_use_no_more_than_allowed_and_the_rest_wait_or_are_told(held: Connections) -> None:
     begun, ended = asyncio.Semaphore(0), asyncio.Event()
 

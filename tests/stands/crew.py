@@ -32,6 +32,14 @@ PROGRAM = """
 
     folder, port, count = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
     crews.ALONE_S, crews.LOOK_S = 0.3, 0.05
+    started = crews.started
+
+    async def started_if_there_is_room(*arguments):
+        if (folder / "no room").exists():
+            raise BlockingIOError("no process can be started")
+        return await started(*arguments)
+
+    crews.started = started_if_there_is_room
 
     def ready():
         return Problem(code=Code.NOT_READY, detail="told so") if (folder / "unready").exists() else None

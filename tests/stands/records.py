@@ -140,7 +140,12 @@ async def records_stand(
             app = Lane(application(routes, ready=lambda: None, straight=routes[:1]), routes[0])
             async with (
                 serving(app, http=Door) as port,
-                client(f"http://127.0.0.1:{port}", total_s=PATIENCE_S, connections_max=CONNECTIONS_MAX) as http,
+                client(
+                    f"http://127.0.0.1:{port}",
+                    total_s=PATIENCE_S,
+                    connect_s=PATIENCE_S,
+                    connections_max=CONNECTIONS_MAX,
+                ) as http,
             ):
                 built = RecordsStand(shard, dsns, context, app, http, tokens)
                 await place(shard, built.subject, built.epoch)

@@ -4,6 +4,7 @@ import pytest
 
 from cells.records import familiar
 from cells.records.familiar import HEAD_BYTES_MAX, KEPT_S, Came, Familiar, came
+from cells.records.texts import ITEMS_MAX
 from foundation.wire.head import RequestHead, request_head
 from tests.property.test_records_familiar import DECIDED, read, sent
 
@@ -54,6 +55,15 @@ def test_heads_and_plans_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         assert known.head_of(one, 1.0) is not None
         assert len(known._heads) <= 3
         assert len(known) <= 5
+
+
+def test_of_a_query_of_very_many_items_nothing_is_kept() -> None:
+    """Its text is not remembered either: each of thousands would take a hundred kilobytes."""
+    known = Familiar()
+    for count, kept in ((ITEMS_MAX, 1), (ITEMS_MAX + 1, 1)):
+        items = ",".join(f"a{number}:rank" for number in range(count))
+        learned(known, 0.0, f"select={items}")
+        assert len(known) == kept
 
 
 def test_a_number_is_never_given_to_other_fields() -> None:
