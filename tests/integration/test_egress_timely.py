@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from cells.egress import timely
 from cells.egress.asking import EgressAnswer
 from cells.egress.streams import Streamed, Streams
-from cells.egress.timely import Timely, end_of_time
+from cells.egress.timely import ClientGone, Timely, end_of_time, in_time
 from cells.egress.viewing import ViewAnswer
 from cells.egress.views import LATE, Views
 from foundation.clock import SystemClock
@@ -179,6 +179,24 @@ async def test_an_answer_that_is_only_sent_would_arrive_later() -> None:
 
 async def test_a_small_answer_that_is_only_sent_would_arrive_later_too(ours: Authority | None) -> None:
     assert await read_late(sent, SMALL, ours) >= SMALL
+
+
+def busy_until(end: float) -> None:
+    """As a long encoding is, which lets nobody else run."""
+    loop = asyncio.get_running_loop()
+    while loop.time() < end:
+        pass
+
+
+async def test_what_begins_or_is_made_after_its_time_is_not_sent_though_nothing_waits() -> None:
+    loop = asyncio.get_running_loop()
+    with pytest.raises(ClientGone):
+        async with in_time({}, loop.time() - 1):
+            pytest.fail("its time was over")
+    end = loop.time() + 0.05
+    with pytest.raises(ClientGone):
+        async with in_time({}, end):
+            busy_until(end)
 
 
 async def test_a_view_that_is_not_made_in_time_shows_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -214,11 +214,12 @@ async def test_what_was_heard_stands_over_a_restart_beside_a_directory_that_lost
             await eventually(lambda: digest("alice") not in noted(folder))
 
 
+@pytest.mark.parametrize("damaged", [b'[{"cell": ', b'[{"cell": "\xff", "number": 1, "locks": []}]'])
 async def test_a_file_that_cannot_be_read_lets_nothing_be_heard_until_it_is_gone(
-    folder: Path, caplog: pytest.LogCaptureFixture
+    folder: Path, caplog: pytest.LogCaptureFixture, damaged: bytes
 ) -> None:
     (folder / FILE).parent.mkdir()
-    (folder / FILE).write_text('[{"cell": ')
+    (folder / FILE).write_bytes(damaged)
     async with hearing(folder, MemoryLocks(), Writer()) as elsewhere:
         await eventually(lambda: "locks_not_recalled" in {record.message for record in caplog.records})
         assert not elsewhere.fresh
