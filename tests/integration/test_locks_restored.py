@@ -26,7 +26,7 @@ from foundation.postgres import connect, migrate, migrations_in
 from foundation.words import CellId
 from tests.stands.access_cell import MemorySteps
 from tests.stands.directory import Running, running_directory
-from tests.stands.locks import ISSUER, stands
+from tests.stands.locks import ISSUER, nothing_to_recall, stands
 from tests.stands.service_tokens import ServiceIssuer
 from tests.stands.waiting import eventually
 
@@ -44,8 +44,15 @@ class Cell:
         self.steps = MemorySteps()
         self.keeper = Keeper(self.steps, clock)
         self.source = LockDirectory(HttpDirectory(http))
-        self.heard = Elsewhere(cell=name, issuer=ISSUER, clock=clock)
-        self.telling = Telling(cell=name, keeper=self.keeper, source=self.source, elsewhere=self.heard, clock=clock)
+        self.heard = Elsewhere(cell=name, issuer=ISSUER, clock=clock, book=self.keeper.glance)
+        self.telling = Telling(
+            cell=name,
+            keeper=self.keeper,
+            source=self.source,
+            elsewhere=self.heard,
+            clock=clock,
+            recalled=nothing_to_recall(),
+        )
 
     async def locks(self, *names: str) -> None:
         for name in names:
