@@ -2,7 +2,7 @@
 
 import enum
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -84,9 +84,13 @@ def lost(book: Book, known: CellLocks) -> tuple[LockStands, ...]:
 def kept(book: Book, known: CellLocks, stands: Iterable[LockStands], issuer: str) -> tuple[LockStands, ...]:
     """The same without what stands by the book, and without what a step has lifted since. As the directory judges a telling."""
     known_here = {*stands}
-    beside = [one for one in lost(book, known) if one not in known_here]
-    gone = {*lifted(book, beside, issuer)} if beside else ()
-    return tuple(one for one in beside if one not in gone)
+    return unlifted(book, [one for one in lost(book, known) if one not in known_here], issuer)
+
+
+def unlifted(book: Book, held: Collection[LockStands], issuer: str) -> tuple[LockStands, ...]:
+    """Without what a step has lifted since."""
+    gone = {*lifted(book, held, issuer)} if held else set[LockStands]()
+    return tuple(one for one in held if one not in gone)
 
 
 def telling(

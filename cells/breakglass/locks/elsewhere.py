@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 import msgspec
 
 from cells.breakglass.book import Book
-from cells.breakglass.locks.core import STALE_S_MAX, Barred, believed, kept, lifted, lost, newer, person_of, standing
+from cells.breakglass.locks.core import STALE_S_MAX, Barred, believed, kept, lost, newer, person_of, standing, unlifted
 from cells.breakglass.words import SECOND_US
 from directory.locks.core import CellLocks, LockCode, LockPage, LockStands, TellRequest
 from foundation import logs
@@ -132,9 +132,8 @@ class Elsewhere:
         if not (lost or self._against):
             return frozenset()
         person = person_of(self.issuer, engineer)
-        own = [lock for lock in lost if lock.person == person]
-        gone = {*lifted(book, own, self.issuer)} if own else ()
-        return self._against.get(person, frozenset()) | {lock.code for lock in own if lock not in gone}
+        own = unlifted(book, [lock for lock in lost if lock.person == person], self.issuer)
+        return self._against.get(person, frozenset()) | {lock.code for lock in own}
 
     def _lost(self) -> tuple[tuple[LockStands, ...], Book]:
         """What this cell's book may not know of, with the book: an empty one before it was read."""
