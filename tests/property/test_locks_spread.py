@@ -78,7 +78,7 @@ EACH = (NOBODY, Restored.DIRECTORY, Restored.CELLS, Restored.DIRECTORY | Restore
 
 class Wire(MemoryLocks):
     """Remembers what was told, and gives some of it to the directory again. `owed`: what each cell told and has not lifted since; `noted`:
-    what of that it had in mind once it wrote its file. `replays`: numbers under which a telling was taken again, by a directory that was restored."""
+    what of that it knew when it wrote its file. `replays`: numbers under which a directory that was restored took a telling again."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -184,12 +184,18 @@ class Cell:
     def answered(self, chance: random.Random, *, again: bool) -> None:
         if self.late:
             number = chance.randrange(len(self.late))
-            before = self.known_locks()
-            self.heard.hear(*(self.late[number] if again else self.late.pop(number)))
-            self.looked(before)
+            self.heard_of(self.late[number] if again else self.late.pop(number))
             self.note(chance)
 
+    def heard_of(self, answer: tuple[LockPage, float]) -> None:
+        before = self.known_locks()
+        self.heard.hear(*answer)
+        self.looked(before)
+
     async def tell(self, chance: random.Random) -> None:
+        if chance.random() < 0.5:
+            await self.ask()
+            self.heard_of(self.late.pop())
         await self.telling._round()
         self.note(chance)
 
@@ -209,14 +215,16 @@ class Cell:
         now = self.known_locks()
         told_again = {told.cell for told in self.heard.others if told.number in self.wire.replays}
         for cell in before.keys() - told_again:
-            assert before[cell] & self.wire.noted[cell] <= now.get(cell, set()), "another cell's lock was lifted by no step"
+            assert before[cell] & self.wire.noted[cell] <= now.get(cell, set()), (
+                "another cell's lock was lifted by no step"
+            )
         for told in self.heard.others:
             assert told.number >= self.known.get(told.cell, 0), "an older telling was believed"
             self.known[told.cell] = told.number
         assert self.known.keys() <= {told.cell for told in self.heard.others}, "a cell was left out"
 
     async def holds(self) -> None:
-        """Whoever is locked out by what it has noted is locked out here, and so is their next emergency."""
+        """At home nothing that was noted is lifted but by a step, whoever loses what."""
         book, at_us = await self.keeper.book()
         for lock in self.wire.noted[self.name]:
             person = next(one for one in PEOPLE if person_of(ISSUER, one) == lock.person)
@@ -258,10 +266,12 @@ async def script(seed: int, restored: Restored) -> None:
                 one.backup = list(one.steps.kept)
             case _:
                 rare(one, wire, backup, restored, chance)
-        await held_to(cells, wire, restored)
+        held_to(wire, restored)
+        await one.holds()
     await settled(cells, clock)
-    await held_to(cells, wire, restored)
+    held_to(wire, restored)
     for one in cells:
+        await one.holds()
         assert wire.noted[one.name] <= wire.in_force(one.name), "a lock was lost"
         await each_is_told(one, wire)
     await everybody_knows(cells, wire)
@@ -280,11 +290,8 @@ def rare(one: Cell, wire: Wire, backup: dict[CellId, Held], restored: Restored, 
         one.begin()
 
 
-async def held_to(cells: Iterable[Cell], wire: Wire, restored: Restored) -> None:
-    """Where the directory loses nothing, nothing is lifted but by a step; where cells lose nothing, nothing is kept; and at home nothing that
-    was noted is lifted but by a step, whoever loses what."""
-    for one in cells:
-        await one.holds()
+def held_to(wire: Wire, restored: Restored) -> None:
+    """Where the directory loses nothing, nothing is lifted but by a step; where cells lose nothing, nothing is kept."""
     for cell in CELLS:
         if Restored.DIRECTORY not in restored:
             assert wire.owed[cell] <= wire.in_force(cell), "a lock was lifted by no step"
@@ -385,7 +392,9 @@ def _what_was_heard_is_not_recalled(patch: pytest.MonkeyPatch) -> None:
 
 
 def _steps_are_only_counted(patch: pytest.MonkeyPatch) -> None:
+    """By the directory. What the cell tells of itself would make up for it."""
     patch.setattr(directory.locks.core, "goes_on", lambda held, told: told.locking >= held.locking)
+    _what_is_kept_is_not_told_again(patch)
 
 
 def _emergencies_are_no_links(patch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,5 @@
-"""What is kept of a cell that lost it, in that cell: over its restarts, beside a directory that lost it as well or is away, until a step lifts
-it or an operator forgets the cell; and each of several overdue reviews."""
+"""What is kept of a cell that lost it, in that cell: over its restarts, beside a directory that lost it as well or is away, until a step
+lifts it or an operator forgets the cell; and each of several overdue reviews."""
 
 import asyncio
 from pathlib import Path

@@ -148,7 +148,9 @@ class Elsewhere:
             return known or told
         newest = believed(known, told)
         forgotten = newest.digest is None and not newest.locks
-        left_out = () if newest is known or forgotten else kept(self._book() or Book(), known, newest.locks, self.issuer)
+        left_out = (
+            () if newest is known or forgotten else kept(self._book() or Book(), known, newest.locks, self.issuer)
+        )
         if not left_out:
             return newest
         return msgspec.structs.replace(newest, locks=(*newest.locks, *left_out), kept=(*newest.kept, *left_out))

@@ -1,5 +1,5 @@
-"""What was heard of other cells' locks, and the newest telling of this one, in a file beside the cell's log, so that a restart forgets nothing
-of it: beside a directory or a database that was restored to an older backup nobody else may know what stood.
+"""What was heard of other cells' locks, and the newest telling of this one, in a file beside the cell's log, so that a restart forgets
+nothing of it: beside a directory or a database that was restored to an older backup nobody else may know what stood.
 """
 
 import asyncio
