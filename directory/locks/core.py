@@ -61,7 +61,7 @@ class TellRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Everything that stands in a cell. `after`: the number of what it told last, 0 for nothing. `locking`: how often somebody was locked
     or unlocked there. `history`: by which steps it came to that; `before`: the digest of as many first ones of these as it told last, null
     where it has fewer. `lifted`: what is held of this cell and was lifted by a step made since; `kept`: what it knows to stand of histories
-    that it lost, as at most `LOCKS_MAX` with these. Cells of the version before tell no history: they are judged by `locking` alone."""
+    that it lost. Cells of the version before tell no history: they are judged by `locking` alone."""
 
     after: Number
     locking: Number

@@ -141,8 +141,8 @@ class Elsewhere:
         return (() if self.newest is None else lost(book, self.newest)), book
 
     def _newest(self, told: CellLocks | None) -> CellLocks | None:
-        """The newest telling of this cell, now that this one was heard. What stands of histories that are lost stays there, too, where a newer
-        telling leaves it out, as one does that comes late to a directory which was restored; but not where an operator forgot the cell."""
+        """The newest telling of this cell, now that this one was heard. What stands of histories that are lost stays there, too, where a
+        newer one leaves it out, as one does that came late to a directory which was restored; but not where an operator forgot the cell."""
         known = self.newest
         if known is None or told is None:
             return known or told
