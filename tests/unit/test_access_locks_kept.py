@@ -12,7 +12,7 @@ from cells.breakglass.core import take
 from cells.breakglass.keeper import Keeper
 from cells.breakglass.locks import core
 from cells.breakglass.locks.assembly import locks_of
-from cells.breakglass.locks.core import newer, person_of, standing, telling
+from cells.breakglass.locks.core import Barred, newer, person_of, standing, telling
 from cells.breakglass.locks.remembering import FILE
 from cells.breakglass.steps import Approved, Locked, OnCall, Requested, Reviewed, Taken
 from cells.breakglass.words import DAY_US, SECOND_US, EngineerId, GrantId, Verdict, engineer_of
@@ -120,6 +120,18 @@ async def test_a_cell_that_lost_more_than_is_kept_tells_nothing_and_says_so(
     cell.begins()
     assert not await cell.goes_round()
     assert (source.tellings, "locks_overfull" in {record.message for record in caplog.records}) == (0, True)
+
+
+async def test_what_was_heard_before_stands_before_any_worker_runs(folder: Path, source: MemoryLocks) -> None:
+    kept = CellLocks(cell=HOME, number=5, locks=(stands("alice"),), kept=(stands("alice"),))
+    heard = (kept, CellLocks(cell=FAR, number=7, locks=(stands("bob"),)))
+    (folder / FILE).parent.mkdir()
+    (folder / FILE).write_bytes(msgspec.json.encode(heard))
+    clock = ManualClock()
+    keeper = Keeper(MemorySteps(), clock)
+    locks = locks_of(keeper, cell=HOME, issuer=ISSUER, source=source, clock=clock, folder=folder, writer=Writer())
+    for person in (ALICE, BOB):
+        assert locks.elsewhere.barred(person, needs_fresh=False) is Barred.LOCKED
 
 
 async def test_nothing_is_told_before_it_is_known_what_was_heard(

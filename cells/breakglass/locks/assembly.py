@@ -43,9 +43,11 @@ def locks_of(
     folder: Path,
     writer: Writer,
 ) -> Locks:
-    """`issuer`: where engineers sign in; `folder`: of the cell's log, `writer`: what it is written by."""
+    """`issuer`: where engineers sign in; `folder`: of the cell's log, `writer`: what it is written by. What was heard before is taken in
+    before this returns, where it can be read."""
     elsewhere = Elsewhere(cell=cell, issuer=issuer, clock=clock, book=keeper.glance)
     remembering = Remembering(folder, writer, elsewhere)
+    remembering.begin()
     return Locks(
         elsewhere=elsewhere,
         remembering=remembering,
