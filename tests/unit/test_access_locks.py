@@ -190,9 +190,7 @@ def test_what_is_kept_of_a_history_that_this_cell_lost_stops_people_here(heard: 
     assert [*elsewhere.locks()] == [(HOME, kept[0])]
     for told, barred in ((cell(HOME, 10, stands("bob")), Barred.LOCKED), (cell(HOME, 11), None)):
         assert elsewhere.hear(page(told), clock.monotonic_s())
-        assert elsewhere.barred(ALICE, needs_fresh=True) is barred, (
-            "it falls by steps of this cell, or with all it told"
-        )
+        assert elsewhere.barred(ALICE, needs_fresh=True) is barred, "by a step, or forgotten"
 
 
 def test_what_is_recalled_stands_and_is_no_news(heard: tuple[Elsewhere, ManualClock]) -> None:
