@@ -244,7 +244,6 @@ async def _access(
     # Cells without it need no engine of policies.
     from cells.breakglass.assembly import assembled
     from cells.breakglass.locks.assembly import locks_of
-    from cells.breakglass.locks.elsewhere import Elsewhere
     from cells.breakglass.locks.source import LockDirectory
     from cells.breakglass.standing import FolderLedger
     from cells.breakglass.store import PostgresSteps
@@ -253,12 +252,11 @@ async def _access(
     wall = Wall(shards=context.shards, contracts=contracts, key=root.key)
     steps, key = PostgresSteps(context.event_shard), kept.signer.verifier
     standing = FolderLedger(kept.folder, key, kept.cosignatures)
-    heard = Elsewhere(cell=context.cell, issuer=settings.access.issuer.issuer, clock=context.clock)
     source = LockDirectory(context.directory)
     locking = partial(
         locks_of,
-        heard,
         cell=context.cell,
+        issuer=settings.access.issuer.issuer,
         source=source,
         clock=context.clock,
         folder=kept.folder,

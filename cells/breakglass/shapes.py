@@ -108,7 +108,7 @@ class LockTold(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LockElsewhere(msgspec.Struct, frozen=True, kw_only=True):
-    """A lock of another cell, or one of this cell that it lost by a restoration and the directory keeps. `digest`: SHA-256 of issuer and
+    """A lock of another cell, or one of this cell that it lost by a restoration and that stands since. `digest`: SHA-256 of issuer and
     id, which is all that travels; `person`: whom this cell knows under it. `event`: the entry of that cell's ledger by which it stands.
     `review_overdue` stops the next emergency alone."""
 
@@ -122,7 +122,7 @@ class LockElsewhere(msgspec.Struct, frozen=True, kw_only=True):
 
 class LockFeed(msgspec.Struct, frozen=True, kw_only=True):
     """`age_s`: since other cells' locks were known to be all that stand, None where they are not known. `fresh`: that is not too long ago.
-    `told`: the directory has taken what stands here. `kept`: how many locks it keeps that this cell lost by a restoration."""
+    `told`: the directory has taken what stands here. `kept`: how many locks stand that this cell lost by a restoration."""
 
     age_s: float | None
     fresh: bool

@@ -5,7 +5,8 @@ late, out of order or from before a restoration is refused, and nothing has to b
 
 It also says by which steps it came to that, as the digest of a chain, and what the chain's digest was when it told last. A cell that was
 restored has another history, however many steps it has made since: what it told by the one that it lost stays in force beside what it tells
-now (it is *kept*), until the cell names it as lifted by a step made since.
+now (it is *kept*), until the cell names it as lifted by a step made since. What is kept the cell tells, too, each time, so that a directory
+which was restored in its turn knows of it again.
 """
 
 import enum
@@ -56,11 +57,11 @@ class LockHistory(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     digest: Digest
 
 
-class TellRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class TellRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """Everything that stands in a cell. `after`: the number of what it told last, 0 for nothing. `locking`: how often somebody was locked
     or unlocked there. `history`: by which steps it came to that; `before`: the digest of as many first ones of these as it told last, null
-    where it has fewer. `lifted`: what is held of this cell and was lifted by a step made since. Cells of the version before tell no
-    history: they are judged by `locking` alone."""
+    where it has fewer. `lifted`: what is held of this cell and was lifted by a step made since; `kept`: what it knows to stand of histories
+    that it lost. Cells of the version before tell no history: they are judged by `locking` alone."""
 
     after: Number
     locking: Number
@@ -68,6 +69,7 @@ class TellRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     history: LockHistory | None = None
     before: Digest | None = None
     lifted: Locks = ()
+    kept: Locks = ()
 
 
 class ToldAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,13 +81,15 @@ class ToldAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 class CellLocks(msgspec.Struct, frozen=True, kw_only=True):
     """All that is held of a cell. Numbers only grow, over a restoration of the directory too: they are times. `locks`: all that stand;
-    `kept`: those of them that the cell told by a history that it does not have any more. `steps`: how many it came by what it told last."""
+    `kept`: those of them that the cell told by a history that it does not have any more. `steps`, `digest`: by which history it told last;
+    null where it told none."""
 
     cell: CellId
     number: int
     locks: tuple[LockStands, ...]
     kept: tuple[LockStands, ...] = ()
     steps: int = 0
+    digest: str | None = None
 
     @property
     def told(self) -> tuple[LockStands, ...]:
@@ -120,7 +124,7 @@ class Verdict(enum.Enum):
 
     TAKEN = "taken"
     PARTED = "parted"
-    """Taken, and what was told before is kept: the cell's history is not the one that it told by before. It was restored."""
+    """Taken, and more is kept than before: the cell's history is not the one that it told by. It was restored, or then the directory."""
     OTHERWISE = "otherwise"
     """The directory holds another number: a repetition, or somebody was faster. Look at the locks again, then tell anew."""
     OVERFULL = "overfull"
@@ -138,11 +142,12 @@ def judge(held: Held, told: TellRequest) -> Judged:
     """Total."""
     if told.after != held.number:
         return Judged(Verdict.OTHERWISE)
-    parted = not goes_on(held, told)
-    lost = held.told if parted else ()
-    kept = {*held.kept, *lost} - {*told.locks} - {*told.lifted}
+    goes = goes_on(held, told)
+    lost = () if goes else held.told
+    kept = {*held.kept, *lost, *told.kept} - {*told.locks} - {*told.lifted}
     if len(kept) > LOCKS_MAX:
         return Judged(Verdict.OVERFULL)
+    parted = not (goes and kept <= {*held.kept})
     return Judged(Verdict.PARTED if parted else Verdict.TAKEN, tuple(sorted(kept, key=whole)))
 
 
@@ -174,19 +179,14 @@ def changes(before: Iterable[LockStands], after: Iterable[LockStands]) -> Change
     return Changed(tuple(sorted(is_ - was, key=whole)), tuple(sorted(was - is_, key=whole)))
 
 
-def order(lock: LockStands) -> tuple[str, str]:
-    """At most one of a code is told against one person by one cell."""
-    return lock.person, lock.code.value
-
-
 def whole(lock: LockStands) -> tuple[str, str, int, str]:
-    """Kept ones may be several against one person."""
-    return *order(lock), lock.since_us, lock.event
+    """Their order."""
+    return lock.person, lock.code.value, lock.since_us, lock.event
 
 
 def twice(locks: Iterable[LockStands]) -> bool:
-    """Whether one of a code stands there twice for one person."""
-    named = [order(one) for one in locks]
+    """Whether a person is locked twice there, or by one overdue review."""
+    named = [(one.person, one.event if one.code is LockCode.REVIEW_OVERDUE else "") for one in locks]
     return len(set(named)) != len(named)
 
 

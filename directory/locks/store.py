@@ -92,7 +92,7 @@ _NUMBERS = "SELECT cell, number FROM directory.lock_cell"
 
 # purpose: everything that is held of cells, in one snapshot; a row with nulls for a cell in which nothing stands
 _ALL = """
-SELECT c.cell, c.number, coalesce(c.steps, 0) AS steps, l.person, l.code, l.since_us, l.event, l.kept
+SELECT c.cell, c.number, coalesce(c.steps, 0) AS steps, c.digest, l.person, l.code, l.since_us, l.event, l.kept
 FROM directory.lock_cell c LEFT JOIN (
   SELECT cell, person, code, since_us, event, false AS kept FROM directory.lock
   UNION ALL SELECT cell, person, code, since_us, event, true FROM directory.lock_kept
@@ -162,19 +162,26 @@ async def read(pool: Pool) -> LockPage:
     """All of it. Raises DatabaseUnavailable."""
     async with session(pool) as connection:
         rows = await connection.fetch(_ALL)
-    numbers = {CellId(row["cell"]): (int(row["number"]), int(row["steps"])) for row in rows}
-    locks: dict[CellId, list[LockStands]] = {cell: [] for cell in numbers}
-    kept: dict[CellId, list[LockStands]] = {cell: [] for cell in numbers}
+    heads = {CellId(row["cell"]): row for row in rows}
+    locks: dict[CellId, list[LockStands]] = {cell: [] for cell in heads}
+    kept: dict[CellId, list[LockStands]] = {cell: [] for cell in heads}
     for row in rows:
         if row["person"] is not None:
             locks[CellId(row["cell"])].append(_lock(row))
         if row["kept"]:
             kept[CellId(row["cell"])].append(_lock(row))
     cells = tuple(
-        CellLocks(cell=cell, number=number, locks=tuple(locks[cell]), kept=tuple(kept[cell]), steps=steps)
-        for cell, (number, steps) in numbers.items()
+        CellLocks(
+            cell=cell,
+            number=head["number"],
+            locks=tuple(locks[cell]),
+            kept=tuple(kept[cell]),
+            steps=head["steps"],
+            digest=head["digest"],
+        )
+        for cell, head in heads.items()
     )
-    return LockPage(state=state_of({cell: number for cell, (number, _) in numbers.items()}), cells=cells)
+    return LockPage(state=state_of({cell: head["number"] for cell, head in heads.items()}), cells=cells)
 
 
 async def history(pool: Pool, *, before: int | None, limit: int) -> tuple[LockChange, ...]:

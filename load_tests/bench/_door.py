@@ -132,7 +132,7 @@ async def serve(folder: Path, dsns: Dsns) -> None:
     async with shard.opened(), asyncio.TaskGroup() as group:
         keeper = Keeper(PostgresSteps(lambda: shard), clock)
         await certify(keeper, authority, folder)
-        elsewhere = Elsewhere(cell=CELL, issuer="https://staff.example.com", clock=clock)
+        elsewhere = Elsewhere(cell=CELL, issuer="https://staff.example.com", clock=clock, book=keeper.glance)
         group.create_task(hearing(elsewhere, clock))
         tracker, before = FileTracker(access.tickets(paths)), DoorLog(folder / "log", SIGNER.verifier)
         recorded = recording(keeper, tracker, clock, writer, before, elsewhere)

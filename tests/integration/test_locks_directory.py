@@ -123,6 +123,27 @@ async def test_a_cell_that_knows_less_than_it_told_lifts_nothing_until_it_names_
     await cell.number(stands("bob"), after=forgotten.json()["number"], locking=4)
 
 
+async def test_each_overdue_review_of_one_person_is_told_and_lifted_by_itself(callers: Callers) -> None:
+    cell, person = Teller(callers), stands("alice", LockCode.REVIEW_OVERDUE)
+    two = [msgspec.structs.replace(person, event=f"grant:{one * 32}:1") for one in "ab"]
+    first = await cell.number(*two)
+    assert cell.told(await page(callers.cell)) == two
+    second = await cell.number(two[1], after=first, locking=1)
+    assert cell.told(await page(callers.cell)) == [two[1]]
+    twice = await cell.tell(two[1], two[1], after=second, locking=1)
+    assert twice.status_code == 400
+
+
+async def test_a_directory_that_was_restored_is_told_again_what_it_kept_of_a_cell(callers: Callers) -> None:
+    cell, alice = Teller(callers), stands("alice", number=7)
+    first = await cell.number(stands("bob"))
+    again = {"after": first, "locking": 1, "locks": [stands("bob")], "kept": [alice]}
+    answer = await cell.caller.raw("PUT", f"/v1/locks/{cell.name}", msgspec.json.encode(again))
+    assert (answer.status_code, answer.json()["parted"]) == (200, True)
+    found = next(one for one in (await page(callers.cell)).cells or () if one.cell == cell.name)
+    assert (found.kept, found.told) == ((alice,), (stands("bob"),))
+
+
 async def test_a_cell_of_which_nothing_is_held_is_forgotten_only_where_that_is_said(callers: Callers) -> None:
     cell, why = Teller(callers), {"reason": "gone; the directory was restored to before it told"}
     path = f"/v1/locks/{cell.name}/forget"

@@ -1,5 +1,5 @@
 """Cells that are restored beside the real directory: what they told by the history that they lost stands until a step made since lifts it,
-in every cell; and what was told before the directory knew of histories."""
+in every cell, where the directory is restored as well, too; and what was told before the directory knew of histories."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -9,75 +9,31 @@ import httpx
 import msgspec
 import pytest
 
-from cells.breakglass.keeper import Keeper
 from cells.breakglass.locks.core import person_of
-from cells.breakglass.locks.elsewhere import Elsewhere
 from cells.breakglass.locks.source import LockDirectory
-from cells.breakglass.locks.telling import Telling
-from cells.breakglass.steps import AnyStep, Locked, Unlocked
 from cells.breakglass.words import engineer_of
 from directory.app import MIGRATIONS, TRACK
-from directory.client.remote import DirectoryUnavailable, HttpDirectory
+from directory.client.remote import HttpDirectory
 from directory.locks.core import LockPage
-from foundation.clock import ManualClock
 from foundation.http import HttpClient
 from foundation.mute import Secret
 from foundation.postgres import connect, migrate, migrations_in
 from foundation.words import CellId
-from tests.stands.access_cell import MemorySteps
 from tests.stands.directory import Running, running_directory
+from tests.stands.lock_cell import LockCell
 from tests.stands.locks import ISSUER, stands
 from tests.stands.service_tokens import ServiceIssuer
 from tests.stands.waiting import eventually
 
 pytestmark = pytest.mark.anyio
 HERE, FAR = CellId("eu-de"), CellId("us-va")
-SAM = engineer_of("sam")
-
-
-class Cell:
-    """The cell's own parts, in turns that the test takes, on a clock that it moves."""
-
-    def __init__(self, name: CellId, http: HttpClient) -> None:
-        clock = ManualClock()
-        self.clock = clock
-        self.steps = MemorySteps()
-        self.keeper = Keeper(self.steps, clock)
-        self.source = LockDirectory(HttpDirectory(http))
-        self.heard = Elsewhere(cell=name, issuer=ISSUER, clock=clock)
-        self.telling = Telling(cell=name, keeper=self.keeper, source=self.source, elsewhere=self.heard, clock=clock)
-
-    async def locks(self, *names: str) -> None:
-        for name in names:
-            await self._take(Locked(person=engineer_of(name), reason="x"))
-
-    async def unlocks(self, *names: str) -> None:
-        for name in names:
-            await self._take(Unlocked(person=engineer_of(name), reason="x"))
-
-    async def goes_round(self) -> bool:
-        """Hears and tells; whether all is told."""
-        self.clock.advance(1)
-        try:
-            self.heard.hear(await self.source.page("", wait_ms=0), self.clock.monotonic_s())
-        except DirectoryUnavailable:
-            return False
-        return await self.telling._round()
-
-    def stopped(self, *names: str) -> set[str]:
-        return {name for name in names if self.heard.barred(engineer_of(name), needs_fresh=False) is not None}
-
-    async def _take(self, step: Locked | Unlocked) -> None:
-        steps: tuple[AnyStep, ...] = (step,)
-        self.clock.advance(1)
-        await self.keeper.act(SAM, lambda _book, _at_us: steps)
 
 
 @asynccontextmanager
-async def cell_of(running: Running, tokens: ServiceIssuer, name: CellId) -> AsyncIterator[Cell]:
+async def cell_of(running: Running, tokens: ServiceIssuer, name: CellId) -> AsyncIterator[LockCell]:
     transport, head = httpx.ASGITransport(app=running.directory.app), tokens.headers(f"cell:{name}", [f"cell:{name}"])
     async with HttpClient(transport=transport, base_url="http://directory", headers=head) as http:
-        yield Cell(name, http)
+        yield LockCell(name, LockDirectory(HttpDirectory(http)))
 
 
 EVERYBODY = ("alice", "bob", "carol", "dora", "erin")
@@ -181,3 +137,55 @@ async def test_what_was_told_before_there_were_histories_is_judged_by_numbers_an
     assert [tuple(row) for row in rows] == [
         (name, len(book.chain), len(book.chain), book.head) for name, book in zip((HERE, FAR), books, strict=True)
     ]
+
+
+LOCK_TABLES = ("lock_cell", "lock", "lock_kept")
+BACKUP = "".join(f"CREATE TEMP TABLE {table}_then AS TABLE directory.{table};" for table in LOCK_TABLES)
+RESTORE = "".join(f"DELETE FROM directory.{table};" for table in reversed(LOCK_TABLES)) + "".join(
+    f"INSERT INTO directory.{table} SELECT * FROM {table}_then;" for table in LOCK_TABLES
+)
+
+
+@pytest.mark.parametrize("told_between", [True, False])
+@pytest.mark.parametrize("order", [("cell", "directory"), ("directory", "cell")], ids="-".join)
+async def test_a_cell_and_the_directory_that_are_both_restored_lift_nothing_anywhere_and_say_so(
+    database: Secret[str],
+    folder: Path,
+    order: tuple[str, str],
+    told_between: bool,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    tokens = ServiceIssuer(folder)
+    async with (
+        running_directory(database, tokens) as running,
+        cell_of(running, tokens, HERE) as here,
+        cell_of(running, tokens, FAR) as far,
+        connect(database) as connection,
+    ):
+        await here.locks("erin")
+        await eventually(here.goes_round)
+        backup = here.backup()
+        await connection.execute(BACKUP)
+        await here.locks("alice")
+        await eventually(here.goes_round)
+        await eventually(far.goes_round)
+        for side in order:
+            await (here.restored(backup) if side == "cell" else connection.execute(RESTORE))
+            await far.goes_round()
+            assert await here.locked_out("alice", "erin"), "before anything was told"
+            assert far.stopped("alice", "erin") == {"alice", "erin"}
+            if told_between:
+                await eventually(here.goes_round)
+        await eventually(here.goes_round)
+        await eventually(far.goes_round)
+        assert {"locks_went_back", "locks_parted"} <= {record.message for record in caplog.records}
+        assert (far.stopped("alice", "erin"), far.heard.fresh) == ({"alice", "erin"}, True)
+        assert [lock.person for lock in here.heard.kept()] == [person_of(ISSUER, engineer_of("alice"))]
+        await here.locks("alice")
+        await here.unlocks("alice")
+        assert not await here.locked_out("alice"), "its own word holds at home before the directory has it"
+        await eventually(here.goes_round)
+        await eventually(far.goes_round)
+        assert (far.stopped("alice", "erin"), here.heard.kept()) == ({"erin"}, ())
+    async with connect(database) as after:
+        assert await after.fetchval("SELECT count(*) FROM directory.lock_kept") == 0

@@ -2,7 +2,9 @@
 
 - Nothing is believed that is older than what was, over restarts, and in the end everybody knows what stands.
 - What a cell told and no step made since has lifted stands in the directory, whatever of its history the cell has lost, and however many
-  steps it has made instead. A step made since lifts it.
+  steps it has made instead. A step made since lifts it, in that cell at once.
+- Where the directory is restored as well, before the cell or after it, what the cell has noted of its tellings stands all the same: in that
+  cell all the while, in the others from when they heard it, in the directory once it was told anew.
 
 The cells' own parts run: their books, what tells of them and what hears. The directory is the one in memory, which judges as the real one.
 `LOCKS_SCRIPTS` says how many scripts.
@@ -11,8 +13,9 @@ The cells' own parts run: their books, what tells of them and what hears. The di
 import enum
 import os
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
+import msgspec
 import pytest
 
 import directory.locks.core
@@ -46,7 +49,7 @@ from foundation.words import ActorId, CellId
 from tests.stands import locks as memory
 from tests.stands.access import presence, terms
 from tests.stands.access_cell import MemorySteps
-from tests.stands.locks import ISSUER, MemoryLocks
+from tests.stands.locks import ISSUER, MemoryLocks, nothing_to_recall
 
 pytestmark = pytest.mark.anyio
 SCRIPTS = int(os.environ.get("LOCKS_SCRIPTS", "15"))
@@ -74,12 +77,15 @@ EACH = (NOBODY, Restored.DIRECTORY, Restored.CELLS, Restored.DIRECTORY | Restore
 
 
 class Wire(MemoryLocks):
-    """Remembers what was told, and gives some of it to the directory again. `owed`: what each cell told and has not lifted since."""
+    """Remembers what was told, and gives some of it to the directory again. `owed`: what each cell told and has not lifted since; `noted`:
+    what of that it knew when it wrote its file. `replays`: numbers under which a directory that was restored took a telling again."""
 
     def __init__(self) -> None:
         super().__init__()
         self.sent: list[tuple[CellId, TellRequest]] = []
         self.owed: dict[CellId, set[LockStands]] = {cell: set() for cell in CELLS}
+        self.noted: dict[CellId, set[LockStands]] = {cell: set() for cell in CELLS}
+        self.replays: set[int] = set()
 
     async def tell(self, cell: CellId, asked: TellRequest) -> ToldAnswer | Otherwise | Overfull:
         self.sent.append((cell, asked))
@@ -88,9 +94,15 @@ class Wire(MemoryLocks):
             self.owed[cell] |= {*asked.locks}
         return answer
 
+    async def replay(self, cell: CellId, asked: TellRequest) -> None:
+        answer = await super().tell(cell, asked)
+        if isinstance(answer, ToldAnswer):
+            self.replays.add(answer.number)
+
     def lifted(self, cell: CellId, *, person: str = "", event: str = "") -> None:
         """By a step that was made just now."""
-        self.owed[cell] = {one for one in self.owed[cell] if one.person != person and one.event != event}
+        for those in (self.owed, self.noted):
+            those[cell] = {one for one in those[cell] if one.person != person and one.event != event}
 
     def kept(self, cell: CellId) -> tuple[LockStands, ...]:
         return self.held.get(cell, Held()).kept
@@ -121,10 +133,15 @@ class Cell:
     def begin(self) -> None:
         """As a new process, which knows nothing but what is in the database and in its file."""
         self.keeper = Keeper(self.steps, self.clock)
-        self.heard = Elsewhere(cell=self.name, issuer=ISSUER, clock=self.clock)
+        self.heard = Elsewhere(cell=self.name, issuer=ISSUER, clock=self.clock, book=self.keeper.glance)
         self.heard.recall(self.file)
         self.telling = Telling(
-            cell=self.name, keeper=self.keeper, source=self.wire, elsewhere=self.heard, clock=self.clock
+            cell=self.name,
+            keeper=self.keeper,
+            source=self.wire,
+            elsewhere=self.heard,
+            clock=self.clock,
+            recalled=nothing_to_recall(),
         )
         self.late.clear()
         self.known = {told.cell: told.number for told in self.file if told.cell != self.name}
@@ -141,7 +158,7 @@ class Cell:
             await self.take(SAM, Unlocked(person=person, reason="x"))
         elif chance.random() < 0.5:
             await self.take(SAM, Locked(person=person, reason="x"))
-        elif unseen is None:
+        elif unseen is None or (chance.random() < 0.5 and not book.overdue(person, at_us)):
             await self.take(person, *emergency(GrantId(f"{chance.getrandbits(128):032x}"), at_us))
         else:
             await self.take(SAM, Reviewed(grant=unseen.id, verdict=Found.JUSTIFIED, note="x"))
@@ -152,6 +169,8 @@ class Cell:
             match step:
                 case Unlocked(person=person):
                     self.wire.lifted(self.name, person=person_of(ISSUER, person))
+                    kept = {lock.person for lock in self.heard.kept()}
+                    assert person_of(ISSUER, person) not in kept, "a lifting waits for the directory"
                 case Reviewed(grant=grant):
                     self.wire.lifted(self.name, event=grant_event(grant, APPROVAL))
                 case _:
@@ -165,17 +184,56 @@ class Cell:
     def answered(self, chance: random.Random, *, again: bool) -> None:
         if self.late:
             number = chance.randrange(len(self.late))
-            self.heard.hear(*(self.late[number] if again else self.late.pop(number)))
-            self.looked()
-            if chance.random() < 0.8:
-                self.file = self.heard.heard
+            self.heard_of(self.late[number] if again else self.late.pop(number))
+            self.note(chance)
 
-    def looked(self) -> None:
-        """Nothing that is known goes back."""
+    def heard_of(self, answer: tuple[LockPage, float]) -> None:
+        before = self.known_locks()
+        self.heard.hear(*answer)
+        self.looked(before)
+
+    async def tell(self, chance: random.Random) -> None:
+        if chance.random() < 0.5:
+            await self.ask()
+            self.heard_of(self.late.pop())
+        await self.telling._round()
+        self.note(chance)
+
+    def note(self, chance: random.Random) -> None:
+        """In its file, but for what a kill comes before."""
+        if chance.random() < 0.8:
+            self.file = self.heard.heard
+            own = self.heard.newest
+            self.wire.noted[self.name] |= set() if own is None else {*own.locks} & self.wire.owed[self.name]
+
+    def known_locks(self) -> dict[CellId, set[LockStands]]:
+        """Of other cells."""
+        return {told.cell: {*told.locks} for told in self.heard.others}
+
+    def looked(self, before: dict[CellId, set[LockStands]]) -> None:
+        """Nothing that is known goes back, and no lock is lifted but by a step, or until the cell tells again what was replayed."""
+        now = self.known_locks()
+        told_again = {told.cell for told in self.heard.others if told.number in self.wire.replays}
+        for cell in before.keys() - told_again:
+            assert before[cell] & self.wire.noted[cell] <= now.get(cell, set()), (
+                "another cell's lock was lifted by no step"
+            )
         for told in self.heard.others:
             assert told.number >= self.known.get(told.cell, 0), "an older telling was believed"
             self.known[told.cell] = told.number
         assert self.known.keys() <= {told.cell for told in self.heard.others}, "a cell was left out"
+
+    async def holds(self) -> None:
+        """At home nothing that was noted is lifted but by a step, whoever loses what."""
+        book, at_us = await self.keeper.book()
+        for lock in self.wire.noted[self.name]:
+            person = next(one for one in PEOPLE if person_of(ISSUER, one) == lock.person)
+            if lock.code is LockCode.LOCKED:
+                barred = self.heard.barred(person, needs_fresh=False)
+                assert person in book.locks or barred is Barred.LOCKED, "a lock was lifted at home by no step"
+            else:
+                late = book.overdue(person, at_us) or self.heard.overdue(person)
+                assert late, "an overdue review was forgotten at home"
 
     async def stands(self) -> tuple[LockStands, ...]:
         book, at_us = await self.keeper.book()
@@ -194,7 +252,7 @@ async def script(seed: int, restored: Restored) -> None:
             case "turn":
                 await one.turn(chance)
             case "tell":
-                await one.telling._round()
+                await one.tell(chance)
             case "ask":
                 await one.ask()
             case "answer":
@@ -202,15 +260,20 @@ async def script(seed: int, restored: Restored) -> None:
             case "again":
                 one.answered(chance, again=True)
             case "replay" if wire.sent:
-                await MemoryLocks.tell(wire, *chance.choice(wire.sent))
+                await wire.replay(*chance.choice(wire.sent))
             case "backup":
                 backup = wire.copied()
                 one.backup = list(one.steps.kept)
             case _:
                 rare(one, wire, backup, restored, chance)
         held_to(wire, restored)
+        await one.holds()
     await settled(cells, clock)
     held_to(wire, restored)
+    for one in cells:
+        await one.holds()
+        assert wire.noted[one.name] <= wire.in_force(one.name), "a lock was lost"
+        await each_is_told(one, wire)
     await everybody_knows(cells, wire)
     await all_can_be_lifted(cells, clock, wire)
 
@@ -246,6 +309,14 @@ async def settled(cells: list[Cell], clock: ManualClock) -> None:
             await one.ask()
             one.answered(random.Random(0), again=False)
             await one.telling._round()
+
+
+async def each_is_told(one: Cell, wire: Wire) -> None:
+    """Every overdue review, however many one person has."""
+    book, at_us = await one.keeper.book()
+    late = [grant for grant in book.grants.values() if (due_us := grant.review_due_us()) and due_us <= at_us]
+    told = [lock.event for lock in wire.held[one.name].told if lock.code is LockCode.REVIEW_OVERDUE]
+    assert sorted(told) == sorted(grant_event(grant.id, APPROVAL) for grant in late), "an overdue review was not told"
 
 
 async def everybody_knows(cells: Iterable[Cell], wire: Wire) -> None:
@@ -321,7 +392,9 @@ def _what_was_heard_is_not_recalled(patch: pytest.MonkeyPatch) -> None:
 
 
 def _steps_are_only_counted(patch: pytest.MonkeyPatch) -> None:
+    """By the directory. What the cell tells of itself would make up for it."""
     patch.setattr(directory.locks.core, "goes_on", lambda held, told: told.locking >= held.locking)
+    _what_is_kept_is_not_told_again(patch)
 
 
 def _emergencies_are_no_links(patch: pytest.MonkeyPatch) -> None:
@@ -336,6 +409,43 @@ def _nothing_is_kept(patch: pytest.MonkeyPatch) -> None:
 
 def _nothing_of_it_is_lifted(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(core, "lifted", lambda _book, _held, _issuer: ())
+
+
+def _what_is_kept_is_not_told_again(patch: pytest.MonkeyPatch) -> None:
+    asked = Telling._asked
+
+    async def without(self: Telling) -> TellRequest:
+        return msgspec.structs.replace(await asked(self), kept=())
+
+    patch.setattr(Telling, "_asked", without)
+
+
+def _of_itself_a_cell_knows_what_the_directory_says(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(elsewhere, "believed", lambda known, heard: heard or known)
+
+
+def _what_was_told_is_noted_once_it_is_kept(patch: pytest.MonkeyPatch) -> None:
+    def heard(self: Elsewhere) -> tuple[CellLocks, ...]:
+        own = self.newest
+        return (*self.others, own) if own is not None and own.kept else self.others
+
+    patch.setattr(Elsewhere, "heard", property(heard))
+
+
+def _a_lifting_waits_for_the_directory(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(elsewhere, "kept", lambda book, known, _stands, _issuer: core.lost(book, known))
+
+
+def _the_earliest_review_is_told(patch: pytest.MonkeyPatch) -> None:
+    overdue = core._overdue
+
+    def earliest(book: Book, at_us: int) -> Iterator[tuple[str, int, str]]:
+        found: dict[str, tuple[str, int, str]] = {}
+        for one in overdue(book, at_us):
+            found.setdefault(one[0], one)
+        return iter(found.values())
+
+    patch.setattr(core, "_overdue", earliest)
 
 
 def _whoever_was_ever_unlocked_is(patch: pytest.MonkeyPatch) -> None:
@@ -359,6 +469,11 @@ def _whoever_was_ever_unlocked_is(patch: pytest.MonkeyPatch) -> None:
         (_nothing_is_kept, Restored.CELLS),
         (_nothing_of_it_is_lifted, Restored.CELLS),
         (_whoever_was_ever_unlocked_is, Restored.CELLS),
+        (_what_is_kept_is_not_told_again, Restored.DIRECTORY | Restored.CELLS),
+        (_of_itself_a_cell_knows_what_the_directory_says, Restored.DIRECTORY | Restored.CELLS),
+        (_what_was_told_is_noted_once_it_is_kept, Restored.DIRECTORY | Restored.CELLS),
+        (_a_lifting_waits_for_the_directory, Restored.CELLS),
+        (_the_earliest_review_is_told, NOBODY),
     ],
 )
 async def test_a_rule_that_is_left_out_is_seen(

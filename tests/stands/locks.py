@@ -102,7 +102,8 @@ class MemoryLocks:
 
 def _cell(cell: CellId, held: Held) -> CellLocks:
     locks = tuple(sorted((*held.told, *held.kept), key=whole))
-    return CellLocks(cell=cell, number=held.number, locks=locks, kept=held.kept, steps=held.steps)
+    digest = None if held.history is None else held.history.digest
+    return CellLocks(cell=cell, number=held.number, locks=locks, kept=held.kept, steps=held.steps, digest=digest)
 
 
 class JustHeard(Elsewhere):
@@ -126,10 +127,11 @@ def nothing_to_recall() -> asyncio.Event:
 
 
 def just_heard(cell: CellId, keeper: Keeper, source: MemoryLocks, clock: Clock, folder: Path, writer: Writer) -> Locks:
-    heard = JustHeard(cell=cell, issuer=ISSUER, clock=clock)
+    heard = JustHeard(cell=cell, issuer=ISSUER, clock=clock, book=keeper.glance)
+    known = nothing_to_recall()
     return Locks(
         elsewhere=heard,
         remembering=Remembering(folder, writer, heard),
-        following=Following(source, heard, clock, nothing_to_recall()),
-        telling=Telling(cell=cell, keeper=keeper, source=source, elsewhere=heard, clock=clock),
+        following=Following(source, heard, clock, known),
+        telling=Telling(cell=cell, keeper=keeper, source=source, elsewhere=heard, clock=clock, recalled=known),
     )

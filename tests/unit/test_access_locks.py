@@ -129,7 +129,7 @@ def test_what_is_older_than_what_was_heard_or_leaves_it_out_is_not_believed() ->
 def heard() -> tuple[Elsewhere, ManualClock]:
     clock = ManualClock()
     clock.advance(1_000)
-    return Elsewhere(cell=HOME, issuer=ISSUER, clock=clock), clock
+    return Elsewhere(cell=HOME, issuer=ISSUER, clock=clock, book=Book), clock
 
 
 def test_nobody_is_let_in_before_other_cells_were_heard_and_after_five_seconds_of_silence(
@@ -188,8 +188,9 @@ def test_what_is_kept_of_a_history_that_this_cell_lost_stops_people_here(heard: 
     assert elsewhere.barred(ALICE, needs_fresh=True) is Barred.LOCKED
     assert elsewhere.barred(BOB, needs_fresh=True) is None
     assert [*elsewhere.locks()] == [(HOME, kept[0])]
-    assert elsewhere.hear(page(cell(HOME, 10, stands("bob"))), clock.monotonic_s())
-    assert elsewhere.barred(ALICE, needs_fresh=True) is None
+    for told, barred in ((cell(HOME, 10, stands("bob")), Barred.LOCKED), (cell(HOME, 11), None)):
+        assert elsewhere.hear(page(told), clock.monotonic_s())
+        assert elsewhere.barred(ALICE, needs_fresh=True) is barred, "by a step, or forgotten"
 
 
 def test_what_is_recalled_stands_and_is_no_news(heard: tuple[Elsewhere, ManualClock]) -> None:
@@ -426,7 +427,7 @@ async def test_what_stands_is_told_after_a_restart_and_only_when_it_changed(
     await lock(stand, "carl")
     source = stand.locks
     source.put(HOME, Held(number=500, locking=1))
-    async with working(stand.access.locks.telling.run):
+    async with working(stand.access.locks.telling.run, stand.access.locks.following.run):
         await eventually(lambda: people(source) == digests("carl"))
         told = source.tellings
         rounds = len(stand.steps.kept)
@@ -485,7 +486,7 @@ async def test_a_cell_that_was_restored_and_made_as_many_steps_again_lifts_nothi
 
 async def test_what_cells_tell_is_heard_and_an_outage_ages_it() -> None:
     source, clock = MemoryLocks(), ManualClock()
-    elsewhere = Elsewhere(cell=HOME, issuer=ISSUER, clock=clock)
+    elsewhere = Elsewhere(cell=HOME, issuer=ISSUER, clock=clock, book=Book)
     async with working(Following(source, elsewhere, clock, nothing_to_recall()).run):
         await eventually(lambda: elsewhere.fresh)
         source.put(FAR, Held(number=1), stands("alice"))

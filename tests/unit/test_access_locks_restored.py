@@ -182,7 +182,7 @@ async def working(*workers: Callable[[], Any]) -> AsyncIterator[None]:
 async def hearing(folder: Path, source: MemoryLocks, writer: Writer) -> AsyncIterator[Elsewhere]:
     """A process that hears and remembers, on a clock that stands."""
     clock = ManualClock()
-    elsewhere = Elsewhere(cell=HOME, issuer=ISSUER, clock=clock)
+    elsewhere = Elsewhere(cell=HOME, issuer=ISSUER, clock=clock, book=Book)
     remembering = Remembering(folder, writer, elsewhere)
     following = Following(source, elsewhere, clock, remembering.recalled)
     async with working(remembering.run, following.run):

@@ -1,9 +1,8 @@
-"""What is run stands in the ledger before it may run; sessions end with what lets them."""
+"""What is run stands in the ledger before it may run, and what came of it after."""
 
 import asyncio
 import resource
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +10,9 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
-from cells.breakglass.door.ports import Column, Ending, NotRun, Outcome, Session, Spent, Statement, backend_of
+from cells.breakglass.door.ports import Column, Ending, NotRun, Outcome, Session, Spent, backend_of
 from cells.breakglass.door.settings import RECORDED_BYTES_MAX
-from cells.breakglass.statements import entries, recorder, watching
+from cells.breakglass.statements import entries, recorder
 from cells.breakglass.statements.entries import (
     Closed,
     Ended,
@@ -28,73 +27,25 @@ from cells.breakglass.statements.reading import DoorLog, Finding
 from cells.breakglass.statements.recorder import Recorder
 from cells.breakglass.statements.spending import Spending
 from cells.breakglass.words import APART_S_MAX
-from foundation.ledger.beside import payload, speaking_of
-from foundation.ledger.committing import NotCommitted, Then, Waiting
+from foundation.ledger.beside import payload
 from foundation.ledger.log import Log
-from foundation.ledger.port import Kind, Spelled
+from foundation.ledger.port import Kind
 from gateway.cli.main import cli
 from tests.stands.access import SUBJECT
-from tests.stands.access_cell import OTHER, AccessStand, access_stand
+from tests.stands.access_cell import OTHER
 from tests.stands.ledger import SIGNER, reader
-from tests.stands.sessions import certified_session, on_record
+from tests.stands.recorded_door import Door, recorded_door, statement, working
+from tests.stands.sessions import on_record
 from tests.stands.waiting import eventually
 
 pytestmark = pytest.mark.anyio
 KEY = SIGNER.verifier
 
 
-class Door:
-    """A recorder over a real log and the calls of a cell, and a session under a real certificate."""
-
-    def __init__(self, stand: AccessStand) -> None:
-        self.stand = stand
-        self.folder = stand.folder / "log"
-        self.committer = stand.access.recording.committer
-        self.recorder = stand.access.recording.recorder
-        self.ended: list[Ending] = []
-
-    @property
-    def log(self) -> Log:
-        assert self.stand.writer.log is not None
-        return self.stand.writer.log
-
-    async def session(self, **changes: Any) -> Session:
-        return msgspec.structs.replace(await certified_session(self.stand, "5e" * 16), **changes)
-
-    async def opened(self, **changes: Any) -> Session:
-        session = await self.session(**changes)
-        await self.recorder.opened(session, backend_of(1_800_000_000.5, 4_711), self.ended.append)
-        return session
-
-    def said(self) -> list[Any]:
-        """What the door's entries say, in the log's order, each with its payload."""
-        self.log.publish()
-        kinds = {kind.value for kind in entries.KINDS}
-        found = [one for one in reader(self.folder).newest() if one.entry.kind in kinds][::-1]
-        payloads = [payload(self.folder, one) for one in found]
-        return [entries.read(bytes(held.details)) for held in payloads if held is not None]
-
-
 @pytest.fixture
 async def door(folder: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Door]:
-    monkeypatch.setattr(watching, "LOOK_S", 0.01)
-    monkeypatch.setattr(watching, "SWEEP_S", 0.01)
-    monkeypatch.setattr(recorder, "GATHER_S", 0.01)
-    async with access_stand(folder, monkeypatch) as stand, working(*stand.access.recording.workers.values()):
-        yield Door(stand)
-
-
-@asynccontextmanager
-async def working(*workers: Callable[[], Any]) -> AsyncIterator[None]:
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(worker()) for worker in workers]
-        yield
-        for task in tasks:
-            task.cancel()
-
-
-def statement(session: Session, number: int = 1, text: str = "SELECT 1", **more: Any) -> Statement:
-    return Statement(session=session.id, number=number, text=text, kind=more.pop("kind", "simple"), **more)
+    async with recorded_door(folder, monkeypatch) as built:
+        yield built
 
 
 async def test_a_session_reads_in_the_ledger_as_it_went(door: Door) -> None:
@@ -404,139 +355,6 @@ async def test_what_comes_while_results_are_written_gathers_for_the_next_entry(
     assert [type(one) for one in door.said()] == [Opened, Ended, Ended, Closed]
 
 
-REVOKE = {"reason": "found it"}
-
-
-async def test_a_revoked_grant_ends_its_sessions_and_what_is_asked_at_that_moment_does_not_run(door: Door) -> None:
-    session = await door.opened()
-    revoked = await door.stand.post(f"grants/{session.grant}/revoke", door.stand.who("bob", "approver"), REVOKE)
-    assert revoked.status_code == 200
-    with pytest.raises(NotRun) as refused:
-        await on_record(door.recorder, statement(session))
-    assert refused.value.ending is Ending.ENDED
-    await eventually(lambda: door.ended == [Ending.ENDED])
-    assert [type(one) for one in door.said()] == [Opened]
-
-
-async def test_what_is_revoked_while_its_statement_is_written_does_not_run_and_the_ledger_says_so(
-    door: Door, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    session = await door.opened()
-    begin = door.committer.begin
-
-    async def revoke(then: Then, told: int | NotCommitted) -> None:
-        await door.stand.post(f"grants/{session.grant}/revoke", door.stand.who("bob", "approver"), REVOKE)
-        then(told)
-
-    async with asyncio.TaskGroup() as group:
-
-        def revoked_meanwhile(event: Spelled, then: Then) -> Waiting:
-            def first(told: int | NotCommitted) -> None:
-                group.create_task(revoke(then, told))
-
-            return begin(event, first if event.id.startswith("statement:") else then)
-
-        monkeypatch.setattr(door.committer, "begin", revoked_meanwhile)
-        with pytest.raises(NotRun) as refused:
-            await on_record(door.recorder, statement(session))
-    assert refused.value.ending is Ending.ENDED
-    await eventually(lambda: [type(one) for one in door.said()] == [Opened, Intended, Ended])
-    assert [one.withheld for one in door.said()[-1].results] == ["ended"]
-
-
-async def test_a_closed_ticket_ends_the_session(door: Door) -> None:
-    session = await door.opened()
-    door.stand.ticket("OPS-7", "closed")
-    await eventually(lambda: door.ended == [Ending.TICKET])
-    with pytest.raises(NotRun) as refused:
-        await door.recorder.opened(msgspec.structs.replace(session, id="0f" * 16), "1.1", door.ended.append)
-    assert refused.value.ending is Ending.TICKET
-
-
-async def test_a_locked_person_loses_the_session(door: Door) -> None:
-    session = await door.opened()
-    lock = {"person": session.engineer, "reason": "laptop stolen"}
-    assert (await door.stand.post("locks", door.stand.who("sue", "security"), lock)).status_code == 200
-    await eventually(lambda: door.ended == [Ending.LOCKED])
-
-
-async def test_a_session_ends_when_its_time_is_over_though_nobody_answers(door: Door) -> None:
-    session = await door.opened()
-    door.stand.clock.advance(session.expires_at - door.stand.clock.unix_s())
-    with pytest.raises(NotRun) as refused:
-        await on_record(door.recorder, statement(session))
-    assert refused.value.ending is Ending.EXPIRED
-    await eventually(lambda: door.ended == [Ending.EXPIRED])
-
-
-async def test_what_was_heard_too_long_ago_lets_nothing_run(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
-    session = await door.opened()
-    door.stand.tickets.write_text("no JSON")
-    door.stand.clock.advance(watching.STALE_S_MAX + 1)
-    with pytest.raises(NotRun) as refused:
-        await on_record(door.recorder, statement(session))
-    assert refused.value.ending is Ending.STALE
-    await eventually(lambda: door.ended == [Ending.STALE])
-
-
-async def test_a_certificate_of_another_grant_or_none_opens_no_session(door: Door) -> None:
-    session = await door.session()
-    for changes in ({"certificate": "ff" * 16}, {"grant": "0" * 32}):
-        with pytest.raises(NotRun) as refused:
-            await door.recorder.opened(msgspec.structs.replace(session, **changes), "1.1", door.ended.append)
-        assert refused.value.ending is Ending.ENDED
-    assert door.said() == []
-
-
 def test_what_is_no_entry_of_the_door_is_refused() -> None:
     with pytest.raises(MalformedSaid):
         entries.read(b'{"of":"intended","session":"s"}')
-
-
-async def test_a_report_tells_who_saw_which_columns_and_a_replay_of_the_ledger_gives_the_same_bytes(
-    door: Door, folder: Path
-) -> None:
-    session = await door.opened()
-    email = Column(name="email", table=7, attribute=2, source="live.orders.email", masked=True)
-    for number, columns in ((1, (email,)), (2, (email, Column(name="count"))), (3, ())):
-        await on_record(door.recorder, statement(session, number, f"SELECT {number}"))
-        door.recorder.ended(
-            Outcome(session=session.id, number=number, tag=f"SELECT {number}", rows=number, bytes=10, columns=columns)
-        )
-    await door.recorder.closed(session.id, "left")
-    auditor, until = door.stand.who("ida", "auditor"), int(door.stand.clock.unix_s() * 1_000_000)
-    door.log.publish()
-    told = await door.stand.get("report", auditor, until_us=until, statements=1)
-    (seen,) = told.json()["grants"][0]["sessions"]
-    assert (seen["subjects"], seen["statements"], seen["rows"], seen["bytes"]) == ([SUBJECT], 3, 6, 30)
-    assert [(one["name"], one["source"], one["masked"]) for one in seen["columns"]] == [
-        ("count", "", False),
-        ("email", "live.orders.email", True),
-    ]
-    assert [(one["text"], one["tag"]) for one in seen["ran"]] == [(f"SELECT {n}", f"SELECT {n}") for n in (1, 2, 3)]
-    assert seen["end"]["why"] == "left"
-    size = str(told.json()["asked"]["size"])
-    door.stand.clock.advance(1)
-    await door.opened(id="0f" * 16)
-    door.log.publish()
-    again = await door.stand.get("report", auditor, until_us=until, size=size, statements=1)
-    assert again.content == told.content
-    (folder / "log.vkey").write_text(KEY.text)
-    log = ("--log", str(folder / "log"), "--key", str(folder / "log.vkey"), "--offline", "--report")
-    words = ["access", "replay", *log, "--until-us", str(until), "--size", size, "--statements"]
-    replayed = await asyncio.to_thread(CliRunner().invoke, cli, [*words, "--json"])
-    assert msgspec.json.format(told.content, indent=2).decode() == replayed.stdout.strip(), replayed.output
-    for_people = await asyncio.to_thread(CliRunner().invoke, cli, words)
-    assert "saw live.orders.email, masked" in for_people.stdout
-
-
-async def test_a_report_says_what_was_erased_and_of_whom_nothing_is_left(door: Door) -> None:
-    session = await door.opened()
-    await on_record(door.recorder, statement(session, text="SELECT 'somebody@example.com'"))
-    door.log.publish()
-    spoken = [found.index for found in speaking_of(reader(door.folder), door.folder, SUBJECT)]
-    found = [one.index for one in reader(door.folder).newest() if one.entry.source == recorder.SOURCE]
-    assert set(found).issubset(spoken)
-    door.log.erase(*found)
-    told = (await door.stand.get("report", door.stand.who("ida", "auditor"))).json()
-    assert (told["erased"], told["grants"][0]["sessions"]) == (2, [])

@@ -34,20 +34,30 @@ class Locks:
 
 
 def locks_of(
-    elsewhere: Elsewhere,
     keeper: Keeper,
     *,
     cell: CellId,
+    issuer: str,
     source: LockSource,
     clock: Clock,
     folder: Path,
     writer: Writer,
 ) -> Locks:
-    """`folder`: of the cell's log, `writer`: what it is written by."""
+    """`issuer`: where engineers sign in; `folder`: of the cell's log, `writer`: what it is written by. What was heard before is taken in
+    before this returns, where it can be read."""
+    elsewhere = Elsewhere(cell=cell, issuer=issuer, clock=clock, book=keeper.glance)
     remembering = Remembering(folder, writer, elsewhere)
+    remembering.begin()
     return Locks(
         elsewhere=elsewhere,
         remembering=remembering,
         following=Following(source, elsewhere, clock, remembering.recalled),
-        telling=Telling(cell=cell, keeper=keeper, source=source, elsewhere=elsewhere, clock=clock),
+        telling=Telling(
+            cell=cell,
+            keeper=keeper,
+            source=source,
+            elsewhere=elsewhere,
+            clock=clock,
+            recalled=remembering.recalled,
+        ),
     )

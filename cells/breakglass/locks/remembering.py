@@ -1,8 +1,9 @@
-"""What was heard of other cells' locks, in a file beside the cell's log, so that a restart forgets nothing of it: beside a directory that
-was restored to an older backup nobody else may know what stood.
+"""What was heard of other cells' locks, and the newest telling of this one, in a file beside the cell's log, so that a restart forgets
+nothing of it: beside a directory or a database that was restored to an older backup nobody else may know what stood.
 """
 
 import asyncio
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -20,6 +21,7 @@ FILE = "heard/locks.json"
 """Below the log's folder."""
 LOOK_S = 0.1
 """Between two looks at whether this process has opened the log: whoever has it open writes the file, and nobody else."""
+_UNREADABLE = (OSError, msgspec.MsgspecError, UnicodeDecodeError)
 
 
 class Remembering:
@@ -32,10 +34,17 @@ class Remembering:
         self._writer = writer
         self._elsewhere = elsewhere
 
+    def begin(self) -> None:
+        """Takes in at once what stands in the file, before anybody is let in whom it stops. Where it cannot be read `run` waits for it."""
+        with suppress(*_UNREADABLE):
+            self._elsewhere.recall(_read(self._path))
+            self.recalled.set()
+
     async def run(self) -> None:
         """For ever."""
-        await self._recall()
-        self.recalled.set()
+        if not self.recalled.is_set():
+            await self._recall()
+            self.recalled.set()
         backoff = Backoff(first_s=0.1, max_s=5.0)
         while True:
             await self._elsewhere.changed.wait()
@@ -58,7 +67,7 @@ class Remembering:
         while True:
             try:
                 self._elsewhere.recall(await asyncio.to_thread(_read, self._path))
-            except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as exc:
+            except _UNREADABLE as exc:
                 log.fault("locks_not_recalled", exc)
                 await asyncio.sleep(backoff.next_s())
             else:

@@ -32,7 +32,18 @@ TRIES_MAX = 3
 class Telling:
     """`run` is a worker of the process."""
 
-    def __init__(self, *, cell: CellId, keeper: Keeper, source: LockSource, elsewhere: Elsewhere, clock: Clock) -> None:
+    def __init__(
+        self,
+        *,
+        cell: CellId,
+        keeper: Keeper,
+        source: LockSource,
+        elsewhere: Elsewhere,
+        clock: Clock,
+        recalled: asyncio.Event,
+    ) -> None:
+        """`recalled`: what was heard before this process began is known; nothing is told before, since it may be what nobody else knows."""
+        self._recalled = recalled
         self._cell = cell
         self._keeper = keeper
         self._source = source
@@ -60,7 +71,7 @@ class Telling:
         backoff = Backoff(first_s=0.05, max_s=1.0)
         while True:
             self._called.clear()
-            told = await self._round()
+            told = await self._round() if self._recalled.is_set() else self._late()
             self._observe()
             if told:
                 backoff.reset()
@@ -79,14 +90,19 @@ class Telling:
                 if self._holds(asked):
                     self._untold_since_s, self._waits = None, ""
                     return True
-                if self._untold_since_s is None:
-                    self._untold_since_s = self._clock.monotonic_s()
+                self._late()
                 if not await self._tell(asked):
                     return False
         except ProblemError as exc:
             self._wait(exc.problem.code.value)
         except DirectoryUnavailable as exc:
             self._wait(exc.reason)
+        return False
+
+    def _late(self) -> bool:
+        """From now on at the latest something waits to be told."""
+        if self._untold_since_s is None:
+            self._untold_since_s = self._clock.monotonic_s()
         return False
 
     def _wait(self, why: str) -> None:
@@ -98,9 +114,15 @@ class Telling:
     async def _asked(self) -> TellRequest:
         """What is to be told now. Raises ProblemError."""
         book, at_us = await self._keeper.book()
-        own, _ = self._elsewhere.own
-        held = () if own is None else own.locks
-        return telling(book, at_us, self._elsewhere.issuer, number=self._number, steps=self._steps, held=held)
+        return telling(
+            book,
+            at_us,
+            self._elsewhere.issuer,
+            number=self._number,
+            steps=self._steps,
+            held=self._elsewhere.own_locks(),
+            known=self._elsewhere.newest,
+        )
 
     def _holds(self, now: TellRequest) -> bool:
         """Whether the directory has it, and has not lost it since."""
@@ -109,8 +131,9 @@ class Telling:
         held, asked_s = self._elsewhere.own
         if asked_s <= self._told_s:
             return True
-        if held is None or held.number < self._number or held.told != now.locks:
-            log.warning("locks_lost", seq=self._number, reason="the directory holds another telling: restored?")
+        newest = max(self._number, self._elsewhere.number)
+        if held is None or held.number < newest or {*held.told} != {*now.locks}:
+            log.warning("locks_lost", seq=newest, reason="the directory holds another telling: restored?")
             self._told = None
             return False
         self._number, self._steps = held.number, held.steps
@@ -121,19 +144,27 @@ class Telling:
         if len(asked.locks) > LOCKS_MAX:
             log.error("locks_untold", reason="too many", count=len(asked.locks))
             return False
+        if len(asked.kept) > LOCKS_MAX:
+            return self._overfull()
         answer = await self._source.tell(self._cell, asked)
         match answer:
             case ToldAnswer(number=number, parted=parted):
                 self._told, self._told_s, self._number = asked, self._clock.monotonic_s(), number
+                self._elsewhere.taken(asked, number)
                 self._steps = 0 if asked.history is None else asked.history.steps
                 if parted:
                     log.error("locks_parted", seq=number, reason="told before by another history: restored? it is kept")
             case Otherwise(number=number, steps=steps):
+                if number > self._elsewhere.number:
+                    return False  # to be heard first: an operator may have forgotten what this cell would tell again
                 self._number, self._steps = number, steps
             case Overfull():
-                log.error("locks_overfull", reason="more was told by histories that are lost than is kept")
-                return False
+                return self._overfull()
         return True
+
+    def _overfull(self) -> bool:
+        log.error("locks_overfull", reason="more was told by histories that are lost than is kept")
+        return False
 
     def _observe(self) -> None:
         since_s = self._untold_since_s
