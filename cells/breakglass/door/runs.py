@@ -59,14 +59,19 @@ class Run:
 
 @dataclass(slots=True)
 class Prepared:
-    """A statement by its name. `columns`: None until it was described. `keeps`: whether its runs leave alone what names mean."""
+    """A statement by its name. `columns`: None until it was described. `keeps`: whether its runs leave alone what names mean; `recodes`:
+    whether they may change how texts are read; `runs_others`: whether what a portal of it runs is another statement."""
 
     text: str
     columns: tuple[Column, ...] | None = None
     keeps: bool = field(init=False)
+    recodes: bool = field(init=False)
+    runs_others: bool = field(init=False)
 
     def __post_init__(self) -> None:
         self.keeps = naming.keeps_names(self.text)
+        self.recodes = naming.may_recode(self.text)
+        self.runs_others = not self.keeps and naming.runs_others(self.text)
 
 
 @dataclass(slots=True)
