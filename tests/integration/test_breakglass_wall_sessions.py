@@ -209,6 +209,17 @@ OPENINGS = [
     ("GRANT CREATE ON SCHEMA public TO PUBLIC", "it may create in schema public", "REVOKE CREATE ON SCHEMA public FROM PUBLIC"),
     (f"GRANT SET ON PARAMETER log_statement TO {ENGINEER}", "it may set log_statement",
      f"REVOKE SET ON PARAMETER log_statement FROM {ENGINEER}"),
+    ("CREATE FUNCTION product.told(text, text) RETURNS bool LANGUAGE sql SECURITY DEFINER AS 'SELECT $1 = name FROM product.people'; "
+     "CREATE OPERATOR public.~~~ (FUNCTION = product.told, LEFTARG = text, RIGHTARG = text)", "it may run product.told(text,text)",
+     "DROP OPERATOR public.~~~ (text, text); DROP FUNCTION product.told(text, text)"),
+    ("CREATE FUNCTION product.known(text) RETURNS bool LANGUAGE sql SECURITY DEFINER"
+     " AS 'SELECT EXISTS (SELECT FROM product.people WHERE name = $1)'; "
+     "CREATE DOMAIN public.known AS text CHECK (product.known(VALUE))", "it may run product.known(text)",
+     "DROP DOMAIN public.known; DROP FUNCTION product.known(text)"),
+    (f"GRANT ALTER SYSTEM ON PARAMETER log_statement TO {ENGINEER}", "it may set log_statement",
+     f"REVOKE ALTER SYSTEM ON PARAMETER log_statement FROM {ENGINEER}"),
+    ("CREATE FOREIGN DATA WRAPPER bare; GRANT USAGE ON FOREIGN DATA WRAPPER bare TO PUBLIC", "it may make servers of bare",
+     "DROP FOREIGN DATA WRAPPER bare"),
     ("ALTER VIEW wall.people RESET (security_barrier)", "it may read wall.people", "ALTER VIEW wall.people SET (security_barrier)"),
 ]  # fmt: skip
 

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.x509.oid import NameOID
 
 from cells.breakglass.door import frames, naming, runs, startup
-from cells.breakglass.door.answering import Answering
+from cells.breakglass.door.answering import SETTING_BYTES_MAX, Answering
 from cells.breakglass.door.answers import LONG_ROW_BYTES, Answers, Budget
 from cells.breakglass.door.asking import LEAVE, NOTHING, Asking, Intend, Limits, Send, Wait
 from cells.breakglass.door.frames import Malformed, Splitter
@@ -132,6 +132,7 @@ def test_a_message_beyond_its_bounds_is_refused_by_its_head(size: int) -> None:
         (frames.bind, b"\0\0\0\0\0\1\xff\xff\xff\xfe\0\0"),
         (frames.named, b"X\0"),
         (frames.executed, b"p\0\0\0"),
+        (frames.executed, b"p: x\0\0\0\0\0"),
     ],
 )
 def test_a_message_that_does_not_hold_what_it_says_is_refused(read: object, body: bytes) -> None:
@@ -192,6 +193,20 @@ def test_a_tag_says_which_names_are_gone(tag: str, text: str, dropped: str | Non
 # --- rows, budgets, refusals -------------------------------------------------------------------------------------------------
 
 
+def parse(text: str, name: str = "") -> bytes:
+    return frames.message(b"P", frames.text(name, text) + b"\0\0")
+
+
+def bind(statement: str = "", portal: str = "", *parameters: bytes) -> bytes:
+    given = b"".join(struct.pack("!i", len(one)) + one for one in parameters)
+    return frames.message(
+        b"B", frames.text(portal, statement) + b"\0\0" + struct.pack("!H", len(parameters)) + given + b"\0\0"
+    )
+
+
+EXECUTE = frames.message(b"E", b"\0" * 5)
+
+
 class Talk:
     """A session's core without a connection."""
 
@@ -201,6 +216,20 @@ class Talk:
             "s", self.state, Limits(statements_max=2, texts_max=100, portals_max=2, pending_max=8), "nobody"
         )
         self.answers = Answers(Answering(self.state), Budget(rows, size))
+
+    def extended(self, text: str) -> None:
+        """Parse, Bind and Execute, none of them answered."""
+        assert isinstance(self.asking.take(parse(text)), Send)
+        assert isinstance(self.asking.take(bind()), Intend)
+        assert isinstance(self.asking.recorded(), Send)
+        assert isinstance(self.asking.take(EXECUTE), Send)
+
+    def named(self, name: str, text: str) -> None:
+        """A statement that holds by its name."""
+        assert isinstance(self.asking.take(parse(text, name)), Intend)
+        assert isinstance(self.asking.recorded(), Send)
+        self.heard(frames.message(b"1"))
+        self.told()
 
     def run(self, text: str) -> None:
         assert isinstance(self.asking.take(frames.message(b"Q", frames.text(text))), Intend)
@@ -361,6 +390,10 @@ def test_messages_of_copy_go_nowhere_also_before_their_sender_has_heard_of_the_r
         (frames.message(b"F", b"\0\0\3\xb8" + b"\0\0" * 3), b"C0A000\0"),
         (frames.message(b"B", b"\0s9\0" + b"\0\0" * 3), b"C26000\0"),
         (frames.message(b"E", b"c9\0" + b"\0" * 4), b"C34000\0"),
+        (frames.message(b"Q", b"/* */ Notify c, 'x'\0"), b"C0A000\0"),
+        (frames.message(b"Q", b"select 1; notify c;\0"), b"C0A000\0"),
+        (frames.message(b"P", b"\0NOTIFY\"c\"\0\0\0"), b"C0A000\0"),
+        (frames.message(b"Q", b"DECLARE c CURSOR WITH/**/HOLD FOR SELECT 1\0"), b"C0A000\0"),
         (frames.message(b"P", b"long\0" + b"x" * 101 + b"\0\0\0"), b"C54000\0"),
     ],
 )
@@ -374,6 +407,109 @@ def test_what_is_refused_reaches_postgres_as_what_it_refuses_itself_and_comes_ba
     said = talk.heard(frames.error("ERROR", frames.Error("42601", "syntax error")))
     assert code in said
     assert b"syntax" not in said
+
+
+@pytest.mark.parametrize(
+    "text", ["select 1 where 'notify' = 'x' ;\n", "select hold from notify_me", "declare c cursor for select 1", "listen c"]
+)
+def test_what_only_looks_like_what_is_refused_is_not(text: str) -> None:
+    Talk().run(text)
+
+
+RECODING = [
+    "SET client_encoding = 'GBK'",
+    "SELECT set_config('client_encoding', 'GBK', false)",
+    'SELECT U&"set\\005Fconfig"(a, b, true) FROM c',
+    "UPDATE pg_catalog.PG_SETTINGS SET setting = 'GBK'",
+    "FETCH c",
+    "EXECUTE s",
+    "EXPLAIN (ANALYZE) EXECUTE s",
+    "COMMIT",
+    "ROLLBACK TO SAVEPOINT s",
+    "DISCARD ALL",
+    "",
+]
+EURO = "€"
+"""In UTF-8; its last byte and a backslash are one character in GBK."""
+
+
+@pytest.mark.parametrize("text", RECODING)
+@pytest.mark.parametrize(
+    "raw",
+    [
+        parse(f"SELECT E'{EURO}\\', name --'"),
+        parse("SELECT 1", EURO),
+        bind("", "", EURO.encode()),
+        bind("", EURO),
+        frames.message(b"E", frames.text(EURO) + b"\0" * 4),
+        frames.message(b"D", b"S" + frames.text(EURO)),
+        frames.message(b"C", b"P" + frames.text(EURO)),
+        frames.message(b"Q", frames.text(f"SELECT E'{EURO}\\', name --'")),
+    ],
+    ids=["text", "name", "parameter", "portal", "executed", "described", "closed", "query"],
+)
+def test_behind_what_may_set_another_encoding_nothing_but_ascii_goes_out(text: str, raw: bytes) -> None:
+    talk = Talk()
+    talk.extended(text)
+    sent = talk.asking.take(raw)
+    assert isinstance(sent, Send)
+    assert EURO.encode() not in sent.data
+    said = talk.heard(*(frames.message(kind) for kind in (b"1", b"2", b"n")), DONE, frames.error("ERROR", NOBODY))
+    assert b"C0A000\0" in said
+    assert NOBODY.message.encode() not in said
+
+
+NOBODY = frames.Error("26000", "there is nobody")
+
+
+def test_ascii_goes_out_behind_it_and_everything_once_postgres_would_have_told_of_another_encoding() -> None:
+    talk, evil = Talk(), parse(EURO)
+    talk.extended("SET client_encoding = 'GBK'")
+    assert talk.asking.take(parse("SELECT 1")) == Send(parse("SELECT 1"))
+    assert isinstance(talk.asking.take(frames.message(b"S")), Send)
+    talk.heard(*(frames.message(kind) for kind in (b"1", b"2", b"n")), DONE, frames.message(b"1"), READY)
+    assert talk.asking.take(evil) == Send(evil)
+
+
+@pytest.mark.parametrize("text", ["SELECT 1", "BEGIN", "WITH a AS (SELECT 1) SELECT * FROM a", "SAVEPOINT s"])
+def test_behind_what_leaves_the_encoding_alone_everything_goes_out(text: str) -> None:
+    talk = Talk()
+    talk.extended(text)
+    assert talk.asking.take(parse(EURO)) == Send(parse(EURO))
+
+
+@pytest.mark.parametrize("text", ["SELECT 1; DEALLOCATE foo", "SELECT 1; EXECUTE s"])
+def test_what_failed_may_have_taken_a_name_before(text: str) -> None:
+    talk = Talk()
+    talk.named("foo", "SELECT 1")
+    talk.run(text)
+    talk.heard(frames.error("ERROR", frames.Error("22012", "division by zero")), READY)
+    assert isinstance(talk.asking.take(bind("foo")), Send), "refused"
+
+
+def test_a_fetch_may_have_run_whatever_the_statement_that_a_portal_names_was_by_then() -> None:
+    talk = Talk()
+    talk.named("foo", "SELECT 1")
+    talk.asking.take(parse("EXECUTE s"))
+    talk.asking.take(bind("", "p"))
+    talk.asking.recorded()
+    talk.heard(frames.message(b"1"), frames.message(b"2"))
+    talk.run("FETCH ALL FROM p")
+    talk.heard(frames.message(b"C", b"FETCH 0\0"), frames.message(b"Z", b"T"))
+    assert isinstance(talk.asking.take(bind("foo")), Send), "refused"
+
+
+def test_what_settings_tell_counts_against_the_bytes_that_may_be_shown_and_long_ones_are_not_told() -> None:
+    talk = Talk(size=300)
+    told = frames.message(b"S", b"TimeZone\0<" + b"x" * 200 + b">0\0")
+    talk.run("select set_config('TimeZone', a, false) from t")
+    assert talk.heard(told, DONE, READY) == told + DONE + READY
+    assert talk.told().bytes == len(told)
+    talk.run("select set_config('TimeZone', a, false) from t")
+    with pytest.raises(Malformed) as found:
+        talk.heard(told)
+    assert found.value.error.code == "53400"
+    assert Talk().heard(frames.message(b"S", b"search_path\0" + b"x" * SETTING_BYTES_MAX + b"\0")) == b""
 
 
 def test_what_was_to_be_refused_and_was_not_is_lost() -> None:

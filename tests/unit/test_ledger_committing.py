@@ -151,7 +151,7 @@ async def test_one_timer_tells_each_who_waits_when_its_own_time_is_over_whoever_
 
             within(0.02)
             committer.begin(event(1), begins_anew)
-            within(0.04)
+            within(0.3)
             committer.begin(event(2), second.append)
             try:
                 await eventually(lambda: second)
