@@ -104,6 +104,24 @@ async def test_a_subject_that_moves_vanishes_from_a_transaction_that_has_seen_it
             await engineer.execute("ROLLBACK")
 
 
+async def test_a_transaction_in_which_somebody_has_left_is_ended_since_a_cursor_keeps_what_it_has_read(here: World) -> None:
+    async with leased(here.shard.require().cell) as cell, here.engineer() as reader, here.engineer() as idle:
+        await reader.execute("BEGIN")
+        await reader.execute("DECLARE c CURSOR FOR SELECT id FROM people")
+        assert len(await reader.fetch("FETCH 1 FROM c")) == 1
+        before, ended = await sessions.parted(cell, {})
+        assert (ended, await sessions.parted(cell, before)) == (0, (before, 0))
+        try:
+            await place(here.shard, ALSO_HOME, 4, State.MOVED)
+            now, ended = await sessions.parted(cell, before)
+            assert ended == 1
+            assert {one - now[name] for name, one in before.items()} == {frozenset({ALSO_HOME})}
+            await eventually(lambda: _ended(reader))
+            assert await idle.fetchval(ROWS) == 6
+        finally:
+            await place(here.shard, ALSO_HOME, 5, State.ACTIVE)
+
+
 async def test_who_leaves_is_cut_off_in_the_middle_of_a_statement(here: World) -> None:
     mine = here.session(inside=True)
     async with here.connected() as engineer:
@@ -298,6 +316,23 @@ async def test_columns_are_named_by_where_they_come_from_and_whether_they_are_ma
         f"wall.people.{name}" for name in ("subject_id", "id", "points", "level")
     }
     assert here.wall.named(mine, (Column(name="count"),)) == (Column(name="count"),)
+
+
+async def test_no_plan_of_what_is_behind_a_view_is_told_to_who_asks_for_plans(here: World) -> None:
+    """Its rows and costs rest on the statistics of tables that hold everybody."""
+    heard = list[str]()
+
+    def listens(_: object, message: Any) -> None:
+        heard.append(f"{message.message} {getattr(message, 'detail', '')}")
+
+    async with here.engineer() as engineer:
+        engineer.add_log_listener(listens)
+        await engineer.execute("SET client_min_messages = log; SET debug_print_plan = on; SET debug_print_rewritten = on")
+        assert await engineer.fetchval(ROWS) == 12
+        assert await engineer.fetchval("SELECT 7") == 7
+        await eventually(lambda: any("PLANNEDSTMT" in one for one in heard))
+        engineer.remove_log_listener(listens)
+    assert [one for one in heard if ":relkind r" in one] == []
 
 
 async def test_a_contract_of_a_table_that_is_not_there_shows_nothing_and_stops_no_other(here: World) -> None:

@@ -401,7 +401,7 @@ async def test_what_was_put_into_a_setting_is_not_shown_by_telling_of_it(stand: 
     async with raw(stand) as client:
         client.send(startup_packet(user="alice", database="s1"))
         await client.until(b"Z")
-        put = b"SELECT FROM (SELECT set_config('search_path', string_agg(name, ', '), false) AS s FROM people) AS p WHERE s > ''\0"
+        put = b"SELECT FROM (SELECT set_config('search_path', string_agg(quote_ident(name), ', '), false) AS s FROM people) AS p\0"
         client.send(frames.message(b"Q", put))
         told = await client.until(b"Z")
         assert not any(b"name 1" in body for _, body in told)
