@@ -109,6 +109,7 @@ async def test_a_transaction_in_which_somebody_has_left_is_ended_since_a_cursor_
         await reader.execute("BEGIN")
         await reader.execute("DECLARE c CURSOR FOR SELECT id FROM people")
         assert len(await reader.fetch("FETCH 1 FROM c")) == 1
+        pid = reader.get_server_pid()
         before, ended = await sessions.parted(cell, {})
         assert (ended, await sessions.parted(cell, before)) == (0, (before, 0))
         try:
@@ -116,7 +117,7 @@ async def test_a_transaction_in_which_somebody_has_left_is_ended_since_a_cursor_
             now, ended = await sessions.parted(cell, before)
             assert ended == 1
             assert {one - now[name] for name, one in before.items()} == {frozenset({ALSO_HOME})}
-            await eventually(lambda: _ended(reader))
+            await eventually(lambda: _gone(cell, pid))
             assert await idle.fetchval(ROWS) == 6
         finally:
             await place(here.shard, ALSO_HOME, 5, State.ACTIVE)
