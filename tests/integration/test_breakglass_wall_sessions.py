@@ -104,7 +104,9 @@ async def test_a_subject_that_moves_vanishes_from_a_transaction_that_has_seen_it
             await engineer.execute("ROLLBACK")
 
 
-async def test_a_transaction_in_which_somebody_has_left_is_ended_since_a_cursor_keeps_what_it_has_read(here: World) -> None:
+async def test_a_transaction_in_which_somebody_has_left_is_ended_since_a_cursor_keeps_what_it_has_read(
+    here: World,
+) -> None:
     async with leased(here.shard.require().cell) as cell, here.engineer() as reader, here.engineer() as idle:
         await reader.execute("BEGIN")
         await reader.execute("DECLARE c CURSOR FOR SELECT id FROM people")
@@ -228,12 +230,12 @@ OPENINGS = [
     ("GRANT CREATE ON SCHEMA public TO PUBLIC", "it may create in schema public", "REVOKE CREATE ON SCHEMA public FROM PUBLIC"),
     (f"GRANT SET ON PARAMETER log_statement TO {ENGINEER}", "it may set log_statement",
      f"REVOKE SET ON PARAMETER log_statement FROM {ENGINEER}"),
-    ("CREATE FUNCTION product.told(text, text) RETURNS bool LANGUAGE sql SECURITY DEFINER AS 'SELECT $1 = name FROM product.people'; "
-     "CREATE OPERATOR public.~~~ (FUNCTION = product.told, LEFTARG = text, RIGHTARG = text)", "it may run product.told(text,text)",
+    (("CREATE FUNCTION product.told(text, text) RETURNS bool LANGUAGE sql SECURITY DEFINER AS 'SELECT $1 = name FROM product.people'; "
+     "CREATE OPERATOR public.~~~ (FUNCTION = product.told, LEFTARG = text, RIGHTARG = text)"), "it may run product.told(text,text)",
      "DROP OPERATOR public.~~~ (text, text); DROP FUNCTION product.told(text, text)"),
-    ("CREATE FUNCTION product.known(text) RETURNS bool LANGUAGE sql SECURITY DEFINER"
+    (("CREATE FUNCTION product.known(text) RETURNS bool LANGUAGE sql SECURITY DEFINER"
      " AS 'SELECT EXISTS (SELECT FROM product.people WHERE name = $1)'; "
-     "CREATE DOMAIN public.known AS text CHECK (product.known(VALUE))", "it may run product.known(text)",
+     "CREATE DOMAIN public.known AS text CHECK (product.known(VALUE))"), "it may run product.known(text)",
      "DROP DOMAIN public.known; DROP FUNCTION product.known(text)"),
     (f"GRANT ALTER SYSTEM ON PARAMETER log_statement TO {ENGINEER}", "it may set log_statement",
      f"REVOKE ALTER SYSTEM ON PARAMETER log_statement FROM {ENGINEER}"),
@@ -328,7 +330,9 @@ async def test_no_plan_of_what_is_behind_a_view_is_told_to_who_asks_for_plans(he
 
     async with here.engineer() as engineer:
         engineer.add_log_listener(listens)
-        await engineer.execute("SET client_min_messages = log; SET debug_print_plan = on; SET debug_print_rewritten = on")
+        await engineer.execute(
+            "SET client_min_messages = log; SET debug_print_plan = on; SET debug_print_rewritten = on"
+        )
         assert await engineer.fetchval(ROWS) == 12
         assert await engineer.fetchval("SELECT 7") == 7
         await eventually(lambda: any("PLANNEDSTMT" in one for one in heard))

@@ -392,7 +392,7 @@ def test_messages_of_copy_go_nowhere_also_before_their_sender_has_heard_of_the_r
         (frames.message(b"E", b"c9\0" + b"\0" * 4), b"C34000\0"),
         (frames.message(b"Q", b"/* */ Notify c, 'x'\0"), b"C0A000\0"),
         (frames.message(b"Q", b"select 1; notify c;\0"), b"C0A000\0"),
-        (frames.message(b"P", b"\0NOTIFY\"c\"\0\0\0"), b"C0A000\0"),
+        (frames.message(b"P", b'\0NOTIFY"c"\0\0\0'), b"C0A000\0"),
         (frames.message(b"Q", b"DECLARE c CURSOR WITH/**/HOLD FOR SELECT 1\0"), b"C0A000\0"),
         (frames.message(b"P", b"long\0" + b"x" * 101 + b"\0\0\0"), b"C54000\0"),
     ],
@@ -410,7 +410,8 @@ def test_what_is_refused_reaches_postgres_as_what_it_refuses_itself_and_comes_ba
 
 
 @pytest.mark.parametrize(
-    "text", ["select 1 where 'notify' = 'x' ;\n", "select hold from notify_me", "declare c cursor for select 1", "listen c"]
+    "text",
+    ["select 1 where 'notify' = 'x' ;\n", "select hold from notify_me", "declare c cursor for select 1", "listen c"],
 )
 def test_what_only_looks_like_what_is_refused_is_not(text: str) -> None:
     Talk().run(text)

@@ -2,7 +2,6 @@
 
 import asyncio
 import resource
-import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -29,7 +28,6 @@ from cells.breakglass.statements.reading import DoorLog, Finding
 from cells.breakglass.statements.recorder import Recorder
 from cells.breakglass.statements.spending import Spending
 from cells.breakglass.words import APART_S_MAX
-from foundation.ledger import committing, wal
 from foundation.ledger.beside import payload, speaking_of
 from foundation.ledger.committing import NotCommitted, Then, Waiting
 from foundation.ledger.log import Log
@@ -340,31 +338,6 @@ async def test_a_disk_that_is_full_lets_nothing_run_and_no_session_begin(door: D
             (one.number, one.withheld) for said in door.said() if isinstance(said, Ended) for one in said.results
         ]
         assert withheld == [(len(ran) + 1, "not_recorded")]
-
-
-async def test_a_disk_that_does_not_answer_lets_nothing_run_and_each_who_waits_hears_of_it(
-    door: Door, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    session, gate, real = await door.opened(), threading.Event(), wal.datasync
-    within = committing.COMMIT_S_MAX
-
-    def stalled(descriptor: int) -> None:
-        gate.wait(60)
-        real(descriptor)
-
-    monkeypatch.setattr(wal, "datasync", stalled)
-    monkeypatch.setattr(committing, "COMMIT_S_MAX", 0.05)
-    try:
-        for number in (1, 2):
-            with pytest.raises(NotRun) as refused:
-                await on_record(door.recorder, statement(session, number))
-            assert refused.value.ending is Ending.NOT_RECORDED
-    finally:
-        gate.set()
-    monkeypatch.setattr(committing, "COMMIT_S_MAX", within)
-    await on_record(door.recorder, statement(session, 3))
-    told = [one.number for one in door.said() if isinstance(one, Intended)]
-    assert told[-1] == 3
 
 
 async def until_refused(door: Door, session: Session, ran: list[int]) -> None:

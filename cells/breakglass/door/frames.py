@@ -94,8 +94,8 @@ class _Reader:
         self._at = HEADER_BYTES
 
     def name(self) -> str:
-        """Of a statement or portal. Postgres tells longer ones apart by their first 63 bytes alone, and its log ends a name by a colon and a
-        blank."""
+        """Of a statement or portal. Postgres tells longer ones apart by their first 63 bytes alone, and its log ends a name by a colon
+        and a blank."""
         begun = self._at
         found = self.text()
         if self._at - begun - 1 > NAME_BYTES_MAX:

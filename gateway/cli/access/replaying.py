@@ -43,6 +43,7 @@ _KINDS = frozenset(kind.value for kind in KINDS)
 @asker_option("auditor")
 @json_option
 def replay(
+    *,
     log: str | None,
     key: Path | None,
     as_report: bool,
