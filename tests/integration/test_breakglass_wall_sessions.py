@@ -214,6 +214,26 @@ async def test_what_an_engineer_does_to_the_role_itself_is_put_back_at_the_next_
         assert await engineer.fetchval("SHOW default_transaction_read_only") == "on"
 
 
+async def test_what_postgres_logs_of_engineers_is_for_its_superuser_to_say(here: World) -> None:
+    """By that log the record is held against what ran (`domicile access reconcile`)."""
+    await here.as_admin(f"ALTER ROLE {ENGINEER} SET log_statement = 'all'")
+    try:
+        for _ in range(2):
+            async with here.engineer() as engineer:
+                shown = [
+                    await engineer.fetchval(f"SHOW {one}") for one in ("log_statement", "default_transaction_read_only")
+                ]
+                assert shown == ["all", "on"]
+                await engineer.execute("SET default_transaction_read_only = off")
+                with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                    await engineer.execute(f"ALTER ROLE {ENGINEER} RESET log_statement")
+                await engineer.execute(f"ALTER ROLE {ENGINEER} RESET ALL")
+    finally:
+        await here.as_admin(f"ALTER ROLE {ENGINEER} RESET log_statement")
+    async with here.engineer() as engineer:
+        assert await engineer.fetchval("SHOW log_statement") != "all"
+
+
 OPENINGS = [
     ("GRANT SELECT ON pg_statistic TO PUBLIC", "it may read pg_statistic", "REVOKE SELECT ON pg_statistic FROM PUBLIC"),
     (f"GRANT SELECT (rolpassword) ON pg_authid TO {ENGINEER}", "it may read pg_authid",
