@@ -337,8 +337,18 @@ async def test_a_name_that_may_mean_something_else_by_now_means_nothing(stand: D
         assert (kind, fields(body)["C"]) == (b"E", "26000")
 
 
-async def test_a_name_that_a_fetch_has_given_another_statement_means_nothing(stand: DoorStand) -> None:
-    """What a portal of EXECUTE runs is what its statement is once something is fetched; the tag is of the FETCH."""
+MADE_ANEW = {
+    "a portal of EXECUTE": ("PREPARE n AS {}", "EXECUTE n", "DEALLOCATE n", "p", ""),
+    "a portal of FETCH": ("DECLARE n CURSOR FOR {}", "FETCH ALL FROM n", "CLOSE n", "p", ""),
+    "a statement of EXECUTE": ("PREPARE n AS {}", "EXECUTE n", "DEALLOCATE n", "", "s"),
+    "a statement of FETCH": ("DECLARE n CURSOR FOR {}", "FETCH ALL FROM n", "CLOSE n", "", "s"),
+}
+
+
+@pytest.mark.parametrize("what", MADE_ANEW)
+async def test_no_row_is_read_by_the_columns_that_a_name_had_before(stand: DoorStand, what: str) -> None:
+    """Postgres shows so many bytes of its own memory where a text was and a number is."""
+    make, run, end, portal, name = MADE_ANEW[what]
     sync = frames.message(b"S")
     async with raw(stand) as client:
         client.send(startup_packet(user="alice", database="s1"))
@@ -348,19 +358,32 @@ async def test_a_name_that_a_fetch_has_given_another_statement_means_nothing(sta
             client.send(*messages)
             return await client.until(b"Z")
 
-        await sent(frames.message(b"Q", b"BEGIN\0"))
-        for name, text in ((b"foo", b"SELECT 'first'"), (b"s", b"SELECT 1"), (b"", b"EXECUTE s")):
-            await sent(frames.message(b"P", name + b"\0" + text + b"\0\0\0"), sync)
-        await sent(frames.message(b"P", b"\0EXECUTE s\0\0\0"), frames.message(b"B", b"p\0\0" + b"\0\0" * 3), sync)
-        await sent(frames.message(b"Q", b"DEALLOCATE s\0"))
-        await sent(frames.message(b"P", b"s\0DEALLOCATE foo\0\0\0"), sync)
-        fetched = await sent(frames.message(b"Q", b"FETCH ALL FROM p\0"))
-        assert (b"C", b"FETCH 0\0") in fetched
-        prepared = await sent(frames.message(b"Q", b"PREPARE foo AS SELECT 'second'\0"))
-        assert (b"C", b"PREPARE\0") in prepared, "the fetch has taken the name"
-        told = await sent(frames.message(b"B", b"\0foo\0" + b"\0\0" * 3), frames.message(b"E", b"\0" * 5), sync)
-        assert (told[0][0], fields(told[0][1])["C"]) == (b"E", "26000")
-        assert not any(b"second" in body for kind, body in told if kind == b"D")
+        for text in ("BEGIN", make.format("SELECT 'abc'::text")):
+            await sent(frames.message(b"Q", frames.text(text)))
+        parsed = frames.message(b"P", frames.text(name, run) + b"\0\0")
+        bound = frames.message(b"B", frames.text(portal, "") + b"\0\0" * 3)
+        await sent(parsed, *([bound] if portal else []), sync)
+        for text in (end, make.format("SELECT 4000")):
+            await sent(frames.message(b"Q", frames.text(text)))
+        if portal:
+            told = await sent(frames.message(b"E", frames.text(portal) + b"\0" * 4), sync)
+        else:
+            told = await sent(frames.message(b"Q", frames.text(f"EXECUTE {name}")))
+        assert [kind for kind, _ in told if kind == b"D"] == []
+
+
+async def test_a_fetch_by_messages_shows_its_rows(stand: DoorStand) -> None:
+    async with raw(stand) as client:
+        client.send(startup_packet(user="alice", database="s1"))
+        await client.until(b"Z")
+        for text in ("BEGIN", "DECLARE c CURSOR FOR SELECT name FROM people ORDER BY id"):
+            client.send(frames.message(b"Q", frames.text(text)))
+            await client.until(b"Z")
+        parsed = frames.message(b"P", frames.text("", "FETCH 2 FROM c") + b"\0\0")
+        run = frames.message(b"D", b"P\0"), frames.message(b"E", b"\0" * 5), frames.message(b"S")
+        client.send(parsed, frames.message(b"B", b"\0\0" + b"\0\0" * 3), *run)
+        told = await client.until(b"Z")
+        assert [body[-6:] for kind, body in told if kind == b"D"] == [b"name 1", b"name 2"]
 
 
 async def test_no_text_is_read_in_another_encoding_than_it_is_recorded_in(stand: DoorStand) -> None:

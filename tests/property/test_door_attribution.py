@@ -42,8 +42,8 @@ def _tags_take_no_portal(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(naming, "drops_portals", lambda tag: False)
 
 
-def _fetches_take_no_name(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(naming, "fetches", lambda tag: False)
+def _what_follows_names_goes_through(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(naming, "follows", lambda text: False)
 
 
 def _unknown_names_go_through(patch: pytest.MonkeyPatch) -> None:
@@ -85,7 +85,7 @@ def _an_execute_counts_and_a_bind_does_not(patch: pytest.MonkeyPatch) -> None:
         _renames_are_not_waited_for,
         _tags_take_no_statement,
         _tags_take_no_portal,
-        _fetches_take_no_name,
+        _what_follows_names_goes_through,
         _unknown_names_go_through,
         _answers_fail_alone,
         _an_execute_counts_and_a_bind_does_not,

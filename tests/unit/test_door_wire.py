@@ -488,16 +488,45 @@ def test_what_failed_may_have_taken_a_name_before(text: str) -> None:
     assert isinstance(talk.asking.take(bind("foo")), Send), "refused"
 
 
-def test_a_fetch_may_have_run_whatever_the_statement_that_a_portal_names_was_by_then() -> None:
+FOLLOWING = ["EXECUTE s", "fetch all from c", "MOVE 1 IN c", "/* */ CALL p()"]
+
+
+@pytest.mark.parametrize("text", FOLLOWING)
+def test_what_runs_what_a_name_means_by_then_has_no_name_itself(text: str) -> None:
+    for raw in (parse(text, "s"), bind("", "p")):
+        talk = Talk()
+        if raw[:1] == b"B":
+            talk.asking.take(parse(text))
+        sent = talk.asking.take(raw)
+        assert isinstance(sent, Send), "to be recorded"
+        assert sent.data != raw
+
+
+BETWEEN = [
+    *((bind("", "d"), frames.message(b"E", b"d\0" + b"\0" * 4)), (frames.message(b"C", b"Pc\0"),)),
+    *((frames.message(b"C", b"Ss\0"),), (parse("SELECT 4000"), bind("", "c"))),
+]
+
+
+@pytest.mark.parametrize("between", [(), (frames.message(b"D", b"P\0"),), (frames.message(b"S"),), *BETWEEN])
+@pytest.mark.parametrize("text", FOLLOWING)
+def test_it_runs_right_behind_its_bind_and_again_behind_itself(text: str, between: tuple[bytes, ...]) -> None:
+    """Whatever comes between may make the name another's, of other columns."""
     talk = Talk()
-    talk.named("foo", "SELECT 1")
-    talk.asking.take(parse("EXECUTE s"))
-    talk.asking.take(bind("", "p"))
-    talk.asking.recorded()
-    talk.heard(frames.message(b"1"), frames.message(b"2"))
-    talk.run("FETCH ALL FROM p")
-    talk.heard(frames.message(b"C", b"FETCH 0\0"), frames.message(b"Z", b"T"))
-    assert isinstance(talk.asking.take(bind("foo")), Send), "refused"
+
+    def sent(raw: bytes) -> bytes:
+        step = talk.asking.take(raw)
+        step = talk.asking.recorded() if isinstance(step, Intend) else step
+        assert isinstance(step, Send)
+        return step.data
+
+    for raw in (parse(text), bind(), *between):
+        sent(raw)
+    if between == (frames.message(b"S"),):
+        talk.heard(frames.message(b"1"), frames.message(b"2"), frames.message(b"Z", b"T"))
+    through = between not in BETWEEN
+    for _ in range(2):
+        assert sent(EXECUTE).endswith(EXECUTE) is through
 
 
 def test_what_settings_tell_counts_against_the_bytes_that_may_be_shown_and_long_ones_are_not_told() -> None:

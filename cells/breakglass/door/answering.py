@@ -99,7 +99,6 @@ class Answering:
             raise Lost("nothing was bound")
         self._state.drop(self._state.portals.pop(head.name, None))
         self._state.portals[head.name] = head.portal
-        self._state.runs_others = self._state.runs_others or head.portal.prepared.runs_others
         self._state.pending.popleft()
 
     def _closed(self, head: Op, _body: bytes) -> None:
@@ -172,7 +171,6 @@ class Answering:
             self._state.drop(self._state.portals.pop("", None))
         self._state.status, self._state.recoded = body, False
         if body == b"I":
-            self._state.runs_others = False
             self._state.drop_portals(with_unnamed=True)
         return PASS
 

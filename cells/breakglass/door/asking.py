@@ -5,6 +5,8 @@ Rules that it keeps, with `answering`:
 - A name means what an answer confirmed. What still waits for one counts where a failure would skip everything up to the next Sync; nothing
   goes out behind a Sync, a Query or a command that may change names before that is answered.
 - A name that no message made, Postgres hears as one that cannot exist: a PREPARE or DECLARE of SQL made it, and who knows of what.
+- What runs what a name means by then (EXECUTE, FETCH) has no name itself, and runs right behind its Bind: Postgres would read its rows by
+  columns that the name had before, and tell what stands in its memory.
 - Texts are read by Postgres as they are recorded: behind what may have set another encoding only ASCII goes out, up to the ReadyForQuery
   before which Postgres would tell of it.
 - What is refused goes out as a message that Postgres itself refuses, so that both sides know where they stand, and comes back in our words.
@@ -18,13 +20,15 @@ import msgspec
 from cells.breakglass.door import frames
 from cells.breakglass.door.frames import Error, violation
 from cells.breakglass.door.ports import Statement
-from cells.breakglass.door.refusing import CALL_REFUSED, MISREAD, refusal, too_many
+from cells.breakglass.door.refusing import CALL_REFUSED, FOLLOWS, MISREAD, refusal, too_many
 from cells.breakglass.door.runs import SKIPPED, Portal, Prepared, Run
 from cells.breakglass.door.state import BOUNDARIES, Lost, Op, State, Unsure
 
 _COPY_MESSAGES = (b"d", b"c", b"f")
 """Data of a COPY, its end, its failing: Postgres passes over them where none is under way, and none ever is. Clients send them before they
 have heard of the refusal."""
+_TELLING = (b"D", b"S")
+"""Messages that neither run anything nor make or take a name."""
 _NO_COMMAND = "refused"
 """Begins no command of SQL, so that it is a syntax error in every state of a session."""
 
@@ -129,8 +133,10 @@ class Asking:
     def _out(self, raw: bytes, op: Op) -> Send:
         self._state.pending.append(op)
         self._state.flushed = False
-        if op.kind == b"E" and op.portal is not None and op.portal.prepared.recodes:
-            self._state.recoded = True
+        self._state.turns += op.kind not in _TELLING
+        if op.portal is not None and op.kind != b"D":
+            op.portal.at = self._state.turns
+            self._state.recoded = self._state.recoded or (op.kind == b"E" and op.portal.prepared.recodes)
         return Send(raw)
 
     def _unsure(self) -> Wait:
@@ -175,6 +181,8 @@ class Asking:
         op = Op(b"P", said.name, prepared=Prepared(said.text))
         if not said.name:
             return self._out(raw, op)
+        if op.prepared is not None and op.prepared.follows:
+            return self._poisoned(b"P", FOLLOWS)
         # SQL's EXECUTE runs it by its name alone, so its text is on the record before it has one.
         self._number += 1
         stated = Statement(session=self._session, number=self._number, text=said.text, kind="prepared")
@@ -191,6 +199,8 @@ class Asking:
             return self._poisoned(b"B", Error("26000", f'prepared statement "{said.statement}" does not exist'))
         if said.portal and self._full(b"B", len(self._state.portals), self._limits.portals_max):
             return self._poisoned(b"B", too_many("portals", self._limits.portals_max))
+        if said.portal and prepared.follows:
+            return self._poisoned(b"B", FOLLOWS)
         run = self._run(prepared, said.parameters, said.formats)
         return self._intend(raw, Op(b"B", said.portal, portal=Portal(run, prepared)), run)
 
@@ -203,6 +213,8 @@ class Asking:
             return self._unsure()
         if portal is None:
             return self._poisoned(b"E", Error("34000", f'portal "{name}" does not exist'))
+        if portal.prepared.follows and portal.at != self._state.turns:
+            return self._poisoned(b"E", FOLLOWS)
         if not portal.executed:
             portal.executed = True
             return self._out(self._with_columns(raw, name, portal), Op(b"E", name, portal=portal, run=portal.run))

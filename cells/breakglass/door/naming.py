@@ -19,6 +19,8 @@ KEEPS = frozenset(
             "UPDATE",
             "DELETE",
             "MERGE",
+            "FETCH",
+            "MOVE",
             "EXPLAIN",
             "SHOW",
         ),
@@ -34,9 +36,7 @@ _DEALLOCATE = re.compile(
 _DROPPING = re.compile(r"deallocate|discard|execute|\bdo\b|\bcall\b", re.IGNORECASE)
 _DROPS_STATEMENTS = ("DEALLOCATE", "DISCARD ALL", "DO", "CALL")
 _DROPS_PORTALS = ("CLOSE CURSOR", "DECLARE CURSOR", "DISCARD ALL", "DO", "CALL")
-_RUNS_OTHERS = frozenset({"EXECUTE", "CALL"})
-"""What Postgres runs only as rows are asked of its portal, and which may by then mean another command than when it was bound."""
-_FETCHES = ("FETCH", "MOVE")
+_FOLLOWS = frozenset({"EXECUTE", "FETCH", "MOVE", "CALL"})
 _KEEPS_ENCODING = frozenset(
     {
         *("SELECT", "WITH", "VALUES", "TABLE", "INSERT", "UPDATE", "DELETE", "MERGE", "SHOW"),
@@ -99,14 +99,10 @@ def drops_portals(tag: str) -> bool:
     return tag.startswith(_DROPS_PORTALS)
 
 
-def runs_others(text: str) -> bool:
-    """Whether a portal of a text runs another command, once something is fetched from it."""
-    return first_word(text) in _RUNS_OTHERS
-
-
-def fetches(tag: str) -> bool:
-    """Whether a command that ended with `tag` has run what a portal had not run yet."""
-    return tag.startswith(_FETCHES)
+def follows(text: str) -> bool:
+    """Whether what a text runs, and shows, is what a name in it means as it runs, and not when it was bound or prepared. Postgres reads the
+    rows of the one by the columns of the other: whatever stands in its memory behind them."""
+    return first_word(text) in _FOLLOWS
 
 
 def may_recode(text: str) -> bool:

@@ -10,6 +10,11 @@ COPY_REFUSED = Error("0A000", "COPY is refused here", "read rows with SELECT")
 NOTIFY_REFUSED = Error("0A000", "NOTIFY is refused here", "products act on what they are told")
 HOLD_REFUSED = Error("0A000", "cursors WITH HOLD are refused here", "declare it inside a transaction")
 CALL_REFUSED = Error("0A000", "function calls and large objects by message are refused here")
+FOLLOWS = Error(
+    "0A000",
+    "EXECUTE, FETCH, MOVE and CALL have no name, and run right behind their Bind here",
+    "send them as simple queries",
+)
 MISREAD = Error(
     "0A000",
     "more than ASCII is refused behind a command that may set client_encoding",

@@ -42,7 +42,7 @@ class Op:
 class State:
     """`skipping`: Postgres skips everything up to the next Sync. `flushed`: it was asked for every answer that it owes. `status`: of the
     last ReadyForQuery. `fatal`: it said that this was its last word. `recoded`: what went out since the last ReadyForQuery, which tells of
-    it, may have changed how texts are read. `runs_others`: a portal of this transaction runs what its text only names."""
+    it, may have changed how texts are read. `turns`: how many messages that may change what names mean went out."""
 
     statements: dict[str, Prepared] = field(default_factory=dict)
     portals: dict[str, Portal] = field(default_factory=dict)
@@ -52,7 +52,7 @@ class State:
     status: bytes = b"I"
     fatal: bool = False
     recoded: bool = False
-    runs_others: bool = False
+    turns: int = 0
     told: list[Outcome] = field(default_factory=list)
 
     @property
@@ -127,7 +127,7 @@ class State:
 
     def failed(self, run: Run) -> None:
         """Commands before the one that failed may have been done, and their tags were not told."""
-        if self.runs_others or naming.may_drop_statements(run.statement.text):
+        if naming.may_drop_statements(run.statement.text):
             self._drop_statements()
 
     def _drop_statements(self) -> None:
@@ -140,10 +140,7 @@ class State:
             self.statements.pop(dropped, None)
         elif dropped is not None:
             self._drop_statements()
-        fetched = self.runs_others and naming.fetches(tag)
-        if fetched:
-            self._drop_statements()
-        if fetched or naming.drops_portals(tag):
+        if naming.drops_portals(tag):
             self.drop_portals(with_unnamed=False)
 
 
