@@ -529,6 +529,20 @@ def test_it_runs_right_behind_its_bind_and_again_behind_itself(text: str, betwee
         assert sent(EXECUTE).endswith(EXECUTE) is through
 
 
+@pytest.mark.parametrize(("text", "asked_again"), [("FETCH ALL FROM c", True), ("SELECT name FROM t", False)])
+def test_columns_are_those_of_what_runs_and_not_of_what_a_name_meant_when_it_was_described(
+    text: str, asked_again: bool
+) -> None:
+    talk = Talk()
+    talk.asking.take(parse(text))
+    talk.asking.take(frames.message(b"D", b"S\0"))
+    talk.heard(frames.message(b"1"), frames.message(b"t", b"\0\0"), DESCRIBED)
+    talk.asking.take(bind())
+    talk.asking.recorded()
+    sent = talk.asking.take(EXECUTE)
+    assert sent == Send(frames.message(b"D", b"P\0") + EXECUTE if asked_again else EXECUTE)
+
+
 def test_what_settings_tell_counts_against_the_bytes_that_may_be_shown_and_long_ones_are_not_told() -> None:
     talk = Talk(size=300)
     told = frames.message(b"S", b"TimeZone\0<" + b"x" * 200 + b">0\0")

@@ -86,7 +86,8 @@ class Portal:
 
     @property
     def described(self) -> tuple[Column, ...] | None:
-        return self.prepared.columns if self.columns is None else self.columns
+        """What it shows. Its statement does not say so where a name may mean something else by now."""
+        return self.prepared.columns if self.columns is None and not self.prepared.follows else self.columns
 
 
 def columns(body: bytes) -> tuple[Column, ...]:

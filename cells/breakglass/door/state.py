@@ -90,7 +90,8 @@ class State:
     def awaits_columns(self, portal: Portal) -> bool:
         """Whether an answer is under way that tells them."""
         asked = (op for op in self.pending if op.kind == b"D")
-        return any(op.portal is portal or op.prepared is portal.prepared for op in asked)
+        told = None if portal.prepared.follows else portal.prepared
+        return any(op.portal is portal or (told is not None and op.prepared is told) for op in asked)
 
     # --- what comes of runs --------------------------------------------------------------------------------------------------
 
