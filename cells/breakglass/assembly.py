@@ -18,7 +18,7 @@ from cells.breakglass.exceptions import verifiers_of
 from cells.breakglass.issuing import Issuing
 from cells.breakglass.keeper import Keeper
 from cells.breakglass.locks.assembly import Locks
-from cells.breakglass.paging import Pager
+from cells.breakglass.paging import UNDER_WAY_MAX, Pager
 from cells.breakglass.policy import AccessPolicy
 from cells.breakglass.settings import AccessSettings
 from cells.breakglass.sign_in import EngineerAuth
@@ -28,6 +28,7 @@ from cells.breakglass.statements.reading import DoorLog
 from cells.breakglass.store import Steps
 from cells.breakglass.tickets import tracker_of
 from cells.breakglass.wall.wall import Wall
+from cells.breakglass.words import PAGES_MAX
 from cells.service.context import Context
 from foundation.clock import Clock
 from foundation.http import HttpClient, client, token_verifier
@@ -86,7 +87,7 @@ async def assembled(
     token = TokenFile(Path(stated.tickets.token_file)) if stated.tickets.token_file else None
     async with AsyncExitStack() as stack:
         tickets = await stack.enter_async_context(client(token=token, connections_max=8))
-        pages = await stack.enter_async_context(client(connections_max=8))
+        pages = await stack.enter_async_context(client(connections_max=PAGES_MAX * UNDER_WAY_MAX))
         keeper = Keeper(steps, context.clock)
         locks = locking(keeper)
         pager = Pager(cell=context.cell, keeper=keeper, http=pages, urls=urls, signing=_signing(stated, context.clock))

@@ -37,7 +37,7 @@ from cells.breakglass.shapes import (
 )
 from cells.breakglass.sign_in import EngineerAuth, person
 from cells.breakglass.statements.reading import DoorLog
-from cells.breakglass.steps import Exempted
+from cells.breakglass.steps import Exempted, Taken
 from cells.breakglass.words import SECOND_US, GrantId, Phase, parse_engineer, parse_grant
 from cells.shards.shard import Shard
 from foundation.http import Caller, body_json, json_response, query_int
@@ -146,9 +146,11 @@ class AccessCalls:
         history = await self._keeper.history()
         subject, engineer = (request.query_params.get(name) for name in ("subject", "engineer"))
         size = query_int(request, "size", -1, low=0, high=_AT_MAX)
+        until_us = query_int(request, "until_us", at_us, low=0, high=_AT_MAX)
         asked = replay.Asked(
-            until_us=query_int(request, "until_us", at_us, low=0, high=_AT_MAX),
+            until_us=until_us,
             size=size,
+            steps=_steps(request, history, until_us),
             since_us=query_int(request, "since_us", 0, low=0, high=_AT_MAX),
             subject=None if subject is None else parse_subject_id(subject),
             engineer=None if engineer is None else parse_engineer(engineer),
@@ -232,6 +234,14 @@ def _exception(book: Book, one: Exempted, at_us: int) -> ExceptionTold:
 
 def _grant(request: Request) -> GrantId:
     return parse_grant(request.path_params["grant"])
+
+
+def _steps(request: Request, history: Sequence[Taken], until_us: int) -> int:
+    """Raises ProblemError."""
+    asked = query_int(request, "steps", replay.steps_until(history, until_us), low=0, high=_AT_MAX)
+    if asked > len(history):
+        raise refuse(Code.BAD_REQUEST, f"there are {len(history)} steps")
+    return asked
 
 
 def _phase(request: Request) -> Phase | None:

@@ -190,6 +190,7 @@ def _looking(calls: AccessCalls) -> tuple[Operation, ...]:
                 Parameter(
                     name="size", schema=_NUMBER, description="of the door's entries those below; usually all signed for"
                 ),
+                Parameter(name="steps", schema=_NUMBER, description="so many first steps; usually all up to then"),
                 Parameter(name="statements", schema=_FLAG, description="1: with each statement"),
             ),
         ),

@@ -5,6 +5,7 @@ What was not told yet follows from the book, so a restart forgets nobody; a webh
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
 
 import httpx
@@ -14,7 +15,7 @@ from cells.breakglass.book import Book, Grant
 from cells.breakglass.keeper import Keeper
 from cells.breakglass.metrics import observe
 from cells.breakglass.steps import Paged
-from cells.breakglass.words import SECOND_US
+from cells.breakglass.words import SECOND_US, GrantId
 from foundation import logs
 from foundation.http import HttpClient
 from foundation.mute import Secret
@@ -31,6 +32,8 @@ FIRST_S = 0.2
 PAUSE_S_MAX = 10.0
 LOOK_S = 5.0
 """Between two looks at the book while nobody calls."""
+UNDER_WAY_MAX = 4
+"""Pages that one webhook is told at once: one that does not answer keeps the others from nothing."""
 
 
 class Page(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,6 +68,7 @@ class Pager:
         self._urls = urls
         self._signing = signing
         self._called = asyncio.Event()
+        self._under_way: set[tuple[GrantId, int]] = set()
 
     def alarm(self) -> None:
         """There is an emergency: look now."""
@@ -72,34 +76,52 @@ class Pager:
 
     async def run(self) -> None:
         """For ever."""
-        while True:
-            self._called.clear()
-            try:
-                book, at_us = await self._keeper.book()
-                observe(book, at_us)
-                await self._round(book)
-            except ProblemError as exc:
-                log.warning("access_pages_wait", code=exc.problem.code.value)
-            try:
-                async with asyncio.timeout(LOOK_S):
-                    await self._called.wait()
-            except TimeoutError:
-                continue
+        async with asyncio.TaskGroup() as group:
+            while True:
+                self._called.clear()
+                try:
+                    book, at_us = await self._keeper.book()
+                    observe(book, at_us)
+                    for grant, number in self._untold(book):
+                        self._under_way.add((grant.id, number))
+                        group.create_task(self._page(grant, number))
+                except ProblemError as exc:
+                    log.warning("access_pages_wait", code=exc.problem.code.value)
+                try:
+                    async with asyncio.timeout(LOOK_S):
+                        await self._called.wait()
+                except TimeoutError:
+                    continue
 
-    async def _round(self, book: Book) -> None:
-        """Tells what is not told yet. Raises ProblemError."""
+    def _untold(self, book: Book) -> list[tuple[Grant, int]]:
+        """What is to be told now, the oldest first: of each webhook as much as may be under way."""
         open_pages = [
             (grant, number)
-            for grant in book.grants.values()
             for number in range(len(self._urls))
+            for grant in book.grants.values()
             if grant.emergency and grant.approved_at_us is not None and number not in grant.paged
         ]
-        async with asyncio.TaskGroup() as group:
-            told = [group.create_task(self._tell(grant, number)) for grant, number in open_pages]
-        for (grant, number), task in zip(open_pages, told, strict=True):
-            delivered, attempts = task.result()
+        room = Counter(dict.fromkeys(range(len(self._urls)), UNDER_WAY_MAX))
+        room.subtract(number for _, number in self._under_way)
+        found = list[tuple[Grant, int]]()
+        for grant, number in open_pages:
+            if (grant.id, number) not in self._under_way and room[number] > 0:
+                room[number] -= 1
+                found.append((grant, number))
+        return found
+
+    async def _page(self, grant: Grant, number: int) -> None:
+        """Tells one webhook, and records what became of it. What could not be recorded is told again."""
+        try:
+            delivered, attempts = await self._tell(grant, number)
             step = Paged(grant=grant.id, webhook=number, delivered=delivered, attempts=attempts)
-            await self._keeper.act(ActorId(f"cell:{self._cell}"), lambda _book, _at, step=step: (step,))  # type: ignore[misc]
+            await self._keeper.act(ActorId(f"cell:{self._cell}"), lambda _book, _at: (step,))
+        except ProblemError as exc:
+            log.warning("access_pages_wait", code=exc.problem.code.value)
+        else:
+            self._called.set()  # what waited for room
+        finally:
+            self._under_way.discard((grant.id, number))
 
     async def _tell(self, grant: Grant, number: int) -> tuple[bool, int]:
         """Whether the webhook took it, and after how many attempts."""

@@ -1,6 +1,7 @@
 """The fold: what a book says after a history, and what is told of it. Pure; the ledger and the outbox go through it alike."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import islice
 
 import msgspec
 
@@ -52,10 +53,12 @@ def grant_event(grant: GrantId, number: int) -> str:
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
     """What a report is about: None for everything. `until_us`: nothing that was recorded later. `size`: of the door's entries those among
-    so many first ones of the log. `statements`: whether each statement is told."""
+    so many first ones of the log; `steps`: so many first ones, since a later one may bear the same time. `statements`: whether each
+    statement is told."""
 
     until_us: int
     size: int
+    steps: int
     since_us: int = 0
     subject: str | None = None
     engineer: str | None = None
@@ -88,9 +91,14 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     strays: int
 
 
+def steps_until(history: Sequence[Taken], until_us: int) -> int:
+    """How many had been taken by then, as a history stands now."""
+    return sum(taken.at_us <= until_us for taken in history)
+
+
 def report(history: Iterable[Taken], door: History, asked: Asked) -> Report:
     """`door`: what was done there, up to the same time and size, as far as the scope goes. Raises Unfit."""
-    counted = [taken for taken in history if taken.at_us <= asked.until_us]
+    counted = [taken for taken in islice(history, asked.steps) if taken.at_us <= asked.until_us]
     book = fold(counted)
     told = tuple(
         Told(

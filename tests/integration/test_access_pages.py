@@ -1,8 +1,9 @@
 """Emergencies told to webhooks: real servers of this machine, some of which fail."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -43,13 +44,26 @@ class Webhook:
         return Response(status_code=status)
 
 
+class Silent(Webhook):
+    """Takes what it is told, and answers nothing until it may."""
+
+    def __init__(self) -> None:
+        super().__init__(204)
+        self.may = asyncio.Event()
+
+    async def __call__(self, request: Request) -> Response:
+        answer = await super().__call__(request)
+        await self.may.wait()
+        return answer
+
+
 @pytest.fixture
 def hooks() -> list[Webhook]:
     return [Webhook(204), Webhook(503, 500, 200), Webhook(500)]
 
 
-@pytest.fixture
-async def stand(folder: Path, monkeypatch: pytest.MonkeyPatch, hooks: list[Webhook]) -> AsyncIterator[AccessStand]:
+@asynccontextmanager
+async def paging_to(hooks: list[Webhook], folder: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[AccessStand]:
     monkeypatch.setattr(paging, "FIRST_S", 0.01)
     monkeypatch.setattr(paging, "PAUSE_S_MAX", 0.02)
     async with AsyncExitStack() as stack:
@@ -60,6 +74,12 @@ async def stand(folder: Path, monkeypatch: pytest.MonkeyPatch, hooks: list[Webho
         names, signing = tuple(f"PAGE_{number}" for number in range(len(hooks))), str(keys_in(folder))
         stand = access_stand(folder, monkeypatch, pages=names, pages_signing_file=signing)
         yield await stack.enter_async_context(stand)
+
+
+@pytest.fixture
+async def stand(folder: Path, monkeypatch: pytest.MonkeyPatch, hooks: list[Webhook]) -> AsyncIterator[AccessStand]:
+    async with paging_to(hooks, folder, monkeypatch) as built:
+        yield built
 
 
 async def test_everybody_is_told_of_an_emergency_again_until_they_hear_or_the_tries_are_over(
@@ -101,3 +121,21 @@ async def test_a_restart_tells_who_was_not_told_and_nobody_twice(stand: AccessSt
     assert [page["grant"] for page in hooks[0].heard] == grants
     assert [page["grant"] for page in hooks[1].heard] == [*[grants[0]] * 3, grants[1]]
     assert [page["grant"] for page in hooks[2].heard] == [*[grants[0]] * ATTEMPTS_MAX, *[grants[1]] * ATTEMPTS_MAX]
+
+
+async def test_one_who_does_not_answer_keeps_nobody_else_from_hearing_of_the_next_emergency(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    silent, hears = Silent(), Webhook(204)
+    async with paging_to([silent, hears], folder, monkeypatch) as stand:
+
+        async def until() -> None:
+            for number, name in enumerate(("alice", "dora"), start=1):
+                urgent = {"terms": terms(), "on_call": stand.proof(name)}
+                assert (await stand.post("grants", stand.who(name), urgent)).status_code == 201
+                await eventually(lambda number=number: len(silent.heard) >= number == len(hears.heard))
+            told = [row.taken.step for row in stand.steps.kept if isinstance(row.taken.step, Paged)]
+            assert {one.webhook for one in told} <= {1}
+            silent.may.set()
+
+        await run_together({"pages": stand.access.pager.run}, until)

@@ -67,6 +67,22 @@ async def test_a_ticket_is_open_when_the_tracker_says_so_and_nothing_is_said_by_
                 break
 
 
+@pytest.mark.parametrize("status", [201, 302, 401, 500])
+async def test_a_tracker_that_sends_elsewhere_or_answers_otherwise_says_nothing(status: int) -> None:
+    """Whoever a tracker sends to was never asked for, and may say anything."""
+
+    async def ticket(request: Request) -> Response:
+        if request.url.path.startswith("/there"):
+            return JSONResponse({"state": "open"})
+        return JSONResponse({"state": "open"}, status_code=status, headers={"location": "/there/OPS-7"})
+
+    app = Starlette(routes=[Route("/{place}/{ticket}", ticket)])
+    async with serving(app) as port, client() as http:
+        with pytest.raises(ProblemError) as silent:
+            await HttpTracker(http, f"http://127.0.0.1:{port}/tickets").is_open("OPS-7")
+    assert silent.value.problem.code is Code.NOT_READY
+
+
 async def test_a_tracker_that_nobody_answers_for_says_nothing(folder: Path) -> None:
     async with client() as http:
         for settings in (

@@ -104,6 +104,27 @@ async def test_a_subject_that_moves_vanishes_from_a_transaction_that_has_seen_it
             await engineer.execute("ROLLBACK")
 
 
+async def test_a_transaction_in_which_somebody_has_left_is_ended_since_a_cursor_keeps_what_it_has_read(
+    here: World,
+) -> None:
+    async with leased(here.shard.require().cell) as cell, here.engineer() as reader, here.engineer() as idle:
+        await reader.execute("BEGIN")
+        await reader.execute("DECLARE c CURSOR FOR SELECT id FROM people")
+        assert len(await reader.fetch("FETCH 1 FROM c")) == 1
+        pid = reader.get_server_pid()
+        before, ended = await sessions.parted(cell, {})
+        assert (ended, await sessions.parted(cell, before)) == (0, (before, 0))
+        try:
+            await place(here.shard, ALSO_HOME, 4, State.MOVED)
+            now, ended = await sessions.parted(cell, before)
+            assert ended == 1
+            assert {one - now[name] for name, one in before.items()} == {frozenset({ALSO_HOME})}
+            await eventually(lambda: _gone(cell, pid))
+            assert await idle.fetchval(ROWS) == 6
+        finally:
+            await place(here.shard, ALSO_HOME, 5, State.ACTIVE)
+
+
 async def test_who_leaves_is_cut_off_in_the_middle_of_a_statement(here: World) -> None:
     mine = here.session(inside=True)
     async with here.connected() as engineer:
@@ -193,6 +214,26 @@ async def test_what_an_engineer_does_to_the_role_itself_is_put_back_at_the_next_
         assert await engineer.fetchval("SHOW default_transaction_read_only") == "on"
 
 
+async def test_what_postgres_logs_of_engineers_is_for_its_superuser_to_say(here: World) -> None:
+    """By that log the record is held against what ran (`domicile access reconcile`)."""
+    await here.as_admin(f"ALTER ROLE {ENGINEER} SET log_statement = 'all'")
+    try:
+        for _ in range(2):
+            async with here.engineer() as engineer:
+                shown = [
+                    await engineer.fetchval(f"SHOW {one}") for one in ("log_statement", "default_transaction_read_only")
+                ]
+                assert shown == ["all", "on"]
+                await engineer.execute("SET default_transaction_read_only = off")
+                with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                    await engineer.execute(f"ALTER ROLE {ENGINEER} RESET log_statement")
+                await engineer.execute(f"ALTER ROLE {ENGINEER} RESET ALL")
+    finally:
+        await here.as_admin(f"ALTER ROLE {ENGINEER} RESET log_statement")
+    async with here.engineer() as engineer:
+        assert await engineer.fetchval("SHOW log_statement") != "all"
+
+
 OPENINGS = [
     ("GRANT SELECT ON pg_statistic TO PUBLIC", "it may read pg_statistic", "REVOKE SELECT ON pg_statistic FROM PUBLIC"),
     (f"GRANT SELECT (rolpassword) ON pg_authid TO {ENGINEER}", "it may read pg_authid",
@@ -209,6 +250,17 @@ OPENINGS = [
     ("GRANT CREATE ON SCHEMA public TO PUBLIC", "it may create in schema public", "REVOKE CREATE ON SCHEMA public FROM PUBLIC"),
     (f"GRANT SET ON PARAMETER log_statement TO {ENGINEER}", "it may set log_statement",
      f"REVOKE SET ON PARAMETER log_statement FROM {ENGINEER}"),
+    (("CREATE FUNCTION product.told(text, text) RETURNS bool LANGUAGE sql SECURITY DEFINER AS 'SELECT $1 = name FROM product.people'; "
+     "CREATE OPERATOR public.~~~ (FUNCTION = product.told, LEFTARG = text, RIGHTARG = text)"), "it may run product.told(text,text)",
+     "DROP OPERATOR public.~~~ (text, text); DROP FUNCTION product.told(text, text)"),
+    (("CREATE FUNCTION product.known(text) RETURNS bool LANGUAGE sql SECURITY DEFINER"
+     " AS 'SELECT EXISTS (SELECT FROM product.people WHERE name = $1)'; "
+     "CREATE DOMAIN public.known AS text CHECK (product.known(VALUE))"), "it may run product.known(text)",
+     "DROP DOMAIN public.known; DROP FUNCTION product.known(text)"),
+    (f"GRANT ALTER SYSTEM ON PARAMETER log_statement TO {ENGINEER}", "it may set log_statement",
+     f"REVOKE ALTER SYSTEM ON PARAMETER log_statement FROM {ENGINEER}"),
+    ("CREATE FOREIGN DATA WRAPPER bare; GRANT USAGE ON FOREIGN DATA WRAPPER bare TO PUBLIC", "it may make servers of bare",
+     "DROP FOREIGN DATA WRAPPER bare"),
     ("ALTER VIEW wall.people RESET (security_barrier)", "it may read wall.people", "ALTER VIEW wall.people SET (security_barrier)"),
 ]  # fmt: skip
 
@@ -287,6 +339,25 @@ async def test_columns_are_named_by_where_they_come_from_and_whether_they_are_ma
         f"wall.people.{name}" for name in ("subject_id", "id", "points", "level")
     }
     assert here.wall.named(mine, (Column(name="count"),)) == (Column(name="count"),)
+
+
+async def test_no_plan_of_what_is_behind_a_view_is_told_to_who_asks_for_plans(here: World) -> None:
+    """Its rows and costs rest on the statistics of tables that hold everybody."""
+    heard = list[str]()
+
+    def listens(_: object, message: Any) -> None:
+        heard.append(f"{message.message} {getattr(message, 'detail', '')}")
+
+    async with here.engineer() as engineer:
+        engineer.add_log_listener(listens)
+        await engineer.execute(
+            "SET client_min_messages = log; SET debug_print_plan = on; SET debug_print_rewritten = on"
+        )
+        assert await engineer.fetchval(ROWS) == 12
+        assert await engineer.fetchval("SELECT 7") == 7
+        await eventually(lambda: any("PLANNEDSTMT" in one for one in heard))
+        engineer.remove_log_listener(listens)
+    assert [one for one in heard if ":relkind r" in one] == []
 
 
 async def test_a_contract_of_a_table_that_is_not_there_shows_nothing_and_stops_no_other(here: World) -> None:

@@ -42,6 +42,10 @@ def _tags_take_no_portal(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(naming, "drops_portals", lambda tag: False)
 
 
+def _what_follows_names_goes_through(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(naming, "follows", lambda text: False)
+
+
 def _unknown_names_go_through(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Asking, "_bind", _bind_anything)
 
@@ -81,6 +85,7 @@ def _an_execute_counts_and_a_bind_does_not(patch: pytest.MonkeyPatch) -> None:
         _renames_are_not_waited_for,
         _tags_take_no_statement,
         _tags_take_no_portal,
+        _what_follows_names_goes_through,
         _unknown_names_go_through,
         _answers_fail_alone,
         _an_execute_counts_and_a_bind_does_not,

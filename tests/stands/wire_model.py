@@ -12,11 +12,14 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Portal:
+    """`runs`: what it names had rows when it was bound, so that FETCH runs it, whatever it is by then."""
+
     text: str
     parameters: tuple[bytes | None, ...]
     left: int
     by_message: bool
     begun: bool = False
+    runs: bool = False
 
 
 class Failed(Exception):
@@ -120,7 +123,8 @@ class Backend:
             at += max(size, 0)
         if portal and portal.decode() in self.portals:
             raise Failed("42P03")
-        self.portals[portal.decode()] = Portal(text, tuple(parameters), rows_of(text), by_message=True)
+        runs = text.startswith("EXECUTE") and rows_of(self.statements.get(text.split()[1], "")) > 0
+        self.portals[portal.decode()] = Portal(text, tuple(parameters), rows_of(text), by_message=True, runs=runs)
         self._say("2")
 
     def _describe(self, body: bytes) -> None:
@@ -244,11 +248,21 @@ class Backend:
                     self.portals = {held: one for held, one in self.portals.items() if not held}
                 elif self.portals.pop(name, None) is None:
                     raise Failed("")
+            case "EXECUTE":
+                inner = self.statements.get(name)
+                if inner is None or inner.startswith(("EXECUTE", "FETCH")):
+                    raise Failed("")
+                if not rows_of(inner):
+                    return self._command(inner, serial)
+                self._rows(rows_of(inner))
+                return f"SELECT {serial}"
             case "FETCH":
                 held = self.portals.get(name)
-                if held is None or not rows_of(held.text):
+                if held is None or not (rows_of(held.text) or held.runs):
                     raise Failed("")
                 self.touched.append(held)
+                if held.runs and not held.begun:
+                    self._command(held.text, serial)
                 held.left, held.begun = 0, True
                 return f"FETCH {serial}"
             case _:
@@ -302,7 +316,7 @@ class Backend:
 
 
 _PLAIN = ("DEALLOCATE", "DISCARD", "DO", "DECLARE", "CLOSE")
-WORDS = (*_PLAIN, "SELECT", "BEGIN", "COMMIT", "ROLLBACK", "FAIL", "PREPARE", "FETCH")
+WORDS = (*_PLAIN, "SELECT", "BEGIN", "COMMIT", "ROLLBACK", "FAIL", "PREPARE", "EXECUTE", "FETCH")
 
 
 def rows_of(text: str) -> int:
@@ -332,7 +346,7 @@ class Script:
     def _some(self) -> list[bytes]:
         pick = self._chance.choice
         if self._sql_names and pick((True, False, False, False)):
-            return self._taken() if pick((True, False)) else self._shadowed()
+            return pick((self._taken, self._taken, self._shadowed, self._shadowed, self._swapped))()
         name, portal = pick(NAMES), pick(CURSORS)
         parse = framed("P", strings(name, self._text()) + b"\0\0")
         execute = framed("E", strings(portal) + struct.pack("!I", pick((0, 0, 1))))
@@ -382,6 +396,21 @@ class Script:
             *(framed("E", strings(portal) + b"\0\0\0\0"), *self._maybe_sync(), *self._sql("ROLLBACK"), framed("S")),
         ]
 
+    def _swapped(self) -> list[bytes]:
+        """What a portal names is another statement by the time that FETCH runs it, and takes a name away."""
+        portal, number = self._drawn()
+        portal = portal or "c2"
+        return [
+            *(*self._sql("BEGIN"), framed("P", strings("s1", f"SELECT {number}") + b"\0\0")),
+            *(framed("P", strings("s2", "SELECT 1") + b"\0\0"), *self._maybe_sync()),
+            *(framed("P", strings("", "EXECUTE s2") + b"\0\0"), self._bind(portal, ""), *self._maybe_sync()),
+            *(*self._sql("DEALLOCATE s2"), framed("P", strings("s2", "DEALLOCATE s1") + b"\0\0")),
+            *(*self._maybe_sync(), *self._sql(f"FETCH {portal}"), *self._maybe_sync()),
+            *(*self._sql(f"PREPARE s1 AS SELECT {number + 1}"), *self._maybe_sync()),
+            *(self._bind("", "s1"), framed("E", strings("") + b"\0\0\0\0"), framed("S")),
+            *(*self._sql("ROLLBACK"), framed("S")),
+        ]
+
     def _drawn(self) -> tuple[str, int]:
         return self._chance.choice(CURSORS), self._chance.randrange(90)
 
@@ -419,5 +448,6 @@ class Script:
             f"CLOSE {cursor}",
             "CLOSE ALL",
             f"FETCH {cursor}",
+            f"EXECUTE {name}",
         ]
         return pick(usual + others)

@@ -53,6 +53,26 @@ async def test_a_replay_of_the_ledger_comes_to_what_the_cell_says_and_reports_th
     assert "approved by engineer:bob" in for_people.output
 
 
+async def test_a_report_is_the_same_bytes_though_later_steps_bear_the_time_that_it_is_of(
+    stand: AccessStand, folder: Path
+) -> None:
+    """As where the clock of one process is behind what another has recorded: all its steps bear that time, until it comes."""
+    await stand.approved()
+    auditor = stand.who("ida", "auditor")
+    first = await stand.get("report", auditor)
+    asked = first.json()["asked"]
+    await stand.asked()
+    assert stand.steps.kept[-1].taken.at_us == asked["until_us"]
+    same = {name: asked[name] for name in ("until_us", "size", "steps")}
+    assert (await stand.get("report", auditor, **same)).content == first.content
+    words = [word for name, value in same.items() for word in ("--" + name.replace("_", "-"), str(value))]
+    log = ("--log", folder / "log", "--key", folder / "log.vkey", "--offline", "--json")
+    again = await command("replay", *log, "--report", *words)
+    assert msgspec.json.format(first.content, indent=2).decode() == again.stdout.strip()
+    assert (await stand.get("report", auditor, steps=4)).status_code == 400
+    assert "has 3 steps" in (await command("replay", *log, "--report", "--steps", "4")).output
+
+
 async def test_a_ledger_that_lacks_a_payload_or_holds_a_step_that_could_not_be_is_not_replayed(
     stand: AccessStand, folder: Path
 ) -> None:

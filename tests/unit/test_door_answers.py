@@ -1,50 +1,17 @@
 """What the door lets through to Postgres and back: rows that are counted and bounded, what is refused and comes back in its own words."""
 
 import random
-import struct
 
 import pytest
 
 from cells.breakglass.door import frames, runs
-from cells.breakglass.door.answering import Answering
-from cells.breakglass.door.answers import LONG_ROW_BYTES, Answers, Budget
-from cells.breakglass.door.asking import LEAVE, NOTHING, Asking, Intend, Limits, Send, Wait
+from cells.breakglass.door.answers import LONG_ROW_BYTES
+from cells.breakglass.door.asking import LEAVE, NOTHING, Intend, Send, Wait
 from cells.breakglass.door.frames import Malformed
 from cells.breakglass.door.ports import Column, Outcome
 from cells.breakglass.door.runs import SKIPPED
-from cells.breakglass.door.state import Lost, State
-
-READY = frames.message(b"Z", b"I")
-
-
-class Talk:
-    """A session's core without a connection."""
-
-    def __init__(self, rows: int = 100, size: int = 10**9) -> None:
-        self.state = State()
-        self.asking = Asking(
-            "s", self.state, Limits(statements_max=2, texts_max=100, portals_max=2, pending_max=8), "nobody"
-        )
-        self.answers = Answers(Answering(self.state), Budget(rows, size))
-
-    def run(self, text: str) -> None:
-        assert isinstance(self.asking.take(frames.message(b"Q", frames.text(text))), Intend)
-        assert isinstance(self.asking.recorded(), Send)
-
-    def heard(self, *pieces: bytes) -> bytes:
-        out: list[bytes] = []
-        for piece in pieces:
-            self.answers.feed(piece, out)
-        return b"".join(out)
-
-    def told(self) -> Outcome:
-        (found,) = self.state.outcomes()
-        return found
-
-
-ROW = frames.message(b"D", b"\0\1\0\0\0\1x")
-DESCRIBED = frames.message(b"T", b"\0\1" + b"name\0" + struct.pack("!ihihih", 7, 2, 25, -1, -1, 0))
-DONE = frames.message(b"C", b"SELECT 3\0")
+from cells.breakglass.door.state import Lost
+from tests.stands.door_talk import DESCRIBED, DONE, READY, ROW, Talk
 
 
 @pytest.mark.parametrize("size", [1, 2, 5, 11, 64, 1_000])
@@ -186,6 +153,10 @@ def test_messages_of_copy_go_nowhere_also_before_their_sender_has_heard_of_the_r
         (frames.message(b"F", b"\0\0\3\xb8" + b"\0\0" * 3), b"C0A000\0"),
         (frames.message(b"B", b"\0s9\0" + b"\0\0" * 3), b"C26000\0"),
         (frames.message(b"E", b"c9\0" + b"\0" * 4), b"C34000\0"),
+        (frames.message(b"Q", b"/* */ Notify c, 'x'\0"), b"C0A000\0"),
+        (frames.message(b"Q", b"select 1; notify c;\0"), b"C0A000\0"),
+        (frames.message(b"P", b'\0NOTIFY"c"\0\0\0'), b"C0A000\0"),
+        (frames.message(b"Q", b"DECLARE c CURSOR WITH/**/HOLD FOR SELECT 1\0"), b"C0A000\0"),
         (frames.message(b"P", b"long\0" + b"x" * 101 + b"\0\0\0"), b"C54000\0"),
     ],
 )

@@ -110,6 +110,7 @@ def test_a_message_beyond_its_bounds_is_refused_by_its_head(size: int) -> None:
         (frames.bind, b"\0\0\0\0\0\1\xff\xff\xff\xfe\0\0"),
         (frames.named, b"X\0"),
         (frames.executed, b"p\0\0\0"),
+        (frames.executed, b"p: x\0\0\0\0\0"),
     ],
 )
 def test_a_message_that_does_not_hold_what_it_says_is_refused(read: object, body: bytes) -> None:

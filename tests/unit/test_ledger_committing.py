@@ -126,6 +126,42 @@ async def test_a_disk_that_does_not_answer_refuses_in_time_and_who_gave_up_waiti
     assert events == [1, 2, 3]
 
 
+async def test_one_timer_tells_each_who_waits_when_its_own_time_is_over_whoever_begins_meanwhile(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer, gate, real = Writer(), threading.Event(), wal.datasync
+    first, second, third = list[object](), list[object](), list[object]()
+
+    def stalled(descriptor: int) -> None:
+        gate.wait(60)
+        real(descriptor)
+
+    def within(seconds: float) -> None:
+        monkeypatch.setattr(committing, "COMMIT_S_MAX", seconds)
+
+    with Log(folder, SIGNER) as log:
+        writer.log = log
+        monkeypatch.setattr(wal, "datasync", stalled)
+        async with committing_to(writer) as committer:
+
+            def begins_anew(what: object) -> None:
+                first.append(what)
+                within(600)
+                committer.begin(event(3), third.append)
+
+            within(0.02)
+            committer.begin(event(1), begins_anew)
+            within(0.3)
+            committer.begin(event(2), second.append)
+            try:
+                await eventually(lambda: second)
+                assert ([type(one) for one in (*first, *second)], third) == ([NotCommitted] * 2, [])
+            finally:
+                gate.set()
+            await eventually(lambda: third)
+            assert isinstance(third[0], int)
+
+
 async def test_who_gives_up_hears_nothing_and_is_not_written_unless_it_was_being_written(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

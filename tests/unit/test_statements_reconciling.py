@@ -64,7 +64,7 @@ def test_what_both_have_makes_no_difference(folder: Path) -> None:
     postgres = logged(
         folder,
         row(19, f"statement: {text}"),
-        row(20, "execute s: 1/p: SELECT 2"),
+        row(20, "execute s:1/p: SELECT 2"),
         row(21, "execute fetch from <unnamed>: SELECT 2"),
         row(22, "statement: SELECT 3", user="domicile_records", backend="6b49d200.9"),
     )
@@ -82,9 +82,15 @@ def test_what_both_have_makes_no_difference(folder: Path) -> None:
         ("execute <unnamed>: SELECT 3", "6b49d200.1267"),
         ("statement: SELECT 1", "6b49d200.1267"),
         ("execute <unnamed>: SELECT 2 -- : SELECT 1", "6b49d200.1267"),
+        ("execute s: SELECT 2 -- : SELECT 1", "6b49d200.1267"),
+        ("execute fetch from s/p: SELECT 2 -- : SELECT 1", "6b49d200.1267"),
+        ('fastpath function call: "lo_open" (OID 952)', "6b49d200.1267"),
         ("statement: SELECT 1", "6b49d200.1268"),
     ],
-    ids=["another text", "another of the other way", "once more", "the same at its end", "another session"],
+    ids=[
+        *("another text", "another of the other way", "once more", "the same at its end", "at its end under a name"),
+        *("at its end of a portal", "a call by message", "another session"),
+    ],
 )
 def test_a_statement_that_the_ledger_does_not_have_is_found(folder: Path, message: str, backend: str) -> None:
     postgres = logged(folder, row(19, "statement: SELECT 1"), row(20, message, backend=backend))

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from cells.breakglass.door import frames, runs
-from cells.breakglass.door.asking import COPY_REFUSED
 from cells.breakglass.door.frames import Error, Malformed
 from cells.breakglass.door.ports import Column
+from cells.breakglass.door.refusing import COPY_REFUSED
 from cells.breakglass.door.runs import PREPARED, SKIPPED, SUSPENDED
 from cells.breakglass.door.state import BOUNDARIES, Lost, Op, State
 
@@ -19,6 +19,8 @@ PASS, DROP = None, b""
 _COPY_BEGINS = (b"G", b"H", b"W")
 _ENCODING = b"client_encoding\0"
 _UTF8 = _ENCODING + b"UTF8\0"
+SETTING_BYTES_MAX = 256
+"""Of a setting, its name and value. What is longer the client is not told: which columns it came of stands nowhere."""
 _NO_COLUMNS = b"\0\0"
 _ABOUT_TO_END = ("FATAL", "PANIC")
 
@@ -62,7 +64,7 @@ class Answering:
         head.run.bytes += size
 
     def said(self, size: int) -> None:
-        """An error or notice: of the run under way, if there is one."""
+        """An error, notice or setting: of the run under way, if there is one."""
         pending = self._state.pending
         if pending and pending[0].run is not None:
             pending[0].run.bytes += size
@@ -167,7 +169,7 @@ class Answering:
         if head.kind == b"Q":
             self._state.statements.pop("", None)
             self._state.drop(self._state.portals.pop("", None))
-        self._state.status = body
+        self._state.status, self._state.recoded = body, False
         if body == b"I":
             self._state.drop_portals(with_unnamed=True)
         return PASS
@@ -199,4 +201,4 @@ def _setting(body: bytes) -> Answer:
     """What is recorded is read as UTF-8. Raises Malformed."""
     if body.startswith(_ENCODING) and body != _UTF8:
         raise Malformed(Error("22023", "client_encoding is UTF8 here"))
-    return PASS
+    return PASS if len(body) <= SETTING_BYTES_MAX else DROP

@@ -13,7 +13,8 @@ MESSAGE_BYTES_MAX = 1_048_576
 LONG_ROW_BYTES = 65_536
 """From here on a row is let through before it is whole."""
 _ROW = ord("D")
-_WORDS = b"EN"
+_WORDS = b"ENS"
+"""Errors, notices, and settings as they are told when they change: an engineer may put what was shown into any of them."""
 _LENGTH = struct.Struct("!i")
 _HEAD = struct.Struct("!Bi")
 ALIKE_MIN = 16
@@ -73,7 +74,7 @@ class Answers:
                 end = at + 1 + self._size(data, at)
                 if end > len(data):
                     break
-                if data[at] in _WORDS:  # what Postgres says may hold what it would show
+                if data[at] in _WORDS:
                     self._budget.spend(0, end - at)
                     self._answering.said(end - at)
                 answer = self._answering.answered(data[at : at + 1], data[at + HEADER_BYTES : end])

@@ -5,6 +5,10 @@ Rules that it keeps, with `answering`:
 - A name means what an answer confirmed. What still waits for one counts where a failure would skip everything up to the next Sync; nothing
   goes out behind a Sync, a Query or a command that may change names before that is answered.
 - A name that no message made, Postgres hears as one that cannot exist: a PREPARE or DECLARE of SQL made it, and who knows of what.
+- What runs what a name means by then (EXECUTE, FETCH) has no name itself, and runs right behind its Bind: Postgres would read its rows by
+  columns that the name had before, and tell what stands in its memory.
+- Texts are read by Postgres as they are recorded: behind what may have set another encoding only ASCII goes out, up to the ReadyForQuery
+  before which Postgres would tell of it.
 - What is refused goes out as a message that Postgres itself refuses, so that both sides know where they stand, and comes back in our words.
 """
 
@@ -13,17 +17,18 @@ from typing import NamedTuple, TypeAlias
 
 import msgspec
 
-from cells.breakglass.door import frames, naming
+from cells.breakglass.door import frames
 from cells.breakglass.door.frames import Error, violation
 from cells.breakglass.door.ports import Statement
+from cells.breakglass.door.refusing import CALL_REFUSED, FOLLOWS, MISREAD, refusal, too_many
 from cells.breakglass.door.runs import SKIPPED, Portal, Prepared, Run
 from cells.breakglass.door.state import BOUNDARIES, Lost, Op, State, Unsure
 
-COPY_REFUSED = Error("0A000", "COPY is refused here", "read rows with SELECT")
-CALL_REFUSED = Error("0A000", "function calls and large objects by message are refused here")
 _COPY_MESSAGES = (b"d", b"c", b"f")
 """Data of a COPY, its end, its failing: Postgres passes over them where none is under way, and none ever is. Clients send them before they
 have heard of the refusal."""
+_TELLING = (b"D", b"S")
+"""Messages that neither run anything nor make or take a name."""
 _NO_COMMAND = "refused"
 """Begins no command of SQL, so that it is a syntax error in every state of a session."""
 
@@ -128,11 +133,19 @@ class Asking:
     def _out(self, raw: bytes, op: Op) -> Send:
         self._state.pending.append(op)
         self._state.flushed = False
+        self._state.turns += op.kind not in _TELLING
+        if op.portal is not None and op.kind != b"D":
+            op.portal.at = self._state.turns
+            self._state.recoded = self._state.recoded or (op.kind == b"E" and op.portal.prepared.recodes)
         return Send(raw)
 
     def _unsure(self) -> Wait:
         flush, self._state.flushed = not self._state.flushed, True
         return Wait(flush)
+
+    def _misread(self, *said: str | bytes | None) -> bool:
+        """Whether Postgres may read something else than what is recorded."""
+        return self._state.recoded and not all(one.isascii() for one in said if one is not None)
 
     def _intend(self, raw: bytes, op: Op, run: Run) -> Intend:
         op.run = run
@@ -149,23 +162,27 @@ class Asking:
 
     def _query(self, raw: bytes) -> Step:
         said = frames.query(raw)
-        if naming.first_word(said) == "COPY":
-            return self._poisoned(b"Q", COPY_REFUSED)
+        why = MISREAD if self._misread(said) else refusal(said)
+        if why is not None:
+            return self._poisoned(b"Q", why)
         self._number += 1
         stated = Statement(session=self._session, number=self._number, text=said, kind="simple")
         return self._intend(raw, Op(b"Q"), Run(stated))
 
     def _parse(self, raw: bytes) -> Step:
         said = frames.parse(raw)
-        if naming.first_word(said.text) == "COPY":
-            return self._poisoned(b"P", COPY_REFUSED)
+        why = MISREAD if self._misread(said.name, said.text) else refusal(said.text)
+        if why is not None:
+            return self._poisoned(b"P", why)
         if said.name and self._full(b"P", len(self._state.statements), self._limits.statements_max):
-            return self._poisoned(b"P", _too_many("prepared statements", self._limits.statements_max))
+            return self._poisoned(b"P", too_many("prepared statements", self._limits.statements_max))
         if self._state.texts() + len(said.text) > self._limits.texts_max:
-            return self._poisoned(b"P", _too_many("characters in prepared statements", self._limits.texts_max))
+            return self._poisoned(b"P", too_many("characters in prepared statements", self._limits.texts_max))
         op = Op(b"P", said.name, prepared=Prepared(said.text))
         if not said.name:
             return self._out(raw, op)
+        if op.prepared is not None and op.prepared.follows:
+            return self._poisoned(b"P", FOLLOWS)
         # SQL's EXECUTE runs it by its name alone, so its text is on the record before it has one.
         self._number += 1
         stated = Statement(session=self._session, number=self._number, text=said.text, kind="prepared")
@@ -173,23 +190,31 @@ class Asking:
 
     def _bind(self, raw: bytes) -> Step:
         said = frames.bind(raw)
+        if self._misread(said.portal, said.statement, *said.parameters):
+            return self._poisoned(b"B", MISREAD)
         prepared = self._state.statement(said.statement)
         if isinstance(prepared, Unsure):
             return self._unsure()
         if prepared is None:
             return self._poisoned(b"B", Error("26000", f'prepared statement "{said.statement}" does not exist'))
         if said.portal and self._full(b"B", len(self._state.portals), self._limits.portals_max):
-            return self._poisoned(b"B", _too_many("portals", self._limits.portals_max))
+            return self._poisoned(b"B", too_many("portals", self._limits.portals_max))
+        if said.portal and prepared.follows:
+            return self._poisoned(b"B", FOLLOWS)
         run = self._run(prepared, said.parameters, said.formats)
         return self._intend(raw, Op(b"B", said.portal, portal=Portal(run, prepared)), run)
 
     def _execute(self, raw: bytes) -> Step:
         name = frames.executed(raw)
+        if self._misread(name):
+            return self._poisoned(b"E", MISREAD)
         portal = self._state.portal(name)
         if isinstance(portal, Unsure):
             return self._unsure()
         if portal is None:
             return self._poisoned(b"E", Error("34000", f'portal "{name}" does not exist'))
+        if portal.prepared.follows and portal.at != self._state.turns:
+            return self._poisoned(b"E", FOLLOWS)
         if not portal.executed:
             portal.executed = True
             return self._out(self._with_columns(raw, name, portal), Op(b"E", name, portal=portal, run=portal.run))
@@ -206,6 +231,8 @@ class Asking:
 
     def _named(self, raw: bytes) -> Step:
         said = frames.named(raw)
+        if self._misread(said.name):
+            return self._poisoned(b"D", MISREAD)
         op = Op(raw[:1], said.name, of=said.of)
         if op.kind == b"D":
             found = self._state.statement(said.name) if said.of == "S" else self._state.portal(said.name)
@@ -238,10 +265,7 @@ class Asking:
             b"P": nobody + frames.text(_NO_COMMAND) + b"\0\0",
             b"B": b"\0" + nobody + b"\0\0" * 3,
             b"E": nobody + b"\0" * 4,
+            b"D": b"P" + nobody,
             b"F": b"\0" * 4 + b"\0\0" * 3,
         }[kind]
         return self._out(frames.message(kind, body), Op(kind, self._nobody, instead=why))
-
-
-def _too_many(what: str, most: int) -> Error:
-    return Error("54000", f"a session has at most {most} {what} here")

@@ -94,11 +94,14 @@ class _Reader:
         self._at = HEADER_BYTES
 
     def name(self) -> str:
-        """Of a statement or portal. Postgres tells longer ones apart by their first 63 bytes alone."""
+        """Of a statement or portal. Postgres tells longer ones apart by their first 63 bytes alone, and its log ends a name by a colon
+        and a blank."""
         begun = self._at
         found = self.text()
         if self._at - begun - 1 > NAME_BYTES_MAX:
             raise Malformed(Error("42622", f"a name has at most {NAME_BYTES_MAX} bytes"))
+        if ": " in found:
+            raise Malformed(Error("42602", "a name holds no colon with a blank behind it"))
         return found
 
     def text(self) -> str:

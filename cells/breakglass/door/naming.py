@@ -33,9 +33,21 @@ _COMMENT = re.compile(r"/\*|\*/")
 _DEALLOCATE = re.compile(
     r"\s*DEALLOCATE\s+(?:PREPARE\s+)?(?:\"((?:[^\"]|\"\")+)\"|([a-z_][a-z0-9_$]*))\s*;?\s*\Z", re.IGNORECASE | re.ASCII
 )
-_DROPPING = re.compile(r"deallocate|discard|\bdo\b|\bcall\b", re.IGNORECASE)
+_DROPPING = re.compile(r"deallocate|discard|execute|\bdo\b|\bcall\b", re.IGNORECASE)
 _DROPS_STATEMENTS = ("DEALLOCATE", "DISCARD ALL", "DO", "CALL")
 _DROPS_PORTALS = ("CLOSE CURSOR", "DECLARE CURSOR", "DISCARD ALL", "DO", "CALL")
+_FOLLOWS = frozenset({"EXECUTE", "FETCH", "MOVE", "CALL"})
+_KEEPS_ENCODING = frozenset(
+    {
+        *("SELECT", "WITH", "VALUES", "TABLE", "INSERT", "UPDATE", "DELETE", "MERGE", "SHOW"),
+        *("BEGIN", "START", "SAVEPOINT", "RELEASE", "LOCK"),
+    }
+)
+_SETS = re.compile(r"set_config|pg_settings|u&\"", re.IGNORECASE)
+"""How a query sets what SET does: by this function, by that view, or by either in escapes. A name has no other spelling."""
+_NOTIFY = re.compile(r"\bnotify\b", re.IGNORECASE | re.ASCII)
+_HOLD = re.compile(r"\bhold\b", re.IGNORECASE | re.ASCII)
+_DECLARE = re.compile(r"\bdeclare\b", re.IGNORECASE | re.ASCII)
 
 
 def first_word(text: str) -> str:
@@ -85,3 +97,27 @@ def may_drop_statements(text: str) -> bool:
 
 def drops_portals(tag: str) -> bool:
     return tag.startswith(_DROPS_PORTALS)
+
+
+def follows(text: str) -> bool:
+    """Whether what a text runs, and shows, is what a name in it means as it runs, and not when it was bound or prepared. Postgres reads the
+    rows of the one by the columns of the other: whatever stands in its memory behind them."""
+    return first_word(text) in _FOLLOWS
+
+
+def may_recode(text: str) -> bool:
+    """Whether a single command may have changed `client_encoding`, by which Postgres reads what comes next. Ends of transactions and of
+    savepoints may, since settings go back with them."""
+    return first_word(text) not in _KEEPS_ENCODING or _SETS.search(text) is not None
+
+
+def notifies(text: str) -> bool:
+    """Whether some command of a text may be NOTIFY. No keyword has another spelling."""
+    if _NOTIFY.search(text) is None:
+        return False
+    return first_word(text) == "NOTIFY" or ";" in text.rstrip("; \t\r\n")
+
+
+def holds(text: str) -> bool:
+    """Whether some command of a text may declare a cursor WITH HOLD."""
+    return _HOLD.search(text) is not None and _DECLARE.search(text) is not None

@@ -59,28 +59,35 @@ class Run:
 
 @dataclass(slots=True)
 class Prepared:
-    """A statement by its name. `columns`: None until it was described. `keeps`: whether its runs leave alone what names mean."""
+    """A statement by its name. `columns`: None until it was described. `keeps`: whether its runs leave alone what names mean; `recodes`:
+    whether they may change how texts are read; `follows`: whether they run what a name in it means by then."""
 
     text: str
     columns: tuple[Column, ...] | None = None
     keeps: bool = field(init=False)
+    recodes: bool = field(init=False)
+    follows: bool = field(init=False)
 
     def __post_init__(self) -> None:
         self.keeps = naming.keeps_names(self.text)
+        self.recodes = naming.may_recode(self.text)
+        self.follows = naming.follows(self.text)
 
 
 @dataclass(slots=True)
 class Portal:
-    """What a Bind made. `executed`: whether an Execute of it went out."""
+    """What a Bind made. `executed`: whether an Execute of it went out. `at`: the turn of its Bind, or of its last Execute."""
 
     run: Run
     prepared: Prepared
     columns: tuple[Column, ...] | None = None
     executed: bool = False
+    at: int = 0
 
     @property
     def described(self) -> tuple[Column, ...] | None:
-        return self.prepared.columns if self.columns is None else self.columns
+        """What it shows. Its statement does not say so where a name may mean something else by now."""
+        return self.prepared.columns if self.columns is None and not self.prepared.follows else self.columns
 
 
 def columns(body: bytes) -> tuple[Column, ...]:

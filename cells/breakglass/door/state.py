@@ -41,7 +41,8 @@ class Op:
 @dataclass(slots=True)
 class State:
     """`skipping`: Postgres skips everything up to the next Sync. `flushed`: it was asked for every answer that it owes. `status`: of the
-    last ReadyForQuery. `fatal`: it said that this was its last word."""
+    last ReadyForQuery. `fatal`: it said that this was its last word. `recoded`: what went out since the last ReadyForQuery, which tells of
+    it, may have changed how texts are read. `turns`: how many messages that may change what names mean went out."""
 
     statements: dict[str, Prepared] = field(default_factory=dict)
     portals: dict[str, Portal] = field(default_factory=dict)
@@ -50,6 +51,8 @@ class State:
     flushed: bool = False
     status: bytes = b"I"
     fatal: bool = False
+    recoded: bool = False
+    turns: int = 0
     told: list[Outcome] = field(default_factory=list)
 
     @property
@@ -87,7 +90,8 @@ class State:
     def awaits_columns(self, portal: Portal) -> bool:
         """Whether an answer is under way that tells them."""
         asked = (op for op in self.pending if op.kind == b"D")
-        return any(op.portal is portal or op.prepared is portal.prepared for op in asked)
+        told = None if portal.prepared.follows else portal.prepared
+        return any(op.portal is portal or (told is not None and op.prepared is told) for op in asked)
 
     # --- what comes of runs --------------------------------------------------------------------------------------------------
 

@@ -15,9 +15,9 @@ FIELDS_MIN = 26
 FIELD_CHARS_MAX = 1 << 28
 """Of one statement's text, say."""
 _TIME, _USER, _BACKEND, _NUMBER, _SEVERITY, _STATE, _MESSAGE, _DETAIL = 0, 1, 5, 6, 11, 12, 13, 14
-_SIMPLE, _EXTENDED = "statement: ", "execute "
-_EXACT = (_SIMPLE, "execute <unnamed>: ", "execute fetch from <unnamed>: ")
-"""What the text follows at once; elsewhere a name that the client gave stands between."""
+_SIMPLE, _EXTENDED, _CALL = "statement: ", "execute ", "fastpath function call: "
+_BEGINS = ": "
+"""What the text follows. Names of statements and portals stand before it, and the door takes none in which that stands."""
 
 
 class MalformedCsvlog(Exception):
@@ -25,15 +25,19 @@ class MalformedCsvlog(Exception):
 
 
 class Way(enum.StrEnum):
-    """How a statement came."""
+    """How a statement came. CALL: a function by message, which the door refuses, so that no statement of the ledger is one."""
 
     SIMPLE = "simple"
     EXTENDED = "extended"
+    CALL = "call"
+
+
+_WAYS = {_SIMPLE: Way.SIMPLE, _EXTENDED: Way.EXTENDED, _CALL: Way.CALL}
 
 
 class Line(msgspec.Struct, frozen=True, kw_only=True):
     """A statement that Postgres has begun to run. `backend`: the session (`%c`); `number`: of the line in it. `message`: as the log has it:
-    of an extended one the names of statement and portal come first, in which anything may stand."""
+    of an extended one the names of statement and portal come first."""
 
     backend: str
     number: int
@@ -44,8 +48,7 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
 
     def is_of(self, text: str) -> bool:
         """Whether this is what is logged of a statement of this text."""
-        exact = next((start for start in _EXACT if self.message.startswith(start)), None)
-        return self.message.endswith(f": {text}") if exact is None else self.message == exact + text
+        return self.message.partition(_BEGINS)[2] == text
 
 
 class Logged(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,9 +110,9 @@ def _whole(row: list[str], where: str) -> tuple[list[str], str]:
 
 def _statement(row: list[str], at_us: int, where: str) -> Line | None:
     message = row[_MESSAGE]
-    if row[_SEVERITY] != "LOG" or not message.startswith((_SIMPLE, _EXTENDED)):
+    way = next((way for start, way in _WAYS.items() if message.startswith(start)), None)
+    if row[_SEVERITY] != "LOG" or way is None:
         return None
-    way = Way.SIMPLE if message.startswith(_SIMPLE) else Way.EXTENDED
     if not row[_BACKEND] or not row[_NUMBER].isdigit():
         raise MalformedCsvlog(f"{where}: a statement without a session")
     return Line(

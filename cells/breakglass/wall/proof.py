@@ -69,7 +69,12 @@ UNION ALL
 SELECT 'it may run ' || p.oid::regprocedure::text FROM pg_catalog.pg_proc AS p, engineer AS e
 WHERE p.oid NOT IN (SELECT oid FROM allowed) AND has_function_privilege(e.oid, p.oid, 'EXECUTE')
   AND (p.pronamespace IN (SELECT oid FROM schemas)
-       OR p.oid IN (SELECT c.castfunc FROM pg_catalog.pg_cast AS c WHERE c.oid >= {FIRST_OF_USERS}))
+       OR p.oid IN (SELECT c.castfunc FROM pg_catalog.pg_cast AS c WHERE c.oid >= {FIRST_OF_USERS})
+       OR p.oid IN (SELECT o.oprcode FROM pg_catalog.pg_operator AS o WHERE o.oprnamespace IN (SELECT oid FROM schemas))
+       OR p.oid IN (SELECT d.refobjid FROM pg_catalog.pg_depend AS d JOIN pg_catalog.pg_constraint AS k ON k.oid = d.objid
+                    JOIN pg_catalog.pg_type AS t ON t.oid = k.contypid
+                    WHERE d.classid = 'pg_catalog.pg_constraint'::regclass AND d.refclassid = 'pg_catalog.pg_proc'::regclass
+                      AND t.typnamespace IN (SELECT oid FROM schemas)))
   AND NOT (p.pronamespace = to_regnamespace('{SCHEMA}') AND p.proowner = to_regrole('{WALL}') AND p.pronargs = 0
            AND p.proname = ANY ($1::text[]))
 UNION ALL
@@ -80,7 +85,10 @@ SELECT 'it may use server ' || f.srvname FROM pg_catalog.pg_foreign_server AS f,
 WHERE has_server_privilege(e.oid, f.oid, 'USAGE')
 UNION ALL
 SELECT 'it may set ' || a.parname FROM pg_catalog.pg_parameter_acl AS a, engineer AS e
-WHERE has_parameter_privilege(e.oid, a.parname, 'SET')
+WHERE has_parameter_privilege(e.oid, a.parname, 'SET, ALTER SYSTEM')
+UNION ALL
+SELECT 'it may make servers of ' || w.fdwname FROM pg_catalog.pg_foreign_data_wrapper AS w, engineer AS e
+WHERE has_foreign_data_wrapper_privilege(e.oid, w.oid, 'USAGE')
 LIMIT {FINDINGS_MAX}
 """  # noqa: S608 - names of ours
 

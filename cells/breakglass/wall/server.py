@@ -94,6 +94,9 @@ END $do$;
 """  # noqa: S608 - names of ours
 
 _SETTINGS = "ARRAY[" + ", ".join(f"'{one}'" for one in SESSION_SETTINGS) + "]::text[]"
+_HAS = f"""SELECT one FROM pg_catalog.pg_db_role_setting AS s CROSS JOIN LATERAL unnest(s.setconfig) AS one
+        LEFT JOIN pg_catalog.pg_database AS d ON d.oid = s.setdatabase WHERE s.setrole = '{ENGINEER}'::regrole"""  # noqa: S608 - a name of ours
+_LOGGED = "'log@_statement=%' ESCAPE '@'"
 
 _LET_IN = f"""
 -- Lets the door log in for some seconds with the password that the verifier (RFC 5803) is of. A role may change its own password and
@@ -102,6 +105,7 @@ CREATE OR REPLACE FUNCTION {SERVER_SCHEMA}.let_in(verifier text, seconds int) RE
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $let_in$
 DECLARE
     setting text;
+    kept    text[];
 BEGIN
     IF verifier !~ '^SCRAM-SHA-256[$][0-9]+:[A-Za-z0-9+/=]+[$][A-Za-z0-9+/=]+:[A-Za-z0-9+/=]+$' THEN
         RAISE EXCEPTION 'no SCRAM verifier' USING ERRCODE = 'DM011';
@@ -112,16 +116,21 @@ BEGIN
     -- Two at once would not see each other's change, and one would fail.
     LOCK TABLE pg_catalog.pg_authid IN SHARE ROW EXCLUSIVE MODE;
     EXECUTE format('ALTER ROLE {ENGINEER} PASSWORD %L VALID UNTIL %L', verifier, clock_timestamp() + make_interval(secs => seconds));
-    IF EXISTS (SELECT FROM pg_catalog.pg_db_role_setting AS s
-               JOIN pg_catalog.pg_database AS d ON d.oid = s.setdatabase AND d.datname = current_database()
-               WHERE s.setrole = '{ENGINEER}'::regrole) THEN
+    -- What is logged of engineers only a superuser can have set, and by it Postgres can be asked what they ran: it stays.
+    IF EXISTS ({_HAS} AND d.datname = current_database() AND one NOT LIKE {_LOGGED}) THEN
+        kept := ARRAY({_HAS} AND d.datname = current_database() AND one LIKE {_LOGGED});
         EXECUTE format('ALTER ROLE {ENGINEER} IN DATABASE %I RESET ALL', current_database());
+        FOREACH setting IN ARRAY kept LOOP
+            EXECUTE format('ALTER ROLE {ENGINEER} IN DATABASE %I SET %s = %L', current_database(), split_part(setting, '=', 1),
+                split_part(setting, '=', 2));
+        END LOOP;
     END IF;
-    IF {_SETTINGS} IS DISTINCT FROM (
+    kept := ARRAY({_HAS} AND s.setdatabase = 0 AND one LIKE {_LOGGED});
+    IF {_SETTINGS} || kept IS DISTINCT FROM (
         SELECT s.setconfig FROM pg_catalog.pg_db_role_setting AS s WHERE s.setrole = '{ENGINEER}'::regrole AND s.setdatabase = 0
     ) THEN
         ALTER ROLE {ENGINEER} RESET ALL;
-        FOREACH setting IN ARRAY {_SETTINGS} LOOP
+        FOREACH setting IN ARRAY {_SETTINGS} || kept LOOP
             EXECUTE format(CASE WHEN setting LIKE 'search_path=%' THEN 'ALTER ROLE {ENGINEER} SET %s = %s' ELSE
                 'ALTER ROLE {ENGINEER} SET %s = %L' END, split_part(setting, '=', 1), split_part(setting, '=', 2));
         END LOOP;

@@ -3,9 +3,15 @@
 A backend is known by its process and when it began: a process id comes again, both together do not.
 """
 
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
 from cells.breakglass.door.ports import Session
 from cells.breakglass.wall.server import ENGINEER, SERVER_SCHEMA
 from foundation.postgres import Connection
+from foundation.words import SubjectId
+
+Homes: TypeAlias = frozenset[SubjectId]
 
 UNADMITTED_S_MAX = 15
 """A backend of engineers that nobody has admitted by then is ended."""
@@ -53,6 +59,14 @@ WHERE a.usesysid = '{ENGINEER}'::regrole
        OR a.xact_start < clock_timestamp() - make_interval(secs => $2))
 """  # noqa: S608 - a name of ours
 
+# purpose: of sessions ($1: of one) whose subjects are at home here, and which are in the middle of a transaction
+HOMES = """
+SELECT e.id, e.pid, e.backend_start, a.xact_start IS NOT NULL AS busy, ARRAY(
+  SELECT h.subject_id FROM domicile.home AS h WHERE h.subject_id = ANY (e.subjects) AND h.state IN ('active', 'frozen')) AS here
+FROM domicile.engineer_session AS e JOIN pg_catalog.pg_stat_get_activity(NULL) AS a ON a.pid = e.pid AND a.backend_start = e.backend_start
+WHERE $1::text IS NULL OR e.id = $1
+"""
+
 # purpose: the columns of the views, as RowDescription names them
 COLUMNS = """
 SELECT c.oid::bigint AS relation, a.attnum::int AS number, c.relname::text AS name, a.attname::text AS column
@@ -94,6 +108,27 @@ async def sweep(
     for row in strays:
         await connection.fetch(END, row["pid"], row["backend_start"])
     return len(gone), len(strays)
+
+
+async def homes(connection: Connection, session_id: str) -> Homes:
+    """The subjects of a session that are at home here. Raises asyncpg errors."""
+    row = await connection.fetchrow(HOMES, session_id)
+    return frozenset() if row is None else _here(row)
+
+
+async def parted(connection: Connection, before: Mapping[str, Homes]) -> tuple[dict[str, Homes], int]:
+    """Who is at home now, by session, and how many backends were ended, in whose transaction somebody has left: what a cursor has read
+    stays in it. `before`: as they were. Raises asyncpg errors."""
+    rows = await connection.fetch(HOMES, None)
+    now = {row["id"]: _here(row) for row in rows}
+    gone = [row for row in rows if row["busy"] and before.get(row["id"], frozenset()) - now[row["id"]]]
+    for row in gone:
+        await connection.fetch(END, row["pid"], row["backend_start"])
+    return now, len(gone)
+
+
+def _here(row: Any) -> Homes:
+    return frozenset(SubjectId(str(one)) for one in row["here"])
 
 
 async def columns(connection: Connection, schema: str) -> dict[tuple[int, int], tuple[str, str]]:

@@ -51,7 +51,8 @@ def body(contract: Contract) -> str:
 def statements(contract: Contract) -> tuple[str, ...]:
     """What makes the function and the view over it. Pure.
 
-    Settings that change how the body's text is read are the function's own. It is never taken apart by the planner (SECURITY DEFINER), and
+    Settings that change how the body's text is read are the function's own, and the one by which its plan, made by the tables' statistics,
+    could be told to a client that asks for it (`debug_print_plan`). It is never taken apart by the planner (SECURITY DEFINER), and
     VOLATILE: each scan looks at what is committed by then.
     """
     name = f'{SCHEMA}."{contract.table}"'
@@ -60,6 +61,7 @@ def statements(contract: Contract) -> tuple[str, ...]:
     made = (
         f"CREATE FUNCTION {name}() RETURNS TABLE ({typed}) LANGUAGE sql VOLATILE SECURITY DEFINER "
         "SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on SET transform_null_equals = off "
+        "SET client_min_messages = warning "
         f"AS $wall${body(contract)}$wall$"
     )
     return (

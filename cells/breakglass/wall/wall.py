@@ -53,6 +53,7 @@ class Wall:
         self._stands: dict[ShardId, Open] = {}
         self._columns: dict[ShardId, _Known] = {}
         self._sessions: dict[str, ShardId] = {}
+        self._homes: dict[ShardId, dict[str, sessions.Homes]] = {}
         self._named_last: dict[str, _Named] = {}
         self._unprepared: set[ShardId] = set()
 
@@ -82,6 +83,7 @@ class Wall:
                     await self._proved(connection, kept, up)
                 self._columns[named] = await sessions.columns(connection, SCHEMA)
                 began = await sessions.admit(connection, session, pid)
+                at_home = await sessions.homes(connection, session.id)
         except FAULTS as exc:
             log.fault("wall_not_reached", exc, shard=named)
             raise NotRun(Ending.WALL) from exc
@@ -89,6 +91,7 @@ class Wall:
             log.warning("session_not_admitted", shard=named, pid=pid)
             raise NotRun(Ending.WALL)
         self._sessions[session.id] = named
+        self._homes.setdefault(named, {})[session.id] = at_home
         return began
 
     async def leave(self, session_id: str) -> None:
@@ -140,6 +143,8 @@ class Wall:
                 return
             async with leased(up.cell) as connection:
                 rows, backends = await sessions.sweep(connection)
+                before = self._homes.get(named, {})
+                self._homes[named], parted = await sessions.parted(connection, before)
         except FAULTS as exc:
             log.fault("wall_not_kept", exc, shard=named)
             return
@@ -147,6 +152,8 @@ class Wall:
             log.info("sessions_swept", shard=named, count=rows)
         if backends:
             log.warning("backends_ended", shard=named, count=backends)
+        if parted:
+            log.info("subject_left", shard=named, count=parted)
 
     def _shard(self, name: str) -> tuple[ShardId, Shard]:
         named = ShardId(name)

@@ -39,8 +39,9 @@ def show(grant: str, asker: Asker, as_json: bool) -> None:
 @click.option("--subject", help="About this subject.")
 @click.option("--engineer", help="By this engineer: engineer:<sub>.")
 @click.option("--since-us", type=int, help="Asked for no earlier (microseconds since 1970).")
-@click.option("--until-us", type=int, help="Nothing later; the same question then gives the same bytes. Default: now.")
+@click.option("--until-us", type=int, help="Nothing later. Default: now.")
 @click.option("--size", type=int, help="Of the door's entries those below this one of the log. Default: all.")
+@click.option("--steps", type=int, help="So many first steps. Default: all up to then.")
 @click.option("--statements", is_flag=True, help="With each statement of the door.")
 @asker_option("auditor")
 @json_option
@@ -50,6 +51,7 @@ def report(
     since_us: int | None,
     until_us: int | None,
     size: int | None,
+    steps: int | None,
     statements: bool,
     asker: Asker,
     as_json: bool,
@@ -62,6 +64,7 @@ def report(
         since_us=since_us,
         until_us=until_us,
         size=size,
+        steps=steps,
         statements=1 if statements else None,
     )
     if as_json:

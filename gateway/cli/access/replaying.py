@@ -7,7 +7,7 @@ from typing import Any
 import click
 import msgspec
 
-from cells.breakglass.replay import Asked, Unfit, fold
+from cells.breakglass.replay import Asked, Unfit, fold, steps_until
 from cells.breakglass.replay import report as reported
 from cells.breakglass.statements.entries import MalformedSaid
 from cells.breakglass.statements.history import history as door_history
@@ -37,11 +37,13 @@ _KINDS = frozenset(kind.value for kind in KINDS)
 @click.option("--since-us", type=int, default=0, help="With --report: asked for no earlier.")
 @click.option("--until-us", type=int, help="With --report: nothing later; default: the last step.")
 @click.option("--size", type=int, help="With --report: of the door's entries those below; default: all.")
+@click.option("--steps", type=int, help="With --report: so many first steps; default: all up to then.")
 @click.option("--statements", is_flag=True, help="With --report: with each statement of the door.")
 @click.option("--offline", is_flag=True, help="Do not ask the cell.")
 @asker_option("auditor")
 @json_option
 def replay(
+    *,
     log: str | None,
     key: Path | None,
     as_report: bool,
@@ -50,6 +52,7 @@ def replay(
     since_us: int,
     until_us: int | None,
     size: int | None,
+    steps: int | None,
     statements: bool,
     offline: bool,
     asker: Asker,
@@ -62,9 +65,13 @@ def replay(
     history, reader, folder = _history(choose(log or asker.cell, asker.state, key, None))
     try:
         book = fold(history)
+        until_us = book.at_us if until_us is None else until_us
+        if steps is not None and steps > len(history):
+            raise SettingsError(f"the log has {len(history)} steps")
         asked = Asked(
-            until_us=book.at_us if until_us is None else until_us,
+            until_us=until_us,
             size=reader.checkpoint.size if size is None else size,
+            steps=steps_until(history, until_us) if steps is None else steps,
             since_us=since_us,
             subject=None if subject is None else parse_subject_id(subject),
             engineer=None if engineer is None else parse_engineer(engineer),
