@@ -119,9 +119,7 @@ class Door(ServerConnection):
     def run(self, cycle: Cycle, answering: Coroutine[Any, Any, None]) -> None:
         """From now on the request is answered by this coroutine over `cycle`."""
         self._cycle = cycle
-        task = self._loop.create_task(self._run(cycle, answering), name="edge request")
-        self._server.tasks.add(task)
-        task.add_done_callback(self._server.tasks.discard)
+        self._owned(self._run(cycle, answering), "edge request")
 
     def _scope(self, head: RequestHead, asked: Asked, fields: Framed) -> Scope:
         return scope_of(head, asked, fields, self, client=self._client, server=self._address, scheme=self._scheme)
@@ -146,7 +144,7 @@ class Door(ServerConnection):
             return
         self._unread += len(piece)
         if self._unread > UNREAD_BYTES_MAX:
-            self._transport.close()
+            self._end()
 
     def _ended(self) -> None:
         cycle = self._cycle
@@ -177,7 +175,7 @@ class Door(ServerConnection):
         cycle = self._cycle
         if cycle is None or not keep or self._leaving:
             if cycle is None or (cycle.ended and not self._reader.ahead):
-                self._transport.close()
+                self._end()
             else:
                 self._part()
         elif cycle.ended:

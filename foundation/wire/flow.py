@@ -26,7 +26,7 @@ class Flow:
     @property
     def holds(self) -> bool:
         """Whether what was written waits in this process: as much as makes it full, or, where `emptied` was given up, anything."""
-        return self.is_full or (self._has_tls and not self._transport.is_closing() and not _takes_more(self._transport))
+        return self.is_full or (self.has_tls and not self._transport.is_closing() and not _takes_more(self._transport))
 
     def full(self) -> None:
         self.is_full = True
@@ -47,9 +47,9 @@ class Flow:
         if self._transport.is_closing():
             return
         # TLS tells that it is full from its bound on, a plain connection beyond it.
-        self._transport.set_write_buffer_limits(high=1 if self._has_tls else 0)
+        self._transport.set_write_buffer_limits(high=1 if self.has_tls else 0)
         await self.drained()
-        if self._has_tls:
+        if self.has_tls:
             await self._taken_below_tls()
         if not self._transport.is_closing():
             self._transport.set_write_buffer_limits()
@@ -65,7 +65,7 @@ class Flow:
             self._transport.resume_reading()
 
     @property
-    def _has_tls(self) -> bool:
+    def has_tls(self) -> bool:
         return self._transport.get_extra_info("sslcontext") is not None
 
     async def _taken_below_tls(self) -> None:
