@@ -12,7 +12,7 @@ from uvicorn.protocols.utils import get_local_addr, get_remote_addr, is_ssl
 from foundation.problems import Code, Problem
 from foundation.wire.alarm import Alarm
 from foundation.wire.cycle import Cycle
-from foundation.wire.flow import Flow
+from foundation.wire.flow import Flow, closed_once_taken
 from foundation.wire.line import Answering
 from foundation.wire.parting import LINGER_S_MAX, Parting, reset
 from foundation.wire.refusals import rendered
@@ -195,9 +195,7 @@ class ServerConnection(asyncio.Protocol):
             self._alarm.within(LINGER_S_MAX)
 
     def _end(self) -> None:
-        """Closes the connection once its client has taken what was written, or takes nothing of it any more (`Taking`).
-
-        A transport of TLS that is closed waits for that no longer than for the client's own end, so it is closed afterwards."""
+        """Closes the connection once its client has taken what was written, or takes nothing of it any more (`Taking`)."""
         self._idle, self._untaken = False, None
         if self._flow.has_tls and not self._transport.is_closing():
             if not self._parting.begun:
@@ -205,17 +203,11 @@ class ServerConnection(asyncio.Protocol):
                 self._flow.resume()
                 self._alarm.within(None)
                 self._waits()
-                self._owned(self._closed_once_taken(), "edge end")
+                self._owned(closed_once_taken(self._transport), "edge end")
             return
         self._transport.close()
         if self._transport.get_write_buffer_size():
             self._waits()
-
-    async def _closed_once_taken(self) -> None:
-        try:
-            await self._flow.emptied()
-        finally:
-            self._transport.close()
 
     def _owned(self, coroutine: Coroutine[Any, Any, None], name: str) -> None:
         """A task of the server's."""
