@@ -176,11 +176,12 @@ class ServerConnection(asyncio.Protocol):
         """The answer that ends the connection, with what every answer has."""
         return rendered(problem, self.dated())
 
-    def _refuse(self, problem: Problem) -> None:
-        """Answers what goes no further, unless an answer is under way, and ends the connection."""
+    def _refuse(self, problem: Problem, *, head_only: bool = False) -> None:
+        """Answers what goes no further, unless an answer is under way, and ends the connection. `head_only`: HEAD was asked."""
         cycle, self._cycle = self._cycle, None
         if cycle is None or not cycle.started:
-            self.write(self.refusal(problem))
+            answer = self.refusal(problem)
+            self.write(answer[: answer.index(b"\r\n\r\n") + 4] if head_only else answer)
         if cycle is not None:
             cycle.leave()
         self._part()

@@ -66,13 +66,14 @@ class Door(ServerConnection):
     def _begin(self, head: RequestHead) -> None:
         self._idle = False
         self._alarm.due = None
+        head_only = head.method == b"HEAD"
         asked = asked_of(head)
         if isinstance(asked, Malformed):
-            self._refuse(Problem(code=_CODES[asked.status], detail=asked.detail))
+            self._refuse(Problem(code=_CODES[asked.status], detail=asked.detail), head_only=head_only)
             return
         fields = self.read(head, asked)
         if isinstance(fields, Problem):
-            self._refuse(fields)
+            self._refuse(fields, head_only=head_only)
             return
         more = self._reader.body(length=fields.content_length, chunked=fields.chunked)
         self._unread = 0

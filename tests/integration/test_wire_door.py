@@ -9,7 +9,7 @@ import anyio
 import pytest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from foundation.wire import connection
+from foundation.wire import connection, taking
 from foundation.wire.door import Door
 from tests.stands.servers import serving
 from tests.stands.waiting import eventually
@@ -321,6 +321,47 @@ async def test_a_client_that_goes_on_reading_nothing_is_left() -> None:
     async with not_reading(timeout_keep_alive=0.2) as (_, answers, door):
         await eventually(door._transport.is_closing, s_max=30)
         assert answers() < NUMBER
+
+
+def all_of(size: int, *, more: bool) -> ASGIApp:
+    """Everything in one piece, and whether there is to be another."""
+    return saying(start(), body(bytes(size), more=more))
+
+
+@pytest.mark.parametrize("ends", ["under way", "written", "half closed"])
+async def test_a_client_that_takes_none_of_an_answer_does_not_keep_its_connection(
+    monkeypatch: pytest.MonkeyPatch, ends: str
+) -> None:
+    """Whether the application waits for it, has said all, or the client has said that it will ask for no more."""
+    monkeypatch.setattr(taking, "TAKEN_S_MAX", 0.2)
+    lost = asyncio.Event()
+
+    class Watched(Door):
+        def connection_lost(self, exc: Exception | None) -> None:
+            super().connection_lost(exc)
+            lost.set()
+
+    async with serving(all_of(32 << 20, more=ends != "written"), http=Watched) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1_024)
+        writer.write(GET.replace(b"Host: x\r\n", b"Host: x\r\nConnection: close\r\n"))
+        if ends == "half closed":
+            await reader.readexactly(1)
+            writer.write_eof()
+        with anyio.fail_after(20):
+            await lost.wait()
+        writer.transport.abort()
+
+
+@pytest.mark.parametrize("request_line", [b"HEAD /a HTTP/1.1", b"HEAD a HTTP/1.1"])
+async def test_a_refusal_of_head_has_no_body_either(request_line: bytes) -> None:
+    async with connected(saying()) as (reader, writer):
+        writer.write(request_line + b"\r\nHost: x\r\nHost: y\r\n\r\n")
+        with anyio.fail_after(5):
+            found = await reader.read()
+    assert found.startswith(b"HTTP/1.1 400 ")
+    assert found.endswith(b"\r\n\r\n")
+    assert b"\r\ncontent-length: " in found
+
 
 
 async def test_a_refusal_in_the_midst_of_a_large_body_reaches_the_client() -> None:
