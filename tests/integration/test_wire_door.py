@@ -7,8 +7,12 @@ from typing import Any
 
 import anyio
 import pytest
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from foundation import http
 from foundation.wire import connection, taking
 from foundation.wire.door import Door
 from tests.stands.servers import serving
@@ -362,6 +366,26 @@ async def test_a_refusal_of_head_has_no_body_either(request_line: bytes) -> None
     assert found.endswith(b"\r\n\r\n")
     assert b"\r\ncontent-length: " in found
 
+
+async def test_a_body_that_trickles_is_late_in_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "BODY_S_MAX", 0.3)
+
+    async def echo(request: Request) -> Response:
+        return Response(await http.body_bytes(request))
+
+    app = http.application([Route("/a", echo, methods=["POST"])], ready=lambda: None)
+    async with connected(app) as (reader, writer), asyncio.TaskGroup() as group:
+        writer.write(b"POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 60000\r\n\r\n")
+
+        async def trickle() -> None:
+            while not writer.transport.is_closing():
+                writer.write(b"x")
+                await asyncio.sleep(0.02)
+
+        trickling = group.create_task(trickle())
+        with anyio.fail_after(20):
+            assert (await reader.readline()).startswith(b"HTTP/1.1 408 ")
+        trickling.cancel()
 
 
 async def test_a_refusal_in_the_midst_of_a_large_body_reaches_the_client() -> None:
