@@ -26,6 +26,7 @@ HEAD_S_MAX = 15.0
 BODY_SILENT_S_MAX = 60.0
 """Between two pieces of a body that the application waits for. Services' bodies have the edge's own, shorter bound."""
 _LATE = Problem(code=Code.REQUEST_TIMEOUT, detail="the request did not arrive in time")
+_FULL = Problem(code=Code.NOT_READY, detail="too many connections are open here", retry_after_s=1)
 
 
 class ServerConnection(asyncio.Protocol):
@@ -65,6 +66,10 @@ class ServerConnection(asyncio.Protocol):
         self._address = get_local_addr(self._transport)
         self._scheme = "https" if is_ssl(self._transport) else "http"
         self._server.connections.add(cast("Any", self))
+        if len(self._server.connections) > self._server.connections_max:
+            self._transport.write(self.refusal(_FULL))
+            self._transport.close()
+            return
         self._head_within()
 
     def connection_lost(self, _exc: Exception | None) -> None:

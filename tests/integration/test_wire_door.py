@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from foundation import http
 from foundation.wire import connection, taking
 from foundation.wire.door import Door
+from foundation.wire.serving import State
 from tests.stands.servers import serving
 from tests.stands.waiting import eventually
 
@@ -386,6 +387,46 @@ async def test_a_body_that_trickles_is_late_in_all(monkeypatch: pytest.MonkeyPat
         with anyio.fail_after(20):
             assert (await reader.readline()).startswith(b"HTTP/1.1 408 ")
         trickling.cancel()
+
+
+async def test_who_comes_when_all_connections_are_taken_is_told_so_and_the_others_are_served(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(State, "connections_max", 2)
+    app = saying(start(200, (b"content-length", b"2")), body(b"ok"))
+
+    async def served(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        writer.write(GET)
+        with anyio.fail_after(20):
+            return (await reader.readuntil(b"\r\n\r\nok")).startswith(b"HTTP/1.1 200 ")
+
+    async with serving(app) as port, contextlib.AsyncExitStack() as held:
+
+        async def come() -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            held.callback(writer.transport.abort)
+            return reader, writer
+
+        first, second = await come(), await come()
+        assert await served(*first)
+        assert await served(*second)
+        late, _ = await come()
+        with anyio.fail_after(20):
+            told = await late.read()
+        assert told.startswith(b"HTTP/1.1 503 ")
+        assert b"\r\nretry-after: 1\r\n" in told
+        assert await served(*first)
+        second[1].transport.abort()
+
+        async def let_in() -> bool:
+            reader, writer = await come()
+            writer.write(GET)
+            with anyio.fail_after(20), contextlib.suppress(ConnectionError):
+                return (await reader.readline()).startswith(b"HTTP/1.1 200 ")
+            return False
+
+        await eventually(let_in)
+
 
 
 async def test_a_refusal_in_the_midst_of_a_large_body_reaches_the_client() -> None:
