@@ -93,6 +93,11 @@ class Helper:
         self._timer = None
         self._task = self._loop.create_task(self._body.watch(self._exchange.connection), name="edge watch")
 
+    def drops(self) -> None:
+        """What still comes of the body is for nobody; who leaves is noticed."""
+        self.end()
+        self._watch()
+
     def end(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
@@ -142,7 +147,7 @@ async def relay(
     early = not connection.request_done
     if early and head.status >= 300:
         # Refused before the body was read: no more of it is sent, and the connection ends with the answer.
-        helper.end()
+        helper.drops()
         headers.append((b"connection", b"close"))
     await send({"type": "http.response.start", "status": head.status, "headers": headers})
     helper.answers(request.line)
