@@ -70,8 +70,8 @@ class Flow:
 
 
 async def closed_once_taken(transport: asyncio.Transport) -> None:
-    """Closes a transport of TLS once nothing that was written waits in this process. One that is closed earlier waits for that no longer than
-    for its client's own end (`foundation.server.TLS_BOUNDS`)."""
+    """Closes a transport of TLS once nothing that was written waits in this process. One that is closed earlier waits for that no longer
+    than for its client's own end (`foundation.server.TLS_BOUNDS`)."""
     try:
         await _taken_from_tls(transport)
     finally:

@@ -11,8 +11,8 @@ from foundation.wire.outbox import Outbox
 FILES_MAX = 1 << 16
 """How many files a process asks to have open, where the system lets it."""
 CLIENTS_SHARE = 0.75
-"""Of them, at most, are clients' connections: whoever fills a process with idle ones would else take from everybody what goes to services and
-to the directory."""
+"""Of them, at most, are clients' connections: whoever fills a process with idle ones would else take from everybody what goes to services
+and to the directory."""
 
 
 class State(ServerState):

@@ -423,7 +423,6 @@ async def test_a_client_that_leaves_an_early_answer_ends_the_exchange(folder: Pa
             await ended.wait()
 
 
-
 async def test_the_verdict_falls_before_the_body_is_read(folder: Path) -> None:
     async with edge(folder, 9) as stand:
         reader, writer = await asyncio.open_connection("127.0.0.1", stand.port)

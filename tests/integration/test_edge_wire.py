@@ -361,7 +361,6 @@ async def test_options_is_passed_on_as_often_as_it_says(folder: Path) -> None:
         assert len(service.seen) == 4
 
 
-
 async def test_via_names_the_protocol_that_the_request_came_by(folder: Path) -> None:
     _, fields, _ = await gone_on(folder, b"GET %b HTTP/1.0" % PATH, b"Via: 1.1 fred\r\n")
     assert fields["via"] == "1.1 fred, 1.0 domicile"
@@ -539,12 +538,14 @@ async def test_bytes_behind_an_answer_belong_to_no_other(folder: Path) -> None:
 async def test_what_connection_names_takes_nothing_from_what_the_client_is_told(folder: Path) -> None:
     """Of the answer; and what it names does not go on, however much that is."""
     named = b", ".join([b"Domicile-Verdict, Content-Length, Date, X-Hop", *[b"x-%d" % number for number in range(40)]])
-    answered = b"HTTP/1.1 200 OK\r\nConnection: %b\r\nX-Hop: 1\r\nX-39: 1\r\nX-40: 1\r\nContent-Length: 2\r\n\r\nok" % named
+    answered = (
+        b"HTTP/1.1 200 OK\r\nConnection: %b\r\nX-Hop: 1\r\nX-39: 1\r\nX-40: 1\r\nContent-Length: 2\r\n\r\nok" % named
+    )
     async with facing(folder, Service(answered)) as client:
         await client.send(client.request())
         status, fields, body = await client.answer()
         assert (status, fields["domicile-verdict"], body) == (200, "serve", b"ok")
-        assert ("date" in fields, "x-40" in fields) == (True, True)
+        assert fields["x-40"] == "1"
         assert not {"x-hop", "x-39", "connection"} & fields.keys()
 
 

@@ -402,9 +402,12 @@ async def test_who_comes_when_all_connections_are_taken_is_told_so_and_the_other
 
     async with serving(app) as port, contextlib.AsyncExitStack() as held:
 
+        def cut(writer: asyncio.StreamWriter) -> None:
+            writer.transport.abort()
+
         async def come() -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
-            held.callback(writer.transport.abort)
+            held.callback(cut, writer)
             return reader, writer
 
         first, second = await come(), await come()
@@ -426,7 +429,6 @@ async def test_who_comes_when_all_connections_are_taken_is_told_so_and_the_other
             return False
 
         await eventually(let_in)
-
 
 
 async def test_a_refusal_in_the_midst_of_a_large_body_reaches_the_client() -> None:
