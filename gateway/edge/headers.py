@@ -47,6 +47,13 @@ _SPECIAL_REQUEST = (
 _FORWARDED_PREFIX = b"x-forwarded-"
 _SPECIAL_RESPONSE = _HOP_BY_HOP | {b"date", b"content-length"}
 _TOKENS_MAX = 32
+_USUAL = frozenset(
+    {b"accept", b"accept-encoding", b"accept-language", b"cache-control", b"content-encoding", b"content-type", b"cookie", b"dnt",
+     b"if-match", b"if-modified-since", b"if-none-match", b"origin", b"pragma", b"prefer", b"priority", b"range", b"referer",
+     b"sec-ch-ua", b"sec-ch-ua-mobile", b"sec-ch-ua-platform", b"sec-fetch-dest", b"sec-fetch-mode", b"sec-fetch-site",
+     b"sec-fetch-user", b"upgrade-insecure-requests", b"user-agent", b"x-requested-with"}
+)  # fmt: skip
+"""Names that go on and need no further look: most are among them."""
 _PLAIN = b"abcdefghijklmnopqrstuvwxyz0123456789-"
 _FOLDED = bytes(byte if byte in _PLAIN else 0x2D for byte in range(256))
 """What servers that hand fields on as variables make of other characters in a name: underscores of all of them, as of hyphens."""
@@ -112,6 +119,8 @@ def read_request(headers: Iterable[tuple[bytes, bytes]], *, minor: int = 1) -> R
             problem = _read_special(fields, connection, name, value)
             if problem is not None:
                 return problem
+        elif name in _USUAL:
+            kept.append(b"%b: %b\r\n" % (name, value))
         elif name[:8] == b"domicile":
             _read_own(fields, name, value)
         elif name.translate(None, _PLAIN) and _edges_own(name.translate(_FOLDED)):

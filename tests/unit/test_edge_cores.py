@@ -4,6 +4,7 @@ import pytest
 
 from foundation.problems import Code, Problem
 from foundation.words import CellId, ServiceId
+from gateway.edge import headers
 from gateway.edge.declared import residence_of
 from gateway.edge.headers import read_request, read_response
 from gateway.edge.target import Route, Target, climbs, query_value, target_of
@@ -101,6 +102,12 @@ def test_hop_by_hop_credentials_and_house_headers_do_not_go_on() -> None:
     ]  # fmt: skip
     assert kept([(name, b"x") for name in names] + [(b"expect", b"100-Continue"), (b"accept", b"*/*")]) == {b"accept"}
     assert kept([(b"x_plain", b"1"), (b"x.plain", b"1")]) == {b"x_plain", b"x.plain"}
+
+
+def test_nothing_that_is_the_edges_own_is_among_what_needs_no_look() -> None:
+    own = (b"domicile", b"x-forwarded-", b"x_forwarded_")
+    assert not any(name.startswith(own) or not name.replace(b"-", b"").isalnum() for name in headers._USUAL)
+    assert headers._USUAL.isdisjoint(headers._SPECIAL_REQUEST)
 
 
 def test_fields_that_connection_names_do_not_go_on() -> None:
