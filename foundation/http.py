@@ -1,5 +1,6 @@
 """HTTP shells: an application with health, metrics and problem documents; JSON in and out; service callers; a bounded client."""
 
+import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -36,6 +37,8 @@ log = logs.get(__name__)
 S = TypeVar("S")
 HttpClient: TypeAlias = httpx.AsyncClient  # noqa: TID251 - the name by which others type what `client` yields
 BODY_BYTES_MAX = 1 << 20
+BODY_S_MAX = 900.0
+"""In which all of a body comes that is read whole, however seldom it is silent."""
 BEGAN = "domicile.began"
 """Under which key of the scope stands when a request came (monotonic seconds), where it was under way before an application had it."""
 Ready = Callable[[], Problem | None]
@@ -167,14 +170,18 @@ async def _answer(exc: Exception, scope: Scope, receive: Receive, send: Send) ->
 
 
 async def body_bytes(request: Request, *, bytes_max: int = BODY_BYTES_MAX) -> bytes:
-    """The whole body, bounded. Raises ProblemError(TOO_LARGE)."""
+    """The whole body, bounded in size and time. Raises ProblemError (TOO_LARGE, REQUEST_TIMEOUT)."""
     chunks: list[bytes] = []
     size = 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > bytes_max:
-            raise refuse(Code.TOO_LARGE, f"the body may be {bytes_max} bytes long", bytes_max=bytes_max)
-        chunks.append(chunk)
+    try:
+        async with asyncio.timeout(BODY_S_MAX):
+            async for chunk in request.stream():
+                size += len(chunk)
+                if size > bytes_max:
+                    raise refuse(Code.TOO_LARGE, f"the body may be {bytes_max} bytes long", bytes_max=bytes_max)
+                chunks.append(chunk)
+    except TimeoutError as exc:
+        raise refuse(Code.REQUEST_TIMEOUT, "the body did not arrive in time") from exc
     return b"".join(chunks)
 
 

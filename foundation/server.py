@@ -21,7 +21,7 @@ from foundation.tasks import Worker, first_of, run_together
 from foundation.tls import Credentials
 from foundation.wire.connection import ServerConnection
 from foundation.wire.door import Door
-from foundation.wire.serving import State
+from foundation.wire.serving import State, clients_max
 
 log = logs.get(__name__)
 
@@ -184,6 +184,7 @@ async def serve(
         backlog=BACKLOG,
     )
     server = Server(config, tls, shared)
+    server.server_state.connections_max = clients_max()
     told = stop or signalled(signal.SIGTERM, signal.SIGINT)
 
     async def leave() -> None:

@@ -2,7 +2,7 @@
 bounds on its time."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable
 from functools import partial
 from typing import Any, cast
 
@@ -12,19 +12,21 @@ from uvicorn.protocols.utils import get_local_addr, get_remote_addr, is_ssl
 from foundation.problems import Code, Problem
 from foundation.wire.alarm import Alarm
 from foundation.wire.cycle import Cycle
-from foundation.wire.flow import Flow
+from foundation.wire.flow import Flow, closed_once_taken
 from foundation.wire.line import Answering
 from foundation.wire.parting import LINGER_S_MAX, Parting, reset
 from foundation.wire.refusals import rendered
 from foundation.wire.requests import RequestReader
 from foundation.wire.serving import State, rendered_once
 from foundation.wire.switch import Successor, switching
+from foundation.wire.taking import Taking
 
 HEAD_S_MAX = 15.0
 """From the connection, or the first byte of a head, to its end."""
 BODY_SILENT_S_MAX = 60.0
 """Between two pieces of a body that the application waits for. Services' bodies have the edge's own, shorter bound."""
 _LATE = Problem(code=Code.REQUEST_TIMEOUT, detail="the request did not arrive in time")
+_FULL = Problem(code=Code.NOT_READY, detail="too many connections are open here", retry_after_s=1)
 
 
 class ServerConnection(asyncio.Protocol):
@@ -49,6 +51,7 @@ class ServerConnection(asyncio.Protocol):
         self._untaken: int | None = (
             None  # bytes of answers, where the next request waits until the client has taken them
         )
+        self._taking: Taking | None = None  # once something has waited for the client
         self._dated_of: list[tuple[bytes, bytes]] | None = None
         self._dated = b""
         self._alarm = Alarm(self._loop, self._late)
@@ -63,11 +66,17 @@ class ServerConnection(asyncio.Protocol):
         self._address = get_local_addr(self._transport)
         self._scheme = "https" if is_ssl(self._transport) else "http"
         self._server.connections.add(cast("Any", self))
+        if len(self._server.connections) > self._server.connections_max:
+            self._transport.write(self.refusal(_FULL))
+            self._transport.close()
+            return
         self._head_within()
 
     def connection_lost(self, _exc: Exception | None) -> None:
         self._server.connections.discard(cast("Any", self))
         self._alarm.cancel()
+        if self._taking is not None:
+            self._taking.lost()
         if self._cycle is not None:
             self._cycle.leave()
         self._flow.room()
@@ -75,19 +84,24 @@ class ServerConnection(asyncio.Protocol):
     def eof_received(self) -> None:
         """No more requests come. What waits for the end of the turn goes out before the connection is closed."""
         self._let_out()
+        if self._transport.get_write_buffer_size():
+            self._waits()
 
     def pause_writing(self) -> None:
         self._flow.full()
+        self._waits()
 
     def resume_writing(self) -> None:
         self._flow.room()
+        if self._taking is not None and not (self._parting.begun or self._transport.is_closing()):
+            self._taking.taken()
 
     def shutdown(self) -> None:
         """uvicorn is leaving: what is being answered is answered, and nothing else."""
         self._leaving = True
         self._let_out()
         if self._cycle is None:
-            self._transport.close()
+            self._end()
         else:
             self._cycle.close_after()
 
@@ -122,7 +136,7 @@ class ServerConnection(asyncio.Protocol):
         if self._cycle is not None and self._cycle.until_closed and not self._transport.is_closing():
             reset(self._transport)
         else:
-            self._transport.close()
+            self._end()
 
     def _let_out(self) -> None:
         """What waits for the end of the turn goes out before anything else happens here."""
@@ -142,6 +156,8 @@ class ServerConnection(asyncio.Protocol):
         self._flow.pause()
         self._alarm.within(None)
         self._alarm.cancel()
+        if self._taking is not None:
+            self._taking.lost()
         self._server.total_requests += 1
         connections = cast("set[Any]", self._server.connections)
         connections.discard(self)
@@ -165,21 +181,50 @@ class ServerConnection(asyncio.Protocol):
         """The answer that ends the connection, with what every answer has."""
         return rendered(problem, self.dated())
 
-    def _refuse(self, problem: Problem) -> None:
-        """Answers what goes no further, unless an answer is under way, and ends the connection."""
+    def _refuse(self, problem: Problem, *, head_only: bool = False) -> None:
+        """Answers what goes no further, unless an answer is under way, and ends the connection. `head_only`: HEAD was asked."""
         cycle, self._cycle = self._cycle, None
         if cycle is None or not cycle.started:
-            self.write(self.refusal(problem))
+            answer = self.refusal(problem)
+            self.write(answer[: answer.index(b"\r\n\r\n") + 4] if head_only else answer)
         if cycle is not None:
             cycle.leave()
         self._part()
 
     def _part(self) -> None:
-        """Ends the connection."""
+        """Ends the connection; what the client still sends is read for a moment."""
         self._idle = False
-        if self._parting.begin():
+        if self._flow.has_tls:
+            self._end()
+        elif self._parting.begin():
             self._flow.resume()
             self._alarm.within(LINGER_S_MAX)
+
+    def _end(self) -> None:
+        """Closes the connection once its client has taken what was written, or takes nothing of it any more (`Taking`)."""
+        self._idle, self._untaken = False, None
+        if self._flow.has_tls and not self._transport.is_closing():
+            if not self._parting.begun:
+                self._parting.begun = True
+                self._flow.resume()
+                self._alarm.within(None)
+                self._waits()
+                self._owned(closed_once_taken(self._transport), "edge end")
+            return
+        self._transport.close()
+        if self._transport.get_write_buffer_size():
+            self._waits()
+
+    def _owned(self, coroutine: Coroutine[Any, Any, None], name: str) -> None:
+        """A task of the server's."""
+        task = self._loop.create_task(coroutine, name=name)
+        self._server.tasks.add(task)
+        task.add_done_callback(self._server.tasks.discard)
+
+    def _waits(self) -> None:
+        """Something waits for the client."""
+        self._taking = self._taking or Taking(self._transport, self._loop)
+        self._taking.waits()
 
     # --- bounds on time ----------------------------------------------------------------------------------------------------------
 
@@ -194,7 +239,7 @@ class ServerConnection(asyncio.Protocol):
         if not self._parting.begun and (self._reader.in_head or (self._cycle is not None and not self._cycle.started)):
             self._refuse(_LATE)
         elif self._untaken is None:
-            self._transport.close()
+            self._end()
         elif (left := self._transport.get_write_buffer_size()) < self._untaken:
             self._untaken = left
             self._alarm.within(self._idle_s)

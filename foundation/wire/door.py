@@ -66,13 +66,14 @@ class Door(ServerConnection):
     def _begin(self, head: RequestHead) -> None:
         self._idle = False
         self._alarm.due = None
+        head_only = head.method == b"HEAD"
         asked = asked_of(head)
         if isinstance(asked, Malformed):
-            self._refuse(Problem(code=_CODES[asked.status], detail=asked.detail))
+            self._refuse(Problem(code=_CODES[asked.status], detail=asked.detail), head_only=head_only)
             return
         fields = self.read(head, asked)
         if isinstance(fields, Problem):
-            self._refuse(fields)
+            self._refuse(fields, head_only=head_only)
             return
         more = self._reader.body(length=fields.content_length, chunked=fields.chunked)
         self._unread = 0
@@ -119,9 +120,7 @@ class Door(ServerConnection):
     def run(self, cycle: Cycle, answering: Coroutine[Any, Any, None]) -> None:
         """From now on the request is answered by this coroutine over `cycle`."""
         self._cycle = cycle
-        task = self._loop.create_task(self._run(cycle, answering), name="edge request")
-        self._server.tasks.add(task)
-        task.add_done_callback(self._server.tasks.discard)
+        self._owned(self._run(cycle, answering), "edge request")
 
     def _scope(self, head: RequestHead, asked: Asked, fields: Framed) -> Scope:
         return scope_of(head, asked, fields, self, client=self._client, server=self._address, scheme=self._scheme)
@@ -146,7 +145,7 @@ class Door(ServerConnection):
             return
         self._unread += len(piece)
         if self._unread > UNREAD_BYTES_MAX:
-            self._transport.close()
+            self._end()
 
     def _ended(self) -> None:
         cycle = self._cycle
@@ -177,7 +176,7 @@ class Door(ServerConnection):
         cycle = self._cycle
         if cycle is None or not keep or self._leaving:
             if cycle is None or (cycle.ended and not self._reader.ahead):
-                self._transport.close()
+                self._end()
             else:
                 self._part()
         elif cycle.ended:

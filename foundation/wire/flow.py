@@ -26,7 +26,7 @@ class Flow:
     @property
     def holds(self) -> bool:
         """Whether what was written waits in this process: as much as makes it full, or, where `emptied` was given up, anything."""
-        return self.is_full or (self._has_tls and not self._transport.is_closing() and not _takes_more(self._transport))
+        return self.is_full or (self.has_tls and not self._transport.is_closing() and not _takes_more(self._transport))
 
     def full(self) -> None:
         self.is_full = True
@@ -47,10 +47,10 @@ class Flow:
         if self._transport.is_closing():
             return
         # TLS tells that it is full from its bound on, a plain connection beyond it.
-        self._transport.set_write_buffer_limits(high=1 if self._has_tls else 0)
+        self._transport.set_write_buffer_limits(high=1 if self.has_tls else 0)
         await self.drained()
-        if self._has_tls:
-            await self._taken_below_tls()
+        if self.has_tls:
+            await _taken_from_tls(self._transport)
         if not self._transport.is_closing():
             self._transport.set_write_buffer_limits()
 
@@ -65,18 +65,28 @@ class Flow:
             self._transport.resume_reading()
 
     @property
-    def _has_tls(self) -> bool:
+    def has_tls(self) -> bool:
         return self._transport.get_extra_info("sslcontext") is not None
 
-    async def _taken_below_tls(self) -> None:
-        """A transport of TLS tells nothing of the one below, which holds only what the system did not take. So it has to take more, also
-        after the loop has had a turn to give it that, and some time later still: room may come between a write and the look after it."""
-        taken = 0
-        while not self._transport.is_closing():
-            taken = taken + 1 if _takes_more(self._transport) else 0
-            if taken == LOOKS:
-                return
-            await asyncio.sleep(0 if taken == 1 else LOOK_S)
+
+async def closed_once_taken(transport: asyncio.Transport) -> None:
+    """Closes a transport of TLS once nothing that was written waits in this process. One that is closed earlier waits for that no longer
+    than for its client's own end (`foundation.server.TLS_BOUNDS`)."""
+    try:
+        await _taken_from_tls(transport)
+    finally:
+        transport.close()
+
+
+async def _taken_from_tls(transport: asyncio.Transport) -> None:
+    """A transport of TLS tells nothing of the one below, which holds only what the system did not take. So it has to take more, also after
+    the loop has had a turn to give it that, and some time later still: room may come between a write and the look after it."""
+    taken = 0
+    while not transport.is_closing():
+        taken = taken + 1 if not transport.get_write_buffer_size() and _takes_more(transport) else 0
+        if taken == LOOKS:
+            return
+        await asyncio.sleep(0 if taken == 1 else LOOK_S)
 
 
 def _takes_more(transport: asyncio.Transport) -> bool:

@@ -1,10 +1,18 @@
 """What the connections of one server have in common."""
 
 import asyncio
+import resource
+import sys
 
 from uvicorn.server import ServerState
 
 from foundation.wire.outbox import Outbox
+
+FILES_MAX = 1 << 16
+"""How many files a process asks to have open, where the system lets it."""
+CLIENTS_SHARE = 0.75
+"""Of them, at most, are clients' connections: whoever fills a process with idle ones would else take from everybody what goes to services
+and to the directory."""
 
 
 class State(ServerState):
@@ -12,6 +20,8 @@ class State(ServerState):
     proxies go elsewhere before the listener closes."""
 
     leaving = False
+    connections_max = sys.maxsize
+    """Open at once; whoever comes then is told so, and gone."""
     _outbox: Outbox | None = None
 
     def outbox_of(self, loop: asyncio.AbstractEventLoop) -> Outbox:
@@ -19,6 +29,17 @@ class State(ServerState):
         if self._outbox is None:
             self._outbox = Outbox(loop)
         return self._outbox
+
+
+def clients_max() -> int:
+    """How many connections of clients this process takes at once; it may have as many files open as the system lets it, from now on."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = FILES_MAX if hard == resource.RLIM_INFINITY else min(FILES_MAX, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    else:
+        most = FILES_MAX if soft == resource.RLIM_INFINITY else soft
+    return int(most * CLIENTS_SHARE)
 
 
 _ONCE: list[tuple[list[tuple[bytes, bytes]], bytes]] = [([], b"")]

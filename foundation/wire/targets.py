@@ -39,7 +39,7 @@ def asked_of(head: RequestHead) -> Asked | Malformed:
         return _FORM
     end = min((at for at in (rest.find(b"/"), rest.find(b"?")) if at >= 0), default=len(rest))
     authority, sent = rest[:end], rest[end:]
-    if not authority or not is_host(authority):
+    if authority[:1] in (b"", b":") or not is_host(authority):  # RFC 9110 section 4.2.1: an empty host is none
         return _AUTHORITY
     if sent[:1] != b"/":
         sent = b"/" + sent

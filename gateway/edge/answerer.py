@@ -26,6 +26,7 @@ from gateway.edge.sockets import Sockets
 from gateway.edge.tries import Tries
 from gateway.edge.upstream.fault import Fault, UpstreamFailed
 from gateway.edge.upstream.forwarder import may_repeat
+from gateway.settings import Upstream
 
 Again = Callable[[], Awaitable[Admitted | Problem]]
 
@@ -33,10 +34,10 @@ Again = Callable[[], Awaitable[Admitted | Problem]]
 class Answerer:
     """Forwards admitted requests. Holds what is the same for all of them."""
 
-    def __init__(self, exchanges: Exchanges, sockets: Sockets, *, stall_s: float) -> None:
+    def __init__(self, exchanges: Exchanges, sockets: Sockets, limits: Upstream) -> None:
         self._exchanges = exchanges
         self._sockets = sockets
-        self._stall_s = stall_s
+        self._limits = limits
 
     async def answer(
         self,
@@ -74,7 +75,7 @@ class Answerer:
         send: Send,
         begun: Begun | None,
     ) -> Problem | None:
-        unread = await read_small(body, stall_s=self._stall_s)
+        unread = await read_small(body, self._limits)
         if unread is not None:
             return unread
         tries = Tries()
@@ -126,6 +127,7 @@ class Answerer:
         if begun is None:
             return busy(admitted)
         exchange = begun.exchange
+        exchange.connection.over = begun.leave
         stay = _stay(request, admitted, desk)
         helper = Helper(asyncio.get_running_loop(), body, exchange, stay)
         try:

@@ -60,7 +60,7 @@ def lane(
     outbound = Outbound(proxies)
     sockets = Sockets(websockets or Websockets())
     exchanges = Exchanges(Forwarder(pools), outbound, bulkheads)
-    answerer = Answerer(exchanges, sockets, stall_s=limits.stall_s)
+    answerer = Answerer(exchanges, sockets, limits)
     records = Records(recorder, countries, proxies, region=desk.region, clock=clock, own=own)
     travel = travel or nowhere(desk.region, clock)
     walk = Walk(

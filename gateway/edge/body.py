@@ -42,15 +42,19 @@ class Body:
         """By what is stated of it, or by what has come."""
         return max(self._bytes, self._fields.content_length or 0) > self._bytes_max
 
-    async def read_whole(self, *, stall_s: float) -> bool:
-        """Reads a small body of known length before a connection is taken; False when the client left or stalls."""
+    async def read_whole(self, *, stall_s: float, total_s: float) -> bool:
+        """Reads a small body of known length before a connection is taken; False when the client left, stalls, or takes too long in all."""
+        try:
+            async with asyncio.timeout(total_s):
+                return await self._read_whole(stall_s)
+        except TimeoutError:
+            return False
+
+    async def _read_whole(self, stall_s: float) -> bool:
         pieces: list[bytes] = []
         while not self.read:
-            try:
-                async with asyncio.timeout(stall_s):
-                    piece = await self._next()
-            except TimeoutError:
-                return False
+            async with asyncio.timeout(stall_s):
+                piece = await self._next()
             if piece is None:
                 return False
             pieces.append(piece)

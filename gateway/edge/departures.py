@@ -15,6 +15,7 @@ from gateway.edge.desk import Desk
 from gateway.edge.exchanges import Exchanges
 from gateway.edge.familiar import KEPT_S, Came, Familiar
 from gateway.edge.flight import Flight, Runway
+from gateway.edge.forwards import METHOD, NAME
 from gateway.edge.headers import RequestFields
 from gateway.edge.limits.gate import Gate
 from gateway.edge.outcome import Admitted, Outcome
@@ -174,6 +175,8 @@ def _came(asked: Asked, fields: RequestFields, body: bytes) -> Came:
 def _is_plain(asked: Asked, fields: RequestFields, sent: Fields, policy: Policy) -> bool:
     """Whether nothing about a request needs more than the facts of a person's own request at home."""
     if fields.hop is not None or fields.acts_for is not None or fields.chunked or fields.handshake is not None:
+        return False
+    if asked.method == METHOD and any(name == NAME for name, _ in sent):
         return False
     if policy.product.session_cookie is not None and any(name == b"cookie" for name, _ in sent):
         return False

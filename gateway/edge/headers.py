@@ -22,9 +22,11 @@ _HOP_BY_HOP = frozenset(
      b"transfer-encoding", b"upgrade"}
 )  # fmt: skip
 _UNDECIDED = frozenset(
-    {b"x-http-method", b"x-http-method-override", b"x-method-override", b"x-original-host", b"x-original-url", b"x-rewrite-url"}
+    {b"path-info", b"remote-user", b"script-name", b"x-http-method", b"x-http-method-override", b"x-method-override",
+     b"x-original-host", b"x-original-url", b"x-rewrite-url"}
 )  # fmt: skip
-"""Fields by which frameworks take another method, path or host than the one that was decided."""
+"""Fields by which frameworks take another method, path or host than the one that was decided, or another person: gunicorn reads the first
+three, spelt with underscores, from a proxy that it trusts, and one on its own machine it trusts unasked."""
 _SPECIAL_REQUEST = (
     _HOP_BY_HOP
     | _UNDECIDED
@@ -45,7 +47,16 @@ _SPECIAL_REQUEST = (
 _FORWARDED_PREFIX = b"x-forwarded-"
 _SPECIAL_RESPONSE = _HOP_BY_HOP | {b"date", b"content-length"}
 _TOKENS_MAX = 32
-_UNDERSCORE = 0x5F  # as a number: for bytes, `in` would raise and catch a TypeError first
+_USUAL = frozenset(
+    {b"accept", b"accept-encoding", b"accept-language", b"cache-control", b"content-encoding", b"content-type", b"cookie", b"dnt",
+     b"if-match", b"if-modified-since", b"if-none-match", b"origin", b"pragma", b"prefer", b"priority", b"range", b"referer",
+     b"sec-ch-ua", b"sec-ch-ua-mobile", b"sec-ch-ua-platform", b"sec-fetch-dest", b"sec-fetch-mode", b"sec-fetch-site",
+     b"sec-fetch-user", b"upgrade-insecure-requests", b"user-agent", b"x-requested-with"}
+)  # fmt: skip
+"""Names that go on and need no further look: most are among them."""
+_PLAIN = b"abcdefghijklmnopqrstuvwxyz0123456789-"
+_FOLDED = bytes(byte if byte in _PLAIN else 0x2D for byte in range(256))
+"""What servers that hand fields on as variables make of other characters in a name: underscores of all of them, as of hyphens."""
 
 
 class Written(msgspec.Struct):
@@ -108,9 +119,11 @@ def read_request(headers: Iterable[tuple[bytes, bytes]], *, minor: int = 1) -> R
             problem = _read_special(fields, connection, name, value)
             if problem is not None:
                 return problem
+        elif name in _USUAL:
+            kept.append(b"%b: %b\r\n" % (name, value))
         elif name[:8] == b"domicile":
             _read_own(fields, name, value)
-        elif _UNDERSCORE in name and _edges_own(name.replace(b"_", b"-")):
+        elif name.translate(None, _PLAIN) and _edges_own(name.translate(_FOLDED)):
             pass  # the same trick with a field that is the edge's own, such as `X_Forwarded_For`
         elif name[:12] == _FORWARDED_PREFIX:
             pass  # X-Forwarded-Port, -Prefix, …: nobody here vouches for them
@@ -127,12 +140,12 @@ def _contradiction(fields: RequestFields, connection: list[bytes], minor: int) -
     if problem is not None:
         return problem
     tokens = _tokens(connection)
-    if tokens is None:
+    if len(tokens) > _TOKENS_MAX:
         return _bad("too many connection options")
     fields.closes = b"close" in tokens or fields.upgrades  # one that is not made: whoever asked may believe that it was
     if fields.upgrades and fields.has_body and b"upgrade" in tokens:
         return _bad("a request that asks for an upgrade has no body here; send it as plain HTTP/1.1")
-    named = tokens - _NEVER_NAMED
+    named = frozenset(tokens) - _NEVER_NAMED
     if named:
         fields.kept = [line for line in fields.kept if line.partition(b":")[0] not in named]
     return None
@@ -198,7 +211,7 @@ def _read_forwarding(fields: RequestFields, name: bytes, value: bytes) -> None:
 
 def read_response(headers: Pairs, *, status: int, head_only: bool) -> list[tuple[bytes, bytes]]:
     """The fields of an upstream's answer that the client gets. `Content-Length` stays where a body of that length follows, or where
-    HEAD says what GET would have had (RFC 9110 section 9.3.2)."""
+    HEAD says what GET would have had (RFC 9110 sections 8.6 and 9.3.2)."""
     kept: list[tuple[bytes, bytes]] = []
     connection: list[bytes] = []
     for pair in headers:
@@ -206,12 +219,12 @@ def read_response(headers: Pairs, *, status: int, head_only: bool) -> list[tuple
         if name in _SPECIAL_RESPONSE:
             if name == b"connection":
                 connection.append(pair[1])
-            elif name == b"content-length" and (head_only or status not in (204, 304)):
+            elif name == b"content-length" and status != 204 and (head_only or status != 304):
                 kept.append(pair)
         elif name[:8] != b"domicile":
             kept.append(pair)
     if connection:
-        named = (_tokens(connection) or frozenset()) - _NEVER_NAMED
+        named = frozenset(_tokens(connection)) - _NEVER_NAMED
         if named:
             kept = [pair for pair in kept if pair[0] not in named]
     return kept
@@ -220,12 +233,9 @@ def read_response(headers: Pairs, *, status: int, head_only: bool) -> list[tuple
 _NEVER_NAMED = frozenset({b"close", b"keep-alive", b"", b"content-length", b"host"})
 
 
-def _tokens(connection: list[bytes]) -> frozenset[bytes] | None:
-    """What `Connection` names for this hop, in lower case, or None when there are absurdly many."""
-    if not connection:
-        return frozenset()
-    tokens = [token.strip().lower() for value in connection for token in value.split(b",")]
-    return None if len(tokens) > _TOKENS_MAX else frozenset(tokens)
+def _tokens(connection: list[bytes]) -> list[bytes]:
+    """What `Connection` names for this hop, in lower case."""
+    return [token.strip().lower() for value in connection for token in value.split(b",")]
 
 
 def _bad(detail: str) -> Problem:

@@ -15,6 +15,7 @@ from foundation.wire.switch import LINE
 from gateway.edge.body import Body
 from gateway.edge.departures import Departures
 from gateway.edge.desk import Desk
+from gateway.edge.forwards import METHOD, passed_on
 from gateway.edge.headers import RequestFields
 from gateway.edge.limits.gate import Gate
 from gateway.edge.observed import HOPS_REFUSED
@@ -33,7 +34,8 @@ from routing_rules.policy import Policy
 
 log = logs.get(__name__)
 
-_NOT_THESE = [(b"allow", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"), (b"connection", b"close")]
+_ALLOW = (b"allow", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
+_NOT_THESE = [_ALLOW, (b"connection", b"close")]
 """Whoever asked for a tunnel may speak on as if there were one: nothing behind the request is read as another."""
 _NO_GATEWAY = Problem(code=Code.FORBIDDEN, detail="Domicile-Hop is for gateways, each hop for one request, once")
 _TOO_MANY_HOPS = Problem(code=Code.NOT_READY, detail="too many hops at once", retry_after_s=RETRY_AFTER_S)
@@ -89,6 +91,9 @@ class Lane:
         if isinstance(request, Problem):
             await refuse(send, request, body, fields)
             return
+        if request.method == METHOD and not passed_on(fields):
+            await _allowed(send, body)
+            return
         if fields.hop is not None:
             carried = self._taken(request, fields.hop)
             if isinstance(carried, Problem):
@@ -140,6 +145,13 @@ class Lane:
             self._records.hop_refused(request, exc.reason)
             return _TOO_MANY_HOPS if exc.reason == "full" else _NO_GATEWAY
         return as_sent_there(request, hop)
+
+
+async def _allowed(send: Send, body: Body) -> None:
+    """What may be asked for here; a body that was not read ends the connection with it."""
+    headers = [_ALLOW] if body.read else _NOT_THESE
+    await send({"type": "http.response.start", "status": 204, "headers": headers})
+    await send({"type": "http.response.body", "body": b""})
 
 
 def _navigates(scope: Scope, fields: RequestFields, target: Target, policy: Policy) -> bool | Problem:

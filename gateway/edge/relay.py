@@ -23,6 +23,7 @@ from gateway.edge.observed import FAULTS
 from gateway.edge.request import Request
 from gateway.edge.upstream.fault import Fault, UpstreamFailed
 from gateway.edge.upstream.forwarder import Exchange
+from gateway.settings import Upstream
 
 log = logs.get(__name__)
 
@@ -53,7 +54,7 @@ class Helper:
     `stay`: None for what is nobody's, or not decided here.
     """
 
-    __slots__ = ("_body", "_entry", "_exchange", "_loop", "_stay", "_task", "_timer")
+    __slots__ = ("_body", "_cut", "_entry", "_exchange", "_loop", "_stay", "_task", "_timer")
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, body: Body, exchange: Exchange, stay: Stay | None = None
@@ -65,6 +66,7 @@ class Helper:
         self._timer: asyncio.TimerHandle | None = None
         self._stay = stay
         self._entry: Entry | None = None
+        self._cut: asyncio.TimerHandle | None = None
         if exchange.connection.request_done:
             self._timer = loop.call_later(WATCH_AFTER_S, self._watch)
         else:
@@ -77,6 +79,11 @@ class Helper:
         if stay is not None and self._entry is None:
             self._entry = stay.lasting.enter(stay.subject, stay.epoch, self._outdated)
 
+    def answers(self, line: Line | None) -> None:
+        """The answer has begun. What the client has not taken of it when all of the exchange's time has passed, it does not get."""
+        if line is not None:
+            self._cut = self._loop.call_at(self._exchange.connection.until, line.break_off)
+
     def _outdated(self, _why: Why) -> None:
         self._exchange.connection.fail(Fault.OUTDATED)
         if self._stay is not None and self._stay.line is not None:
@@ -85,6 +92,11 @@ class Helper:
     def _watch(self) -> None:
         self._timer = None
         self._task = self._loop.create_task(self._body.watch(self._exchange.connection), name="edge watch")
+
+    def drops(self) -> None:
+        """What still comes of the body is for nobody; who leaves is noticed."""
+        self.end()
+        self._watch()
 
     def end(self) -> None:
         if self._timer is not None:
@@ -97,14 +109,19 @@ class Helper:
     def leave(self) -> None:
         """The exchange is over."""
         self.end()
+        if self._cut is not None:
+            self._cut.cancel()
+            self._cut = None
         if self._entry is not None and self._stay is not None:
             self._stay.lasting.leave(self._entry)
             self._entry = None
 
 
-async def read_small(body: Body, *, stall_s: float) -> Problem | None:
+async def read_small(body: Body, limits: Upstream) -> Problem | None:
     """Reads a small body whole before a connection is taken. Raises ClientLeft."""
-    if not body.read and not body.streams and not await body.read_whole(stall_s=stall_s):
+    if body.read or body.streams:
+        return None
+    if not await body.read_whole(stall_s=limits.stall_s, total_s=limits.total_s):
         if body.gone:
             raise ClientLeft
         return STALLED
@@ -130,9 +147,10 @@ async def relay(
     early = not connection.request_done
     if early and head.status >= 300:
         # Refused before the body was read: no more of it is sent, and the connection ends with the answer.
-        helper.end()
+        helper.drops()
         headers.append((b"connection", b"close"))
     await send({"type": "http.response.start", "status": head.status, "headers": headers})
+    helper.answers(request.line)
     while True:
         data = connection.take()
         done = connection.complete

@@ -14,7 +14,8 @@ from foundation.problems import Code, Problem
 from foundation.words import VIEWS, MalformedWord, ServiceId, SubjectId, parse_subject_id
 from routing_rules.policy import Service
 
-_DOT_SEGMENT = re.compile(rb"(?:^|[/\\])\.{1,2}(?:[;/\\]|$)")
+_DOT_SEGMENT = re.compile(rb"(?:^|[/\\])\.{1,2}(?:[;?#/\\\x00]|$)")
+"""Whatever else ends a segment for somebody who decodes first."""
 _SUSPECT = re.compile(rb"[%\\]|/\.")
 _BAD_PATH = Problem(code=Code.BAD_REQUEST, detail="the path may hold no dot segments, encoded or not")
 _VIEW = re.compile(rb"/views/[a-z][a-z0-9_]{0,62}/([0-9a-f-]{36})\Z")

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import cast
 
 from foundation.wire.alarm import Alarm
+from foundation.wire.flow import closed_once_taken
 from foundation.wire.websocket import MASK_BYTES, Frames, close_frame
 from gateway.edge.lasting import Why
 from gateway.settings import Websockets
@@ -74,7 +75,7 @@ class Side(asyncio.Protocol):
         if self.transport.can_write_eof():
             self.transport.write_eof()
         else:
-            self.transport.close()
+            self._tunnel.close_once_taken(self.transport)
 
     def pause(self) -> None:
         if not (self._paused or self.transport is None or self.transport.is_closing()):
@@ -122,6 +123,7 @@ class Tunnel:
         self._loop = loop
         self._alarm = Alarm(loop, self._late)
         self._lifetime: asyncio.TimerHandle | None = None
+        self._closing: asyncio.Task[None] | None = None
         self._ending: Ending | None = None
         self._opened = False
         self.client = Side(self, Ending.CLIENT)
@@ -170,6 +172,10 @@ class Tunnel:
             if not self.over.done():
                 self.over.set_result(self._ending)
 
+    def close_once_taken(self, transport: asyncio.Transport) -> None:
+        """For the client's, where it speaks TLS."""
+        self._closing = self._loop.create_task(closed_once_taken(transport), name="edge tunnel end")
+
     def outdated(self, why: Why) -> None:
         self.end(Ending.EPOCH if why is Why.EPOCH else Ending.STALE)
 
@@ -215,3 +221,6 @@ class Tunnel:
         if self._lifetime is not None:
             self._lifetime.cancel()
             self._lifetime = None
+        if self._closing is not None:
+            self._closing.cancel()
+            self._closing = None

@@ -30,8 +30,9 @@ class Travel(msgspec.Struct, frozen=True):
 
 def nowhere(here: RegionId, clock: Clock) -> Travel:
     """A region that shares a key with no other: nobody is carried, no hop is taken."""
-    hops, pools = Hops(here, {}, clock), Pools(Upstream())
-    carrier = Carrier(hops, Routes({}), plain=pools, secure=pools, stall_s=Upstream().stall_s)
+    limits = Upstream()
+    hops, pools = Hops(here, {}, clock), Pools(limits)
+    carrier = Carrier(hops, Routes({}), plain=pools, secure=pools, limits=limits)
     return Travel(hops, carrier, None, ())
 
 
@@ -43,7 +44,7 @@ def travel(settings: Settings, bookings: Bookings, clock: Clock) -> Travel:
     limits = settings.hop_upstream
     shown = None if settings.hop_tls is None else hop_context(settings.hop_tls, clock)
     plain, secure = Pools(limits), Pools(limits, tls=contexts(shown))
-    carrier = Carrier(hops, Routes(settings.hop_routes), plain=plain, secure=secure, stall_s=limits.stall_s)
+    carrier = Carrier(hops, Routes(settings.hop_routes), plain=plain, secure=secure, limits=limits)
     return Travel(hops, carrier, bookings, (plain, secure), shown)
 
 

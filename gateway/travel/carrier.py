@@ -27,6 +27,7 @@ from gateway.edge.upstream.fault import Fault, UpstreamFailed
 from gateway.edge.upstream.forwarder import Forwarder, Sending, may_repeat
 from gateway.edge.upstream.pool import Pools
 from gateway.identity.address import Address
+from gateway.settings import Upstream
 from gateway.travel.hops import Hops
 from gateway.travel.routes import Route, Routes
 
@@ -49,11 +50,11 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
 class Carrier:
     """One per gateway. `plain` and `secure`: pools of connections to gateways of other regions, without TLS and with it."""
 
-    def __init__(self, hops: Hops, routes: Routes, *, plain: Pools, secure: Pools, stall_s: float) -> None:
+    def __init__(self, hops: Hops, routes: Routes, *, plain: Pools, secure: Pools, limits: Upstream) -> None:
         self._hops = hops
         self._routes = routes
         self._forwarders = {False: Forwarder(plain), True: Forwarder(secure)}
-        self._stall_s = stall_s
+        self._limits = limits
 
     async def carry(self, request: Request, carried: Carried, seen: Seen, body: Body, send: Send) -> Problem | None:
         """Sends the home region's answer, or returns the problem to answer with. Raises ClientLeft, AnswerBroken."""
@@ -68,7 +69,7 @@ class Carrier:
         if wait_s is not None:
             FAULTS.labels(Fault.OPEN.value).inc()
             return _unreachable(region, wait_s)
-        unread = await read_small(body, stall_s=self._stall_s)
+        unread = await read_small(body, self._limits)
         if unread is not None:
             return unread
         again = False

@@ -199,3 +199,20 @@ async def test_an_upload_that_never_ends_is_bounded_in_all(folder: Path) -> None
         trickling = group.create_task(trickle())
         assert await status(reader) in (408, 504)
         trickling.cancel()
+
+
+async def test_a_small_upload_that_trickles_is_bounded_in_all_and_reaches_nobody(folder: Path) -> None:
+    """It is never silent, and no connection to the service is held for it."""
+    service = Taking(answers=False)
+    async with facing(folder, service, total_s=0.6) as (stand, reader, writer), asyncio.TaskGroup() as group:
+        writer.write(head(stand, b"Content-Length: 60000"))
+
+        async def trickle() -> None:
+            while not writer.transport.is_closing():
+                writer.write(b"x")
+                await asyncio.sleep(0.02)
+
+        trickling = group.create_task(trickle())
+        assert await status(reader) == 408
+        trickling.cancel()
+    assert service.received == 0

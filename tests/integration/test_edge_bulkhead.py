@@ -1,7 +1,8 @@
 """A service in trouble holds its share of the gateway and no more; an address in trouble is left alone for a while. On real servers."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -156,6 +157,58 @@ async def test_whoever_leaves_leaves_a_place(folder: Path) -> None:
             return (await asking(stand, http)("/orders/1")).status_code == 200
 
         await eventually(served)
+
+
+class Pouring:
+    """Answers `/orders/big` with more than connections hold, and never with all of it; anything else in a word."""
+
+    def __init__(self) -> None:
+        self.begun = asyncio.Event()
+
+    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while line := await reader.readline():
+            await reader.readuntil(b"\r\n\r\n")
+            if b"/orders/big " not in line:
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+                continue
+            self.begun.set()
+            writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+            while True:
+                writer.write(b"10000\r\n%b\r\n" % bytes(65_536))
+                await writer.drain()
+
+
+@asynccontextmanager
+async def taking_nothing(folder: Path, limits: Upstream) -> AsyncIterator[Stand]:
+    """A client has asked for what has no end, and reads none of it."""
+    service = Pouring()
+    async with tcp(service) as orders, edge(folder, orders, limits=limits) as stand:
+        stand.settle("ann", placement())
+        _, writer = await asyncio.open_connection("127.0.0.1", stand.port, limit=1_024)
+        token = stand.bearer("ann")["authorization"]
+        writer.write(f"GET /orders/big HTTP/1.1\r\nHost: x\r\nAuthorization: {token}\r\n\r\n".encode())
+        with anyio.fail_after(20):
+            await service.begun.wait()
+        try:
+            yield stand
+        finally:
+            writer.transport.abort()
+
+
+async def test_who_takes_nothing_of_an_answer_holds_no_place_for_long(folder: Path) -> None:
+    limits = replace(PATIENT, exchanges_max=1, stall_s=0.5)
+    async with taking_nothing(folder, limits) as stand, HttpClient(timeout=20) as http:
+        ask = asking(stand, http)
+
+        async def served() -> bool:
+            return (await ask("/orders/1")).status_code == 200
+
+        await eventually(served, s_max=30)
+
+
+async def test_who_takes_an_answer_for_longer_than_an_exchange_may_last_is_cut_off(folder: Path) -> None:
+    async with taking_nothing(folder, replace(PATIENT, total_s=1.0)):
+        await eventually(lambda: tasks() == 0, s_max=30)
 
 
 # --- what takes no task ------------------------------------------------------------------------------------------------------

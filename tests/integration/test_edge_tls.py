@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import socket
 import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -12,6 +13,7 @@ import httpx
 import pytest
 from cryptography import x509
 from starlette.types import Receive, Scope, Send
+from wsproto.events import BytesMessage
 
 from foundation import server
 from foundation.clock import SystemClock
@@ -24,8 +26,9 @@ from gateway.edge.book import Book
 from gateway.edge.door import Door
 from routing_rules.rules import load
 from tests.stands.certificates import Authority, serial_of
-from tests.stands.edge import CLOCK, REGION_ROOT, Stand, edge, placement, policy_text
+from tests.stands.edge import CLOCK, REGION_ROOT, Stand, edge, placement, policy_text, tcp
 from tests.stands.servers import free_port, serving
+from tests.stands.sockets import Service, Talk, asking
 from tests.stands.waiting import eventually
 
 pytestmark = pytest.mark.anyio
@@ -158,6 +161,101 @@ async def test_an_answer_that_only_its_connection_would_end_is_reset_over_tls_to
         with anyio.fail_after(20), pytest.raises((ConnectionError, ssl.SSLError)):
             await reader.read()
         writer.transport.abort()
+
+
+class NarrowDoor(Door):
+    """The system takes little of what it writes."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        narrowed(transport.get_extra_info("socket"), socket.SO_SNDBUF)
+        super().connection_made(transport)
+
+
+def narrowed(connection: socket.socket, which: int) -> None:
+    connection.setsockopt(socket.SOL_SOCKET, which, 4_096)
+
+
+class Late:
+    """A client that reads when it is told to."""
+
+    def __init__(self, stand: Stand, tls: ssl.SSLContext, request: bytes) -> None:
+        connection = socket.socket()
+        narrowed(connection, socket.SO_RCVBUF)
+        connection.settimeout(20)
+        connection.connect(("127.0.0.1", stand.port))
+        self._socket = tls.wrap_socket(connection, server_hostname="127.0.0.1")
+        self._socket.sendall(request)
+
+    def read(self) -> bytes:
+        """All there is, to its end."""
+        found = b""
+        with contextlib.suppress(ConnectionError):
+            while piece := self._socket.recv(1 << 16):
+                found += piece
+        return found
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection that is closed waits for its client for a moment only."""
+    monkeypatch.setitem(server.TLS_BOUNDS, "ssl_shutdown_timeout", 0.1)
+
+
+async def read_late(stand: Stand, ours: Ours, request: bytes, ended: asyncio.Event) -> bytes:
+    """What a client gets that begins to read long after the gateway has `ended` the connection."""
+    client = await asyncio.to_thread(Late, stand, ours.client(), request)
+    try:
+        with anyio.fail_after(20):
+            await ended.wait()
+        await anyio.sleep(0.5)  # not a wait for an event: for so long nobody would be waited for
+        return await asyncio.to_thread(client.read)
+    finally:
+        client.close()
+
+
+SIZE = 200_000
+"""Less than what TLS holds before it says that it is full, and more than narrow connections hold on the way."""
+
+
+async def test_the_last_answer_of_a_connection_is_whole_however_late_it_is_taken(folder: Path, impatient: None) -> None:
+    ended = asyncio.Event()
+
+    async def large(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % SIZE)]})
+        await send({"type": "http.response.body", "body": bytes(SIZE)})
+        ended.set()
+
+    ours = Ours(folder)
+    async with serving(large) as port, edge(folder, port, tls=ours.credentials, http=NarrowDoor) as stand:
+        stand.settle("ann", placement(epoch=7))
+        token = stand.bearer("ann")["authorization"]
+        request = f"GET /orders/1 HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: {token}\r\n\r\n"
+        found = await read_late(stand, ours, request.encode(), ended)
+    head, _, body = found.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200 ")
+    assert len(body) == SIZE
+
+
+async def test_what_a_service_said_before_it_left_its_websocket_arrives_over_tls_too(
+    folder: Path, impatient: None
+) -> None:
+    ended = asyncio.Event()
+
+    async def says(talk: Talk) -> None:
+        await talk.send(BytesMessage(data=bytes(SIZE)))
+        ended.set()
+
+    ours = Ours(folder)
+    async with tcp(Service(says)) as port, edge(folder, port, tls=ours.credentials, http=NarrowDoor) as stand:
+        stand.settle("ann", placement(epoch=7))
+        request = asking(b"/orders/live", b"Authorization: " + stand.bearer("ann")["authorization"].encode())
+        found = await read_late(stand, ours, request, ended)
+    head, _, frames = found.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 101 ")
+    assert len(frames) == SIZE + 10, "one frame and its head, and no Close that nobody sent"
 
 
 async def test_who_begins_no_handshake_is_not_waited_for(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -398,6 +398,31 @@ async def test_a_refusal_before_the_body_is_read_reaches_the_client(folder: Path
         assert (response.status_code, response.text) == (403, "no")
 
 
+async def test_a_client_that_leaves_an_early_answer_ends_the_exchange(folder: Path) -> None:
+    """An answer that has no end, to a request whose body has none."""
+    ended = asyncio.Event()
+
+    async def raw(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await head_of(reader)
+        writer.write(b"HTTP/1.1 403 Forbidden\r\nTransfer-Encoding: chunked\r\n\r\n")
+        with contextlib.suppress(ConnectionError):
+            while True:
+                writer.write(b"1\r\nx\r\n")
+                await writer.drain()
+                await asyncio.sleep(0.01)
+        ended.set()
+
+    async with before_raw(raw, folder, limits=Upstream()) as (stand, _):
+        reader, writer = await asyncio.open_connection("127.0.0.1", stand.port)
+        token = stand.bearer("ann")["authorization"]
+        head = f"POST /orders/1 HTTP/1.1\r\nHost: x\r\nAuthorization: {token}\r\nTransfer-Encoding: chunked\r\n\r\n"
+        writer.write(head.encode() + b"3\r\nabc\r\n")
+        with anyio.fail_after(10):
+            assert (await head_of(reader)).startswith(b"HTTP/1.1 403 ")
+            writer.transport.abort()
+            await ended.wait()
+
+
 async def test_the_verdict_falls_before_the_body_is_read(folder: Path) -> None:
     async with edge(folder, 9) as stand:
         reader, writer = await asyncio.open_connection("127.0.0.1", stand.port)

@@ -147,6 +147,7 @@ REFUSED = {
     "no_scheme": (b"GET eu.example.com/orders/1 HTTP/1.1", b"", b"", 400),
     "other_scheme": (b"GET file:///orders/1 HTTP/1.1", b"", b"", 400),
     "user_in_authority": (b"GET http://a@eu.example.com/orders/1 HTTP/1.1", b"", b"", 400),
+    "no_host_in_authority": (b"GET http://:80/orders/1 HTTP/1.1", b"", b"", 400),
     "connect": (b"CONNECT eu.example.com:443 HTTP/1.1", b"", b"", 405),
     "connect_to_a_service": (b"CONNECT %b HTTP/1.1" % PATH, b"", b"", 405),
     "connect_in_lower_case": (b"connect %b HTTP/1.1" % PATH, b"", b"", 405),
@@ -166,6 +167,12 @@ REFUSED = {
     "dot_segments_encoded": (b"GET /orders/%2e%2e/records/x HTTP/1.1", b"", b"", 400),
     "dot_segments_encoded_twice": (b"GET /orders/%252e%252e/records/x HTTP/1.1", b"", b"", 400),
     "dot_segments_behind_an_encoded_slash": (b"GET /orders%2f..%2frecords/x HTTP/1.1", b"", b"", 400),
+    "dot_segments_before_an_encoded_query": (b"GET /orders/..%3fx HTTP/1.1", b"", b"", 400),
+    "dot_segments_before_an_encoded_fragment": (b"GET /orders/%2e.%2523 HTTP/1.1", b"", b"", 400),
+    "dot_segments_before_an_encoded_nul": (b"GET /orders/..%00/records HTTP/1.1", b"", b"", 400),
+    "dot_segments_with_a_parameter": (b"GET /orders/..;x=1/records HTTP/1.1", b"", b"", 400),
+    "dot_segments_behind_a_backslash": (b"GET /orders\\..\\records HTTP/1.1", b"", b"", 400),
+    "service_with_a_parameter": (b"GET /orders;x/1 HTTP/1.1", b"", b"", 404),
     "service_with_an_encoded_slash": (b"GET /orders%2frecords HTTP/1.1", b"", b"", 404),
     "service_encoded": (b"GET /%6frders/1 HTTP/1.1", b"", b"", 404),
     "empty_first_segment": (b"GET //orders/1 HTTP/1.1", b"", b"", 404),
@@ -176,7 +183,9 @@ REFUSED = {
     "upgrade_with_a_body": (POST, b"Connection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: 3\r\n", b"abc", 400),
 }  # fmt: skip
 AND_GOES_ON = {"service_with_an_encoded_slash", "service_encoded", "empty_first_segment", "asterisk",
-               "dot_segments", "dot_segments_encoded", "dot_segments_encoded_twice", "dot_segments_behind_an_encoded_slash"}  # fmt: skip
+               "dot_segments", "dot_segments_encoded", "dot_segments_encoded_twice", "dot_segments_behind_an_encoded_slash",
+               "dot_segments_before_an_encoded_query", "dot_segments_before_an_encoded_fragment", "dot_segments_before_an_encoded_nul",
+               "dot_segments_with_a_parameter", "dot_segments_behind_a_backslash", "service_with_a_parameter"}  # fmt: skip
 """Well-formed messages that ask for what there is not: their connection may be kept. After all others it ends."""
 
 
@@ -310,6 +319,48 @@ async def test_what_a_client_claims_twice_is_stated_once_by_the_gateway(folder: 
     assert not any(b"evil" in line or b"203.0.113.9" in line or b"forged" in line for line in lines)
 
 
+async def test_what_connection_names_takes_nothing_from_what_the_gateway_states(folder: Path) -> None:
+    """Of the request: the fields of the gateway are those of its own hop."""
+    stated = (b"Domicile-Decision", b"Traceparent", b"Via", b"X-Forwarded-For", b"Host", b"Content-Length")
+    named = b"Connection: %b, Authorization, Domicile-For\r\n" % b", ".join(stated)
+    _, fields, body = await gone_on(folder, POST, named + b"Content-Length: 3\r\n", b"abc")
+    assert {name.decode().lower() for name in stated} <= fields.keys()
+    assert body == b"abc"
+
+
+ODD = [b"X.Forwarded.For: 203.0.113.9", b"X!Real~IP: 203.0.113.9", b"Transfer|Encoding: chunked", b"Content_Length: 30",
+       b"Domicile.Decision: v1.forged", b"SCRIPT_NAME: /orders", b"Script-Name: /orders", b"PATH_INFO: /records", b"REMOTE_USER: bob",
+       b"X.HTTP.Method.Override: DELETE"]  # fmt: skip
+"""Names that some servers fold into others, or take for a path, a person or a framing of their own."""
+
+
+@pytest.mark.parametrize("line", ODD)
+async def test_a_name_that_some_servers_take_for_another_ends_here(folder: Path, line: bytes) -> None:
+    service = Service()
+    async with facing(folder, service) as client:
+        await client.send(client.request(fields=line + b"\r\nX_Plain: 1\r\nX.Plain: 2\r\n"))
+        assert (await client.answer())[0] == 200
+    seen = service.seen[0].lower()
+    assert line.partition(b":")[0].lower() + b":" not in seen
+    assert (b"x_plain: 1" in seen, b"x.plain: 2" in seen) == (True, True)
+
+
+async def test_options_is_passed_on_as_often_as_it_says(folder: Path) -> None:
+    """RFC 9110 section 7.6.2. Of any other method it says nothing."""
+    service = Service()
+    async with facing(folder, service) as client:
+        for method, stated in [(b"OPTIONS", b"3"), (b"OPTIONS", b"1"), (b"GET", b"0"), (b"OPTIONS", b"")]:
+            field = b"Max-Forwards: %b\r\n" % stated if stated else b""
+            await client.send(client.request(b"%b %b HTTP/1.1" % (method, PATH), field))
+            assert (await client.answer())[0] == 200
+        assert [fields_of(seen).get("max-forwards") for seen in service.seen] == ["2", "0", "0", None]
+        for fields in (b"Max-Forwards: 0\r\n", b"Max-Forwards: -1\r\n", b"Max-Forwards: 2\r\nMax-Forwards: 2\r\n"):
+            await client.send(client.request(b"OPTIONS %b HTTP/1.1" % PATH, fields))
+            status, answered, _ = await client.answer()
+            assert (status, "GET" in answered["allow"]) == (204, True)
+        assert len(service.seen) == 4
+
+
 async def test_via_names_the_protocol_that_the_request_came_by(folder: Path) -> None:
     _, fields, _ = await gone_on(folder, b"GET %b HTTP/1.0" % PATH, b"Via: 1.1 fred\r\n")
     assert fields["via"] == "1.1 fred, 1.0 domicile"
@@ -400,6 +451,7 @@ async def test_a_client_of_http_1_0_gets_no_chunks_and_the_end_of_its_connection
     [
         (b"HEAD", b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n", 200),
         (b"GET", b"HTTP/1.1 204 No Content\r\n\r\n", 204),
+        (b"HEAD", b"HTTP/1.1 204 No Content\r\nContent-Length: 500\r\n\r\n", 204),
         (b"GET", b"HTTP/1.1 304 Not Modified\r\nContent-Length: 500\r\nETag: x\r\n\r\n", 304),
         (b"GET", b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n", 204),
     ],
@@ -413,6 +465,7 @@ async def test_an_answer_without_a_body_ends_with_its_head_and_the_connection_go
             head = await client.head()
             assert head.startswith(b"HTTP/1.1 %d " % status)
             assert b"transfer-encoding" not in head.lower()
+            assert status != 204 or b"content-length" not in head.lower()
             method, status = b"GET", 200
         with anyio.fail_after(5):
             assert await client.reader.readexactly(2) == b"ok"
@@ -480,3 +533,48 @@ async def test_bytes_behind_an_answer_belong_to_no_other(folder: Path) -> None:
             await client.send(client.request())
             assert (await client.answer())[2] == b"ok"
         await eventually(lambda: len(service.seen) == 3)
+
+
+async def test_what_connection_names_takes_nothing_from_what_the_client_is_told(folder: Path) -> None:
+    """Of the answer; and what it names does not go on, however much that is."""
+    named = b", ".join([b"Domicile-Verdict, Content-Length, Date, X-Hop", *[b"x-%d" % number for number in range(40)]])
+    answered = (
+        b"HTTP/1.1 200 OK\r\nConnection: %b\r\nX-Hop: 1\r\nX-39: 1\r\nX-40: 1\r\nContent-Length: 2\r\n\r\nok" % named
+    )
+    async with facing(folder, Service(answered)) as client:
+        await client.send(client.request())
+        status, fields, body = await client.answer()
+        assert (status, fields["domicile-verdict"], body) == (200, "serve", b"ok")
+        assert fields["x-40"] == "1"
+        assert not {"x-hop", "x-39", "connection"} & fields.keys()
+
+
+@pytest.mark.parametrize(
+    ("method", "head"),
+    [
+        (b"HEAD", b"HTTP/1.1 200 OK\r\nContent-Length: 41\r\n\r\n"),
+        (b"GET", b"HTTP/1.1 204 No Content\r\nContent-Length: 41\r\n\r\n"),
+        (b"GET", b"HTTP/1.1 304 Not Modified\r\nContent-Length: 41\r\n\r\n"),
+        (b"GET", b"HTTP/1.1 304 Not Modified\r\nTransfer-Encoding: chunked\r\n\r\n"),
+    ],
+)
+async def test_a_body_where_there_can_be_none_is_nobodys_answer(folder: Path, method: bytes, head: bytes) -> None:
+    evil = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"
+    service = Service(OK, head + evil, OK)
+    async with facing(folder, service) as client:
+        await client.send(client.request())
+        await client.answer()
+        await client.send(client.request(b"%b %b HTTP/1.1" % (method, PATH)))
+        assert (await client.head()).startswith(head[:12])
+        for _ in range(2):
+            await client.send(client.request())
+            assert (await client.answer())[2] == b"ok"
+
+
+async def test_a_request_behind_a_refusal_has_an_answer_of_its_own(folder: Path) -> None:
+    service = Service()
+    async with facing(folder, service) as client:
+        refused = client.request(b"POST /nowhere HTTP/1.1", b"Content-Length: 3\r\n", b"abc")
+        await client.send(refused + client.request() + refused + client.request())
+        assert [(await client.answer())[0] for _ in range(4)] == [404, 200, 404, 200]
+    assert len(service.seen) == 2

@@ -2,7 +2,8 @@
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator
+import signal
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -57,6 +58,21 @@ def name() -> str:
 
 def budget(since_s: float) -> float:
     return TERMS.region.burst + (CLOCK.monotonic_s() - since_s) * 1_000 / TERMS.region.interval_ms
+
+
+def grants_alone(one: Limiter, name: str) -> Callable[[], bool]:
+    """Asks for a name that nothing is leased for; whether some more was granted than it may have at once, which is never more than its own
+    part."""
+    since, before = CLOCK.monotonic_s(), one.granted
+
+    def goes_on() -> bool:
+        one.ask(name, 20)
+        granted = one.granted - before
+        own = OWN + (CLOCK.monotonic_s() - since) * 1_000 / TERMS.own.interval_ms
+        assert granted <= own + 1
+        return granted >= OWN + 3
+
+    return goes_on
 
 
 async def test_two_that_share_a_name_never_grant_more_than_the_bound_together(
@@ -123,16 +139,7 @@ async def test_while_valkey_is_away_each_grants_its_own_part_and_shares_again_af
         # Nobody answers any more: what was leased runs out or is spent, and then each has its own part, and never none.
         strangers = secrets.token_hex(8)
         for each in (one, other):
-            since, before = CLOCK.monotonic_s(), each.granted
-
-            def goes_on(each: Limiter = each, since: float = since, before: int = before) -> bool:
-                each.ask(strangers, 20)
-                granted = each.granted - before
-                own = OWN + (CLOCK.monotonic_s() - since) * 1_000 / TERMS.own.interval_ms
-                assert granted <= own + 1
-                return granted >= OWN + 3
-
-            await eventually(goes_on)
+            await eventually(grants_alone(each, strangers))
 
         with running(server.command()):
             wait_for(lambda: listens(server.port))
@@ -142,6 +149,31 @@ async def test_while_valkey_is_away_each_grants_its_own_part_and_shares_again_af
                 return bool(other.holds(strangers))
 
             await eventually(shares_again)
+
+
+async def test_while_valkey_hangs_nobody_waits_for_it_and_it_is_shared_with_again_after(
+    tmp_path: Path, name: str
+) -> None:
+    """It takes connections and what is sent on them, and answers nothing."""
+    server = ValkeyServer(folder=tmp_path / "valkey", port=free_port(), password=Secret(secrets.token_urlsafe(16)))
+    server.prepare()
+
+    async with limiter(server.url()) as one:
+        with running(server.command()) as valkey:
+            wait_for(lambda: listens(server.port))
+
+            def leased(name: str) -> bool:
+                one.ask(name)
+                return bool(one.holds(name))
+
+            await eventually(lambda: leased(name))
+            valkey.send_signal(signal.SIGSTOP)
+            try:
+                strangers = secrets.token_hex(8)
+                await eventually(grants_alone(one, strangers))
+            finally:
+                valkey.send_signal(signal.SIGCONT)
+            await eventually(lambda: leased(strangers))
 
 
 async def test_no_name_leaves_a_gateway_in_the_clear(valkey_server: ValkeyServer) -> None:

@@ -7,10 +7,15 @@ from typing import Any
 
 import anyio
 import pytest
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from foundation.wire import connection
+from foundation import http
+from foundation.wire import connection, taking
 from foundation.wire.door import Door
+from foundation.wire.serving import State
 from tests.stands.servers import serving
 from tests.stands.waiting import eventually
 
@@ -321,6 +326,109 @@ async def test_a_client_that_goes_on_reading_nothing_is_left() -> None:
     async with not_reading(timeout_keep_alive=0.2) as (_, answers, door):
         await eventually(door._transport.is_closing, s_max=30)
         assert answers() < NUMBER
+
+
+def all_of(size: int, *, more: bool) -> ASGIApp:
+    """Everything in one piece, and whether there is to be another."""
+    return saying(start(), body(bytes(size), more=more))
+
+
+@pytest.mark.parametrize("ends", ["under way", "written", "half closed"])
+async def test_a_client_that_takes_none_of_an_answer_does_not_keep_its_connection(
+    monkeypatch: pytest.MonkeyPatch, ends: str
+) -> None:
+    """Whether the application waits for it, has said all, or the client has said that it will ask for no more."""
+    monkeypatch.setattr(taking, "TAKEN_S_MAX", 0.2)
+    lost = asyncio.Event()
+
+    class Watched(Door):
+        def connection_lost(self, exc: Exception | None) -> None:
+            super().connection_lost(exc)
+            lost.set()
+
+    async with serving(all_of(32 << 20, more=ends != "written"), http=Watched) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1_024)
+        writer.write(GET.replace(b"Host: x\r\n", b"Host: x\r\nConnection: close\r\n"))
+        if ends == "half closed":
+            await reader.readexactly(1)
+            writer.write_eof()
+        with anyio.fail_after(20):
+            await lost.wait()
+        writer.transport.abort()
+
+
+@pytest.mark.parametrize("request_line", [b"HEAD /a HTTP/1.1", b"HEAD a HTTP/1.1"])
+async def test_a_refusal_of_head_has_no_body_either(request_line: bytes) -> None:
+    async with connected(saying()) as (reader, writer):
+        writer.write(request_line + b"\r\nHost: x\r\nHost: y\r\n\r\n")
+        with anyio.fail_after(5):
+            found = await reader.read()
+    assert found.startswith(b"HTTP/1.1 400 ")
+    assert found.endswith(b"\r\n\r\n")
+    assert b"\r\ncontent-length: " in found
+
+
+async def test_a_body_that_trickles_is_late_in_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "BODY_S_MAX", 0.3)
+
+    async def echo(request: Request) -> Response:
+        return Response(await http.body_bytes(request))
+
+    app = http.application([Route("/a", echo, methods=["POST"])], ready=lambda: None)
+    async with connected(app) as (reader, writer), asyncio.TaskGroup() as group:
+        writer.write(b"POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 60000\r\n\r\n")
+
+        async def trickle() -> None:
+            while not writer.transport.is_closing():
+                writer.write(b"x")
+                await asyncio.sleep(0.02)
+
+        trickling = group.create_task(trickle())
+        with anyio.fail_after(20):
+            assert (await reader.readline()).startswith(b"HTTP/1.1 408 ")
+        trickling.cancel()
+
+
+async def test_who_comes_when_all_connections_are_taken_is_told_so_and_the_others_are_served(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(State, "connections_max", 2)
+    app = saying(start(200, (b"content-length", b"2")), body(b"ok"))
+
+    async def served(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        writer.write(GET)
+        with anyio.fail_after(20):
+            return (await reader.readuntil(b"\r\n\r\nok")).startswith(b"HTTP/1.1 200 ")
+
+    async with serving(app) as port, contextlib.AsyncExitStack() as held:
+
+        def cut(writer: asyncio.StreamWriter) -> None:
+            writer.transport.abort()
+
+        async def come() -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            held.callback(cut, writer)
+            return reader, writer
+
+        first, second = await come(), await come()
+        assert await served(*first)
+        assert await served(*second)
+        late, _ = await come()
+        with anyio.fail_after(20):
+            told = await late.read()
+        assert told.startswith(b"HTTP/1.1 503 ")
+        assert b"\r\nretry-after: 1\r\n" in told
+        assert await served(*first)
+        second[1].transport.abort()
+
+        async def let_in() -> bool:
+            reader, writer = await come()
+            writer.write(GET)
+            with anyio.fail_after(20), contextlib.suppress(ConnectionError):
+                return (await reader.readline()).startswith(b"HTTP/1.1 200 ")
+            return False
+
+        await eventually(let_in)
 
 
 async def test_a_refusal_in_the_midst_of_a_large_body_reaches_the_client() -> None:

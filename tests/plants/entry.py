@@ -88,7 +88,7 @@ def forwards_a_body_before_deciding() -> None:
     async def turn_away(self: Any, request: Any, gathered: Any, refused: Any, body: Any, send: Any) -> None:
         home = refused.problem.extra.get("home") if refused.problem.code is Code.HOME_ELSEWHERE else None
         if request.method == "POST" and refused.problem.code in (Code.HOME_ELSEWHERE, Code.RESIDENCY_REFUSED):
-            await body.read_whole(stall_s=60.0)
+            await body.read_whole(stall_s=60.0, total_s=60.0)
             if home is not None:
                 async with client(total_s=5.0) as http:
                     await http.post(f"{home}/orders", content=body.whole or b"")

@@ -244,7 +244,7 @@ async def world(
             recorder = Recorder(lambda: [f"127.0.0.1:{cells[CELLS[region]]}"], pending_max=pending_max)
             pools, away_pools = Pools(limits), Pools(hop_limits)
             hops = Hops(region, {peer: RING}, clock, Nonces(nonces_max))
-            carrier = Carrier(hops, Routes({}), plain=away_pools, secure=away_pools, stall_s=hop_limits.stall_s)
+            carrier = Carrier(hops, Routes({}), plain=away_pools, secure=away_pools, limits=hop_limits)
             bookings = Bookings(to_cells, lambda cell: (f"127.0.0.1:{cells[cell]}",), clock)
             away = Travel(hops, carrier, bookings, (away_pools,))
             app = lane(

@@ -4,6 +4,7 @@ import pytest
 
 from foundation.problems import Code, Problem
 from foundation.words import CellId, ServiceId
+from gateway.edge import headers
 from gateway.edge.declared import residence_of
 from gateway.edge.headers import read_request, read_response
 from gateway.edge.target import Route, Target, climbs, query_value, target_of
@@ -97,9 +98,16 @@ def test_hop_by_hop_credentials_and_house_headers_do_not_go_on() -> None:
         b"x_forwarded_for", b"x-forwarded_host", b"x_real_ip", b"transfer_encoding", b"content_length",
         b"x-forwarded-port", b"x-forwarded-prefix", b"x_forwarded_prefix", b"x-original-url", b"x-rewrite-url",
         b"x-http-method-override", b"x_http_method_override", b"x-method-override",
+        b"x.forwarded.for", b"x!real~ip", b"x-forwarded.port", b"script_name", b"path-info", b"remote_user", b"domicile.hop",
     ]  # fmt: skip
     assert kept([(name, b"x") for name in names] + [(b"expect", b"100-Continue"), (b"accept", b"*/*")]) == {b"accept"}
-    assert kept([(b"x_plain", b"1")]) == {b"x_plain"}
+    assert kept([(b"x_plain", b"1"), (b"x.plain", b"1")]) == {b"x_plain", b"x.plain"}
+
+
+def test_nothing_that_is_the_edges_own_is_among_what_needs_no_look() -> None:
+    own = (b"domicile", b"x-forwarded-", b"x_forwarded_")
+    assert not any(name.startswith(own) or not name.replace(b"-", b"").isalnum() for name in headers._USUAL)
+    assert headers._USUAL.isdisjoint(headers._SPECIAL_REQUEST)
 
 
 def test_fields_that_connection_names_do_not_go_on() -> None:
@@ -163,6 +171,10 @@ def test_answers_lose_house_headers_and_framing_and_keep_the_rest() -> None:
     ]
     assert (b"content-length", b"5") not in read_response(headers, status=304, head_only=False)
     assert (b"content-length", b"5") in read_response(headers, status=200, head_only=True)
+    assert (b"content-length", b"5") in read_response(headers, status=304, head_only=True)
+    assert (b"content-length", b"5") not in read_response(headers, status=204, head_only=True), "RFC 9110 section 8.6"
+    many = [(b"connection", b",".join([b"x-hop", *[b"a"] * 40])), (b"x-hop", b"1")]
+    assert read_response(many, status=200, head_only=False) == []
 
 
 # --- addresses ---------------------------------------------------------------------------------------------------------------

@@ -52,6 +52,8 @@ class Connection(asyncio.Protocol):
         """Whoever `heard`."""
         self.landing: Listener | None = None
         """With whom the next piece `lands`."""
+        self.over: Callable[[], None] | None = None
+        """Is told, once or more, that nothing more of the answer will come, whether or not it has been taken."""
         self._began_at = 0.0
         self._reset_exchange(head_only=False)
 
@@ -162,7 +164,7 @@ class Connection(asyncio.Protocol):
         """Ends the exchange; True when the connection may carry another, else it is closed."""
         again = self.complete and self._reader.keep and self.request_done and self._failure is None and self.usable
         self.busy = False
-        self.listener = self.landing = None
+        self.listener = self.landing = self.over = None
         if not again:
             self.close()
             return False
@@ -196,9 +198,14 @@ class Connection(asyncio.Protocol):
             # abort, not close: what is still buffered towards the service belongs to an exchange that is over
             self._transport.abort()
 
+    @property
+    def until(self) -> float:
+        """When all of the time of the running exchange has passed, on the loop's clock."""
+        return self._began_at + self._limits.total_s
+
     def overdue(self, now: float) -> bool:
         """Whether a bound of the running exchange has passed. Silence counts on both sides."""
-        if now - self._began_at > self._limits.total_s:
+        if now > self.until:
             return True
         waiting_for_head = self.request_done and self.known_head is None
         return now - self.quiet_since > (self._limits.first_byte_s if waiting_for_head else self._limits.stall_s)
@@ -302,6 +309,8 @@ class Connection(asyncio.Protocol):
             self._waiter = None
 
     def _wake(self) -> None:
+        if self.over is not None and (self.complete or self._failure is not None):
+            self.over()
         if self.listener is not None:
             self.listener.heard()
         if self._waiter is not None and not self._waiter.done():
