@@ -73,7 +73,7 @@ class Log:
         self._lock: FolderLock | None = None
         self._ahead = Ahead(folder, aside)
         self._size = 0
-        self._ungrown: Batch | None = None
+        self._ungrown = list[Batch]()
         """Durable, and not in the tree yet."""
 
     def open(self) -> None:
@@ -141,9 +141,8 @@ class Log:
             batch = batch_of(self.size, rows, self.seen, self._salts.take)
             if batch.entries:
                 with self._sound_after(place=False) as wal:  # which looks itself, once it has written
-                    self._grow()
                     wal.append(batch)
-                self._ungrown = batch
+                self._ungrown.append(batch)
                 self._size += len(batch.entries)
                 self._seen |= batch.sources
             return range(batch.first, self.size)
@@ -209,11 +208,11 @@ class Log:
 
     def _published(self, *, giving_way: bool = False) -> Checkpoint:
         """For one who holds what signing takes. `giving_way`: whether or not the write-ahead file is full."""
-        with self._mutex, self._sound_after():
-            self._grow()
-            reached, writes = self._reached(), self._growing.writes()
+        self._grow()
         with self._unsound_by_fault():
-            write(writes)
+            reached = self._reached()
+            write(self._growing.writes())
+            self._ahead.prepare()
             giving_way = self._ahead.is_due(self._files.written) or giving_way
         with self._mutex, self._sound_after():
             pass  # after another's fault meanwhile nothing is signed
@@ -225,10 +224,15 @@ class Log:
         return reached
 
     def _grow(self) -> None:
-        """Takes into the tree what was appended last: whoever appended it is not kept waiting for that."""
-        if self._ungrown is not None:
-            self._growing.take(self._ungrown.entries, self._ungrown.openings)
-            self._ungrown = None
+        """Takes into the tree what was appended until now: nobody who appends is kept waiting for that."""
+        with self._mutex, self._sound_after():
+            appended, self._ungrown = self._ungrown, []
+        with self._unsound_by_fault():
+            self._take(appended)
+
+    def _take(self, appended: Sequence[Batch]) -> None:
+        for batch in appended:
+            self._growing.take(batch.entries, batch.openings)
 
     def _reached(self) -> Checkpoint:
         return Checkpoint(self._signer.verifier.name, self._growing.size, self._growing.root())
@@ -242,8 +246,10 @@ class Log:
         """As `_published`. Of what came meanwhile, too: the file that has it is removed once its tiles are durable."""
         with self._unsound_by_fault():
             self._ahead.make_following()
+        self._grow()
         with self._mutex, self._sound_after():
-            self._grow()
+            self._take(self._ungrown)
+            self._ungrown = []
             reached, writes, outgrown = self._reached(), self._growing.writes(), self._growing.outgrown()
             self._ahead.give_way(self._header(reached))
         with self._unsound_by_fault():

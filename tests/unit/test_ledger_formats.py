@@ -392,3 +392,15 @@ def test_an_entry_that_would_be_too_long_or_has_no_salt_is_not_made() -> None:
         entries.sealed(row(kind="k" * 65_536), "s1", b"s" * 32)
     with pytest.raises(ValueError, match="salt"):
         entries.sealed(row(), "s1", b"")
+
+
+@pytest.mark.parametrize(
+    ("spoilt", "why"),
+    [(row(kind="k" * 65_536), "65535"), (row(at_us=1 << 54), "double"), (row(position=1 << 54), "double")],
+)
+def test_one_among_rows_that_can_be_no_entry_spoils_them_all(spoilt: Recorded, why: str) -> None:
+    assert len(entries.sealed_each([row(), row()], "s1", b"s" * 64)[0]) == 2
+    with pytest.raises(ValueError, match=why):
+        entries.sealed_each([row(), spoilt], "s1", b"s" * 64)
+    with pytest.raises(ValueError, match="salt"):
+        entries.sealed_each([row(), row()], "s1", b"s" * 63)

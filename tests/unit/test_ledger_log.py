@@ -427,44 +427,6 @@ def test_records_stand_one_after_the_other_also_where_one_took_more_memory_than_
     assert raw == b"".join(wal.framed(body) for body in bodies)
 
 
-@pytest.fixture
-def lengthened(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Write-ahead files are, from their second page on."""
-    monkeypatch.setattr(wal, "AHEAD_FROM_BYTES", 2 * wal.PAGE_BYTES)
-    monkeypatch.setattr(wal, "AHEAD_BYTES_MAX", 3 * wal.PAGE_BYTES)
-
-
-@pytest.mark.usefixtures("lengthened")
-def test_a_write_ahead_file_is_lengthened_by_zeros_that_are_no_record(folder: Path, tmp_path: Path) -> None:
-    pages = list[int]()
-    with Log(folder, SIGNER) as log:
-        (path,) = segments.segments_in(folder)
-        for _ in range(8):
-            log.append({"s1": rows(log.size + 1, 3)})
-            pages.append(path.stat().st_size // wal.PAGE_BYTES)
-        killed = copied(folder, tmp_path / "killed")
-    assert pages == [4, 4, 4, 8, 8, 8, 8, 12]
-    with Log(killed, SIGNER) as again:
-        assert (again.size, again.seen("s1").position) == (24, 24)
-
-
-@pytest.mark.usefixtures("lengthened")
-@pytest.mark.parametrize("more", [0, 100])
-def test_zeros_that_find_no_room_fail_no_record_that_does(folder: Path, more: int) -> None:
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    with Log(folder, SIGNER) as log:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (5 * wal.PAGE_BYTES + more, limits[1]))
-        try:
-            for _ in range(4):
-                log.append({"s1": rows(log.size + 1, 3)})
-            with pytest.raises(OSError, match="File too large"):
-                log.append({"s1": rows(log.size + 1, 3)})
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    with Log(folder, SIGNER) as again:
-        assert again.size == 12
-
-
 def test_what_was_written_is_whole_or_as_before_for_whoever_reads(folder: Path) -> None:
     folder.mkdir()
     held = files.Files(folder)
