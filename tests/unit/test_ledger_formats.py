@@ -6,7 +6,7 @@ import struct
 import msgspec
 import pytest
 
-from foundation.ledger import checkpoints, entries, merkle, notes, proofs, tiles
+from foundation.ledger import checkpoints, encoding, entries, merkle, notes, proofs, tiles
 from foundation.ledger.canonical import canonical
 from foundation.ledger.checkpoints import Checkpoint
 from foundation.ledger.entries import MalformedEntry, Recorded
@@ -199,12 +199,19 @@ def test_every_mangling_of_a_private_key_is_refused_without_its_words(text: str)
         TEXT, NOTE[:-1], NOTE.replace("\n\n", "\n"), NOTE.replace("—", "-"), NOTE.replace("answer", "question"),
         NOTE.replace("x08go", "x08gp"), NOTE.replace("AM=\n", "AN=\n"), f"{TEXT}\n", f"{TEXT}\n{SIGNATURE}\n",
         f"{TEXT}\n— other{SIGNATURE[14:]}",
-        NOTE.replace("think", "th\tink"), f"{TEXT}\n{SIGNATURE * 65}", f"{'x' * 70_000}\n\n{SIGNATURE}",
+        NOTE.replace("think", "th\tink"), f"{TEXT}\n{SIGNATURE * 65}", f"{'x' * 140_000}\n\n{SIGNATURE}",
+        f"{TEXT}\n{SIGNATURE}— a+b AAAAAAE=\n", f"{TEXT}\n{SIGNATURE}— a\u00a0b AAAAAAE=\n",
     ],
 )  # fmt: skip
 def test_a_note_that_its_key_has_not_signed_so_is_refused(note: str) -> None:
     with pytest.raises(NoteRefused):
         notes.opened(note.encode(), Verifier.parse(VERIFIER))
+
+
+def test_sixteen_signatures_of_the_largest_kinds_are_room_enough() -> None:
+    strangers = "".join(f"— other.example/{at} {encoding.text_of(bytes([at]) * (4 + 4_627))}\n" for at in range(15))
+    note = f"{TEXT}\n{strangers}{SIGNATURE}".encode()
+    assert notes.opened(note, Verifier.parse(VERIFIER)) == TEXT
 
 
 def test_signatures_of_strangers_say_nothing_and_a_bad_one_of_the_key_spoils_the_note() -> None:

@@ -21,7 +21,7 @@ log = logs.get(__name__)
 
 TRIES_MAX = 3
 """Submissions of one checkpoint in a row: a witness that was thought to have cosigned another size says which."""
-ANSWER_BYTES_MAX = 1 << 16
+ANSWER_BYTES_MAX = notes.NOTE_BYTES_MAX
 
 
 class WitnessAt(msgspec.Struct, frozen=True, kw_only=True):
