@@ -19,6 +19,8 @@ from foundation.ledger.merkle import ProofRefused, consistency, verify_consisten
 from foundation.ledger.notes import Signer
 from foundation.ledger.reading import Absent
 from foundation.ledger.segments import Seen
+from foundation.ledger.serving import tile_in
+from foundation.ledger.tiles import ENTRIES, Tile
 from foundation.mute import Secret
 from tests.stands.ledger import SIGNER, checkpoint_of, copied, naive_root, reader, rows, unsynced, written
 
@@ -368,6 +370,22 @@ def test_a_reader_takes_a_partial_tile_out_of_the_whole_one(folder: Path, tmp_pa
     shutil.rmtree(folder / "tile/0")
     with pytest.raises(Absent):
         reader(folder).verify()
+
+
+@pytest.mark.parametrize("spoil", [Path.unlink, lambda path: os.truncate(path, 33), lambda path: os.truncate(path, 0)])
+@pytest.mark.parametrize("sizes", [(10, 20, 200), (10, 20, 300)])
+def test_a_partial_tile_that_a_power_cut_took_is_given_out_of_a_wider_one(
+    folder: Path, sizes: tuple[int, ...], spoil: Callable[[Path], None]
+) -> None:
+    written(folder, *sizes)
+    tiles = [Tile(level, 0, width) for level in (0, ENTRIES) for width in (10, 30)]
+    held = {tile: (folder / tile.path).read_bytes() for tile in tiles}
+    for tile in tiles:
+        spoil(folder / tile.path)
+        assert {one: tile_in(folder, one) for one in tiles} == held
+    for absent in (Tile(0, 1, 200), Tile(0, 2), Tile(1, 0, 2)):
+        with pytest.raises(Absent):
+            tile_in(folder, absent)
 
 
 def test_nothing_of_a_log_is_open_to_others(folder: Path) -> None:
