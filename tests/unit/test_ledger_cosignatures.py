@@ -128,6 +128,22 @@ async def test_only_hashes_checkpoints_and_cosignatures_leave_for_witnesses(tmp_
         assert b"event:" not in everything
 
 
+async def test_a_witness_behind_what_packs_whatever_may_be_packed_is_understood(tmp_path: Path) -> None:
+    folder = tmp_path / "log"
+    with network(tmp_path) as net:
+
+        def packed(request: httpx.Request) -> httpx.Response:
+            line = net.there["eu"].add(request.content)
+            assert isinstance(line, bytes)
+            if "gzip" not in request.headers["accept-encoding"]:
+                return httpx.Response(200, content=line)
+            return httpx.Response(200, content=gzip.compress(line), headers={"content-encoding": "gzip"})
+
+        net.says["eu"] = packed
+        async with keeping(folder, net) as kept:
+            await kept.until(kept.grow(1), Reach.NEAR)
+
+
 async def test_a_log_that_grows_without_pause_is_covered_as_it_grows(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -99,9 +99,10 @@ class Asking:
 
     async def _posted(self, submission: Submission) -> _Answer:
         url, body = f"{self.at.url}{requests.PATH}", bytearray()
+        fields = {"accept-encoding": "identity"}
         try:
-            async with self._http.stream("POST", url, content=submission.render()) as answer:
-                # As it came: what unpacks to more than memory holds is not unpacked.
+            async with self._http.stream("POST", url, content=submission.render(), headers=fields) as answer:
+                # As it came and not packed: what unpacks to more than memory holds is not unpacked.
                 async for chunk in answer.aiter_raw():
                     body += chunk
                     if len(body) > ANSWER_BYTES_MAX:
