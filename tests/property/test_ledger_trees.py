@@ -51,6 +51,15 @@ def test_a_tree_that_grows_has_the_root_of_one_computed_anew_at_every_size() -> 
     assert ROOTS[0] == EMPTY_ROOT == Frontier().root()
 
 
+@given(first=SIZES, more=st.integers(1, len(LEAVES)))
+def test_leaves_that_a_tree_takes_together_complete_what_the_last_does_by_itself(first: int, more: int) -> None:
+    one_by_one, together = Frontier(), Frontier()
+    completed = [one_by_one.append(leaf) for leaf in (*HASHES[:first], *HASHES[:more])]
+    assert together.extend(HASHES[:first]) == completed[first - 1]
+    assert together.extend(HASHES[:more]) == completed[-1]
+    assert (together.size, together.root()) == (one_by_one.size, one_by_one.root())
+
+
 @given(size=SIZES, data=st.data())
 @settings(deadline=None)
 def test_every_inclusion_proof_verifies_and_one_bit_of_it_the_leaf_or_the_root_spoils_it(
