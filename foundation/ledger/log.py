@@ -93,10 +93,12 @@ class Log:
         """Waits for a call under way, then lets go of the folder. Nothing is lost that `append` has returned."""
         with self._erasing, self._signing, self._mutex:
             self._closed, self._sound = True, False
-            self._ahead.close()
-            if self._lock is not None:
-                self._lock.release()
-            self._lock = None
+            try:
+                self._ahead.close()
+            finally:
+                if self._lock is not None:
+                    self._lock.release()
+                self._lock = None
 
     def __enter__(self) -> Self:
         try:

@@ -132,14 +132,15 @@ async def test_a_witness_behind_what_packs_whatever_may_be_packed_is_understood(
     folder = tmp_path / "log"
     with network(tmp_path) as net:
 
-        def packed(request: httpx.Request) -> httpx.Response:
+        def packing(request: httpx.Request) -> httpx.Response:
             line = net.there["eu"].add(request.content)
             assert isinstance(line, bytes)
             if "gzip" not in request.headers["accept-encoding"]:
-                return httpx.Response(200, content=line)
-            return httpx.Response(200, content=gzip.compress(line), headers={"content-encoding": "gzip"})
+                return httpx.Response(200, stream=httpx.ByteStream(line))
+            packed = httpx.ByteStream(gzip.compress(line))
+            return httpx.Response(200, stream=packed, headers={"content-encoding": "gzip"})
 
-        net.says["eu"] = packed
+        net.says["eu"] = packing
         async with keeping(folder, net) as kept:
             await kept.until(kept.grow(1), Reach.NEAR)
 
