@@ -8,7 +8,7 @@ tlog-checkpoint, tlog-cosignature, tlog-tiles, tlog-proof. It imports nothing of
 checkpoint that was believed before: without one, a log that was rewritten and signed anew by its own key looks as good as the true one.
 With --witness it must also go on from a checkpoint that COUNT of these public keys, or all, have cosigned; a proof must have such a one.
 Payloads that lie beside the log are held against the entries that commit to them, records under an entry against its root; one that was
-erased or is not there is counted. `proof` takes the proof of such a record, too. Exit status 0: all holds; 1: what it names does not; 2: wrong usage.
+erased or is not there is counted. `proof` takes the proof of such a record, too. Exit status 0: all holds; 1: not all; 2: wrong usage.
 """
 
 import argparse
@@ -223,7 +223,7 @@ def entry_of(raw: bytes, what: str) -> dict[str, object]:
     if not isinstance(members, dict) or set(members) not in (MEMBERS, MEMBERS | {"count", "root"}):
         raise Refused(f"{what} has other members than {', '.join(sorted(MEMBERS))}")
     for name, value in members.items():
-        if type(value) is not (int if name in NUMBERS else str) or (name in NUMBERS and abs(value) > 1 << 53):
+        if type(value) is not (int if name in NUMBERS else str) or (isinstance(value, int) and abs(value) > 1 << 53):
             raise Refused(f"{what} says of {name} what no entry says")
     if json.dumps(members, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "replace") != raw:
         raise Refused(f"{what} is not canonical JSON")

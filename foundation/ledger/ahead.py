@@ -3,8 +3,8 @@
 A file gives way in three steps, so that appends wait for one sync alone: the next one is made, empty, with its name on the disk, while they
 go on; then its header says how far the log is; then what the former one holds is made durable in tiles, aside, and it is removed.
 
-Of a log that is written much the next file is made early and filled with zeros, piece by piece beside the appends, so that these wait for no
-journal of the file system (`WriteAhead`).
+Of a log that is written much the next file is made early and filled with zeros, piece by piece beside the appends, so that these wait for
+no journal of the file system (`WriteAhead`).
 
 A file has a limit: beyond it nothing more is taken in until it has given way, however long its tiles take.
 """
@@ -76,7 +76,7 @@ class Ahead:
             raise LogBehind(f"{self._size} bytes wait for their tiles")
 
     def prepare(self) -> None:
-        """Has zeros written into the next file, aside, for what came since this was called last; not while older files are being removed."""
+        """Has zeros written into the next file, aside, for what came since it was called last; not while older files are being removed."""
         size = self._size
         self._came, self._seen = size - self._seen, size
         self._owed += ZEROS_TIMES * self._came

@@ -26,7 +26,6 @@ from foundation.ledger.tiles import (
     ENTRIES,
     HEIGHT,
     WIDTH,
-    MalformedTile,
     Tile,
     TiledHashes,
     entries_in,

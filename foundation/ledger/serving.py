@@ -139,8 +139,8 @@ async def _held(read: Callable[[], bytes]) -> bytes:
 
 
 def tile_in(folder: Path, asked: Tile) -> bytes:
-    """A tile as it lies there. A partial one that is gone or not whole, as a power cut may leave those of earlier checkpoints, out of a wider
-    one. Raises Absent, OSError."""
+    """A tile as it lies there; a partial one that is gone or not whole, as a power cut may leave those of earlier checkpoints, out of a
+    wider one. Raises Absent, OSError."""
     for width in _widths(folder, asked):
         with suppress(FileNotFoundError, MalformedTile):
             return first_of(asked.level, (folder / asked._replace(width=width).path).read_bytes(), asked.width)

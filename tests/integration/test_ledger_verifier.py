@@ -125,7 +125,9 @@ def proof_of(folder: Path, raw: bytes) -> list[str]:
         ("position", 1.5), ("count", 2.0), ("count", None), ("kind", 7), ("source", ["s1"]), ("event", None),
     ],
 )  # fmt: skip
-def test_an_entry_that_says_something_of_another_sort_is_refused_by_both(tmp_path: Path, of: str, value: object) -> None:
+def test_an_entry_that_says_something_of_another_sort_is_refused_by_both(
+    tmp_path: Path, of: str, value: object
+) -> None:
     whole: dict[str, object] = ENTRY | ({"count": 2, "root": "2" * 64} if of == "count" else {})
     for members, holds in ((whole, True), (whole | {of: value}, False)):
         raw = json.dumps(members, sort_keys=True, separators=(",", ":")).encode()

@@ -1,4 +1,4 @@
-"""Zeros that are written ahead into the next write-ahead file: appends are written over them, wait for none of it, and lose nothing by it."""
+"""Zeros written ahead into the next write-ahead file: appends are written over them, wait for none of it, and lose nothing by it."""
 
 import errno
 import os
@@ -168,6 +168,11 @@ def test_appends_and_checkpoints_go_on_while_zeros_are_written(tmp_path: Path, m
     assert reader(tmp_path).verify(folder=tmp_path).without == 1
 
 
+def many_more(log: Log) -> None:
+    for _ in range(6):
+        one_more(log)
+
+
 def test_a_fault_of_the_zeros_stops_the_log_and_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def ill() -> None:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
@@ -176,8 +181,7 @@ def test_a_fault_of_the_zeros_stops_the_log_and_loses_nothing(tmp_path: Path, mo
         with monkeypatch.context() as patch:
             when_zeros_are_synced(patch, ill)
             with pytest.raises(OSError, match="Input/output"):
-                for _ in range(6):
-                    one_more(log)
+                many_more(log)
         kept = log.size
         for call in (log.publish, lambda: log.append({"s1": rows(kept + 1, 1)})):
             with pytest.raises(LogBroken):
