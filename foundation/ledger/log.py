@@ -32,6 +32,8 @@ from foundation.ledger.settling import one_thread
 from foundation.ledger.wal import WriteAhead
 
 NOTHING = Seen(0, "")
+LITTLE = 64
+"""Entries that an append takes into the tree for those before it; more of them are left to whoever signs, beside further appends."""
 
 
 class LogBroken(Exception):
@@ -75,6 +77,8 @@ class Log:
         self._size = 0
         self._ungrown = list[Batch]()
         """Durable, and not in the tree yet."""
+        self._growing_aside = False
+        """Whether the tree takes in something just now for one who signs: whoever appends leaves it alone."""
 
     def open(self) -> None:
         """Opens or begins the log, finishing what a crash has left. Once. Raises LogBusy, LogDamaged, OSError, LogBroken after `close`."""
@@ -143,6 +147,7 @@ class Log:
             batch = batch_of(self.size, rows, self.seen, self._salts.take)
             if batch.entries:
                 with self._sound_after(place=False) as wal:  # which looks itself, once it has written
+                    self._grow_a_little()
                     wal.append(batch)
                 self._ungrown.append(batch)
                 self._size += len(batch.entries)
@@ -210,10 +215,10 @@ class Log:
 
     def _published(self, *, giving_way: bool = False) -> Checkpoint:
         """For one who holds what signing takes. `giving_way`: whether or not the write-ahead file is full."""
-        self._grow()
+        with self._grown():
+            reached, writes = self._reached(), self._growing.writes()
         with self._unsound_by_fault():
-            reached = self._reached()
-            write(self._growing.writes())
+            write(writes)
             self._ahead.prepare()
             giving_way = self._ahead.is_due(self._files.written) or giving_way
         with self._mutex, self._sound_after():
@@ -225,11 +230,22 @@ class Log:
                 self._sign(reached)
         return reached
 
-    def _grow(self) -> None:
-        """Takes into the tree what was appended until now: nobody who appends is kept waiting for that."""
+    @contextmanager
+    def _grown(self) -> Iterator[None]:
+        """Inside it the tree has what was appended until now, and nobody else touches it: appends go on."""
         with self._mutex, self._sound_after():
             appended, self._ungrown = self._ungrown, []
+            self._growing_aside = True
         with self._unsound_by_fault():
+            self._take(appended)
+            yield
+        with self._mutex:
+            self._growing_aside = False
+
+    def _grow_a_little(self) -> None:
+        """For one who appends: takes what is little into the tree, so that it is not much for whoever signs."""
+        if not self._growing_aside and sum(len(batch.entries) for batch in self._ungrown) <= LITTLE:
+            appended, self._ungrown = self._ungrown, []
             self._take(appended)
 
     def _take(self, appended: Sequence[Batch]) -> None:
@@ -248,7 +264,8 @@ class Log:
         """As `_published`. Of what came meanwhile, too: the file that has it is removed once its tiles are durable."""
         with self._unsound_by_fault():
             self._ahead.make_following()
-        self._grow()
+        with self._grown():
+            pass
         with self._mutex, self._sound_after():
             self._take(self._ungrown)
             self._ungrown = []
