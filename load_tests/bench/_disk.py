@@ -15,7 +15,7 @@ from foundation.ledger.draining import BATCH_MAX
 from foundation.ledger.files import put_at
 from foundation.ledger.wal import PAGE_BYTES
 
-RECORD_BYTES = 620
+RECORD_BYTES = 530
 """Of the write-ahead file, for each entry: what a row of these benches makes, rounded."""
 OVER_BYTES = 16 << 20
 """Of a file that is written over: as long as pg_test_fsync's."""
