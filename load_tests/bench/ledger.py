@@ -3,8 +3,8 @@
 Closed: for each batch size a writer appends and signs a checkpoint, in turn. Paced: rows arrive at a rate, and the writer takes whatever
 waits, at most as many as the drain; a row's wait is from its arrival until it is durable; as often as the drain looks at outboxes (--every)
 a checkpoint is signed beside the next ones. Both take turns with the disk alone in the same folder (`_disk`), which does the same with as
-many bytes and fdatasync: one after the other, at the end of a file and over what stands there, or for rows that arrive at that rate. Grown: at each size of a log appends, proofs, their
-verification, opening it anew, and the memory of the process.
+many bytes and fdatasync: one after the other, at the end of a file and over what stands there, or for rows that arrive at that rate. Grown:
+at each size of a log appends, proofs, their verification, opening it anew, and the memory of the process.
 
 Run: python -m load_tests.bench.ledger [--entries N …] [--rates N …] [--rounds N] [--every S] [--folder DIR] [--without-payloads]
 """
