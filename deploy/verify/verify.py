@@ -1,6 +1,5 @@
 """Verifies a log of domicile from its files alone: python verify.py log FOLDER --key FILE [--since CHECKPOINT] [--save CHECKPOINT]
-                                          and python verify.py proof FILE --key FILE [--payload FILE]
-both with [--witness FILE]... [--cosigned COUNT].
+and python verify.py proof FILE --key FILE [--payload FILE], both with [--witness FILE]... [--cosigned COUNT].
 
 A second implementation of the formats, in one file, on the standard library and `cryptography`: RFC 6962 (trees), C2SP signed-note,
 tlog-checkpoint, tlog-cosignature, tlog-tiles, tlog-proof. It imports nothing of the product: who audits a log reads this file alone.
@@ -9,9 +8,7 @@ tlog-checkpoint, tlog-cosignature, tlog-tiles, tlog-proof. It imports nothing of
 checkpoint that was believed before: without one, a log that was rewritten and signed anew by its own key looks as good as the true one.
 With --witness it must also go on from a checkpoint that COUNT of these public keys, or all, have cosigned; a proof must have such a one.
 Payloads that lie beside the log are held against the entries that commit to them, records under an entry against its root; one that was
-erased or is not there is counted, no more. `proof` takes the proof of such a record, too.
-
-Exit status 0: everything holds. 1: something does not, and the first such thing is named. 2: wrong usage.
+erased or is not there is counted. `proof` takes the proof of such a record, too. Exit status 0: all holds; 1: not all; 2: wrong usage.
 """
 
 import argparse
@@ -28,7 +25,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 TILE, SALT = 256, 32
-MEMBERS = {"at_us", "commitment", "event", "kind", "position", "source"}
+MEMBERS, NUMBERS = {"at_us", "commitment", "event", "kind", "position", "source"}, {"at_us", "count", "position"}
 PROOF, RECORD = b"c2sp.org/tlog-proof@v1", b"domicile/record-proof@v1"
 
 
@@ -94,7 +91,7 @@ def lines_of(note: bytes, key: Key, what: str) -> tuple[str, list[bytes]]:
     if not blank or not signatures.endswith("\n") or any(char < " " and char != "\n" for char in whole):
         raise Refused(f"{what} is no signed note")
     lines = [line.split(" ") for line in signatures[:-1].split("\n")]
-    if any(len(words) != 3 or words[0] != "—" for words in lines):
+    if any(len(words) != 3 or words[0] != "—" or "+" in words[1] or len(words[1].split()) != 1 for words in lines):
         raise Refused(f"{what} has a line that is no signature")
     held = [(name, unbase64(encoded)) for _, name, encoded in lines]
     return body + "\n", [raw[4:] for name, raw in held if name == key.name and raw[:4] == key.key_id]
@@ -218,13 +215,16 @@ def frames(raw: bytes, size: int, width: int, what: str, *, exact: bool = False)
 
 
 def entry_of(raw: bytes, what: str) -> dict[str, object]:
-    """An entry's members. Only ASCII names and whole numbers stand in it, so sorted JSON without spaces is its canonical form."""
+    """An entry's members: text and whole numbers under ASCII names, of which sorted JSON without spaces is the canonical form."""
     try:
         members = json.loads(raw)
-    except ValueError as exc:
+    except (ValueError, RecursionError) as exc:
         raise Refused(f"{what} is no JSON") from exc
     if not isinstance(members, dict) or set(members) not in (MEMBERS, MEMBERS | {"count", "root"}):
         raise Refused(f"{what} has other members than {', '.join(sorted(MEMBERS))}")
+    for name, value in members.items():
+        if type(value) is not (int if name in NUMBERS else str) or (isinstance(value, int) and abs(value) > 1 << 53):
+            raise Refused(f"{what} says of {name} what no entry says")
     if json.dumps(members, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "replace") != raw:
         raise Refused(f"{what} is not canonical JSON")
     return members

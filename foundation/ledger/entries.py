@@ -6,6 +6,7 @@ the subject id, which is 128 bits of chance.
 """
 
 import hashlib
+from collections.abc import Sequence
 from typing import Annotated
 
 import msgspec
@@ -108,6 +109,44 @@ def sealed(row: Recorded, source: str, salt: bytes, under: Under | None = None) 
     if len(raw) > ENTRY_BYTES_MAX:
         raise ValueError(f"an entry has at most {ENTRY_BYTES_MAX} bytes")
     return raw, opening
+
+
+class _Laid(msgspec.Struct, frozen=True, gc=False):
+    """A `Payload` by places, which is made in half of the time."""
+
+    id: str
+    actor: str
+    subject_id: str | None
+    details: msgspec.Raw
+
+
+def sealed_each(rows: Sequence[Recorded], source: str, salts: bytes) -> tuple[list[bytes], list[bytes]]:
+    """What `sealed` gives for each of these rows, entries and openings, without a step that needs not be: somebody waits for all of them.
+    `salts`: one after the other. Raises ValueError as `sealed` does."""
+    if len(salts) < SALT_BYTES * len(rows):
+        raise ValueError(f"a salt has {SALT_BYTES} bytes")
+    sha256, encode, end = hashlib.sha256, _encode, f',"source":{_spelled_text(source)}}}'
+    kinds = {kind: _spelled_text(kind) for kind in {row.kind for row in rows}}
+    raws, openings, at = list[bytes](), list[bytes](), 0
+    for row in rows:
+        at_us, position = row.at_us, row.position
+        if not (-_EXACT_MAX <= at_us <= _EXACT_MAX and -_EXACT_MAX <= position <= _EXACT_MAX):
+            raise ValueError("a number is no exact double")
+        opening = salts[at : at + SALT_BYTES] + encode(_Laid(row.id, row.actor, row.subject_id, row.details))
+        at += SALT_BYTES
+        raw = (
+            f'{{"at_us":{at_us},"commitment":"{sha256(opening).hexdigest()}","event":"{sha256(row.id.encode()).hexdigest()}",'
+            f'"kind":{kinds[row.kind]},"position":{position}{end}'
+        ).encode()
+        if len(raw) > ENTRY_BYTES_MAX:
+            raise ValueError(f"an entry has at most {ENTRY_BYTES_MAX} bytes")
+        raws.append(raw)
+        openings.append(opening)
+    return raws, openings
+
+
+def _spelled_text(text: str) -> str:
+    return _encode(text).decode()
 
 
 def committed(opening: bytes) -> bytes:

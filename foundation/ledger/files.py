@@ -118,7 +118,7 @@ class Files:
             return os.open(path, flags, 0o666)
 
 
-def put_at(descriptor: int, content: bytes | bytearray, at: int) -> None:
+def put_at(descriptor: int, content: bytes | bytearray | memoryview, at: int) -> None:
     """All of it, from byte `at` of a file on. Raises OSError."""
     rest = memoryview(content)
     while rest:

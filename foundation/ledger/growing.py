@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from foundation.ledger import payloads
 from foundation.ledger.files import Files, LogDamaged
-from foundation.ledger.merkle import Frontier, leaf_hash, peaks
+from foundation.ledger.merkle import Frontier, leaf_hashes, peaks
 from foundation.ledger.tiles import (
     ENTRIES,
     HEIGHT,
@@ -49,7 +49,7 @@ class Growing:
             raise LogDamaged(f"{exc.filename} is missing") from exc
         except MalformedTile as exc:
             raise LogDamaged(str(exc)) from exc
-        if bundle and [leaf_hash(entry) for entry in bundle] != self._edge[0]:
+        if bundle and leaf_hashes(bundle) != self._edge[0]:
             raise LogDamaged(
                 f"{Tile(ENTRIES, size >> HEIGHT, len(bundle)).path} holds other entries than their hashes say"
             )
@@ -64,13 +64,23 @@ class Growing:
         return self._frontier.root()
 
     def take(self, entries: Sequence[bytes], openings: Sequence[bytes]) -> None:
-        for entry, opening in zip(entries, openings, strict=True):
-            self._take(entry, opening)
+        if len(entries) != len(openings):
+            raise ValueError("each entry has an opening")
+        at = 0
+        while at < len(entries):
+            until = at + WIDTH - len(self._bundle)
+            self._take(entries[at:until], openings[at:until])
+            at = until
 
-    def _take(self, entry: bytes, opening: bytes) -> None:
-        completed = self._frontier.append(leaf_hash(entry))
-        self._bundle.append(framed(entry))
-        self._frames.append(payloads.framed(opening))
+    def _take(self, entries: Sequence[bytes], openings: Sequence[bytes]) -> None:
+        """No more than the bundle has room for."""
+        leaves = leaf_hashes(entries)
+        completed = self._frontier.extend(leaves)
+        self._bundle += map(framed, entries)
+        self._frames += map(payloads.framed, openings)
+        if not self._edge:
+            self._edge.append([])
+        self._edge[0] += leaves[:-1]
         for level, over in enumerate(completed[::HEIGHT]):
             if level == len(self._edge):
                 self._edge.append([])

@@ -32,6 +32,8 @@ from foundation.ledger.settling import one_thread
 from foundation.ledger.wal import WriteAhead
 
 NOTHING = Seen(0, "")
+LITTLE = 64
+"""Entries that an append takes into the tree for those before it; more of them are left to whoever signs, beside further appends."""
 
 
 class LogBroken(Exception):
@@ -73,8 +75,10 @@ class Log:
         self._lock: FolderLock | None = None
         self._ahead = Ahead(folder, aside)
         self._size = 0
-        self._ungrown: Batch | None = None
+        self._ungrown = list[Batch]()
         """Durable, and not in the tree yet."""
+        self._growing_aside = False
+        """Whether the tree takes in something just now for one who signs: whoever appends leaves it alone."""
 
     def open(self) -> None:
         """Opens or begins the log, finishing what a crash has left. Once. Raises LogBusy, LogDamaged, OSError, LogBroken after `close`."""
@@ -93,10 +97,12 @@ class Log:
         """Waits for a call under way, then lets go of the folder. Nothing is lost that `append` has returned."""
         with self._erasing, self._signing, self._mutex:
             self._closed, self._sound = True, False
-            self._ahead.close()
-            if self._lock is not None:
-                self._lock.release()
-            self._lock = None
+            try:
+                self._ahead.close()
+            finally:
+                if self._lock is not None:
+                    self._lock.release()
+                self._lock = None
 
     def __enter__(self) -> Self:
         try:
@@ -141,9 +147,9 @@ class Log:
             batch = batch_of(self.size, rows, self.seen, self._salts.take)
             if batch.entries:
                 with self._sound_after(place=False) as wal:  # which looks itself, once it has written
-                    self._grow()
+                    self._grow_a_little()
                     wal.append(batch)
-                self._ungrown = batch
+                self._ungrown.append(batch)
                 self._size += len(batch.entries)
                 self._seen |= batch.sources
             return range(batch.first, self.size)
@@ -209,11 +215,11 @@ class Log:
 
     def _published(self, *, giving_way: bool = False) -> Checkpoint:
         """For one who holds what signing takes. `giving_way`: whether or not the write-ahead file is full."""
-        with self._mutex, self._sound_after():
-            self._grow()
+        with self._grown():
             reached, writes = self._reached(), self._growing.writes()
         with self._unsound_by_fault():
             write(writes)
+            self._ahead.prepare()
             giving_way = self._ahead.is_due(self._files.written) or giving_way
         with self._mutex, self._sound_after():
             pass  # after another's fault meanwhile nothing is signed
@@ -224,11 +230,27 @@ class Log:
                 self._sign(reached)
         return reached
 
-    def _grow(self) -> None:
-        """Takes into the tree what was appended last: whoever appended it is not kept waiting for that."""
-        if self._ungrown is not None:
-            self._growing.take(self._ungrown.entries, self._ungrown.openings)
-            self._ungrown = None
+    @contextmanager
+    def _grown(self) -> Iterator[None]:
+        """Inside it the tree has what was appended until now, and nobody else touches it: appends go on."""
+        with self._mutex, self._sound_after():
+            appended, self._ungrown = self._ungrown, []
+            self._growing_aside = True
+        with self._unsound_by_fault():
+            self._take(appended)
+            yield
+        with self._mutex:
+            self._growing_aside = False
+
+    def _grow_a_little(self) -> None:
+        """For one who appends: takes what is little into the tree, so that it is not much for whoever signs."""
+        if not self._growing_aside and sum(len(batch.entries) for batch in self._ungrown) <= LITTLE:
+            appended, self._ungrown = self._ungrown, []
+            self._take(appended)
+
+    def _take(self, appended: Sequence[Batch]) -> None:
+        for batch in appended:
+            self._growing.take(batch.entries, batch.openings)
 
     def _reached(self) -> Checkpoint:
         return Checkpoint(self._signer.verifier.name, self._growing.size, self._growing.root())
@@ -242,8 +264,11 @@ class Log:
         """As `_published`. Of what came meanwhile, too: the file that has it is removed once its tiles are durable."""
         with self._unsound_by_fault():
             self._ahead.make_following()
+        with self._grown():
+            pass
         with self._mutex, self._sound_after():
-            self._grow()
+            self._take(self._ungrown)
+            self._ungrown = []
             reached, writes, outgrown = self._reached(), self._growing.writes(), self._growing.outgrown()
             self._ahead.give_way(self._header(reached))
         with self._unsound_by_fault():

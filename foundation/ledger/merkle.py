@@ -20,6 +20,11 @@ def leaf_hash(entry: bytes) -> bytes:
     return hashlib.sha256(b"\x00" + entry).digest()
 
 
+def leaf_hashes(entries: Iterable[bytes]) -> list[bytes]:
+    sha256 = hashlib.sha256
+    return [sha256(b"\x00" + entry).digest() for entry in entries]
+
+
 def node_hash(left: bytes, right: bytes) -> bytes:
     return hashlib.sha256(b"\x01" + left + right).digest()
 
@@ -42,6 +47,19 @@ class Frontier:
         self._peaks.append(completed[-1])
         self.size += 1
         return completed
+
+    def extend(self, leaves: Sequence[bytes]) -> list[bytes]:
+        """Takes these leaf hashes, at least one; what `append` gives for the last."""
+        peaks, size, sha256 = self._peaks, self.size, hashlib.sha256
+        for leaf in leaves[:-1]:
+            node, index = leaf, size
+            while index & 1:
+                node = sha256(b"\x01" + peaks.pop() + node).digest()
+                index >>= 1
+            peaks.append(node)
+            size += 1
+        self.size = size
+        return self.append(leaves[-1])
 
     def root(self) -> bytes:
         return folded(self._peaks)

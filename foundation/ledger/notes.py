@@ -11,7 +11,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from foundation.ledger import encoding
 from foundation.mute import Secret
 
-NOTE_BYTES_MAX = 1 << 16
+NOTE_BYTES_MAX = 1 << 17
+"""Room for sixteen signatures of the largest kinds, as the specification asks, and then some."""
 SIGNATURES_MAX = 64
 _KEY_BYTES = 32
 _DASH = "— "
@@ -174,7 +175,7 @@ def _line(line: str) -> Line:
         raw = encoding.bytes_of(encoded)
     except ValueError as exc:
         raise NoteRefused("a signature is base64") from exc
-    if dash or not name or not space or len(raw) <= 4:
+    if dash or not _is_name(name) or not space or len(raw) <= 4:
         raise NoteRefused("a line of a signature is a dash, a name and base64")
     return Line(name, raw)
 
@@ -194,9 +195,13 @@ def _parts(text: str, kind: bytes) -> tuple[str, str, bytes]:
 
 def _name(name: str) -> str:
     """Raises MalformedKey."""
-    if not name or "+" in name or any(char.isspace() or unicodedata.category(char) == "Cc" for char in name):
+    if not _is_name(name) or any(unicodedata.category(char) == "Cc" for char in name):
         raise MalformedKey("a key's name has neither spaces nor +")
     return name
+
+
+def _is_name(name: str) -> bool:
+    return bool(name) and "+" not in name and not any(char.isspace() for char in name)
 
 
 def _has_controls(text: str) -> bool:

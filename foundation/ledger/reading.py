@@ -13,7 +13,6 @@ from foundation.ledger.checkpoints import Checkpoint
 from foundation.ledger.entries import Entry, MalformedEntry
 from foundation.ledger.files import LogDamaged
 from foundation.ledger.merkle import (
-    HASH_BYTES,
     Frontier,
     ProofRefused,
     consistency,
@@ -27,10 +26,10 @@ from foundation.ledger.tiles import (
     ENTRIES,
     HEIGHT,
     WIDTH,
-    MalformedTile,
     Tile,
     TiledHashes,
     entries_in,
+    first_of,
     levels_of,
     tile_at,
     tiles_of,
@@ -122,7 +121,7 @@ class LogReader:
             raw = self._fetch(there.path)
         if there.width == tile.width:
             return raw
-        return raw[: tile.width * HASH_BYTES] if tile.level != ENTRIES else _first(raw, tile.width)
+        return first_of(tile.level, raw, tile.width)
 
     def bundle(self, index: int) -> list[Found]:
         """The entries of a bundle, held against the tile of their hashes; the tile against what was signed: by `prove`, `verify`."""
@@ -237,13 +236,3 @@ def _fits(folder: Path, found: Found, opening: bytes) -> bool:
         return bool(payloads.read_as(checked, folder, found.index, opening))
     except MalformedEntry as exc:
         raise MalformedEntry(f"entry {found.index}: {exc}") from exc
-
-
-def _first(bundle: bytes, width: int) -> bytes:
-    """The first `width` entries of a whole bundle. Raises MalformedTile."""
-    at = 0
-    for _ in range(width):
-        if at + 2 > len(bundle):
-            raise MalformedTile("a bundle breaks off inside a length")
-        at += 2 + int.from_bytes(bundle[at : at + 2], "big")
-    return bundle[:at]

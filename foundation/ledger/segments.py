@@ -2,15 +2,16 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
+from operator import lt
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import msgspec
 
 from foundation.ledger import wal
-from foundation.ledger.entries import SALT_BYTES, Recorded, event_digest
+from foundation.ledger.entries import Recorded, event_digest
 from foundation.ledger.files import LogDamaged
-from foundation.ledger.sheaves import gathered, sealed_as
+from foundation.ledger.sheaves import sealed_rows
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -51,20 +52,23 @@ def batch_of(
     rows out of order, entries too long."""
     batch = Batch(first, [], [], {})
     for source, given in rows.items():
-        before = seen(source)
-        new = [row for row in given if row.position > before.position]
-        for earlier, later in pairwise(new):
-            if later.position <= earlier.position:
-                raise ValueError(f"{source}: position {later.position} comes after {earlier.position}")
-        salts = chance(SALT_BYTES * len(new))
-        for at, together in enumerate(gathered(new)):
-            salt = salts[SALT_BYTES * at : SALT_BYTES * (at + 1)]
-            entry, opening = sealed_as(together, source, salt, chance)
-            batch.entries.append(entry)
-            batch.openings.append(opening)
-        if new:
-            batch.sources[source] = Seen(new[-1].position, event_digest(new[-1].id))
+        before = seen(source).position
+        new = [row for row in given if row.position > before]
+        if not new:
+            continue
+        positions = [row.position for row in new]
+        if not all(map(lt, positions, positions[1:])):
+            raise ValueError(f"{source}: {_out_of_order(positions)}")
+        entries, openings = sealed_rows(new, source, chance)
+        batch.entries.extend(entries)
+        batch.openings.extend(openings)
+        batch.sources[source] = Seen(positions[-1], event_digest(new[-1].id))
     return batch
+
+
+def _out_of_order(positions: Sequence[int]) -> str:
+    earlier, later = next(pair for pair in pairwise(positions) if pair[1] <= pair[0])
+    return f"position {later} comes after {earlier}"
 
 
 class Segment(NamedTuple):

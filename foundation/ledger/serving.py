@@ -2,6 +2,8 @@
 cosigned last (no other file), readings that somebody states, and erasing by subject."""
 
 import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -13,7 +15,8 @@ from foundation.http import json_response
 from foundation.ledger.checkpoints import CHECKPOINT
 from foundation.ledger.erasing import Job
 from foundation.ledger.keeping import Keeping
-from foundation.ledger.tiles import ENTRIES, MalformedTile, parse
+from foundation.ledger.reading import Absent, of_folder
+from foundation.ledger.tiles import ENTRIES, WIDTH, MalformedTile, Tile, first_of, parse
 from foundation.ledger.witness.quorum import Reach
 from foundation.problems import Code, refuse
 from foundation.words import parse_subject_id
@@ -78,7 +81,7 @@ async def tile(kept: Keeping | None, path: str, actor: str) -> Response:
     except MalformedTile as exc:
         raise refuse(Code.NOT_FOUND, str(exc)) from exc
     log = _of(kept)
-    raw = await _read(log.folder, asked.path)
+    raw = await _held(lambda: tile_in(log.folder, asked))
     if asked.level == ENTRIES:
         await log.reads.note(actor, asked.path)
     return Response(raw, media_type=TILE_TYPE, headers={"cache-control": _FOR_EVER})
@@ -123,9 +126,30 @@ def _note(raw: bytes) -> Response:
 
 
 async def _read(folder: Path, name: str) -> bytes:
+    return await _held(lambda: of_folder(folder)(name))
+
+
+async def _held(read: Callable[[], bytes]) -> bytes:
     try:
-        return await asyncio.to_thread((folder / name).read_bytes)
-    except FileNotFoundError as exc:
+        return await asyncio.to_thread(read)
+    except Absent as exc:
         raise refuse(Code.NOT_FOUND, "this log has no such file") from exc
     except OSError as exc:
         raise refuse(Code.NOT_READY, "the log cannot be read just now", retry_after_s=1) from exc
+
+
+def tile_in(folder: Path, asked: Tile) -> bytes:
+    """A tile as it lies there; a partial one that is gone or not whole, as a power cut may leave those of earlier checkpoints, out of a
+    wider one. Raises Absent, OSError."""
+    for width in _widths(folder, asked):
+        with suppress(FileNotFoundError, MalformedTile):
+            return first_of(asked.level, (folder / asked._replace(width=width).path).read_bytes(), asked.width)
+    raise Absent(asked.path)
+
+
+def _widths(folder: Path, asked: Tile) -> Iterator[int]:
+    yield asked.width
+    if asked.width < WIDTH:
+        beside = (folder / asked.path).parent
+        yield from sorted(int(path.name) for path in beside.glob("*[0-9]") if int(path.name) > asked.width)
+        yield WIDTH

@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from foundation.ledger import files
@@ -37,10 +38,14 @@ class Settling:
 
     def begin(self, written: Sequence[str], older: Sequence[Path], outgrown: Sequence[Path]) -> None:
         """Waits for the one before."""
+        self.begin_with(partial(settle, self._folder, written, older, outgrown))
+
+    def begin_with(self, work: Callable[[], None]) -> None:
+        """Any other work that goes on aside and takes its turn. Waits for the one before."""
         self.wait()
         if self._executor is None:
             self._executor = self._make()
-        self._under_way = self._executor.submit(settle, self._folder, written, older, outgrown)
+        self._under_way = self._executor.submit(work)
 
     def is_idle(self) -> bool:
         """Waits for nothing, also while another begins a work."""

@@ -27,6 +27,7 @@ from foundation.ledger.entries import (
     committed,
     is_sheaf,
     sealed,
+    sealed_each,
 )
 from foundation.ledger.merkle import HASH_BYTES, Frontier, inclusion, leaf_hash, subtrees_over
 from foundation.ledger.port import Kind
@@ -37,6 +38,8 @@ TOGETHER_MIN = 16
 ACTOR = "ledger"
 """Who brought rows together that came one by one."""
 _SHEAF = Kind.SHEAF.value
+_NOT_ALONE = TOGETHER | {_SHEAF}
+"""All other rows become entries by themselves."""
 _LENGTH = struct.Struct(">I")
 
 
@@ -55,6 +58,23 @@ _decode = msgspec.json.Decoder(Single).decode
 
 
 # --- made --------------------------------------------------------------------------------------------------------------------
+
+
+def sealed_rows(
+    rows: Sequence[Recorded], source: str, chance: Callable[[int], bytes]
+) -> tuple[list[bytes], list[bytes]]:
+    """The entries of a source's rows and their openings, many of a sort as one. `chance` gives so many random bytes. Raises ValueError
+    where an entry is too long."""
+    salts = chance(SALT_BYTES * len(rows))
+    if _NOT_ALONE.isdisjoint({row.kind for row in rows}):
+        return sealed_each(rows, source, salts)
+    raws, openings = list[bytes](), list[bytes]()
+    for at, together in enumerate(gathered(rows)):
+        salt = salts[SALT_BYTES * at : SALT_BYTES * (at + 1)]
+        raw, opening = sealed_as(together, source, salt, chance)
+        raws.append(raw)
+        openings.append(opening)
+    return raws, openings
 
 
 def gathered(rows: Sequence[Recorded]) -> Iterator[Sequence[Recorded]]:

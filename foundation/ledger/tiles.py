@@ -124,6 +124,18 @@ def entries_in(raw: bytes, width: int) -> list[bytes]:
     return entries
 
 
+def first_of(level: int, raw: bytes, width: int) -> bytes:
+    """The first `width` hashes or entries of a tile that may be wider. Raises MalformedTile where it has not as many."""
+    at = 0 if level == ENTRIES else width * HASH_BYTES
+    for _ in range(width if level == ENTRIES else 0):
+        if at + 2 > len(raw):
+            raise MalformedTile("a bundle breaks off inside a length")
+        at += 2 + int.from_bytes(raw[at : at + 2], "big")
+    if at > len(raw):
+        raise MalformedTile(f"there are fewer than {width} hashes or entries")
+    return raw[:at]
+
+
 class TiledHashes:
     """`merkle.Subtrees` of a tree of `size` leaves out of its tiles. `read` gives a tile's bytes and may raise; each is asked for once."""
 

@@ -24,9 +24,9 @@ PAGE_BYTES = 4_096
 """What a disk writes at once, or a multiple."""
 ROOM_BYTES_MAX = 4 << 20
 """Memory that is kept from one record to the next: new memory for each costs as much as sealing some hundred entries."""
-AHEAD_FROM_BYTES, AHEAD_BYTES_MAX = 65_536, 262_144
-"""A file of so many bytes is lengthened by zeros, by as many as it has and no more than that: a record that is written over them changes
-nothing of the file but its content, and its sync takes half of the time and less."""
+PIECE_BYTES = 262_144
+"""Of zeros that are written and synced at once."""
+_ZEROS = memoryview(bytes(PIECE_BYTES))
 _NO_ROOM = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 _encode_into = msgspec.msgpack.Encoder().encode_into
 
@@ -91,7 +91,8 @@ def _body(raw: bytes, at: int) -> bytes | None:
 
 
 class WriteAhead:
-    """One file being appended to. What lies ahead of its last record is zeros, if anything."""
+    """One file being appended to. What lies ahead of its last record is zeros, if anything: a record that is written over them changes
+    nothing of the file but its content, and its sync waits for no journal of the file system."""
 
     def __init__(self, path: Path) -> None:
         """A new file in which nothing stands, its name on the disk. Raises OSError."""
@@ -108,6 +109,29 @@ class WriteAhead:
             self.close()
             raise
 
+    @property
+    def ahead(self) -> int:
+        """Zeros that lie ahead of the last record."""
+        return self._length - self.size
+
+    def lengthen(self, by: int) -> bool:
+        """Writes zeros ahead, durable on return; False where there is no room for so many: none lie there then. Nobody appends meanwhile.
+        Raises OSError."""
+        until = self._length + by
+        try:
+            while self._length < until:
+                piece = _ZEROS[: until - self._length]
+                put_at(self._descriptor, piece, self._length)
+                datasync(self._descriptor)
+                self._length += len(piece)
+        except OSError as exc:
+            if exc.errno not in _NO_ROOM:
+                raise
+            os.ftruncate(self._descriptor, self.size)
+            self._length = self.size
+            return False
+        return True
+
     def append(self, said: msgspec.Struct) -> None:
         """Its MessagePack as a record, durable on return, where whoever opens the log will find it. Raises ValueError where it is too long;
         OSError, after which nobody knows what is in the file: close it and read it again."""
@@ -115,23 +139,11 @@ class WriteAhead:
         _frame(self._room)
         put_at(self._descriptor, self._room, self.size)
         self.size += len(self._room)
+        self._length = max(self._length, self.size)
         if len(self._room) > ROOM_BYTES_MAX:
             self._room = bytearray(HEAD_BYTES)
-        if self.size > self._length:
-            self._length = self.size + self._lengthen()
         datasync(self._descriptor)
         self.check_place()
-
-    def _lengthen(self) -> int:
-        """Writes zeros ahead; how many. None where there is no room: the next record finds some, or fails by itself. Raises OSError."""
-        if self.size < AHEAD_FROM_BYTES:
-            return 0
-        try:
-            return os.pwrite(self._descriptor, bytes(min(self.size, AHEAD_BYTES_MAX)), self.size)
-        except OSError as exc:
-            if exc.errno not in _NO_ROOM:
-                raise
-            return 0
 
     def check_place(self) -> None:
         """Raises OSError where the file was removed or another lies in its place: what is written to it then, nobody finds."""

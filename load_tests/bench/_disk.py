@@ -1,4 +1,5 @@
-"""The disk that a log lies on, by itself, and how waits are told: the same bytes at the end of a growing file, fdatasync, and nothing else.
+"""The disk that a log lies on, by itself, and how waits are told: the same bytes at the end of a growing file, or over what stands there,
+fdatasync, and nothing else.
 
 One after the other, or as rows arrive: whoever writes then takes whatever waits, as a log does. So a row waits for the write that is under
 way when it comes and then for its own, and more rows come while a write is slow: their p99 is above that of fdatasync for any writer.
@@ -11,10 +12,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from foundation.ledger.draining import BATCH_MAX
+from foundation.ledger.files import put_at
 from foundation.ledger.wal import PAGE_BYTES
 
-RECORD_BYTES = 620
+RECORD_BYTES = 530
 """Of the write-ahead file, for each entry: what a row of these benches makes, rounded."""
+OVER_BYTES = 16 << 20
+"""Of a file that is written over: as long as pg_test_fsync's."""
 
 
 class Waits(NamedTuple):
@@ -39,25 +43,36 @@ def paged(entries: int) -> int:
 
 
 class Disk:
-    """One file in a folder, from its making to `close`."""
+    """One file in a folder, from its making to `close`. Each write is at its end; `over`: over what was written and synced before, from the
+    beginning again once the end is reached, as pg_test_fsync writes."""
 
-    def __init__(self, folder: Path) -> None:
-        self._descriptor = os.open(folder / "alone", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        self._content = os.urandom(paged(BATCH_MAX))
+    def __init__(self, folder: Path, *, over: bool = False) -> None:
+        self._descriptor = os.open(folder / ("over" if over else "alone"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        self._content = memoryview(os.urandom(paged(BATCH_MAX)))
+        self._over_bytes = OVER_BYTES if over else 0
+        self._at = 0
+        while self._at < self._over_bytes:
+            self._put(len(self._content))
+        self._at = 0
+        os.fsync(self._descriptor)  # also that a former file's room is free: not for the first write to wait for
 
     def write(self, size: int) -> None:
-        rest = memoryview(self._content)[:size]
-        while rest:
-            rest = rest[os.write(self._descriptor, rest) :]
+        if self._over_bytes and self._at + size > self._over_bytes:
+            self._at = 0
+        self._put(size)
         os.fdatasync(self._descriptor)
 
     def close(self) -> None:
         os.close(self._descriptor)
 
+    def _put(self, size: int) -> None:
+        put_at(self._descriptor, self._content[:size], self._at)
+        self._at += size
 
-def disk_alone(folder: Path, size: int, rounds: int) -> list[float]:
-    """Waits of that many writes of `size` bytes, one after the other."""
-    waits, disk = list[float](), Disk(folder)
+
+def disk_alone(folder: Path, size: int, rounds: int, *, over: bool = False) -> list[float]:
+    """Waits of that many writes of `size` bytes, one after the other; `over`: over what was written before."""
+    waits, disk = list[float](), Disk(folder, over=over)
     try:
         for _ in range(rounds):
             begun = time.perf_counter()

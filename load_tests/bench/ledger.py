@@ -3,8 +3,8 @@
 Closed: for each batch size a writer appends and signs a checkpoint, in turn. Paced: rows arrive at a rate, and the writer takes whatever
 waits, at most as many as the drain; a row's wait is from its arrival until it is durable; as often as the drain looks at outboxes (--every)
 a checkpoint is signed beside the next ones. Both take turns with the disk alone in the same folder (`_disk`), which does the same with as
-many bytes and fdatasync: one after the other, or for rows that arrive at that rate. Grown: at each size of a log appends, proofs, their
-verification, opening it anew, and the memory of the process.
+many bytes and fdatasync: one after the other, at the end of a file and over what stands there, or for rows that arrive at that rate. Grown:
+at each size of a log appends, proofs, their verification, opening it anew, and the memory of the process.
 
 Run: python -m load_tests.bench.ledger [--entries N …] [--rates N …] [--rounds N] [--every S] [--folder DIR] [--without-payloads]
 """
@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from foundation.ledger.draining import POLL_S
 from foundation.ledger.entries import Recorded
@@ -35,29 +36,44 @@ WINDOW = (300, 16)
 """Appends at each size, and entries in each."""
 
 
-def in_turn(first: Callable[[], object], second: Callable[[], object]) -> None:
-    """TURNS times, now the one before the other, now after it: what the machine does besides falls on both."""
+def in_turn(*works: Callable[[], object]) -> None:
+    """TURNS times, now from the first to the last, now the other way: what the machine does besides falls on all."""
     for turn in range(TURNS):
-        for work in (first, second) if turn % 2 else (second, first):
+        for work in works if turn % 2 == 0 else reversed(works):
             work()
 
 
-def beside_disk(folder: Path, writer: Writer, batch: int, rounds: int) -> tuple[list[float], list[float]]:
-    """Waits of closed appends, and of the disk alone in turn with them."""
-    waits, alone = list[float](), list[float]()
+class Beside(NamedTuple):
+    """Waits of closed appends, and of the disk alone in turn with them: at the end of a growing file, and over what stands there."""
+
+    ours: list[float]
+    alone: list[float]
+    over: list[float]
+
+    def __str__(self) -> str:
+        ours, alone, over = map(spread, self)
+        return (
+            f"durable {ours}  disk alone {alone}, over what stands there {over}  "
+            f"p99 is {ours.p99 / alone.p99:.1f} times, and {ours.p99 / over.p99:.1f}"
+        )
+
+
+def beside_disk(folder: Path, writer: Writer, batch: int, rounds: int) -> Beside:
+    found, each = Beside([], [], []), rounds // TURNS
     in_turn(
-        lambda: waits.extend(writer.timed(lambda: writer.closed(batch, rounds // TURNS))),
-        lambda: alone.extend(disk_alone(folder, paged(batch), rounds // TURNS)),
+        lambda: found.ours.extend(writer.timed(lambda: writer.closed(batch, each))),
+        lambda: found.alone.extend(disk_alone(folder, paged(batch), each)),
+        lambda: found.over.extend(disk_alone(folder, paged(batch), each, over=True)),
     )
-    return waits, alone
+    return found
 
 
 def closed(folder: Path, rounds: int) -> None:
     for batch in BATCHES:
         with Log(folder / f"batch-{batch}", SIGNER) as log:
             writer = Writer(log)
-            waits, alone = beside_disk(folder, writer, batch, rounds)
-        told("closed", f"batch {batch:5}", writer, waits, alone)
+            found = beside_disk(folder, writer, batch, rounds)
+        print(f"closed batch {batch:5}: {writer.told()}  {found}", flush=True)
 
 
 def paced(folder: Path, rates: list[int], seconds: float, every_s: float) -> None:
@@ -84,14 +100,6 @@ def arrived_at(writer: Writer, to: Arrived, count: int, rate: int, every_s: floa
     writer.timed(lambda: to.add(writer.paced(given, rate, every_s)))
 
 
-def told(how: str, which: str, writer: Writer, waits: list[float], alone: list[float]) -> None:
-    durable, disk = spread(waits), spread(alone)
-    print(
-        f"{how} {which}: {writer.told()}  durable {durable}  disk alone {disk}  p99 is {durable.p99 / disk.p99:.1f} times",
-        flush=True,
-    )
-
-
 def grown(folder: Path, sizes: list[int], *, with_payloads: bool) -> None:
     """Prints, at each size, what an append, a proof, its verification and opening cost, and the memory that the process holds."""
     place = folder / "grown"
@@ -107,13 +115,13 @@ def grown(folder: Path, sizes: list[int], *, with_payloads: bool) -> None:
                 if not with_payloads:
                     drop_payloads(place, log.size)
             writer.position = log.size + 1
-            waits, alone = beside_disk(folder, writer, WINDOW[1], WINDOW[0])
+            found = beside_disk(folder, writer, WINDOW[1], WINDOW[0])
             proving, verifying, used = proofs(place, log.size)
             memory, most = resident_mib(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         print(
             f"{size:10,} entries: grown at {growth.told() if growth.entries else ''}  opened before in {opening * 1e3:.0f} ms"
         )
-        told("  ", f"append of {WINDOW[1]}", writer, waits, alone)
+        print(f"   append of {WINDOW[1]}: {writer.told()}  {found}")
         print(
             f"   prove {spread(proving)}  verify {spread(verifying)}, its CPU {spread(used)}  memory {memory:.0f} MiB, {most:.0f} at most",
             flush=True,

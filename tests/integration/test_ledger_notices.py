@@ -17,6 +17,7 @@ from cells.breakglass.door.ports import Column, Outcome, Session, Statement
 from cells.breakglass.statements.entries import notice_event
 from foundation.clock import SystemClock
 from foundation.ledger import metrics
+from foundation.ledger.export import position
 from foundation.ledger.export.forms import Format
 from foundation.ledger.export.settings import ExportSettings
 from foundation.ledger.export.worker import export
@@ -165,6 +166,7 @@ async def test_a_receiver_that_is_away_holds_up_nobody_else_and_gets_everything_
         before = failures._value.get()
         async with exporting(log, to(away, "away"), to(here, "here")):
             await eventually(lambda: len(here.taken) == 3 and failures._value.get() > before + 2)
+            await eventually(lambda: position.read(log / "export/here.position", SIGNER.verifier.name) == opened.size)
         away.port = port
         async with exporting(log, to(away, "away"), to(here, "here")):
             await eventually(lambda: len(away.taken) == 3)

@@ -1,18 +1,24 @@
 """The stand-alone verifier: a process of its own, proofs, keys. What is done to logs is in test_ledger_tampering.py."""
 
+import json
 import random
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from deploy.verify import verify
-from foundation.ledger import payloads
+from foundation.ledger import checkpoints, entries, payloads
+from foundation.ledger.checkpoints import Checkpoint
+from foundation.ledger.entries import MalformedEntry
+from foundation.ledger.merkle import leaf_hash
 from foundation.ledger.notes import Signer
+from foundation.ledger.proofs import Proof
 from foundation.ledger.reading import LogReader, of_folder
 from foundation.mute import Secret
 from gateway.cli.main import cli
@@ -99,6 +105,40 @@ def test_every_bit_of_a_proof_that_is_another_spoils_it(
         raw[bit // 8] ^= 1 << bit % 8
         file.write_bytes(raw)
         assert verify.main(words) == 1, (bit, capsys.readouterr())
+
+
+ENTRY = {"at_us": 7, "commitment": "0" * 64, "event": "1" * 64, "kind": "fence", "position": 1, "source": "s1"}
+
+
+def proof_of(folder: Path, raw: bytes) -> list[str]:
+    """What verifies the proof of a log whose one entry has these bytes."""
+    note = checkpoints.signed(Checkpoint(SIGNER.verifier.name, 1, leaf_hash(raw)), SIGNER)
+    (folder / "p").write_bytes(Proof(0, (), note, raw).render())
+    (folder / "key").write_text(SIGNER.verifier.text)
+    return ["proof", str(folder / "p"), "--key", str(folder / "key")]
+
+
+@pytest.mark.parametrize(
+    ("of", "value"),
+    [
+        ("at_us", 1.0), ("at_us", float("nan")), ("at_us", 1e300), ("at_us", True), ("at_us", "7"), ("at_us", (1 << 53) + 1),
+        ("position", 1.5), ("count", 2.0), ("count", None), ("kind", 7), ("source", ["s1"]), ("event", None),
+    ],
+)  # fmt: skip
+def test_an_entry_that_says_something_of_another_sort_is_refused_by_both(
+    tmp_path: Path, of: str, value: object
+) -> None:
+    whole: dict[str, object] = ENTRY | ({"count": 2, "root": "2" * 64} if of == "count" else {})
+    for members, holds in ((whole, True), (whole | {of: value}, False)):
+        raw = json.dumps(members, sort_keys=True, separators=(",", ":")).encode()
+        assert (verify.main(proof_of(tmp_path, raw)) == 0) == holds
+        with nullcontext() if holds else pytest.raises(MalformedEntry):
+            entries.parse(raw)
+
+
+def test_an_entry_nested_too_deeply_is_refused_and_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert verify.main(proof_of(tmp_path, b"[" * 60_000)) == 1
+    assert "is no JSON" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("judge", [alone, product])

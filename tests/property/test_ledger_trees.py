@@ -1,6 +1,7 @@
 """Trees and proofs of any size: every proof verifies, one bit of anything spoils it, growing gives what computing anew gives."""
 
 import json
+import random
 
 import msgspec
 from hypothesis import given, settings
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from foundation.ledger import merkle, tiles
 from foundation.ledger.canonical import canonical
-from foundation.ledger.entries import Entry, spelled
+from foundation.ledger.entries import SALT_BYTES, Entry, Recorded, sealed, sealed_each, spelled
 from foundation.ledger.merkle import EMPTY_ROOT, Frontier, ProofRefused, leaf_hash
 from foundation.ledger.tiles import ENTRIES, Tile, TiledHashes
 from tests.stands.ledger import naive_root, subtrees_of
@@ -48,6 +49,15 @@ def test_a_tree_that_grows_has_the_root_of_one_computed_anew_at_every_size() -> 
         for height, found in enumerate(completed):
             assert found == naive_root(LEAVES[size - (1 << height) : size])
     assert ROOTS[0] == EMPTY_ROOT == Frontier().root()
+
+
+@given(first=SIZES, more=st.integers(1, len(LEAVES)))
+def test_leaves_that_a_tree_takes_together_complete_what_the_last_does_by_itself(first: int, more: int) -> None:
+    one_by_one, together = Frontier(), Frontier()
+    completed = [one_by_one.append(leaf) for leaf in (*HASHES[:first], *HASHES[:more])]
+    assert together.extend(HASHES[:first]) == completed[first - 1]
+    assert together.extend(HASHES[:more]) == completed[-1]
+    assert (together.size, together.root()) == (one_by_one.size, one_by_one.root())
 
 
 @given(size=SIZES, data=st.data())
@@ -167,3 +177,29 @@ def test_every_character_is_spelled_as_in_the_canonical_form() -> None:
     kind = "".join(map(chr, [*range(0xD800), *range(0xE000, 0x110000)]))
     entry = Entry(at_us=0, commitment="0" * 64, event="1" * 64, kind=kind, position=7, source="s1")
     assert spelled(entry) == canonical(members(entry))
+
+
+@given(
+    source=st.text(),
+    given_rows=st.lists(
+        st.builds(
+            Recorded,
+            position=st.integers(0, 1 << 53),
+            id=st.text(),
+            at_us=st.integers(-(1 << 53), 1 << 53),
+            kind=st.text(max_size=3),
+            actor=st.text(),
+            subject_id=st.none() | st.text(),
+            details=JSON.map(lambda value: msgspec.Raw(canonical(value))),
+        ),
+        max_size=4,
+    ),
+    chance=st.randoms(use_true_random=False),
+)
+def test_rows_that_are_sealed_together_are_sealed_as_each_by_itself(
+    source: str, given_rows: list[Recorded], chance: random.Random
+) -> None:
+    salts = chance.randbytes(SALT_BYTES * len(given_rows))
+    each = [salts[at : at + SALT_BYTES] for at in range(0, len(salts), SALT_BYTES)]
+    alone = [sealed(row, source, salt) for row, salt in zip(given_rows, each, strict=True)]
+    assert sealed_each(given_rows, source, salts) == ([raw for raw, _ in alone], [opening for _, opening in alone])

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from foundation.ledger import files, wal
+from foundation.ledger import ahead, files, wal
 from foundation.ledger.checkpoints import Checkpoint
 from foundation.ledger.draining import SourceUnavailable
 from foundation.ledger.entries import Recorded
@@ -26,12 +26,14 @@ SIGNER = Signer("ledger.test/log", Secret(b"t" * 32))
 
 
 def unsynced(patch: pytest.MonkeyPatch) -> None:
-    """What is written stays in memory as far as the system likes: the disk's own pace is not what most tests look at."""
+    """What is written stays in memory as far as the system likes, and no zeros are written ahead: the disk's own pace is not what most
+    tests look at."""
 
     def at_once(_: int) -> None:
         return None
 
     patch.setattr(os, "fsync", at_once)
+    patch.setattr(ahead, "ZEROS_FROM_BYTES", 1 << 62)
     for module in (files, wal):
         patch.setattr(module, "datasync", at_once)
 

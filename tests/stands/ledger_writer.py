@@ -27,6 +27,8 @@ def write(folder: Path, seed: int) -> NoReturn:
     chance = random.Random(seed)
     ahead.FILES_MAX = chance.choice((5, 50, 1_024))
     ahead.SEGMENT_BYTES_MAX = chance.choice((40_000, 8 << 20))
+    ahead.ZEROS_FROM_BYTES = chance.choice((0, 65_536))
+    ahead.PIECE_BYTES = chance.choice((4_096, 262_144))
     with Log(folder, SIGNER) as opened, ThreadPoolExecutor(1) as aside:
 
         def publish() -> None:

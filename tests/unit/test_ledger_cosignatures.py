@@ -128,6 +128,23 @@ async def test_only_hashes_checkpoints_and_cosignatures_leave_for_witnesses(tmp_
         assert b"event:" not in everything
 
 
+async def test_a_witness_behind_what_packs_whatever_may_be_packed_is_understood(tmp_path: Path) -> None:
+    folder = tmp_path / "log"
+    with network(tmp_path) as net:
+
+        def packing(request: httpx.Request) -> httpx.Response:
+            line = net.there["eu"].add(request.content)
+            assert isinstance(line, bytes)
+            if "gzip" not in request.headers["accept-encoding"]:
+                return httpx.Response(200, stream=httpx.ByteStream(line))
+            packed = httpx.ByteStream(gzip.compress(line))
+            return httpx.Response(200, stream=packed, headers={"content-encoding": "gzip"})
+
+        net.says["eu"] = packing
+        async with keeping(folder, net) as kept:
+            await kept.until(kept.grow(1), Reach.NEAR)
+
+
 async def test_a_log_that_grows_without_pause_is_covered_as_it_grows(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -266,7 +283,7 @@ GARBAGE: dict[str, Answer] = {
     "no text": answer(200, b"\xff\xfe\x00"),
     "a page": answer(200, b"<html>\n\n</html>\n"),
     "what unpacks to far more": answer(200, gzip.compress(bytes(30 << 20)), content_encoding="gzip"),
-    "too much": answer(200, b"x" * (1 << 17)),
+    "too much": answer(200, b"x" * (1 << 18)),
     "a size that is none": answer(409, b"x\n", content_type=requests.SIZE_TYPE),
     "the size that was sent": echo,
     "a size beyond the log": answer(409, b"1000000\n", content_type=requests.SIZE_TYPE),

@@ -84,13 +84,13 @@ def holds(writer: Writer, folder: Path) -> None:
     assert reader(folder).verify(earlier, folder).without == 0
 
 
-@pytest.mark.parametrize(("begun", "later", "pages_ahead"), [(0, 0, 0), (250, 0, 0), (250, 4, 0), (0, 0, 2)])
+@pytest.mark.parametrize(("begun", "later", "pages_ahead"), [(0, 0, 0), (250, 0, 0), (250, 4, 0), (0, 0, 2), (0, 4, 2)])
 def test_whatever_the_step_at_which_a_writer_is_killed_or_the_power_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, begun: int, later: int, pages_ahead: int
 ) -> None:
     if pages_ahead:
-        monkeypatch.setattr(wal, "AHEAD_FROM_BYTES", 0)
-        monkeypatch.setattr(wal, "AHEAD_BYTES_MAX", pages_ahead * wal.PAGE_BYTES)
+        monkeypatch.setattr(ahead, "ZEROS_FROM_BYTES", 0)
+        monkeypatch.setattr(ahead, "PIECE_BYTES", pages_ahead * wal.PAGE_BYTES)
     base = tmp_path / "base"
     if begun:
         written(base, begun)

@@ -6,7 +6,7 @@ import struct
 import msgspec
 import pytest
 
-from foundation.ledger import checkpoints, entries, merkle, notes, proofs, tiles
+from foundation.ledger import checkpoints, encoding, entries, merkle, notes, proofs, tiles
 from foundation.ledger.canonical import canonical
 from foundation.ledger.checkpoints import Checkpoint
 from foundation.ledger.entries import MalformedEntry, Recorded
@@ -199,12 +199,19 @@ def test_every_mangling_of_a_private_key_is_refused_without_its_words(text: str)
         TEXT, NOTE[:-1], NOTE.replace("\n\n", "\n"), NOTE.replace("—", "-"), NOTE.replace("answer", "question"),
         NOTE.replace("x08go", "x08gp"), NOTE.replace("AM=\n", "AN=\n"), f"{TEXT}\n", f"{TEXT}\n{SIGNATURE}\n",
         f"{TEXT}\n— other{SIGNATURE[14:]}",
-        NOTE.replace("think", "th\tink"), f"{TEXT}\n{SIGNATURE * 65}", f"{'x' * 70_000}\n\n{SIGNATURE}",
+        NOTE.replace("think", "th\tink"), f"{TEXT}\n{SIGNATURE * 65}", f"{'x' * 140_000}\n\n{SIGNATURE}",
+        f"{TEXT}\n{SIGNATURE}— a+b AAAAAAE=\n", f"{TEXT}\n{SIGNATURE}— a\u00a0b AAAAAAE=\n",
     ],
 )  # fmt: skip
 def test_a_note_that_its_key_has_not_signed_so_is_refused(note: str) -> None:
     with pytest.raises(NoteRefused):
         notes.opened(note.encode(), Verifier.parse(VERIFIER))
+
+
+def test_sixteen_signatures_of_the_largest_kinds_are_room_enough() -> None:
+    strangers = "".join(f"— other.example/{at} {encoding.text_of(bytes([at]) * (4 + 4_627))}\n" for at in range(15))
+    note = f"{TEXT}\n{strangers}{SIGNATURE}".encode()
+    assert notes.opened(note, Verifier.parse(VERIFIER)) == TEXT
 
 
 def test_signatures_of_strangers_say_nothing_and_a_bad_one_of_the_key_spoils_the_note() -> None:
@@ -392,3 +399,15 @@ def test_an_entry_that_would_be_too_long_or_has_no_salt_is_not_made() -> None:
         entries.sealed(row(kind="k" * 65_536), "s1", b"s" * 32)
     with pytest.raises(ValueError, match="salt"):
         entries.sealed(row(), "s1", b"")
+
+
+@pytest.mark.parametrize(
+    ("spoilt", "why"),
+    [(row(kind="k" * 65_536), "65535"), (row(at_us=1 << 54), "double"), (row(position=1 << 54), "double")],
+)
+def test_one_among_rows_that_can_be_no_entry_spoils_them_all(spoilt: Recorded, why: str) -> None:
+    assert len(entries.sealed_each([row(), row()], "s1", b"s" * 64)[0]) == 2
+    with pytest.raises(ValueError, match=why):
+        entries.sealed_each([row(), spoilt], "s1", b"s" * 64)
+    with pytest.raises(ValueError, match="salt"):
+        entries.sealed_each([row(), row()], "s1", b"s" * 63)

@@ -19,6 +19,8 @@ from foundation.ledger.merkle import ProofRefused, consistency, verify_consisten
 from foundation.ledger.notes import Signer
 from foundation.ledger.reading import Absent
 from foundation.ledger.segments import Seen
+from foundation.ledger.serving import tile_in
+from foundation.ledger.tiles import ENTRIES, Tile
 from foundation.mute import Secret
 from tests.stands.ledger import SIGNER, checkpoint_of, copied, naive_root, reader, rows, unsynced, written
 
@@ -370,6 +372,22 @@ def test_a_reader_takes_a_partial_tile_out_of_the_whole_one(folder: Path, tmp_pa
         reader(folder).verify()
 
 
+@pytest.mark.parametrize("spoil", [Path.unlink, lambda path: os.truncate(path, 33), lambda path: os.truncate(path, 0)])
+@pytest.mark.parametrize("sizes", [(10, 20, 200), (10, 20, 300)])
+def test_a_partial_tile_that_a_power_cut_took_is_given_out_of_a_wider_one(
+    folder: Path, sizes: tuple[int, ...], spoil: Callable[[Path], None]
+) -> None:
+    written(folder, *sizes)
+    tiles = [Tile(level, 0, width) for level in (0, ENTRIES) for width in (10, 30)]
+    held = {tile: (folder / tile.path).read_bytes() for tile in tiles}
+    for tile in tiles:
+        spoil(folder / tile.path)
+        assert {one: tile_in(folder, one) for one in tiles} == held
+    for absent in (Tile(0, 1, 200), Tile(0, 2), Tile(1, 0, 2)):
+        with pytest.raises(Absent):
+            tile_in(folder, absent)
+
+
 def test_nothing_of_a_log_is_open_to_others(folder: Path) -> None:
     written(folder, 300)
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
@@ -425,44 +443,6 @@ def test_records_stand_one_after_the_other_also_where_one_took_more_memory_than_
         bodies = wal.parse(raw, "wal").bodies
     assert len(bodies) == 6
     assert raw == b"".join(wal.framed(body) for body in bodies)
-
-
-@pytest.fixture
-def lengthened(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Write-ahead files are, from their second page on."""
-    monkeypatch.setattr(wal, "AHEAD_FROM_BYTES", 2 * wal.PAGE_BYTES)
-    monkeypatch.setattr(wal, "AHEAD_BYTES_MAX", 3 * wal.PAGE_BYTES)
-
-
-@pytest.mark.usefixtures("lengthened")
-def test_a_write_ahead_file_is_lengthened_by_zeros_that_are_no_record(folder: Path, tmp_path: Path) -> None:
-    pages = list[int]()
-    with Log(folder, SIGNER) as log:
-        (path,) = segments.segments_in(folder)
-        for _ in range(8):
-            log.append({"s1": rows(log.size + 1, 3)})
-            pages.append(path.stat().st_size // wal.PAGE_BYTES)
-        killed = copied(folder, tmp_path / "killed")
-    assert pages == [4, 4, 4, 8, 8, 8, 8, 12]
-    with Log(killed, SIGNER) as again:
-        assert (again.size, again.seen("s1").position) == (24, 24)
-
-
-@pytest.mark.usefixtures("lengthened")
-@pytest.mark.parametrize("more", [0, 100])
-def test_zeros_that_find_no_room_fail_no_record_that_does(folder: Path, more: int) -> None:
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    with Log(folder, SIGNER) as log:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (5 * wal.PAGE_BYTES + more, limits[1]))
-        try:
-            for _ in range(4):
-                log.append({"s1": rows(log.size + 1, 3)})
-            with pytest.raises(OSError, match="File too large"):
-                log.append({"s1": rows(log.size + 1, 3)})
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    with Log(folder, SIGNER) as again:
-        assert again.size == 12
 
 
 def test_what_was_written_is_whole_or_as_before_for_whoever_reads(folder: Path) -> None:

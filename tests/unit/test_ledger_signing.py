@@ -3,7 +3,7 @@ Appends go on while payloads are erased, too."""
 
 import errno
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +13,7 @@ import pytest
 from foundation.ledger import ahead, payloads, wal
 from foundation.ledger.checkpoints import CHECKPOINT, Checkpoint
 from foundation.ledger.files import Files
+from foundation.ledger.growing import Growing
 from foundation.ledger.log import Log, LogBroken
 from tests.stands.ledger import SIGNER, reader, rows, unsynced
 
@@ -98,6 +99,32 @@ def test_an_append_writes_to_the_write_ahead_file_and_to_no_other(
         assert {path for path in tmp_path.rglob("*") if path.is_file()} == before
         assert log.publish().size == 1_200
     assert reader(tmp_path).verify(folder=tmp_path).payloads == 1_200
+
+
+def test_appends_go_on_while_what_came_before_is_taken_into_the_tree(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, going = threading.Event(), threading.Event()
+    take = Growing.take
+
+    def slow(self: Growing, entries: Sequence[bytes], openings: Sequence[bytes]) -> None:
+        begun.set()
+        assert going.wait(WAIT_S_MAX)
+        take(self, entries, openings)
+
+    with Log(tmp_path, SIGNER) as log, ThreadPoolExecutor(1) as aside, monkeypatch.context() as patch:
+        patch.setattr(Growing, "take", slow)
+        log.append({"s1": rows(1, 300)})
+        publishing = aside.submit(log.publish)
+        try:
+            assert begun.wait(WAIT_S_MAX)
+            assert log.append({"s1": rows(301, 400)}) == range(300, 700)
+            assert log.append({"s1": rows(701, 3)}) == range(700, 703)
+        finally:
+            going.set()
+        assert publishing.result(WAIT_S_MAX).size == 300
+        assert log.publish().size == 703
+    assert reader(tmp_path).verify(folder=tmp_path).payloads == 703
 
 
 def test_appends_go_on_while_the_next_write_ahead_file_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

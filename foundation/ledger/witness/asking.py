@@ -21,7 +21,7 @@ log = logs.get(__name__)
 
 TRIES_MAX = 3
 """Submissions of one checkpoint in a row: a witness that was thought to have cosigned another size says which."""
-ANSWER_BYTES_MAX = 1 << 16
+ANSWER_BYTES_MAX = notes.NOTE_BYTES_MAX
 
 
 class WitnessAt(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,9 +99,10 @@ class Asking:
 
     async def _posted(self, submission: Submission) -> _Answer:
         url, body = f"{self.at.url}{requests.PATH}", bytearray()
+        fields = {"accept-encoding": "identity"}
         try:
-            async with self._http.stream("POST", url, content=submission.render()) as answer:
-                # As it came: what unpacks to more than memory holds is not unpacked.
+            async with self._http.stream("POST", url, content=submission.render(), headers=fields) as answer:
+                # As it came and not packed: what unpacks to more than memory holds is not unpacked.
                 async for chunk in answer.aiter_raw():
                     body += chunk
                     if len(body) > ANSWER_BYTES_MAX:
