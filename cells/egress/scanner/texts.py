@@ -10,6 +10,8 @@ EMAIL = (
     r"(?:[\p{L}\p{M}\p{N}._%+\-!#$^~]+|\"[^\"\s]+\")@"
     r"(?:(?:[\p{L}\p{M}\p{N}\-]+[.。])+(?:xn--[A-Za-z0-9\-]+|[\p{L}\p{M}]{2,})|\[[0-9A-Fa-f.:]{7,45}\])"
 )
+EMAIL_SIGN = re.compile(rb"@(?:\[|[A-Za-z0-9.\-\x80-\xff]*(?:\.|\xe3\x80\x82)[A-Za-z\x80-\xff]{2})")
+"""In every address, from its at sign on. Of bytes: an ideographic full stop has three, other letters two at least."""
 _PICTURE = re.compile(rb"@[0-9.]+x\.[A-Za-z]+\Z")
 
 
@@ -60,6 +62,7 @@ def private_keys(data: bytes, start: int, end: int) -> Iterator[Hit]:
 
 
 URL_CREDENTIALS = r"(?i)\b[a-z][a-z0-9+.\-]*://[^\s/?#:@\"'<>]*:[^\s/?#@\"'<>]+@[^\s/?#\"'<>]+"
+URL_CREDENTIALS_SIGN = re.compile(rb"://[^\t\n\f\r /?#:@\"'<>]*:[^\t\n\f\r /?#@\"'<>]+@")
 _HIDDEN = re.compile(rb":(?:\*+|x{3,}|\[?<?(?:redacted|hidden|password|masked)>?\]?)@", re.IGNORECASE)
 
 
