@@ -28,7 +28,7 @@ _DOMAINS_MAX = 4096
 _DOMAIN = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z]{2,63}\Z")
 _POSTAL = re.compile(r"[A-Z0-9]{3,10}\Z")
 _GEOHASH = re.compile(r"[0-9b-hjkmnp-z]{6,12}\Z")
-_POINT = re.compile(r"\s*(-?\d{1,2}(?:\.\d{1,15})?)\s*,\s*(-?\d{1,3}(?:\.\d{1,15})?)\s*\Z")
+_POINT = re.compile(r"\s*(-?[0-9]{1,2}(?:\.[0-9]{1,15})?)\s*,\s*(-?[0-9]{1,3}(?:\.[0-9]{1,15})?)\s*\Z")
 _BASE32 = "0123456789bcdefghjkmnpqrstuvwxyz"
 
 

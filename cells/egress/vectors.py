@@ -69,12 +69,19 @@ def _column(made: Treater, ready: Ready | None, kind: Kind, convert: Mapping[str
         return pa.nulls(batch.num_rows, TYPES[kind])
     given = batch.column(ready.name)
     plain = ready.field.treatment.kind == KEEP and ready.name not in convert and _as_stated(ready.field.type, given)
-    found = given.cast(TYPES[kind]) if plain else _distinctly(ready, kind, convert.get(ready.name), given)
+    found = _alone(given.cast(TYPES[kind])) if plain else _distinctly(ready, kind, convert.get(ready.name), given)
     nulls = found.null_count
     made.counts.of_column(ready.name, rows=len(found), nulls=nulls, unfit=nulls - given.null_count)
-    if ready.watched:
-        made.watch.note(ready.name, found.to_pylist())
+    if ready.look is not None:
+        made.watch.note(ready.name, ready.look(found.to_pylist()))
     return found
+
+
+def _alone(given: Any) -> Any:
+    """The column without what its buffers hold beside its values: under a null, before and behind a slice. Files are written with that."""
+    if not given.null_count and not given.offset and given.get_total_buffer_size() == given.nbytes:
+        return given
+    return given.take(pa.array(range(len(given)), pa.int64()))
 
 
 def _distinctly(ready: Ready, kind: Kind, change: Any, given: Any) -> Any:
