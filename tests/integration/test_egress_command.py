@@ -20,7 +20,7 @@ from directory.placement.core import State
 from foundation.ledger.entries import event_digest
 from foundation.postgres import connect
 from foundation.tokens import cell_audience
-from foundation.words import CellId
+from foundation.words import CellId, ShardId, SubjectId
 from gateway.cli.egress import running
 from gateway.cli.main import cli
 from tests.stands.cell import POLICY, Stand, stand
@@ -305,10 +305,16 @@ async def test_events_come_back_as_they_may_leave_and_the_answer_says_what_staye
     assert said["release"] in await recorded(live)
 
 
+def shard_of(live: Stand, subject: SubjectId) -> ShardId:
+    home = live.cell.context.homes.get(subject)
+    assert home is not None
+    return home.shard
+
+
 async def test_what_an_events_owner_said_decides_not_what_is_said_by_whom_it_is_placed_by(live: Stand) -> None:
     ann, _ = await person(live, 1, given=True)
-    home, ben = live.cell.context.homes.get(ann), None
-    while ben is None or live.cell.context.homes.get(ben).shard != home.shard:
+    ben, _ = await person(live, 2)
+    while shard_of(live, ben) != shard_of(live, ann):
         ben, _ = await person(live, 2)
     of = {"subject_id": ann, "rank": 1}
 
