@@ -118,15 +118,17 @@ def last(count: int) -> Function:
 
 
 def subnet(value: str) -> str | NoValue:
-    """The /24 of an IPv4 address, the /48 of an IPv6 one; an IPv4 address that is written as IPv6 is one all the same."""
+    """The /24 of an IPv4 address, the /48 of an IPv6 one; an IPv4 address that is written as IPv6 is one all the same, as is one that 6to4
+    (RFC 3056) puts into the first 48 bits."""
     try:
         address = ipaddress.ip_address(value.strip())
     except ValueError:
         return UNFIT
     if isinstance(address, ipaddress.IPv6Address):
-        if address.ipv4_mapped is None:
+        within = address.ipv4_mapped or address.sixtofour
+        if within is None:
             return str(ipaddress.ip_network((int(address), 48), strict=False))
-        address = address.ipv4_mapped
+        address = within
     return str(ipaddress.ip_network((int(address), 24), strict=False))
 
 
