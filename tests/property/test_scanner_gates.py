@@ -1,13 +1,17 @@
 """Gates only spare work: what they let through is all that is found where every pattern is searched for everywhere."""
 
 from collections.abc import Iterator
+from random import Random
+from typing import Any
 
+import phonenumbers
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cells.egress.scanner import core
+from cells.egress.scanner import core, phones
 from cells.egress.scanner.findings import Hit
+from load_tests.bench.egress import values
 from load_tests.bench.egress.clean import clean_logs
 from load_tests.bench.egress.corpus import planted
 from load_tests.bench.egress.hostile import HOSTILE
@@ -56,3 +60,31 @@ def test_nor_of_logs_and_prose() -> None:
     found = sorted(core._hits(data))
     assert found == sorted(everywhere(data))
     assert len({kind for kind, *_ in found}) > 8
+
+
+def of_all_plans() -> tuple[Any, Any]:
+    """Every plan's numbers with its code, and within its country, in one set each."""
+    abroad, within = [], []
+    for region in sorted(phonenumbers.SUPPORTED_REGIONS):
+        plan = phonenumbers.PhoneMetadata.metadata_for_region(region)
+        numbers = phones._numbers(plan)
+        abroad.append(f"{plan.country_code}{numbers}")
+        within.append(numbers)
+    for code in phonenumbers.COUNTRY_CODES_FOR_NON_GEO_REGIONS:
+        plan = phonenumbers.PhoneMetadata.metadata_for_nongeo_region(code)
+        abroad.append(f"{code}(?:{plan.general_desc.national_number_pattern})")
+    return phones._set(abroad), phones._set(within)
+
+
+def test_plans_asked_by_country_code_and_the_broad_ones_first_answer_as_all_at_once() -> None:
+    abroad, within = of_all_plans()
+    chance, answers = Random(12), set()
+    for _ in range(4_000):
+        number = values.number(chance, chance.choice(values.REGIONS), values.TYPES)
+        plain = f"{number.country_code}{phonenumbers.national_significant_number(number)}"
+        for digits in (plain, plain[:-1], plain[3:], f"0{plain[2:]}", str(chance.getrandbits(chance.randint(14, 56)))):
+            raw = digits.encode()
+            found = phones._abroad(raw), phones._within(raw)
+            assert found == (bool(abroad.Match(raw)), bool(within.Match(raw))), digits
+            answers.add(found)
+    assert len(answers) == 4
