@@ -54,7 +54,7 @@ def treated(of: Contract, *values: Any) -> Treated:
         ("reference", "numeric", f"{CARD}"),
         ("amount", "numeric", f"{CARD}.00"),
         ("reference", "double precision", float(CARD)),
-        ("ssn", "int", 219099999),
+        ("ssn", "int", 536904399),
         ("phone", "bigint", 493012345678),
     ],
 )
