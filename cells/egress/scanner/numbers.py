@@ -1,5 +1,6 @@
 """Payment cards, IBANs, network addresses and coordinates: patterns, and what confirms them. Pure."""
 
+import functools
 import ipaddress
 import re
 from collections.abc import Iterator
@@ -22,6 +23,10 @@ _ISSUERS = (
     ("troy", re.compile(r"9792")),
     ("maestro", re.compile(r"50|5[6-8]|6")),
 )
+PREFIX_DIGITS = 4
+"""No issuer's prefix is longer."""
+REMEMBERED = 4096
+"""Beginnings of which it is remembered whose cards they are."""
 _LENGTHS = {"visa": (13, 16, 19), "amex": (15,), "diners": (14, 15, 16, 17, 18, 19), "maestro": tuple(range(12, 20))}
 _OTHER_LENGTHS = (16, 17, 18, 19)
 
@@ -54,9 +59,15 @@ _FRACTION = re.compile(rb"\.[0-9]")
 
 def issuer(digits: str) -> str | None:
     """Who issues cards of this beginning and length; None for nobody, or where Luhn's digit is wrong."""
+    name = _issued(digits[:PREFIX_DIGITS], len(digits))
+    return name if name is not None and _luhn(digits.encode()) and len(set(digits)) > 1 else None
+
+
+@functools.lru_cache(REMEMBERED)
+def _issued(beginning: str, count: int) -> str | None:
     for name, prefix in _ISSUERS:
-        if prefix.match(digits) and len(digits) in _LENGTHS.get(name, _OTHER_LENGTHS):
-            return name if _luhn(digits.encode()) and len(set(digits)) > 1 else None
+        if prefix.match(beginning) and count in _LENGTHS.get(name, _OTHER_LENGTHS):
+            return name
     return None
 
 
