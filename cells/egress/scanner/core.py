@@ -38,9 +38,12 @@ ADDRESSES: tuple[tuple[Detector, re.Pattern[bytes]], ...] = (
 """What has an at sign, and what stands there then at least: to search for that takes less than a pass of a set."""
 GATES: tuple[tuple[Detector, ...], ...] = (
     (
+        Detector(numbers.COORDINATES, numbers.coordinates),
         Detector(texts.JWT, texts.jwts),
         Detector(texts.API_KEY, texts.keys),
         Detector(texts.PRIVATE_KEY, texts.private_keys),
+    ),
+    (
         Detector(phones.ANNOUNCED, phones.announced, phones.WORDS),
         Detector(numbers.CARD_ANNOUNCED, numbers.announced_cards, numbers.CARD_WORDS),
         Detector(identifiers.ANNOUNCED, identifiers.announced, identifiers.WORDS),
@@ -52,7 +55,6 @@ GATES: tuple[tuple[Detector, ...], ...] = (
         Detector(numbers.IPV4, numbers.ipv4),
         Detector(phones.INTERNATIONAL, phones.international),
         Detector(phones.GROUPED, phones.grouped),
-        Detector(numbers.COORDINATES, numbers.coordinates),
     ),
     (
         Detector(identifiers.PATTERN, identifiers.written),

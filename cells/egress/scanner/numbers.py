@@ -26,7 +26,7 @@ _ISSUERS = (
 PREFIX_DIGITS = 4
 """No issuer's prefix is longer."""
 REMEMBERED = 4096
-"""Beginnings of which it is remembered whose cards they are."""
+"""Beginnings of which it is remembered whose cards they are, and shapes of accounts."""
 _LENGTHS = {"visa": (13, 16, 19), "amex": (15,), "diners": (14, 15, 16, 17, 18, 19), "maestro": tuple(range(12, 20))}
 _OTHER_LENGTHS = (16, 17, 18, 19)
 
@@ -106,6 +106,22 @@ def _mod_97(number: str) -> bool:
     return int("".join(map(_VALUES.__getitem__, number[4:] + number[:4]))) % 97 == 1
 
 
+_STRUCTURES: dict[tuple[str, str], bool] = {}
+_SHAPED = str.maketrans("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ", "9" * 10 + "A" * 26)
+
+
+def _structured(number: str) -> bool:
+    """Whether its country has accounts of that shape. Of a number that modulo 97 bears out the library looks at nothing else, so it is asked
+    once for each country and shape."""
+    key = number[:2], number[4:].translate(_SHAPED)
+    known = _STRUCTURES.get(key)
+    if known is None:
+        if len(_STRUCTURES) >= REMEMBERED:
+            _STRUCTURES.clear()
+        known = _STRUCTURES[key] = bool(library("stdnum.iban").is_valid(number, check_country=False))
+    return known
+
+
 def ibans(data: bytes, start: int, end: int) -> Iterator[Hit]:
     """The longest beginning that ends with a group and is one."""
     start, end = bare(data, start, end)
@@ -115,7 +131,7 @@ def ibans(data: bytes, start: int, end: int) -> Iterator[Hit]:
         if size < 15 or _ALNUM.match(data, start + size) is not None:
             continue
         number = compact(raw[:size])
-        if _mod_97(number) and library("stdnum.iban").is_valid(number, check_country=False):
+        if _mod_97(number) and _structured(number):
             yield Kind.IBAN, start, start + size, number[:2]
             return
 

@@ -232,8 +232,6 @@ def _of(raw: bytes) -> Undone:
             return plain, "unicode" if plain else "invisible", WHOLE
 
 
-
-
 def _utf16(raw: bytes) -> bytes:
     """JSON's escapes are UTF-16, so surrogates come in pairs."""
     return unhexlify(raw.replace(b"\\u", b"")).decode("utf-16-be", "replace").encode()
