@@ -72,8 +72,6 @@ MIXED = st.lists(
             b"&nbsp",
             b"&nbsp;",
             b"&unknown;",
-        ]
-        + [
             b"\x1b[1m",
             b"\x1b",
             b"\x00",

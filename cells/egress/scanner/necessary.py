@@ -40,7 +40,8 @@ def _baltic(digits: Digits) -> bool:
 
 def _verhoeff(digits: Digits) -> bool:
     """By the library's own table, without what it does around it."""
-    return bool(library("stdnum.verhoeff").checksum("".join(map(str, digits))) == 0)
+    rest: int = library("stdnum.verhoeff").checksum("".join(map(str, digits)))
+    return rest == 0
 
 
 def _number(digits: Digits) -> int:

@@ -111,8 +111,8 @@ _SHAPED = str.maketrans("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ", "9" * 10 + "A" *
 
 
 def _structured(number: str) -> bool:
-    """Whether its country has accounts of that shape. Of a number that modulo 97 bears out the library looks at nothing else, so it is asked
-    once for each country and shape."""
+    """Whether its country has accounts of that shape. Of a number that modulo 97 bears out the library looks at nothing else, so it is
+    asked once for each country and shape."""
     key = number[:2], number[4:].translate(_SHAPED)
     known = _STRUCTURES.get(key)
     if known is None:
