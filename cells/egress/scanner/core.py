@@ -38,12 +38,9 @@ ADDRESSES: tuple[tuple[Detector, re.Pattern[bytes]], ...] = (
 """What has an at sign, and what stands there then at least: to search for that takes less than a pass of a set."""
 GATES: tuple[tuple[Detector, ...], ...] = (
     (
-        Detector(numbers.COORDINATES, numbers.coordinates),
-        Detector(texts.JWT, texts.jwts),
-        Detector(texts.API_KEY, texts.keys),
-        Detector(texts.PRIVATE_KEY, texts.private_keys),
-    ),
-    (
+        Detector(texts.JWT, texts.jwts, texts.JWT_BEGIN),
+        Detector(texts.API_KEY, texts.keys, texts.API_KEY_BEGIN),
+        Detector(texts.PRIVATE_KEY, texts.private_keys, texts.PRIVATE_KEY_BEGIN),
         Detector(phones.ANNOUNCED, phones.announced, phones.WORDS),
         Detector(numbers.CARD_ANNOUNCED, numbers.announced_cards, numbers.CARD_WORDS),
         Detector(identifiers.ANNOUNCED, identifiers.announced, identifiers.WORDS),
@@ -55,6 +52,7 @@ GATES: tuple[tuple[Detector, ...], ...] = (
         Detector(numbers.IPV4, numbers.ipv4),
         Detector(phones.INTERNATIONAL, phones.international),
         Detector(phones.GROUPED, phones.grouped),
+        Detector(numbers.COORDINATES, numbers.coordinates),
     ),
     (
         Detector(identifiers.PATTERN, identifiers.written),

@@ -44,6 +44,13 @@ KEYS: tuple[tuple[str, str], ...] = (
 JWT = r"eyJ[A-Za-z0-9_\-]{8,}\.eyJ[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]*"
 PRIVATE_KEY = r"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----"
 API_KEY = "|".join(f"(?:{form})" for _, form in KEYS)
+JWT_BEGIN, PRIVATE_KEY_BEGIN = "eyJ", "-----BEGIN "
+API_KEY_BEGIN = (
+    r"A[KSB]IA[A-Z2-7]|ACCA[A-Z2-7]|gh[pousr]_|github_pat_|glpat-|xox[abeoprs]-|hooks\.slack\.com|[srp]k_(?:live|test)_|whsec_|AIza|ya29\."
+    r"|GOCSPX-|\bsk-|npm_|pypi-AgE|SG\.|do[opr]_v1_|hf_|shp(?:at|ca|pa|ss)_|:AA|AccountKey=|hvs\.|AGE-SECRET-KEY-|(?i:authorization)"
+)
+"""What each of them has for certain. The gate looks for that alone: runs of so many letters and digits in one set with words are more states
+than it ever knows."""
 _KEYS = tuple((name, re.compile(form.encode())) for name, form in KEYS)
 
 
