@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cells.egress.scanner import unescaping
+from cells.egress.scanner import escapes, unescaping
 from cells.egress.scanner.layers import Layer
 
 PLAIN = re.compile(unescaping._ESCAPE.encode())
@@ -96,7 +96,7 @@ def plainly(data: bytes) -> tuple[bytes, list[tuple[bytes, tuple[tuple[int, int]
     for line in unescaping._finders()[0].finditer(data):
         at, end = line.span()
         parts = unescaping._parts(data[at:end])
-        undone = [unescaping._of(part) for part in parts[1::2]]
+        undone = [escapes.of(part) for part in parts[1::2]]
         if not any(
             name != "entity" or plain != part for (plain, name, _), part in zip(undone, parts[1::2], strict=True)
         ):

@@ -36,6 +36,8 @@ ADDRESSES: tuple[tuple[Detector, re.Pattern[bytes]], ...] = (
     (Detector(texts.URL_CREDENTIALS, texts.url_credentials), texts.URL_CREDENTIALS_SIGN),
 )
 """What has an at sign, and what stands there then at least: to search for that takes less than a pass of a set."""
+AT_BYTES_MIN = 32
+"""To so many bytes one at sign: where there are more, addresses are searched for at once."""
 GATES: tuple[tuple[Detector, ...], ...] = (
     (
         Detector(texts.JWT, texts.jwts, texts.JWT_BEGIN),
@@ -94,8 +96,11 @@ def _finders(group: Iterable[Detector]) -> tuple[tuple[Any, Confirm], ...]:
     return tuple((re2.compile(one.pattern), one.confirm) for one in group)
 
 
-def _addressed(raw: bytes) -> list[int]:
-    return [at for at, (_, sign) in enumerate(ADDRESSES) if sign.search(raw)] if b"@" in raw else []
+def _addressed(raw: bytes) -> Sequence[int]:
+    count = raw.count(b"@")
+    if count * AT_BYTES_MIN > len(raw):
+        return range(len(ADDRESSES))
+    return [at for at, (_, sign) in enumerate(ADDRESSES) if sign.search(raw)] if count else ()
 
 
 @functools.cache

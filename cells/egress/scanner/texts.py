@@ -49,8 +49,8 @@ API_KEY_BEGIN = (
     r"A[KSB]IA[A-Z2-7]|ACCA[A-Z2-7]|gh[pousr]_|github_pat_|glpat-|xox[abeoprs]-|hooks\.slack\.com|[srp]k_(?:live|test)_|whsec_|AIza|ya29\."
     r"|GOCSPX-|\bsk-|npm_|pypi-AgE|SG\.|do[opr]_v1_|hf_|shp(?:at|ca|pa|ss)_|:AA|AccountKey=|hvs\.|AGE-SECRET-KEY-|(?i:authorization)"
 )
-"""What each of them has for certain. The gate looks for that alone: runs of so many letters and digits in one set with words are more states
-than it ever knows."""
+"""What each of them has for certain. The gate looks for that alone: runs of so many letters and digits in one set with words are more
+states than it ever knows."""
 _KEYS = tuple((name, re.compile(form.encode())) for name, form in KEYS)
 
 
