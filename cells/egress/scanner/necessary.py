@@ -32,7 +32,7 @@ def _mod_11_10(digits: Digits) -> bool:
 
 
 def _baltic(digits: Digits) -> bool:
-    rest = sum(map(operator.mul, (1, 2, 3, 4, 5, 6, 7, 8, 9, 1), digits)) % 11
+    rest: int = sum(map(operator.mul, (1, 2, 3, 4, 5, 6, 7, 8, 9, 1), digits)) % 11
     if rest == 10:
         rest = sum(map(operator.mul, (3, 4, 5, 6, 7, 8, 9, 1, 2, 3), digits)) % 11
     return rest % 10 == digits[-1]
