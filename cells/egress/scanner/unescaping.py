@@ -106,8 +106,10 @@ def _lines(data: bytes) -> Iterator[Line]:
 
 def _is_plain(block: bytes) -> bool:
     """ASCII with few signs and no control characters."""
-    few = (block.count(b"%") + block.count(b"\\")) * SIGN_BYTES_MIN + block.count(b"&") * ENTITY_BYTES_MIN <= len(block)
-    return few and block.isascii() and len(block.translate(None, _CONTROLS)) == len(block)
+    if not block.isascii():
+        return False
+    few = (block.count(b"%") + block.count(b"\\")) * SIGN_BYTES_MIN + block.count(b"&") * ENTITY_BYTES_MIN
+    return few <= len(block) == len(block.translate(None, _CONTROLS))
 
 
 def _by_signs(block: bytes, at: int) -> list[Line]:
