@@ -6,8 +6,8 @@ from typing import Any, TypeAlias
 Look: TypeAlias = Callable[[Sequence[Any]], list[str]]
 
 NUMBER_MIN = 10_000_000
-"""From here on a number is looked at, by its digits. No card and no identifier has fewer than eight; a telephone number without its area may,
-but then so have amounts and counts."""
+"""From here on a number is looked at, by its digits. No card and no identifier has fewer than eight; a telephone number without its
+area may, but then so have amounts and counts."""
 _DIGITS_MIN = 8
 
 
