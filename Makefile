@@ -70,7 +70,7 @@ bench-peers: $(READY_DEV) ## Install other proxies where they can be had, and se
 
 bench-egress: $(READY_DEV) ## Print egress's figures in full, beside other detectors where they can be had (some minutes; asserts nothing)
 	@python3 -m venv .venv-peers && .venv-peers/bin/pip --disable-pip-version-check --quiet install presidio-analyzer datafog || true
-	@$(BIN)/python -m load_tests.bench --full egress.scanner
+	@$(BIN)/python -m load_tests.bench --full egress.scanner egress.contract
 
 bench-egress-memory: $(READY_DEV) ## Print what releases of MEBIBYTES take of memory, in each format (10240 takes half an hour; asserts nothing)
 	@$(BIN)/python -m load_tests.bench.egress.memory --mebibytes $(MEBIBYTES)

@@ -6,7 +6,7 @@ Consent, fences, the directory's facts and rules are those of the moment, so a w
 import datetime
 import hashlib
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import asyncpg
@@ -85,7 +85,7 @@ class Asking:
         contract, rules = self.checked(service, aim)
         made = self._treater(contract, aim, rules)
         columns = columns_of(contract, events)
-        people = await self._people(columns.values[contract.placed_by], aim.purpose)
+        people = await self._people(contract, columns.values, aim.purpose)
         treated = made.treat(Batch(people, columns.values, unnamed=columns.unnamed, plain=columns.plain))
         kinds = {id(one): one for one in people if one is not None}.values()
         went = [plan for one in kinds if (plan := made.plan_of(one)).goes]
@@ -146,39 +146,54 @@ class Asking:
             self._treaters[key] = held
         return held
 
-    async def _people(self, stated: Sequence[Any], purpose: str) -> list[Person | None]:
-        """None for whoever is not active here, or of whom the directory does not say so. Raises ProblemError."""
-        context = self._context
-        texts = dict.fromkeys(one for one in stated if isinstance(one, str))
-        known = {one: subject for one in texts if (subject := _subject(one)) is not None}
-        homes = {subject: context.known(subject) for subject in known.values()}
-        active = {
-            subject: home.shard for subject, home in homes.items() if home is not None and home.state is State.ACTIVE
-        }
+    async def _people(
+        self, contract: Contract, columns: Mapping[str, Sequence[Any]], purpose: str
+    ) -> list[Person | None]:
+        """Of each event, by whose law it goes, and what its owner said. None where the subject is not active here, or the directory does
+        not say so, and where the event does not say who the owner is. Raises ProblemError."""
+        subjects = _subjects(columns[contract.placed_by])
+        owners = subjects if contract.owner == contract.placed_by else _subjects(columns[contract.owner])
+        active = self._active(subjects)
         try:
-            facts = await DirectoryOrigins(context.directory, context.cell).facts(list(active))
+            facts = await DirectoryOrigins(self._context.directory, self._context.cell).facts(list(active))
         except DirectoryUnavailable as exc:
             raise refuse(
                 Code.NOT_READY, "the directory does not say whose law these persons are under", retry_after_s=1
             ) from exc
-        said = await self._said(active, purpose)
-        people = {subject: Person(one, said.get(subject, Consent.UNSAID)) for subject, one in facts.items()}
+        pairs = {
+            (subject, owner): facts[subject]
+            for subject, owner in zip(subjects, owners, strict=True)
+            if subject in facts and subject is not None and owner is not None
+        }
+        asked: dict[ShardId, dict[SubjectId, None]] = {}
+        for subject, owner in pairs:
+            asked.setdefault(active[subject], {})[owner] = None
+        said = await self._said(asked, purpose)
+        people = {pair: Person(one, said.get(pair[1], Consent.UNSAID)) for pair, one in pairs.items()}
         same = {one: one for one in people.values()}  # of whom the same is known, one object
-        people = {subject: same[one] for subject, one in people.items()}
-        return [people.get(known[one]) if isinstance(one, str) and one in known else None for one in stated]
+        known: dict[Any, Person] = {pair: same[one] for pair, one in people.items()}
+        return [known.get(pair) for pair in zip(subjects, owners, strict=True)]
 
-    async def _said(self, active: Mapping[SubjectId, ShardId], purpose: str) -> dict[SubjectId, Consent]:
-        """What they said to the purpose. Raises ProblemError where that cannot be read."""
+    def _active(self, subjects: Sequence[SubjectId | None]) -> dict[SubjectId, ShardId]:
+        """Those who are active here, and on which shard. Raises ProblemError."""
+        known = (one for one in dict.fromkeys(subjects) if one is not None)
+        homes = {subject: self._context.known(subject) for subject in known}
+        return {
+            subject: home.shard for subject, home in homes.items() if home is not None and home.state is State.ACTIVE
+        }
+
+    async def _said(self, asked: Mapping[ShardId, Iterable[SubjectId]], purpose: str) -> dict[SubjectId, Consent]:
+        """What these people said to the purpose, where the rows lie of which they are owners. Raises ProblemError where that cannot be
+        read."""
         said: dict[SubjectId, Consent] = {}
         for contract in self._contracts.values():
             sql = consent_statement(contract)
             if sql is None:
                 continue
-            for shard in set(active.values()):
-                own = [subject for subject, its in active.items() if its == shard]
+            for shard, own in asked.items():
                 try:
                     rows = await self._context.shards[shard].fetch(
-                        sql, (own, purpose), table=contract.table, verb=Verb.READ
+                        sql, (list(own), purpose), table=contract.table, verb=Verb.READ
                     )
                 except asyncpg.PostgresError as exc:
                     raise refuse(
@@ -186,6 +201,13 @@ class Asking:
                     ) from exc
                 said = merged(said, {SubjectId(str(row["person"])): row["given"] for row in rows})
         return said
+
+
+def _subjects(stated: Sequence[Any]) -> list[SubjectId | None]:
+    """None for what is no subject id."""
+    texts = dict.fromkeys(one for one in stated if isinstance(one, str))
+    known = {one: _subject(one) for one in texts}
+    return [known[one] if isinstance(one, str) else None for one in stated]
 
 
 def _subject(text: str) -> SubjectId | None:

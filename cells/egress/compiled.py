@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from cells.egress.columns import Column, over
+from cells.egress.looks import LOOKS, Look
 from cells.egress.plan import Field, TablePlan
 from cells.egress.scan import Scan, redacted
 from cells.egress.treatments import Function, Means, Unmeant, made
@@ -46,14 +47,14 @@ class Counts:
 
 class Ready(msgspec.Struct, frozen=True):
     """A field that leaves. `values` treats and counts nothing: what does not fit is UNFIT; `treat` counts, and puts null for it;
-    it does not read what it is told to be plain. `plain` is `values` for what is known to be as it would be read. `watched`: strings pass
-    as they are, so the scanner looks at them."""
+    it does not read what it is told to be plain. `plain` is `values` for what is known to be as it would be read. `look`: what passes as
+    it is and the scanner has to see; None: it sees nothing of the field."""
 
     field: Field
     values: Column
     plain: Column
     treat: Callable[[Sequence[Any], bool], list[Any]]
-    watched: bool
+    look: Look | None
 
     @property
     def name(self) -> str:
@@ -73,8 +74,8 @@ class Watch:
     def __init__(self) -> None:
         self._held: dict[str, list[str]] = {}
 
-    def note(self, field: str, values: Sequence[Any]) -> None:
-        self._held.setdefault(field, []).extend(_strings(values))
+    def note(self, field: str, texts: Sequence[str]) -> None:
+        self._held.setdefault(field, []).extend(texts)
 
     def take(self) -> dict[str, list[str]]:
         taken, self._held = self._held, {}
@@ -105,8 +106,7 @@ class Workshop(msgspec.Struct, frozen=True):
     def _ready(self, field: Field) -> Ready:
         """Raises Unmeant."""
         plain, typed = self._values(field)
-        watched = self._watched(field) and field.treatment.kind == KEEP
-        name, counts, watch = field.name, self.counts, self.watch
+        look, name, counts, watch = self._look(field), field.name, self.counts, self.watch
 
         def treat(given: Sequence[Any], plain: bool = False) -> list[Any]:
             found, kinds = typed(given, plain)
@@ -115,11 +115,11 @@ class Workshop(msgspec.Struct, frozen=True):
                 found = [None if one is UNFIT else one for one in found]
             nulls = found.count(None) if unfit or NULL in kinds else 0
             counts.of_column(name, rows=len(found), nulls=nulls, unfit=unfit)
-            if watched:
-                watch.note(name, found)
+            if look is not None:
+                watch.note(name, look(found))
             return found
 
-        return Ready(field, lambda given: typed(given, False)[0], plain, treat, watched)
+        return Ready(field, lambda given: typed(given, False)[0], plain, treat, look)
 
     def _values(self, field: Field) -> tuple[Column, Typed]:
         """Of what was read, and of what was given. Raises Unmeant."""
@@ -148,8 +148,8 @@ class Workshop(msgspec.Struct, frozen=True):
 
         return plain, typed
 
-    def _watched(self, field: Field) -> bool:
-        return self.scan is not None and field.treatment.kind in (KEEP, WALK) and field.type in _OF_STRINGS
+    def _look(self, field: Field) -> Look | None:
+        return LOOKS.get(field.type) if self.scan is not None and field.treatment.kind == KEEP else None
 
     def _function(self, field: Field, path: str) -> Function:
         """Raises Unmeant."""
@@ -193,7 +193,7 @@ class Workshop(msgspec.Struct, frozen=True):
 
     def _inner(self, field: Field, path: str) -> Function:
         """A member's value: treated, or UNFIT where it stays; counted either way."""
-        counts, watch, watched = self.counts, self.watch, self._watched(field) and field.treatment.kind == KEEP
+        counts, watch, look = self.counts, self.watch, self._look(field)
         if not field.leaves:
             return _staying(counts, path)
         try:
@@ -208,14 +208,11 @@ class Workshop(msgspec.Struct, frozen=True):
             got = read(value)
             found = UNFIT if got is UNFIT else treat(got)
             counts.add(path, UNFIT_COUNT if found is UNFIT else PASSED)
-            if watched and found is not UNFIT:
-                watch.note(path, [found])
+            if look is not None and found is not UNFIT:
+                watch.note(path, look([found]))
             return found
 
         return one
-
-
-_OF_STRINGS = frozenset({"text", "text[]", "json", "jsonb"})
 
 
 def _never(_values: Sequence[Any], _kinds: Kinds) -> None:
@@ -225,10 +222,6 @@ def _never(_values: Sequence[Any], _kinds: Kinds) -> None:
 def _between_nulls(held: Sequence[Any], whole: Column) -> list[Any]:
     treated = iter(whole([one for one in held if one is not None]))
     return [None if one is None else next(treated) for one in held]
-
-
-def _strings(values: Sequence[Any]) -> list[str]:
-    return [each for one in values for each in (one if type(one) is list else (one,)) if type(each) is str]
 
 
 def _staying(counts: Counts, path: str) -> Function:

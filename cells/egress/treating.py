@@ -171,7 +171,7 @@ class Treater:
                 self.counts.add(field.name, f"dropped:{field.why.value}", count)
 
     def scanned(self) -> tuple[Held, ...]:
-        """What the second detector found in strings that passed as they were."""
+        """What the second detector found in what passed as it was."""
         taken = self.watch.take()
         if self._scan is None:
             return ()

@@ -28,7 +28,7 @@ _DOMAINS_MAX = 4096
 _DOMAIN = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z]{2,63}\Z")
 _POSTAL = re.compile(r"[A-Z0-9]{3,10}\Z")
 _GEOHASH = re.compile(r"[0-9b-hjkmnp-z]{6,12}\Z")
-_POINT = re.compile(r"\s*(-?\d{1,2}(?:\.\d{1,15})?)\s*,\s*(-?\d{1,3}(?:\.\d{1,15})?)\s*\Z")
+_POINT = re.compile(r"\s*(-?[0-9]{1,2}(?:\.[0-9]{1,15})?)\s*,\s*(-?[0-9]{1,3}(?:\.[0-9]{1,15})?)\s*\Z")
 _BASE32 = "0123456789bcdefghjkmnpqrstuvwxyz"
 
 
@@ -118,15 +118,17 @@ def last(count: int) -> Function:
 
 
 def subnet(value: str) -> str | NoValue:
-    """The /24 of an IPv4 address, the /48 of an IPv6 one; an IPv4 address that is written as IPv6 is one all the same."""
+    """The /24 of an IPv4 address, the /48 of an IPv6 one; an IPv4 address that is written as IPv6 is one all the same, as is one that 6to4
+    (RFC 3056) puts into the first 48 bits."""
     try:
         address = ipaddress.ip_address(value.strip())
     except ValueError:
         return UNFIT
     if isinstance(address, ipaddress.IPv6Address):
-        if address.ipv4_mapped is None:
+        within = address.ipv4_mapped or address.sixtofour
+        if within is None:
             return str(ipaddress.ip_network((int(address), 48), strict=False))
-        address = address.ipv4_mapped
+        address = within
     return str(ipaddress.ip_network((int(address), 24), strict=False))
 
 

@@ -29,7 +29,7 @@ TEXT_CHARS_MAX = 1 << 20
 LIST_MAX = 10_000
 _UUID = re.compile(r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}\Z")
 BITS = {"smallint": 15, "int": 31, "integer": 31, "bigint": 63}
-_NUMBER = re.compile(r"-?\d{1,200}(?:\.\d{1,200})?\Z")
+_NUMBER = re.compile(r"-?[0-9]{1,200}(?:\.[0-9]{1,200})?\Z")
 
 
 class Kind(enum.StrEnum):

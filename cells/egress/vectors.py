@@ -32,6 +32,8 @@ _DAYS = (1 - _EPOCH, datetime.date.max.toordinal() - _EPOCH)
 BLOCK_DAYS, BLOCKS_MAX, DAYS_EACH_MAX = 1 << 13, 16, 4
 """Days are treated by blocks of twenty-two years, once for a plan, where a batch has so many rows that it is not much more than its own."""
 TABLES_MAX = 64
+PLACES_MAX = 4
+"""Lengths of record batches of which the numbers of their rows are kept: mostly all but the last are of one."""
 _AS_READ = ("text", "uuid")
 """Types whose values in Arrow are what is read of them, where the column is plainly of its type."""
 _WHOLE = {"smallint": pa.int16(), "int": pa.int32(), "integer": pa.int32(), "bigint": pa.int64()}
@@ -69,12 +71,26 @@ def _column(made: Treater, ready: Ready | None, kind: Kind, convert: Mapping[str
         return pa.nulls(batch.num_rows, TYPES[kind])
     given = batch.column(ready.name)
     plain = ready.field.treatment.kind == KEEP and ready.name not in convert and _as_stated(ready.field.type, given)
-    found = given.cast(TYPES[kind]) if plain else _distinctly(ready, kind, convert.get(ready.name), given)
+    found = _alone(given.cast(TYPES[kind])) if plain else _distinctly(ready, kind, convert.get(ready.name), given)
     nulls = found.null_count
     made.counts.of_column(ready.name, rows=len(found), nulls=nulls, unfit=nulls - given.null_count)
-    if ready.watched:
-        made.watch.note(ready.name, found.to_pylist())
+    if ready.look is not None:
+        made.watch.note(ready.name, ready.look(found.to_pylist()))
     return found
+
+
+def _alone(given: Any) -> Any:
+    """The column without what its buffers hold beside its values: under a null, before and behind a slice. Files are written with that."""
+    if given.null_count:
+        return given.take(_places(len(given)))
+    if given.offset or given.get_total_buffer_size() != given.nbytes:
+        return pa.concat_arrays([given, given.slice(0, 0)])
+    return given
+
+
+@functools.lru_cache(PLACES_MAX)
+def _places(count: int) -> Any:
+    return pa.array(range(count), pa.int64())
 
 
 def _distinctly(ready: Ready, kind: Kind, change: Any, given: Any) -> Any:

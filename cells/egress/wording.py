@@ -8,7 +8,7 @@ import msgspec
 TEXT_CHARS_MAX = 200
 _CALL = re.compile(r"([a-z][a-z0-9_]*)(?:\(([^()]*)\))?\Z")
 _WORD = re.compile(r"[a-z][a-z0-9_-]{0,62}\Z")
-_NUMBER = re.compile(r"-?\d{1,15}(?:\.\d{1,6})?\Z")
+_NUMBER = re.compile(r"-?[0-9]{1,15}(?:\.[0-9]{1,6})?\Z")
 DROP, KEEP, WALK, SCAN = "drop", "keep", "walk", "scan"
 
 _TEXT = frozenset({"text"})

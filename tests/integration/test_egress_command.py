@@ -20,7 +20,7 @@ from directory.placement.core import State
 from foundation.ledger.entries import event_digest
 from foundation.postgres import connect
 from foundation.tokens import cell_audience
-from foundation.words import CellId
+from foundation.words import CellId, ShardId, SubjectId
 from gateway.cli.egress import running
 from gateway.cli.main import cli
 from tests.stands.cell import POLICY, Stand, stand
@@ -45,6 +45,19 @@ from tests.stands.waiting import eventually
 pytestmark = pytest.mark.anyio
 
 
+VISITS = """
+table: visits
+placed_by: subject_id
+owner: person_id
+access:
+  services: {analytics: {read: [rank]}}
+columns:
+  subject_id: {type: uuid, class: pseudonymous}
+  id:         {type: uuid, class: none}
+  person_id:  {type: uuid, class: pseudonymous}
+  rank:       {type: int, class: none, leaving: {default: keep}}
+"""
+"""Events alone: there is no such table."""
 MIB_MAX = 64
 """What a release as NDJSON may take, on the contract's path alone."""
 MANY = """
@@ -72,6 +85,7 @@ async def shared(postgres_server: PostgresServer, tmp_path_factory: pytest.TempP
         async with stand(postgres_server, folder, patch, policy=POLICY + DESTINATIONS) as built:
             built.ledger = kept_by(folder)
             await prepared(built, folder / "contracts")
+            (folder / "contracts" / "visits.yaml").write_text(VISITS)
             async with built.running(NOTES):
                 write_settings(built)
                 yield built
@@ -289,6 +303,31 @@ async def test_events_come_back_as_they_may_leave_and_the_answer_says_what_staye
     assert said["counts"]["body"] == {"dropped:stated": 1}
     assert said["counts"][""] == {"unnamed": 6}
     assert said["release"] in await recorded(live)
+
+
+def shard_of(live: Stand, subject: SubjectId) -> ShardId:
+    home = live.cell.context.homes.get(subject)
+    assert home is not None
+    return home.shard
+
+
+async def test_what_an_events_owner_said_decides_not_what_is_said_by_whom_it_is_placed_by(live: Stand) -> None:
+    ann, _ = await person(live, 1, given=True)
+    ben, _ = await person(live, 2)
+    while shard_of(live, ben) != shard_of(live, ann):
+        ben, _ = await person(live, 2)
+    of = {"subject_id": ann, "rank": 1}
+
+    async def left(*given: dict[str, Any]) -> tuple[int, dict[str, int]]:
+        said = (await events(live, *given, contract="visits")).json()
+        return len(said["events"]), said["stayed"]
+
+    assert await left(of | {"person_id": ben}, of | {"person_id": ann}) == (2, {})
+    await answers(live, ben, given=False)
+    no = {"the person has said no to analytics": 1}
+    assert await left(of | {"person_id": ben}, of | {"person_id": ann}) == (1, no)
+    nobody = {"it is not known whose law the person is under": 2}
+    assert await left(of, of | {"person_id": "nobody"}) == (0, nobody)
 
 
 async def test_a_withdrawal_holds_from_the_next_batch_on(live: Stand) -> None:

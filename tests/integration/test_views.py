@@ -192,3 +192,30 @@ async def test_a_decision_for_views_opens_nothing_else_and_no_other_opens_views(
     )
     answer = await live.call("GET", path, stale)
     assert (answer.status_code, answer.headers["domicile-refusal"]) == (409, "stale_epoch")
+
+
+async def test_a_view_is_treated_for_the_purpose_that_it_is_read_for_whatever_it_was_read_for_before(
+    shows: Showing,
+) -> None:
+    """Table, reader, place, rules and day are the same: what was made ready for one purpose serves no other."""
+    _, reads = await shows.placed(residence="US")
+    _, ann = await shows.placed()
+    await shows.note(ann.subject_id, NAME)
+    live, minter = shows.cell, Minter(shows.cell.name, shows.cell.root)
+
+    async def body(purpose: str) -> object:
+        header = live.decision(
+            ann.subject_id,
+            ann.epoch,
+            minter=minter,
+            service="views",
+            verb=Verb.READ,
+            actor=reads.subject_id,
+            purpose=purpose,
+        )
+        answer = await live.call("GET", f"/views/notes/{ann.subject_id}", header)
+        assert answer.status_code == 200, answer.text
+        return answer.json()["rows"][0]["body"]
+
+    initials = "A. M. C."
+    assert [await body(one) for one in ("public_view", "support", "public_view")] == [initials, NAME, initials]

@@ -36,7 +36,7 @@ purpose = "public_view"
 hosts = { eu-de = ["127.0.0.1:$port"], us-va = [] }
 [destinations.us-readers]
 country = "US"
-purposes = ["public_view"]
+purposes = ["public_view", "support"]
 recipient_classes = []
 readers = ["us-va"]
 [destinations.eu-readers]
@@ -56,7 +56,7 @@ public: [body, rank, done]
 columns:
   subject_id: {type: uuid, class: pseudonymous}
   id:         {type: uuid, class: none}
-  body:       {type: text, class: direct, leaving: {default: initials, "to:eu": keep}}
+  body:       {type: text, class: direct, leaving: {default: initials, "to:eu": keep, "purpose:support": keep}}
   rank:       {type: int, class: none, leaving: {default: keep}}
   total:      {type: bigint, class: none, leaving: {default: keep}}
   done:       {type: boolean, class: none, leaving: {"to:eu": keep}}

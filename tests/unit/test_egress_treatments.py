@@ -40,6 +40,7 @@ def become(text: str, value: Any) -> Any:
         ("subnet", "203.0.113.77", "203.0.113.0/24"),
         ("subnet", "2001:db8:1:2::1", "2001:db8:1::/48"),
         ("subnet", "::ffff:203.0.113.77", "203.0.113.0/24"),
+        ("subnet", "2002:cb00:714d::1", "203.0.113.0/24"),
         ("subnet", "203.0.113", UNFIT),
         ("initials", "Ann-Marie van Dijk", "A. v. D."),
         ("initials", "A B", UNFIT),

@@ -2,7 +2,8 @@
 decoded and scanned again. Pure."""
 
 import functools
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -30,16 +31,18 @@ class Detector(msgspec.Struct, frozen=True):
     opens: str = ""
 
 
+ADDRESSES: tuple[tuple[Detector, re.Pattern[bytes]], ...] = (
+    (Detector(texts.EMAIL, texts.emails), texts.EMAIL_SIGN),
+    (Detector(texts.URL_CREDENTIALS, texts.url_credentials), texts.URL_CREDENTIALS_SIGN),
+)
+"""What has an at sign, and what stands there then at least: to search for that takes less than a pass of a set."""
+AT_BYTES_MIN = 32
+"""To so many bytes one at sign: where there are more, addresses are searched for at once."""
 GATES: tuple[tuple[Detector, ...], ...] = (
     (
-        Detector(texts.EMAIL, texts.emails),
-        Detector(texts.URL_CREDENTIALS, texts.url_credentials),
-        Detector(numbers.COORDINATES, numbers.coordinates),
-        Detector(texts.JWT, texts.jwts),
-        Detector(texts.API_KEY, texts.keys),
-        Detector(texts.PRIVATE_KEY, texts.private_keys),
-    ),
-    (
+        Detector(texts.JWT, texts.jwts, texts.JWT_BEGIN),
+        Detector(texts.API_KEY, texts.keys, texts.API_KEY_BEGIN),
+        Detector(texts.PRIVATE_KEY, texts.private_keys, texts.PRIVATE_KEY_BEGIN),
         Detector(phones.ANNOUNCED, phones.announced, phones.WORDS),
         Detector(numbers.CARD_ANNOUNCED, numbers.announced_cards, numbers.CARD_WORDS),
         Detector(identifiers.ANNOUNCED, identifiers.announced, identifiers.WORDS),
@@ -51,6 +54,7 @@ GATES: tuple[tuple[Detector, ...], ...] = (
         Detector(numbers.IPV4, numbers.ipv4),
         Detector(phones.INTERNATIONAL, phones.international),
         Detector(phones.GROUPED, phones.grouped),
+        Detector(numbers.COORDINATES, numbers.coordinates),
     ),
     (
         Detector(identifiers.PATTERN, identifiers.written),
@@ -65,9 +69,9 @@ _UNPACKED = ((unpacking.BASE64, unpacking.base64_tokens), (unpacking.HEX, unpack
 
 
 class Gate(msgspec.Struct, frozen=True):
-    """A set answers in one pass which of its patterns occur in a text; it knows no positions."""
+    """Tells in one pass which of its patterns may occur in a text; it knows no positions."""
 
-    occurring: Any
+    occurring: Callable[[bytes], Sequence[int] | None]
     finders: tuple[tuple[Any, Confirm], ...]
 
 
@@ -84,13 +88,19 @@ def _set(patterns: Iterable[str]) -> Any:
 @functools.cache
 def gates() -> tuple[Gate, ...]:
     """Compiled once in a process, when first something is scanned."""
-    return tuple(
-        Gate(
-            _set(one.opens or one.pattern for one in group),
-            tuple((re2.compile(one.pattern), one.confirm) for one in group),
-        )
-        for group in GATES
-    )
+    addresses = Gate(_addressed, _finders(one for one, _ in ADDRESSES))
+    return addresses, *(Gate(_set(one.opens or one.pattern for one in group).Match, _finders(group)) for group in GATES)
+
+
+def _finders(group: Iterable[Detector]) -> tuple[tuple[Any, Confirm], ...]:
+    return tuple((re2.compile(one.pattern), one.confirm) for one in group)
+
+
+def _addressed(raw: bytes) -> Sequence[int]:
+    count = raw.count(b"@")
+    if count * AT_BYTES_MIN > len(raw):
+        return range(len(ADDRESSES))
+    return [at for at, (_, sign) in enumerate(ADDRESSES) if sign.search(raw)] if count else ()
 
 
 @functools.cache
@@ -126,7 +136,7 @@ def _hits(data: bytes) -> Iterator[Hit]:
         ends = [0] * len(gate.finders)
         for low in range(0, len(data), SLICE_BYTES):
             high = low + SLICE_BYTES
-            for at in gate.occurring.Match(data[low : high + REACH_BYTES]) or ():
+            for at in gate.occurring(data[low : high + REACH_BYTES]) or ():
                 finder, confirm = gate.finders[at]
                 for start, end in _found(finder, data, max(low, ends[at]), high):
                     ends[at] = end

@@ -9,6 +9,7 @@ from cells.egress.scanner.checks import OWN
 from cells.egress.scanner.context import IDENTIFIER, Words
 from cells.egress.scanner.findings import Hit, Kind
 from cells.egress.scanner.libraries import library
+from cells.egress.scanner.necessary import RULES
 from cells.egress.scanner.shapes import bare, compact, in_longer_token
 
 Valid: TypeAlias = Callable[[str], bool]
@@ -123,11 +124,18 @@ def _check(scheme: str) -> Valid:
 
 def _schemes(number: str) -> Iterator[str]:
     """The schemes under which letters and digits without separators are a valid number."""
-    for scheme in BY_SHAPE.get(number.translate(_SHAPED), ()):
+    schemes = BY_SHAPE.get(number.translate(_SHAPED), ())
+    if not schemes or len(set(number)) == 1:
+        return
+    digits = tuple(map(int, number)) if number.isdigit() else ()
+    for scheme in schemes:
+        rule = RULES.get((scheme, len(digits)))
+        if rule is not None and not rule(digits):
+            continue
         written = (
             f"{number[:-4]}-{number[-4:]}" if scheme in ("se.personnummer", "fi.hetu") and number.isdigit() else number
         )
-        if len(set(number)) > 1 and _check(scheme)(written):
+        if _check(scheme)(written):
             yield scheme
 
 

@@ -2,7 +2,7 @@
 
 import itertools
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 COPIED = (1, 1)
@@ -16,6 +16,10 @@ Piece: TypeAlias = tuple[bytes, tuple[int, int], str, tuple[int, int]]
 
 Source: TypeAlias = tuple[tuple[int, int], str, tuple[int, int]]
 """A piece without its text."""
+
+
+Pieces: TypeAlias = tuple[Sequence[bytes], Sequence[Source]]
+"""Text and source of each of some pieces that have a text or a name each, in order."""
 
 
 def copied(data: bytes, start: int, end: int) -> Piece:
@@ -36,6 +40,7 @@ class Layer:
         self._texts: list[bytes] = []
         self._starts: list[int] = []
         self._sources: list[Source] = []
+        self._later: Callable[[], Pieces] | None = None
         self.size = 0
 
     def put(self, *pieces: Piece) -> None:
@@ -50,13 +55,12 @@ class Layer:
                 size += len(text)
         self.size = size
 
-    def put_all(self, texts: Sequence[bytes], sources: Sequence[Source]) -> None:
-        """Pieces that have a text or a name each, in order; text and source of one stand at one place."""
-        starts = itertools.accumulate(map(len, texts), initial=self.size)
-        self._starts += itertools.islice(starts, len(texts))
-        self._texts += texts
-        self._sources += sources
-        self.size += sum(map(len, texts))
+    def put_later(self, text: bytes, pieces: Callable[[], Pieces]) -> None:
+        """What a layer begins with. Its pieces, which together are the text, are asked for when something is found in the layer: mostly
+        nothing is."""
+        self._texts.append(text)
+        self._later = pieces
+        self.size = len(text)
 
     def text(self) -> bytes:
         """All pieces, once: they are forgotten."""
@@ -78,11 +82,19 @@ class Layer:
         return start, end, outer + path
 
     def _above(self, start: int, end: int) -> tuple[int, int, set[str]]:
+        if self._later is not None:
+            self._asked(self._later)
         first = bisect_right(self._starts, start) - 1
         last = bisect_right(self._starts, max(start, end - 1)) - 1
         touched = range(max(0, first - (start == self._starts[first])), min(len(self._starts), last + 2))
         names = {self._sources[at][1] for at in touched}
         return self._begin(first, start), self._finish(last, end), names - {""}
+
+    def _asked(self, later: Callable[[], Pieces]) -> None:
+        texts, sources = later()
+        self._starts[:0] = itertools.islice(itertools.accumulate(map(len, texts), initial=0), len(texts))
+        self._sources[:0] = sources
+        self._later = None
 
     def _begin(self, piece: int, at: int) -> int:
         (came, _), _, (out, into) = self._sources[piece]

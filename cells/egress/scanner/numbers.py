@@ -1,5 +1,6 @@
 """Payment cards, IBANs, network addresses and coordinates: patterns, and what confirms them. Pure."""
 
+import functools
 import ipaddress
 import re
 from collections.abc import Iterator
@@ -22,6 +23,10 @@ _ISSUERS = (
     ("troy", re.compile(r"9792")),
     ("maestro", re.compile(r"50|5[6-8]|6")),
 )
+PREFIX_DIGITS = 4
+"""No issuer's prefix is longer."""
+REMEMBERED = 4096
+"""Beginnings of which it is remembered whose cards they are, and shapes of accounts."""
 _LENGTHS = {"visa": (13, 16, 19), "amex": (15,), "diners": (14, 15, 16, 17, 18, 19), "maestro": tuple(range(12, 20))}
 _OTHER_LENGTHS = (16, 17, 18, 19)
 
@@ -54,9 +59,15 @@ _FRACTION = re.compile(rb"\.[0-9]")
 
 def issuer(digits: str) -> str | None:
     """Who issues cards of this beginning and length; None for nobody, or where Luhn's digit is wrong."""
+    name = _issued(digits[:PREFIX_DIGITS], len(digits))
+    return name if name is not None and _luhn(digits.encode()) and len(set(digits)) > 1 else None
+
+
+@functools.lru_cache(REMEMBERED)
+def _issued(beginning: str, count: int) -> str | None:
     for name, prefix in _ISSUERS:
-        if prefix.match(digits) and len(digits) in _LENGTHS.get(name, _OTHER_LENGTHS):
-            return name if _luhn(digits.encode()) and len(set(digits)) > 1 else None
+        if prefix.match(beginning) and count in _LENGTHS.get(name, _OTHER_LENGTHS):
+            return name
     return None
 
 
@@ -95,6 +106,22 @@ def _mod_97(number: str) -> bool:
     return int("".join(map(_VALUES.__getitem__, number[4:] + number[:4]))) % 97 == 1
 
 
+_STRUCTURES: dict[tuple[str, str], bool] = {}
+_SHAPED = str.maketrans("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ", "9" * 10 + "A" * 26)
+
+
+def _structured(number: str) -> bool:
+    """Whether its country has accounts of that shape. Of a number that modulo 97 bears out the library looks at nothing else, so it is
+    asked once for each country and shape."""
+    key = number[:2], number[4:].translate(_SHAPED)
+    known = _STRUCTURES.get(key)
+    if known is None:
+        if len(_STRUCTURES) >= REMEMBERED:
+            _STRUCTURES.clear()
+        known = _STRUCTURES[key] = bool(library("stdnum.iban").is_valid(number, check_country=False))
+    return known
+
+
 def ibans(data: bytes, start: int, end: int) -> Iterator[Hit]:
     """The longest beginning that ends with a group and is one."""
     start, end = bare(data, start, end)
@@ -104,7 +131,7 @@ def ibans(data: bytes, start: int, end: int) -> Iterator[Hit]:
         if size < 15 or _ALNUM.match(data, start + size) is not None:
             continue
         number = compact(raw[:size])
-        if _mod_97(number) and library("stdnum.iban").is_valid(number, check_country=False):
+        if _mod_97(number) and _structured(number):
             yield Kind.IBAN, start, start + size, number[:2]
             return
 

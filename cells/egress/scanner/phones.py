@@ -2,7 +2,8 @@
 
 import functools
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeAlias
 
 import re2
 
@@ -16,6 +17,13 @@ KEYED_DIGITS_MIN = 4
 """Of a number right after its key (`phone=8528`): some islands have so few."""
 GROUPS_MAX = 8
 _PLAN_MEMORY_BYTES = 64 << 20
+CODE_DIGITS = (1, 2, 3)
+"""A country code has so many."""
+BROAD = frozenset({"AT", "BR", "CN", "DE", "FI", "ID", "IN", "IT", "JP", "US"})
+"""Regions whose plans, together, have most of the numbers that any has. They are asked first: a set of all builds states for nearly every
+number that it meets."""
+Plans: TypeAlias = Callable[[bytes], bool]
+"""Whether digits are a number of some plan."""
 
 INTERNATIONAL = r"\+[ ]?\(?[1-9][0-9 ().\-/]{5,24}[0-9]"
 GROUPED = (
@@ -46,43 +54,76 @@ _TYPES = (
 )
 
 
-@functools.cache
-def _plans() -> tuple[re2.Set, re2.Set]:
-    """Every plan's numbers with country code, and as they are dialled within the country. A set answers for all regions in one pass."""
-    phonenumbers = library("phonenumbers")
+def _set(numbers: Iterable[str]) -> re2.Set:
+    """Answers for all of them in one pass."""
     options = re2.Options()
     options.max_mem = _PLAN_MEMORY_BYTES
-    abroad, within = re2.Set.FullMatchSet(options), re2.Set.FullMatchSet(options)
-    for region in sorted(phonenumbers.SUPPORTED_REGIONS):
-        plan = phonenumbers.PhoneMetadata.metadata_for_region(region)
-        if plan is None:
-            continue
-        kinds = {kind.national_number_pattern for name in _TYPES if (kind := getattr(plan, name)) is not None}
-        numbers = "|".join(sorted(kind for kind in kinds if kind))
-        trunk = f"(?:{plan.national_prefix})?" if plan.national_prefix else ""
-        abroad.Add(f"{plan.country_code}{trunk}(?:{numbers})")
-        within.Add(f"{trunk}(?:{numbers})")
-    for code in phonenumbers.COUNTRY_CODES_FOR_NON_GEO_REGIONS:
-        plan = phonenumbers.PhoneMetadata.metadata_for_nongeo_region(code)
-        if plan is not None and plan.general_desc is not None:
-            abroad.Add(f"{code}(?:{plan.general_desc.national_number_pattern})")
-    abroad.Compile()
-    within.Compile()
-    return abroad, within
+    made = re2.Set.FullMatchSet(options)
+    for one in numbers:
+        made.Add(one)
+    made.Compile()
+    return made
 
 
-def _longest(data: bytes, start: int, plans: re2.Set, end: int, least: int = DIGITS_MIN) -> int | None:
+def _numbers(plan: Any) -> str:
+    """Of a plan's numbers, as they are dialled within the country."""
+    kinds = {kind.national_number_pattern for name in _TYPES if (kind := getattr(plan, name)) is not None}
+    trunk = f"(?:{plan.national_prefix})?" if plan.national_prefix else ""
+    return f"{trunk}(?:{'|'.join(sorted(kind for kind in kinds if kind))})"
+
+
+def _of_regions(regions: Iterable[str]) -> list[Any]:
+    plans = (library("phonenumbers").PhoneMetadata.metadata_for_region(region) for region in sorted(regions))
+    return [plan for plan in plans if plan is not None]
+
+
+@functools.cache
+def _of_code(code: bytes) -> re2.Set | None:
+    """Numbers with this country code, None where nobody has it. So few plans that a set soon knows all its states."""
+    phonenumbers = library("phonenumbers")
+    regions = None if code.startswith(b"0") else phonenumbers.COUNTRY_CODE_TO_REGION_CODE.get(int(code))
+    if regions is None:
+        return None
+    if int(code) not in phonenumbers.COUNTRY_CODES_FOR_NON_GEO_REGIONS:
+        return _set(f"{plan.country_code}{_numbers(plan)}" for plan in _of_regions(regions))
+    plan = phonenumbers.PhoneMetadata.metadata_for_nongeo_region(int(code))
+    stated = plan is not None and plan.general_desc is not None
+    return _set([f"{int(code)}(?:{plan.general_desc.national_number_pattern})"]) if stated else None
+
+
+@functools.cache
+def _broad() -> re2.Set:
+    return _set(map(_numbers, _of_regions(BROAD)))
+
+
+@functools.cache
+def _narrow() -> re2.Set:
+    return _set(map(_numbers, _of_regions(library("phonenumbers").SUPPORTED_REGIONS - BROAD)))
+
+
+def _abroad(digits: bytes) -> bool:
+    """Whether some plan has them with its country's code."""
+    plans = (_of_code(digits[:size]) for size in CODE_DIGITS)
+    return any(one is not None and one.Match(digits) for one in plans)
+
+
+def _within(digits: bytes) -> bool:
+    """Whether some plan has them as they are dialled within the country."""
+    return bool(_broad().Match(digits) or _narrow().Match(digits))
+
+
+def _longest(data: bytes, start: int, plans: Plans, end: int, least: int = DIGITS_MIN) -> int | None:
     """Where the longest beginning ends that is a number of some plan and ends with a group."""
     ends = [start + found.end() for found in _GROUP_END.finditer(data[start:end])]
     for stop in reversed(ends[:GROUPS_MAX]):
         digits = data[start:stop].translate(None, _NOT_DIGITS)
-        if least <= len(digits) <= DIGITS_MAX and plans.Match(digits):
+        if least <= len(digits) <= DIGITS_MAX and plans(digits):
             return stop
     return None
 
 
 def international(data: bytes, start: int, end: int) -> Iterator[Hit]:
-    stop = _longest(data, start, _plans()[0], end)
+    stop = _longest(data, start, _abroad, end)
     if stop is not None and not data[start - 1 : start].isalnum() and not data[stop : stop + 1].isalnum():
         yield Kind.PHONE, start, stop, "international"
 
@@ -98,7 +139,7 @@ def grouped(data: bytes, start: int, end: int) -> Iterator[Hit]:
         or data[end : end + 1].isalnum()
     ):
         return
-    if _plans()[1].Match(digits):
+    if _within(digits):
         yield Kind.PHONE, start, end, "national"
 
 
@@ -112,10 +153,10 @@ def announced(data: bytes, start: int, end: int) -> Iterator[Hit]:
     found = _NUMBER.match(data, begin if data[begin : begin + 1] == b"(" else digit)
     if found is None or _DATED.match(data, digit) or _ADDRESS.match(data, digit):
         return
-    within, abroad, end = _plans()[1], _plans()[0], found.end()
+    end = found.end()
     least = KEYED_DIGITS_MIN if _KEYED.match(gap) else DIGITS_MIN
-    stop = _longest(data, digit, within, end, least) or _longest(data, digit, abroad, end)
+    stop = _longest(data, digit, _within, end, least) or _longest(data, digit, _abroad, end)
     if stop is None and data.startswith(b"00", digit):
-        stop = _longest(data, digit + 2, abroad, end)
+        stop = _longest(data, digit + 2, _abroad, end)
     if stop is not None and not data[stop : stop + 1].isalnum():
         yield Kind.PHONE, begin, stop, "national"

@@ -10,6 +10,8 @@ EMAIL = (
     r"(?:[\p{L}\p{M}\p{N}._%+\-!#$^~]+|\"[^\"\s]+\")@"
     r"(?:(?:[\p{L}\p{M}\p{N}\-]+[.。])+(?:xn--[A-Za-z0-9\-]+|[\p{L}\p{M}]{2,})|\[[0-9A-Fa-f.:]{7,45}\])"
 )
+EMAIL_SIGN = re.compile(rb"@(?:\[|[A-Za-z0-9.\-\x80-\xff]*(?:\.|\xe3\x80\x82)[A-Za-z\x80-\xff]{2})")
+"""In every address, from its at sign on. Of bytes: an ideographic full stop has three, other letters two at least."""
 _PICTURE = re.compile(rb"@[0-9.]+x\.[A-Za-z]+\Z")
 
 
@@ -42,6 +44,13 @@ KEYS: tuple[tuple[str, str], ...] = (
 JWT = r"eyJ[A-Za-z0-9_\-]{8,}\.eyJ[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]*"
 PRIVATE_KEY = r"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----"
 API_KEY = "|".join(f"(?:{form})" for _, form in KEYS)
+JWT_BEGIN, PRIVATE_KEY_BEGIN = "eyJ", "-----BEGIN "
+API_KEY_BEGIN = (
+    r"A[KSB]IA[A-Z2-7]|ACCA[A-Z2-7]|gh[pousr]_|github_pat_|glpat-|xox[abeoprs]-|hooks\.slack\.com|[srp]k_(?:live|test)_|whsec_|AIza|ya29\."
+    r"|GOCSPX-|\bsk-|npm_|pypi-AgE|SG\.|do[opr]_v1_|hf_|shp(?:at|ca|pa|ss)_|:AA|AccountKey=|hvs\.|AGE-SECRET-KEY-|(?i:authorization)"
+)
+"""What each of them has for certain. The gate looks for that alone: runs of so many letters and digits in one set with words are more
+states than it ever knows."""
 _KEYS = tuple((name, re.compile(form.encode())) for name, form in KEYS)
 
 
@@ -60,6 +69,7 @@ def private_keys(data: bytes, start: int, end: int) -> Iterator[Hit]:
 
 
 URL_CREDENTIALS = r"(?i)\b[a-z][a-z0-9+.\-]*://[^\s/?#:@\"'<>]*:[^\s/?#@\"'<>]+@[^\s/?#\"'<>]+"
+URL_CREDENTIALS_SIGN = re.compile(rb"://[^\t\n\f\r /?#:@\"'<>]*:[^\t\n\f\r /?#@\"'<>]+@")
 _HIDDEN = re.compile(rb":(?:\*+|x{3,}|\[?<?(?:redacted|hidden|password|masked)>?\]?)@", re.IGNORECASE)
 
 

@@ -2,7 +2,8 @@
 Subjects have one event, or ten: ten thousand events apart, or one after the other, as a table is read and as people use a product.
 
 NDJSON: lines in, decoded, treated, lines out. Arrow: a record batch in, treated, a record batch out. Bytes are those of the input: NDJSON's
-for the lines, the record batch's own for Arrow. No scanner and no database. Beside them what decoding and encoding alone cost.
+for the lines, the record batch's own for Arrow. No database, and but for the rows
+that say so no scanner: there what is kept is scanned. Beside them what decoding and encoding alone cost.
 
 Run: python -m load_tests.bench.egress.contract [--events N] [--rounds N]
 """
@@ -23,6 +24,8 @@ from cells.egress.events import RowReader, batch_of, of_lines
 from cells.egress.formats import liner
 from cells.egress.keys import keys_for
 from cells.egress.plan import Release
+from cells.egress.scan import Scan
+from cells.egress.scanner.strings import scan_each
 from cells.egress.treating import Person, Treater
 from cells.egress.treatments import Means
 from cells.egress.values import OF_DATABASE, OF_JSON, Reader
@@ -92,7 +95,7 @@ def rules() -> Rules:
     return load((ROOT / "routing_rules" / "cases" / "shop.policy.toml").read_text() + DESTINATION)
 
 
-def treater(readers: Mapping[str, Reader]) -> Treater:
+def treater(readers: Mapping[str, Reader], scan: Scan | None = None) -> Treater:
     contract = parse(CONTRACT, where="bench")
     cell, purpose = CellId("eu-de"), "analytics"
     return Treater(
@@ -102,7 +105,7 @@ def treater(readers: Mapping[str, Reader]) -> Treater:
         DAY,
         means=Means(DAY, keys_for(Secret(b"b" * 32), cell, purpose, {}), {}),
         readers=readers,
-        scan=None,
+        scan=scan,
     )
 
 
@@ -154,6 +157,7 @@ def measured(given: list[dict[str, Any]], which: str, rounds: int) -> None:
         **sizes,
     )
     told("NDJSON by contract", ndjson(made, held), **sizes)
+    told("NDJSON by contract, what is kept scanned", ndjson(treater(OF_JSON, scan_each), held), **sizes)
     arrow(given, rounds)
 
 
@@ -178,6 +182,8 @@ def arrow(given: list[dict[str, Any]], rounds: int) -> None:
     size = table.nbytes
     sizes = {"events": len(given), "size": size, "rounds": rounds}
     told("Arrow batches by contract", lambda: [treat(made, PERSON, batch) for batch in batches], **sizes)
+    scanned = treater(OF_DATABASE, scan_each)
+    told("Arrow batches, what is kept scanned", lambda: [treat(scanned, PERSON, batch) for batch in batches], **sizes)
 
 
 if __name__ == "__main__":
