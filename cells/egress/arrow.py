@@ -6,7 +6,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from cells.egress.formats import Columns, Schema
+from cells.egress.shapes import Columns, Schema
 from cells.egress.values import Kind
 
 TYPES: dict[Kind, Any] = {

@@ -1,17 +1,15 @@
-"""Formats of a release's parts: NDJSON and CSV here, Arrow and Parquet by pyarrow (`pip install domicile[egress]`)."""
+"""Writers of a release's parts: NDJSON and CSV here, Arrow and Parquet by pyarrow (`pip install domicile[egress]`)."""
 
 import enum
-from collections.abc import Callable, Mapping, Sequence
-from typing import IO, Any, Protocol, TypeAlias
+from collections.abc import Callable, Sequence
+from typing import IO, Any, Protocol
 
 import msgspec
 
+from cells.egress.shapes import Columns, Schema
 from cells.egress.treating import as_text
-from cells.egress.values import Kind
 from foundation.settings import SettingsError
 
-Schema: TypeAlias = Sequence[tuple[str, Kind]]
-Columns: TypeAlias = Mapping[str, Sequence[Any]]
 _encoder = msgspec.json.Encoder()
 
 
