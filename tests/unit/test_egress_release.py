@@ -18,6 +18,7 @@ from cells.egress.manifest import MANIFEST, SIGNATURE, ManifestRefused
 from cells.egress.release import ReleaseRefused
 from cells.egress.runs import HeldBatch, Journal, Run, journals, taken_up
 from cells.egress.settings import EgressSettings
+from cells.egress.shapes import Columns
 from cells.egress.sinks import sink_of
 from cells.egress.treating import Treater
 from cells.egress.verify import Shown, verify
@@ -173,7 +174,7 @@ async def test_a_full_disk_leaves_nothing_under_the_releases_name_and_the_run_go
     written = 0
 
     class Full(formats.NdjsonWriter):
-        def write(self, columns: formats.Columns) -> None:
+        def write(self, columns: Columns) -> None:
             nonlocal written
             written += 1
             if written == 3:
