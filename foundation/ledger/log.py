@@ -27,11 +27,13 @@ from foundation.ledger.files import Files, FolderLock, sync_path
 from foundation.ledger.growing import write
 from foundation.ledger.notes import Signer
 from foundation.ledger.salts import Salts
-from foundation.ledger.segments import Batch, Header, Seen, batch_of
+from foundation.ledger.segments import Batch, Header, Sealed, Seen, batch_of
 from foundation.ledger.settling import one_thread
 from foundation.ledger.wal import WriteAhead
 
 NOTHING = Seen(0, "")
+UNGROWN_MAX = 64
+"""So many entries wait for the next append to take them into the tree, where no checkpoint is signed before."""
 
 
 class LogBroken(Exception):
@@ -73,7 +75,7 @@ class Log:
         self._lock: FolderLock | None = None
         self._ahead = Ahead(folder, aside)
         self._size = 0
-        self._ungrown: Batch | None = None
+        self._ungrown: list[Batch] = []
         """Durable, and not in the tree yet."""
 
     def open(self) -> None:
@@ -138,15 +140,27 @@ class Log:
         """
         with self._mutex:
             self._ahead.check_room()
-            batch = batch_of(self.size, rows, self.seen, self._salts.take)
-            if batch.entries:
-                with self._sound_after(place=False) as wal:  # which looks itself, once it has written
+            return self._appended(batch_of(self.size, rows, self.seen, self._salts.take))
+
+    def append_sealed(self, sealed: Sealed) -> range:
+        """As `append`, of a source whose rows nobody else appends: all of these are new."""
+        with self._mutex:
+            self._ahead.check_room()
+            if sealed.seen.position - len(sealed.entries) < self.seen(sealed.source).position:
+                raise ValueError(f"{sealed.source}: position {sealed.seen.position} was taken in before")
+            return self._appended(Batch(self.size, sealed.entries, sealed.openings, {sealed.source: sealed.seen}))
+
+    def _appended(self, batch: Batch) -> range:
+        """For one who has the mutex."""
+        if batch.entries:
+            with self._sound_after(place=False) as wal:  # which looks itself, once it has written
+                if self._size - self._growing.size >= UNGROWN_MAX:
                     self._grow()
-                    wal.append(batch)
-                self._ungrown = batch
-                self._size += len(batch.entries)
-                self._seen |= batch.sources
-            return range(batch.first, self.size)
+                wal.append(batch)
+            self._ungrown.append(batch)
+            self._size += len(batch.entries)
+            self._seen |= batch.sources
+        return range(batch.first, self.size)
 
     def publish(self) -> Checkpoint:
         """Writes tiles and a checkpoint over all that is durable when it begins, at least. Raises OSError, LogBroken."""
@@ -226,9 +240,9 @@ class Log:
 
     def _grow(self) -> None:
         """Takes into the tree what was appended last: whoever appended it is not kept waiting for that."""
-        if self._ungrown is not None:
-            self._growing.take(self._ungrown.entries, self._ungrown.openings)
-            self._ungrown = None
+        for batch in self._ungrown:
+            self._growing.take(batch.entries, batch.openings)
+        self._ungrown.clear()
 
     def _reached(self) -> Checkpoint:
         return Checkpoint(self._signer.verifier.name, self._growing.size, self._growing.root())

@@ -41,14 +41,36 @@ class Batch(msgspec.Struct, frozen=True):
     sources: dict[str, Seen]
 
 
+class Sealed(NamedTuple):
+    """Entries of one source in their order, the opening of each, and how far the source is taken in with them."""
+
+    source: str
+    entries: list[bytes]
+    openings: list[bytes]
+    seen: Seen
+
+
+def sealed_of(source: str, rows: Sequence[Recorded], chance: Callable[[int], bytes]) -> Sealed:
+    """Of rows in order, at least one; many of a sort as one entry. `chance` gives so many random bytes. Raises ValueError for entries too
+    long."""
+    sealed = Sealed(source, [], [], Seen(rows[-1].position, event_digest(rows[-1].id)))
+    salts = chance(SALT_BYTES * len(rows))
+    for at, together in enumerate(gathered(rows)):
+        salt = salts[SALT_BYTES * at : SALT_BYTES * (at + 1)]
+        entry, opening = sealed_as(together, source, salt, chance)
+        sealed.entries.append(entry)
+        sealed.openings.append(opening)
+    return sealed
+
+
 def batch_of(
     first: int,
     rows: Mapping[str, Sequence[Recorded]],
     seen: Callable[[str], Seen],
     chance: Callable[[int], bytes],
 ) -> Batch:
-    """What is new of each source's rows, many of a sort as one entry. `chance` gives so many random bytes. Raises ValueError for
-    rows out of order, entries too long."""
+    """What is new of each source's rows, sealed. `chance` gives so many random bytes. Raises ValueError for rows out of order, entries too
+    long."""
     batch = Batch(first, [], [], {})
     for source, given in rows.items():
         before = seen(source)
@@ -56,14 +78,11 @@ def batch_of(
         for earlier, later in pairwise(new):
             if later.position <= earlier.position:
                 raise ValueError(f"{source}: position {later.position} comes after {earlier.position}")
-        salts = chance(SALT_BYTES * len(new))
-        for at, together in enumerate(gathered(new)):
-            salt = salts[SALT_BYTES * at : SALT_BYTES * (at + 1)]
-            entry, opening = sealed_as(together, source, salt, chance)
-            batch.entries.append(entry)
-            batch.openings.append(opening)
         if new:
-            batch.sources[source] = Seen(new[-1].position, event_digest(new[-1].id))
+            sealed = sealed_of(source, new, chance)
+            batch.entries.extend(sealed.entries)
+            batch.openings.extend(sealed.openings)
+            batch.sources[source] = sealed.seen
     return batch
 
 

@@ -4,8 +4,8 @@ Who asks for one thing after another comes back soon after they were told. Where
 much as one for some; where nobody does, whoever comes first waits for nobody.
 """
 
-WAIT_S_MAX = 0.002
-"""How long they are waited for, from when they were let go."""
+WAIT_S_MIN, WAIT_S_MAX = 0.002, 0.02
+"""They are waited for as long as the write took that let them go, but for no less and no more, from when it was over."""
 IN_VAIN_MAX = 64
 """So many writes at most wait for nobody after a wait that was in vain."""
 
@@ -22,12 +22,12 @@ class Sharing:
         self._vain = 1
         """How many will after the next wait in vain."""
 
-    def let_go(self, count: int, at_s: float) -> None:
+    def let_go(self, count: int, at_s: float, took_s: float) -> None:
         """A write is over, and so many may come back."""
         if self._unshared:
             self._unshared -= 1
             count = 0
-        self._missing, self.until_s = count, at_s + WAIT_S_MAX
+        self._missing, self.until_s = count, at_s + min(max(took_s, WAIT_S_MIN), WAIT_S_MAX)
 
     def came(self) -> None:
         """Somebody who may be one of them."""
