@@ -22,8 +22,8 @@ class Count:
         self.value = 0
         self.since = SystemClock().unix_s()
 
-    def inc(self) -> None:
-        self.value += 1
+    def inc(self, by: int = 1) -> None:
+        self.value += by
 
 
 class Counts(Collector):

@@ -27,13 +27,14 @@ from foundation.ledger.files import Files, FolderLock, sync_path
 from foundation.ledger.growing import write
 from foundation.ledger.notes import Signer
 from foundation.ledger.salts import Salts
-from foundation.ledger.segments import Batch, Header, Seen, batch_of
+from foundation.ledger.segments import Batch, Header, Sealed, Seen, batch_of
 from foundation.ledger.settling import one_thread
 from foundation.ledger.wal import WriteAhead
 
 NOTHING = Seen(0, "")
-LITTLE = 64
-"""Entries that an append takes into the tree for those before it; more of them are left to whoever signs, beside further appends."""
+GROWN_BY_APPENDS = range(64, 129)
+"""So many entries, when they wait for it, are taken into the tree by the next append: fewer wait for more, and more of them are left to
+whoever signs, beside further appends."""
 
 
 class LogBroken(Exception):
@@ -144,15 +145,26 @@ class Log:
         """
         with self._mutex:
             self._ahead.check_room()
-            batch = batch_of(self.size, rows, self.seen, self._salts.take)
-            if batch.entries:
-                with self._sound_after(place=False) as wal:  # which looks itself, once it has written
-                    self._grow_a_little()
-                    wal.append(batch)
-                self._ungrown.append(batch)
-                self._size += len(batch.entries)
-                self._seen |= batch.sources
-            return range(batch.first, self.size)
+            return self._appended(batch_of(self.size, rows, self.seen, self._salts.take))
+
+    def append_sealed(self, sealed: Sealed) -> range:
+        """As `append`, of a source whose rows nobody else appends: all of these are new."""
+        with self._mutex:
+            self._ahead.check_room()
+            if sealed.seen.position - len(sealed.entries) < self.seen(sealed.source).position:
+                raise ValueError(f"{sealed.source}: position {sealed.seen.position} was taken in before")
+            return self._appended(Batch(self.size, sealed.entries, sealed.openings, {sealed.source: sealed.seen}))
+
+    def _appended(self, batch: Batch) -> range:
+        """For one who has the mutex."""
+        if batch.entries:
+            with self._sound_after(place=False) as wal:  # which looks itself, once it has written
+                self._grow_a_little()
+                wal.append(batch)
+            self._ungrown.append(batch)
+            self._size += len(batch.entries)
+            self._seen |= batch.sources
+        return range(batch.first, self.size)
 
     def publish(self) -> Checkpoint:
         """Writes tiles and a checkpoint over all that is durable when it begins, at least. Raises OSError, LogBroken."""
@@ -244,7 +256,7 @@ class Log:
 
     def _grow_a_little(self) -> None:
         """For one who appends: takes what is little into the tree, so that it is not much for whoever signs."""
-        if not self._growing_aside and sum(len(batch.entries) for batch in self._ungrown) <= LITTLE:
+        if not self._growing_aside and self._size - self._growing.size in GROWN_BY_APPENDS:
             appended, self._ungrown = self._ungrown, []
             self._take(appended)
 

@@ -42,14 +42,30 @@ class Batch(msgspec.Struct, frozen=True):
     sources: dict[str, Seen]
 
 
+class Sealed(NamedTuple):
+    """Entries of one source in their order, the opening of each, and how far the source is taken in with them."""
+
+    source: str
+    entries: list[bytes]
+    openings: list[bytes]
+    seen: Seen
+
+
+def sealed_of(source: str, rows: Sequence[Recorded], chance: Callable[[int], bytes]) -> Sealed:
+    """Of rows in order, at least one; many of a sort as one entry. `chance` gives so many random bytes. Raises ValueError for entries too
+    long."""
+    entries, openings = sealed_rows(rows, source, chance)
+    return Sealed(source, entries, openings, Seen(rows[-1].position, event_digest(rows[-1].id)))
+
+
 def batch_of(
     first: int,
     rows: Mapping[str, Sequence[Recorded]],
     seen: Callable[[str], Seen],
     chance: Callable[[int], bytes],
 ) -> Batch:
-    """What is new of each source's rows, many of a sort as one entry. `chance` gives so many random bytes. Raises ValueError for
-    rows out of order, entries too long."""
+    """What is new of each source's rows, sealed. `chance` gives so many random bytes. Raises ValueError for rows out of order, entries too
+    long."""
     batch = Batch(first, [], [], {})
     for source, given in rows.items():
         before = seen(source).position
@@ -59,10 +75,10 @@ def batch_of(
         positions = [row.position for row in new]
         if not all(map(lt, positions, positions[1:])):
             raise ValueError(f"{source}: {_out_of_order(positions)}")
-        entries, openings = sealed_rows(new, source, chance)
-        batch.entries.extend(entries)
-        batch.openings.extend(openings)
-        batch.sources[source] = Seen(positions[-1], event_digest(new[-1].id))
+        sealed = sealed_of(source, new, chance)
+        batch.entries.extend(sealed.entries)
+        batch.openings.extend(sealed.openings)
+        batch.sources[source] = sealed.seen
     return batch
 
 

@@ -5,6 +5,7 @@ serves until it is ended.
 """
 
 import asyncio
+import gc
 import sys
 from pathlib import Path
 from typing import Any, cast
@@ -129,6 +130,7 @@ async def serve(folder: Path, dsns: Dsns) -> None:
     authority = FileAuthority(access.authority_key(paths, CELL), under)
     homes = Homes(started_unix_s=clock.unix_s())
     shard = Shard(cell=CELL, shard=S1, dsns=dsns, contracts={}, homes=homes, clock=clock)
+    gc.freeze()  # as a cell does (`cells.__main__`)
     async with shard.opened(), asyncio.TaskGroup() as group:
         keeper = Keeper(PostgresSteps(lambda: shard), clock)
         await certify(keeper, authority, folder)

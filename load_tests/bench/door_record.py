@@ -76,7 +76,7 @@ async def client(committer: Committer, held: Session, statements: int, waits: li
             session=held.id, number=number, text=TEXT, parameters=(bytes(16),), formats=(1,), kind="extended"
         )
         begun = time.perf_counter()
-        await committer.commit(entries.intended(held, asked, clock.unix_s()))
+        await committer.commit(entries.intended(held, asked, clock.unix_s()), again=True)
         waits.append(time.perf_counter() - begun)
         results.append(result_of(Outcome(session=held.id, number=number, tag="SELECT 20", rows=20, bytes=1_840)))
         if len(results) == RESULTS:

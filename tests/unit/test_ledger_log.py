@@ -3,6 +3,7 @@
 import errno
 import os
 import resource
+import secrets
 import shutil
 import stat
 from collections.abc import Callable
@@ -22,7 +23,7 @@ from foundation.ledger.segments import Seen
 from foundation.ledger.serving import tile_in
 from foundation.ledger.tiles import ENTRIES, Tile
 from foundation.mute import Secret
-from tests.stands.ledger import SIGNER, checkpoint_of, copied, naive_root, reader, rows, unsynced, written
+from tests.stands.ledger import SIGNER, checkpoint_of, copied, naive_root, reader, rows, sources_in, unsynced, written
 
 
 @pytest.fixture(autouse=True)
@@ -472,3 +473,16 @@ def test_consistency_is_what_the_formats_say_it_is(folder: Path) -> None:
     log = reader(folder)
     path = consistency(old.size, new.size, log.hashes)
     verify_consistency(old=old.size, old_root=old.root, new=new.size, new_root=new.root, path=path)
+
+
+def test_what_was_sealed_before_is_the_same_log_and_is_taken_in_once(folder: Path) -> None:
+    sealed = segments.sealed_of("s1", rows(1, 3), secrets.token_bytes)
+    with Log(folder, SIGNER) as log:
+        assert log.append_sealed(sealed) == range(3)
+        with pytest.raises(ValueError, match="taken in before"):
+            log.append_sealed(sealed)
+        assert log.append({"s1": rows(1, 200)}) == range(3, 200)
+        assert log.append_sealed(segments.sealed_of("s1", rows(201, 2), secrets.token_bytes)) == range(200, 202)
+        log.publish()
+    assert [position for _, position, _ in sources_in(folder)] == [*range(1, 203)]
+    assert reader(folder).verify(folder=folder).without == 0

@@ -49,11 +49,11 @@ async def test_what_is_revoked_while_its_statement_is_written_does_not_run_and_t
 
     async with asyncio.TaskGroup() as group:
 
-        def revoked_meanwhile(event: Spelled, then: Then) -> Waiting:
+        def revoked_meanwhile(event: Spelled, then: Then, *, again: bool = False) -> Waiting:
             def first(told: int | NotCommitted) -> None:
                 group.create_task(revoke(then, told))
 
-            return begin(event, first if event.id.startswith("statement:") else then)
+            return begin(event, first if event.id.startswith("statement:") else then, again=again)
 
         monkeypatch.setattr(door.committer, "begin", revoked_meanwhile)
         with pytest.raises(NotRun) as refused:

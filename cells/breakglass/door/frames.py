@@ -14,6 +14,7 @@ HEADER_BYTES = HEADER.size
 NAME_BYTES_MAX = 63
 _FORMATS = frozenset((0, 1))
 """Text and binary."""
+_ENDS_EARLY = "a message ends before what it says to hold"
 
 
 class Error(NamedTuple):
@@ -115,26 +116,42 @@ class _Reader:
             raise Malformed(Error("22021", "text is UTF-8 here")) from exc
 
     def short(self) -> int:
-        (found,) = _SHORT.unpack(self.take(2))
-        return int(found)
+        return self._number(_SHORT)
 
     def shorts(self) -> tuple[int, ...]:
         """As many as it says first."""
         count = self.short()
-        return struct.unpack(f"!{count}H", self.take(2 * count)) if count else ()
+        if count < 2:
+            return (self.short(),) if count else ()
+        return struct.unpack(f"!{count}H", self.take(2 * count))
 
     def long(self) -> int:
-        (found,) = _LENGTH.unpack(self.take(4))
-        return int(found)
+        return self._number(_LENGTH)
 
-    def value(self) -> bytes | None:
-        """Of a parameter; None for NULL."""
-        size = self.long()
-        return None if size == -1 else self.take(size)
+    def values(self) -> tuple[bytes | None, ...]:
+        """Of parameters, as many as it says first; None for NULL."""
+        raw, found, count = self._raw, list[bytes | None](), self.short()
+        at, held = self._at, len(raw)
+        for _ in range(count):
+            begin = at + _LENGTH.size
+            size: int = _LENGTH.unpack_from(raw, at)[0] if begin <= held else -2
+            at = begin + max(size, 0)
+            if size < -1 or at > held:
+                raise violation(_ENDS_EARLY)
+            found.append(None if size == -1 else raw[begin:at])
+        self._at = at
+        return tuple(found)
+
+    def _number(self, form: struct.Struct) -> int:
+        at, self._at = self._at, self._at + form.size
+        if self._at > len(self._raw):
+            raise violation(_ENDS_EARLY)
+        found: int = form.unpack_from(self._raw, at)[0]
+        return found
 
     def take(self, size: int) -> bytes:
         if size < 0 or len(self._raw) - self._at < size:
-            raise violation("a message ends before what it says to hold")
+            raise violation(_ENDS_EARLY)
         found = self._raw[self._at : self._at + size]
         self._at += size
         return found
@@ -164,7 +181,7 @@ def bind(raw: bytes) -> Bind:
     reader = _Reader(raw)
     portal, statement = reader.name(), reader.name()
     formats = reader.shorts()
-    parameters = tuple([reader.value() for _ in range(reader.short())])
+    parameters = reader.values()
     reader.take(2 * reader.short())
     reader.end()
     if len(formats) not in (0, 1, len(parameters)) or not _FORMATS.issuperset(formats):

@@ -124,7 +124,7 @@ class Recorder:
         withheld = partial(self._withheld, held, statement.number)
         try:
             told = partial(self._committed, held, statement.number, then)
-            return _Intent(self._committer.begin(event, told), withheld)
+            return _Intent(self._committer.begin(event, told, again=True), withheld)
         except NotCommitted as exc:
             withheld(Ending.NOT_RECORDED)
             raise NotRun(Ending.NOT_RECORDED) from exc
