@@ -1,13 +1,19 @@
 """W3C Trace Context (https://www.w3.org/TR/trace-context/): parse, continue, start. Values only; carries no personal data."""
 
+import binascii
 import re
+import struct
 
 import msgspec
 
 from foundation import drawn
 
 HEADER = "traceparent"
+HEADER_CHARS = 55
+"""Of version 00."""
 _TRACEPARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?\Z")
+_BYTES = 24
+"""Of a trace's and a span's id."""
 
 
 class Trace(msgspec.Struct, frozen=True, gc=False):
@@ -24,6 +30,22 @@ class Trace(msgspec.Struct, frozen=True, gc=False):
 def start() -> Trace:
     digits = drawn.hex_digits(48)
     return Trace(digits[:32], digits[32:])
+
+
+def _headers(raw: bytes) -> bytes:
+    """Of new traces, one behind the other."""
+    count = len(raw) // _BYTES
+    return b"00-%b-%b-00" * count % struct.unpack("32s16s" * count, binascii.hexlify(raw))
+
+
+headers_drawn = drawn.Drawn(_headers).take
+"""The header of a new trace, of `HEADER_CHARS` characters, as `start().header()`."""
+
+
+def as_written(header: bytes) -> Trace:
+    """What a header says that was written here."""
+    text = header.decode("ascii")
+    return Trace(text[3:35], text[36:52], text[53:])
 
 
 def continue_or_start(header: str | None) -> Trace:

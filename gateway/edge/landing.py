@@ -71,7 +71,7 @@ class Landing:
         if now_s > self._until_s:
             self._known.clear()
             self._until_s = now_s + KEPT_S
-        key = b"%b%b%b%b" % (before, named, over, behind)
+        key = b"".join((before, named, over, behind))
         shown = self._known.get(key) or self._on_a_date(head + ended, key)
         if shown is None:
             return None

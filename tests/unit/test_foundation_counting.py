@@ -55,6 +55,9 @@ def test_what_a_client_calls_a_method_is_no_label() -> None:
 def test_a_kept_key_makes_the_mac_that_hmac_makes(key: bytes, message: bytes) -> None:
     mac = Mac(key)
     assert mac.digest(message) == mac.digest(message) == hmac.digest(key, message, "sha256")
+    both = mac.both(Mac(b"other"), message)
+    assert both == mac.both(Mac(b"other"), message)
+    assert both == mac.digest(message) + b"\0" + hmac.digest(b"other", message, "sha256")
 
 
 def test_what_is_drawn_is_given_out_once() -> None:

@@ -38,7 +38,8 @@ class Connection(asyncio.Protocol):
         self._limits = limits
         self._lost = lost
         self._loop = loop
-        self._transport: asyncio.Transport | None = None
+        self.transport: asyncio.Transport | None = None
+        """None before it is there, and once it is somebody else's."""
         self._reader = ResponseReader()
         self._waiter: asyncio.Future[None] | None = None
         self._drain: asyncio.Future[None] | None = None
@@ -76,7 +77,7 @@ class Connection(asyncio.Protocol):
 
     @property
     def usable(self) -> bool:
-        return self._transport is not None and not self._transport.is_closing()
+        return self.transport is not None and not self.transport.is_closing()
 
     @property
     def failed(self) -> bool:
@@ -88,7 +89,7 @@ class Connection(asyncio.Protocol):
         self.busy = True
         self._began_at = self.quiet_since = self._loop.time()
         self.request_done = done
-        transport = self._transport
+        transport = self.transport
         if transport is None or transport.is_closing():
             self.fail(Fault.RESET)
             return False
@@ -96,10 +97,10 @@ class Connection(asyncio.Protocol):
         return True
 
     def begin_now(self, data: bytes, now: float, outbox: Outbox, *, head_only: bool) -> bool:
-        """As `begin`, for a request that is whole, which goes out by `outbox`, and for a `listener`. The reader is made ready once there is
-        something to read, since most answers are not read here. False: nothing has begun."""
-        transport = self._transport
-        if transport is None or transport.is_closing():
+        """As `begin`, on one that is `usable`, for a request that is whole, which goes out by `outbox`, and for a `listener`. The reader is
+        made ready once there is something to read, since most answers are not read here. False: nothing has begun."""
+        transport = self.transport
+        if transport is None:
             return False
         self.busy = self.request_done = True
         self._answered = self.complete = self._reads = False
@@ -147,13 +148,13 @@ class Connection(asyncio.Protocol):
         if self._read_paused:
             self._read_paused = False
             self.quiet_since = self._loop.time()
-            if self._transport is not None and not self._transport.is_closing():
-                self._transport.resume_reading()
+            if self.transport is not None and not self.transport.is_closing():
+                self.transport.resume_reading()
         return data
 
     def detach(self) -> tuple[asyncio.Transport, bytes]:
         """After a 101: the transport, whose reading is paused, and what has arrived behind the head. Raises UpstreamFailed."""
-        transport, self._transport = self._transport, None
+        transport, self.transport = self.transport, None
         if transport is None or transport.is_closing():
             raise UpstreamFailed(Fault.RESET, answered=True)
         return transport, self._reader.rest()
@@ -178,7 +179,7 @@ class Connection(asyncio.Protocol):
         self.listener = None
         self.used = True
         self.quiet_since = now
-        transport = self._transport
+        transport = self.transport
         if transport is not None and not transport.is_closing():
             return True
         self.close()
@@ -192,9 +193,9 @@ class Connection(asyncio.Protocol):
         self._wake()
 
     def close(self) -> None:
-        if self._transport is not None:
+        if self.transport is not None:
             # abort, not close: what is still buffered towards the service belongs to an exchange that is over
-            self._transport.abort()
+            self.transport.abort()
 
     def overdue(self, now: float) -> bool:
         """Whether a bound of the running exchange has passed. Silence counts on both sides."""
@@ -211,7 +212,7 @@ class Connection(asyncio.Protocol):
     # --- asyncio.Protocol ----------------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's is one in all but its ancestry
+        self.transport = cast("asyncio.Transport", transport)  # uvloop's is one in all but its ancestry
 
     def data_received(self, data: bytes) -> None:
         if not self.busy:
@@ -276,9 +277,9 @@ class Connection(asyncio.Protocol):
         self._wake_drain()
 
     def _pause(self) -> None:
-        if not self._read_paused and self._transport is not None:
+        if not self._read_paused and self.transport is not None:
             self._read_paused = True
-            self._transport.pause_reading()
+            self.transport.pause_reading()
 
     def _finish(self) -> None:
         self.complete = True
@@ -288,7 +289,7 @@ class Connection(asyncio.Protocol):
     # --- waiting -------------------------------------------------------------------------------------------------------------
 
     def _write(self, data: bytes) -> None:
-        transport = self._transport
+        transport = self.transport
         if transport is None or transport.is_closing():
             self.fail(Fault.RESET)
         else:
