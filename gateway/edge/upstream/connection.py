@@ -27,7 +27,8 @@ class Listener(Protocol):
         ...
 
     def lands(self, data: bytes) -> bool:
-        """Is given the first piece of the answer before it is read; True: it was all of it, and the exchange has `landed`."""
+        """Is given the first piece of the answer before it is read; True: it was all of it, and the exchange has ended
+        (`AddressPool.landed`)."""
         ...
 
 
@@ -172,18 +173,6 @@ class Connection(asyncio.Protocol):
         self.known_head = None
         self.quiet_since = self._loop.time()
         return True
-
-    def landed(self, now: float) -> bool:
-        """As `end`, for an exchange whose whole answer, after which the connection may carry another, was never read here."""
-        self.busy = False
-        self.listener = None
-        self.used = True
-        self.quiet_since = now
-        transport = self.transport
-        if transport is not None and not transport.is_closing():
-            return True
-        self.close()
-        return False
 
     def fail(self, fault: Fault) -> None:
         """Breaks the exchange off and closes the connection. The first failure counts."""

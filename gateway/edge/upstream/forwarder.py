@@ -73,6 +73,7 @@ class Forwarder:
 
     def __init__(self, pools: Pools) -> None:
         self.pools = pools
+        self._known: dict[str, AddressPool] = {}
         self._turn = 0
 
     def barred_s(self, hosts: Sequence[str]) -> float | None:
@@ -113,7 +114,10 @@ class Forwarder:
     def take_now(self, hosts: Sequence[str]) -> Taken | None:
         """The parts of one that the caller begins, where the next address is well and a connection to it is idle; else None."""
         self._turn += 1
-        pool = self.pools.of(hosts[self._turn % len(hosts)])
+        address = hosts[self._turn % len(hosts)]
+        pool = self._known.get(address)
+        if pool is None:
+            pool = self._known[address] = self.pools.of(address)
         breaker = pool.breaker
         connection = pool.acquire_now() if breaker.state is CLOSED else None
         return None if connection is None else (pool, breaker.period, connection)

@@ -153,9 +153,14 @@ class AddressPool:
             breaker.failures = 0
         else:
             self.health.heard()
-        if not connection.landed(now):
-            return
-        if self._waiters:
+        connection.busy = False
+        connection.listener = None
+        connection.used = True
+        connection.quiet_since = now
+        transport = connection.transport
+        if transport is None or transport.is_closing():
+            connection.close()
+        elif self._waiters:
             self._offer(connection)
         else:
             self._idle.append(connection)
