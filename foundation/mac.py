@@ -27,11 +27,11 @@ class Mac:
         return outer.digest()
 
     def both(self, other: "Mac", message: bytes) -> bytes:
-        """Its digest and that of another key, with a zero byte between them: for where each message is signed under two."""
+        """Its digest and that of another key, each with a zero byte behind it: for where each message is signed under two."""
         inner, outer = self._inner.copy(), self._outer.copy()
         others_inner, others_outer = other._inner.copy(), other._outer.copy()
         inner.update(message)
         others_inner.update(message)
         outer.update(inner.digest())
         others_outer.update(others_inner.digest())
-        return b"%b\0%b" % (outer.digest(), others_outer.digest())
+        return b"".join((outer.digest(), b"\0", others_outer.digest(), b"\0"))

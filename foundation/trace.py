@@ -9,8 +9,6 @@ import msgspec
 from foundation import drawn
 
 HEADER = "traceparent"
-HEADER_CHARS = 55
-"""Of version 00."""
 _TRACEPARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?\Z")
 _BYTES = 24
 """Of a trace's and a span's id."""
@@ -32,14 +30,15 @@ def start() -> Trace:
     return Trace(digits[:32], digits[32:])
 
 
-def _headers(raw: bytes) -> bytes:
-    """Of new traces, one behind the other."""
+def _headers(raw: bytes) -> tuple[bytes, ...]:
+    """Of new traces."""
     count = len(raw) // _BYTES
-    return b"00-%b-%b-00" * count % struct.unpack("32s16s" * count, binascii.hexlify(raw))
+    written = b"00-%b-%b-00" * count % struct.unpack("32s16s" * count, binascii.hexlify(raw))
+    return struct.unpack("55s" * count, written)
 
 
-headers_drawn = drawn.Drawn(_headers).take
-"""The header of a new trace, of `HEADER_CHARS` characters, as `start().header()`."""
+new_header = drawn.Names(_headers).take
+"""The header of a new trace, as `start().header()`."""
 
 
 def as_written(header: bytes) -> Trace:

@@ -50,7 +50,8 @@ class Book:
         self.seq = seq
         self._unix_s = clock.unix_s
         self._decision_s = rules.policy.product.decision_s
-        self._day = self._day_begins = self._day_ends = 0
+        self._day = 0
+        self._day_begins = self._day_ends = 0.0
         self._date = datetime.date(1970, 1, 1)
         self._verdicts: dict[RequestFacts, Verdict] = {}
         self._views: dict[ViewFacts, Verdict] = {}
@@ -104,7 +105,8 @@ class Book:
     def again(self, placement: Placement, service: ServiceId, verb: Verb) -> Admitted | None:
         """The admission of somebody's own request at home, if it was given before and nothing that it rests on has changed: placement,
         rules, day, and what the registry chose."""
-        if not self._day_begins <= self._unix_s() < self._day_ends:
+        unix_s = self._unix_s
+        if not self._day_begins <= unix_s() < self._day_ends:
             self._turn()
         if self._hosts_as_of is not self._registry.current:
             self._follow()
@@ -159,7 +161,7 @@ class Book:
         day = int(self._unix_s()) // _SECONDS_A_DAY
         if day != self._day:
             self._day = day
-            self._day_begins = day * _SECONDS_A_DAY
+            self._day_begins = float(day * _SECONDS_A_DAY)
             self._day_ends = self._day_begins + _SECONDS_A_DAY
             self._date = datetime.date.fromordinal(_EPOCH_DAY + day)
             self._verdicts.clear()
@@ -171,7 +173,8 @@ class Book:
         """The `Domicile-Decision` header of an admission that has a digest. Raises KeyError for a cell of another region."""
         minter = self._minters[admitted.cell]
         if admitted.claims:
-            return minter.sign(admitted.service, admitted.claims, self._unix_s() + self._decision_s)
+            unix_s = self._unix_s
+            return minter.sign(admitted.service, admitted.claims, unix_s() + self._decision_s)
         return minter.mint(self._decision(admitted)).encode("ascii")
 
     def _decision(self, admitted: Admitted) -> Decision:

@@ -6,7 +6,7 @@ import asyncio
 from starlette.types import Receive, Send
 
 from foundation.problems import Problem
-from foundation.trace import HEADER_CHARS, as_written, headers_drawn
+from foundation.trace import as_written, new_header
 from foundation.wire.head import Fields, RequestHead
 from foundation.wire.targets import Asked
 from gateway.edge.body import Body
@@ -87,8 +87,8 @@ class Departures:
     ) -> Flight | None:
         """The same for one whose fields came before. `one` says what limits have counted of it."""
         desk = self._desk
-        book = desk.book
-        if book is None or desk.trouble() is not None or len(one.body) > self._body_bytes_max:
+        book, trouble = desk.book, desk.trouble  # a callable that is an attribute is found slowly where it is called
+        if book is None or trouble() is not None or len(one.body) > self._body_bytes_max:
             return None
         now = loop.time()
         fields = self.familiar.known(one, now)
@@ -125,7 +125,7 @@ class Departures:
             return None
         if records.own and records.recorder.problem() is not None:
             return None
-        traced = headers_drawn(HEADER_CHARS) if one.traceparent is None else _continued(one.traceparent)
+        traced = new_header() if one.traceparent is None else _continued(one.traceparent)
         aloft = self.exchanges.begin_now(one, fields, admitted, book, traced, peer, scheme, now)
         if aloft is None:
             return None

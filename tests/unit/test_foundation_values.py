@@ -272,7 +272,7 @@ def test_a_malformed_trace_starts_a_new_one(header: str | None) -> None:
 
 
 def test_headers_of_new_traces_are_written_ahead_and_each_is_given_out_once() -> None:
-    headers = [trace.headers_drawn(trace.HEADER_CHARS) for _ in range(300)]
+    headers = [trace.new_header() for _ in range(300)]
     traces = [trace.as_written(header) for header in headers]
     assert [one.header().encode() for one in traces] == headers
     assert len({one.trace_id for one in traces}) == len({one.span_id for one in traces}) == 300
