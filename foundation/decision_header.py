@@ -17,7 +17,7 @@ import msgspec
 
 from foundation.clock import SKEW_S_MAX
 from foundation.drawn import URL_SAFE, Names, base64_digits, url_safe
-from foundation.mac import Mac
+from foundation.mac import Mac, Macs
 from foundation.mute import Secret
 from foundation.words import ActorId, CellId, Country, Epoch, LookupKey, RulesDigest, ServiceId, SubjectId, Verb
 
@@ -146,8 +146,7 @@ class Minter:
         self._cell = cell
         self._prefix = f"{_VERSION}.{root.kid}.".encode()
         self._root = root.key.reveal()
-        self._cell_mac = Mac(cell_key(self._root))
-        self._service_macs: dict[ServiceId, Mac] = {}
+        self._macs: dict[ServiceId, Macs] = {}
         self._expires_tenths = -1
         self._expires = b""
         """Those tenths of a second, written as they stand in a header."""
@@ -169,11 +168,10 @@ class Minter:
         return self._signed(service, signed)
 
     def _signed(self, service: ServiceId, signed: bytes) -> bytes:
-        service_mac = self._service_macs.get(service)
-        if service_mac is None:
-            service_mac = self._service_macs[service] = Mac(service_key(self._root, service))
-        # the zero bytes make whole groups of three bytes, so that both are written at once, and without padding
-        both = binascii.b2a_base64(service_mac.both(self._cell_mac, signed), newline=False).translate(URL_SAFE)
+        macs = self._macs.get(service)
+        if macs is None:
+            macs = self._macs[service] = Macs(service_key(self._root, service), cell_key(self._root))
+        both = binascii.b2a_base64(macs.digests(signed), newline=False).translate(URL_SAFE)
         return b".".join((signed, both[:_MAC_CHARS], both[_MAC_CHARS + 1 : -1]))
 
 

@@ -23,7 +23,6 @@ from gateway.edge.upstream.fault import Fault
 from gateway.edge.upstream.forwarder import Exchange, Forwarder, Sending
 from gateway.edge.upstream.pool import AddressPool
 
-
 Aloft = tuple[AddressPool, int, Connection, Bulkhead]
 """An exchange that was begun at once: what `begun_of` makes a `Begun` of, for most of them need none."""
 

@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 
 from foundation.counting import Counts, Spreads
 from foundation.drawn import AHEAD_BYTES, Drawn
-from foundation.mac import Mac
+from foundation.mac import Mac, Macs
 from foundation.metrics import LATENCY_BUCKETS, Tallies
 
 
@@ -55,9 +55,13 @@ def test_what_a_client_calls_a_method_is_no_label() -> None:
 def test_a_kept_key_makes_the_mac_that_hmac_makes(key: bytes, message: bytes) -> None:
     mac = Mac(key)
     assert mac.digest(message) == mac.digest(message) == hmac.digest(key, message, "sha256")
-    both = mac.both(Mac(b"other"), message)
-    assert both == mac.both(Mac(b"other"), message)
-    assert both == mac.digest(message) + b"\0" + hmac.digest(b"other", message, "sha256") + b"\0"
+
+
+@given(st.binary(max_size=200), st.binary(max_size=200), st.binary(max_size=300))
+def test_two_kept_keys_make_the_macs_that_hmac_makes(key: bytes, other: bytes, message: bytes) -> None:
+    macs = Macs(key, other)
+    expected = [hmac.digest(one, message, "sha256") + b"\0" for one in (key, other)]
+    assert macs.digests(message) == macs.digests(message) == b"".join(expected)
 
 
 def test_what_is_drawn_is_given_out_once() -> None:
