@@ -22,8 +22,8 @@ _SEEN = 48  # the row's last byte: used since the clock's hand passed (beside th
 SHAPES_MAX = 65_536
 """Distinct shapes held; they are low in cardinality, so more means that something is wrong: everything is dropped and learnt anew."""
 KEYS_OF_ONE_MAX = 64
-MADE_MAX = 32_768
-"""Placements kept as they were given out, of those asked for of late; beyond that all are made anew."""
+MADE_MAX = 8_192
+"""Placements kept as they were given out, of some 300 bytes, of those who were asked for before; beyond that all are made anew."""
 
 _Shape: TypeAlias = tuple[CellId, ShardId, State, tuple[ServiceId, ...], Facts]
 _VOID = 0
@@ -46,7 +46,7 @@ class KnownPlacements:
         self._keys_of: list[LookupKey | tuple[LookupKey, ...]] = []
         self._index = array("I", bytes(4 * (self._mask + 1)))  # 0 = free, else row number + 1
         self._rows = bytearray()
-        self._made: dict[int, Placement] = {}  # by row; whoever is here has been seen since the hand passed
+        self._made: dict[int, Placement] = {}  # by row; whoever is here was seen since the hand passed
         self._shapes: list[_Shape | None] = [None]
         self._shape_numbers: dict[_Shape, int] = {}
         self._hand = 0
@@ -74,12 +74,8 @@ class KnownPlacements:
         shape = self._shapes[number]
         if shape is None:
             return None
-        if not seen:
-            self._rows[start + _SEEN] = 1
         cell, shard, state, services, facts = shape
-        if len(self._made) >= MADE_MAX:
-            self._made.clear()
-        made = self._made[row] = Placement(
+        made = Placement(
             subject_id=subject_id.decode(),
             cell=cell,
             shard=shard,
@@ -88,6 +84,12 @@ class KnownPlacements:
             services=services,
             facts=facts,
         )
+        if not seen:
+            self._rows[start + _SEEN] = 1
+            return made
+        if len(self._made) >= MADE_MAX:
+            self._made.clear()
+        self._made[row] = made
         return made
 
     # --- writing -------------------------------------------------------------------------------------------------------------
