@@ -4,7 +4,8 @@ One row a subject in a bytearray (id, epoch, number of an interned shape: cell, 
 open-addressed index over subject ids (linear probing, load at most 1/2, deletion by backward shift: Knuth, TAOCP vol. 3, 6.4
 algorithm R) that has its final size from the start, and a dict from lookup keys to row numbers. Each row knows its keys, so a row
 that is given up takes them along: no key ever leads to a row of somebody else. When full, the clock algorithm (second chance,
-Corbató 1968) picks the row. Placements of those who are asked for again are given out as they were made, until their row changes. Pure; docs/benchmarks/resolve.md has what was tried.
+Corbató 1968) picks the row. Placements of those who are asked for again are given out as they were made, until their row changes. Pure;
+docs/benchmarks/resolve.md has what was tried.
 """
 
 import struct
