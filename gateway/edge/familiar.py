@@ -86,10 +86,9 @@ def came(data: bytes) -> Came | None:
     before, named, rest = data.partition(b"\r\nAuthorization: ")
     if not named:
         before, named, rest = data.partition(b"\r\nauthorization: ")
-    if not named:
-        return None
-    # A CR that no LF follows stays among the fields, and makes them like none that were well formed.
     authorization, _, behind = rest.partition(b"\r")
+    if not named or behind[:1] != b"\n":
+        return None
     fields = b"\r".join((before[line.end() :], behind))
     if body:
         stated, fields = _cut(fields, b"\r\nContent-Length: ", b"\r\ncontent-length: ")
