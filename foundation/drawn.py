@@ -5,7 +5,7 @@ Not for keys and tokens: those are `secrets`' own, which keeps nothing ahead.
 
 import binascii
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import AnyStr, Generic
 
 AHEAD_BYTES = 3072
@@ -39,12 +39,31 @@ class Drawn(Generic[AnyStr]):
         return self._ahead[at : at + size]
 
 
+class Names:
+    """The same of whole names, taken one by one."""
+
+    __slots__ = ("_ahead", "_written")
+
+    def __init__(self, written: Callable[[bytes], Sequence[bytes]]) -> None:
+        """`written`: what names bytes make, each of its own."""
+        self._written = written
+        self._ahead: list[bytes] = []
+        os.register_at_fork(after_in_child=self._ahead.clear)
+
+    def take(self) -> bytes:
+        ahead = self._ahead
+        if not ahead:
+            written = self._written
+            ahead.extend(written(os.urandom(AHEAD_BYTES)))
+        return ahead.pop()
+
+
 def url_safe(raw: bytes) -> bytes:
     """Base64url without padding (RFC 4648 section 5)."""
-    return binascii.b2a_base64(raw, newline=False).translate(_URL_SAFE, b"=")
+    return binascii.b2a_base64(raw, newline=False).translate(URL_SAFE, b"=")
 
 
-_URL_SAFE = bytes.maketrans(b"+/", b"-_")
+URL_SAFE = bytes.maketrans(b"+/", b"-_")
 hex_digits = Drawn(bytes.hex).take
 """Of 4 random bits each."""
 base64_digits = Drawn(url_safe).take

@@ -1,6 +1,8 @@
 """W3C Trace Context (https://www.w3.org/TR/trace-context/): parse, continue, start. Values only; carries no personal data."""
 
+import binascii
 import re
+import struct
 
 import msgspec
 
@@ -8,6 +10,8 @@ from foundation import drawn
 
 HEADER = "traceparent"
 _TRACEPARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?\Z")
+_BYTES = 24
+"""Of a trace's and a span's id."""
 
 
 class Trace(msgspec.Struct, frozen=True, gc=False):
@@ -24,6 +28,23 @@ class Trace(msgspec.Struct, frozen=True, gc=False):
 def start() -> Trace:
     digits = drawn.hex_digits(48)
     return Trace(digits[:32], digits[32:])
+
+
+def _headers(raw: bytes) -> tuple[bytes, ...]:
+    """Of new traces."""
+    count = len(raw) // _BYTES
+    written = b"00-%b-%b-00" * count % struct.unpack("32s16s" * count, binascii.hexlify(raw))
+    return struct.unpack("55s" * count, written)
+
+
+new_header = drawn.Names(_headers).take
+"""The header of a new trace, as `start().header()`."""
+
+
+def as_written(header: bytes) -> Trace:
+    """What a header says that was written here."""
+    text = header.decode("ascii")
+    return Trace(text[3:35], text[36:52], text[53:])
 
 
 def continue_or_start(header: str | None) -> Trace:

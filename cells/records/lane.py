@@ -192,7 +192,7 @@ class Door(door.Door):
 
     def data_received(self, data: bytes) -> None:
         app, one = self._app, None
-        if self._cycle is None and self._reader.fresh and not self._parting.begun and isinstance(app, Lane):
+        if self._cycle is None and self._reader.fresh() and not self._parting.begun and isinstance(app, Lane):
             one = came(data)
         if one is None or not self._departs_again(app, one):
             self._came = one

@@ -4,7 +4,8 @@ One row a subject in a bytearray (id, epoch, number of an interned shape: cell, 
 open-addressed index over subject ids (linear probing, load at most 1/2, deletion by backward shift: Knuth, TAOCP vol. 3, 6.4
 algorithm R) that has its final size from the start, and a dict from lookup keys to row numbers. Each row knows its keys, so a row
 that is given up takes them along: no key ever leads to a row of somebody else. When full, the clock algorithm (second chance,
-Corbató 1968) picks the row. Pure; docs/benchmarks/resolve.md has what was tried.
+Corbató 1968) picks the row. Placements of those who are asked for again are given out as they were made, until their row changes. Pure;
+docs/benchmarks/resolve.md has what was tried.
 """
 
 import struct
@@ -22,6 +23,8 @@ _SEEN = 48  # the row's last byte: used since the clock's hand passed (beside th
 SHAPES_MAX = 65_536
 """Distinct shapes held; they are low in cardinality, so more means that something is wrong: everything is dropped and learnt anew."""
 KEYS_OF_ONE_MAX = 64
+MADE_MAX = 8_192
+"""Placements kept as they were given out, of some 300 bytes, of those who were asked for before; beyond that all are made anew."""
 
 _Shape: TypeAlias = tuple[CellId, ShardId, State, tuple[ServiceId, ...], Facts]
 _VOID = 0
@@ -44,6 +47,7 @@ class KnownPlacements:
         self._keys_of: list[LookupKey | tuple[LookupKey, ...]] = []
         self._index = array("I", bytes(4 * (self._mask + 1)))  # 0 = free, else row number + 1
         self._rows = bytearray()
+        self._made: dict[int, Placement] = {}  # by row; whoever is here was seen since the hand passed
         self._shapes: list[_Shape | None] = [None]
         self._shape_numbers: dict[_Shape, int] = {}
         self._hand = 0
@@ -56,11 +60,14 @@ class KnownPlacements:
     def by_key(self, key: LookupKey) -> Placement | None:
         """The hot path."""
         row = self._row_by_key.get(key)
-        return None if row is None else self._placement(row)
+        if row is None:
+            return None
+        made = self._made.get(row)
+        return self._placement(row) if made is None else made
 
     def by_subject(self, subject_id: SubjectId) -> Placement | None:
         row = self._index[self._find(subject_id.encode())] - 1
-        return None if row < 0 else self._placement(row)
+        return None if row < 0 else self._made.get(row) or self._placement(row)
 
     def _placement(self, row: int) -> Placement | None:
         start = row * _ROW_BYTES
@@ -68,10 +75,8 @@ class KnownPlacements:
         shape = self._shapes[number]
         if shape is None:
             return None
-        if not seen:
-            self._rows[start + _SEEN] = 1
         cell, shard, state, services, facts = shape
-        return Placement(
+        made = Placement(
             subject_id=subject_id.decode(),
             cell=cell,
             shard=shard,
@@ -80,6 +85,13 @@ class KnownPlacements:
             services=services,
             facts=facts,
         )
+        if not seen:
+            self._rows[start + _SEEN] = 1
+            return made
+        if len(self._made) >= MADE_MAX:
+            self._made.clear()
+        self._made[row] = made
+        return made
 
     # --- writing -------------------------------------------------------------------------------------------------------------
 
@@ -94,6 +106,7 @@ class KnownPlacements:
             row = self._take_row()
             self._index[self._find(subject_id)] = row + 1
         _WRITTEN.pack_into(self._rows, row * _ROW_BYTES, subject_id, placement.epoch, number)
+        self._made.pop(row, None)
         if key is not None and self._row_by_key.get(key) != row:
             self.forget_key(key)
             if len(self._row_by_key) < 2 * self._entries_max:
@@ -111,6 +124,7 @@ class KnownPlacements:
         row = self._index[self._find(subject_id.encode())] - 1
         if row >= 0:
             _WRITTEN.pack_into(self._rows, row * _ROW_BYTES, subject_id.encode(), 0, _VOID)
+            self._made.pop(row, None)
 
     def forget_key(self, key: LookupKey) -> bool:
         """Whether the key was held. The subject stays."""
@@ -154,6 +168,7 @@ class KnownPlacements:
             if not self._rows[row * _ROW_BYTES + _SEEN]:
                 break
             self._rows[row * _ROW_BYTES + _SEEN] = 0
+            self._made.pop(row, None)
         keys = self._keys_of[row]
         for key in keys if isinstance(keys, tuple) else (keys,):
             del self._row_by_key[key]

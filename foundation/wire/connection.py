@@ -32,6 +32,11 @@ _FULL = Problem(code=Code.NOT_READY, detail="too many connections are open here"
 class ServerConnection(asyncio.Protocol):
     """Implements all of `line.Line` and `switch.Line` but `answered`."""
 
+    __slots__ = (
+        "_address", "_alarm", "_app", "_client", "_cycle", "_dated", "_dated_of", "_flow", "_idle", "_idle_s", "_leaving", "_loop",
+        "_out_in", "_outbox", "_parting", "_reader", "_scheme", "_server", "_transport", "_unread", "_untaken",
+    )  # fmt: skip
+
     def __init__(
         self,
         config: Config,

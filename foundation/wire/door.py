@@ -31,6 +31,8 @@ UNREAD_BYTES_MAX = 1 << 20
 class Door(ServerConnection):
     """One connection: its requests, one after the other."""
 
+    __slots__ = ()
+
     def data_received(self, data: bytes) -> None:
         self._let_out()
         if self._parting.begun:

@@ -45,7 +45,6 @@ class RequestReader(MessageReader):
         self._blank = True
         return True
 
-    @property
     def fresh(self) -> bool:
         """Whether nothing of a request has come."""
         return self._at is HEAD and not self._held

@@ -22,20 +22,12 @@ class Begun(msgspec.Struct):
             self._bulkhead.leave()
 
     def finish(self, now: float) -> None:
-        """As `end` and `took`, where the whole answer has come."""
+        """As `end` and `took`, where the whole answer has come. One that came in one piece, and that nobody has read from the connection,
+        `gateway.edge.flight` ends by itself."""
         self._ended = True
         self.leave()
         self.exchange.finish()
         self.took(now)
-
-    def landed(self, now: float) -> None:
-        """The same, where it came in one piece and nobody has read it from the connection."""
-        bulkhead, exchange = self._bulkhead, self.exchange
-        self._ended = True
-        self._in_place = False
-        bulkhead.leave()
-        exchange.pool.landed(exchange.connection, now)
-        bulkhead.served.observe(now - self.at)
 
     def took(self, now: float) -> None:
         """The whole answer has been sent."""

@@ -48,8 +48,10 @@ class Book:
         self.rules = rules
         self.policy = rules.policy
         self.seq = seq
-        self._clock = clock
-        self._day = self._day_ends = 0
+        self._unix_s = clock.unix_s
+        self._decision_s = rules.policy.product.decision_s
+        self._day = 0
+        self._day_begins = self._day_ends = 0.0
         self._date = datetime.date(1970, 1, 1)
         self._verdicts: dict[RequestFacts, Verdict] = {}
         self._views: dict[ViewFacts, Verdict] = {}
@@ -103,18 +105,22 @@ class Book:
     def again(self, placement: Placement, service: ServiceId, verb: Verb) -> Admitted | None:
         """The admission of somebody's own request at home, if it was given before and nothing that it rests on has changed: placement,
         rules, day, and what the registry chose."""
-        if not self._day_ends - _SECONDS_A_DAY <= self._clock.unix_s() < self._day_ends:
+        unix_s = self._unix_s
+        if not self._day_begins <= unix_s() < self._day_ends:
             self._turn()
         if self._hosts_as_of is not self._registry.current:
             self._follow()
         kept = self._kept.get((placement.subject_id, service, verb))
-        return kept[1] if kept is not None and kept[0] == placement else None
+        if kept is None:
+            return None
+        as_of, admitted = kept
+        return admitted if as_of is placement or as_of == placement else None
 
     def keep(self, placement: Placement, admitted: Admitted) -> Admitted:
         """For the next request like it; what decisions and answers say of it is written out once."""
         if len(self._kept) >= KEPT_MAX:
             self._kept.clear()
-        lasts = self.policy.product.decision_s >= CUT_FROM_S
+        lasts = self._decision_s >= CUT_FROM_S
         claims = claims_of(self._decision(admitted)) if lasts else b""
         told = tuple(stated(admitted))
         lines = b"".join([b"%b: %b\r\n" % line for line in told])
@@ -152,10 +158,11 @@ class Book:
             self._kept.clear()
 
     def _turn(self) -> None:
-        day = int(self._clock.unix_s()) // _SECONDS_A_DAY
+        day = int(self._unix_s()) // _SECONDS_A_DAY
         if day != self._day:
             self._day = day
-            self._day_ends = (day + 1) * _SECONDS_A_DAY
+            self._day_begins = float(day * _SECONDS_A_DAY)
+            self._day_ends = self._day_begins + _SECONDS_A_DAY
             self._date = datetime.date.fromordinal(_EPOCH_DAY + day)
             self._verdicts.clear()
             self._views.clear()
@@ -166,8 +173,8 @@ class Book:
         """The `Domicile-Decision` header of an admission that has a digest. Raises KeyError for a cell of another region."""
         minter = self._minters[admitted.cell]
         if admitted.claims:
-            expires = self._clock.unix_s() + self.policy.product.decision_s
-            return minter.sign(admitted.service, admitted.claims, expires)
+            unix_s = self._unix_s
+            return minter.sign(admitted.service, admitted.claims, unix_s() + self._decision_s)
         return minter.mint(self._decision(admitted)).encode("ascii")
 
     def _decision(self, admitted: Admitted) -> Decision:
@@ -180,7 +187,7 @@ class Book:
             verb=admitted.verb,
             purpose=admitted.purpose,
             rules=admitted.digest or self.rules.digest,
-            expires=self._clock.unix_s() + self.policy.product.decision_s,
+            expires=self._unix_s() + self._decision_s,
             id=new_decision_id(),
         )
         declared = admitted.declared

@@ -45,7 +45,18 @@ class Bulkhead:
 
     def leave(self) -> None:
         self.under_way -= 1
-        if self._refuses and self.under_way <= self.exchanges_max // 2:
+        if self._refuses:
+            self._free()
+
+    def landed(self, seconds: float) -> None:
+        """`leave`, of one whose answer came whole after so many."""
+        self.under_way -= 1
+        self.served.observe(seconds)
+        if self._refuses:
+            self._free()
+
+    def _free(self) -> None:
+        if self.under_way <= self.exchanges_max // 2:
             self._refuses = False
             log.info("bulkhead_free", cell=self.cell, service=self.service, count=self.under_way)
 

@@ -6,13 +6,13 @@ import asyncio
 from starlette.types import Receive, Send
 
 from foundation.problems import Problem
-from foundation.trace import start
+from foundation.trace import as_written, new_header
 from foundation.wire.head import Fields, RequestHead
 from foundation.wire.targets import Asked
 from gateway.edge.body import Body
 from gateway.edge.book import Book
 from gateway.edge.desk import Desk
-from gateway.edge.exchanges import Exchanges
+from gateway.edge.exchanges import Exchanges, begun_of
 from gateway.edge.familiar import KEPT_S, Came, Familiar
 from gateway.edge.flight import Flight, Runway
 from gateway.edge.forwards import METHOD, NAME
@@ -87,8 +87,9 @@ class Departures:
         self, line: Runway, loop: asyncio.AbstractEventLoop, one: Came, peer: str, scheme: str, *, keep: bool
     ) -> Flight | None:
         """The same for one whose fields came before. `one` says what limits have counted of it."""
-        book = self._desk.open_book()
-        if isinstance(book, Problem) or len(one.body) > self._body_bytes_max:
+        desk = self._desk
+        book, trouble = desk.book, desk.trouble  # a callable that is an attribute is found slowly where it is called
+        if book is None or trouble() is not None or len(one.body) > self._body_bytes_max:
             return None
         now = loop.time()
         fields = self.familiar.known(one, now)
@@ -116,31 +117,32 @@ class Departures:
         if person is None:
             return None
         who, home = person
-        admitted: Outcome | None = book.again(home, target.service, one.verb)
+        admitted = book.again(home, target.service, one.verb)
         if admitted is None:
-            admitted = desk.judge(desk.person(target, one.verb, who, home), book)
-        if not isinstance(admitted, Admitted) or admitted.crosses is not None:
-            return None
+            admitted = _plainly(desk.judge(desk.person(target, one.verb, who, home), book))
+            if admitted is None:
+                return None
         if not self._gate.passes(peer, one, home.subject_id):
             return None
         if records.own and records.recorder.problem() is not None:
             return None
-        trace = start() if one.traceparent is None else trace_of(one.traceparent)
-        begun = self.exchanges.begin_now(one, fields, admitted, book, trace, peer, scheme, now)
-        if begun is None:
+        traced = new_header() if one.traceparent is None else _continued(one.traceparent)
+        aloft = self.exchanges.begin_now(one, fields, admitted, book, traced, peer, scheme, now)
+        if aloft is None:
             return None
         if records.own:  # there is room, and nothing comes between
             try:
-                records.own_access(admitted, peer, one.forwarded_for, trace)
+                records.own_access(admitted, peer, one.forwarded_for, as_written(traced))
             except BaseException:
-                begun.end()
+                begun_of(aloft, now).end()
                 raise
         desk.person_known()
         SERVES.value += 1
+        pool, ticket, connection, bulkhead = aloft
         flight = Flight(
-            self, line, loop, one, fields, target, trace, peer, scheme, who, home, admitted, begun, minor, keep
-        )
-        connection = begun.exchange.connection
+            self, line, loop, one, fields, target, traced, peer, scheme, who, home, admitted,
+            pool, ticket, connection, bulkhead, now, minor, keep,
+        )  # fmt: skip
         connection.listener = flight
         if one.method != "HEAD":
             connection.landing = flight
@@ -170,6 +172,15 @@ def _came(asked: Asked, fields: RequestFields, body: bytes) -> Came:
         fields.forwarded_for,
         body,
     )
+
+
+def _plainly(outcome: Outcome) -> Admitted | None:
+    """Who is admitted without a crossing to be booked first."""
+    return outcome if isinstance(outcome, Admitted) and outcome.crosses is None else None
+
+
+def _continued(traceparent: bytes) -> bytes:
+    return trace_of(traceparent).header().encode("ascii")
 
 
 def _is_plain(asked: Asked, fields: RequestFields, sent: Fields, policy: Policy) -> bool:

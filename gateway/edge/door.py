@@ -28,10 +28,10 @@ class Door(door.Door):
     """Give it to `uvicorn.Config(http=...)`. The sorted fields (`RequestFields`) stand in the scope under `extensions[FIELDS]` of
     `foundation.wire.scope`."""
 
-    _came: Came | None = None
-    """What is being read, where it may be like what came before."""
+    __slots__ = ("_came", "_departures", "_looks", "_peer")
+
     comes_again: Callable[[bytes], Came | None] = staticmethod(came)
-    """How to look for that."""
+    """How to look for what may be like what came before."""
 
     def __init__(
         self,
@@ -43,6 +43,8 @@ class Door(door.Door):
         super().__init__(config, server_state, app_state, _loop)
         self._departures = self._app.departures if isinstance(self._app, Lane) else None
         self._peer = ""
+        self._came: Came | None = None  # what is being read, where it may be like what came before
+        self._looks = self.comes_again
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -64,30 +66,33 @@ class Door(door.Door):
     def data_received(self, data: bytes) -> None:
         departures, came = self._departures, None
         # Also between two requests something may be held: what came behind the one before, and waits for its turn.
-        between = self._reader.fresh and (self._idle or (self._cycle is None and not self._parting.begun))
-        if between and departures is not None:
-            came = self.comes_again(data)
-            flight = None if came is None else self._departs_again(departures, came)
-            if flight is not None:
-                self._idle = False
-                self._alarm.due = None
-                self._unread = 0
-                self._reader.read_elsewhere()
-                self._cycle = flight
+        between = self._idle or (self._cycle is None and not self._parting.begun)
+        if between and departures is not None and self._reader.fresh():
+            looks = self._looks  # a callable that is an attribute is found slowly where it is called
+            came = looks(data)
+            if came is not None and self._departs_again(departures, came):
                 return
         self._came = came
         super().data_received(data)
         self._came = None
 
-    def _departs_again(self, departures: Departures, came: Came) -> Flight | None:
+    def _departs_again(self, departures: Departures, came: Came) -> bool:
         if self._transport.is_closing():
-            return None
+            return False
         keep = not (self._leaving or self._server.leaving)
         try:
-            return departures.depart_again(self, self._loop, came, self._peer, self._scheme, keep=keep)
+            flight = departures.depart_again(self, self._loop, came, self._peer, self._scheme, keep=keep)
         except Exception as exc:  # noqa: BLE001 - as below
             log.fault("departure_failed", exc)
-            return None
+            return False
+        if flight is None:
+            return False
+        self._idle = False
+        self._alarm.due = None
+        self._unread = 0
+        self._reader.read_elsewhere()
+        self._cycle = flight
+        return True
 
     def answer_now(self, head: RequestHead, asked: Asked, fields: Framed, body: bytes, *, keep: bool) -> Flight | None:
         departures, came = self._departures, self._came

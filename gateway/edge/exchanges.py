@@ -6,11 +6,10 @@ from functools import partial
 from typing import NamedTuple
 
 from foundation.problems import Problem
-from foundation.trace import Trace
 from gateway.edge.answers import client_fields, refusal_of, stated
 from gateway.edge.begun import Begun
 from gateway.edge.book import Book
-from gateway.edge.bulkhead import Bulkheads
+from gateway.edge.bulkhead import Bulkhead, Bulkheads
 from gateway.edge.failures import busy, unreachable
 from gateway.edge.familiar import Came
 from gateway.edge.headers import RequestFields
@@ -19,8 +18,13 @@ from gateway.edge.observed import FAULTS
 from gateway.edge.outbound import Outbound, request_line
 from gateway.edge.outcome import Admitted
 from gateway.edge.request import Request
+from gateway.edge.upstream.connection import Connection
 from gateway.edge.upstream.fault import Fault
-from gateway.edge.upstream.forwarder import Forwarder, Sending
+from gateway.edge.upstream.forwarder import Exchange, Forwarder, Sending
+from gateway.edge.upstream.pool import AddressPool
+
+Aloft = tuple[AddressPool, int, Connection, Bulkhead]
+"""An exchange that was begun at once: what `begun_of` makes a `Begun` of, for most of them need none."""
 
 
 class Answer(NamedTuple):
@@ -29,6 +33,12 @@ class Answer(NamedTuple):
     status: int
     headers: list[tuple[bytes, bytes]]
     body: bytes
+
+
+def begun_of(aloft: Aloft, at: float) -> Begun:
+    """Once only, since it is ended once. `at`: when it was begun."""
+    pool, ticket, connection, bulkhead = aloft
+    return Begun(Exchange(pool, ticket, connection), at, bulkhead)
 
 
 class Exchanges:
@@ -59,31 +69,31 @@ class Exchanges:
         fields: RequestFields,
         admitted: Admitted,
         book: Book,
-        trace: Trace,
+        traced: bytes,
         peer: str,
         scheme: str,
         now: float,
-    ) -> Begun | None:
+    ) -> Aloft | None:
         """The exchange of a request that came whole, where a connection is idle; `now` on the loop's clock. Never waits. Whoever is to hear
-        what comes of it is made the connection's `listener`, and its `landing`, next."""
+        what comes of it is made the connection's `listener`, and its `landing`, next. `traced`: the header of its trace."""
         bulkhead = self._bulkheads.of(admitted.cell, admitted.service)
         if bulkhead.under_way >= bulkhead.exchanges_max:
             return None
-        exchange = self._forwarder.take_now(admitted.hosts)
-        if exchange is None:
+        taken = self._forwarder.take_now(admitted.hosts)
+        if taken is None:
             return None
-        connection = exchange.connection
+        pool, ticket, connection = taken
         try:
-            data = self._outbound.whole(one, fields, admitted, book, trace, peer, scheme, exchange.host)
-            began = connection.begin_now(data, now, exchange.pool.outbox, head_only=one.method == "HEAD")
+            data = self._outbound.whole(one, fields, admitted, book, traced, peer, scheme, pool.behind_target)
+            began = connection.begin_now(data, now, pool.outbox, head_only=one.method == "HEAD")
         except BaseException:
-            exchange.end()
+            Exchange(pool, ticket, connection).end()
             raise
         if not began:
-            exchange.end()
+            Exchange(pool, ticket, connection).end()
             return None
         bulkhead.under_way += 1
-        return Begun(exchange, now, bulkhead)
+        return pool, ticket, connection, bulkhead
 
     def finish_now(self, method: str, admitted: Admitted, begun: Begun, now: float) -> Answer | None:
         """The answer of an exchange that is complete, which ends here; None where another try may cure it, and it does not end."""

@@ -89,7 +89,7 @@ def came(data: bytes) -> Came | None:
     authorization, _, behind = rest.partition(b"\r")
     if not named or behind[:1] != b"\n":
         return None
-    fields = b"%b\r%b" % (before[line.end() :], behind)
+    fields = b"\r".join((before[line.end() :], behind))
     if body:
         stated, fields = _cut(fields, b"\r\nContent-Length: ", b"\r\ncontent-length: ")
         if stated is None or not stated.isdigit() or len(stated) > LENGTH_DIGITS_MAX or int(stated) != len(body):

@@ -9,7 +9,7 @@ import msgspec
 from starlette.types import Receive, Send
 
 from directory.placement.core import Placement
-from foundation.trace import Trace
+from foundation.trace import as_written
 from foundation.wire import switch
 from foundation.wire.answer import whole
 from foundation.wire.cycle import Cycle
@@ -17,14 +17,17 @@ from foundation.wire.head import StatusHead
 from foundation.wire.line import Line
 from gateway.edge.answers import refusal_of, stated_lines
 from gateway.edge.begun import Begun
-from gateway.edge.exchanges import Exchanges
+from gateway.edge.bulkhead import Bulkhead
+from gateway.edge.exchanges import Exchanges, begun_of
 from gateway.edge.familiar import Came, own_fields
 from gateway.edge.headers import RequestFields
 from gateway.edge.lasting import Entry, Lasting, Why
 from gateway.edge.outcome import Admitted
 from gateway.edge.request import Request
 from gateway.edge.target import Target
+from gateway.edge.upstream.connection import Connection
 from gateway.edge.upstream.fault import Fault
+from gateway.edge.upstream.pool import AddressPool
 from gateway.identity.tokens import Identity
 
 LANDS_BYTES_MAX = 64 * 1024
@@ -53,8 +56,8 @@ class Tower(Protocol):
 
 
 class Flight(msgspec.Struct):
-    """One exchange under way, whose connection's listener it is. `fields` are the request's own, or what it has in common with others
-    (`gateway.edge.familiar`)."""
+    """One exchange under way since `at`, whose connection's listener it is. `fields` are the request's own, or what it has in common with
+    others (`gateway.edge.familiar`); `traced`: its trace, as the service was told."""
 
     buffered = 0
     until_closed = False
@@ -65,19 +68,24 @@ class Flight(msgspec.Struct):
     one: Came
     fields: RequestFields
     target: Target
-    trace: Trace
+    traced: bytes
     peer: str
     scheme: str
     who: Identity
     home: Placement
     admitted: Admitted
-    _begun: Begun
+    _pool: AddressPool
+    _ticket: int
+    connection: Connection
+    _bulkhead: Bulkhead
+    at: float
     _minor: int
     _keep: bool
     started: bool = False
     done: bool = False
     ended: bool = True
     _entry: Entry | None = None
+    _made: Begun | None = None
 
     # --- from the client's connection ------------------------------------------------------------------------------------------
 
@@ -91,10 +99,9 @@ class Flight(msgspec.Struct):
         if not self.done:
             self.done = True
             self._lasts_no_more()
-            connection = self._begun.exchange.connection
-            connection.listener = None
-            connection.fail(Fault.CLIENT_GONE)
-            self._begun.end()
+            self.connection.listener = None
+            self.connection.fail(Fault.CLIENT_GONE)
+            self._begun().end()
 
     def close_after(self) -> None:
         self._keep = False
@@ -108,13 +115,14 @@ class Flight(msgspec.Struct):
         answer = self._tower.exchanges.landing.answer(data, told, line.dated(), keep=self._keep, now_s=now)
         if answer is None:
             return False
-        self._begun.landed(now)
         self.started = self.done = True
+        self._bulkhead.landed(now - self.at)
+        self._pool.landed(self.connection, now)
         line.land(answer, now, keep=self._keep)
         return True
 
     def heard(self) -> None:
-        connection = self._begun.exchange.connection
+        connection = self.connection
         if connection.complete:
             if self._lands():
                 return
@@ -133,7 +141,7 @@ class Flight(msgspec.Struct):
     def _lands(self) -> bool:
         """Whether the whole answer is the client's."""
         method, now = self.one.method, self._loop.time()
-        answer = self._tower.exchanges.finish_now(method, self.admitted, self._begun, now)
+        answer = self._tower.exchanges.finish_now(method, self.admitted, self._begun(), now)
         if answer is None:
             return False
         self._lasts_no_more()
@@ -153,7 +161,7 @@ class Flight(msgspec.Struct):
     def _outdated(self, _why: Why) -> None:
         """Is heard, and breaks off by a task."""
         self._entry = None
-        self._begun.exchange.connection.fail(Fault.OUTDATED)
+        self.connection.fail(Fault.OUTDATED)
 
     def _lasts_no_more(self) -> None:
         if self._entry is not None:
@@ -177,10 +185,16 @@ class Flight(msgspec.Struct):
             self.peer,
             self.scheme,
             one.verb,
-            self.trace,
+            as_written(self.traced),
             line=self._line,
         )
-        return request, self._begun
+        return request, self._begun()
+
+    def _begun(self) -> Begun:
+        """The exchange, where it does not land at once."""
+        if self._made is None:
+            self._made = begun_of((self._pool, self._ticket, self.connection, self._bulkhead), self.at)
+        return self._made
 
 
 def _is_awaited(head: StatusHead) -> bool:

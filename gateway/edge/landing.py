@@ -16,6 +16,7 @@ from gateway.edge.headers import read_response
 
 HEADS_MAX = 1_024
 HEAD_BYTES_MAX = 4_096
+LENGTHS_MAX = 4_096
 KEPT_S = 300.0
 _DATE = re.compile(rb"[\x20-\x7e]*+")
 _KEPT = frozenset(
@@ -43,6 +44,7 @@ class Landing:
 
     def __init__(self) -> None:
         self._known: dict[bytes, Shown] = {}
+        self._lengths: dict[bytes, int] = {}  # as they are sent
         self._until_s = 0.0
         self._date = b""
 
@@ -52,6 +54,7 @@ class Landing:
     def forget(self) -> None:
         """All of it."""
         self._known.clear()
+        self._lengths.clear()
         self._date = b""
 
     def answer(self, data: bytes, told: bytes, dated: bytes, *, keep: bool, now_s: float) -> bytes | None:
@@ -64,19 +67,31 @@ class Landing:
         if not named:
             before, named, rest = head.partition(b"\r\nContent-Length: ")
         length, over, behind = rest.partition(b"\r")
-        if not length.isdigit() or len(length) > LENGTH_DIGITS_MAX or int(length) != len(body):
+        stated = self._lengths.get(length)
+        if stated is None:
+            stated = self._length(length)
+        if stated != len(body):
             return None
         if over and behind[:1] != b"\n":
             return None
         if now_s > self._until_s:
             self._known.clear()
             self._until_s = now_s + KEPT_S
-        key = b"%b%b%b%b" % (before, named, over, behind)
+        key = b"".join((before, named, over, behind))
         shown = self._known.get(key) or self._on_a_date(head + ended, key)
         if shown is None:
             return None
         last = b"\r\n" if keep else b"connection: close\r\n\r\n"
         return b"".join((shown.line, dated, shown.before, length, shown.behind, told, last, body))
+
+    def _length(self, sent: bytes) -> int:
+        """-1 for what is no length."""
+        if not sent.isdigit() or len(sent) > LENGTH_DIGITS_MAX:
+            return -1
+        if len(self._lengths) >= LENGTHS_MAX:
+            self._lengths.clear()
+        length = self._lengths[sent] = int(sent)
+        return length
 
     def _on_a_date(self, whole: bytes, key: bytes) -> Shown | None:
         """What is shown of a head whose line of a date, if there is one, is of no account."""

@@ -2,11 +2,10 @@
 
 from collections.abc import Sequence
 
-from foundation.trace import Trace
 from gateway.edge.book import Book
 from gateway.edge.familiar import Came
 from gateway.edge.handshake import UPGRADE
-from gateway.edge.headers import RequestFields, Written
+from gateway.edge.headers import RequestFields
 from gateway.edge.outcome import Admitted
 from gateway.edge.request import Request
 from gateway.identity.address import Network, trusted
@@ -29,23 +28,36 @@ class Outbound:
         fields: RequestFields,
         admitted: Admitted,
         book: Book,
-        trace: Trace,
+        traced: bytes,
         peer: str,
         scheme: str,
-        host: bytes,
+        behind_target: bytes,
     ) -> bytes:
-        """A request that came whole and asks for nothing but an answer, for the address that is called `host`. `fields`: its own, or what
-        it has in common with others."""
+        """A request that came whole and asks for nothing but an answer, whose trace's header is `traced`, for an address: `behind_target`
+        stands between the target and the fields. `fields`: its own, or what it has in common with others."""
+        written = fields.written
+        if written is not None and written.peer == peer and written.scheme == scheme and not one.forwarded_for:
+            kept, whence = written.kept, written.whence
+        else:
+            kept, whence = self._said(fields, one.forwarded_for, peer, scheme)
+        if admitted.digest is None:
+            named, decision, then = b"", b"", b"traceparent: "
+        else:
+            named, decision, then = b"domicile-decision: ", book.mint(admitted), b"\r\ntraceparent: "
         length = one.length
         return b"".join(
             (
-                one.method.encode("ascii"),
+                one.method.encode(),
                 b" ",
                 one.sent,
-                b" HTTP/1.1\r\nhost: ",
-                host,
+                behind_target,
+                kept,
+                named,
+                decision,
+                then,
+                traced,
                 b"\r\n",
-                self._stated(fields, one.forwarded_for, admitted, book, trace, peer, scheme),
+                whence,
                 b"\r\n" if length is None else b"content-length: %d\r\n\r\n%b" % (length, one.body),
             )
         )
@@ -54,34 +66,31 @@ class Outbound:
         """What stands behind request line and Host: fields, empty line, and the body where it is `whole`. Signs a decision, whose life is
         short, so it is called once the connection is there."""
         fields = request.fields
-        return b"%b%b%b" % (
-            self._stated(fields, fields.forwarded_for, admitted, book, request.trace, request.peer, request.scheme),
-            b"" if fields.handshake is None else UPGRADE,
-            framed(fields, whole) if fields.chunked or fields.content_length is not None else b"\r\n",
+        kept, whence = self._said(fields, fields.forwarded_for, request.peer, request.scheme)
+        return b"".join(
+            (
+                kept,
+                b"" if admitted.digest is None else b"domicile-decision: %b\r\n" % book.mint(admitted),
+                b"traceparent: %b\r\n" % request.trace.header().encode("ascii"),
+                whence,
+                b"" if fields.handshake is None else UPGRADE,
+                framed(fields, whole) if fields.chunked or fields.content_length is not None else b"\r\n",
+            )
         )
 
-    def _stated(
-        self,
-        fields: RequestFields,
-        forwarded_for: Sequence[bytes],
-        admitted: Admitted,
-        book: Book,
-        trace: Trace,
-        peer: str,
-        scheme: str,
-    ) -> bytes:
-        """All fields but Host and those of the connection and the body."""
-        written, traced = fields.written, trace.header().encode("ascii")
+    def _said(
+        self, fields: RequestFields, forwarded_for: Sequence[bytes], peer: str, scheme: str
+    ) -> tuple[bytes, bytes]:
+        """What goes on of the fields, and who asked from where."""
+        written = fields.written
         if written is None:
-            kept, whence = b"".join(fields.kept), self._whence(fields, forwarded_for, peer, scheme)
-        elif forwarded_for:
-            kept, whence = written.kept, self._whence(fields, forwarded_for, peer, scheme)
-        else:
-            kept, whence = written.kept, self._again(fields, written, peer, scheme)
-        if admitted.digest is None:
-            return b"".join((kept, b"traceparent: ", traced, b"\r\n", whence))
-        decision = book.mint(admitted)
-        return b"".join((kept, b"domicile-decision: ", decision, b"\r\ntraceparent: ", traced, b"\r\n", whence))
+            return b"".join(fields.kept), self._whence(fields, forwarded_for, peer, scheme)
+        if forwarded_for:
+            return written.kept, self._whence(fields, forwarded_for, peer, scheme)
+        if written.peer != peer or written.scheme != scheme:
+            written.whence = self._whence(fields, (), peer, scheme)
+            written.peer, written.scheme = peer, scheme
+        return written.kept, written.whence
 
     def _whence(self, fields: RequestFields, forwarded_for: Sequence[bytes], peer: str, scheme: str) -> bytes:
         """Who asked, by which host and scheme, and that it came by here."""
@@ -95,13 +104,6 @@ class Outbound:
             proto,
             via(fields) if fields.via else VIA[fields.minor],
         )
-
-    def _again(self, fields: RequestFields, written: Written, peer: str, scheme: str) -> bytes:
-        """The same, for fields that come again and again; of them only the client's address is each request's own."""
-        if written.peer != peer or written.scheme != scheme:
-            written.whence = self._whence(fields, (), peer, scheme)
-            written.peer, written.scheme = peer, scheme
-        return written.whence
 
     def asked(self, request: Request) -> tuple[str, str]:
         """The host and scheme that the client asked for, as this gateway or a proxy that it trusts saw them."""

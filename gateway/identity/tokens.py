@@ -57,6 +57,7 @@ class Identities:
         self._verifier = verifier
         self._blinder = blinder
         self._clock = clock
+        self._unix_s = clock.unix_s
         self._known: dict[bytes, Identity] = {}
         self._refused: dict[bytes, tuple[float, Unidentified]] = {}
 
@@ -67,7 +68,8 @@ class Identities:
         digest = hashlib.blake2b(authorization, digest_size=16).digest()
         identity = self._known.get(digest)
         if identity is not None:
-            if identity.until > self._clock.unix_s():
+            unix_s = self._unix_s
+            if identity.until > unix_s():
                 return identity
             del self._known[digest]
         refused = self._refused.get(digest)

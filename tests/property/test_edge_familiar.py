@@ -272,6 +272,18 @@ def test_an_answer_of_another_day_is_like_it_wherever_its_date_stands() -> None:
     assert len(landing) == 1
 
 
+def test_lengths_of_answers_that_are_known_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.edge.landing.LENGTHS_MAX", 2)
+    landing = Landing()
+    for sent, body in [(b"%d" % size, b"x" * size) for size in range(6)] * 2 + [(b"02", b"ok")]:
+        data = b"HTTP/1.1 200 OK\r\ncontent-length: %b\r\n\r\n%b"
+        assert landing.answer(data % (sent, body), b"", b"", keep=True, now_s=0.0) is not None
+        assert landing.answer(data % (sent, body + b"x"), b"", b"", keep=True, now_s=0.0) is None
+        assert len(landing._lengths) <= 2
+    for sent in (b"-1", b"", b"+0", b"0 ", b"9" * 16):
+        assert landing.answer(data % (sent, b""), b"", b"", keep=True, now_s=0.0) is None
+
+
 def test_of_answers_nothing_is_kept_that_may_speak_of_somebody() -> None:
     landing = Landing()
     for line in (

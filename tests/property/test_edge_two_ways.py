@@ -72,7 +72,7 @@ class Anew(Door):
     def answer_now(self, *arguments: Any, **named: Any) -> Any:
         flight = super().answer_now(*arguments, **named)
         if flight is not None:
-            flight._begun.exchange.connection.landing = None
+            flight.connection.landing = None
         return flight
 
 

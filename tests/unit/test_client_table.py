@@ -1,5 +1,8 @@
 """The in-process table believes what it may, and nothing older than its position."""
 
+import pytest
+
+from directory.client.known import KnownPlacements
 from directory.client.table import ABSENT, OVERTAKEN, RING_S_MAX, PlacementTable
 from directory.placement.core import PlacementEvent, RulesEvent, State
 from foundation.words import FeedSeq, RulesDigest
@@ -243,3 +246,29 @@ def test_a_full_table_gives_up_those_not_asked_for() -> None:
     held = [key for key in keys if table.by_key(key, NOW) is not None]
     assert len(held) == 100
     assert all(table.by_key(key, NOW) == directory.resolve_now([key]).found[key] for key in held)
+
+
+def test_who_is_asked_for_is_given_out_as_it_was_until_it_changes() -> None:
+    known, key, subject = KnownPlacements(entries_max=2), a_key(), a_subject()
+    known.put(placed(subject, 5), key)
+    assert known.by_key(key) == placed(subject, 5)
+    given = known.by_key(key)
+    assert known.by_key(key) is known.by_subject(subject) is given
+    known.put(placed(subject, 6))
+    assert known.by_key(key) == known.by_subject(subject) == placed(subject, 6)
+    known.void(subject)
+    assert (known.by_key(key), known.by_subject(subject)) == (None, None)
+    known.put(placed(subject, 7))
+    assert known.by_key(key) == placed(subject, 7)
+    known.clear()
+    assert (known.by_key(key), known.by_subject(subject)) == (None, None)
+
+
+def test_what_is_kept_as_it_was_given_out_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("directory.client.known.MADE_MAX", 3)
+    known, subjects = KnownPlacements(entries_max=10), [a_subject() for _ in range(8)]
+    for subject in subjects:
+        known.put(placed(subject, 1))
+        assert known.by_subject(subject) == known.by_subject(subject) == placed(subject, 1)
+        assert 1 <= len(known._made) <= 3
+    assert all(known.by_subject(subject) == placed(subject, 1) for subject in subjects)

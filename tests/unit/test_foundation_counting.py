@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 
 from foundation.counting import Counts, Spreads
 from foundation.drawn import AHEAD_BYTES, Drawn
-from foundation.mac import Mac
+from foundation.mac import Mac, Macs
 from foundation.metrics import LATENCY_BUCKETS, Tallies
 
 
@@ -57,6 +57,13 @@ def test_a_kept_key_makes_the_mac_that_hmac_makes(key: bytes, message: bytes) ->
     assert mac.digest(message) == mac.digest(message) == hmac.digest(key, message, "sha256")
 
 
+@given(st.binary(max_size=200), st.binary(max_size=200), st.binary(max_size=300))
+def test_two_kept_keys_make_the_macs_that_hmac_makes(key: bytes, other: bytes, message: bytes) -> None:
+    macs = Macs(key, other)
+    expected = [hmac.digest(one, message, "sha256") + b"\0" for one in (key, other)]
+    assert macs.digests(message) == macs.digests(message) == b"".join(expected)
+
+
 def test_what_is_drawn_is_given_out_once() -> None:
     drawn = Drawn(bytes.hex)
     taken = [drawn.take(12) for _ in range(3 * AHEAD_BYTES // 12)]
@@ -67,9 +74,10 @@ def test_what_is_drawn_is_given_out_once() -> None:
 
 def test_two_processes_of_one_fork_draw_apart() -> None:
     script = (
-        "import os\nfrom foundation import drawn\ndrawn.base64_digits(1)\nread, write = os.pipe()\n"
-        "if os.fork() == 0:\n    os.write(write, drawn.base64_digits(16))\n    os._exit(0)\n"
-        "os.wait()\nprint(os.read(read, 16) != drawn.base64_digits(16))\n"
+        "import os\nfrom foundation import drawn, trace\ndrawn.base64_digits(1)\ntrace.new_header()\nread, write = os.pipe()\n"
+        "if os.fork() == 0:\n    os.write(write, drawn.base64_digits(16) + trace.new_header())\n    os._exit(0)\n"
+        "os.wait()\ntheirs = os.read(read, 71)\n"
+        "print(theirs[:16] != drawn.base64_digits(16) and theirs[16:] != trace.new_header())\n"
     )
     found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=30)
     assert found.stdout == "True\n"

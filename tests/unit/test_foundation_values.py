@@ -271,6 +271,14 @@ def test_a_malformed_trace_starts_a_new_one(header: str | None) -> None:
     assert trace.continue_or_start(found.header()).trace_id == found.trace_id
 
 
+def test_headers_of_new_traces_are_written_ahead_and_each_is_given_out_once() -> None:
+    headers = [trace.new_header() for _ in range(300)]
+    traces = [trace.as_written(header) for header in headers]
+    assert [one.header().encode() for one in traces] == headers
+    assert len({one.trace_id for one in traces}) == len({one.span_id for one in traces}) == 300
+    assert [trace.continue_or_start(header.decode()).trace_id for header in headers] == [one.trace_id for one in traces]
+
+
 @pytest.mark.parametrize("text", ["", "D", "DEU", "ß", "\ufb01", "D\u00c9", "DE\n", "1A", "DE, US"])
 def test_a_country_is_two_plain_letters_before_and_after_upper_case(text: str) -> None:
     assert parse_country("de") == "DE"

@@ -27,7 +27,8 @@ class Listener(Protocol):
         ...
 
     def lands(self, data: bytes) -> bool:
-        """Is given the first piece of the answer before it is read; True: it was all of it, and the exchange has `landed`."""
+        """Is given the first piece of the answer before it is read; True: it was all of it, and the exchange has ended
+        (`AddressPool.landed`)."""
         ...
 
 
@@ -38,7 +39,8 @@ class Connection(asyncio.Protocol):
         self._limits = limits
         self._lost = lost
         self._loop = loop
-        self._transport: asyncio.Transport | None = None
+        self.transport: asyncio.Transport | None = None
+        """None before it is there, and once it is somebody else's."""
         self._reader = ResponseReader()
         self._waiter: asyncio.Future[None] | None = None
         self._drain: asyncio.Future[None] | None = None
@@ -78,7 +80,7 @@ class Connection(asyncio.Protocol):
 
     @property
     def usable(self) -> bool:
-        return self._transport is not None and not self._transport.is_closing()
+        return self.transport is not None and not self.transport.is_closing()
 
     @property
     def failed(self) -> bool:
@@ -90,7 +92,7 @@ class Connection(asyncio.Protocol):
         self.busy = True
         self._began_at = self.quiet_since = self._loop.time()
         self.request_done = done
-        transport = self._transport
+        transport = self.transport
         if transport is None or transport.is_closing():
             self.fail(Fault.RESET)
             return False
@@ -98,10 +100,10 @@ class Connection(asyncio.Protocol):
         return True
 
     def begin_now(self, data: bytes, now: float, outbox: Outbox, *, head_only: bool) -> bool:
-        """As `begin`, for a request that is whole, which goes out by `outbox`, and for a `listener`. The reader is made ready once there is
-        something to read, since most answers are not read here. False: nothing has begun."""
-        transport = self._transport
-        if transport is None or transport.is_closing():
+        """As `begin`, on one that is `usable`, for a request that is whole, which goes out by `outbox`, and for a `listener`. The reader is
+        made ready once there is something to read, since most answers are not read here. False: nothing has begun."""
+        transport = self.transport
+        if transport is None:
             return False
         self.busy = self.request_done = True
         self._answered = self.complete = self._reads = False
@@ -149,13 +151,13 @@ class Connection(asyncio.Protocol):
         if self._read_paused:
             self._read_paused = False
             self.quiet_since = self._loop.time()
-            if self._transport is not None and not self._transport.is_closing():
-                self._transport.resume_reading()
+            if self.transport is not None and not self.transport.is_closing():
+                self.transport.resume_reading()
         return data
 
     def detach(self) -> tuple[asyncio.Transport, bytes]:
         """After a 101: the transport, whose reading is paused, and what has arrived behind the head. Raises UpstreamFailed."""
-        transport, self._transport = self._transport, None
+        transport, self.transport = self.transport, None
         if transport is None or transport.is_closing():
             raise UpstreamFailed(Fault.RESET, answered=True)
         return transport, self._reader.rest()
@@ -174,18 +176,6 @@ class Connection(asyncio.Protocol):
         self.quiet_since = self._loop.time()
         return True
 
-    def landed(self, now: float) -> bool:
-        """As `end`, for an exchange whose whole answer, after which the connection may carry another, was never read here."""
-        self.busy = False
-        self.listener = None
-        self.used = True
-        self.quiet_since = now
-        transport = self._transport
-        if transport is not None and not transport.is_closing():
-            return True
-        self.close()
-        return False
-
     def fail(self, fault: Fault) -> None:
         """Breaks the exchange off and closes the connection. The first failure counts."""
         if self._failure is None and not self.complete:
@@ -194,9 +184,9 @@ class Connection(asyncio.Protocol):
         self._wake()
 
     def close(self) -> None:
-        if self._transport is not None:
+        if self.transport is not None:
             # abort, not close: what is still buffered towards the service belongs to an exchange that is over
-            self._transport.abort()
+            self.transport.abort()
 
     @property
     def until(self) -> float:
@@ -218,7 +208,7 @@ class Connection(asyncio.Protocol):
     # --- asyncio.Protocol ----------------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's is one in all but its ancestry
+        self.transport = cast("asyncio.Transport", transport)  # uvloop's is one in all but its ancestry
 
     def data_received(self, data: bytes) -> None:
         if not self.busy:
@@ -283,9 +273,9 @@ class Connection(asyncio.Protocol):
         self._wake_drain()
 
     def _pause(self) -> None:
-        if not self._read_paused and self._transport is not None:
+        if not self._read_paused and self.transport is not None:
             self._read_paused = True
-            self._transport.pause_reading()
+            self.transport.pause_reading()
 
     def _finish(self) -> None:
         self.complete = True
@@ -295,7 +285,7 @@ class Connection(asyncio.Protocol):
     # --- waiting -------------------------------------------------------------------------------------------------------------
 
     def _write(self, data: bytes) -> None:
-        transport = self._transport
+        transport = self.transport
         if transport is None or transport.is_closing():
             self.fail(Fault.RESET)
         else:

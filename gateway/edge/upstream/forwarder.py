@@ -33,8 +33,6 @@ class Exchange(msgspec.Struct):
     pool: AddressPool
     _ticket: int
     connection: Connection
-    host: bytes
-    """What Host says to the address."""
 
     async def head(self) -> StatusHead:
         """The head of the final answer; what came of it is told to the address's breaker. Raises UpstreamFailed."""
@@ -66,11 +64,16 @@ class Exchange(msgspec.Struct):
         self.pool.release(self.connection)
 
 
+Taken = tuple[AddressPool, int, Connection]
+"""What an `Exchange` is made of."""
+
+
 class Forwarder:
     """Takes addresses in turn; passes by one that refuses connections, or that is not to be asked for a while."""
 
     def __init__(self, pools: Pools) -> None:
         self.pools = pools
+        self._known: dict[str, AddressPool] = {}
         self._turn = 0
 
     def barred_s(self, hosts: Sequence[str]) -> float | None:
@@ -108,13 +111,16 @@ class Forwarder:
             raise UpstreamFailed(Fault.CONNECT)
         raise UpstreamFailed(Fault.OPEN, wait_s=self.barred_s(hosts) or 0.0)
 
-    def take_now(self, hosts: Sequence[str]) -> Exchange | None:
-        """One that the caller begins, where the next address is well and a connection to it is idle; else None."""
+    def take_now(self, hosts: Sequence[str]) -> Taken | None:
+        """The parts of one that the caller begins, where the next address is well and a connection to it is idle; else None."""
         self._turn += 1
-        pool = self.pools.of(hosts[self._turn % len(hosts)])
-        breaker = pool.health.breaker
+        address = hosts[self._turn % len(hosts)]
+        pool = self._known.get(address)
+        if pool is None:
+            pool = self._known[address] = self.pools.of(address)
+        breaker = pool.breaker
         connection = pool.acquire_now() if breaker.state is CLOSED else None
-        return None if connection is None else Exchange(pool, breaker.period, connection, pool.host_field)
+        return None if connection is None else (pool, breaker.period, connection)
 
 
 def head_of(line: bytes, host: bytes, rest: bytes) -> bytes:
@@ -122,7 +128,7 @@ def head_of(line: bytes, host: bytes, rest: bytes) -> bytes:
 
 
 def _begun(pool: AddressPool, ticket: int, connection: Connection, sending: Sending) -> Exchange:
-    exchange = Exchange(pool, ticket, connection, pool.host_field)
+    exchange = Exchange(pool, ticket, connection)
     try:
         head = head_of(sending.line, pool.host_field, sending.rest())
     except BaseException:

@@ -36,7 +36,10 @@ class AddressPool:
         self.address = address
         self.outbox = outbox
         self.host_field = address.encode("ascii")
+        self.behind_target = b" HTTP/1.1\r\nhost: %b\r\n" % self.host_field
+        """What stands in a request for it between the target and the fields."""
         self.health = Health(address, limits, loop)
+        self.breaker = self.health.breaker
         self._host, _, port = address.rpartition(":")
         self._host = self._host.strip("[]")
         self._port = int(port)
@@ -66,7 +69,8 @@ class AddressPool:
         idle = self._idle
         while idle:
             connection = idle.pop()
-            if connection.usable:
+            transport = connection.transport
+            if transport is not None and not transport.is_closing():  # as `usable`, for each request
                 return connection
         return None
 
@@ -144,14 +148,19 @@ class AddressPool:
     def landed(self, connection: Connection, now: float) -> None:
         """`Health.heard` and `release`, after an answer that came in one piece, and not through the connection's own reading
         (`Connection.landing`)."""
-        breaker = self.health.breaker
+        breaker = self.breaker
         if breaker.state is CLOSED:
             breaker.failures = 0
         else:
             self.health.heard()
-        if not connection.landed(now):
-            return
-        if self._waiters:
+        connection.busy = False
+        connection.listener = None
+        connection.used = True
+        connection.quiet_since = now
+        transport = connection.transport
+        if transport is None or transport.is_closing():
+            connection.close()
+        elif self._waiters:
             self._offer(connection)
         else:
             self._idle.append(connection)
