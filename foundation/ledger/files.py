@@ -126,26 +126,17 @@ def put_at(descriptor: int, content: bytes | bytearray | memoryview, at: int) ->
 
 
 def sync(folder: Path, names: Iterable[str]) -> None:
-    """Makes files below a log's folder durable, with the names that lead to them. All are begun to be written before any is waited for,
-    which takes half the time. Raises OSError."""
-    names, folders = list(names), {folder: None}
-    for name in names:
-        _begin_writing(folder / name)
+    """Makes files below a log's folder durable, with the names that lead to them. Raises OSError.
+
+    One after the other, though begun together they would take half the time: a sync waits for all that the disk was given before, and an
+    append's shall wait for one of these alone.
+    """
+    folders = {folder: None}
     for name in names:
         sync_path(folder / name)
         folders |= dict.fromkeys(folder / above for above in Path(name).parents)
     for one in folders:
         sync_path(one)
-
-
-def _begin_writing(path: Path) -> None:
-    """Where the system can be asked to (on Linux this is what that advice does first)."""
-    if hasattr(os, "posix_fadvise"):
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
-        finally:
-            os.close(descriptor)
 
 
 def replace_durably(path: Path, content: bytes) -> None:
