@@ -34,7 +34,7 @@ class ServerConnection(asyncio.Protocol):
 
     __slots__ = (
         "_address", "_alarm", "_app", "_client", "_cycle", "_dated", "_dated_of", "_flow", "_idle", "_idle_s", "_leaving", "_loop",
-        "_out_in", "_outbox", "_parting", "_reader", "_scheme", "_server", "_transport", "_unread", "_untaken",
+        "_out_in", "_outbox", "_parting", "_reader", "_scheme", "_server", "_taking", "_transport", "_unread", "_untaken",
     )  # fmt: skip
 
     def __init__(
