@@ -24,7 +24,7 @@ from typing import NamedTuple
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-TILE, SALT = 256, 32
+TILE, SALT, HEX = 256, 32, set("0123456789abcdef")
 MEMBERS, NUMBERS = {"at_us", "commitment", "event", "kind", "position", "source"}, {"at_us", "count", "position"}
 PROOF, RECORD = b"c2sp.org/tlog-proof@v1", b"domicile/record-proof@v1"
 
@@ -75,8 +75,7 @@ def utf8(raw: bytes, what: str) -> str:
 
 def key_in(path: Path, kind: int = 1) -> Key:
     """<name>+<8 hex digits>+<base64 of one byte, 0x01 of a log and 0x04 of a witness, and 32 bytes>."""
-    name, _, rest = utf8(read(path), str(path)).strip().partition("+")
-    key_id, _, encoded = rest.partition("+")
+    name, key_id, encoded = [*utf8(read(path), str(path)).strip().split("+", 2), "", ""][:3]
     raw = unbase64(encoded)
     expected = hashlib.sha256(name.encode() + b"\n" + raw).digest()[:4]
     if len(raw) != 33 or raw[0] != kind or not name or key_id != expected.hex():
@@ -91,7 +90,7 @@ def lines_of(note: bytes, key: Key, what: str) -> tuple[str, list[bytes]]:
     if not blank or not signatures.endswith("\n") or any(char < " " and char != "\n" for char in whole):
         raise Refused(f"{what} is no signed note")
     lines = [line.split(" ") for line in signatures[:-1].split("\n")]
-    if any(len(words) != 3 or words[0] != "—" or "+" in words[1] or len(words[1].split()) != 1 for words in lines):
+    if any(len(words) != 3 or words[0] != "—" or "+" in words[1] or words[1].split() != [words[1]] for words in lines):
         raise Refused(f"{what} has a line that is no signature")
     held = [(name, unbase64(encoded)) for _, name, encoded in lines]
     return body + "\n", [raw[4:] for name, raw in held if name == key.name and raw[:4] == key.key_id]
@@ -183,8 +182,7 @@ def root_by(path: list[bytes], entry: bytes, index: int, size: int) -> bytes:
 
 
 def path_of(level: str, number: int, width: int) -> str:
-    digits = f"{number:03}"
-    digits = digits.zfill((len(digits) + 2) // 3 * 3)
+    digits = str(number).zfill((len(str(number)) + 2) // 3 * 3)
     groups = [digits[at : at + 3] for at in range(0, len(digits), 3)]
     name = "/".join([*(f"x{group}" for group in groups[:-1]), groups[-1]])
     return f"tile/{level}/{name}" + (f".p/{width}" if width < TILE else "")
@@ -223,7 +221,9 @@ def entry_of(raw: bytes, what: str) -> dict[str, object]:
     if not isinstance(members, dict) or set(members) not in (MEMBERS, MEMBERS | {"count", "root"}):
         raise Refused(f"{what} has other members than {', '.join(sorted(MEMBERS))}")
     for name, value in members.items():
-        if type(value) is not (int if name in NUMBERS else str) or (isinstance(value, int) and abs(value) > 1 << 53):
+        number = type(value) is int and (1 if name == "count" else -(1 << 53)) <= value <= 1 << 53
+        text = type(value) is str and (name in {"kind", "source"} or (len(value) == 64 and not set(value) - HEX))
+        if not (number if name in NUMBERS else text):
             raise Refused(f"{what} says of {name} what no entry says")
     if json.dumps(members, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "replace") != raw:
         raise Refused(f"{what} is not canonical JSON")

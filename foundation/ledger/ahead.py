@@ -49,8 +49,8 @@ class Ahead:
         self._folder = folder
         self._following: WriteAhead | None = None
         self._settling = Settling(folder, aside)
-        self._seen = self._came = self._owed = 0
-        """Of the current file as of the last look: its size, what came since the look before, and the zeros that are due for that."""
+        self._looked_at = self._came = self._owed = 0
+        """Of the current file as of the last look: its size then, what came since the look before, and the zeros that are due for that."""
         self._has_room = True
 
     def close(self) -> None:
@@ -59,9 +59,10 @@ class Ahead:
         if self.current is not None:
             self.current.close()
         if self._following is not None:
-            self._following.close()
             with suppress(OSError):
+                self._following.check_place()  # else it is another log's
                 self._following.path.unlink(missing_ok=True)
+            self._following.close()
         self.current = self._following = None
 
     def check(self, *, place: bool) -> None:
@@ -76,13 +77,16 @@ class Ahead:
             raise LogBehind(f"{self._size} bytes wait for their tiles")
 
     def prepare(self) -> None:
-        """Has zeros written into the next file, aside, for what came since it was called last; not while older files are being removed."""
+        """Has zeros written into the next file, aside, for what came since it was called last; not while older files are being removed, nor
+        where the file has to give way at once."""
         size = self._size
-        self._came, self._seen = size - self._seen, size
+        self._came, self._looked_at = size - self._looked_at, size
         self._owed += ZEROS_TIMES * self._came
+        if size < ZEROS_FROM_BYTES or size > SEGMENT_BYTES_MAX or self._is_outdone() or not self._takes_zeros():
+            return
         lacking = SEGMENT_BYTES_MAX + SEGMENT_BYTES_MAX // 4 - self._zeros
         due = min(self._owed, lacking)
-        if size < ZEROS_FROM_BYTES or due < min(PIECE_BYTES, lacking) or due <= 0 or not self._takes_zeros():
+        if due <= 0 or due < min(PIECE_BYTES, lacking):
             return
         self._owed = 0
         following = self._made_following()
@@ -109,7 +113,7 @@ class Ahead:
         if before is not None:
             before.close()
         begun.append(header)
-        self._seen = self._owed = 0
+        self._looked_at = self._owed = 0
 
     def begin_settling(self, written: Sequence[str], outgrown: Sequence[Path]) -> None:
         """Files before the current one are removed once what they hold, in the files `written`, is durable there; then the folders

@@ -1,7 +1,7 @@
 """Entries straight into the log that this process writes, with no outbox between: durable when whoever waits is told.
 
-Whoever waits while the disk writes shares the next write, and so do those whom that one lets go, where others wait already and they come
-back soon (`sharing`). What is committed so stands in the log alone: a log that is begun anew does not take it in again.
+Whoever waits while the disk writes shares the next write, and so do those whom that one lets go, where they come back soon
+(`sharing`). What is committed so stands in the log alone: a log that is begun anew does not take it in again.
 
 A thread of its own writes what the event loop has sealed. It is woken once a write, and so is the loop, by what came of it.
 """
@@ -233,6 +233,8 @@ class Committer:
         loop, self._overdue = self._loop, None
         late = NotCommitted(f"the disk did not answer within {COMMIT_S_MAX:.0f} s")
         _tell([one for one in self._waiting if one.by <= loop.time()], late)
+        while self._queue and not self._queue[0].waits:
+            self._queue.popleft()
         self._forget()
         if self._waiting and self._overdue is None:
             self._overdue = loop.call_at(self._waiting[0].by, self._give_up)

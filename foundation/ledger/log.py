@@ -151,8 +151,8 @@ class Log:
         """As `append`, of a source whose rows nobody else appends: all of these are new."""
         with self._mutex:
             self._ahead.check_room()
-            if sealed.seen.position - len(sealed.entries) < self.seen(sealed.source).position:
-                raise ValueError(f"{sealed.source}: position {sealed.seen.position} was taken in before")
+            if sealed.first <= self.seen(sealed.source).position:
+                raise ValueError(f"{sealed.source}: position {sealed.first} was taken in before")
             return self._appended(Batch(self.size, sealed.entries, sealed.openings, {sealed.source: sealed.seen}))
 
     def _appended(self, batch: Batch) -> range:
@@ -231,7 +231,8 @@ class Log:
             reached, writes = self._reached(), self._growing.writes()
         with self._unsound_by_fault():
             write(writes)
-            self._ahead.prepare()
+            if not giving_way:
+                self._ahead.prepare()
             giving_way = self._ahead.is_due(self._files.written) or giving_way
         with self._mutex, self._sound_after():
             pass  # after another's fault meanwhile nothing is signed

@@ -43,9 +43,10 @@ class Batch(msgspec.Struct, frozen=True):
 
 
 class Sealed(NamedTuple):
-    """Entries of one source in their order, the opening of each, and how far the source is taken in with them."""
+    """Entries of one source in their order, the opening of each, the position of the first row, and how far the source is taken in."""
 
     source: str
+    first: int
     entries: list[bytes]
     openings: list[bytes]
     seen: Seen
@@ -55,7 +56,7 @@ def sealed_of(source: str, rows: Sequence[Recorded], chance: Callable[[int], byt
     """Of rows in order, at least one; many of a sort as one entry. `chance` gives so many random bytes. Raises ValueError for entries too
     long."""
     entries, openings = sealed_rows(rows, source, chance)
-    return Sealed(source, entries, openings, Seen(rows[-1].position, event_digest(rows[-1].id)))
+    return Sealed(source, rows[0].position, entries, openings, Seen(rows[-1].position, event_digest(rows[-1].id)))
 
 
 def batch_of(

@@ -1,7 +1,7 @@
 """How long a write waits for those whom the one before it let go, so that all of them share one. Pure.
 
-Who asks for one thing after another comes back soon after they were told. Where others wait already, one write for all of them costs as
-much as one for some; where nobody does, whoever comes first waits for nobody.
+Who asks for one thing after another comes back soon after they were told, and one write for all whom a write let go costs as much as one
+for some: so the first of them to come back waits for the others, for a while. One alone has nobody to wait for.
 """
 
 WAIT_S_MIN, WAIT_S_MAX = 0.002, 0.02

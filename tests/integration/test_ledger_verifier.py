@@ -123,6 +123,7 @@ def proof_of(folder: Path, raw: bytes) -> list[str]:
     [
         ("at_us", 1.0), ("at_us", float("nan")), ("at_us", 1e300), ("at_us", True), ("at_us", "7"), ("at_us", (1 << 53) + 1),
         ("position", 1.5), ("count", 2.0), ("count", None), ("kind", 7), ("source", ["s1"]), ("event", None),
+        ("count", 0), ("event", "x"), ("commitment", ""), ("commitment", "A" * 64),
     ],
 )  # fmt: skip
 def test_an_entry_that_says_something_of_another_sort_is_refused_by_both(

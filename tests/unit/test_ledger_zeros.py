@@ -94,6 +94,18 @@ def test_closing_leaves_no_file_in_which_nothing_stands(tmp_path: Path) -> None:
         assert again.size == 18
 
 
+def test_closing_takes_no_file_that_another_log_has_in_its_place(tmp_path: Path) -> None:
+    folder = tmp_path / "log"
+    with opened(folder) as log:
+        for _ in range(6):
+            one_more(log)
+        _, following = segments.segments_in(folder)
+        folder.rename(tmp_path / "elsewhere")
+        folder.mkdir()
+        following.write_bytes(b"another log's")
+    assert following.read_bytes() == b"another log's"
+
+
 @contextmanager
 def files_of_at_most(size: int) -> Iterator[None]:
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
