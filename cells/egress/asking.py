@@ -6,40 +6,26 @@ Consent, fences, the directory's facts and rules are those of the moment, so a w
 import datetime
 import hashlib
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import asyncpg
 import msgspec
 
 from cells.egress.events import Given, Read, RowReader, columns_of
 from cells.egress.keys import keys_for
 from cells.egress.manifest import EVENT_PREFIX
+from cells.egress.owners import Owners
 from cells.egress.plan import Release, TablePlan
-from cells.egress.reading import consent_statement, merged
 from cells.egress.settings import EgressSettings
 from cells.egress.treating import Batch, Held, Person, Treated, Treater
 from cells.egress.treatments import Means
 from cells.egress.values import OF_JSON
-from cells.egress.worlds import DirectoryOrigins
 from cells.records.contracts import Contract
 from cells.service.context import Context
-from directory.client.remote import DirectoryUnavailable
-from directory.placement.core import State
 from foundation.ledger.port import Event, Kind
 from foundation.mute import Secret
 from foundation.problems import Code, refuse
-from foundation.words import (
-    DestinationId,
-    MalformedWord,
-    RulesDigest,
-    ServiceId,
-    ShardId,
-    SubjectId,
-    Verb,
-    parse_subject_id,
-)
-from routing_rules.release import Consent
+from foundation.words import DestinationId, RulesDigest, ServiceId
 from routing_rules.rules import Rules
 
 TREATERS_MAX = 64
@@ -74,6 +60,7 @@ class Asking:
         """Raises SettingsError for keys that cannot be read, and where a scanner that is wanted is not installed."""
         self._context = context
         self._contracts = contracts
+        self._owners = Owners(context, contracts)
         self._root: Secret[bytes] | None = None if settings is None else settings.root()
         self._joins = {} if settings is None else settings.joins()
         self._scan = None if settings is None else settings.scanner()
@@ -85,9 +72,9 @@ class Asking:
         contract, rules = self.checked(service, aim)
         made = self._treater(contract, aim, rules)
         columns = columns_of(contract, events)
-        people = await self._people(contract, columns.values, aim.purpose)
+        people = await self._owners.of(contract, columns.values, aim.purpose)
         treated = made.treat(Batch(people, columns.values, unnamed=columns.unnamed, plain=columns.plain))
-        kinds = {id(one): one for one in people if one is not None}.values()
+        kinds = {id(one): one for one in people if isinstance(one, Person)}.values()
         went = [plan for one in kinds if (plan := made.plan_of(one)).goes]
         answer = _answer(treated, tuple(dict.fromkeys(owed for plan in went for owed in plan.owed)))
         await context.event_shard().record([_event(answer, aim, service, rules.digest, context.clock.unix_s())])
@@ -145,76 +132,6 @@ class Asking:
             held = Treater(contract, release, rules, day, means=means, readers=OF_JSON, scan=self._scan)
             self._treaters[key] = held
         return held
-
-    async def _people(
-        self, contract: Contract, columns: Mapping[str, Sequence[Any]], purpose: str
-    ) -> list[Person | None]:
-        """Of each event, by whose law it goes, and what its owner said. None where the subject is not active here, or the directory does
-        not say so, and where the event does not say who the owner is. Raises ProblemError."""
-        subjects = _subjects(columns[contract.placed_by])
-        owners = subjects if contract.owner == contract.placed_by else _subjects(columns[contract.owner])
-        active = self._active(subjects)
-        try:
-            facts = await DirectoryOrigins(self._context.directory, self._context.cell).facts(list(active))
-        except DirectoryUnavailable as exc:
-            raise refuse(
-                Code.NOT_READY, "the directory does not say whose law these persons are under", retry_after_s=1
-            ) from exc
-        pairs = {
-            (subject, owner): facts[subject]
-            for subject, owner in zip(subjects, owners, strict=True)
-            if subject in facts and subject is not None and owner is not None
-        }
-        asked: dict[ShardId, dict[SubjectId, None]] = {}
-        for subject, owner in pairs:
-            asked.setdefault(active[subject], {})[owner] = None
-        said = await self._said(asked, purpose)
-        people = {pair: Person(one, said.get(pair[1], Consent.UNSAID)) for pair, one in pairs.items()}
-        same = {one: one for one in people.values()}  # of whom the same is known, one object
-        known: dict[Any, Person] = {pair: same[one] for pair, one in people.items()}
-        return [known.get(pair) for pair in zip(subjects, owners, strict=True)]
-
-    def _active(self, subjects: Sequence[SubjectId | None]) -> dict[SubjectId, ShardId]:
-        """Those who are active here, and on which shard. Raises ProblemError."""
-        known = (one for one in dict.fromkeys(subjects) if one is not None)
-        homes = {subject: self._context.known(subject) for subject in known}
-        return {
-            subject: home.shard for subject, home in homes.items() if home is not None and home.state is State.ACTIVE
-        }
-
-    async def _said(self, asked: Mapping[ShardId, Iterable[SubjectId]], purpose: str) -> dict[SubjectId, Consent]:
-        """What these people said to the purpose, where the rows lie of which they are owners. Raises ProblemError where that cannot be
-        read."""
-        said: dict[SubjectId, Consent] = {}
-        for contract in self._contracts.values():
-            sql = consent_statement(contract)
-            if sql is None:
-                continue
-            for shard, own in asked.items():
-                try:
-                    rows = await self._context.shards[shard].fetch(
-                        sql, (list(own), purpose), table=contract.table, verb=Verb.READ
-                    )
-                except asyncpg.PostgresError as exc:
-                    raise refuse(
-                        Code.NOT_READY, "what people said to purposes cannot be read", retry_after_s=1
-                    ) from exc
-                said = merged(said, {SubjectId(str(row["person"])): row["given"] for row in rows})
-        return said
-
-
-def _subjects(stated: Sequence[Any]) -> list[SubjectId | None]:
-    """None for what is no subject id."""
-    texts = dict.fromkeys(one for one in stated if isinstance(one, str))
-    known = {one: _subject(one) for one in texts}
-    return [known[one] if isinstance(one, str) else None for one in stated]
-
-
-def _subject(text: str) -> SubjectId | None:
-    try:
-        return parse_subject_id(text)
-    except MalformedWord:
-        return None
 
 
 def _answer(treated: Treated, duties: tuple[str, ...]) -> EgressAnswer:

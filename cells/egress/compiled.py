@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from cells.egress.columns import Column, over
-from cells.egress.looks import LOOKS, Look
+from cells.egress.looks import Look, look_at
 from cells.egress.plan import Field, TablePlan
 from cells.egress.scan import Scan, redacted
 from cells.egress.treatments import Function, Means, Unmeant, made
@@ -69,15 +69,15 @@ class Compiled(msgspec.Struct, frozen=True):
 
 
 class Watch:
-    """Strings that passed as they are, by field, since they were taken last."""
+    """What the scanner has to see of what passed as it is, by field and the name that it is told, since it was taken last."""
 
     def __init__(self) -> None:
-        self._held: dict[str, list[str]] = {}
+        self._held: dict[tuple[str, str], list[str]] = {}
 
-    def note(self, field: str, texts: Sequence[str]) -> None:
-        self._held.setdefault(field, []).extend(texts)
+    def note(self, look: Look, values: Sequence[Any]) -> None:
+        self._held.setdefault((look.field, look.named), []).extend(look.shown(values))
 
-    def take(self) -> dict[str, list[str]]:
+    def take(self) -> dict[tuple[str, str], list[str]]:
         taken, self._held = self._held, {}
         return taken
 
@@ -106,7 +106,7 @@ class Workshop(msgspec.Struct, frozen=True):
     def _ready(self, field: Field) -> Ready:
         """Raises Unmeant."""
         plain, typed = self._values(field)
-        look, name, counts, watch = self._look(field), field.name, self.counts, self.watch
+        look, name, counts, watch = self._look(field, field.name), field.name, self.counts, self.watch
 
         def treat(given: Sequence[Any], plain: bool = False) -> list[Any]:
             found, kinds = typed(given, plain)
@@ -116,7 +116,7 @@ class Workshop(msgspec.Struct, frozen=True):
             nulls = found.count(None) if unfit or NULL in kinds else 0
             counts.of_column(name, rows=len(found), nulls=nulls, unfit=unfit)
             if look is not None:
-                watch.note(name, look(found))
+                watch.note(look, found)
             return found
 
         return Ready(field, lambda given: typed(given, False)[0], plain, treat, look)
@@ -148,8 +148,8 @@ class Workshop(msgspec.Struct, frozen=True):
 
         return plain, typed
 
-    def _look(self, field: Field) -> Look | None:
-        return LOOKS.get(field.type) if self.scan is not None and field.treatment.kind == KEEP else None
+    def _look(self, field: Field, path: str) -> Look | None:
+        return look_at(path, field.type) if self.scan is not None and field.treatment.kind == KEEP else None
 
     def _function(self, field: Field, path: str) -> Function:
         """Raises Unmeant."""
@@ -193,7 +193,7 @@ class Workshop(msgspec.Struct, frozen=True):
 
     def _inner(self, field: Field, path: str) -> Function:
         """A member's value: treated, or UNFIT where it stays; counted either way."""
-        counts, watch, look = self.counts, self.watch, self._look(field)
+        counts, watch, look = self.counts, self.watch, self._look(field, path)
         if not field.leaves:
             return _staying(counts, path)
         try:
@@ -209,7 +209,7 @@ class Workshop(msgspec.Struct, frozen=True):
             found = UNFIT if got is UNFIT else treat(got)
             counts.add(path, UNFIT_COUNT if found is UNFIT else PASSED)
             if look is not None and found is not UNFIT:
-                watch.note(path, look([found]))
+                watch.note(look, [found])
             return found
 
         return one

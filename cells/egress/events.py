@@ -14,7 +14,7 @@ from typing import Annotated, Any, TypeAlias
 import msgspec
 from msgspec import Meta
 
-from cells.egress.treating import Batch, Person
+from cells.egress.treating import Batch, Whose
 from cells.egress.values import BITS, NULL, QUICK, TEXT_CHARS_MAX
 from cells.records.contracts import Contract
 
@@ -136,6 +136,6 @@ def _by_column(names: Sequence[str], rows: Iterable[tuple[Any, ...]]) -> dict[st
     return {name: values[at :: len(names)] for at, name in enumerate(names)}
 
 
-def batch_of(contract: Contract, events: Sequence[Given], people: Sequence[Person | None]) -> Batch:
+def batch_of(contract: Contract, events: Sequence[Given], people: Sequence[Whose]) -> Batch:
     columns = columns_of(contract, events)
     return Batch(people, columns.values, unnamed=columns.unnamed, plain=columns.plain)

@@ -1,14 +1,49 @@
 """What the second detector is shown of a column that leaves as it is: its strings, and numbers long enough to be somebody's. Pure."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
-Look: TypeAlias = Callable[[Sequence[Any]], list[str]]
+import msgspec
+
+Shown: TypeAlias = Callable[[Sequence[Any]], list[str]]
 
 NUMBER_MIN = 10_000_000
 """From here on a number is looked at, by its digits. No card and no identifier has fewer than eight; a telephone number without its
 area may, but then so have amounts and counts."""
 _DIGITS_MIN = 8
+_MEASURES = (
+    *("at", "ts", "time", "timestamp", "epoch", "s", "sec", "second", "ms", "milli", "us", "micro", "ns", "nano", "minute", "hour"),
+    *("duration", "byte", "size", "length", "weight", "count", "total", "sum", "average", "quantity", "usage", "limit", "quota"),
+    *("amount", "balance", "cent", "price", "cost", "fee", "discount", "revenue", "share", "rate", "ratio", "percent", "score"),
+    *("version",),
+)  # fmt: skip
+MEASURES = frozenset(_MEASURES) | {f"{one}s" for one in _MEASURES if len(one) > 2}
+"""Last words of names of numbers that say what is counted or measured. Those names count as no word beside a number: `phone_verified_at_ms`
+is a moment, and nobody's telephone."""
+_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
+
+
+class Look(msgspec.Struct, frozen=True):
+    """Of one field. `named`: the name that the scanner is told with its values, as a word beside each; empty where it is none."""
+
+    field: str
+    named: str
+    shown: Shown
+
+
+def look_at(field: str, of_type: str) -> Look | None:
+    """None: of this type nothing is looked at. `field` is the path of one within JSON."""
+    shown = LOOKS.get(of_type)
+    if shown is None:
+        return None
+    measure = shown is not _strings and _last_word(field) in MEASURES
+    return Look(field, "" if measure else field, shown)
+
+
+def _last_word(name: str) -> str:
+    words = _WORD.findall(name)
+    return words[-1].lower() if words else ""
 
 
 def _strings(values: Sequence[Any]) -> list[str]:
@@ -25,16 +60,12 @@ def _real(values: Sequence[Any]) -> list[str]:
 
 
 def _numeric(values: Sequence[Any]) -> list[str]:
-    """A money column says `4111111111111111.00`."""
-    return [_without_zeros(one) for one in values if type(one) is str and len(one) >= _DIGITS_MIN]
+    """The same. A money column says `4111111111111111.00`."""
+    parts = [one.lstrip("-").partition(".") for one in values if type(one) is str]
+    return [whole for whole, _, fraction in parts if len(whole) >= _DIGITS_MIN and not fraction.strip("0")]
 
 
-def _without_zeros(number: str) -> str:
-    whole, _, fraction = number.partition(".")
-    return number if fraction.strip("0") else whole
-
-
-LOOKS: Mapping[str, Look] = {
+LOOKS: Mapping[str, Shown] = {
     "text": _strings,
     "text[]": _strings,
     "numeric": _numeric,

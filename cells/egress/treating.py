@@ -5,10 +5,11 @@ Memory is bounded by the batch. Nothing is read or written here.
 
 import collections
 import datetime
+import enum
 import itertools
 import operator
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 
@@ -38,14 +39,25 @@ class Person(msgspec.Struct, frozen=True):
     consent: Consent
 
 
+class Nobody(enum.Enum):
+    """There is nobody whose word counts for a row, so that it stays; by the ground."""
+
+    UNOWNED = "it is not said whose it is"
+    UNHEARD = "this cell does not know whose it is, so not what they say"
+
+
+Whose: TypeAlias = Person | Nobody | None
+"""By whose law a row goes, and what its owner said. None: nothing is known of the person."""
+
+
 class Batch(msgspec.Struct, frozen=True):
-    """Rows as columns, all of one length. `people`: None where nothing is known of the person, so that the row stays.
+    """Rows as columns, all of one length. Rows without a person stay.
 
     `drifted`: columns of the contract that the source does not have as stated; `unnamed`: values in them that no contract names; `plain`:
     columns in which every value is as its reader would give it, and none null.
     """
 
-    people: Sequence[Person | None]
+    people: Sequence[Whose]
     columns: Mapping[str, Sequence[Any]]
     drifted: tuple[str, ...] = ()
     unnamed: int = 0
@@ -113,8 +125,8 @@ class Treater:
         rows = 0
         for person, own in _by_person(batch):
             count = len(own.people)
-            if person is None:
-                stayed[UNPLACED] += count
+            if not isinstance(person, Person):
+                stayed[UNPLACED if person is None else person.value] += count
                 continue
             stated, made, convert = self.ready(person)
             if not stated.goes:
@@ -176,20 +188,20 @@ class Treater:
         if self._scan is None:
             return ()
         found: collections.Counter[tuple[str, str]] = collections.Counter()
-        for field, strings in taken.items():
-            looked = self._scan(strings, field)
+        for (field, named), strings in taken.items():
+            looked = self._scan(strings, named)
             if len(looked) != len(strings):
                 found[field, UNSCANNED] += len(strings)
             found.update((field, str(one.kind)) for each in looked for one in each)
         return tuple(Held(field, kind, count) for (field, kind), count in sorted(found.items()))
 
 
-def _by_person(batch: Batch) -> list[tuple[Person | None, Batch]]:
+def _by_person(batch: Batch) -> list[tuple[Whose, Batch]]:
     """The rows of people of whom the same is known, together; in the order in which these come first."""
     if batch.people and all(map(operator.is_, batch.people, itertools.repeat(batch.people[0]))):
         return [(batch.people[0], batch)]
     known = {id(person): person for person in batch.people}  # to compare facts takes longer
-    places: dict[Person | None, list[int]] = {}
+    places: dict[Whose, list[int]] = {}
     rows = {key: places.setdefault(person, []) for key, person in known.items()}
     if len(places) == 1:
         return [(batch.people[0], batch)]

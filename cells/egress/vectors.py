@@ -75,15 +75,18 @@ def _column(made: Treater, ready: Ready | None, kind: Kind, convert: Mapping[str
     nulls = found.null_count
     made.counts.of_column(ready.name, rows=len(found), nulls=nulls, unfit=nulls - given.null_count)
     if ready.look is not None:
-        made.watch.note(ready.name, ready.look(found.to_pylist()))
+        converted = ready.name in convert  # a number that becomes a text is looked at as a number
+        made.watch.note(ready.look, ready.values(given.to_pylist()) if converted else found.to_pylist())
     return found
 
 
 def _alone(given: Any) -> Any:
-    """The column without what its buffers hold beside its values: under a null, before and behind a slice. Files are written with that."""
+    """The column without what its buffers hold beside its values: under a null, before and behind a slice, in what is left of the last byte
+    of a column of truths. Files are written with that."""
     if given.null_count:
         return given.take(_places(len(given)))
-    if given.offset or given.get_total_buffer_size() != given.nbytes:
+    within_a_byte = pa.types.is_boolean(given.type) and len(given) % 8
+    if given.offset or within_a_byte or given.get_total_buffer_size() != given.nbytes:
         return pa.concat_arrays([given, given.slice(0, 0)])
     return given
 

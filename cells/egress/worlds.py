@@ -5,9 +5,10 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import asyncpg
+import msgspec
 
 from cells.egress.ports import World
-from cells.egress.reading import LAST, Page, Standing, page, standing
+from cells.egress.reading import LAST, Page, Standing, merged, page, standing
 from cells.records.contracts import Contract
 from cells.shards.store import OUTBOX
 from directory.client.remote import HttpDirectory
@@ -20,6 +21,7 @@ from foundation.mute import Secret
 from foundation.postgres import Connection, connect
 from foundation.words import CellId, ShardId, SubjectId
 from routing_rules.facts import SubjectFacts
+from routing_rules.release import Consent
 from routing_rules.rules import Rules
 
 RESOLVE_S_MAX = 10.0
@@ -42,12 +44,30 @@ class ShardSource:
         self._purpose = purpose
 
     async def page(self, shard: ShardId, after: tuple[str, str], until: tuple[str, str] = LAST) -> Page:
-        connection = self._connections[shard]
-        return await page(connection, self._contract, self._consents, purpose=self._purpose, after=after, until=until)
+        connection, purpose = self._connections[shard], self._purpose
+        found = await page(connection, self._contract, self._consents, purpose=purpose, after=after, until=until)
+        if self._contract.owner == self._contract.placed_by:
+            return found
+        stated = zip(found.owners, found.consents, strict=True)
+        here = {one: answer for one, answer in stated if answer is not Consent.UNSAID}
+        said = await self._said_elsewhere(shard, here, found.owners)
+        return msgspec.structs.replace(found, consents=[said.get(one, Consent.UNSAID) for one in found.owners])
 
     async def standing(self, shard: ShardId, subjects: Sequence[SubjectId], owners: Sequence[str]) -> Standing:
         connection = self._connections[shard]
-        return await standing(connection, self._consents, subjects=subjects, owners=owners, purpose=self._purpose)
+        found = await standing(connection, self._consents, subjects=subjects, owners=owners, purpose=self._purpose)
+        if self._contract.owner == self._contract.placed_by:
+            return found
+        return Standing(found.active, await self._said_elsewhere(shard, found.consents, owners))
+
+    async def _said_elsewhere(
+        self, shard: ShardId, said: Mapping[str, Consent], owners: Sequence[str]
+    ) -> Mapping[str, Consent]:
+        """With what they say on the cell's other shards: of an owner who is placed by themselves nothing lies where the row does."""
+        for connection in (one for other, one in self._connections.items() if other != shard):
+            there = await standing(connection, self._consents, subjects=(), owners=owners, purpose=self._purpose)
+            said = merged(said, {one: answer is Consent.GIVEN for one, answer in there.consents.items()})
+        return said
 
 
 class DirectoryOrigins:

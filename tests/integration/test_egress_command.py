@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from click.testing import CliRunner, Result
 
 from cells.egress.reading import FIRST, page, standing
 from cells.egress.runs import Part
+from cells.egress.worlds import ShardSource
+from cells.records.contracts import parse
 from deploy.local.postgres import PostgresServer
 from directory.placement.core import State
 from foundation.ledger.entries import event_digest
@@ -23,6 +26,7 @@ from foundation.tokens import cell_audience
 from foundation.words import CellId, ShardId, SubjectId
 from gateway.cli.egress import running
 from gateway.cli.main import cli
+from routing_rules.release import Consent
 from tests.stands.cell import POLICY, Stand, stand
 from tests.stands.documented import CONFORMING, NO_FAULT, explore
 from tests.stands.egress_cell import (
@@ -311,11 +315,17 @@ def shard_of(live: Stand, subject: SubjectId) -> ShardId:
     return home.shard
 
 
+async def elsewhere(live: Stand, ann: SubjectId) -> SubjectId:
+    """Somebody on another shard than she is on."""
+    while True:
+        subject, _ = await person(live, 2)
+        if shard_of(live, subject) != shard_of(live, ann):
+            return subject
+
+
 async def test_what_an_events_owner_said_decides_not_what_is_said_by_whom_it_is_placed_by(live: Stand) -> None:
     ann, _ = await person(live, 1, given=True)
-    ben, _ = await person(live, 2)
-    while shard_of(live, ben) != shard_of(live, ann):
-        ben, _ = await person(live, 2)
+    ben = await elsewhere(live, ann)
     of = {"subject_id": ann, "rank": 1}
 
     async def left(*given: dict[str, Any]) -> tuple[int, dict[str, int]]:
@@ -326,8 +336,45 @@ async def test_what_an_events_owner_said_decides_not_what_is_said_by_whom_it_is_
     await answers(live, ben, given=False)
     no = {"the person has said no to analytics": 1}
     assert await left(of | {"person_id": ben}, of | {"person_id": ann}) == (1, no)
-    nobody = {"it is not known whose law the person is under": 2}
-    assert await left(of, of | {"person_id": "nobody"}) == (0, nobody)
+    unowned, unheard = (
+        {"it is not said whose it is": 2},
+        {"this cell does not know whose it is, so not what they say": 1},
+    )
+    assert await left(of, of | {"person_id": "nobody"}) == (0, unowned)
+    assert await left(of | {"person_id": "00000000-0000-0000-0000-00000000000a"}) == (0, unheard)
+    assert await left({"rank": 1, "person_id": ann}) == (0, {"it is not known whose law the person is under": 1})
+
+
+OWNED = NOTES.replace("owner: subject_id", "owner: person_id").replace(
+    "  rank:       {type: int", "  person_id:  {type: uuid, class: pseudonymous}\n  rank:       {type: text"
+)
+"""A type that the table does not have: so it is read itself, and not its view."""
+
+
+async def test_what_the_owner_of_a_row_said_on_another_shard_counts_for_a_release(live: Stand) -> None:
+    ann, _ = await person(live, 1, given=True)
+    ben = await elsewhere(live, ann)
+    shard, contract = shard_of(live, ann), parse(OWNED, where="notes.yaml")
+    async with AsyncExitStack() as stack:
+        opened = {one: await stack.enter_async_context(connect(dsns.owner)) for one, dsns in live.dsns.items()}
+        connections = {
+            ShardId(one): await stack.enter_async_context(connect(dsns.records)) for one, dsns in live.dsns.items()
+        }
+        for db in opened.values():
+            await db.execute("ALTER TABLE product.notes ADD COLUMN person_id uuid")
+        try:
+            await opened[shard].execute("UPDATE product.notes SET person_id = $1", ben)
+            source = ShardSource(connections, contract, live.cell.contracts, "analytics")
+            for given in (None, True, False):
+                if given is not None:
+                    await answers(live, ben, given=given)
+                expected = {None: Consent.UNSAID, True: Consent.GIVEN, False: Consent.WITHHELD}[given]
+                stands = await source.standing(shard, [ann], [ben])
+                assert set((await source.page(shard, FIRST)).consents) == {expected}
+                assert stands.consents.get(ben, Consent.UNSAID) is expected
+        finally:
+            for db in opened.values():
+                await db.execute("ALTER TABLE product.notes DROP COLUMN person_id")
 
 
 async def test_a_withdrawal_holds_from_the_next_batch_on(live: Stand) -> None:

@@ -276,7 +276,7 @@ def test_the_quick_way_of_a_column_gives_what_the_slow_one_gives(given_values: l
     found = ready.treat(given_values)
     assert found == [one if type(one) is str else None for one in given_values]
     assert sum(counts.take().get("kept", {}).values()) == len(given_values)
-    assert watch.take().get("kept", []) == [one for one in given_values if type(one) is str]
+    assert watch.take().get(("kept", "kept"), []) == [one for one in given_values if type(one) is str]
 
 
 def _kept() -> Contract:

@@ -33,6 +33,19 @@ columns:
   hidden: {{type: text, class: direct}}
 """
 
+WALKED = """
+table: t
+placed_by: subject_id
+owner: subject_id
+columns:
+  subject_id: {type: uuid, class: pseudonymous}
+  id:         {type: uuid, class: none}
+  extra:
+    type: jsonb
+    class: none
+    leaving: {default: walk}
+"""
+
 
 def contract(name: str, of_type: str, treatment: str = "keep", klass: str = "none") -> Contract:
     return parse(KEPT.format(name=name, type=of_type, treatment=treatment, klass=klass), where="t.yaml")
@@ -56,6 +69,9 @@ def treated(of: Contract, *values: Any) -> Treated:
         ("reference", "double precision", float(CARD)),
         ("ssn", "int", 536904399),
         ("phone", "bigint", 493012345678),
+        ("phone_2", "bigint", 493012345678),
+        ("phone", "numeric", "-493012345678.000"),
+        ("phone_count", "bigint", CARD),
     ],
 )
 def test_a_number_that_is_somebodys_is_seen_in_a_column_of_numbers(name: str, of_type: str, value: Any) -> None:
@@ -68,15 +84,24 @@ def test_a_number_that_is_somebodys_is_seen_in_a_column_of_numbers(name: str, of
 
 
 @pytest.mark.parametrize(
-    ("of_type", "values"),
+    ("name", "of_type", "values"),
     [
-        ("bigint", [0, -1, 990, 1_234_567, 1_760_000_000_000, True, None]),
-        ("numeric", ["9.90", "1234567.25", "0.3333333333333333"]),
-        ("double precision", [0.5, -0.0, 1e300, 1_760_000_000.25]),
+        ("value", "bigint", [0, -1, 990, 1_234_567, 1_760_000_000_000, True, None]),
+        ("value", "numeric", ["9.90", "1234567.25", "0.3333333333333333"]),
+        ("value", "double precision", [0.5, -0.0, 1e300, 1_760_000_000.25]),
+        ("phone_verified_at_ms", "bigint", [1_760_000_000_000, 1_760_000_000, 1_760_000_123]),
+        ("phone_verified_at", "double precision", [1_760_000_000_000.0, 1_760_000_000.0]),
+        ("mobile_data_bytes", "bigint", [12_345_678]),
+        ("fiscal_revenue_cents", "bigint", [536_904_399, 123_456_789]),
+        ("phone_price", "numeric", ["199.99000", "1999999.99"]),
+        ("phone_fee", "numeric", ["4000.0000"]),
+        ("phone", "numeric", ["199.99000", "4000.0000", "0.49301234567"]),
+        ("taxpayer_share", "numeric", ["123456.789"]),
+        ("taxpayer", "numeric", ["123456.789", "536904399.5"]),
     ],
 )
-def test_amounts_counts_and_moments_are_nobodys_numbers(of_type: str, values: list[Any]) -> None:
-    found = treated(contract("value", of_type), *values)
+def test_amounts_counts_and_moments_are_nobodys_numbers(name: str, of_type: str, values: list[Any]) -> None:
+    found = treated(contract(name, of_type), *values)
     assert (found.rows, found.held) == (len(values), ())
 
 
@@ -199,3 +224,44 @@ def file_of(batch: Any) -> bytes:
     with pa.ipc.new_file(out, batch.schema) as made:
         made.write_batch(batch)
     return out.getvalue()
+
+
+def test_a_number_in_json_is_told_by_its_members_name_where_that_says_no_measure() -> None:
+    members = "{{phone: {{type: bigint, {0}}}, phoneVerifiedAt: {{type: bigint, {0}}}, fax_list: {{type: json, {1}}}}}".format(
+        "class: none, leaving: {default: keep}",
+        "class: none, leaving: {default: walk}, items: {type: bigint, class: none, leaving: {default: keep}}",
+    )
+    of = parse(WALKED + f"    members: {members}\n", where="t.yaml")
+
+    def held(value: dict[str, Any]) -> list[str]:
+        made = treater("uk-lake", contract=of, scan=scan_each)
+        batch = Batch([person()], {"subject_id": [None], "id": [None], "extra": [json.dumps(value)]})
+        return [one.field for one in made.treat(batch).held]
+
+    assert held({"phoneVerifiedAt": 1_760_000_000, "phone": 990, "fax_list": [1]}) == []
+    assert held({"phone": 493012345678}) == ["extra.phone"]
+    assert held({"fax_list": [493012345678]}) == ["extra.fax_list[]"]
+
+
+def test_a_number_that_becomes_a_text_in_a_record_batch_is_looked_at_before() -> None:
+    pa = pytest.importorskip("pyarrow")
+    from cells.egress import vectors
+
+    stated = contract("value", "bigint", 'keep, "from:fr": "bins(0,50)"')
+    made = treater("uk-lake", contract=stated, scan=scan_each)
+    assert dict(made.schema)["value"] is Holds.TEXT
+    for values, held in (([990, None], []), ([990, CARD], ["value"])):
+        found = vectors.treat(made, person(), pa.record_batch([pa.array(values, pa.int64())], names=["value"]))
+        assert [one.field for one in found.said.held] == held
+        assert (found.batch is None) == bool(held)
+
+
+def test_a_column_of_truths_leaves_without_those_in_the_rest_of_its_byte() -> None:
+    pa = pytest.importorskip("pyarrow")
+    from cells.egress import vectors
+
+    given = pa.record_batch([pa.array([False, True, True, True, True]).slice(0, 1)], names=["value"])
+    found = vectors.treat(treater("uk-lake", contract=contract("value", "boolean")), person(), given)
+    column = found.batch.column(found.batch.schema.names.index("value"))
+    assert column.to_pylist() == [False]
+    assert column.buffers()[1].to_pybytes()[:1] == b"\x00"

@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 import pytest
 
+from cells.egress.scan import redacted
 from cells.egress.scanner import core, unpacking
 from cells.egress.scanner.findings import Finding, Kind
 from cells.egress.scanner.stream import scan
@@ -116,6 +117,42 @@ def test_depths_beyond_the_cap_count_as_found() -> None:
 def test_what_decodes_into_too_much_counts_as_found() -> None:
     many = b" ".join(base64.b64encode(gzip.compress(bytes([65 + at]) * 400_000)) for at in range(8))
     assert "decoded" in {one.scheme for one in found_in(many, Kind.OPAQUE)}
+
+
+def hexed(raw: bytes) -> bytes:
+    return raw.hex().encode()
+
+
+@pytest.mark.parametrize("cap", ["depth", "deeper", "decoded"])
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_cap_counts_all_that_it_kept_shut_as_found_in_whatever_order_that_stands(
+    cap: str, order: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokens = [hexed(b"anna@example.org"), base64.b64encode(b"ben.xy@example.org")]
+    if cap == "decoded":
+        monkeypatch.setattr(core, "DECODED_BYTES_MAX", 1)
+    else:
+        monkeypatch.setattr(core, "DEPTH_MAX", 1 if cap == "deeper" else 0)
+    if cap == "deeper":
+        tokens = [base64.b64encode(tokens[0]), hexed(tokens[1])]
+    first, last = tokens[::order]
+    text = b"see %b and then %b there" % (first, last)
+    (found,) = (one for one in found_in(text, Kind.OPAQUE) if one.scheme == cap.replace("deeper", "depth"))
+    assert found.start <= text.index(first)
+    assert found.end >= text.index(last) + len(last.rstrip(b"="))
+    assert redacted(text.decode(), [found]) == text[: found.start].decode() + "[opaque]"
+
+
+def test_no_finding_ends_before_it_begins() -> None:
+    chance = random.Random(11)
+    encode: list[Callable[[bytes], bytes]] = [hexed, base64.b64encode, base64.encodebytes, gzip.compress]
+    for _ in range(300):
+        tokens = [chance.choice(list(VALUES.values())).encode() for _ in range(4)]
+        for _ in range(chance.randrange(1, 7)):
+            at = chance.randrange(len(tokens))
+            tokens[at : at + 1] = [chance.choice(encode)(chance.choice((b" ", b"\n")).join(tokens[at : at + 2]))]
+        text = b" and ".join(tokens)
+        assert all(0 <= one.start <= one.end <= len(text) for one in scan(text)), text
 
 
 def test_a_bomb_a_broken_and_an_unfinished_member_count_as_found() -> None:

@@ -4,6 +4,7 @@ import pytest
 
 from cells.egress.scanner.findings import Kind
 from cells.egress.scanner.strings import scan_each, scan_text
+from cells.egress.scanner.texts import KEYS
 
 JWT = "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJhYmNkZWZnaCJ9.c2lnbmF0dXJl"
 
@@ -20,6 +21,8 @@ FOUND = [
     (Kind.PHONE, "携帯 090-1234-5678 まで", "090-1234-5678"),
     (Kind.PHONE, "office (415) 555-2671 or", "(415) 555-2671"),
     (Kind.PHONE, "whatsapp 0049 30 901820", "0049 30 901820"),
+    (Kind.PHONE, "freephone, everywhere: +800 1234 5678", "+800 1234 5678"),
+    (Kind.PHONE, "ship +870 773 111 632 at sea", "+870 773 111 632"),
     (Kind.PHONE, "phone_2=0301234567 Tel. 1: 030/901820", "0301234567"),
     (Kind.PHONE, "phone_2=0301234567 Tel. 1: 030/901820", "030/901820"),
     (Kind.CARD, "4111 1111 1111 1111", "4111 1111 1111 1111"),
@@ -116,3 +119,34 @@ def test_of_two_kinds_in_one_place_the_wider_is_told_and_the_same_number_may_be_
     assert kinds == [Kind.URL_CREDENTIALS]
     both = {one.kind for one in scan_text("phone or CPF: 52998224725")}
     assert both == {Kind.PHONE, Kind.NATIONAL_ID}
+
+
+SIGNS = "aB3dE5gH7jK9mN1pQ2rS4tU6vW8xY0zA" * 3
+HEX_SIGNS = "0123456789abcdef" * 4
+ISSUED = {
+    "aws": "AKIA" + "IOSFODNN7EXAMPLE",
+    "github": "ghp_" + SIGNS[:36],
+    "gitlab": "glpat-" + SIGNS[:20],
+    "slack": "xoxb-" + SIGNS[:24],
+    "stripe": "sk_live_" + SIGNS[:24],
+    "google": "AIza" + SIGNS[:35],
+    "openai": "sk-proj-" + SIGNS[:40],
+    "npm": "npm_" + SIGNS[:36],
+    "pypi": "pypi-AgE" + SIGNS[:48],
+    "sendgrid": f"SG.{SIGNS[:22]}.{SIGNS[:43]}",
+    "digitalocean": "dop_v1_" + HEX_SIGNS,
+    "huggingface": "hf_" + SIGNS[:34],
+    "shopify": "shpat_" + HEX_SIGNS[:32],
+    "telegram": "123456789:AA" + SIGNS[:33],
+    "azure": "AccountKey=" + SIGNS[:86],
+    "vault": "hvs." + SIGNS[:24],
+    "age": "AGE-SECRET-KEY-1" + "QPZRY9X8GF2TVDW0S3JN" * 3,
+    "basic": "Authorization: Basic " + "dXNlcjpwYXNzd29yZA",
+}
+
+
+@pytest.mark.parametrize("issuer", [name for name, _ in KEYS])
+def test_a_key_of_every_issuer_is_found_under_its_name(issuer: str) -> None:
+    text = f"see {ISSUED[issuer]} there"
+    (found,) = (one for one in scan_text(text) if one.kind is Kind.API_KEY)
+    assert (text[found.start : found.end], found.scheme) == (ISSUED[issuer], issuer)

@@ -72,8 +72,8 @@ class Layer:
         return at if self._parent is None else self._parent.original(at, at + 1)[0]
 
     def original(self, start: int, end: int) -> tuple[int, int, tuple[str, ...]]:
-        """Where a span of this text stands in the original, as narrow as can be told, and the decodings that led here, the outermost
-        first."""
+        """Where a span of this text stands in the original, as narrow as can be told (of several pieces: from the first of them there to
+        the last), and the decodings that led here, the outermost first."""
         start, end, names = self._above(start, end)
         path = ("+".join(sorted(names)),) if names else ()
         if self._parent is None:
@@ -88,7 +88,11 @@ class Layer:
         last = bisect_right(self._starts, max(start, end - 1)) - 1
         touched = range(max(0, first - (start == self._starts[first])), min(len(self._starts), last + 2))
         names = {self._sources[at][1] for at in touched}
-        return self._begin(first, start), self._finish(last, end), names - {""}
+        begin, finish = self._begin(first, start), self._finish(last, end)
+        if first < last:  # pieces need not stand in the order in which they came
+            begin = min(begin, *(came for (came, _), _, _ in self._sources[first + 1 : last + 1]))
+            finish = max(finish, *(until for (_, until), _, _ in self._sources[first:last]))
+        return begin, finish, names - {""}
 
     def _asked(self, later: Callable[[], Pieces]) -> None:
         texts, sources = later()

@@ -1,0 +1,116 @@
+"""Whose events of a product service are: by whose law each goes, and what its owner says to the purpose, asked of this cell's shards."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import asyncpg
+
+from cells.egress.reading import consent_statement, merged
+from cells.egress.treating import Nobody, Person, Whose
+from cells.egress.worlds import DirectoryOrigins
+from cells.records.contracts import Contract
+from cells.service.context import Context
+from cells.shards.core import Home
+from directory.client.remote import DirectoryUnavailable
+from directory.placement.core import State, refusal
+from foundation.problems import Code, refuse
+from foundation.words import MalformedWord, ShardId, SubjectId, Verb, parse_subject_id
+from routing_rules.facts import SubjectFacts
+from routing_rules.release import Consent
+
+
+class Owners:
+    """Over one cell's context. `_said_at_home`: whether there is a table in which people say it on their own shard, wherever
+    rows lie of which they are owners."""
+
+    def __init__(self, context: Context, contracts: Mapping[str, Contract]) -> None:
+        self._context = context
+        stated = [(one, consent_statement(one)) for one in contracts.values()]
+        self._statements = [(one.table, sql) for one, sql in stated if sql is not None]
+        self._said_at_home = any(one.owner == one.placed_by for one, sql in stated if sql is not None)
+
+    async def of(self, contract: Contract, columns: Mapping[str, Sequence[Any]], purpose: str) -> list[Whose]:
+        """Of each event. None where the subject is not active here, or the directory does not say so. Raises ProblemError."""
+        subjects = _subjects(columns[contract.placed_by])
+        owners = subjects if contract.owner == contract.placed_by else _subjects(columns[contract.owner])
+        homes = self._homes((*subjects, *owners))
+        facts = await self._facts(
+            [one for one in dict.fromkeys(subjects) if one in homes and homes[one].state is State.ACTIVE]
+        )
+        pairs = dict.fromkeys(zip(subjects, owners, strict=True))
+        asked: dict[ShardId, dict[SubjectId, None]] = {}
+        for subject, owner in pairs:
+            if subject is not None and subject in facts and owner is not None:
+                for home in (homes[subject], homes.get(owner)):
+                    if home is not None:
+                        asked.setdefault(home.shard, {})[owner] = None
+        said = await self._said(asked, purpose)
+        people = {pair: self._whose(pair, facts, said, homes) for pair in pairs}
+        same = {one: one for one in people.values()}  # of whom the same is known, one object
+        whose: dict[Any, Whose] = {pair: same[one] for pair, one in people.items()}
+        return [whose[pair] for pair in zip(subjects, owners, strict=True)]
+
+    def _whose(
+        self,
+        pair: tuple[SubjectId | None, SubjectId | None],
+        facts: Mapping[SubjectId, SubjectFacts],
+        said: Mapping[SubjectId, Consent],
+        homes: Mapping[SubjectId, Home],
+    ) -> Whose:
+        subject, owner = pair
+        if subject is None or subject not in facts:
+            return None
+        if owner is None:
+            return Nobody.UNOWNED
+        if self._said_at_home and owner not in said and not _at_home(homes.get(owner)):
+            return Nobody.UNHEARD
+        return Person(facts[subject], said.get(owner, Consent.UNSAID))
+
+    def _homes(self, people: Iterable[SubjectId | None]) -> dict[SubjectId, Home]:
+        """Of those who have one here. Raises ProblemError."""
+        found = {one: self._context.known(one) for one in dict.fromkeys(people) if one is not None}
+        return {one: home for one, home in found.items() if home is not None}
+
+    async def _facts(self, active: Sequence[SubjectId]) -> dict[SubjectId, SubjectFacts]:
+        try:
+            return await DirectoryOrigins(self._context.directory, self._context.cell).facts(active)
+        except DirectoryUnavailable as exc:
+            raise refuse(
+                Code.NOT_READY, "the directory does not say whose law these persons are under", retry_after_s=1
+            ) from exc
+
+    async def _said(self, asked: Mapping[ShardId, Iterable[SubjectId]], purpose: str) -> dict[SubjectId, Consent]:
+        """What these people said to the purpose, on which shards whoever is asked about it may have said it. Raises ProblemError where that
+        cannot be read."""
+        said: dict[SubjectId, Consent] = {}
+        for table, sql in self._statements:
+            for shard, own in asked.items():
+                try:
+                    rows = await self._context.shards[shard].fetch(
+                        sql, (list(own), purpose), table=table, verb=Verb.READ
+                    )
+                except asyncpg.PostgresError as exc:
+                    raise refuse(
+                        Code.NOT_READY, "what people said to purposes cannot be read", retry_after_s=1
+                    ) from exc
+                said = merged(said, {SubjectId(str(row["person"])): row["given"] for row in rows})
+        return said
+
+
+def _at_home(home: Home | None) -> bool:
+    """Whether what they say can be read here."""
+    return home is not None and refusal(home.state, Verb.READ) is None
+
+
+def _subjects(stated: Sequence[Any]) -> list[SubjectId | None]:
+    """None for what is no subject id."""
+    texts = dict.fromkeys(one for one in stated if isinstance(one, str))
+    known = {one: _subject(one) for one in texts}
+    return [known[one] if isinstance(one, str) else None for one in stated]
+
+
+def _subject(text: str) -> SubjectId | None:
+    try:
+        return parse_subject_id(text)
+    except MalformedWord:
+        return None
