@@ -118,7 +118,7 @@ def may_recode(text: str) -> bool:
 
 
 def notifies(text: str) -> bool:
-    """Whether some command of a text may be NOTIFY: the word, in more commands than one or as the first. No keyword has another spelling."""
+    """Whether some command of a text may be NOTIFY: the word as the first, or in several commands. No keyword has another spelling."""
     if _NOTIFY.search(text) is None:
         return False
     return first_word(text) == "NOTIFY" or ";" in text.rstrip("; \t\r\n")

@@ -132,12 +132,7 @@ class Telling:
         if asked_s <= self._told_s:
             return True
         newest = max(self._number, self._elsewhere.number)
-        if (
-            held is None
-            or held.number < newest
-            or {*held.told} != {*now.locks}
-            or not {*now.kept} <= {*held.locks}
-        ):
+        if held is None or held.number < newest or {*held.told} != {*now.locks} or not {*now.kept} <= {*held.locks}:
             log.warning("locks_lost", seq=newest, reason="the directory holds another telling: restored?")
             self._told = None
             return False
