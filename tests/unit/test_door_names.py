@@ -201,6 +201,12 @@ def test_no_text_is_read_for_long(word: str, filling: str) -> None:
             assert naming.dropped_statements(tag, text) == ""
 
 
+@pytest.mark.parametrize("word", ["DEALLOCATE ALL", "deallocate prepare", "DEALLOCATE a", 'DEALLOCATE "a"'])
+def test_blanks_behind_what_was_taken_away_are_not_read_for_long(word: str) -> None:
+    for tag in ("DEALLOCATE", "DEALLOCATE ALL"):
+        assert naming.dropped_statements(tag, f"{word}{' ' * 1_000_000}--") == ""
+
+
 def test_a_text_of_many_commands_is_not_read_anew_whenever_one_of_them_ends() -> None:
     text = f"DEALLOCATE a{' ' * 1_000_000}; DEALLOCATE b"
     assert {naming.dropped_statements("DEALLOCATE", text) for _ in range(200_000)} == {""}
