@@ -125,6 +125,56 @@ async def test_a_transaction_in_which_somebody_has_left_is_ended_since_a_cursor_
             await place(here.shard, ALSO_HOME, 5, State.ACTIVE)
 
 
+async def test_the_walls_own_rounds_end_a_transaction_in_which_somebody_has_left(here: World) -> None:
+    up = here.shard.require()
+    async with leased(up.cell) as cell, here.engineer() as reader:
+        pid = await _reading(reader)
+        await here.wall._kept(S1, here.shard, up)
+        assert len(await reader.fetch("FETCH 1 FROM c")) == 1
+        try:
+            await place(here.shard, ALSO_HOME, 6, State.MOVED)
+            await here.wall._kept(S1, here.shard, up)
+            await eventually(lambda: _gone(cell, pid))
+        finally:
+            await place(here.shard, ALSO_HOME, 7, State.ACTIVE)
+
+
+@pytest.mark.parametrize("rounds_before", [0, 1])
+async def test_whom_a_round_did_not_find_yet_the_next_one_knows(
+    here: World, monkeypatch: pytest.MonkeyPatch, rounds_before: int
+) -> None:
+    """Admitted between the question who is at home and what comes of its answer."""
+    up, parted = here.shard.require(), sessions.parted
+    wall = Wall(shards={S1: here.shard}, contracts=contracts(), key=KEY)
+    for _ in range(rounds_before):
+        await wall._kept(S1, here.shard, up)
+    async with leased(up.cell) as cell, here.connected() as reader:
+
+        async def admitting(*asked: Any) -> Any:
+            found = await parted(*asked)
+            await wall.admit(here.session(inside=True), reader.get_server_pid())
+            return found
+
+        monkeypatch.setattr(sessions, "parted", admitting)
+        await wall._kept(S1, here.shard, up)
+        monkeypatch.undo()
+        pid = await _reading(reader)
+        try:
+            await place(here.shard, ALSO_HOME, 8 + 2 * rounds_before, State.MOVED)
+            await wall._kept(S1, here.shard, up)
+            await eventually(lambda: _gone(cell, pid))
+        finally:
+            await place(here.shard, ALSO_HOME, 9 + 2 * rounds_before, State.ACTIVE)
+
+
+async def _reading(reader: "asyncpg.Connection[asyncpg.Record]") -> int:
+    """In the middle of a transaction, with a cursor that has read; its process."""
+    await reader.execute("BEGIN")
+    await reader.execute("DECLARE c CURSOR FOR SELECT id FROM people")
+    assert len(await reader.fetch("FETCH 1 FROM c")) == 1
+    return reader.get_server_pid()
+
+
 async def test_who_leaves_is_cut_off_in_the_middle_of_a_statement(here: World) -> None:
     mine = here.session(inside=True)
     async with here.connected() as engineer:
@@ -257,6 +307,11 @@ OPENINGS = [
      " AS 'SELECT EXISTS (SELECT FROM product.people WHERE name = $1)'; "
      "CREATE DOMAIN public.known AS text CHECK (product.known(VALUE))"), "it may run product.known(text)",
      "DROP DOMAIN public.known; DROP FUNCTION product.known(text)"),
+    (("CREATE FUNCTION product.alike(text, text) RETURNS bool LANGUAGE sql SECURITY DEFINER"
+     " AS 'SELECT EXISTS (SELECT FROM product.people WHERE name = $1)'; "
+     "CREATE OPERATOR product.~~~ (FUNCTION = product.alike, LEFTARG = text, RIGHTARG = text); "
+     "CREATE DOMAIN public.alike AS text CHECK (VALUE OPERATOR(product.~~~) VALUE)"), "it may run product.alike(text,text)",
+     "DROP DOMAIN public.alike; DROP OPERATOR product.~~~ (text, text); DROP FUNCTION product.alike(text, text)"),
     (f"GRANT ALTER SYSTEM ON PARAMETER log_statement TO {ENGINEER}", "it may set log_statement",
      f"REVOKE ALTER SYSTEM ON PARAMETER log_statement FROM {ENGINEER}"),
     ("CREATE FOREIGN DATA WRAPPER bare; GRANT USAGE ON FOREIGN DATA WRAPPER bare TO PUBLIC", "it may make servers of bare",

@@ -16,8 +16,9 @@ from cells.breakglass.locks.core import Barred, newer, person_of, standing, tell
 from cells.breakglass.locks.remembering import FILE
 from cells.breakglass.steps import Approved, Locked, OnCall, Requested, Reviewed, Taken
 from cells.breakglass.words import DAY_US, SECOND_US, EngineerId, GrantId, Verdict, engineer_of
-from directory.locks.core import LOCKS_MAX, CellLocks, LockCode, LockStands
+from directory.locks.core import LOCKS_MAX, NUMBER_MAX, CellLocks, LockCode, LockHistory, LockStands, TellRequest
 from foundation.clock import ManualClock
+from foundation.http import BODY_BYTES_MAX
 from foundation.ledger.draining import Writer
 from foundation.tasks import ended
 from foundation.words import CellId
@@ -81,8 +82,9 @@ async def test_an_overdue_review_that_a_cell_lost_takes_the_next_emergency_there
     assert not await cell.locked_out("alice")
 
 
+@pytest.mark.parametrize("told_before", [False, True], ids=["untold", "told"])
 async def test_what_is_kept_outlives_a_late_telling_that_a_restored_directory_takes_again(
-    cell: LockCell, source: MemoryLocks
+    cell: LockCell, source: MemoryLocks, told_before: bool
 ) -> None:
     await cell.locks("bob")
     assert await cell.goes_round()
@@ -92,6 +94,8 @@ async def test_what_is_kept_outlives_a_late_telling_that_a_restored_directory_ta
     await cell.locks("alice")
     assert await cell.goes_round()
     await cell.restored(backup)
+    if told_before:
+        assert await cell.goes_round(), "and is satisfied with what it told: that is what the directory loses"
     source.held, source.now_us = copied, source.now_us + 1_000
     await source.tell(HOME, late)
     assert await cell.goes_round()
@@ -153,6 +157,33 @@ async def test_nothing_is_told_before_it_is_known_what_was_heard(
         await ended(tasks)
 
 
+async def test_however_much_is_kept_what_a_step_lifts_is_told(cell: LockCell) -> None:
+    bob = LockStands(person=digest("bob"), code=LockCode.LOCKED, since_us=1, event="lock:0")
+    many = tuple(msgspec.structs.replace(bob, person=f"{one:064x}") for one in range(LOCKS_MAX))
+    await cell.locks("bob")
+    await cell.unlocks("bob")
+    book, at_us = await cell.keeper.book()
+    known = CellLocks(cell=HOME, number=5, locks=many, kept=many)
+    told = telling(book, at_us, ISSUER, number=5, steps=0, held=(bob, *many), known=known)
+    assert (told.lifted, len(told.kept)) == ((bob,), LOCKS_MAX)
+
+
+def test_the_longest_telling_fits_the_bound_on_bodies() -> None:
+    review = LockStands(
+        person="f" * 64, code=LockCode.REVIEW_OVERDUE, since_us=NUMBER_MAX, event=f"grant:{'f' * 32}:{10**9}"
+    )
+    most = TellRequest(
+        after=NUMBER_MAX,
+        locking=NUMBER_MAX,
+        locks=(review,) * LOCKS_MAX,
+        history=LockHistory(steps=NUMBER_MAX, digest="f" * 64),
+        before="f" * 64,
+        lifted=(review,) * core.LIFTED_MIN,
+        kept=(review,) * LOCKS_MAX,
+    )
+    assert len(msgspec.json.encode(most)) <= BODY_BYTES_MAX
+
+
 # --- in other cells ----------------------------------------------------------------------------------------------------------
 
 
@@ -163,6 +194,14 @@ def test_what_a_directory_of_an_older_version_leaves_out_under_the_same_number_i
     assert newer({FAR: alone}, [known]) == ({FAR: known}, True)
     lifted = msgspec.structs.replace(alone, number=10)
     assert newer({FAR: known}, [lifted]) == ({FAR: lifted}, True)
+
+
+def test_what_such_a_directory_says_under_the_same_number_takes_nothing_from_what_is_known_of_the_history() -> None:
+    locks = (stands("bob"), stands("alice"))
+    known = CellLocks(cell=FAR, number=9, locks=locks, kept=locks[1:], steps=3, digest="d" * 64)
+    bare = CellLocks(cell=FAR, number=9, locks=locks)
+    assert newer({FAR: known}, [bare]) == ({FAR: known}, True)
+    assert newer({FAR: bare}, [known]) == ({FAR: known}, True)
 
 
 # --- several overdue reviews -------------------------------------------------------------------------------------------------

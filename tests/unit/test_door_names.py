@@ -2,19 +2,43 @@
 
 import pytest
 
-from cells.breakglass.door import frames
+from cells.breakglass.door import frames, naming
 from cells.breakglass.door.answering import SETTING_BYTES_MAX
 from cells.breakglass.door.asking import Intend, Send
 from cells.breakglass.door.frames import Malformed
+from cells.breakglass.door.refusing import HOLD_REFUSED, refusal
 from tests.stands.door_talk import DESCRIBED, DONE, EXECUTE, READY, Talk, bind, parse
 
 
 @pytest.mark.parametrize(
     "text",
-    ["select 1 where 'notify' = 'x' ;\n", "select hold from notify_me", "declare c cursor for select 1", "listen c"],
+    [
+        *(
+            "select 1 where 'notify' = 'x' ;\n",
+            "select hold from notify_me",
+            "declare c cursor for select 1",
+            "listen c",
+        ),
+        *(
+            "declare c cursor without hold for select 1",
+            "select hold from a -- declare",
+            "declare c cursor for select hold from a",
+        ),
+        "declare c cursor for with a as (select 1 as hold) select hold from a -- with a note",
+    ],
 )
 def test_what_only_looks_like_what_is_refused_is_not(text: str) -> None:
     Talk().run(text)
+
+
+@pytest.mark.parametrize(
+    "between",
+    [" ", "\t\r\n", "/**/", " /* a /* b */ */ ", "-- a\n", " --\r\n\n \f", "/* */ -- a\r -- /* b\n", "-- a\n/* -- */"],
+)
+@pytest.mark.parametrize("before", ["", "select 1; ", "/* with */ ", "select 'with /*'; ", "select '-- with'; "])
+def test_a_cursor_with_hold_is_refused_whatever_stands_between_and_before(before: str, between: str) -> None:
+    text = f"{before}Declare c CURSOR/**/With{between}Hold FOR SELECT 1"
+    assert refusal(text) is HOLD_REFUSED
 
 
 RECODING = [
@@ -154,3 +178,35 @@ def test_what_settings_tell_counts_against_the_bytes_that_may_be_shown_and_long_
         talk.heard(told)
     assert found.value.error.code == "53400"
     assert Talk().heard(frames.message(b"S", b"search_path\0" + b"x" * SETTING_BYTES_MAX + b"\0")) == b""
+
+
+# --- texts that are made to be read for long ---------------------------------------------------------------------------------
+
+MANY = 250_000
+"""Characters; a message may have a million. What reads them twice over for each is at it for minutes."""
+WORDS = ["", "DEALLOCATE ALL", "DECLARE c CURSOR WITH"]
+FILLINGS = [" ", "\t\r\n", "-", "--\n", "/*", "/**/", "with/*", "*/ "]
+
+
+@pytest.mark.parametrize("filling", FILLINGS)
+@pytest.mark.parametrize("word", WORDS)
+def test_no_text_is_read_for_long(word: str, filling: str) -> None:
+    """Each is read before anything else of the whole cell goes on."""
+    many = filling * (MANY // len(filling))
+    for text in (f"{word}{many}--", f"declare notify {word};{many}hold_"):
+        refusal(text)
+        naming.may_recode(text)
+        naming.may_drop_statements(text)
+        for tag in ("DEALLOCATE", "DEALLOCATE ALL"):
+            assert naming.dropped_statements(tag, text) == ""
+
+
+@pytest.mark.parametrize("word", ["DEALLOCATE ALL", "deallocate prepare", "DEALLOCATE a", 'DEALLOCATE "a"'])
+def test_blanks_behind_what_was_taken_away_are_not_read_for_long(word: str) -> None:
+    for tag in ("DEALLOCATE", "DEALLOCATE ALL"):
+        assert naming.dropped_statements(tag, f"{word}{' ' * 1_000_000}--") == ""
+
+
+def test_a_text_of_many_commands_is_not_read_anew_whenever_one_of_them_ends() -> None:
+    text = f"DEALLOCATE a{' ' * 1_000_000}; DEALLOCATE b"
+    assert {naming.dropped_statements("DEALLOCATE", text) for _ in range(200_000)} == {""}

@@ -27,12 +27,15 @@ KEEPS = frozenset(
         *("BEGIN", "START", "COMMIT", "END", "ROLLBACK", "ABORT", "SAVEPOINT", "RELEASE", "SET", "RESET", "LOCK"),
     }
 )
-_BLANK = re.compile(r"(?:[\s;(]+|--[^\r\n]*)*", re.ASCII)
+_BLANK = re.compile(r"(?:[\s;(]++|--[^\r\n]*+)*", re.ASCII)
 _WORD = re.compile(r"[A-Za-z_]+")
 _COMMENT = re.compile(r"/\*|\*/")
 _DEALLOCATE = re.compile(
-    r"\s*DEALLOCATE\s+(?:PREPARE\s+)?(?:\"((?:[^\"]|\"\")+)\"|([a-z_][a-z0-9_$]*))\s*;?\s*\Z", re.IGNORECASE | re.ASCII
+    r"\s*+DEALLOCATE\s++(?:PREPARE\s++)?(?:\"((?:[^\"]|\"\"){1,63})\"|([a-z_][a-z0-9_$]{0,62}+))\s*+;?\s*+\Z",
+    re.IGNORECASE | re.ASCII,
 )
+_DEALLOCATE_CHARS_MAX = 1_024
+"""Of a text that is read for one name, at each of its commands that ends. A longer one may have taken any."""
 _DROPPING = re.compile(r"deallocate|discard|execute|\bdo\b|\bcall\b", re.IGNORECASE)
 _DROPS_STATEMENTS = ("DEALLOCATE", "DISCARD ALL", "DO", "CALL")
 _DROPS_PORTALS = ("CLOSE CURSOR", "DECLARE CURSOR", "DISCARD ALL", "DO", "CALL")
@@ -46,7 +49,10 @@ _KEEPS_ENCODING = frozenset(
 _SETS = re.compile(r"set_config|pg_settings|u&\"", re.IGNORECASE)
 """How a query sets what SET does: by this function, by that view, or by either in escapes. A name has no other spelling."""
 _NOTIFY = re.compile(r"\bnotify\b", re.IGNORECASE | re.ASCII)
-_HOLD = re.compile(r"\bhold\b", re.IGNORECASE | re.ASCII)
+_WITH = re.compile(r"\bwith\b", re.IGNORECASE | re.ASCII)
+_WITH_HOLD = re.compile(r"\bwith\s++hold\b", re.IGNORECASE | re.ASCII)
+_AFTER_COMMENT = re.compile(r"(?:\*/\s*+|[\r\n][ \t\f\v]*+)hold\b", re.IGNORECASE | re.ASCII)
+"""HOLD where the last thing before it may be a comment: one in brackets, or one that its line ends."""
 _DECLARE = re.compile(r"\bdeclare\b", re.IGNORECASE | re.ASCII)
 
 
@@ -82,8 +88,8 @@ def dropped_statements(tag: str, text: str) -> str | None:
     """After a command ended with `tag`: "" where every name may mean something else from now on, one name, or None."""
     if not tag.startswith(_DROPS_STATEMENTS):
         return None
-    found = _DEALLOCATE.match(text)
-    if found is None or tag != "DEALLOCATE":
+    found = _DEALLOCATE.match(text) if tag == "DEALLOCATE" and len(text) <= _DEALLOCATE_CHARS_MAX else None
+    if found is None:
         return ""
     quoted, plain = found.groups()
     name = str(quoted).replace('""', '"') if quoted else str(plain).lower()
@@ -112,12 +118,17 @@ def may_recode(text: str) -> bool:
 
 
 def notifies(text: str) -> bool:
-    """Whether some command of a text may be NOTIFY. No keyword has another spelling."""
+    """Whether some command of a text may be NOTIFY: the word as the first, or in several commands. No keyword has another spelling."""
     if _NOTIFY.search(text) is None:
         return False
     return first_word(text) == "NOTIFY" or ";" in text.rstrip("; \t\r\n")
 
 
 def holds(text: str) -> bool:
-    """Whether some command of a text may declare a cursor WITH HOLD."""
-    return _HOLD.search(text) is not None and _DECLARE.search(text) is not None
+    """Whether some command of a text may declare a cursor WITH HOLD: both words with nothing between but blanks and comments."""
+    if _DECLARE.search(text) is None:
+        return False
+    if _WITH_HOLD.search(text) is not None:
+        return True
+    commented = "--" in text or "/*" in text
+    return commented and _WITH.search(text) is not None and _AFTER_COMMENT.search(text) is not None

@@ -17,6 +17,8 @@ STALE_S_MAX = 5.0
 """So old may be what was heard of other cells' locks. Beyond it nothing is granted and no session goes on, but of emergencies."""
 OVERDUE_MAX = LOCKS_MAX - LOCKED_MAX
 """So many overdue reviews are told of a cell, of each person the earliest first: no number of them keeps a lock from being told."""
+LIFTED_MIN = LOCKS_MAX // 2
+"""So many liftings at least are told at once, however much is kept; the rest by the next tellings. All three fit the bound on bodies."""
 
 
 class Barred(enum.Enum):
@@ -115,7 +117,7 @@ def telling(
         locks=locks,
         history=LockHistory(steps=len(book.chain), digest=book.head),
         before=book.begins(steps),
-        lifted=gone[: max(LOCKS_MAX - len(keep), 0)],
+        lifted=gone[: max(LOCKS_MAX - len(keep), LIFTED_MIN)],
         kept=keep,
     )
 
@@ -137,8 +139,8 @@ def newer(held: Mapping[CellId, CellLocks], told: Iterable[CellLocks]) -> Newer:
 
 def believed(known: CellLocks, heard: CellLocks | None) -> CellLocks:
     """Of two tellings of a cell the newer one. A number stands for one telling: what is left out under the same number is not lifted, but
-    told by a directory of before 0013, which knows nothing of what is kept."""
+    told by a directory of before 0013, which knows nothing of what is kept, nor of the history that it was told by."""
     if heard is None or heard.number < known.number:
         return known
-    left_out = heard.number == known.number and not {*known.locks} <= {*heard.locks}
-    return known if left_out else heard
+    less = not {*known.locks} <= {*heard.locks} or (known.digest is not None and heard.digest is None)
+    return known if less and heard.number == known.number else heard

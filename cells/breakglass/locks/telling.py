@@ -125,14 +125,14 @@ class Telling:
         )
 
     def _holds(self, now: TellRequest) -> bool:
-        """Whether the directory has it, and has not lost it since."""
+        """Whether the directory has it, what is kept included, and has not lost it since."""
         if self._told is None or (self._told.locks, self._told.history) != (now.locks, now.history):
             return False
         held, asked_s = self._elsewhere.own
         if asked_s <= self._told_s:
             return True
         newest = max(self._number, self._elsewhere.number)
-        if held is None or held.number < newest or {*held.told} != {*now.locks}:
+        if held is None or held.number < newest or {*held.told} != {*now.locks} or not {*now.kept} <= {*held.locks}:
             log.warning("locks_lost", seq=newest, reason="the directory holds another telling: restored?")
             self._told = None
             return False

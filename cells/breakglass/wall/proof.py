@@ -71,9 +71,12 @@ WHERE p.oid NOT IN (SELECT oid FROM allowed) AND has_function_privilege(e.oid, p
   AND (p.pronamespace IN (SELECT oid FROM schemas)
        OR p.oid IN (SELECT c.castfunc FROM pg_catalog.pg_cast AS c WHERE c.oid >= {FIRST_OF_USERS})
        OR p.oid IN (SELECT o.oprcode FROM pg_catalog.pg_operator AS o WHERE o.oprnamespace IN (SELECT oid FROM schemas))
-       OR p.oid IN (SELECT d.refobjid FROM pg_catalog.pg_depend AS d JOIN pg_catalog.pg_constraint AS k ON k.oid = d.objid
+       OR p.oid IN (SELECT coalesce(o.oprcode::oid, d.refobjid)
+                    FROM pg_catalog.pg_depend AS d JOIN pg_catalog.pg_constraint AS k ON k.oid = d.objid
                     JOIN pg_catalog.pg_type AS t ON t.oid = k.contypid
-                    WHERE d.classid = 'pg_catalog.pg_constraint'::regclass AND d.refclassid = 'pg_catalog.pg_proc'::regclass
+                    LEFT JOIN pg_catalog.pg_operator AS o ON d.refclassid = 'pg_catalog.pg_operator'::regclass AND o.oid = d.refobjid
+                    WHERE d.classid = 'pg_catalog.pg_constraint'::regclass
+                      AND d.refclassid IN ('pg_catalog.pg_proc'::regclass, 'pg_catalog.pg_operator'::regclass)
                       AND t.typnamespace IN (SELECT oid FROM schemas)))
   AND NOT (p.pronamespace = to_regnamespace('{SCHEMA}') AND p.proowner = to_regrole('{WALL}') AND p.pronargs = 0
            AND p.proname = ANY ($1::text[]))

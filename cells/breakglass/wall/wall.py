@@ -143,8 +143,8 @@ class Wall:
                 return
             async with leased(up.cell) as connection:
                 rows, backends = await sessions.sweep(connection)
-                before = self._homes.get(named, {})
-                self._homes[named], parted = await sessions.parted(connection, before)
+                now, parted = await sessions.parted(connection, self._homes.get(named, {}))
+                self._homes[named] = {**self._admitted_since(named, now), **now}
         except FAULTS as exc:
             log.fault("wall_not_kept", exc, shard=named)
             return
@@ -154,6 +154,11 @@ class Wall:
             log.warning("backends_ended", shard=named, count=backends)
         if parted:
             log.info("subject_left", shard=named, count=parted)
+
+    def _admitted_since(self, named: ShardId, now: Mapping[str, sessions.Homes]) -> dict[str, sessions.Homes]:
+        """Sessions of this process that were not admitted yet when `now` was looked up."""
+        held = self._homes.get(named, {})
+        return {one: homes for one, homes in held.items() if one not in now and one in self._sessions}
 
     def _shard(self, name: str) -> tuple[ShardId, Shard]:
         named = ShardId(name)
