@@ -469,7 +469,7 @@ async def test_a_body_that_nobody_wants_any_more_is_bounded_too(folder: Path) ->
                 pass
         ended.set()
 
-    async with before_raw(raw, folder, limits=Upstream(), body_bytes_max=1_000_000) as (stand, _):
+    async with before_raw(raw, folder, limits=Upstream(body_bytes_max=1_000_000)) as (stand, _):
         reader, writer = await asyncio.open_connection("127.0.0.1", stand.port)
         token = stand.bearer("ann")["authorization"]
         head = f"POST /orders/1 HTTP/1.1\r\nHost: x\r\nAuthorization: {token}\r\nTransfer-Encoding: chunked\r\n\r\n"
