@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 from typing import AnyStr, Generic
 
 AHEAD_BYTES = 3072
-"""A multiple of 3, so that each base64 digit has all its bits."""
+"""A multiple of 3, so that each base64 digit has all its bits, and of 24: of so many bytes a name of `Names` is made at most, and none may
+be left over."""
 
 
 class Drawn(Generic[AnyStr]):

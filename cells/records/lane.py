@@ -187,8 +187,11 @@ class Flight(Stepped[Rows]):
 class Door(door.Door):
     """The cell service's HTTP/1.1 protocol: that of every process, with plain requests on tables answered at once."""
 
-    _came: Came | None = None
-    """What is being read, where its like may come again."""
+    __slots__ = ("_came",)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._came: Came | None = None  # what is being read, where its like may come again
 
     def data_received(self, data: bytes) -> None:
         app, one = self._app, None

@@ -53,9 +53,7 @@ class ServerConnection(asyncio.Protocol):
         self._leaving = False
         self._idle = False  # whether the bound that runs is that of a connection between two requests
         self._unread = 0
-        self._untaken: int | None = (
-            None  # bytes of answers, where the next request waits until the client has taken them
-        )
+        self._untaken = False  # whether the next request waits until the client has taken answers
         self._taking: Taking | None = None  # once something has waited for the client
         self._dated_of: list[tuple[bytes, bytes]] | None = None
         self._dated = b""
@@ -71,7 +69,7 @@ class ServerConnection(asyncio.Protocol):
         self._address = get_local_addr(self._transport)
         self._scheme = "https" if is_ssl(self._transport) else "http"
         self._server.connections.add(cast("Any", self))
-        if len(self._server.connections) > self._server.connections_max:
+        if self._server.refuses():
             self._transport.write(self.refusal(_FULL))
             self._transport.close()
             return
@@ -176,6 +174,10 @@ class ServerConnection(asyncio.Protocol):
     async def emptied(self) -> None:
         await self._flow.emptied()
 
+    def drops(self) -> None:
+        if isinstance(self._cycle, Cycle):
+            self._cycle.dropped = True
+
     def break_off(self) -> None:
         if self._flow.holds:
             self._transport.abort()
@@ -187,10 +189,12 @@ class ServerConnection(asyncio.Protocol):
         return rendered(problem, self.dated())
 
     def _refuse(self, problem: Problem, *, head_only: bool = False) -> None:
-        """Answers what goes no further, unless an answer is under way, and ends the connection. `head_only`: HEAD was asked."""
+        """Answers what goes no further, unless an answer is under way, and ends the connection. `head_only`: HEAD was asked, and no cycle
+        knows it yet."""
         cycle, self._cycle = self._cycle, None
         if cycle is None or not cycle.started:
             answer = self.refusal(problem)
+            head_only = head_only or (isinstance(cycle, Cycle) and cycle.head_only)
             self.write(answer[: answer.index(b"\r\n\r\n") + 4] if head_only else answer)
         if cycle is not None:
             cycle.leave()
@@ -207,7 +211,7 @@ class ServerConnection(asyncio.Protocol):
 
     def _end(self) -> None:
         """Closes the connection once its client has taken what was written, or takes nothing of it any more (`Taking`)."""
-        self._idle, self._untaken = False, None
+        self._idle = self._untaken = False
         if self._flow.has_tls and not self._transport.is_closing():
             if not self._parting.begun:
                 self._parting.begun = True
@@ -243,10 +247,5 @@ class ServerConnection(asyncio.Protocol):
         """A bound on time has passed: whoever is owed an answer is told."""
         if not self._parting.begun and (self._reader.in_head or (self._cycle is not None and not self._cycle.started)):
             self._refuse(_LATE)
-        elif self._untaken is None:
-            self._end()
-        elif (left := self._transport.get_write_buffer_size()) < self._untaken:
-            self._untaken = left
-            self._alarm.within(self._idle_s)
         else:
-            self._transport.abort()  # else it would be kept for as long as the client likes
+            self._end()

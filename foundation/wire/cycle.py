@@ -31,6 +31,7 @@ class Cycle:
         "_waiter",
         "buffered",
         "done",
+        "dropped",
         "ended",
         "gone",
         "started",
@@ -58,6 +59,8 @@ class Cycle:
         """The whole body has arrived."""
         self.told_end = False
         """And the application has received it."""
+        self.dropped = False
+        """What still comes of the body is for nobody: whoever receives it waits for the client's leaving, not for more."""
         self.started = False
         self.done = False
         """The answer is whole."""
@@ -104,7 +107,7 @@ class Cycle:
             self._line.write(CONTINUE)
         while not (self._held or self.gone or self.done or (self.ended and not self.told_end)):
             waiter = self._waiter = self._loop.create_future()
-            self._line.awaits(not self.ended)
+            self._line.awaits(not (self.ended or self.dropped))
             try:
                 await waiter
             finally:
@@ -189,6 +192,11 @@ class Cycle:
         if not self.gone and not self.done:
             self.done = True
             self._line.give_up()
+
+    @property
+    def head_only(self) -> bool:
+        """Whether HEAD was asked."""
+        return self._method == "HEAD"
 
     @property
     def until_closed(self) -> bool:

@@ -161,12 +161,11 @@ class Door(ServerConnection):
         """The request has been read and answered. The next one is, once the client has taken of its answers what a connection holds."""
         self._cycle = None
         if self._flow.is_full:
-            self._idle = False
-            self._untaken = self._transport.get_write_buffer_size()
-            self._alarm.within(self._idle_s)
+            self._idle, self._untaken = False, True
+            self._alarm.within(None)  # who takes nothing is another's matter: `Taking`
             self._flow.pause()
             return
-        self._untaken = None
+        self._untaken = False
         self._reader.another()
         self._idle = True
         self._alarm.within(self._idle_s)
@@ -211,7 +210,7 @@ class Door(ServerConnection):
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        if self._untaken is not None:
+        if self._untaken:
             self._next()
             if self._reader.waiting:
                 self._loop.call_soon(self._go_on)

@@ -4,7 +4,9 @@ import asyncio
 import select
 
 LOOK_S = 0.02
-"""How often it is looked whether the system takes more of what lies below TLS."""
+"""After how long it is looked whether the system takes more of what lies below TLS; twice as long each time that it does not."""
+LOOK_S_MAX = 1.28
+"""And no longer than this."""
 LOOKS = 3
 """So often in a row it has to take more: at once, after a turn of the loop, and LOOK_S after that."""
 
@@ -81,12 +83,16 @@ async def closed_once_taken(transport: asyncio.Transport) -> None:
 async def _taken_from_tls(transport: asyncio.Transport) -> None:
     """A transport of TLS tells nothing of the one below, which holds only what the system did not take. So it has to take more, also after
     the loop has had a turn to give it that, and some time later still: room may come between a write and the look after it."""
-    taken = 0
+    taken, wait_s = 0, LOOK_S
     while not transport.is_closing():
         taken = taken + 1 if not transport.get_write_buffer_size() and _takes_more(transport) else 0
         if taken == LOOKS:
             return
-        await asyncio.sleep(0 if taken == 1 else LOOK_S)
+        if taken:
+            wait_s = LOOK_S
+        await asyncio.sleep(0 if taken == 1 else wait_s)
+        if not taken:
+            wait_s = min(2 * wait_s, LOOK_S_MAX)
 
 
 def _takes_more(transport: asyncio.Transport) -> bool:

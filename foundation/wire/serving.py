@@ -6,7 +6,10 @@ import sys
 
 from uvicorn.server import ServerState
 
+from foundation import logs
 from foundation.wire.outbox import Outbox
+
+log = logs.get(__name__)
 
 FILES_MAX = 1 << 16
 """How many files a process asks to have open, where the system lets it."""
@@ -23,6 +26,21 @@ class State(ServerState):
     connections_max = sys.maxsize
     """Open at once; whoever comes then is told so, and gone."""
     _outbox: Outbox | None = None
+    _full = False
+    """Whether one was refused since half of them were left: what the log is told of once."""
+
+    def refuses(self) -> bool:
+        """Whether the connection that was added last is one too many."""
+        count, most = len(self.connections), self.connections_max
+        if count > most:
+            if not self._full:
+                self._full = True
+                log.warning("connections_full", limit=most)
+            return True
+        if self._full and count <= most // 2:
+            self._full = False
+            log.info("connections_free", count=count)
+        return False
 
     def outbox_of(self, loop: asyncio.AbstractEventLoop) -> Outbox:
         """That of all its connections, which are on one loop."""

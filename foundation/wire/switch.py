@@ -33,6 +33,10 @@ class Line(Protocol):
         """Until nothing that was written waits in this process, or nobody is there. Where that is given up, `break_off`."""
         ...
 
+    def drops(self) -> None:
+        """What still comes of the request's body is for nobody: its client may be silent from here on."""
+        ...
+
     def break_off(self) -> None:
         """The answer under way ends without its end, also towards a client that does not read."""
         ...

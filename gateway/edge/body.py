@@ -78,9 +78,11 @@ class Body:
         await self.watch(connection)
 
     async def watch(self, connection: Connection) -> None:
-        """Breaks the exchange off when the client leaves."""
+        """Breaks the exchange off when the client leaves, or sends more of a body that nobody wants any more than one may have."""
         while await self._next() is not None:
-            pass
+            if self.too_large:
+                connection.fail(Fault.TOO_LARGE)
+                return
         connection.fail(Fault.CLIENT_GONE)
 
     async def linger(self) -> None:

@@ -94,7 +94,7 @@ class Helper:
         self._task = self._loop.create_task(self._body.watch(self._exchange.connection), name="edge watch")
 
     def drops(self) -> None:
-        """What still comes of the body is for nobody; who leaves is noticed."""
+        """What still comes of the body is for nobody; who leaves is noticed, and who is silent may be."""
         self.end()
         self._watch()
 
@@ -147,6 +147,8 @@ async def relay(
     early = not connection.request_done
     if early and head.status >= 300:
         # Refused before the body was read: no more of it is sent, and the connection ends with the answer.
+        if request.line is not None:
+            request.line.drops()
         helper.drops()
         headers.append((b"connection", b"close"))
     await send({"type": "http.response.start", "status": head.status, "headers": headers})

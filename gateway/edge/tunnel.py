@@ -123,7 +123,7 @@ class Tunnel:
         self._loop = loop
         self._alarm = Alarm(loop, self._late)
         self._lifetime: asyncio.TimerHandle | None = None
-        self._closing: asyncio.Task[None] | None = None
+        self._closing: set[asyncio.Task[None]] = set()
         self._ending: Ending | None = None
         self._opened = False
         self.client = Side(self, Ending.CLIENT)
@@ -173,8 +173,10 @@ class Tunnel:
                 self.over.set_result(self._ending)
 
     def close_once_taken(self, transport: asyncio.Transport) -> None:
-        """For the client's, where it speaks TLS."""
-        self._closing = self._loop.create_task(closed_once_taken(transport), name="edge tunnel end")
+        """Of either side, where it speaks TLS."""
+        task = self._loop.create_task(closed_once_taken(transport), name="edge tunnel end")
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
 
     def outdated(self, why: Why) -> None:
         self.end(Ending.EPOCH if why is Why.EPOCH else Ending.STALE)
@@ -221,6 +223,5 @@ class Tunnel:
         if self._lifetime is not None:
             self._lifetime.cancel()
             self._lifetime = None
-        if self._closing is not None:
-            self._closing.cancel()
-            self._closing = None
+        for task in self._closing:
+            task.cancel()

@@ -21,6 +21,7 @@ from foundation.http import HttpClient
 from foundation.mute import Secret
 from foundation.server import Drain, serve
 from foundation.tls import Credentials, Tls
+from foundation.wire import taking
 from foundation.words import FeedSeq, RegionId
 from gateway.edge.book import Book
 from gateway.edge.door import Door
@@ -237,6 +238,51 @@ async def test_the_last_answer_of_a_connection_is_whole_however_late_it_is_taken
     head, _, body = found.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 200 ")
     assert len(body) == SIZE
+
+
+async def test_who_takes_an_answer_slowly_is_not_cut_off_while_what_tls_holds_of_it_stands_still(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever watches looks when the test says so."""
+    monkeypatch.setattr(taking, "TAKEN_S_MAX", 1e6)
+    doors: list[Door] = []
+
+    class Watched(NarrowDoor):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            super().connection_made(transport)
+            doors.append(self)
+
+    async def large(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        for _ in range(3):
+            await send({"type": "http.response.body", "body": bytes(4 << 20), "more_body": True})
+
+    ours = Ours(folder)
+    async with serving(large, http=Watched, tls=ours.credentials) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=ours.client(), limit=1_024)
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        await eventually(lambda: doors and doors[0]._flow.is_full)
+        transport, watching = doors[0]._transport, doors[0]._taking
+        held = transport.get_write_buffer_size()
+        assert watching is not None
+
+        async def takes_from(before: int) -> bool:
+            await reader.readexactly(1_000)
+            return taking.acknowledged(transport) > before
+
+        for _ in range(5):
+            watching._look()
+            assert not transport.is_closing()
+            before = taking.acknowledged(transport)
+            await eventually(lambda: takes_from(before), s_max=30)  # noqa: B023 - called before the next turn
+            assert transport.get_write_buffer_size() == held
+
+        def cut_off() -> bool:
+            watching._look()
+            return transport.is_closing()
+
+        await eventually(cut_off, s_max=30)
+        writer.transport.abort()
 
 
 async def test_what_a_service_said_before_it_left_its_websocket_arrives_over_tls_too(

@@ -16,6 +16,7 @@ from starlette.types import Receive, Scope, Send
 from foundation.http import HttpClient
 from foundation.wire import connection
 from foundation.words import Verb
+from gateway.edge import body as bodies
 from gateway.edge.upstream.forwarder import Forwarder, Sending
 from gateway.edge.upstream.pool import Pools
 from gateway.settings import Upstream
@@ -421,6 +422,66 @@ async def test_a_client_that_leaves_an_early_answer_ends_the_exchange(folder: Pa
             assert (await head_of(reader)).startswith(b"HTTP/1.1 403 ")
             writer.transport.abort()
             await ended.wait()
+
+
+async def test_a_client_that_is_silent_under_an_early_answer_gets_all_of_it(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also one that takes longer than a body may be silent."""
+    monkeypatch.setattr(bodies, "LINGER_S_MAX", 0.1)
+    silent = asyncio.Event()
+
+    async def raw(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await head_of(reader)
+        writer.write(b"HTTP/1.1 403 Forbidden\r\nTransfer-Encoding: chunked\r\n\r\n")
+        await silent.wait()
+        for _ in range(40):
+            writer.write(b"1\r\nx\r\n")
+            await writer.drain()
+            await asyncio.sleep(0.02)
+        writer.write(b"0\r\n\r\n")
+
+    async with before_raw(raw, folder, limits=Upstream()) as (stand, _):
+        reader, writer = await asyncio.open_connection("127.0.0.1", stand.port)
+        token = stand.bearer("ann")["authorization"]
+        head = f"POST /orders/1 HTTP/1.1\r\nHost: x\r\nAuthorization: {token}\r\nTransfer-Encoding: chunked\r\n\r\n"
+        writer.write(head.encode() + b"3\r\nabc\r\n")
+        with anyio.fail_after(20):
+            assert (await head_of(reader)).startswith(b"HTTP/1.1 403 ")
+            monkeypatch.setattr(connection, "BODY_SILENT_S_MAX", 0.1)
+            writer.write(b"3\r\nabc\r\n")  # the last of it; from here on a body would be late
+            silent.set()
+            found = await reader.read()
+        writer.close()
+    assert found.count(b"x") == 40
+    assert found.endswith(b"0\r\n\r\n")
+
+
+async def test_a_body_that_nobody_wants_any_more_is_bounded_too(folder: Path) -> None:
+    """Under an early answer that has no end."""
+    ended = asyncio.Event()
+
+    async def raw(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await head_of(reader)
+        writer.write(b"HTTP/1.1 403 Forbidden\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n")
+        with contextlib.suppress(ConnectionError):
+            while await reader.read(65_536):
+                pass
+        ended.set()
+
+    async with before_raw(raw, folder, limits=Upstream(body_bytes_max=1_000_000)) as (stand, _):
+        reader, writer = await asyncio.open_connection("127.0.0.1", stand.port)
+        token = stand.bearer("ann")["authorization"]
+        head = f"POST /orders/1 HTTP/1.1\r\nHost: x\r\nAuthorization: {token}\r\nTransfer-Encoding: chunked\r\n\r\n"
+        writer.write(head.encode())
+        with anyio.fail_after(20):
+            assert (await head_of(reader)).startswith(b"HTTP/1.1 403 ")
+            with contextlib.suppress(ConnectionError):
+                for _ in range(20):
+                    writer.write(b"10000\r\n%b\r\n" % bytes(65_536))
+                    await writer.drain()
+            await ended.wait()
+        writer.transport.abort()
 
 
 async def test_the_verdict_falls_before_the_body_is_read(folder: Path) -> None:

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
 
 import anyio
 import pytest
@@ -13,10 +12,11 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from foundation import http
+from foundation.server import serve
 from foundation.wire import connection, taking
 from foundation.wire.door import Door
-from foundation.wire.serving import State
-from tests.stands.servers import serving
+from foundation.wire.serving import State, clients_max
+from tests.stands.servers import free_port, serving
 from tests.stands.waiting import eventually
 
 pytestmark = pytest.mark.anyio
@@ -285,7 +285,7 @@ NUMBER, LENGTH = 1_000, 65_536
 
 
 @contextlib.asynccontextmanager
-async def not_reading(**options: Any) -> AsyncIterator[tuple[asyncio.StreamReader, Callable[[], int], Door]]:
+async def not_reading() -> AsyncIterator[tuple[asyncio.StreamReader, Callable[[], int], Door]]:
     """A client that has asked for far more than a connection holds, and has read nothing by the time that no more is answered."""
     answers = 0
 
@@ -302,10 +302,10 @@ async def not_reading(**options: Any) -> AsyncIterator[tuple[asyncio.StreamReade
             super().connection_made(transport)
             doors.append(self)
 
-    async with serving(app, http=Watched, **options) as port:
+    async with serving(app, http=Watched) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1_024)
         writer.write(GET * NUMBER)
-        await eventually(lambda: doors and doors[0]._untaken is not None)
+        await eventually(lambda: doors and doors[0]._untaken)
         yield reader, lambda: answers, doors[0]
         writer.close()
         with contextlib.suppress(ConnectionError):
@@ -322,8 +322,9 @@ async def test_a_client_that_reads_none_of_its_answers_is_asked_for_nothing_more
         assert answers() == NUMBER
 
 
-async def test_a_client_that_goes_on_reading_nothing_is_left() -> None:
-    async with not_reading(timeout_keep_alive=0.2) as (_, answers, door):
+async def test_a_client_that_goes_on_reading_nothing_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(taking, "TAKEN_S_MAX", 0.2)
+    async with not_reading() as (_, answers, door):
         await eventually(door._transport.is_closing, s_max=30)
         assert answers() < NUMBER
 
@@ -357,13 +358,29 @@ async def test_a_client_that_takes_none_of_an_answer_does_not_keep_its_connectio
         writer.transport.abort()
 
 
-@pytest.mark.parametrize("request_line", [b"HEAD /a HTTP/1.1", b"HEAD a HTTP/1.1"])
-async def test_a_refusal_of_head_has_no_body_either(request_line: bytes) -> None:
-    async with connected(saying()) as (reader, writer):
-        writer.write(request_line + b"\r\nHost: x\r\nHost: y\r\n\r\n")
-        with anyio.fail_after(5):
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        (b"HEAD /a HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n", 400),
+        (b"HEAD a HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n", 400),
+        (b"HEAD /a HTTP/1.1\r\nHost: x\r\n\r\n", 500),
+        (b"HEAD /a HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nab", 408),
+        (b"HEAD /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n", 400),
+    ],
+    ids=["two hosts", "target", "no answer", "late", "chunk"],
+)
+async def test_a_refusal_of_head_has_no_body_either(monkeypatch: pytest.MonkeyPatch, head: bytes, status: int) -> None:
+    monkeypatch.setattr(connection, "BODY_SILENT_S_MAX", 0.1)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        while (await receive()).get("more_body"):
+            pass
+
+    async with connected(app) as (reader, writer):
+        writer.write(head)
+        with anyio.fail_after(20):
             found = await reader.read()
-    assert found.startswith(b"HTTP/1.1 400 ")
+    assert found.startswith(b"HTTP/1.1 %d " % status)
     assert found.endswith(b"\r\n\r\n")
     assert b"\r\ncontent-length: " in found
 
@@ -429,6 +446,31 @@ async def test_who_comes_when_all_connections_are_taken_is_told_so_and_the_other
             return False
 
         await eventually(let_in)
+
+
+async def test_a_server_takes_as_many_connections_as_its_process_may() -> None:
+    found: list[int] = []
+
+    class Watched(Door):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            super().connection_made(transport)
+            found.append(self._server.connections_max)
+
+    stop, port = asyncio.Event(), free_port()
+
+    async def met() -> bool:
+        with contextlib.suppress(ConnectionError):
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.transport.abort()
+        return bool(found)
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(serve(saying(), host="127.0.0.1", port=port, http=Watched, stop=stop))
+        try:
+            await eventually(met)
+        finally:
+            stop.set()
+    assert set(found) == {clients_max()}
 
 
 async def test_a_refusal_in_the_midst_of_a_large_body_reaches_the_client() -> None:
