@@ -83,7 +83,12 @@ class Service:
             self._loop.call_later(at, pipe.give, piece)
             at += 0.001
         if answer.then != "go on":
+            pipe.heard = _nothing  # who is about to go answers nobody: else it is chance which of two ends comes first
             self._loop.call_later(at, pipe.leave, ConnectionResetError() if answer.then == "reset" else None)
+
+
+def _nothing() -> None:
+    """Is told, and does nothing."""
 
 
 def _whole_request(data: bytes) -> bytes | None:
