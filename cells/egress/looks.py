@@ -18,9 +18,12 @@ _MEASURES = (
     *("amount", "balance", "cent", "price", "cost", "fee", "discount", "revenue", "share", "rate", "ratio", "percent", "score"),
     *("version",),
 )  # fmt: skip
-MEASURES = frozenset(_MEASURES) | {f"{one}s" for one in _MEASURES if len(one) > 2}
+MEASURES = frozenset(_MEASURES) | {f"{one}s" for one in _MEASURES if len(one) > 2} | {"quantities"}
 """Last words of names of numbers that say what is counted or measured. Those names count as no word beside a number: `phone_verified_at_ms`
 is a moment, and nobody's telephone."""
+_SHORT = 2
+"""A last word of so many letters may as well be a country or a part of something else (`phone_us`, `call_us`): it says a measure behind
+another one that does, or behind what has been done (`verified_at_ms`, `seen_at`)."""
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 
 
@@ -37,13 +40,15 @@ def look_at(field: str, of_type: str) -> Look | None:
     shown = LOOKS.get(of_type)
     if shown is None:
         return None
-    measure = shown is not _strings and _last_word(field) in MEASURES
+    measure = shown is not _strings and _says_a_measure(field)
     return Look(field, "" if measure else field, shown)
 
 
-def _last_word(name: str) -> str:
-    words = _WORD.findall(name)
-    return words[-1].lower() if words else ""
+def _says_a_measure(name: str) -> bool:
+    *before, last = ["", *(word.lower() for word in _WORD.findall(name))]
+    if last not in MEASURES or not name.isascii():
+        return False
+    return len(last) > _SHORT or (bool(before) and (before[-1] in MEASURES or before[-1].endswith(("ed", "en"))))
 
 
 def _strings(values: Sequence[Any]) -> list[str]:

@@ -14,9 +14,11 @@ from cells.egress.ports import World
 from cells.egress.reading import LAST, Page
 from cells.egress.runs import HeldBatch, Journal, Part, measured
 from cells.egress.standing import People
-from cells.egress.treating import Batch, Person, Treated, Treater
+from cells.egress.treating import Batch, Nobody, Person, Treated, Treater, Whose
 from foundation.ledger.files import sync_path
 from foundation.words import ShardId
+from routing_rules.facts import SubjectFacts
+from routing_rules.release import Consent
 
 _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
 GROUNDS_MAX = 1_000
@@ -73,17 +75,17 @@ class Making:
         self._take(page, treated)
         if treated.rows:
             into.write(treated.columns)
-            whose.note(page, [one if one and self._treater.plan_of(one).goes else None for one in people])
+            whose.note(
+                page, [one if isinstance(one, Person) and self._treater.plan_of(one).goes else None for one in people]
+            )
         return page.after
 
-    async def _asked(self, page: Page) -> list[Person | None]:
+    async def _asked(self, page: Page) -> list[Whose]:
         """Of each row, by whose law it goes."""
         facts = await self._world.origins.facts(page.subjects)
-        people = [
-            None if (subject := facts.get(one)) is None else Person(subject, consent)
-            for one, consent in zip(page.subjects, page.consents, strict=True)
-        ]
-        self._people |= {one: None for one in people if one is not None}
+        stated = zip(page.subjects, page.owners, page.consents, strict=True)
+        people = [_whose(facts.get(one), owner, consent) for one, owner, consent in stated]
+        self._people |= {one: None for one in people if isinstance(one, Person)}
         return people
 
     def _take(self, page: Page, treated: Treated) -> None:
@@ -146,3 +148,9 @@ class Making:
 def _opened(path: Path) -> IO[bytes]:
     """A new file that its owner alone may read."""
     return os.fdopen(os.open(path, _FLAGS, 0o600), "wb")
+
+
+def _whose(facts: SubjectFacts | None, owner: str | None, consent: Consent) -> Whose:
+    if facts is None:
+        return None
+    return Nobody.UNOWNED if owner is None else Person(facts, consent)

@@ -36,11 +36,11 @@ class Unreadable(Exception):
 
 
 class Page(msgspec.Struct, frozen=True):
-    """`owners`: whose consent counts for each row. `first` and `last`: keys of the first and last row; `after`: that of the last, None when
-    there are no more. `unnamed`: columns that no contract names."""
+    """`owners`: whose consent counts for each row, None where it does not say. `first` and `last`: keys of the first and last row; `after`:
+    that of the last, None when there are no more. `unnamed`: columns that no contract names."""
 
     subjects: Sequence[SubjectId]
-    owners: Sequence[str]
+    owners: Sequence[str | None]
     consents: Sequence[Consent]
     columns: Mapping[str, Sequence[Any]]
     drifted: tuple[str, ...]
@@ -113,14 +113,14 @@ async def page(
     try:
         async with connection.transaction(isolation="repeatable_read", readonly=True):
             rows = await connection.fetch(statement(contract, away), *after, *until, limit)
-            said = await _said(connection, consents, [row[1] for row in rows], purpose)
+            said = await _said(connection, consents, [row[1] for row in rows if row[1] is not None], purpose)
     except (asyncpg.SyntaxOrAccessError, asyncpg.InvalidTextRepresentationError) as exc:
         raise Unreadable(f"product.{contract.table} is being changed ({type(exc).__name__})") from exc
     names = [name for name in contract.classified if name not in away]
     columns = [list(column) for column in zip(*rows, strict=True)] or [[] for _ in range(3 + len(names))]
     return Page(
         subjects=[SubjectId(str(one)) for one in columns[0]],
-        owners=[str(one) for one in columns[1]],
+        owners=[None if one is None else str(one) for one in columns[1]],
         consents=[said.get(one, Consent.UNSAID) for one in columns[1]],
         columns=dict(zip(names, columns[3:], strict=True)),
         drifted=away,

@@ -19,7 +19,7 @@ from cells.egress.treating import Person
 from foundation.words import ShardId, SubjectId
 from routing_rules.release import Consent
 
-Row: TypeAlias = tuple[SubjectId, str, str]
+Row: TypeAlias = tuple[SubjectId, str | None, str]
 """Subject, owner, fingerprint."""
 _decoder = msgspec.json.Decoder(list[Row])
 
@@ -82,14 +82,14 @@ async def stands(path: Path, shard: ShardId, world: World) -> bool:
 
 async def _stand(rows: Sequence[Row], shard: ShardId, world: World, prints: dict[Person, str]) -> bool:
     subjects = list(dict.fromkeys(subject for subject, _, _ in rows))
-    owners = list(dict.fromkeys(owner for _, owner, _ in rows))
+    owners = list(dict.fromkeys(owner for _, owner, _ in rows if owner is not None))
     facts = await world.origins.facts(subjects)
     now = await world.source.standing(shard, subjects, owners)
     for subject, owner, before in rows:
         known = facts.get(subject)
         if known is None or subject not in now.active:
             return False
-        person = Person(known, now.consents.get(owner, Consent.UNSAID))
+        person = Person(known, Consent.UNSAID if owner is None else now.consents.get(owner, Consent.UNSAID))
         if person not in prints:
             prints[person] = fingerprint(person)
         if prints[person] != before:

@@ -43,7 +43,7 @@ class Nobody(enum.Enum):
     """There is nobody whose word counts for a row, so that it stays; by the ground."""
 
     UNOWNED = "it is not said whose it is"
-    UNHEARD = "this cell does not know whose it is, so not what they say"
+    UNHEARD = "its owner may have said no where this cell does not hear it"
 
 
 Whose: TypeAlias = Person | Nobody | None

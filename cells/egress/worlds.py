@@ -41,29 +41,30 @@ class ShardSource:
         self._connections = connections
         self._contract = contract
         self._consents = [one for one in contracts.values() if one.consent is not None]
+        self._elsewhere = any(one.owner != one.placed_by for one in (contract, *self._consents))
         self._purpose = purpose
 
     async def page(self, shard: ShardId, after: tuple[str, str], until: tuple[str, str] = LAST) -> Page:
         connection, purpose = self._connections[shard], self._purpose
         found = await page(connection, self._contract, self._consents, purpose=purpose, after=after, until=until)
-        if self._contract.owner == self._contract.placed_by:
-            return found
         stated = zip(found.owners, found.consents, strict=True)
-        here = {one: answer for one, answer in stated if answer is not Consent.UNSAID}
-        said = await self._said_elsewhere(shard, here, found.owners)
-        return msgspec.structs.replace(found, consents=[said.get(one, Consent.UNSAID) for one in found.owners])
+        here = {one: answer for one, answer in stated if one is not None and answer is not Consent.UNSAID}
+        said = await self._said_elsewhere(shard, here, [one for one in dict.fromkeys(found.owners) if one is not None])
+        consents = [Consent.UNSAID if one is None else said.get(one, Consent.UNSAID) for one in found.owners]
+        return msgspec.structs.replace(found, consents=consents)
 
     async def standing(self, shard: ShardId, subjects: Sequence[SubjectId], owners: Sequence[str]) -> Standing:
         connection = self._connections[shard]
         found = await standing(connection, self._consents, subjects=subjects, owners=owners, purpose=self._purpose)
-        if self._contract.owner == self._contract.placed_by:
-            return found
         return Standing(found.active, await self._said_elsewhere(shard, found.consents, owners))
 
     async def _said_elsewhere(
         self, shard: ShardId, said: Mapping[str, Consent], owners: Sequence[str]
     ) -> Mapping[str, Consent]:
-        """With what they say on the cell's other shards: of an owner who is placed by themselves nothing lies where the row does."""
+        """With what they say on the cell's other shards: of an owner who is placed by themselves nothing lies where a tenant's row does,
+        and what lies with a tenant may lie anywhere."""
+        if not owners or not self._elsewhere:
+            return said
         for connection in (one for other, one in self._connections.items() if other != shard):
             there = await standing(connection, self._consents, subjects=(), owners=owners, purpose=self._purpose)
             said = merged(said, {one: answer is Consent.GIVEN for one, answer in there.consents.items()})
@@ -76,6 +77,15 @@ class DirectoryOrigins:
     def __init__(self, directory: HttpDirectory, cell: CellId) -> None:
         self._directory = directory
         self._cell = cell
+
+    async def placed(self, subjects: Sequence[SubjectId]) -> set[SubjectId]:
+        """Those who have a home, in whichever cell. Raises DirectoryUnavailable."""
+        found = set[SubjectId]()
+        for start in range(0, len(subjects), RESOLVE_BATCH_MAX):
+            found |= (
+                await self._directory.resolve_subjects(list(subjects[start : start + RESOLVE_BATCH_MAX]))
+            ).found.keys()
+        return found
 
     async def facts(self, subjects: Sequence[SubjectId]) -> dict[SubjectId, SubjectFacts]:
         """Raises DirectoryUnavailable."""

@@ -82,11 +82,11 @@ class Ahead:
         size = self._size
         self._came, self._looked_at = size - self._looked_at, size
         self._owed += ZEROS_TIMES * self._came
-        if size < ZEROS_FROM_BYTES or size > SEGMENT_BYTES_MAX or self._is_outdone() or not self._takes_zeros():
+        if size < ZEROS_FROM_BYTES or size > SEGMENT_BYTES_MAX or not self._settling.is_idle() or self._is_outdone():
             return
         lacking = SEGMENT_BYTES_MAX + SEGMENT_BYTES_MAX // 4 - self._zeros
         due = min(self._owed, lacking)
-        if due <= 0 or due < min(PIECE_BYTES, lacking):
+        if due <= 0 or due < min(PIECE_BYTES, lacking) or not self._takes_zeros():
             return
         self._owed = 0
         following = self._made_following()
@@ -137,7 +137,7 @@ class Ahead:
         self._has_room = following.lengthen(by)
 
     def _takes_zeros(self) -> bool:
-        if not (self._has_room and self._settling.is_idle()):
+        if not self._has_room:
             return False
         disk = os.statvfs(self._folder)
         return disk.f_bavail * disk.f_frsize >= FREE_BYTES_MIN

@@ -6,7 +6,7 @@ import select
 LOOK_S = 0.02
 """After how long it is looked whether the system takes more of what lies below TLS; twice as long each time that it does not."""
 LOOK_S_MAX = 1.28
-"""And no longer than this."""
+"""And no longer than this, where the connection is to be closed; whoever waits to go on looks as often as at first."""
 LOOKS = 3
 """So often in a row it has to take more: at once, after a turn of the loop, and LOOK_S after that."""
 
@@ -52,7 +52,7 @@ class Flow:
         self._transport.set_write_buffer_limits(high=1 if self.has_tls else 0)
         await self.drained()
         if self.has_tls:
-            await _taken_from_tls(self._transport)
+            await _taken_from_tls(self._transport, LOOK_S)
         if not self._transport.is_closing():
             self._transport.set_write_buffer_limits()
 
@@ -75,12 +75,12 @@ async def closed_once_taken(transport: asyncio.Transport) -> None:
     """Closes a transport of TLS once nothing that was written waits in this process. One that is closed earlier waits for that no longer
     than for its client's own end (`foundation.server.TLS_BOUNDS`)."""
     try:
-        await _taken_from_tls(transport)
+        await _taken_from_tls(transport, LOOK_S_MAX)
     finally:
         transport.close()
 
 
-async def _taken_from_tls(transport: asyncio.Transport) -> None:
+async def _taken_from_tls(transport: asyncio.Transport, wait_s_max: float) -> None:
     """A transport of TLS tells nothing of the one below, which holds only what the system did not take. So it has to take more, also after
     the loop has had a turn to give it that, and some time later still: room may come between a write and the look after it."""
     taken, wait_s = 0, LOOK_S
@@ -92,7 +92,7 @@ async def _taken_from_tls(transport: asyncio.Transport) -> None:
             wait_s = LOOK_S
         await asyncio.sleep(0 if taken == 1 else wait_s)
         if not taken:
-            wait_s = min(2 * wait_s, LOOK_S_MAX)
+            wait_s = min(2 * wait_s, wait_s_max)
 
 
 def _takes_more(transport: asyncio.Transport) -> bool:

@@ -10,19 +10,21 @@ TAKEN_S_MAX = 60.0
 """In which something of what waits for it is taken. As long as it may be silent inside a body (`foundation.wire.connection`)."""
 FIRST_LOOK = 1 / 60
 """Of TAKEN_S_MAX, before it is looked for the first time: most waits are over by then, and cost no look."""
+TAKEN_BYTES_MIN = 4_096
+"""As much has to be taken from one look to the next, where the system says how much was: else a byte a minute held it for days."""
 _ACKNOWLEDGED = struct.Struct("=120xQ")
 """Of what Linux says of a connection (`struct tcp_info`): how many bytes of it were acknowledged, ever (RFC 4898, HCThruOctetsAcked)."""
 
 
 class Taking:
-    """Watches one connection while something waits for its client. Whoever takes a little each time is not cut off here."""
+    """Watches one connection while something waits for its client. Whoever takes some of it each time is not cut off here."""
 
     __slots__ = ("_alarm", "_seen", "_transport")
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
         self._transport = transport
         self._alarm = Alarm(loop, self._look)
-        self._seen: tuple[int, int] | None = None
+        self._seen: int | None = None
 
     def waits(self) -> None:
         """Something does from now on, until it is `taken`, or the connection lost. More may be written meanwhile."""
@@ -36,9 +38,11 @@ class Taking:
         self._alarm.cancel()
 
     def _look(self) -> None:
-        """What has changed since the last look was taken, or written because something was."""
-        seen = self._transport.get_write_buffer_size(), acknowledged(self._transport)
-        if seen == self._seen:
+        """What the client's system has acknowledged since the last look was taken. Where this one does not say: what has changed was taken,
+        or written because something was. What TLS itself has to say changes that, too, so it counts nowhere else."""
+        told = acknowledged(self._transport)
+        seen, before = told or self._transport.get_write_buffer_size(), self._seen
+        if before is not None and (seen - before < TAKEN_BYTES_MIN if told else seen == before):
             self._transport.abort()
         else:
             self._seen = seen
@@ -51,6 +55,6 @@ def acknowledged(transport: asyncio.Transport) -> int:
     connection = transport.get_extra_info("socket")
     try:
         told = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _ACKNOWLEDGED.size)
-    except (AttributeError, OSError):
+    except (AttributeError, OSError, ValueError):  # uvloop has no descriptor of what it closed
         return 0
     return int(_ACKNOWLEDGED.unpack(told)[0]) if len(told) == _ACKNOWLEDGED.size else 0

@@ -336,12 +336,12 @@ async def test_what_an_events_owner_said_decides_not_what_is_said_by_whom_it_is_
     await answers(live, ben, given=False)
     no = {"the person has said no to analytics": 1}
     assert await left(of | {"person_id": ben}, of | {"person_id": ann}) == (1, no)
-    unowned, unheard = (
-        {"it is not said whose it is": 2},
-        {"this cell does not know whose it is, so not what they say": 1},
-    )
-    assert await left(of, of | {"person_id": "nobody"}) == (0, unowned)
-    assert await left(of | {"person_id": "00000000-0000-0000-0000-00000000000a"}) == (0, unheard)
+    assert await left(of, of | {"person_id": "nobody"}) == (0, {"it is not said whose it is": 2})
+    assert await left(of | {"person_id": "00000000-0000-0000-0000-00000000000a"}) == (1, {}), "who lives nowhere"
+    leaving, epoch = await person(live, 3)
+    await freeze(live, leaving, epoch)
+    unheard = {"its owner may have said no where this cell does not hear it": 1}
+    assert await left(of | {"person_id": leaving}, of | {"person_id": ann}) == (1, unheard)
     assert await left({"rank": 1, "person_id": ann}) == (0, {"it is not known whose law the person is under": 1})
 
 
@@ -372,6 +372,10 @@ async def test_what_the_owner_of_a_row_said_on_another_shard_counts_for_a_releas
                 stands = await source.standing(shard, [ann], [ben])
                 assert set((await source.page(shard, FIRST)).consents) == {expected}
                 assert stands.consents.get(ben, Consent.UNSAID) is expected
+            await opened[shard].execute("UPDATE product.notes SET person_id = NULL")
+            found = await source.page(shard, FIRST)
+            assert set(found.owners) == {None}
+            assert set(found.consents) == {Consent.UNSAID}
         finally:
             for db in opened.values():
                 await db.execute("ALTER TABLE product.notes DROP COLUMN person_id")

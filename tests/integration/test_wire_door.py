@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import resource
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import anyio
@@ -456,7 +457,7 @@ async def test_a_server_takes_as_many_connections_as_its_process_may() -> None:
             super().connection_made(transport)
             found.append(self._server.connections_max)
 
-    stop, port = asyncio.Event(), free_port()
+    stop, port, files = asyncio.Event(), free_port(), resource.getrlimit(resource.RLIMIT_NOFILE)
 
     async def met() -> bool:
         with contextlib.suppress(ConnectionError):
@@ -467,10 +468,11 @@ async def test_a_server_takes_as_many_connections_as_its_process_may() -> None:
     async with asyncio.TaskGroup() as group:
         group.create_task(serve(saying(), host="127.0.0.1", port=port, http=Watched, stop=stop))
         try:
-            await eventually(met)
+            await eventually(met, s_max=30)
+            assert set(found) == {clients_max()}
         finally:
             stop.set()
-    assert set(found) == {clients_max()}
+            resource.setrlimit(resource.RLIMIT_NOFILE, files)
 
 
 async def test_a_refusal_in_the_midst_of_a_large_body_reaches_the_client() -> None:

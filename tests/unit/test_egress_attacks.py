@@ -11,6 +11,7 @@ import pytest
 
 from cells.egress.events import MalformedEvents, RowReader, columns_of, of_lines
 from cells.egress.formats import Format, writer
+from cells.egress.looks import look_at
 from cells.egress.scan import BEGINNINGS, redacted
 from cells.egress.scanner.findings import Kind
 from cells.egress.scanner.strings import scan_each
@@ -72,6 +73,8 @@ def treated(of: Contract, *values: Any) -> Treated:
         ("phone_2", "bigint", 493012345678),
         ("phone", "numeric", "-493012345678.000"),
         ("phone_count", "bigint", CARD),
+        ("ssn_us", "int", 536904399),
+        ("phone_us", "bigint", 493012345678),
     ],
 )
 def test_a_number_that_is_somebodys_is_seen_in_a_column_of_numbers(name: str, of_type: str, value: Any) -> None:
@@ -103,6 +106,26 @@ def test_a_number_that_is_somebodys_is_seen_in_a_column_of_numbers(name: str, of
 def test_amounts_counts_and_moments_are_nobodys_numbers(name: str, of_type: str, values: list[Any]) -> None:
     found = treated(contract(name, of_type), *values)
     assert (found.rows, found.held) == (len(values), ())
+
+
+@pytest.mark.parametrize(
+    ("field", "measure"),
+    [
+        *(
+            ("extra.phoneUS", False),
+            ("extra.phones.us", False),
+            ("extra.téléphones_associés", False),
+            ("call_us", False),
+        ),
+        *(("extra.verifiedAtMs", True), ("seen_at", True), ("phone_quantities", True), ("us", False)),
+    ],
+)
+def test_a_last_word_of_two_letters_says_a_measure_only_behind_another_or_what_was_done(
+    field: str, measure: bool
+) -> None:
+    look = look_at(field, "bigint")
+    assert look is not None
+    assert look.named == ("" if measure else field)
 
 
 def test_digits_of_another_script_are_no_number_in_a_column_of_numbers() -> None:

@@ -143,8 +143,9 @@ class Wall:
                 return
             async with leased(up.cell) as connection:
                 rows, backends = await sessions.sweep(connection)
-                now, parted = await sessions.parted(connection, self._homes.get(named, {}))
-                self._homes[named] = {**self._admitted_since(named, now), **now}
+                before = dict(self._homes.get(named, {}))
+                now, parted = await sessions.parted(connection, before)
+                self._homes[named] = {**now, **self._admitted_since(named, before, now)}
         except FAULTS as exc:
             log.fault("wall_not_kept", exc, shard=named)
             return
@@ -155,10 +156,13 @@ class Wall:
         if parted:
             log.info("subject_left", shard=named, count=parted)
 
-    def _admitted_since(self, named: ShardId, now: Mapping[str, sessions.Homes]) -> dict[str, sessions.Homes]:
-        """Sessions of this process that were not admitted yet when `now` was looked up."""
+    def _admitted_since(
+        self, named: ShardId, before: Mapping[str, sessions.Homes], now: Mapping[str, sessions.Homes]
+    ) -> dict[str, sessions.Homes]:
+        """Who was at home, as far as anybody has looked, for sessions that this process has admitted while `now` was looked up."""
         held = self._homes.get(named, {})
-        return {one: homes for one, homes in held.items() if one not in now and one in self._sessions}
+        since = {one: homes for one, homes in held.items() if one in self._sessions and before.get(one) is not homes}
+        return {one: homes | now.get(one, frozenset()) for one, homes in since.items()}
 
     def _shard(self, name: str) -> tuple[ShardId, Shard]:
         named = ShardId(name)
