@@ -92,7 +92,7 @@ def _cell_service() -> list[str]:
     agreed(_calls(aliases_api.routes(nothing, nothing)), api_calls.ALIAS_CALLS)
     agreed(_calls(crossings_api.routes(nothing, nothing, nothing)), api_calls.CROSSING_CALLS)
     agreed(_calls(fences_api.routes(nothing, nothing)), api_calls.FENCE_CALLS)
-    absent = cast("Any", SimpleNamespace(auth=None, directory=None, cell=None))
+    absent = cast("Any", SimpleNamespace(auth=None))
     agreed(_calls(egress_api.routes(absent, {}, None, nothing)), api_calls.EGRESS_CALLS)
     agreed(_calls(views.routes(nothing, nothing, None, nothing)), api_calls.VIEW_CALLS)
     agreed(_calls(ledger_api.routes(None, nothing)), api_calls.LEDGER_CALLS)

@@ -25,7 +25,6 @@ class Owners:
 
     def __init__(self, context: Context, contracts: Mapping[str, Contract]) -> None:
         self._context = context
-        self._origins = DirectoryOrigins(context.directory, context.cell)
         stated = [(one, consent_statement(one)) for one in contracts.values()]
         self._statements = [(one.table, sql, one.owner != one.placed_by) for one, sql in stated if sql is not None]
         """Of each table of consents; whether what people say lies in it with somebody else, so on any shard."""
@@ -53,6 +52,10 @@ class Owners:
         same = {one: one for one in people.values()}  # of whom the same is known, one object
         whose: dict[Any, Whose] = {pair: same[one] for pair, one in people.items()}
         return [whose[pair] for pair in zip(subjects, owners, strict=True)]
+
+    @property
+    def _origins(self) -> DirectoryOrigins:
+        return DirectoryOrigins(self._context.directory, self._context.cell)
 
     async def _unheard(self, silent: Sequence[SubjectId], homes: Mapping[SubjectId, Home]) -> set[SubjectId]:
         """Of those of whom nothing was read, who may have said it where this cell does not read it: at a home elsewhere, or at one that is
