@@ -80,8 +80,8 @@ async def cosigned(kept: Keeping | None, quorum: str) -> Response:
 
 
 async def tile(kept: Keeping | None, path: str, actor: str, accepts: str) -> Response:
-    """`path` is what comes after `tile/`, `accepts` an Accept-Encoding. Entries are given out once it is recorded who reads them, packed for
-    whoever takes gzip. Raises ProblemError."""
+    """`path` is what comes after `tile/`, `accepts` an Accept-Encoding. Entries are given out once it is recorded who reads them, and
+    packed for whoever takes gzip. Raises ProblemError."""
     try:
         asked = parse(f"tile/{path}")
     except MalformedTile as exc:
