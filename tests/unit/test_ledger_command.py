@@ -130,7 +130,7 @@ def test_a_payload_that_no_reader_can_take_is_one_line_wherever_it_is_shown(
 
 
 def test_paths_that_no_file_can_have_are_one_line(state: Path) -> None:
-    for words in (("verify", "x" * 300), ("show", "x" * 300), ("verify", "a" * 250 + "/" + "b" * 300)):
+    for words in (("verify", "x" * 300), ("show", "x" * 300)):
         refused = CliRunner().invoke(cli, ["ledger", *words, "--state", str(state)])
         assert (refused.exit_code, "File name too long" in refused.output) == (1, True), refused
         assert len(refused.output.splitlines()) == 1
