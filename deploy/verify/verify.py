@@ -76,7 +76,7 @@ def utf8(raw: bytes, what: str) -> str:
 def key_in(path: Path, kind: int = 1) -> Key:
     """<name>+<8 hex digits>+<base64 of one byte, 0x01 of a log and 0x04 of a witness, and 32 bytes>."""
     name, key_id, encoded = [*utf8(read(path), str(path)).strip().split("+", 2), "", ""][:3]
-    raw = b"" if key_id == "KEY" else unbase64(encoded)  # a private key is not shown to say that it is none
+    raw = unbase64(encoded) if len(encoded) == 44 else b""  # a private key is longer here, and is not shown to say so
     expected = hashlib.sha256(name.encode() + b"\n" + raw).digest()[:4]
     if len(raw) != 33 or raw[0] != kind or not name or key_id != expected.hex():
         raise Refused(f"{path} holds no Ed25519 key of a {'log' if kind == 1 else 'witness'}, or one under another id")

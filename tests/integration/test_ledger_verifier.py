@@ -179,7 +179,7 @@ def test_a_file_that_is_missing_or_garbage_is_named_in_one_line(
 
 def test_what_a_stranger_gets_wrong_is_one_line_and_never_a_key(made: Path, tmp_path: Path) -> None:
     (tmp_path / "private").write_text(SIGNER.text.reveal())
-    (tmp_path / "garbage").write_text("garbage")
+    (tmp_path / "garbage").write_text("garbage+0123+no base64")
     (tmp_path / "long").write_bytes((made / "log/checkpoint").read_bytes() + "— other.test AAAAAAA=\n".encode() * 8_000)
     key = ("--key", made / "key")
     for words, says in (
