@@ -1,5 +1,6 @@
 """The stand-alone verifier: a process of its own, proofs, keys. What is done to logs is in test_ledger_tampering.py."""
 
+import ast
 import json
 import random
 import shutil
@@ -84,9 +85,24 @@ def test_as_a_process_it_verifies_a_proof_and_its_payload_and_no_other(made: Pat
 
 def test_it_imports_nothing_of_the_product_and_can_be_read_in_a_sitting() -> None:
     text = VERIFY.read_text(encoding="utf-8")
-    imported = {line.split()[1].split(".")[0] for line in text.splitlines() if line.startswith(("import ", "from "))}
+    imported = imports_of(text)
     assert imported - set(sys.stdlib_module_names) == {"cryptography"}
+    assert not imported & {"importlib", "runpy", "subprocess"}
+    assert "__import__" not in text
     assert len(text.splitlines()) <= 400
+    assert "foundation" in imports_of(f"{text}\n\ndef late() -> None:\n    from foundation.ledger import merkle\n")
+
+
+def imports_of(text: str) -> set[str]:
+    """The packages that a module's text imports anywhere, relative ones as nothing."""
+    found = set[str]()
+    for node in ast.walk(ast.parse(text)):
+        match node:
+            case ast.Import(names=names):
+                found |= {one.name.partition(".")[0] for one in names}
+            case ast.ImportFrom(module=module, level=level):
+                found.add((module or "").partition(".")[0] if not level else "")
+    return found
 
 
 @pytest.mark.parametrize("index", [0, 1, 255, 256, 511, 512, SIZE - 1])
