@@ -39,6 +39,8 @@ _DEALLOCATE_CHARS_MAX = 1_024
 _DROPPING = re.compile(r"deallocate|discard|execute|\bdo\b|\bcall\b", re.IGNORECASE)
 _DROPS_STATEMENTS = ("DEALLOCATE", "DISCARD ALL", "DO", "CALL")
 _DROPS_PORTALS = ("CLOSE CURSOR", "DECLARE CURSOR", "DISCARD ALL", "DO", "CALL")
+CHANGING = (*_DROPS_STATEMENTS, *_DROPS_PORTALS)
+"""How tags begin of commands that may change what names mean."""
 _FOLLOWS = frozenset({"EXECUTE", "FETCH", "MOVE", "CALL"})
 _KEEPS_ENCODING = frozenset(
     {

@@ -73,7 +73,7 @@ class Relay:
         self._asked: _Asked | None = None
         self._unanswered = False
         self._full = False
-        self._over = asyncio.Event()
+        self._over, self._ended = asyncio.Event(), False
         self._last: Error | None = None
         self.why = ""
 
@@ -104,9 +104,10 @@ class Relay:
 
     def end(self, why: str, last: Error | None) -> None:
         """Now: nothing goes to the shard any more, and the client gets the last word, unless it is in the middle of a row."""
-        if self._over.is_set():
+        if self._ended:
             return
         self.why, self._last = why, last
+        self._ended = True
         self._over.set()
         if self._asked is not None:
             self._asked.intent.give_up()
@@ -132,15 +133,16 @@ class Relay:
     # --- from the client -----------------------------------------------------------------------------------------------------
 
     def _heard_client(self, data: bytes) -> None:
-        if self._over.is_set():
+        if self._ended:
             return
         try:
             messages = self._splitter.feed(data)
         except Malformed as exc:
             self.end("malformed", exc.error)
             return
-        self._inbox.extend(messages)
-        self._untaken += sum(map(len, messages))
+        self._inbox += messages
+        for raw in messages:
+            self._untaken += len(raw)
         self._go_on()
         if self._untaken > UNTAKEN_BYTES_MAX:
             self._client.pause()
@@ -151,7 +153,7 @@ class Relay:
         try:
             if first is not None:
                 self._do(first())
-            while self._inbox and not (self._asked or self._unanswered or self._full or self._over.is_set()):
+            while self._inbox and self._asked is None and not (self._unanswered or self._full or self._ended):
                 self._take()
             self._send()
         except Malformed as exc:
@@ -173,7 +175,10 @@ class Relay:
             self._unanswered = True
             return
         self._untaken -= len(self._inbox.popleft())
-        self._do(step)
+        if isinstance(step, Send):
+            self._out.append(step.data)
+        else:
+            self._do(step)
 
     def _do(self, step: Step) -> None:
         """Raises Malformed, Lost."""
@@ -216,7 +221,7 @@ class Relay:
         return NOTHING
 
     def _send(self) -> None:
-        if self._out and not self._over.is_set():
+        if self._out and not self._ended:
             out, self._out = self._out, []
             self._upstream.wire.send(out[0] if len(out) == 1 else b"".join(out))
 
@@ -230,7 +235,7 @@ class Relay:
         self._go_on()
 
     def _heard_shard(self, data: bytes) -> None:
-        if self._over.is_set():
+        if self._ended:
             return
         out: list[bytes] = []
         refused: Error | None = None
@@ -258,7 +263,9 @@ class Relay:
 
     def _tell(self) -> None:
         """What came of runs goes on the record."""
+        if not self._state.told:
+            return
         for outcome in self._state.outcomes():
             ROWS.inc(outcome.rows)
             known = self._wall.named(self._session, outcome.columns) if outcome.columns else ()
-            self._record.ended(msgspec.structs.replace(outcome, columns=known))
+            self._record.ended(outcome if known is outcome.columns else msgspec.structs.replace(outcome, columns=known))

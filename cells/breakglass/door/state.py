@@ -123,6 +123,8 @@ class State:
         self.pending.clear()
 
     def drop_portals(self, *, with_unnamed: bool) -> None:
+        if not self.portals:
+            return
         for name in [one for one in self.portals if one or with_unnamed]:
             self.drop(self.portals.pop(name))
 
@@ -136,6 +138,8 @@ class State:
 
     def completed(self, tag: str, text: str) -> None:
         """A command of `text` ended with `tag`: names that it may have changed mean nothing any more."""
+        if not tag.startswith(naming.CHANGING):
+            return
         dropped = naming.dropped_statements(tag, text)
         if dropped:
             self.statements.pop(dropped, None)

@@ -101,7 +101,8 @@ class Elsewhere:
 
     def barred(self, engineer: str, *, needs_fresh: bool) -> Barred | None:
         """Why somebody is stopped by what was heard last or, where that has to be fresh, by nothing having been heard."""
-        if LockCode.LOCKED in self._codes(engineer):
+        codes = self._codes(engineer)
+        if codes and LockCode.LOCKED in codes:
             return Barred.LOCKED
         return Barred.STALE if needs_fresh and not self.fresh else None
 
