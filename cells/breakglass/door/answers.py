@@ -63,7 +63,7 @@ class Answers:
             data = data[len(through) :]
         if self._kept:
             data, self._kept = self._kept + data, b""
-        start, at, held = 0, 0, len(data)
+        start, at, held, answered = 0, 0, len(data), self._answering.answered
         try:
             while held - at >= HEADER_BYTES:
                 kind, size = _HEAD.unpack_from(data, at)
@@ -80,7 +80,7 @@ class Answers:
                 if kind in _WORDS:
                     self._budget.spend(0, end - at)
                     self._answering.said(end - at)
-                answer = self._answering.answered(data[at : at + 1], data[at + HEADER_BYTES : end])
+                answer = answered(data[at : at + 1], data[at + HEADER_BYTES : end])
                 if answer is not None:
                     out += (data[start:at], answer)
                     start = end

@@ -13,7 +13,7 @@ Rules that it keeps, with `answering`:
 """
 
 from collections.abc import Callable
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 import msgspec
 
@@ -43,27 +43,27 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     pending_max: int = 1_024
 
 
-class Wait(NamedTuple):
+class Wait(msgspec.Struct, frozen=True):
     """Take the same message again after the next answer. `flush`: that answer has to be asked for."""
 
     flush: bool
 
 
-class Nothing(NamedTuple):
+class Nothing(msgspec.Struct, frozen=True):
     """Postgres would skip it."""
 
 
-class Send(NamedTuple):
+class Send(msgspec.Struct, frozen=True):
     data: bytes
 
 
-class Intend(NamedTuple):
+class Intend(msgspec.Struct, frozen=True):
     """To be recorded; then `recorded`, or `refused`."""
 
     statement: Statement
 
 
-class Leave(NamedTuple):
+class Leave(msgspec.Struct, frozen=True):
     """The client says goodbye."""
 
 
@@ -196,7 +196,7 @@ class Asking:
 
     def _bind(self, raw: bytes) -> Step:
         said = self._binds.read(raw)
-        if self._misread(said.portal, said.statement, *said.parameters):
+        if self._state.recoded and self._misread(said.portal, said.statement, *said.parameters):
             return self._poisoned(b"B", MISREAD)
         prepared = self._state.statement(said.statement)
         if isinstance(prepared, Unsure):
@@ -212,7 +212,7 @@ class Asking:
 
     def _execute(self, raw: bytes) -> Step:
         name = frames.executed(raw)
-        if self._misread(name):
+        if self._state.recoded and self._misread(name):
             return self._poisoned(b"E", MISREAD)
         portal = self._state.portal(name)
         if isinstance(portal, Unsure):

@@ -7,6 +7,8 @@ import struct
 from collections.abc import Iterable
 from typing import NamedTuple
 
+import msgspec
+
 HEADER = struct.Struct("!ci")
 _LENGTH = struct.Struct("!i")
 _SHORT = struct.Struct("!H")
@@ -35,19 +37,19 @@ class Malformed(Exception):
         self.error = error
 
 
-class Parse(NamedTuple):
+class Parse(msgspec.Struct, frozen=True):
     name: str
     text: str
 
 
-class Bind(NamedTuple):
+class Bind(msgspec.Struct, frozen=True):
     portal: str
     statement: str
     formats: tuple[int, ...]
     parameters: tuple[bytes | None, ...]
 
 
-class Named(NamedTuple):
+class Named(msgspec.Struct, frozen=True):
     """Describe and Close. `of`: `S` (statement) or `P` (portal)."""
 
     of: str

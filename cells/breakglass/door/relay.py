@@ -9,7 +9,6 @@ from collections import deque
 from collections.abc import Callable
 from functools import partial
 from time import perf_counter
-from typing import NamedTuple
 
 import msgspec
 
@@ -34,7 +33,7 @@ CLOSE_S_MAX = 0.5
 """How long a client that does not read keeps the last word waiting."""
 
 
-class _Asked(NamedTuple):
+class _Asked(msgspec.Struct, frozen=True):
     """A statement that waits for its record."""
 
     kind: str

@@ -3,6 +3,8 @@
 from collections import deque
 from dataclasses import dataclass, field
 
+import msgspec
+
 from cells.breakglass.door import naming
 from cells.breakglass.door.frames import Error
 from cells.breakglass.door.ports import Outcome
@@ -23,8 +25,7 @@ class Unsure:
 UNSURE = Unsure()
 
 
-@dataclass(slots=True)
-class Op:
+class Op(msgspec.Struct):
     """A message that went out and is not answered. `of`: `S` or `P`, as Describe and Close have it. `instead`: what the client is told of
     the error that it brings; `hidden`: it is the door's own, and the client hears nothing of its answer."""
 
@@ -123,8 +124,6 @@ class State:
         self.pending.clear()
 
     def drop_portals(self, *, with_unnamed: bool) -> None:
-        if not self.portals:
-            return
         for name in [one for one in self.portals if one or with_unnamed]:
             self.drop(self.portals.pop(name))
 
@@ -138,8 +137,6 @@ class State:
 
     def completed(self, tag: str, text: str) -> None:
         """A command of `text` ended with `tag`: names that it may have changed mean nothing any more."""
-        if not tag.startswith(naming.CHANGING):
-            return
         dropped = naming.dropped_statements(tag, text)
         if dropped:
             self.statements.pop(dropped, None)
