@@ -5,6 +5,7 @@ none of these, provided that it can reach no code of the session's own making: t
 """
 
 import re
+from functools import lru_cache
 
 from cells.breakglass.door.frames import NAME_BYTES_MAX
 
@@ -58,8 +59,10 @@ _AFTER_COMMENT = re.compile(r"(?:\*/\s*+|[\r\n][ \t\f\v]*+)hold\b", re.IGNORECAS
 _DECLARE = re.compile(r"\bdeclare\b", re.IGNORECASE | re.ASCII)
 
 
+@lru_cache(maxsize=1)
 def first_word(text: str) -> str:
-    """The first word of the first command, in capitals, after blanks, comments and brackets; "" where there is none."""
+    """The first word of the first command, in capitals, after blanks, comments and brackets; "" where there is none. Of one text it is
+    asked for several times in a row."""
     at = 0
     while True:
         found = _BLANK.match(text, at)

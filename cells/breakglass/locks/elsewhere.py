@@ -104,7 +104,8 @@ class Elsewhere:
         codes = self._codes(engineer)
         if codes and LockCode.LOCKED in codes:
             return Barred.LOCKED
-        return Barred.STALE if needs_fresh and not self.fresh else None
+        stale = needs_fresh and self._clock.monotonic_s() - self._heard_s > self.stale_s_max
+        return Barred.STALE if stale else None
 
     def overdue(self, engineer: str) -> bool:
         """Whether a review of an emergency was overdue in another cell when that was heard last, or in a history that this one has lost."""
@@ -129,6 +130,8 @@ class Elsewhere:
         yield from ((told.cell, lock) for told in self.others for lock in told.locks)
 
     def _codes(self, engineer: str) -> frozenset[LockCode]:
+        if self.newest is None and not self._against:
+            return frozenset()
         lost, book = self._lost()
         if not (lost or self._against):
             return frozenset()

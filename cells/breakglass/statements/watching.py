@@ -54,7 +54,7 @@ def standing(session: Session, book: Book, at_us: int) -> Standing | Ending:
     return Standing(grant, found[1].until_us if grant.until_us is None else min(found[1].until_us, grant.until_us))
 
 
-def _judged(watched: "_Watched", book: Book, at_us: int) -> Ending | None:
+def judged(watched: "_Watched", book: Book, at_us: int) -> Ending | None:
     """Why a session may not go on by what the book says at a time; None while it may. A grant is a value: as long as the book has the same
     one it says the same, up to its time."""
     held = watched.standing
@@ -199,7 +199,7 @@ class Watch:
         far = self._elsewhere.barred(watched.engineer, needs_fresh=not watched.emergency)
         if far is not None:
             return _FAR[far]
-        return None if book is None else _judged(watched, book, at_us)
+        return None if book is None else judged(watched, book, at_us)
 
     def _end(self, watched: _Watched, why: Ending | None) -> None:
         """Tells whoever has the session, once."""
