@@ -104,8 +104,7 @@ class Elsewhere:
         codes = self._codes(engineer)
         if codes and LockCode.LOCKED in codes:
             return Barred.LOCKED
-        stale = needs_fresh and self._clock.monotonic_s() - self._heard_s > self.stale_s_max
-        return Barred.STALE if stale else None
+        return Barred.STALE if needs_fresh and self.age_s() > self.stale_s_max else None
 
     def overdue(self, engineer: str) -> bool:
         """Whether a review of an emergency was overdue in another cell when that was heard last, or in a history that this one has lost."""
