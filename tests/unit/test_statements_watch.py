@@ -75,7 +75,9 @@ async def test_a_book_that_cannot_be_read_just_now_leaves_sessions_what_was_know
     assert refused.value.ending is Ending.STALE
 
 
-async def test_what_was_seen_of_a_grant_holds_up_to_its_time_and_while_the_book_has_the_same(stand: AccessStand) -> None:
+async def test_what_was_seen_of_a_grant_holds_up_to_its_time_and_while_the_book_has_the_same(
+    stand: AccessStand,
+) -> None:
     session = await certified_session(stand, "5e" * 16)
     keeper = stand.access.recording.watch._keeper
     book, at_us = await keeper.book()

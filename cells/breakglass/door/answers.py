@@ -92,8 +92,8 @@ class Answers:
         self._kept = data[whole:]
 
     def _rows(self, data: bytes, at: int, length: int) -> int:
-        """Where the whole rows that begin at `at` end, the first of which says to be so long; beyond the data for a long row that is let through as it comes. Raises Lost,
-        Malformed."""
+        """Where the whole rows that begin at `at` end; beyond the data for a long row that is let through as it comes. `length`: what the
+        first of them says of itself. Raises Lost, Malformed."""
         begun, most, count = at, self._budget.rows + 1, 0
         window, found = ALIKE_MIN, ALIKE_MIN if len(data) - at > ALIKE_MIN * length else 0
         while found == window:
