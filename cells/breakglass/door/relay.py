@@ -153,7 +153,12 @@ class Relay:
             if first is not None:
                 self._do(first())
             while self._inbox and self._asked is None and not (self._unanswered or self._full or self._ended):
-                self._take()
+                step = self._asking.take(self._inbox[0])
+                if isinstance(step, Wait):
+                    self._wait(step)
+                    break
+                self._untaken -= len(self._inbox.popleft())
+                self._do(step)
             self._send()
         except Malformed as exc:
             self.end("malformed", exc.error)
@@ -165,19 +170,11 @@ class Relay:
         if self._untaken <= UNTAKEN_BYTES_MAX:
             self._client.resume()
 
-    def _take(self) -> None:
-        """Raises Malformed, Lost."""
-        step = self._asking.take(self._inbox[0])
-        if isinstance(step, Wait):
-            if step.flush:
-                self._out.append(FLUSH)
-            self._unanswered = True
-            return
-        self._untaken -= len(self._inbox.popleft())
-        if isinstance(step, Send):
-            self._out.append(step.data)
-        else:
-            self._do(step)
+    def _wait(self, step: Wait) -> None:
+        """For the next answer."""
+        if step.flush:
+            self._out.append(FLUSH)
+        self._unanswered = True
 
     def _do(self, step: Step) -> None:
         """Raises Malformed, Lost."""
