@@ -106,6 +106,41 @@ def test_a_column_becomes_what_its_rows_become_however_it_lies(column: tuple[str
     assert (left.to_pylist(), found.said.counts) == as_rows(name, values)
 
 
+def _many(count: int) -> list[Any]:
+    return [str(uuid.UUID(int=number * 0x9E3779B97F4A7C15F39CC0605CEDC835 % 2**128)) for number in range(count)]
+
+
+MANY: dict[str, tuple[list[Any], bool]] = {
+    "each once": (_many(3_000), True),
+    "each once, one of them odd": ([*_many(2_999), "x"], True),
+    "each twice, far apart": (_many(1_500) * 2, False),
+    "each twice, a power of two apart": (_many(2_048) * 2, False),
+    "each twice, one after the other": ([one for one in _many(1_500) for _ in range(2)], False),
+    "once, one of them null": ([*_many(2_999), None], False),
+    "a few": (_many(8), False),
+}
+
+
+@pytest.mark.parametrize("which", MANY)
+def test_tokens_of_many_values_become_what_their_rows_become_whether_they_differ_or_not(which: str) -> None:
+    values, differ = MANY[which]
+    held = pa.array(["before", *values, "behind"], pa.string()).slice(1, len(values))
+    assert buffers.all_differ(held) is differ
+    for name in ("subject_id", "name"):
+        found = vectors.treat(treater("uk-lake", contract=STATED), person(), pa.record_batch([held], names=[name]))
+        left = found.batch.column(found.batch.schema.names.index(name))
+        assert (left.to_pylist(), found.said.counts) == as_rows(name, values)
+
+
+def test_a_value_that_is_there_again_where_nobody_looked_has_one_token() -> None:
+    values = _many(3_000)
+    values[2_999] = values[2_998]
+    held = pa.array(values, pa.string())
+    assert buffers.all_differ(held)
+    found = vectors.treat(treater("uk-lake", contract=STATED), person(), pa.record_batch([held], names=["name"]))
+    assert (found.batch.column("name").to_pylist(), found.said.counts) == as_rows("name", values)
+
+
 @settings(max_examples=100, deadline=None)
 @given(st.lists(plain_addresses, min_size=1, max_size=8))
 def test_domains_of_plain_addresses_are_cut_from_them(addresses: list[str]) -> None:
