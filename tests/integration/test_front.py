@@ -20,9 +20,12 @@ from gateway.edge.door import Door
 from tests.stands.certificates import Authority, serial_of
 from tests.stands.edge import CLOCK, Stand, edge, placement, service_verifier, tcp
 from tests.stands.front import Front, fronting, needs_caddy
+from tests.stands.mirrors import answer, body_of
+from tests.stands.product_loop import anyio_backend
 from tests.stands.servers import free_port, serving
 from tests.stands.waiting import eventually
 
+__all__ = ["anyio_backend"]
 pytestmark = [pytest.mark.anyio, needs_caddy]
 
 PROXY = ("127.0.0.1/32",)
@@ -38,27 +41,6 @@ CLAIMS = {
     **dict.fromkeys(("domicile-refusal", "domicile_hop", "domicile_for"), FALSE),
     "forwarded": f"for={FALSE}",
 }
-
-
-@pytest.fixture(scope="module")
-def anyio_backend() -> tuple[str, dict[str, bool]]:
-    """The loop that the product runs on: transports differ."""
-    return "asyncio", {"use_uvloop": True}
-
-
-async def body_of(receive: Receive) -> bytes:
-    body: bytes = b""
-    while True:
-        message = await receive()
-        body += message.get("body", b"")
-        if not message.get("more_body"):
-            return body
-
-
-async def answer(send: Send, status: int, body: bytes = b"") -> None:
-    length = [(b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": status, "headers": length})
-    await send({"type": "http.response.body", "body": body})
 
 
 async def mirror(scope: Scope, receive: Receive, send: Send) -> None:

@@ -10,26 +10,13 @@ from cells.records.contracts import parse
 from deploy.local.postgres import PostgresServer
 from foundation.words import RECORDS, mint_subject_id
 from tests.stands.records import RecordsStand, fill, records_stand
+from tests.stands.records_live import empty, live
 from tests.stands.shard import NOTES, NOTES_DDL, place, rows
 
+__all__ = ["empty", "live"]
 pytestmark = pytest.mark.anyio
 
 OBJECT = "application/vnd.pgrst.object+json"
-
-
-@pytest.fixture
-async def live(postgres_server: PostgresServer, tmp_path: Path) -> AsyncIterator[RecordsStand]:
-    async with records_stand(postgres_server, tmp_path) as built:
-        yield built
-
-
-@pytest.fixture(scope="module")
-async def empty(
-    postgres_server: PostgresServer, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[RecordsStand]:
-    """One stand for tests that leave nothing behind them."""
-    async with records_stand(postgres_server, tmp_path_factory.mktemp("empty")) as built:
-        yield built
 
 
 @pytest.fixture(scope="module")
