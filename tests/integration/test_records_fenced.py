@@ -1,7 +1,6 @@
 """Records on real Postgres: what the fence refuses, cuts and writers, shards and connections that go away."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -60,10 +59,6 @@ async def test_an_unknown_subject_is_refused_without_a_guess(live: RecordsStand)
 
 
 async def test_a_fence_refusal_comes_before_the_body_is_read(live: RecordsStand) -> None:
-    async def body() -> AsyncIterator[bytes]:
-        raise AssertionError("the body was read")
-        yield b""
-
     headers = live.headers(epoch=4) | {"content-type": "application/json"}
     sent: list[dict[str, Any]] = []
 
