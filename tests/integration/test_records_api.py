@@ -13,7 +13,7 @@ from foundation.mute import Secret
 from foundation.words import RECORDS, Verb, mint_subject_id
 from tests.stands.records import RecordsStand, fill, records_stand
 from tests.stands.records_live import empty, filled, live
-from tests.stands.shard import NOTES, NOTES_DDL, notes, place, rows
+from tests.stands.shard import NOTES, NOTES_DDL, TENANTS, TENANTS_DDL, notes, place, rows
 
 __all__ = ["live", "empty", "filled"]
 pytestmark = pytest.mark.anyio
@@ -324,18 +324,12 @@ async def execute(built: RecordsStand, sql: str) -> None:
     await rows(built.dsns, f"DO $do$ BEGIN {sql.rstrip().rstrip(';')}; END $do$")
 
 
-TENANTS = NOTES.replace("owner: subject_id", "owner: person_id").replace(
-    "  body:   ", "  person_id:  {type: uuid, class: pseudonymous}\n  body:   "
-)
-
-
 @pytest.mark.parametrize("owned", ["owner", "all_of_subject"])
 async def test_where_tenants_are_placed_rows_are_bound_to_their_owner_too(
     postgres_server: PostgresServer, tmp_path: Path, owned: str
 ) -> None:
     contract = parse(TENANTS.replace("rows: owner", f"rows: {owned}"), where="notes.yaml")
-    ddl = NOTES_DDL.replace("subject_id uuid NOT NULL,", "subject_id uuid NOT NULL, person_id uuid NOT NULL,", 1)
-    async with records_stand(postgres_server, tmp_path, {"notes": contract}, ddl) as built:
+    async with records_stand(postgres_server, tmp_path, {"notes": contract}, TENANTS_DDL) as built:
         ann, bob = mint_subject_id(), mint_subject_id()
         mine = (await built.stored({"rank": 1, "body": "ann's"}, actor=ann))[0]
         assert (mine["person_id"], mine["subject_id"]) == (ann, built.subject)

@@ -10,7 +10,7 @@ from deploy.local.postgres import PostgresServer
 from foundation.words import RECORDS, mint_subject_id
 from tests.stands.records import RecordsStand, records_stand
 from tests.stands.records_live import empty, live
-from tests.stands.shard import NOTES, NOTES_DDL, home, place, rows
+from tests.stands.shard import TENANTS, TENANTS_DDL, home, place, rows
 
 __all__ = ["empty", "live"]
 pytestmark = pytest.mark.anyio
@@ -113,12 +113,8 @@ async def test_a_put_leaves_another_subjects_row_of_the_same_key_alone(live: Rec
 async def test_a_put_on_another_persons_row_of_a_tenant_is_a_conflict_unless_all_may_change_it(
     postgres_server: PostgresServer, tmp_path: Path, owned: str
 ) -> None:
-    tenants = NOTES.replace("owner: subject_id", "owner: person_id").replace(
-        "  body:   ", "  person_id:  {type: uuid, class: pseudonymous}\n  body:   "
-    )
-    contract = parse(tenants.replace("rows: owner", f"rows: {owned}"), where="notes.yaml")
-    ddl = NOTES_DDL.replace("subject_id uuid NOT NULL,", "subject_id uuid NOT NULL, person_id uuid NOT NULL,", 1)
-    async with records_stand(postgres_server, tmp_path, {"notes": contract}, ddl) as built:
+    contract = parse(TENANTS.replace("rows: owner", f"rows: {owned}"), where="notes.yaml")
+    async with records_stand(postgres_server, tmp_path, {"notes": contract}, TENANTS_DDL) as built:
         ann, bob = mint_subject_id(), mint_subject_id()
         await built.stored(WHOLE | {"body": "ann's"}, actor=ann)
         for prefer in ("", REPRESENTATION):
