@@ -6,12 +6,12 @@ from pathlib import Path
 
 import anyio
 import pytest
-from starlette.types import Receive, Scope, Send
 
 from foundation.wire import connection
 from gateway.edge import body as bodies
 from gateway.settings import Upstream
 from tests.stands.edge import edge
+from tests.stands.mirrors import echo
 from tests.stands.product_loop import anyio_backend
 from tests.stands.upstreams import before_raw, head_of, in_front_of
 from tests.stands.waiting import eventually
@@ -169,14 +169,6 @@ async def test_a_client_that_stalls_inside_its_body_is_told_so(folder: Path, len
 
 
 async def test_an_echo_streams_both_ways_at_once(folder: Path) -> None:
-    async def echo(scope: Scope, receive: Receive, send: Send) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": []})
-        more = True
-        while more:
-            message = await receive()
-            more = message.get("more_body", False)
-            await send({"type": "http.response.body", "body": message.get("body", b""), "more_body": more})
-
     async with in_front_of(echo, folder) as (stand, _):
         reader, writer = await asyncio.open_connection("127.0.0.1", stand.port)
         token = stand.bearer("ann")["authorization"]

@@ -20,7 +20,7 @@ from gateway.edge.door import Door
 from tests.stands.certificates import Authority, serial_of
 from tests.stands.edge import CLOCK, Stand, edge, placement, service_verifier, tcp
 from tests.stands.front import Front, fronting, needs_caddy
-from tests.stands.mirrors import answer, body_of
+from tests.stands.mirrors import answer, body_of, echo
 from tests.stands.product_loop import anyio_backend
 from tests.stands.servers import free_port, serving
 from tests.stands.waiting import eventually
@@ -48,16 +48,6 @@ async def mirror(scope: Scope, receive: Receive, send: Send) -> None:
     headers = [[name.decode(), value.decode("latin-1")] for name, value in scope["headers"]]
     seen = {"headers": headers, "version": scope["http_version"], "bytes": len(await body_of(receive))}
     await answer(send, 200, json.dumps(seen).encode())
-
-
-async def echo(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answers with the body that came, as it comes."""
-    await send({"type": "http.response.start", "status": 200, "headers": []})
-    more = True
-    while more:
-        message = await receive()
-        more = message.get("more_body", False)
-        await send({"type": "http.response.body", "body": message.get("body", b""), "more_body": more})
 
 
 async def test_http_2_is_served_and_the_service_learns_who_asks_whatever_the_client_claims(folder: Path) -> None:

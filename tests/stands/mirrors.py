@@ -34,6 +34,16 @@ async def mirror(scope: Scope, receive: Receive, send: Send) -> None:
     )
 
 
+async def echo(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answers with the body that came, as it comes."""
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    more = True
+    while more:
+        message = await receive()
+        more = message.get("more_body", False)
+        await send({"type": "http.response.body", "body": message.get("body", b""), "more_body": more})
+
+
 class Mirror:
     """Orders of one cell: answers with what it saw; holds each answer back while `gate` is shut."""
 
