@@ -6,6 +6,8 @@ A cursor names an item by its own order, never an offset, so a page neither repe
 import base64
 import binascii
 import re
+from collections.abc import Callable
+from typing import TypeVar
 
 from foundation.problems import Code, refuse
 from foundation.words import FeedSeq, MalformedWord, SubjectId, parse_subject_id
@@ -13,6 +15,15 @@ from foundation.words import FeedSeq, MalformedWord, SubjectId, parse_subject_id
 CURSOR_CHARS_MAX = 100
 _NUMBER = re.compile(r"[0-9]{1,9}\Z")
 _SEQ = re.compile(r"[0-9]{1,18}\Z")
+T = TypeVar("T")
+
+
+def page_of(
+    found: tuple[T, ...], limit: int, kind: str, place: Callable[[T], object]
+) -> tuple[tuple[T, ...], str | None]:
+    """Of what was found when one item more than a page has was asked for: the page, and the cursor of the next one where there is one."""
+    page = found[:limit]
+    return page, encode(kind, str(place(page[-1]))) if len(found) > limit else None
 
 
 def encode(kind: str, value: str) -> str:

@@ -42,10 +42,6 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     def directory_url(self) -> str:
         return self.directory["url"]
 
-    def region_of(self, origin: str) -> str | None:
-        """The region whose gateways answer at `origin`."""
-        return next((name for name, region in self.regions.items() if region.gateway == origin.rstrip("/")), None)
-
 
 def read(path: Path) -> Target:
     """Raises SettingsError."""

@@ -67,17 +67,17 @@ def explain_place(facts: PlaceFacts, rules: Rules, at: datetime.date) -> Explana
     open_fact = unmet_by_facts(facts, rules)
     if open_fact is not None:
         steps = [Step(asked="Do the rules know every fact?", answer=open_fact)]
-        return _explanation(answer, steps, (), rules, at)
+        return _explanation(answer, steps, (), at)
     regimes = regimes_of(facts.subject, rules, at)
     steps = _regime_steps(facts.subject, regimes, rules, at)
     if regimes.unknown is not None:
-        return _explanation(answer, steps, (), rules, at)
+        return _explanation(answer, steps, (), at)
     found = candidates(facts, regimes, rules, at)
     named = ", ".join(one.cell for one in found) or "none"
     steps.append(Step(asked=f"Which cells does policy let serve {regimes.owner}?", answer=named))
     for one in found:
         steps += _candidate_steps(one, rules)
-    return _explanation(answer, steps, tuple(one.law for one in found if one.law is not None), rules, at)
+    return _explanation(answer, steps, tuple(one.law for one in found if one.law is not None), at)
 
 
 def explain_decide(facts: RequestFacts, rules: Rules, at: datetime.date) -> Explanation:
@@ -103,14 +103,14 @@ def explain_decide(facts: RequestFacts, rules: Rules, at: datetime.date) -> Expl
             if travel == "hairpin":
                 laws.append(carried(facts, regimes, rules, at))
                 steps += _law_steps(f"May region {facts.ingress} carry the request home?", laws[-1], rules)
-    return _explanation(answer, steps, tuple(laws), rules, at)
+    return _explanation(answer, steps, tuple(laws), at)
 
 
 def explain_transfer(question: TransferQuestion, rules: Rules, at: datetime.date) -> Explanation:
     found = rules.law.transfer(question, at)
     named = ", ".join(question.regimes)
     asked = f"May data under {named} go to {question.to.id} for {shown(question.purpose)}?"
-    return _explanation(found, _law_steps(asked, found, rules), (found,), rules, at)
+    return _explanation(found, _law_steps(asked, found, rules), (found,), at)
 
 
 def outcome(answer: Answer) -> str:
@@ -131,9 +131,7 @@ def outcome(answer: Answer) -> str:
             return answer.answer.value
 
 
-def _explanation(
-    answer: Answer, steps: list[Step], laws: tuple[Finding, ...], rules: Rules, at: datetime.date
-) -> Explanation:
+def _explanation(answer: Answer, steps: list[Step], laws: tuple[Finding, ...], at: datetime.date) -> Explanation:
     duties = tuple(dict.fromkeys(duty for law in laws for duty in law.duties))
     changes = tuple(dict.fromkeys(change for law in laws for change in _changes(law)))
     if answer.valid_until is not None:

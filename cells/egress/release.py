@@ -29,12 +29,12 @@ from cells.egress.runs import (
     Sealed,
     discard,
     measured,
-    write_durably,
 )
 from cells.egress.sealing import document_of, event_of, report
 from cells.egress.sinks.port import Sink, SinkFailed
 from cells.egress.standing import stands
 from cells.egress.treating import Treater
+from foundation.ledger.files import write_durably
 from foundation.words import ShardId
 
 PART_ROWS = 50_000

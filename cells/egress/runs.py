@@ -18,7 +18,7 @@ import msgspec
 from cells.egress.formats import Format
 from cells.egress.manifest import PartFile
 from cells.egress.sinks.port import Sink, is_remote
-from foundation.ledger.files import FolderLock, LogBusy, sync_path
+from foundation.ledger.files import FolderLock, LogBusy, sync_path, write_durably
 from foundation.settings import SettingsError
 from foundation.words import CellId, DestinationId
 
@@ -227,17 +227,6 @@ async def discard(journal: Journal, sink: Sink) -> None:
         await asyncio.to_thread(sink.remove, journal.run.id, name)
     shutil.rmtree(journal.staging, ignore_errors=True)
     shutil.rmtree(journal.folder)
-
-
-def write_durably(path: Path, content: bytes) -> None:
-    """Whole or not at all, on the disk when it returns. Raises OSError."""
-    partial = path.with_name(f"{path.name}.partial")
-    with partial.open("wb") as out:
-        out.write(content)
-        out.flush()
-        os.fsync(out.fileno())
-    partial.replace(path)
-    sync_path(path.parent)
 
 
 def measured(path: Path) -> tuple[int, str]:

@@ -212,11 +212,7 @@ class Door(door.Door):
             return False
         if flight is None:
             return False
-        self._idle = False
-        self._alarm.due = None
-        self._unread = 0
-        self._reader.read_elsewhere()
-        self._cycle = flight
+        self._read_elsewhere(flight)
         return True
 
     def answer_now(self, head: RequestHead, asked: Target, fields: Framed, body: bytes, *, keep: bool) -> Flight | None:

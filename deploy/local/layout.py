@@ -78,11 +78,6 @@ def fixed_ports(base: int) -> dict[ProcessName, int]:
     return ports
 
 
-def doors() -> tuple[ProcessName, ...]:
-    """Names of ports: a cell's process listens there, too."""
-    return tuple(ProcessName(f"door-{region.cell}") for region in REGIONS)
-
-
 def matching(pattern: str) -> tuple[ProcessName, ...]:
     """Processes that `pattern` names: one by its name, several with `*`. Raises ValueError naming the nearest."""
     names = process_names()
@@ -166,10 +161,6 @@ class Paths(msgspec.Struct, frozen=True):
     @property
     def control_token(self) -> Path:
         return self.secrets / "control.token"
-
-    @property
-    def operator_token(self) -> Path:
-        return self.secrets / "operator.jwt"
 
     @property
     def service_issuer_key(self) -> Path:

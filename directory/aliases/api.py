@@ -23,10 +23,10 @@ from directory.aliases.core import Request as Settlement
 from directory.aliases.metrics import CLAIMS, SETTLED, TWINS
 from directory.database import session
 from directory.operations import scoped
-from directory.placement.answers import PAGE_MAX
+from directory.paged import limit_of
 from directory.services import Services
 from foundation import logs
-from foundation.http import Caller, body_json, json_response, query_int
+from foundation.http import Caller, body_json, json_response
 from foundation.problems import Code, Problem, ProblemError, refuse
 from foundation.words import CellId, SubjectId, parse_slug, parse_subject_id
 from routing_rules.policy import Policy
@@ -88,12 +88,12 @@ class AliasCalls:
         cell = None if text is None else CellId(parse_slug(text, "cell"))
         if "operator" not in caller.roles and cell not in scoped(caller, "cell"):
             raise refuse(Code.FORBIDDEN, "a cell service lists its own claims: send cell=")
-        limit = query_int(request, "limit", 100, low=1, high=PAGE_MAX)
+        limit = limit_of(request)
         after = paging.decode_subject(request.query_params.get("cursor"))
         async with session(self._services.pool) as connection:
             found = await store.unsettled(connection, cell=cell, state=_state(request), after=after, limit=limit + 1)
-        page, more = found[:limit], len(found) > limit
-        return json_response(ClaimPage(claims=page, next=paging.encode("subject", page[-1].claim_id) if more else None))
+        page, following = paging.page_of(found, limit, "subject", lambda one: one.claim_id)
+        return json_response(ClaimPage(claims=page, next=following))
 
     async def one(self, request: Request, caller: Caller) -> Response:
         claim_id: SubjectId = parse_subject_id(request.path_params["claim_id"])

@@ -15,7 +15,7 @@ from directory.aliases.answers import (
 )
 from directory.aliases.api import AliasCalls
 from directory.operations import Operation, Parameter
-from directory.placement.answers import PAGE_MAX
+from directory.paged import PAGED
 from directory.services import Services
 from foundation.problems import Code
 
@@ -74,12 +74,7 @@ def _claims(calls: AliasCalls) -> list[Operation]:
                     schema={"type": "string", "enum": ["claimed", "unresolved"]},
                     description="only in this state",
                 ),
-                Parameter(name="cursor", schema={"type": "string"}, description="`next` of the page before"),
-                Parameter(
-                    name="limit",
-                    schema={"type": "integer", "minimum": 1, "maximum": PAGE_MAX},
-                    description="items at most",
-                ),
+                *PAGED,
             ),
             answers={200: ClaimPage},
         ),

@@ -18,7 +18,8 @@ from directory.locks.core import (
 )
 from directory.locks.metrics import TOLD, WAITERS
 from directory.operations import Operation, Parameter, scoped
-from directory.placement.answers import PAGE_MAX, Reason
+from directory.paged import PAGED, limit_of
+from directory.placement.answers import Reason
 from directory.services import Services
 from foundation import logs
 from foundation.http import Caller, body_json, json_response, query_int
@@ -110,13 +111,11 @@ class LockCalls:
         return json_response(ToldAnswer(number=number))
 
     async def history(self, request: Request, _: Caller) -> Response:
-        limit = query_int(request, "limit", 100, low=1, high=PAGE_MAX)
+        limit = limit_of(request)
         before = paging.decode_seq(request.query_params.get("cursor"))
         found = await store.history(self._services.pool, before=before, limit=limit + 1)
-        page, more = found[:limit], len(found) > limit
-        return json_response(
-            LockHistoryPage(entries=page, next=paging.encode("seq", str(page[-1].position)) if more else None)
-        )
+        page, following = paging.page_of(found, limit, "seq", lambda one: one.position)
+        return json_response(LockHistoryPage(entries=page, next=following))
 
 
 def operations(services: Services) -> list[Operation]:
@@ -150,14 +149,7 @@ def operations(services: Services) -> list[Operation]:
             summary="Which locks stood and were lifted, as cells told it",
             roles=("operator",),
             handler=calls.history,
-            parameters=(
-                Parameter(name="cursor", schema={"type": "string"}, description="`next` of the page before"),
-                Parameter(
-                    name="limit",
-                    schema={"type": "integer", "minimum": 1, "maximum": PAGE_MAX},
-                    description="items at most",
-                ),
-            ),
+            parameters=PAGED,
             answers={200: LockHistoryPage},
         ),
         Operation(

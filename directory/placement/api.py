@@ -9,10 +9,10 @@ from starlette.responses import Response
 from directory import paging
 from directory.metrics import CHANGES
 from directory.operations import scoped
+from directory.paged import limit_of
 from directory.placement import store
 from directory.placement.anew import PlacingAnew
 from directory.placement.answers import (
-    PAGE_MAX,
     WAIT_MS_MAX,
     AckRequest,
     ChangeRequest,
@@ -76,24 +76,22 @@ class PlacementCalls:
         cell = _cell(request)
         if "operator" not in caller.roles and cell not in scoped(caller, "cell"):
             raise refuse(Code.FORBIDDEN, "a cell service lists the subjects of its own cell: send cell=")
-        limit = query_int(request, "limit", 100, low=1, high=PAGE_MAX)
+        limit = limit_of(request)
         after = paging.decode_subject(request.query_params.get("cursor"))
         found = await store.subjects(
             self._services.pool, cell=cell, state=_state(request), after=after, limit=limit + 1
         )
-        page, more = found[:limit], len(found) > limit
-        following = paging.encode("subject", page[-1].subject_id) if more else None
+        page, following = paging.page_of(found, limit, "subject", lambda one: one.subject_id)
         return json_response(SubjectPage(subjects=page, next=following))
 
     async def history(self, request: Request, _: Caller) -> Response:
         subject_id = _subject_id(request)
-        limit = query_int(request, "limit", 100, low=1, high=PAGE_MAX)
+        limit = limit_of(request)
         after = paging.decode_number(request.query_params.get("cursor"))
         entries = await store.history(self._services.pool, subject_id, after=after, limit=limit + 1)
         if not entries and await store.subject(self._services.pool, subject_id) is None:
             raise refuse(Code.NOT_FOUND, "no subject has this id")
-        page, more = entries[:limit], len(entries) > limit
-        following = paging.encode("number", str(page[-1].number)) if more else None
+        page, following = paging.page_of(entries, limit, "number", lambda one: one.number)
         return json_response(HistoryPage(entries=page, next=following))
 
     async def place(self, request: Request, caller: Caller) -> Response:

@@ -3,8 +3,8 @@
 from typing import Any
 
 from directory.operations import Operation, Parameter
+from directory.paged import PAGED
 from directory.placement.answers import (
-    PAGE_MAX,
     WAIT_MS_MAX,
     AckRequest,
     ChangeRequest,
@@ -23,10 +23,6 @@ from directory.services import Services
 from foundation.problems import Code
 
 _TEXT: dict[str, Any] = {"type": "string"}
-_CURSOR = Parameter(name="cursor", schema=_TEXT, description="`next` of the page before")
-_LIMIT = Parameter(
-    name="limit", schema={"type": "integer", "minimum": 1, "maximum": PAGE_MAX}, description="items at most"
-)
 _IF_MATCH = Parameter(
     name="If-Match", place="header", schema=_TEXT, description="the epoch held, quoted, instead of `epoch` in the body"
 )
@@ -87,8 +83,7 @@ def _questions(calls: PlacementCalls) -> list[Operation]:
                 Parameter(
                     name="state", schema={"type": "string", "enum": list(State)}, description="only in this state"
                 ),
-                _CURSOR,
-                _LIMIT,
+                *PAGED,
             ),
             answers={200: SubjectPage},
         ),
@@ -99,7 +94,7 @@ def _questions(calls: PlacementCalls) -> list[Operation]:
             summary="What was done to a subject, by whom and why",
             roles=("operator",),
             handler=calls.history,
-            parameters=(_CURSOR, _LIMIT),
+            parameters=PAGED,
             answers={200: HistoryPage},
             refusals=(Code.NOT_FOUND,),
         ),

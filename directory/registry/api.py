@@ -11,7 +11,8 @@ from starlette.responses import Response
 
 from directory import paging
 from directory.operations import Operation, Parameter
-from directory.placement.answers import PAGE_MAX, Reason
+from directory.paged import PAGED, limit_of
+from directory.placement.answers import Reason
 from directory.registry import store
 from directory.registry.core import (
     ADDRESSES_MAX,
@@ -30,7 +31,7 @@ from directory.registry.core import (
 )
 from directory.services import Services
 from foundation import logs
-from foundation.http import Caller, body_json, json_response, query_int
+from foundation.http import Caller, body_json, json_response
 from foundation.problems import Code, Problem, ProblemError, refuse
 from foundation.words import CellId, RegionId, ServiceId, ShardId, parse_slug
 from routing_rules.rules import Rules
@@ -78,14 +79,13 @@ class RegistryCalls:
         return json_response(RegistryAnswer(as_of=registry.seq, entries=tuple(entries.values())))
 
     async def history(self, request: Request, _: Caller) -> Response:
-        limit = query_int(request, "limit", 100, low=1, high=PAGE_MAX)
+        limit = limit_of(request)
         before = paging.decode_seq(request.query_params.get("cursor"))
         entry = request.query_params.get("entry")
         if entry is not None and len(entry) > ENTRY_CHARS_MAX:
             raise refuse(Code.BAD_REQUEST, "an entry is named as in the list, such as cells/eu-de")
         found = await store.history(self._services.pool, entry=entry, before=before, limit=limit + 1)
-        page, more = found[:limit], len(found) > limit
-        following = paging.encode("seq", str(page[-1].seq)) if more else None
+        page, following = paging.page_of(found, limit, "seq", lambda one: one.seq)
         return json_response(RegistryHistoryPage(entries=page, next=following))
 
     def one(self, named: Callable[[Request], Name]) -> Callable[[Request, Caller], Awaitable[Response]]:
@@ -179,12 +179,7 @@ def _lists(calls: RegistryCalls) -> list[Operation]:
             handler=calls.history,
             parameters=(
                 Parameter(name="entry", schema={"type": "string"}, description="only this one's, such as cells/eu-de"),
-                Parameter(name="cursor", schema={"type": "string"}, description="`next` of the page before"),
-                Parameter(
-                    name="limit",
-                    schema={"type": "integer", "minimum": 1, "maximum": PAGE_MAX},
-                    description="items at most",
-                ),
+                *PAGED,
             ),
             answers={200: RegistryHistoryPage},
         ),

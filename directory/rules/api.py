@@ -10,12 +10,13 @@ from starlette.responses import Response
 
 from directory import paging
 from directory.operations import Operation, Parameter
-from directory.placement.answers import PAGE_MAX, Reason
+from directory.paged import PAGED, limit_of
+from directory.placement.answers import Reason
 from directory.placement.core import RulesDocument
 from directory.rules import store
 from directory.services import Services
 from foundation import logs
-from foundation.http import Caller, body_json, json_response, query_int
+from foundation.http import Caller, body_json, json_response
 from foundation.problems import Code, refuse
 from foundation.words import MalformedWord, RulesDigest, parse_rules_digest
 from routing_rules.policy import POLICY_BYTES_MAX
@@ -60,10 +61,6 @@ _IF_MATCH = Parameter(
     schema={"type": "string"},
     description="the digest, quoted, of the rules that must hold until then; 412 where others do",
 )
-_CURSOR = Parameter(name="cursor", schema={"type": "string"}, description="`next` of the page before")
-_LIMIT = Parameter(
-    name="limit", schema={"type": "integer", "minimum": 1, "maximum": PAGE_MAX}, description="items at most"
-)
 _READERS = ("resolver", "operator", "rules")
 
 
@@ -96,11 +93,10 @@ class RulesCalls:
         return _answer(await self._by_digest(parse_rules_digest(request.path_params["digest"])))
 
     async def history(self, request: Request, _: Caller) -> Response:
-        limit = query_int(request, "limit", 100, low=1, high=PAGE_MAX)
+        limit = limit_of(request)
         before = paging.decode_seq(request.query_params.get("cursor"))
         entries = await store.history(self._services.pool, before=before, limit=limit + 1)
-        page, more = entries[:limit], len(entries) > limit
-        following = paging.encode("seq", str(page[-1].seq)) if more else None
+        page, following = paging.page_of(entries, limit, "seq", lambda one: one.seq)
         return json_response(RulesHistoryPage(entries=page, next=following))
 
     async def _by_digest(self, digest: RulesDigest) -> RulesDocument:
@@ -190,7 +186,7 @@ def _questions(calls: RulesCalls) -> list[Operation]:
             summary="Which rules held since when, who published them and why",
             roles=_READERS,
             handler=calls.history,
-            parameters=(_CURSOR, _LIMIT),
+            parameters=PAGED,
             answers={200: RulesHistoryPage},
         ),
         Operation(

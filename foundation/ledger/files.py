@@ -140,8 +140,13 @@ def sync(folder: Path, names: Iterable[str]) -> None:
 
 
 def replace_durably(path: Path, content: bytes) -> None:
-    """A small file by itself, as it was or as it is for whoever reads, on the disk with its name on return. Raises OSError."""
+    """As `write_durably`, in a folder that is made where there is none. Raises OSError."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    write_durably(path, content)
+
+
+def write_durably(path: Path, content: bytes) -> None:
+    """A small file by itself, as it was or as it is for whoever reads, on the disk with its name on return. Raises OSError."""
     partial = path.with_name(path.name + _PARTIAL)
     with partial.open("wb") as out:
         out.write(content)

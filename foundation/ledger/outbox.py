@@ -10,18 +10,6 @@ from foundation.ledger.entries import Recorded
 from foundation.ledger.port import Event
 from foundation.postgres import Connection
 
-TABLE_DDL = """
-CREATE TABLE {schema}.outbox (
-    position   bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    id         text NOT NULL UNIQUE,
-    at         timestamptz NOT NULL,
-    kind       text NOT NULL,
-    actor      text NOT NULL,
-    subject_id uuid,
-    details    jsonb NOT NULL
-);
-"""
-
 WRITERS_S_MAX = 2.0
 """Longest wait for transactions that may yet commit a row among those to be read."""
 _LOOK_S = 0.01

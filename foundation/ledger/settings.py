@@ -8,13 +8,13 @@ import msgspec
 from foundation.clock import Clock
 from foundation.http import HttpClient
 from foundation.ledger.export.settings import ExportSettings, checked
-from foundation.ledger.notes import MalformedKey, Signer
+from foundation.ledger.key_files import named_key_in
+from foundation.ledger.notes import Signer
 from foundation.ledger.witness.asking import WitnessAt
 from foundation.ledger.witness.gathering import Gathering, Plan
 from foundation.ledger.witness.quorum import Quorum, Reach
 from foundation.ledger.witness.settings import witness_key_in
-from foundation.mute import Secret
-from foundation.settings import SettingsError, read_secret
+from foundation.settings import SettingsError
 
 
 class WitnessPlace(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,16 +40,7 @@ class LedgerSettings(msgspec.Struct, frozen=True, kw_only=True):
     def signer(self) -> Signer:
         """Raises SettingsError, for what is wrong with `exports`, too."""
         checked(self.exports)
-        path = Path(self.key_file)
-        try:
-            signer = Signer.parse(Secret(read_secret(path).reveal().decode("utf-8")))
-        except (MalformedKey, UnicodeDecodeError) as exc:
-            raise SettingsError(f"secret file {path} holds no key of a log: {exc}") from exc
-        if signer.verifier.name != self.origin:
-            raise SettingsError(
-                f"secret file {path} holds the key of {signer.verifier.name}, and origin is {self.origin}"
-            )
-        return signer
+        return named_key_in(Path(self.key_file), Signer, "of a log", name=self.origin, setting="origin")
 
     def gathering(self, http: HttpClient, clock: Clock) -> Gathering | None:
         """None where nobody cosigns. Raises SettingsError."""

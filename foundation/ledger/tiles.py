@@ -2,7 +2,7 @@
 
 import re
 import struct
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from foundation.ledger.merkle import HASH_BYTES, complete
@@ -100,11 +100,6 @@ def framed(entry: bytes) -> bytes:
     if len(entry) > ENTRY_BYTES_MAX:
         raise ValueError(f"an entry has at most {ENTRY_BYTES_MAX} bytes")
     return _LENGTH.pack(len(entry)) + entry
-
-
-def bundle_of(entries: Iterable[bytes]) -> bytes:
-    """Raises ValueError where an entry is too long."""
-    return b"".join(map(framed, entries))
 
 
 def entries_in(raw: bytes, width: int) -> list[bytes]:

@@ -119,6 +119,14 @@ class Door(ServerConnection):
         Called while what came is read, so it must not answer before it returns."""
         return None
 
+    def _read_elsewhere(self, answering: Answering) -> None:
+        """For protocols that build on this one: a request that came whole, between two, was read by them and is being answered."""
+        self._idle = False
+        self._alarm.due = None
+        self._unread = 0
+        self._reader.read_elsewhere()
+        self._cycle = answering
+
     def run(self, cycle: Cycle, answering: Coroutine[Any, Any, None]) -> None:
         """From now on the request is answered by this coroutine over `cycle`."""
         self._cycle = cycle

@@ -59,8 +59,6 @@ class FaultDriver:
         self.people: list[SignedUp] = []
         self.windows: list[Window] = []
         self.cuts: list[Cut] = []
-        self.cuts_unseen = 0
-        """Changes that were not made, or whose fence nobody saw."""
         self.failed: list[str] = []
 
     async def play(self, faults: tuple[Fault, ...], started: float) -> None:
@@ -158,8 +156,7 @@ class FaultDriver:
         epoch = await directory.change(person.subject, "freeze" if freeze else "epoch")
         try:
             cut = None if epoch is None else await self._stands(person, epoch, frozen=freeze)
-            if cut is None:
-                self.cuts_unseen += 1
+            if cut is None:  # it was not made, or nobody saw its fence
                 return
             self.cuts.append(cut)
             if freeze:

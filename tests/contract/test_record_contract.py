@@ -10,11 +10,12 @@ import anyio
 import asyncpg
 import pytest
 
-from foundation.ledger.outbox import TABLE_DDL, PostgresOutbox
+from foundation.ledger.outbox import PostgresOutbox
 from foundation.ledger.port import Event, Kind, Record
 from foundation.mute import Secret
 from foundation.postgres import Pool, pool
 from tests.stands.memory_record import MemoryRecord
+from tests.stands.outbox import outbox_table
 
 pytestmark = pytest.mark.anyio
 
@@ -81,7 +82,7 @@ class InPostgres:
 async def in_postgres(dsn: Secret[str]) -> AsyncIterator[InPostgres]:
     async with pool(dsn, size_max=4) as connections:
         await connections.execute("CREATE SCHEMA domicile")
-        await connections.execute(TABLE_DDL.format(schema="domicile"))
+        await connections.execute(outbox_table("domicile"))
         yield InPostgres(connections)
 
 

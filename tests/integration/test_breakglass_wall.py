@@ -15,7 +15,8 @@ from cells.breakglass.wall.views import body, install, statements
 from deploy.local.postgres import PostgresServer
 from tests.stands.wall import World, contracts, two_worlds
 from tests.stands.wall_grammar import Grammar
-from tests.stands.wall_shapes import SHAPES, Shape
+from tests.stands.wall_longer import Shape
+from tests.stands.wall_shapes import SHAPES
 from tests.stands.wall_telling import cleaned, leaves_nothing, told
 
 pytestmark = pytest.mark.anyio

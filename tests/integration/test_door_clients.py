@@ -11,7 +11,9 @@ from cryptography.hazmat.primitives import serialization
 
 from deploy.local.postgres import PostgresServer
 from tests.stands.door import DoorStand, door_stand
+from tests.stands.product_loop import anyio_backend
 
+__all__ = ["anyio_backend"]
 pytestmark = pytest.mark.anyio
 
 CLIENTS = Path(__file__).parents[1] / "clients"
@@ -21,12 +23,6 @@ CLIENT_S_MAX = 120.0
 GOES_ON = "goes on"
 PEOPLE = 300
 """Those of the stand."""
-
-
-@pytest.fixture(scope="module")
-def anyio_backend() -> tuple[str, dict[str, bool]]:
-    """As in the product."""
-    return "asyncio", {"use_uvloop": True}
 
 
 @pytest.fixture

@@ -14,15 +14,11 @@ from deploy.local.postgres import PostgresServer
 from foundation.mute import Secret
 from tests.stands.certificates import Authority
 from tests.stands.door import DoorStand, asking, door_stand
+from tests.stands.product_loop import anyio_backend
 from tests.stands.tls_postgres import in_between, needs_tls_postgres, tls_postgres, without_hash
 
+__all__ = ["anyio_backend"]
 pytestmark = [pytest.mark.anyio, needs_tls_postgres]
-
-
-@pytest.fixture(scope="module")
-def anyio_backend() -> tuple[str, dict[str, bool]]:
-    """As in the product."""
-    return "asyncio", {"use_uvloop": True}
 
 
 class Shard:

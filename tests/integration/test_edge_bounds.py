@@ -1,4 +1,4 @@
-"""Each bound of the edge on size and time, with the status that it answers. Those of heads: `test_edge_wire`, `test_edge_upstreams`."""
+"""Each bound of the edge on size and time, with the status that it answers. Those of heads: `test_edge_wire`, `test_edge_requests`."""
 
 import asyncio
 import contextlib
@@ -13,17 +13,13 @@ import pytest
 from foundation.wire import connection
 from gateway.settings import Upstream
 from tests.stands.edge import Stand, edge, placement, tcp
+from tests.stands.product_loop import anyio_backend
 from tests.stands.waiting import eventually
 
+__all__ = ["anyio_backend"]
 pytestmark = pytest.mark.anyio
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 BODY_BYTES_MAX = 100_000
-
-
-@pytest.fixture(scope="module")
-def anyio_backend() -> tuple[str, dict[str, bool]]:
-    """The loop that the product runs on: transports differ."""
-    return "asyncio", {"use_uvloop": True}
 
 
 def head(stand: Stand, *fields: bytes, method: bytes = b"POST") -> bytes:

@@ -21,20 +21,16 @@ from gateway.edge.upstream.health import Health
 from gateway.edge.upstream.pool import Pools
 from gateway.settings import Upstream
 from tests.stands.edge import Stand, edge, placement, tcp
+from tests.stands.product_loop import anyio_backend
 from tests.stands.servers import free_port, serving
 from tests.stands.waiting import eventually
 
+__all__ = ["anyio_backend"]
 pytestmark = pytest.mark.anyio
 
 PATIENT = Upstream(first_byte_s=60.0, stall_s=60.0, breaker_open_s=60.0, breaker_open_s_max=60.0)
 """Nothing that it bounds ends while a test runs."""
 SOON = Upstream(first_byte_s=60.0, breaker_failures=3, breaker_open_s=0.05, breaker_open_s_max=0.1)
-
-
-@pytest.fixture(scope="module")
-def anyio_backend() -> tuple[str, dict[str, bool]]:
-    """The loop that the product runs on: transports differ."""
-    return "asyncio", {"use_uvloop": True}
 
 
 class Service:

@@ -14,17 +14,13 @@ import pytest
 from gateway.edge.door import Door
 from gateway.settings import Upstream
 from tests.stands.edge import Stand, edge, placement, tcp
+from tests.stands.product_loop import anyio_backend
 from tests.stands.waiting import eventually
 
+__all__ = ["anyio_backend"]
 pytestmark = pytest.mark.anyio
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
-
-
-@pytest.fixture(scope="module")
-def anyio_backend() -> tuple[str, dict[str, bool]]:
-    """The loop that the product runs on: transports differ."""
-    return "asyncio", {"use_uvloop": True}
 
 
 @dataclass

@@ -16,21 +16,17 @@ from gateway.edge import lasting
 from gateway.settings import Upstream
 from tests.stands import travel
 from tests.stands.edge import MemoryHomes, Stand, edge, placement, tcp
+from tests.stands.product_loop import anyio_backend
 from tests.stands.servers import serving
 from tests.stands.travel import EU, US, world
 from tests.stands.waiting import eventually
 
+__all__ = ["anyio_backend"]
 pytestmark = pytest.mark.anyio
 
 PATIENT = Upstream(first_byte_s=60.0, stall_s=60.0, total_s=60.0)
 """So that what ends here is ended by nothing else."""
 STREAM = [(b"content-type", b"text/event-stream"), (b"cache-control", b"no-store")]
-
-
-@pytest.fixture(scope="module")
-def anyio_backend() -> tuple[str, dict[str, bool]]:
-    """The loop that the product runs on: transports differ."""
-    return "asyncio", {"use_uvloop": True}
 
 
 @pytest.fixture

@@ -21,10 +21,11 @@ from gateway.edge.limits.gate import Gate
 from gateway.edge.limits.table import Wanting
 from gateway.identity.address import networks
 from gateway.settings import Budget, Limits
-from tests.integration.test_travel_hairpin import Mirror, anyio_backend, code
 from tests.stands.edge import Stand, edge, placement
+from tests.stands.mirrors import Mirror
+from tests.stands.product_loop import anyio_backend
 from tests.stands.servers import serving
-from tests.stands.travel import EU, US, world
+from tests.stands.travel import EU, US, code, world
 
 __all__ = ["anyio_backend"]
 pytestmark = pytest.mark.anyio

@@ -11,9 +11,10 @@ from starlette.types import Receive, Scope, Send
 from foundation.http import HttpClient
 from gateway.edge.room import WhenFull
 from gateway.settings import RecordSettings
-from tests.integration.test_edge_verdicts import answer, anyio_backend
 from tests.stands import accesses
 from tests.stands.edge import edge, placement
+from tests.stands.mirrors import answer
+from tests.stands.product_loop import anyio_backend
 from tests.stands.servers import serving
 from tests.stands.waiting import eventually
 

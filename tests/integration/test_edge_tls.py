@@ -28,20 +28,16 @@ from gateway.edge.door import Door
 from routing_rules.rules import load
 from tests.stands.certificates import Authority, serial_of
 from tests.stands.edge import CLOCK, REGION_ROOT, Stand, edge, placement, policy_text, tcp
+from tests.stands.product_loop import anyio_backend
 from tests.stands.servers import free_port, serving
 from tests.stands.sockets import Service, Talk, asking
 from tests.stands.waiting import eventually
 
+__all__ = ["anyio_backend"]
 pytestmark = pytest.mark.anyio
 
 SWAPS = 20
 CLIENTS = 6
-
-
-@pytest.fixture(scope="module")
-def anyio_backend() -> tuple[str, dict[str, bool]]:
-    """The loop that the product runs on: transports differ."""
-    return "asyncio", {"use_uvloop": True}
 
 
 async def echo(scope: Scope, receive: Receive, send: Send) -> None:

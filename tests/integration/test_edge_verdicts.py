@@ -39,22 +39,13 @@ from tests.stands.edge import (
     service_verifier,
 )
 from tests.stands.memory_directory import MemoryDirectory
+from tests.stands.mirrors import answer
+from tests.stands.product_loop import anyio_backend
 from tests.stands.servers import serving
 from tests.stands.waiting import eventually
 
+__all__ = ["anyio_backend"]
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture(scope="module")
-def anyio_backend() -> tuple[str, dict[str, bool]]:
-    """The loop that the product runs on: transports differ."""
-    return "asyncio", {"use_uvloop": True}
-
-
-async def answer(send: Send, status: int, body: bytes = b"", headers: list[tuple[bytes, bytes]] | None = None) -> None:
-    length = [(b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": status, "headers": length + (headers or [])})
-    await send({"type": "http.response.body", "body": body})
 
 
 class Guarded:

@@ -16,19 +16,15 @@ from foundation.words import Epoch, FeedSeq, Verb
 from gateway.edge import tunnel
 from gateway.settings import Upstream, Websockets
 from tests.stands.edge import CLOCK, Stand, edge, placement, service_verifier, tcp
+from tests.stands.product_loop import anyio_backend
 from tests.stands.sockets import SWITCHING, Service, Talk, asking, echo, key_of, opened, sending, silent
 from tests.stands.waiting import eventually
 
+__all__ = ["anyio_backend"]
 pytestmark = pytest.mark.anyio
 
 PATH = b"/orders/live?x=%201"
 Raw = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
-
-
-@pytest.fixture(scope="module")
-def anyio_backend() -> tuple[str, dict[str, bool]]:
-    """The loop that the product runs on: transports differ."""
-    return "asyncio", {"use_uvloop": True}
 
 
 @contextlib.asynccontextmanager

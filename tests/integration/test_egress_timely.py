@@ -22,8 +22,10 @@ from foundation.clock import SystemClock
 from foundation.tls import Credentials, Tls
 from foundation.wire.door import Door
 from tests.stands.certificates import Authority
+from tests.stands.product_loop import anyio_backend
 from tests.stands.servers import serving
 
+__all__ = ["anyio_backend"]
 pytestmark = pytest.mark.anyio
 LARGE = 24 << 20
 """More than connections of loopback hold on the way."""
@@ -32,12 +34,6 @@ SMALL = 48 << 10
 NARROW = 4096
 REQUEST = b"POST / HTTP/1.1\r\nhost: cell\r\ncontent-length: 3\r\n\r\n{}\n"
 Answer = Callable[[int], ASGIApp]
-
-
-@pytest.fixture(scope="module")
-def anyio_backend() -> tuple[str, dict[str, bool]]:
-    """The loop that the product runs on: transports differ."""
-    return "asyncio", {"use_uvloop": True}
 
 
 class Showing(Views):

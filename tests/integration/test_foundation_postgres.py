@@ -7,10 +7,11 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from foundation.ledger.outbox import TABLE_DDL, PostgresOutbox
+from foundation.ledger.outbox import PostgresOutbox
 from foundation.ledger.port import Event, Kind
 from foundation.mute import Secret
 from foundation.postgres import MigrationError, connect, migrate, migrations_in, pool
+from tests.stands.outbox import outbox_table
 from tests.stands.waiting import eventually
 
 pytestmark = pytest.mark.anyio
@@ -146,7 +147,7 @@ EVENT = Event(
 async def test_the_outbox_keeps_an_event_once_and_with_its_transaction(database: Secret[str]) -> None:
     outbox = PostgresOutbox("public")
     async with connect(database) as connection:
-        await connection.execute(TABLE_DDL.format(schema="public"))
+        await connection.execute(outbox_table("public"))
         with pytest.raises(ZeroDivisionError):  # noqa: PT012
             async with connection.transaction():
                 await outbox.append(connection, EVENT)
@@ -165,7 +166,7 @@ async def test_the_outbox_keeps_an_event_once_and_with_its_transaction(database:
 async def test_racing_appends_of_one_event_keep_it_once(database: Secret[str]) -> None:
     outbox = PostgresOutbox("public")
     async with pool(database, size_max=8) as connections:
-        await connections.execute(TABLE_DDL.format(schema="public"))
+        await connections.execute(outbox_table("public"))
 
         async def append() -> None:
             async with connections.acquire() as connection, connection.transaction():

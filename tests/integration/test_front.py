@@ -20,9 +20,12 @@ from gateway.edge.door import Door
 from tests.stands.certificates import Authority, serial_of
 from tests.stands.edge import CLOCK, Stand, edge, placement, service_verifier, tcp
 from tests.stands.front import Front, fronting, needs_caddy
+from tests.stands.mirrors import answer, body_of, echo
+from tests.stands.product_loop import anyio_backend
 from tests.stands.servers import free_port, serving
 from tests.stands.waiting import eventually
 
+__all__ = ["anyio_backend"]
 pytestmark = [pytest.mark.anyio, needs_caddy]
 
 PROXY = ("127.0.0.1/32",)
@@ -40,42 +43,11 @@ CLAIMS = {
 }
 
 
-@pytest.fixture(scope="module")
-def anyio_backend() -> tuple[str, dict[str, bool]]:
-    """The loop that the product runs on: transports differ."""
-    return "asyncio", {"use_uvloop": True}
-
-
-async def body_of(receive: Receive) -> bytes:
-    body: bytes = b""
-    while True:
-        message = await receive()
-        body += message.get("body", b"")
-        if not message.get("more_body"):
-            return body
-
-
-async def answer(send: Send, status: int, body: bytes = b"") -> None:
-    length = [(b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": status, "headers": length})
-    await send({"type": "http.response.body", "body": body})
-
-
 async def mirror(scope: Scope, receive: Receive, send: Send) -> None:
     """Answers with the fields that arrived and the size of the body, as JSON; ready, where it is asked whether it is."""
     headers = [[name.decode(), value.decode("latin-1")] for name, value in scope["headers"]]
     seen = {"headers": headers, "version": scope["http_version"], "bytes": len(await body_of(receive))}
     await answer(send, 200, json.dumps(seen).encode())
-
-
-async def echo(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answers with the body that came, as it comes."""
-    await send({"type": "http.response.start", "status": 200, "headers": []})
-    more = True
-    while more:
-        message = await receive()
-        more = message.get("more_body", False)
-        await send({"type": "http.response.body", "body": message.get("body", b""), "more_body": more})
 
 
 async def test_http_2_is_served_and_the_service_learns_who_asks_whatever_the_client_claims(folder: Path) -> None:

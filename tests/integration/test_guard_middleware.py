@@ -39,7 +39,6 @@ class Setup:
         self.cell.put(ANNA, 5)
         self.keeper = EpochKeeper(self.cell, self.clock)
         self.reached: list[str] = []
-        self.bodies_read = 0
         app = application(
             [
                 Route("/orders", self.handle, methods=["GET", "POST"]),

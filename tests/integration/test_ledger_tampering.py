@@ -21,9 +21,9 @@ from foundation.ledger.files import Files
 from foundation.ledger.growing import Growing, write
 from foundation.ledger.log import Log
 from foundation.ledger.merkle import leaf_hash
-from foundation.ledger.tiles import bundle_of, entries_in, levels_of, tiles_of
+from foundation.ledger.tiles import entries_in, levels_of, tiles_of
 from foundation.ledger.witness import cosignatures
-from tests.stands.ledger import SIGNER, copied, rows
+from tests.stands.ledger import SIGNER, bundle_of, copied, rows
 from tests.stands.ledger_judges import Judge, alone, product
 from tests.stands.witnesses import cosigner, with_cosignatures
 

@@ -10,26 +10,13 @@ from cells.records.contracts import parse
 from deploy.local.postgres import PostgresServer
 from foundation.words import RECORDS, mint_subject_id
 from tests.stands.records import RecordsStand, fill, records_stand
-from tests.stands.shard import NOTES, NOTES_DDL, place, rows
+from tests.stands.records_live import empty, live
+from tests.stands.shard import TENANTS, TENANTS_DDL, place, rows
 
+__all__ = ["empty", "live"]
 pytestmark = pytest.mark.anyio
 
 OBJECT = "application/vnd.pgrst.object+json"
-
-
-@pytest.fixture
-async def live(postgres_server: PostgresServer, tmp_path: Path) -> AsyncIterator[RecordsStand]:
-    async with records_stand(postgres_server, tmp_path) as built:
-        yield built
-
-
-@pytest.fixture(scope="module")
-async def empty(
-    postgres_server: PostgresServer, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[RecordsStand]:
-    """One stand for tests that leave nothing behind them."""
-    async with records_stand(postgres_server, tmp_path_factory.mktemp("empty")) as built:
-        yield built
 
 
 @pytest.fixture(scope="module")
@@ -246,12 +233,8 @@ async def test_an_upsert_neither_changes_nor_tells_another_subjects_row(live: Re
 async def test_an_upsert_of_a_tenants_person_leaves_other_peoples_rows_unless_all_may_change_them(
     postgres_server: PostgresServer, tmp_path: Path, owned: str
 ) -> None:
-    tenants = NOTES.replace("owner: subject_id", "owner: person_id").replace(
-        "  body:   ", "  person_id:  {type: uuid, class: pseudonymous}\n  body:   "
-    )
-    contract = parse(tenants.replace("rows: owner", f"rows: {owned}"), where="notes.yaml")
-    ddl = NOTES_DDL.replace("subject_id uuid NOT NULL,", "subject_id uuid NOT NULL, person_id uuid NOT NULL,", 1)
-    async with records_stand(postgres_server, tmp_path, {"notes": contract}, ddl) as built:
+    contract = parse(TENANTS.replace("rows: owner", f"rows: {owned}"), where="notes.yaml")
+    async with records_stand(postgres_server, tmp_path, {"notes": contract}, TENANTS_DDL) as built:
         ann, bob = mint_subject_id(), mint_subject_id()
         row = (await built.stored({"rank": 1, "body": "ann's"}, actor=ann))[0]["id"]
         prefer = "resolution=merge-duplicates,return=representation"

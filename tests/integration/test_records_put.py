@@ -1,6 +1,5 @@
 """`PUT` on real Postgres: one row, named by its key, made or replaced whole; never another's."""
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +9,10 @@ from cells.records.contracts import parse
 from deploy.local.postgres import PostgresServer
 from foundation.words import RECORDS, mint_subject_id
 from tests.stands.records import RecordsStand, records_stand
-from tests.stands.shard import NOTES, NOTES_DDL, home, place, rows
+from tests.stands.records_live import empty, live
+from tests.stands.shard import TENANTS, TENANTS_DDL, home, place, rows
 
+__all__ = ["empty", "live"]
 pytestmark = pytest.mark.anyio
 
 KEY = "00000000-0000-4000-8000-000000000001"
@@ -21,21 +22,6 @@ WHOLE: dict[str, Any] = {
     "span": "[1,5)", "stay": None, "card": None,
 }  # fmt: skip
 REPRESENTATION = "return=representation"
-
-
-@pytest.fixture
-async def live(postgres_server: PostgresServer, tmp_path: Path) -> AsyncIterator[RecordsStand]:
-    async with records_stand(postgres_server, tmp_path) as built:
-        yield built
-
-
-@pytest.fixture(scope="module")
-async def empty(
-    postgres_server: PostgresServer, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[RecordsStand]:
-    """One stand for tests that leave nothing behind them."""
-    async with records_stand(postgres_server, tmp_path_factory.mktemp("empty")) as built:
-        yield built
 
 
 async def test_a_put_makes_its_row_and_then_replaces_it(live: RecordsStand) -> None:
@@ -127,12 +113,8 @@ async def test_a_put_leaves_another_subjects_row_of_the_same_key_alone(live: Rec
 async def test_a_put_on_another_persons_row_of_a_tenant_is_a_conflict_unless_all_may_change_it(
     postgres_server: PostgresServer, tmp_path: Path, owned: str
 ) -> None:
-    tenants = NOTES.replace("owner: subject_id", "owner: person_id").replace(
-        "  body:   ", "  person_id:  {type: uuid, class: pseudonymous}\n  body:   "
-    )
-    contract = parse(tenants.replace("rows: owner", f"rows: {owned}"), where="notes.yaml")
-    ddl = NOTES_DDL.replace("subject_id uuid NOT NULL,", "subject_id uuid NOT NULL, person_id uuid NOT NULL,", 1)
-    async with records_stand(postgres_server, tmp_path, {"notes": contract}, ddl) as built:
+    contract = parse(TENANTS.replace("rows: owner", f"rows: {owned}"), where="notes.yaml")
+    async with records_stand(postgres_server, tmp_path, {"notes": contract}, TENANTS_DDL) as built:
         ann, bob = mint_subject_id(), mint_subject_id()
         await built.stored(WHOLE | {"body": "ann's"}, actor=ann)
         for prefer in ("", REPRESENTATION):

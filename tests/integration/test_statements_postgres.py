@@ -41,8 +41,11 @@ from tests.stands.access_cell import AccessStand, access_stand
 from tests.stands.door import ROLE as DOOR_ROLE
 from tests.stands.door import DoorStand, door_stand
 from tests.stands.ledger import SIGNER, reader
+from tests.stands.product_loop import anyio_backend
 from tests.stands.servers import free_port, running
 from tests.stands.waiting import eventually, wait_for
+
+__all__ = ["anyio_backend"]
 
 KILLS = int(os.environ.get("STATEMENT_KILLS", "3"))
 LONG = 600
@@ -57,12 +60,6 @@ log_directory = 'log'
 log_filename = 'postgres.log'
 log_timezone = 'UTC'
 """
-
-
-@pytest.fixture(scope="module")
-def anyio_backend() -> tuple[str, dict[str, bool]]:
-    """As in the product."""
-    return "asyncio", {"use_uvloop": True}
 
 
 @pytest.fixture(scope="module")

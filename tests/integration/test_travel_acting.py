@@ -12,11 +12,12 @@ from foundation.http import HttpClient
 from foundation.ledger.entries import Single
 from foundation.ledger.port import Event, Kind
 from foundation.words import mint_subject_id
-from tests.integration.test_travel_hairpin import Mirror, anyio_backend, code
 from tests.stands.accesses import accesses_in
 from tests.stands.edge import CLOCK, placement, service_verifier
+from tests.stands.mirrors import Mirror
+from tests.stands.product_loop import anyio_backend
 from tests.stands.service_tokens import ServiceIssuer
-from tests.stands.travel import world
+from tests.stands.travel import code, world
 
 __all__ = ["anyio_backend"]
 pytestmark = pytest.mark.anyio

@@ -6,9 +6,10 @@ import httpx
 import pytest
 
 from foundation.http import HttpClient
-from tests.integration.test_travel_hairpin import Mirror, anyio_backend, code
 from tests.stands.edge import placement
-from tests.stands.travel import GROUNDS, World, world
+from tests.stands.mirrors import Mirror
+from tests.stands.product_loop import anyio_backend
+from tests.stands.travel import GROUNDS, World, code, world
 
 __all__ = ["anyio_backend"]
 pytestmark = pytest.mark.anyio

@@ -17,11 +17,12 @@ from gateway.edge.upstream.pool import Pools
 from gateway.settings import HopTls
 from gateway.travel.assembly import contexts, hop_context
 from gateway.travel.routes import Routes
-from tests.integration.test_travel_hairpin import Mirror, anyio_backend, code
 from tests.stands.certificates import Authority
 from tests.stands.edge import placement
+from tests.stands.mirrors import Mirror
+from tests.stands.product_loop import anyio_backend
 from tests.stands.servers import serving
-from tests.stands.travel import EU, HOP_LIMITS, World, world
+from tests.stands.travel import EU, HOP_LIMITS, World, code, world
 from tests.stands.waiting import eventually
 
 __all__ = ["anyio_backend"]

@@ -12,7 +12,7 @@ from foundation.ledger.canonical import canonical
 from foundation.ledger.entries import SALT_BYTES, Entry, Recorded, sealed, sealed_each, spelled
 from foundation.ledger.merkle import EMPTY_ROOT, Frontier, ProofRefused, leaf_hash
 from foundation.ledger.tiles import ENTRIES, Tile, TiledHashes
-from tests.stands.ledger import naive_root, subtrees_of
+from tests.stands.ledger import bundle_of, naive_root, subtrees_of
 
 LEAVES = [b"leaf %d" % number for number in range(300)]
 HASHES = [leaf_hash(leaf) for leaf in LEAVES]
@@ -132,7 +132,7 @@ def test_a_tiles_path_names_it(level: int, number: int, width: int) -> None:
 
 @given(st.lists(st.binary(max_size=300), max_size=20))
 def test_a_bundle_holds_what_was_put_in(entries: list[bytes]) -> None:
-    assert tiles.entries_in(tiles.bundle_of(entries), len(entries)) == entries
+    assert tiles.entries_in(bundle_of(entries), len(entries)) == entries
 
 
 JSON = st.recursive(

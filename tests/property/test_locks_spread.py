@@ -21,7 +21,6 @@ import pytest
 import directory.locks.core
 from cells.breakglass import core as machine
 from cells.breakglass.book import Book
-from cells.breakglass.keeper import Keeper
 from cells.breakglass.locks import core, elsewhere
 from cells.breakglass.locks.core import Barred, Newer, person_of, standing
 from cells.breakglass.locks.elsewhere import Elsewhere
@@ -48,8 +47,8 @@ from foundation.clock import ManualClock
 from foundation.words import ActorId, CellId
 from tests.stands import locks as memory
 from tests.stands.access import presence, terms
-from tests.stands.access_cell import MemorySteps
-from tests.stands.locks import ISSUER, MemoryLocks, nothing_to_recall
+from tests.stands.lock_cell import SAM, LockCell
+from tests.stands.locks import ISSUER, MemoryLocks
 
 pytestmark = pytest.mark.anyio
 SCRIPTS = int(os.environ.get("LOCKS_SCRIPTS", "15"))
@@ -58,7 +57,6 @@ OFTEN = ("turn",) * 6 + ("tell",) * 4 + ("ask",) * 2 + ("answer",) * 2
 ACTIONS = (*OFTEN, "again", "replay", "backup", "rare", "rare")
 CELLS = tuple(CellId(name) for name in ("eu-de", "us-va", "jp-to"))
 PEOPLE = tuple(engineer_of(name) for name in ("alice", "bob", "carol"))
-SAM = engineer_of("sam")
 HOURS_S = 8 * 3_600
 """At most between two steps, so that reviews are due within a script."""
 APPROVAL = 1
@@ -119,35 +117,22 @@ def emergency(grant: GrantId, at_us: int) -> tuple[AnyStep, ...]:
     )
 
 
-class Cell:
-    def __init__(self, name: CellId, wire: Wire, clock: ManualClock) -> None:
-        self.name = name
-        self.wire = wire
-        self.clock = clock
-        self.steps = MemorySteps()
-        self.backup: list[Row] = []
-        self.file: tuple[CellLocks, ...] = ()
-        self.late: list[tuple[LockPage, float]] = []
-        self.begin()
+class Cell(LockCell):
+    """Whose answers come `late`; `saved`: a backup of its database; `known`: numbers of the newest tellings that it believed."""
 
-    def begin(self) -> None:
-        """As a new process, which knows nothing but what is in the database and in its file."""
-        self.keeper = Keeper(self.steps, self.clock)
-        self.heard = Elsewhere(cell=self.name, issuer=ISSUER, clock=self.clock, book=self.keeper.glance)
-        self.heard.recall(self.file)
-        self.telling = Telling(
-            cell=self.name,
-            keeper=self.keeper,
-            source=self.wire,
-            elsewhere=self.heard,
-            clock=self.clock,
-            recalled=nothing_to_recall(),
-        )
+    def __init__(self, name: CellId, wire: Wire, clock: ManualClock) -> None:
+        self.wire = wire
+        self.saved: list[Row] = []
+        self.late: list[tuple[LockPage, float]] = []
+        super().__init__(name, wire, clock)
+
+    def begins(self) -> None:
+        super().begins()
         self.late.clear()
         self.known = {told.cell: told.number for told in self.file if told.cell != self.name}
 
     def restore(self) -> None:
-        self.steps.kept = list(self.backup)
+        self.steps.kept = list(self.saved)
 
     async def turn(self, chance: random.Random) -> None:
         """Locks or unlocks somebody; or they have an emergency, or it is reviewed."""
@@ -164,7 +149,7 @@ class Cell:
             await self.take(SAM, Reviewed(grant=unseen.id, verdict=Found.JUSTIFIED, note="x"))
 
     async def take(self, by: ActorId, *steps: AnyStep) -> None:
-        await self.keeper.act(by, lambda _book, _at_us: steps)
+        await self.makes(by, *steps)
         for step in steps:
             match step:
                 case Unlocked(person=person):
@@ -263,7 +248,7 @@ async def script(seed: int, restored: Restored) -> None:
                 await wire.replay(*chance.choice(wire.sent))
             case "backup":
                 backup = wire.copied()
-                one.backup = list(one.steps.kept)
+                one.saved = one.backup()
             case _:
                 rare(one, wire, backup, restored, chance)
         held_to(wire, restored)
@@ -283,11 +268,11 @@ def rare(one: Cell, wire: Wire, backup: dict[CellId, Held], restored: Restored, 
     if Restored.CELLS in restored and chance.random() < 0.6:
         one.restore()
         if chance.random() < 0.5:
-            one.begin()
+            one.begins()
     elif Restored.DIRECTORY in restored and chance.random() < 0.5:
         wire.held = dict(backup)
     else:
-        one.begin()
+        one.begins()
 
 
 def held_to(wire: Wire, restored: Restored) -> None:

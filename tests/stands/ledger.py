@@ -3,7 +3,7 @@
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from foundation.ledger.merkle import node_hash
 from foundation.ledger.notes import Signer
 from foundation.ledger.reading import LogReader, of_folder
 from foundation.ledger.settings import LedgerSettings
+from foundation.ledger.tiles import framed
 from foundation.mute import Secret
 
 SIGNER = Signer("ledger.test/log", Secret(b"t" * 32))
@@ -82,6 +83,11 @@ class Later(Executor):
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         for asked in self._given:
             asked.run()
+
+
+def bundle_of(entries: Iterable[bytes]) -> bytes:
+    """As a bundle is in its file. Raises ValueError where an entry is too long."""
+    return b"".join(map(framed, entries))
 
 
 def naive_root(leaves: Sequence[bytes]) -> bytes:

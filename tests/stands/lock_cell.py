@@ -18,12 +18,14 @@ SAM = engineer_of("sam")
 
 
 class LockCell:
-    """On a clock that is told; a second goes by with each step and each round. `file`: what it remembers over a restart."""
+    """On a clock that is told, its own or `clock`; a second goes by with each step that it `takes` and each round.
 
-    def __init__(self, name: CellId, source: LockSource) -> None:
+    `file`: what it remembers over a restart."""
+
+    def __init__(self, name: CellId, source: LockSource, clock: ManualClock | None = None) -> None:
         self.name = name
         self.source = source
-        self.clock = ManualClock()
+        self.clock = clock or ManualClock()
         self.steps = MemorySteps()
         self.file: tuple[CellLocks, ...] = ()
         self.begins()
@@ -61,6 +63,9 @@ class LockCell:
 
     async def takes(self, by: ActorId, *steps: AnyStep) -> None:
         self.clock.advance(1)
+        await self.makes(by, *steps)
+
+    async def makes(self, by: ActorId, *steps: AnyStep) -> None:
         await self.keeper.act(by, lambda _book, _at_us: steps)
 
     async def goes_round(self) -> bool:

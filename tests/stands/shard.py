@@ -59,6 +59,11 @@ CREATE TABLE product.notes (
 GRANT USAGE ON SCHEMA product TO domicile_records;
 GRANT SELECT, INSERT, UPDATE, DELETE ON product.notes TO domicile_records;
 """
+TENANTS = NOTES.replace("owner: subject_id", "owner: person_id").replace(
+    "  body:   ", "  person_id:  {type: uuid, class: pseudonymous}\n  body:   "
+)
+"""The same notes where tenants are placed: a row is one person's of a tenant."""
+TENANTS_DDL = NOTES_DDL.replace("subject_id uuid NOT NULL,", "subject_id uuid NOT NULL, person_id uuid NOT NULL,", 1)
 
 
 def notes() -> Contract:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import httpx
 import msgspec
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -170,6 +171,10 @@ class World:
         parts = {"method": request.method, "target": request.target.encode(), "authorization": request.authorization}
         digest = "sha256:" + "0" * 64
         return {"domicile-hop": hops.mint(to, rules=digest, **parts, **(sealed | more))}
+
+
+def code(response: httpx.Response) -> tuple[int, str]:
+    return response.status_code, response.json()["code"]
 
 
 @dataclass

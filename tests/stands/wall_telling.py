@@ -21,9 +21,6 @@ async def told(connection: "asyncpg.Connection[asyncpg.Record]", statements: Seq
     def notice(_: object, message: Any) -> None:
         heard.append(f"{type(message).__name__}: {message} {getattr(message, 'detail', '')}")
 
-    def notified(_: object, pid: int, channel: str, payload: str) -> None:
-        heard.append(f"notified {channel} {payload}")
-
     connection.add_log_listener(notice)
     try:
         for statement in statements:

@@ -25,7 +25,6 @@ class Client:
         self._taken_max = taken_max
         self.sent = 0
         self.answers: list[dict[str, Any]] = []
-        self.unread_max = 0
         self.whole = False
 
     async def receive(self) -> Message:

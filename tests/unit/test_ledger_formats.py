@@ -14,7 +14,7 @@ from foundation.ledger.merkle import Frontier, ProofRefused, leaf_hash
 from foundation.ledger.notes import MalformedKey, NoteRefused, Signer, Verifier
 from foundation.ledger.tiles import ENTRIES, MalformedTile, Tile
 from foundation.mute import Secret
-from tests.stands.ledger import naive_root, subtrees_of
+from tests.stands.ledger import bundle_of, naive_root, subtrees_of
 
 # --- trees: the vectors of Certificate Transparency's reference implementation ------------------------------------------------
 
@@ -133,7 +133,7 @@ def test_seventy_thousand_entries_lie_in_the_tiles_of_the_specifications_example
 
 
 def test_a_bundle_is_read_as_it_was_written_and_not_where_it_breaks_off() -> None:
-    raw = tiles.bundle_of([b"", b"one", b"x" * 65_535])
+    raw = bundle_of([b"", b"one", b"x" * 65_535])
     assert raw[:2] == b"\x00\x00"
     assert raw[2:7] == b"\x00\x03one"
     assert tiles.entries_in(raw, 3) == [b"", b"one", b"x" * 65_535]
@@ -141,7 +141,7 @@ def test_a_bundle_is_read_as_it_was_written_and_not_where_it_breaks_off() -> Non
         with pytest.raises(MalformedTile):
             tiles.entries_in(broken, width)
     with pytest.raises(ValueError, match="65535"):
-        tiles.bundle_of([b"x" * 65_536])
+        bundle_of([b"x" * 65_536])
 
 
 # --- notes: the vectors of golang.org/x/mod/sumdb/note ---------------------------------------------------------------------------

@@ -124,7 +124,7 @@ async def test_service_tokens_hold_under_the_published_keys(paths: Paths) -> Non
     claims = await verifier.verify(paths.token("cell-eu-de").read_text())
     assert (claims["sub"], claims["roles"]) == ("cell:eu-de", ["resolver", "cell:eu-de", "signup:eu-de"])
     assert claims["exp"] - claims["iat"] <= 600
-    operator = await verifier.verify(paths.operator_token.read_text())
+    operator = await verifier.verify(paths.token("operator").read_text())
     assert operator["sub"] == "operator:cli"
 
 

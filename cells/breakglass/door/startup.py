@@ -54,13 +54,13 @@ def packet_bytes(head: bytes) -> int:
 def read(packet: bytes) -> First:
     """A whole first packet. Raises Malformed."""
     (code,) = _LONG.unpack_from(packet, 4)
-    match code, len(packet):
-        case (80_877_103, 8):
-            return SslRequest()
-        case (80_877_104, 8):
-            return GssRequest()
-        case (80_877_102, size) if size == 12 + KEY_BYTES:
-            return CancelRequest(_LONG.unpack_from(packet, 8)[0], packet[12:])
+    asked = code, len(packet)
+    if asked == (SSL_REQUEST, 8):
+        return SslRequest()
+    if asked == (GSS_REQUEST, 8):
+        return GssRequest()
+    if asked == (CANCEL_REQUEST, 12 + KEY_BYTES):
+        return CancelRequest(_LONG.unpack_from(packet, 8)[0], packet[12:])
     if code >> 16 != 3:
         raise Malformed(Error("0A000", "protocol 3.0 is spoken here"))
     return _startup(packet, code)

@@ -14,7 +14,7 @@ import msgspec
 FIELDS_MIN = 26
 FIELD_CHARS_MAX = 1 << 28
 """Of one statement's text, say."""
-_TIME, _USER, _BACKEND, _NUMBER, _SEVERITY, _STATE, _MESSAGE, _DETAIL = 0, 1, 5, 6, 11, 12, 13, 14
+_TIME, _USER, _BACKEND, _NUMBER, _SEVERITY, _STATE, _MESSAGE = 0, 1, 5, 6, 11, 12, 13
 _SIMPLE, _EXTENDED, _CALL = "statement: ", "execute ", "fastpath function call: "
 _BEGINS = ": "
 """What the text follows. Names of statements and portals stand before it, and the door takes none in which that stands."""

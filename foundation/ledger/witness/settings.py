@@ -4,10 +4,10 @@ from pathlib import Path
 
 import msgspec
 
+from foundation.ledger.key_files import named_key_in
 from foundation.ledger.notes import MalformedKey, Verifier
 from foundation.ledger.witness.cosignatures import Cosigner, WitnessKey
-from foundation.mute import Secret
-from foundation.settings import SettingsError, read_secret
+from foundation.settings import SettingsError
 from foundation.tls import Tls
 
 
@@ -25,16 +25,7 @@ class WitnessSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     def cosigner(self) -> Cosigner:
         """Raises SettingsError."""
-        path = Path(self.key_file)
-        try:
-            cosigner = Cosigner.parse(Secret(read_secret(path).reveal().decode("utf-8")))
-        except (MalformedKey, UnicodeDecodeError) as exc:
-            raise SettingsError(f"secret file {path} holds no key of a witness: {exc}") from exc
-        if cosigner.verifier.name != self.name:
-            raise SettingsError(
-                f"secret file {path} holds the key of {cosigner.verifier.name}, and name is {self.name}"
-            )
-        return cosigner
+        return named_key_in(Path(self.key_file), Cosigner, "of a witness", name=self.name, setting="name")
 
     def known(self) -> list[Verifier]:
         """Raises SettingsError."""

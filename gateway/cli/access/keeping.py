@@ -14,9 +14,9 @@ from cells.breakglass.words import Purpose, Rule
 from deploy.local import access as stack_access
 from deploy.local.layout import Paths
 from foundation.clock import SystemClock
-from foundation.ledger.notes import MalformedKey, Signer
-from foundation.mute import Secret
-from foundation.settings import SettingsError, read_secret
+from foundation.ledger.key_files import private_key_in
+from foundation.ledger.notes import Signer
+from foundation.settings import SettingsError
 from foundation.words import CellId, MalformedWord, parse_slug
 from gateway.cli.access.which import Asker, asker_option
 from gateway.cli.options import json_option, print_json, print_table, utc
@@ -153,10 +153,7 @@ def _owner(asker: Asker, key: Path | None) -> Signer:
         if asker.url is not None:
             raise SettingsError("an exception goes with --key FILE, the private key of its owner")
         return stack_access.owner(Paths(asker.state.absolute()))
-    try:
-        return Signer.parse(Secret(read_secret(key).reveal().decode("utf-8")))
-    except (MalformedKey, UnicodeDecodeError) as exc:
-        raise SettingsError(f"{key} holds no key that signs exceptions: {exc}") from exc
+    return private_key_in(key, Signer, "that signs exceptions")
 
 
 @click.command()

@@ -58,7 +58,7 @@ def _subject(residence: str) -> SubjectFacts:
 async def _planned(
     which: Which, table: str, to: DestinationId, purpose: str, stated: Person | None, sample: int
 ) -> tuple[list[tuple[Person, TablePlan, dict[str, str]]], list[tuple[Any, ...]]]:
-    from cells.egress.worlds import opened, rules_of
+    from cells.egress.worlds import rules_of
 
     clock, contract = SystemClock(), which.contract(table)
     rows: list[tuple[Any, ...]] = []
@@ -68,19 +68,7 @@ async def _planned(
         made = treater(which, contract, to, purpose, rules, today(clock.unix_s()))
         people = [stated] if stated is not None else []
         if stated is None:
-            async with opened(
-                cell=which.settings.cell,
-                contract=contract,
-                contracts=which.contracts(),
-                purpose=purpose,
-                records=which.records(rules),
-                first=which.outbox(rules),
-                directory=directory,
-                rules=rules,
-                clock=clock,
-                signer=which.egress.signer(),
-                actor=f"cell:{which.settings.cell}",
-            ) as world:
+            async with which.world(directory, rules, contract, purpose, clock) as world:
                 people, rows = await _looked(world, made, sample)
     return [(one, made.plan_of(one), made.unmade(one)) for one in people], rows
 

@@ -143,7 +143,7 @@ async def _discarded(one: Wanted) -> None:
 
 async def _released(one: Wanted, journal: Journal, part_rows: int) -> Outcome:
     from cells.egress import release
-    from cells.egress.worlds import opened, rules_of
+    from cells.egress.worlds import rules_of
 
     which, stated, clock = one.which, journal.run, SystemClock()
     if journal.released:
@@ -153,19 +153,7 @@ async def _released(one: Wanted, journal: Journal, part_rows: int) -> Outcome:
             rules = await rules_of(directory, one.rules)
             day = datetime.date.fromisoformat(stated.day)
             made = treater(which, one.contract, stated.destination, stated.purpose, rules, day)
-            async with opened(
-                cell=which.settings.cell,
-                contract=one.contract,
-                contracts=which.contracts(),
-                purpose=stated.purpose,
-                records=which.records(rules),
-                first=which.outbox(rules),
-                directory=directory,
-                rules=rules,
-                clock=clock,
-                signer=which.egress.signer(),
-                actor=f"cell:{which.settings.cell}",
-            ) as world:
+            async with which.world(directory, rules, one.contract, stated.purpose, clock) as world:
                 place = await release.run(journal, made, world, one.sink, part_rows=part_rows, told=_progress)
     return Outcome(cell=stated.cell, table=stated.table, said=_said(journal, place))
 

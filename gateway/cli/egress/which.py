@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import click
 import msgspec
 
+from cells.egress.ports import World
 from cells.egress.settings import EgressSettings
 from cells.egress.sinks.port import SinkFailed
 from cells.records.contracts import Contract, read_folder
@@ -16,6 +17,7 @@ from cells.settings import CellSettings
 from deploy.local.layout import Paths
 from directory.client.remote import DirectoryUnavailable, HttpDirectory
 from directory.rules.client import RulesRefused
+from foundation.clock import Clock
 from foundation.http import client
 from foundation.mute import Secret
 from foundation.settings import SettingsError, load, secret_from_env
@@ -81,6 +83,29 @@ class Which(msgspec.Struct, frozen=True, kw_only=True):
         token = TokenFile(Path(self.settings.token_file))
         async with client(self.settings.directory, token=token) as http:
             yield HttpDirectory(http, resolve_s_max=RESOLVE_S_MAX)
+
+    @asynccontextmanager
+    async def world(
+        self, directory: HttpDirectory, rules: Rules, contract: Contract, purpose: str, clock: Clock
+    ) -> AsyncIterator[World]:
+        """What a release of this cell works with. Raises SettingsError, OSError, asyncpg errors."""
+        from cells.egress.worlds import opened
+
+        cell = self.settings.cell
+        async with opened(
+            cell=cell,
+            contract=contract,
+            contracts=self.contracts(),
+            purpose=purpose,
+            records=self.records(rules),
+            first=self.outbox(rules),
+            directory=directory,
+            rules=rules,
+            clock=clock,
+            signer=self.egress.signer(),
+            actor=f"cell:{cell}",
+        ) as made:
+            yield made
 
 
 FILE = click.Path(path_type=Path, dir_okay=False)

@@ -55,7 +55,7 @@ async def sign_up_everybody(stage: Stage, people: tuple[Person, ...]) -> list[Re
         len(residents) == len(people),
         f"{len(residents)} people, {countries} countries",
     )
-    await _no_cell(stage, people[0])
+    await _no_cell(stage)
     return residents
 
 
@@ -103,7 +103,7 @@ def _show_groups(stage: Stage, residents: list[Resident]) -> None:
     )
 
 
-async def _no_cell(stage: Stage, person: Person) -> None:
+async def _no_cell(stage: Stage) -> None:
     region = next(iter(stage.stack.regions))
     answer = await stage.ask(
         "GET", f"{stage.gateway(region)}/.well-known/domicile/preview?residence={REFUSED_COUNTRY}&service=orders"
