@@ -45,8 +45,8 @@ _BASE64_TEXT = re2.compile(BASE64)
 _HEX_TEXT = re2.compile(HEX)
 
 
-Seen: TypeAlias = set[tuple[int, bytes]]
-"""Tokens that were decoded already, by their place in the original: undoing the escapes of a line copies them."""
+Seen: TypeAlias = set[tuple[str, int, bytes]]
+"""Encodings and tokens that were decoded already, by their place in the original: undoing the escapes of a line copies them."""
 
 
 def base64_tokens(data: bytes, low: int, high: int, layer: Layer, seen: Seen) -> int:
@@ -54,7 +54,7 @@ def base64_tokens(data: bytes, low: int, high: int, layer: Layer, seen: Seen) ->
     end = low
     for start, end in _tokens(data, low, high, _BASE64_TEXT, _BASE64_SIGNS, _BASE64_TOKEN):
         token = data[start:end]
-        if not _again(layer, start, token, seen):
+        if not _again("base64", layer, start, token, seen):
             signs = _LINE_END.sub(b"", token).translate(_TO_STANDARD)
             ratio = (3, 4) if len(signs) == len(token) else WHOLE
             _put(layer, _shifts(signs, 4, a2b_base64), (start, end), "base64", ratio)
@@ -66,13 +66,13 @@ def hex_tokens(data: bytes, low: int, high: int, layer: Layer, seen: Seen) -> in
     end = low
     for start, end in _tokens(data, low, high, _HEX_TEXT, _HEX_SIGNS, _HEX_TOKEN):
         token = data[start:end]
-        if not _again(layer, start, token, seen):
+        if not _again("hex", layer, start, token, seen):
             _put(layer, _shifts(token, 2, unhexlify), (start, end), "hex", (1, 2))
     return end
 
 
-def _again(layer: Layer, start: int, token: bytes, seen: Seen) -> bool:
-    key = (layer.came_from(start), token)
+def _again(name: str, layer: Layer, start: int, token: bytes, seen: Seen) -> bool:
+    key = (name, layer.came_from(start), token)
     again = key in seen
     seen.add(key)
     return again
