@@ -78,8 +78,14 @@ def _lines(data: bytes) -> Iterator[Line]:
         start = max(at, data.rfind(b"\n", at, hit) + 1)
         end = data.find(b"\n", hit)
         at = len(data) if end < 0 else end
-        if data[hit] != _ENTITY or _undone(data[start:at])[2]:
+        if data[hit] != _ENTITY or _is_escape(data, hit) or _undone(data[start:at])[2]:
             yield start, at
+
+
+def _is_escape(data: bytes, at: int) -> bool:
+    """Whether what looks like an entity stands for anything else: mostly it does, and the line need not be undone to know."""
+    found = _ASCII.match(data, at)
+    return found is not None and UNDONE[found.group()][0] != found.group()
 
 
 def _parts(line: bytes) -> list[bytes]:
