@@ -7,10 +7,11 @@ from typing import Any
 
 import phonenumbers
 import pytest
-from hypothesis import given, settings
+import re2
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cells.egress.scanner import core, identifiers, necessary, phones
+from cells.egress.scanner import context, core, identifiers, necessary, phones
 from cells.egress.scanner.findings import Hit
 from load_tests.bench.egress import values
 from load_tests.bench.egress.clean import clean_logs
@@ -75,23 +76,124 @@ TRIES = 400
 
 
 def everywhere(data: bytes) -> Iterator[Hit]:
-    """As without gates."""
-    for gate in core.gates():
-        ends = [0] * len(gate.finders)
-        for low in range(0, len(data), core.SLICE_BYTES):
-            for at, (finder, confirm) in enumerate(gate.finders):
-                for start, end in core._found(finder, data, max(low, ends[at]), low + core.SLICE_BYTES):
-                    ends[at] = end
-                    yield from confirm(data, start, end)
+    """As without gates, stretches and what is remembered: each pattern over the whole text."""
+    for one in (*(one for one, _ in core.ADDRESSES), *core.ANNOUNCED, *core.NUMBERS):
+        for found in PATTERNS[one.pattern].finditer(data):
+            yield from one.confirm(data, *found.span())
 
 
-@settings(max_examples=150, deadline=None)
-@given(st.lists(st.sampled_from(SIGNS), max_size=60), st.booleans())
-def test_no_gate_keeps_anything_back(signs: list[str], cut: bool) -> None:
+PATTERNS = {
+    one.pattern: re2.compile(one.pattern)
+    for one in (*(one for one, _ in core.ADDRESSES), *core.ANNOUNCED, *core.NUMBERS)
+}
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.lists(st.sampled_from(SIGNS), max_size=60), st.booleans(), st.integers(1, 80))
+def test_no_gate_keeps_anything_back(signs: list[str], cut: bool, stretch: int) -> None:
     data = "".join(signs).encode()[1 if cut else 0 :]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(core, "SLICE_BYTES", 64)
+        patch.setattr(core, "STRETCH_BYTES", stretch)
         assert sorted(core._hits(data)) == sorted(everywhere(data))
+
+
+SPOKEN = [
+    "phone",
+    "tel ",
+    "card",
+    "cards_",
+    "born ",
+    "ssn ",
+    "id",
+    "tax",
+    "personal ",
+    "national",
+    "number",
+    "_",
+    "=",
+    ": ",
+    " ",
+    "true ",
+    "\n",
+]
+SPOKEN += [
+    "1",
+    "2",
+    "30",
+    "1980",
+    "4111111111111111",
+    "0301234567",
+    "130692544",
+    "ya",
+    "29.",
+    "dop_v",
+    "dop_v1_",
+    "AKIA",
+    "8" * 9,
+    ":AA",
+    "x" * 30,
+]
+SPOKEN += [
+    "phone_verified=true cards_total=",
+    "é",
+    "A",
+    "sk-",
+    "eyJhbGciOiJI.eyJzdWIiOiJ.x",
+    "-----BEGIN PRIVATE KEY-----",
+]
+SPOKEN += ["ya29." + "a" * 20, "dop_v1_" + "a1" * 32, "123456789:AA" + "b" * 33, "AKIAIOSFODNN7EXAMPLE"]
+
+
+@settings(max_examples=1_500, deadline=None)
+@given(st.lists(st.sampled_from(SPOKEN), max_size=24))
+def test_nor_what_is_remembered_of_the_texts_before_numbers(signs: list[str]) -> None:
+    data = "".join(signs).encode()
+    assert sorted(core._hits(data)) == sorted(everywhere(data))
+
+
+DETECTORS = [one for one in (*core.ANNOUNCED, *core.NUMBERS) if one.opens and not one.pattern.startswith(one.opens)]
+"""Of the others the pattern is written as that beginning and more."""
+
+
+def written_for_python(pattern: str) -> str:
+    """What the two engines write differently: flags within, characters by their number. `[^` is of ASCII, as other characters are many."""
+    pattern = re.sub(r"\\x\{([0-9a-f]+)\}", lambda found: chr(int(found[1], 16)), pattern)
+    return re.sub(r"\(\?i\)", "", pattern)
+
+
+@pytest.mark.parametrize("detector", DETECTORS, ids=lambda one: one.confirm.__qualname__)
+def test_every_match_of_a_pattern_begins_as_the_gate_looks_for_it(detector: core.Detector) -> None:
+    """Values drawn out of the pattern itself, each branch of it, with what may stand around them."""
+    finder, opens = re2.compile(detector.pattern), re2.compile(detector.opens)
+    loosely = re.compile(written_for_python(detector.pattern), re.IGNORECASE if "(?i)" in detector.pattern else 0)
+    matched = []
+
+    @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(st.from_regex(loosely), st.sampled_from(["", " ", "x", "-", "\n", "9", "_", "."]))
+    def hold(value: str, before: str) -> None:
+        data = f"{before}{value}".encode()
+        for found in finder.finditer(data):
+            matched.append(found.span())
+            assert opens.match(data, found.start()) is not None, data
+
+    hold()
+    assert len(matched) > 20
+
+
+def test_every_match_in_texts_of_all_locales_begins_as_the_gate_looks_for_it() -> None:
+    data = planted(seed=12, rounds=2).text() + clean_logs(12, 100_000)
+    for detector in DETECTORS:
+        finder, opens = re2.compile(detector.pattern), re2.compile(detector.opens)
+        assert all(opens.match(data, found.start()) for found in finder.finditer(data)), detector
+
+
+def test_a_word_that_may_go_on_with_a_digit_is_named_as_one() -> None:
+    """Nothing is remembered of a text that ends in the middle of such a word."""
+    for words in (context.PHONE, context.CARD, context.IDENTIFIER, context.BIRTH):
+        heads = re.findall(r"\(\?:([^()]*)\)\.\{|([^|()]*)(?<!\\)\.\?", words)
+        for head in {one for pair in heads for many in pair if many for one in many.split("|")}:
+            assert re.search(context.IDENTIFIER_BEFORE_DIGIT.replace(r"\z", r"\Z"), f"{head}7"), head
+        assert not re.search(r"\\[dDwWsS]|\[[^]]*[0-9]", words)
 
 
 @settings(max_examples=80, deadline=None)

@@ -95,6 +95,12 @@ def test_the_same_token_twice_is_found_twice() -> None:
     assert len(found_in(f"{token} and {token} and %20{token}", Kind.EMAIL)) == 3
 
 
+def test_hex_in_which_text_shows_as_in_base64_is_read_as_hex_too() -> None:
+    text = b"m n o m n anna@example.org".hex()
+    (found,) = found_in(f"see {text} there", Kind.EMAIL)
+    assert found.path == ("hex",)
+
+
 def test_wrapped_base64_and_another_alignment_are_read() -> None:
     chance = random.Random(4)
     for shift in range(8):

@@ -3,8 +3,7 @@
 import functools
 import re
 
-import re2
-
+from cells.egress.scanner.patterns import Pattern
 from cells.egress.scanner.shapes import first_digit
 
 GAP_BYTES_MAX = 72
@@ -36,6 +35,8 @@ IDENTIFIER = (
     r"|идентиф|личен|егн|єдр|рнокпп|іпн|код платника|αμκα|ταυτότητα|αφμ|תעודת זהות|ת\.ז|مرز|هوية|هویت|قومي|ملی|आधार|पहचान|身份证|身份證|身分證|証明号|マイナンバー"
     r"|個人番号|주민등록|주민번호|บัตรประชาชน|ประจำตัว|căn cước|cmnd|cccd|induk|kependudukan|pengenalan"
 )
+IDENTIFIER_BEFORE_DIGIT = r"personal|citizen|resident|(?:social|national|identity|id|tax|health|cpr)[0-9]\z"
+"""Beginnings of such words that may go on with a digit: a text up to that digit does not show the word."""
 BIRTH = (
     r"\bborn\b|birth|(?:\b|_)d\.?o\.?b\.?(?:\b|_)|\bgeb\.|geboren|geburt|geboorte|\bn[ée]e? le\b|naissance|nacid[oa]|nacimiento|\bnat[oa] il|nascita|\bnascid"
     r"|nascimento|född|födelse|født|fødsels|fødd|syntynyt|syntymä|urodz|narozen|naroden|narodil|rođen|rojen|szület|născut|nașter|nasterii|γεννή|γέννησ|роди[лв]"
@@ -55,9 +56,11 @@ class Words:
     """
 
     def __init__(self, words: str, announced: str) -> None:
+        """`announced`: how the number begins, from its first digit on; in ASCII."""
         self.words = _any(words)
+        self.form = re.compile(announced.encode())
         self.pattern = rf"{self.words}[^0-9\n]*{announced}"
-        self._word = re2.compile(self.words)
+        self._word = Pattern(self.words)
         # The same keys stand in every line of a log, and before every value of a column.
         self._gap = functools.lru_cache(REMEMBERED)(self._gap_of)
 
@@ -65,19 +68,26 @@ class Words:
         """Where the number of a match begins, and what stands between it and the last word before it: GAP_BYTES_MAX at most, no digit, no
         other key. None without such a word."""
         digit = first_digit(data, start, end)
-        if not data[digit + 1 : digit + 2].isdigit() and (word := self._word.match(data, start)) is not None:
-            digit = first_digit(data, word.end(), end)
+        if not data[digit + 1 : digit + 2].isdigit() and (word := self._word.end_at(data, start)) >= 0:
+            digit = first_digit(data, word, end)
         low = max(start, digit - GAP_BYTES_MAX - WORD_BYTES_MAX)
         begin = 1 if low else 0
         gap = self._gap(data[low - begin : digit + 1], begin)
         return None if gap is None else (digit, gap)
 
+    def silent(self, text: bytes, begin: int) -> bool:
+        """Whether no word that begins in a text from an offset on announces the number whose first digit the text ends with; a second digit
+        follows that one."""
+        low = max(begin, len(text) - 1 - GAP_BYTES_MAX - WORD_BYTES_MAX)
+        before = 1 if low else 0
+        return self._gap(text[low - before :], before) is None
+
     def _gap_of(self, text: bytes, begin: int) -> bytes | None:
         """What stands between the last word and the digit that a text ends with; None where that is too much, or speaks of another thing.
         The bytes at both ends are there for what they say of a word's edges."""
         last, digit = None, len(text) - 1
-        for found in self._word.finditer(text, begin, digit):
-            last = found.end()
+        for _, stop in self._word.all(text, begin, digit):
+            last = stop
         if last is None or digit - last > GAP_BYTES_MAX:
             return None
         gap = text[last:digit]

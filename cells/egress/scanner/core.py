@@ -2,111 +2,145 @@
 decoded and scanned again. Pure."""
 
 import functools
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import TypeAlias
 
 import msgspec
-import re2
 
 from cells.egress.scanner import identifiers, numbers, phones, texts, unescaping, unpacking
+from cells.egress.scanner.announcing import announced
+from cells.egress.scanner.context import IDENTIFIER_BEFORE_DIGIT
 from cells.egress.scanner.findings import Confirm, Finding, Hit, Kind
 from cells.egress.scanner.layers import Layer
+from cells.egress.scanner.patterns import Pattern, of_bytes, options, search_set
 
 DEPTH_MAX = 4
 """Encodings within each other that are undone; what is encoded once more counts as found."""
 DECODED_BYTES_MAX = 2 << 20
 """What is decoded of one window, all depths together; beyond it the rest counts as found."""
 GATE_MEMORY_BYTES = 64 << 20
-SLICE_BYTES = 8 << 10
+STRETCH_BYTES = 1 << 10
+"""Of a line that goes on so long after a sign what is looked at together."""
+NEAR_BYTES, WIDE_BYTES_MAX = 256, 8 << 10
+"""A sign so near behind the stretch before it makes its own twice as wide: to ask of each line by itself takes longer where each has
+one."""
 REACH_BYTES = 512
-"""What a slice sees of the next: no value needs more to be recognised; its end may lie beyond."""
+"""What is seen beyond a stretch: no value needs more to be recognised; its end may lie beyond."""
 
 
 class Detector(msgspec.Struct, frozen=True):
-    """A pattern and what confirms its matches. `opens` is what the gate looks for, where that is less than the pattern."""
+    """A pattern and what confirms its matches. `opens`: how each match begins, where a gate looks for less than that."""
 
     pattern: str
     confirm: Confirm
     opens: str = ""
 
 
-ADDRESSES: tuple[tuple[Detector, re.Pattern[bytes]], ...] = (
+ADDRESSES: tuple[tuple[Detector, bytes], ...] = (
     (Detector(texts.EMAIL, texts.emails), texts.EMAIL_SIGN),
     (Detector(texts.URL_CREDENTIALS, texts.url_credentials), texts.URL_CREDENTIALS_SIGN),
 )
-"""What has an at sign, and what stands there then at least: to search for that takes less than a pass of a set."""
-AT_BYTES_MIN = 32
-"""To so many bytes one at sign: where there are more, addresses are searched for at once."""
-GATES: tuple[tuple[Detector, ...], ...] = (
-    (
-        Detector(texts.JWT, texts.jwts, texts.JWT_BEGIN),
-        Detector(texts.API_KEY, texts.keys, texts.API_KEY_BEGIN),
-        Detector(texts.PRIVATE_KEY, texts.private_keys, texts.PRIVATE_KEY_BEGIN),
-        Detector(phones.ANNOUNCED, phones.announced, phones.WORDS),
-        Detector(numbers.CARD_ANNOUNCED, numbers.announced_cards, numbers.CARD_WORDS),
-        Detector(identifiers.ANNOUNCED, identifiers.announced, identifiers.WORDS),
-        Detector(texts.BIRTH_DATE, texts.birth_dates, texts.BIRTH_WORDS),
-    ),
-    (
-        Detector(numbers.CARD_PLAIN, numbers.cards),
-        Detector(numbers.CARD_GROUPED, numbers.cards),
-        Detector(numbers.IPV4, numbers.ipv4),
-        Detector(phones.INTERNATIONAL, phones.international),
-        Detector(phones.GROUPED, phones.grouped),
-        Detector(numbers.COORDINATES, numbers.coordinates),
-    ),
-    (
-        Detector(identifiers.PATTERN, identifiers.written),
-        Detector(numbers.IPV6, numbers.ipv6),
-        Detector(numbers.MAC, numbers.macs),
-        Detector(numbers.IBAN, numbers.ibans),
-    ),
+"""What has an at sign, and what stands there then at least, in bytes: what does not begin like that is passed over without a look."""
+UNSPOKEN: tuple[Detector, ...] = (
+    Detector(texts.JWT, texts.jwts, texts.JWT_BEGIN),
+    Detector(texts.API_KEY, texts.keys, texts.API_KEY_BEGIN),
+    Detector(texts.PRIVATE_KEY, texts.private_keys, texts.PRIVATE_KEY_BEGIN),
+    Detector(identifiers.ANNOUNCED, identifiers.announced, identifiers.WORDS),
 )
-"""Patterns that one set answers for together. One set of all knows so many states that it never stops building new ones."""
+"""What begins with letters that say so; of these nothing is remembered: keys have their value in them, and what an identifier's number
+goes over may have further words in it."""
+ANNOUNCED: tuple[Detector, ...] = (
+    *UNSPOKEN,
+    Detector(phones.ANNOUNCED, phones.announced, phones.WORDS),
+    Detector(numbers.CARD_ANNOUNCED, numbers.announced_cards, numbers.CARD_WORDS),
+    Detector(texts.BIRTH_DATE, texts.birth_dates, texts.BIRTH_WORDS),
+)
+"""These and words before numbers."""
+NUMBERS: tuple[Detector, ...] = (
+    Detector(numbers.CARD_PLAIN, numbers.cards),
+    Detector(numbers.CARD_GROUPED, numbers.cards, numbers.CARD_GROUPED_BEGIN),
+    Detector(numbers.IPV4, numbers.ipv4),
+    Detector(phones.INTERNATIONAL, phones.international, phones.INTERNATIONAL_BEGIN),
+    Detector(phones.GROUPED, phones.grouped),
+    Detector(numbers.COORDINATES, numbers.coordinates, numbers.COORDINATES_BEGIN),
+    Detector(identifiers.PATTERN, identifiers.written, identifiers.PATTERN_BEGIN),
+    Detector(numbers.IPV6, numbers.ipv6, numbers.IPV6_BEGIN),
+    Detector(numbers.MAC, numbers.macs, numbers.MAC_BEGIN),
+    Detector(numbers.IBAN, numbers.ibans, numbers.IBAN_BEGIN),
+)
+"""What stands without a word. These and those together in one expression know so many states that it never stops building new ones."""
 
-_UNPACKED = ((unpacking.BASE64, unpacking.base64_tokens), (unpacking.HEX, unpacking.hex_tokens))
+
+Sign: TypeAlias = Callable[[bytes, int], tuple[int, int] | None]
 
 
 class Gate(msgspec.Struct, frozen=True):
-    """Tells in one pass which of its patterns may occur in a text; it knows no positions."""
+    """`sign`: from an offset on, where the next stretch begins in which one of its patterns may begin, and what says so stands; None where
+    there is no more. `occurring` tells in one pass which of them may occur in a stretch; it knows no positions."""
 
+    sign: Sign
     occurring: Callable[[bytes], Sequence[int] | None]
-    finders: tuple[tuple[Any, Confirm], ...]
-
-
-def _set(patterns: Iterable[str]) -> Any:
-    options = re2.Options()
-    options.max_mem = GATE_MEMORY_BYTES
-    made = re2.Set.SearchSet(options)
-    for pattern in patterns:
-        made.Add(pattern)
-    made.Compile()
-    return made
+    group: tuple[Detector, ...]
 
 
 @functools.cache
 def gates() -> tuple[Gate, ...]:
     """Compiled once in a process, when first something is scanned."""
-    addresses = Gate(_addressed, _finders(one for one, _ in ADDRESSES))
-    return addresses, *(Gate(_set(one.opens or one.pattern for one in group).Match, _finders(group)) for group in GATES)
+    return (
+        *(Gate(_in_line(sign), lambda _: (0,), (one,)) for one, sign in ADDRESSES),
+        Gate(announced(_any_of(ANNOUNCED), _WORDS, _others()), _occurring(ANNOUNCED), ANNOUNCED),
+        Gate(_begun(NUMBERS), _occurring(NUMBERS), NUMBERS),
+    )
 
 
-def _finders(group: Iterable[Detector]) -> tuple[tuple[Any, Confirm], ...]:
-    return tuple((re2.compile(one.pattern), one.confirm) for one in group)
+_WORDS = (phones.BESIDE, numbers.BESIDE, texts.BESIDE)
+_finder = functools.cache(Pattern)
+"""Compiled when its pattern may occur."""
 
 
-def _addressed(raw: bytes) -> Sequence[int]:
-    count = raw.count(b"@")
-    if count * AT_BYTES_MIN > len(raw):
-        return range(len(ADDRESSES))
-    return [at for at, (_, sign) in enumerate(ADDRESSES) if sign.search(raw)] if count else ()
+def _occurring(group: Sequence[Detector]) -> Callable[[bytes], Sequence[int] | None]:
+    made = functools.cache(lambda: search_set(_opens(group), GATE_MEMORY_BYTES).Match)
+
+    def occurring(text: bytes) -> Sequence[int] | None:
+        found: Sequence[int] | None = made()(text)
+        return found
+
+    return occurring
 
 
-@functools.cache
-def _packed() -> Any:
-    """The gate of encoded tokens."""
-    return _set(form for form, _ in _UNPACKED)
+def _others() -> Pattern:
+    """What keeps a text from being remembered."""
+    return Pattern("|".join(f"(?:{form})" for form in (*_opens(UNSPOKEN), f"(?i:{IDENTIFIER_BEFORE_DIGIT})")))
+
+
+def _opens(group: Iterable[Detector]) -> list[str]:
+    return [one.opens or one.pattern for one in group]
+
+
+def _any_of(group: Iterable[Detector]) -> Pattern:
+    """One expression of all of them: it says where the first of them may begin, not which."""
+    return Pattern("|".join(f"(?:{form})" for form in _opens(group)), options(GATE_MEMORY_BYTES))
+
+
+def _begun(group: Iterable[Detector]) -> Sign:
+    first = _any_of(group).first
+
+    def sign(data: bytes, at: int) -> tuple[int, int] | None:
+        start, _ = first(data, at)
+        return None if start < 0 else (start, start)
+
+    return sign
+
+
+def _in_line(form: bytes) -> Sign:
+    """What has such a sign within itself: it may begin where the sign's line does."""
+    first = Pattern(form, of_bytes()).first
+
+    def sign(data: bytes, at: int) -> tuple[int, int] | None:
+        stands, _ = first(data, at)
+        return None if stands < 0 else (max(at, data.rfind(b"\n", at, stands) + 1), stands)
+
+    return sign
 
 
 def scan_window(data: bytes) -> Iterator[Finding]:
@@ -131,38 +165,37 @@ def scan_window(data: bytes) -> Iterator[Finding]:
 
 
 def _hits(data: bytes) -> Iterator[Hit]:
-    """Gates look at slices, so that a pattern which occurs now and then is searched for there alone."""
+    """Each gate leads from sign to sign; between them nothing of its begins. Patterns that may occur are searched for from there to the end
+    of the line, of more and more lines where signs stand close together: none has a line's end in it, but for the one in front of it."""
     for gate in gates():
-        ends = [0] * len(gate.finders)
-        for low in range(0, len(data), SLICE_BYTES):
-            high = low + SLICE_BYTES
-            for at in gate.occurring(data[low : high + REACH_BYTES]) or ():
-                finder, confirm = gate.finders[at]
-                for start, end in _found(finder, data, max(low, ends[at]), high):
-                    ends[at] = end
-                    yield from confirm(data, start, end)
+        ends = [0] * len(gate.group)
+        at = wide = 0
+        while (sign := gate.sign(data, at)) is not None:
+            begin, stands = sign
+            wide = min(max(2 * wide, NEAR_BYTES), WIDE_BYTES_MAX) if begin - at < NEAR_BYTES else 0
+            high = stands + wide + STRETCH_BYTES
+            line = data.find(b"\n", stands + wide + 1, high)
+            at, edge = (line, line + 1) if line >= 0 else (high, high + REACH_BYTES)
+            for which in gate.occurring(data[max(0, begin - 1) : edge]) or ():
+                detector = gate.group[which]
+                for start, end in _found(_finder(detector.pattern), data, max(begin, ends[which]), at, edge):
+                    ends[which] = end
+                    yield from detector.confirm(data, start, end)
 
 
-def _found(finder: Any, data: bytes, low: int, high: int) -> Iterator[tuple[int, int]]:
+def _found(finder: Pattern, data: bytes, low: int, high: int, edge: int) -> Iterator[tuple[int, int]]:
     """What begins from `low` to before `high`, to its own end."""
-    edge = high + REACH_BYTES
-    for found in finder.finditer(data, low, edge):
-        start, end = found.span()
+    for start, stop in finder.all(data, low, edge):
         if start >= high:
             return
-        if end >= edge:
-            end = finder.match(data, start).end()
+        end = finder.end_at(data, start) if stop >= edge else stop
         yield start, end
 
 
 def _decode(data: bytes, layer: Layer, seen: unpacking.Seen) -> Iterator[tuple[int, int]]:
     """Fills the layer; gives spans of what a cap kept shut."""
     unescaping.unescape(data, layer)
-    ends = [0] * len(_UNPACKED)
-    for low in range(0, len(data), SLICE_BYTES):
-        high = low + SLICE_BYTES
-        for at in _packed().Match(data[low : high + REACH_BYTES]) or ():
-            ends[at] = _UNPACKED[at][1](data, max(low, ends[at]), high, layer, seen)
+    unpacking.tokens(data, layer, seen)
     yield from unpacking.gzip_members(data, layer)
 
 

@@ -103,6 +103,13 @@ WRITTEN: tuple[tuple[str, str], ...] = (
 """How a number is written so that no word is needed: its own separators or letters, and its check digit."""
 
 PATTERN = rf"(?:\b|_)(?:{'|'.join(form for _, form in WRITTEN)})(?:\b|_|$)|[A-Z]{{1,2}}[0-9]{{6}}\([0-9A]\)"
+PATTERN_BEGIN = (
+    r"(?:\b|_)(?:[0-9]{3}-(?:[0-9]{2,3}|[0-9]{7})-|[0-9]{3}\.[0-9]{3}\.|[0-9]{6}[\-+/][0-9]|[0-3][0-9][01][0-9]{3}[A-FU-Y][0-9]{3}"
+    r"|[1-9][0-9]{5}(?:19|20)[0-9]{2}[01][0-9][0-3]|[0-9]{2}\.[0-9]{2}\.[0-9]{2}-|756\.[0-9]{4}\.|[0-9]{1,2}\.[0-9]{3}\.[0-9]{3}"
+    r"|[12] [0-9]{2} [0-9]{2} |[1-8]-[0-9]{4}-[0-9]|[1-7][0-9]{4}-[0-9]{7}|(?:2[0347]|3[034])-[0-9]{8}|[XYZ]-?[0-9]{7}|[0-9]{8}-[A-Z]"
+    r"|[A-Z]{6}[0-9]{2}[A-EHLMPRST]|[A-Z]{4}[0-9]{6}[HM]|[A-Z]{1,2}[0-9]{6}\()|[A-Z]{1,2}[0-9]{6}\("
+)
+"""How each of them begins: the gate looks for that alone."""
 _WRITTEN = tuple((name, re.compile(form.encode())) for name, form in WRITTEN)
 _ANNOUNCED = Words(IDENTIFIER, r"[0-9](?:[ .\-/+()]*[0-9A-Za-z]){3}")
 ANNOUNCED, WORDS = _ANNOUNCED.pattern, _ANNOUNCED.words

@@ -26,15 +26,16 @@ Plans: TypeAlias = Callable[[bytes], bool]
 """Whether digits are a number of some plan."""
 
 INTERNATIONAL = r"\+[ ]?\(?[1-9][0-9 ().\-/]{5,24}[0-9]"
+INTERNATIONAL_BEGIN = r"\+[ ]?\(?[1-9][0-9 ().\-/]{5}"
 GROUPED = (
     r"\([0-9]{2,5}\)[ ]?[0-9]{2,5}(?:[ \-.][0-9]{2,5}){0,3}"
     r"|(?:^|[^0-9A-Za-z.,:/\-])(?:0[0-9]{1,4}[ /\-.][0-9]{5,9}|0[0-9]{1,4}(?:[ /\-.][0-9]{2,5}){2,5}"
     r"|(?:1[ .\-])?[2-9][0-9]{2}[.\-][2-9][0-9]{2}[.\-][0-9]{4})\b"
 )
 """What reads as a phone number without a word beside it: an area in brackets, a leading zero in groups, or the North American form."""
-_ANNOUNCED = Words(PHONE, r"[0-9](?:[ ().\-/]*[0-9]){3}")
+BESIDE = Words(PHONE, r"[0-9](?:[ ().\-/]*[0-9]){3}")
 _KEYED = re.compile(rb"\\?[\"']?\s?[=:]\s?\\?[\"']?\Z")
-ANNOUNCED, WORDS = _ANNOUNCED.pattern, _ANNOUNCED.words
+ANNOUNCED, WORDS = BESIDE.pattern, BESIDE.words
 _NUMBER = re.compile(rb"\(?[0-9](?:[ ().\-/]{0,3}[0-9]){3,16}")
 _GROUP_END = re.compile(rb"[0-9](?=[ ().\-/]|\Z)")
 _ADDRESS = re.compile(rb"[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?![0-9.])")
@@ -145,7 +146,7 @@ def grouped(data: bytes, start: int, end: int) -> Iterator[Hit]:
 
 def announced(data: bytes, start: int, end: int) -> Iterator[Hit]:
     """After a word any number that some region's plan has. `00` in front of it is a plus."""
-    near = _ANNOUNCED.near(data, start, end)
+    near = BESIDE.near(data, start, end)
     if near is None:
         return
     digit, gap = near

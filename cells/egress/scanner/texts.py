@@ -10,7 +10,7 @@ EMAIL = (
     r"(?:[\p{L}\p{M}\p{N}._%+\-!#$^~]+|\"[^\"\s]+\")@"
     r"(?:(?:[\p{L}\p{M}\p{N}\-]+[.。])+(?:xn--[A-Za-z0-9\-]+|[\p{L}\p{M}]{2,})|\[[0-9A-Fa-f.:]{7,45}\])"
 )
-EMAIL_SIGN = re.compile(rb"@(?:\[|[A-Za-z0-9.\-\x80-\xff]*(?:\.|\xe3\x80\x82)[A-Za-z\x80-\xff]{2})")
+EMAIL_SIGN = rb"@(?:\[|[A-Za-z0-9.\-\x80-\xff]*(?:\.|\xe3\x80\x82)[A-Za-z\x80-\xff]{2})"
 """In every address, from its at sign on. Of bytes: an ideographic full stop has three, other letters two at least."""
 _PICTURE = re.compile(rb"@[0-9.]+x\.[A-Za-z]+\Z")
 
@@ -47,10 +47,10 @@ API_KEY = "|".join(f"(?:{form})" for _, form in KEYS)
 JWT_BEGIN, PRIVATE_KEY_BEGIN = "eyJ", "-----BEGIN "
 API_KEY_BEGIN = (
     r"A[KSB]IA[A-Z2-7]|ACCA[A-Z2-7]|gh[pousr]_|github_pat_|glpat-|xox[abeoprs]-|hooks\.slack\.com|[srp]k_(?:live|test)_|whsec_|AIza|ya29\."
-    r"|GOCSPX-|\bsk-|npm_|pypi-AgE|SG\.|do[opr]_v1_|hf_|shp(?:at|ca|pa|ss)_|:AA|AccountKey=|hvs\.|AGE-SECRET-KEY-|(?i:authorization)"
+    r"|GOCSPX-|\bsk-|npm_|pypi-AgE|SG\.|do[opr]_v1_|hf_|shp(?:at|ca|pa|ss)_|\b[0-9]{8,10}:AA|AccountKey=|hvs\.|AGE-SECRET-KEY-|(?i:authorization)"
 )
-"""What each of them has for certain. The gate looks for that alone: runs of so many letters and digits in one set with words are more
-states than it ever knows."""
+"""What each of them begins with for certain. The gate looks for that alone: runs of so many letters and digits in one set with words are
+more states than it ever knows."""
 _KEYS = tuple((name, re.compile(form.encode())) for name, form in KEYS)
 
 
@@ -69,7 +69,7 @@ def private_keys(data: bytes, start: int, end: int) -> Iterator[Hit]:
 
 
 URL_CREDENTIALS = r"(?i)\b[a-z][a-z0-9+.\-]*://[^\s/?#:@\"'<>]*:[^\s/?#@\"'<>]+@[^\s/?#\"'<>]+"
-URL_CREDENTIALS_SIGN = re.compile(rb"://[^\t\n\f\r /?#:@\"'<>]*:[^\t\n\f\r /?#@\"'<>]+@")
+URL_CREDENTIALS_SIGN = rb"://[^\t\n\f\r /?#:@\"'<>]*:[^\t\n\f\r /?#@\"'<>]+@"
 _HIDDEN = re.compile(rb":(?:\*+|x{3,}|\[?<?(?:redacted|hidden|password|masked)>?\]?)@", re.IGNORECASE)
 
 
@@ -79,8 +79,8 @@ def url_credentials(data: bytes, start: int, end: int) -> Iterator[Hit]:
         yield Kind.URL_CREDENTIALS, start, end, ""
 
 
-_ANNOUNCED = Words(BIRTH, "[0-9]{1,2}")
-BIRTH_DATE, BIRTH_WORDS = _ANNOUNCED.pattern, _ANNOUNCED.words
+BESIDE = Words(BIRTH, "[0-9]{1,2}")
+BIRTH_DATE, BIRTH_WORDS = BESIDE.pattern, BESIDE.words
 _YEAR = r"(?:1[89]|20)[0-9]{2}"
 _MONTH = r"(?:1[0-2]|0?[1-9])"
 _DAY = r"(?:3[01]|[12][0-9]|0?[1-9])"
@@ -97,7 +97,7 @@ AROUND_BYTES = 64
 
 def birth_dates(data: bytes, start: int, end: int) -> Iterator[Hit]:
     """A date of any usual form at or just around the first digit after the word."""
-    near = _ANNOUNCED.near(data, start, end)
+    near = BESIDE.near(data, start, end)
     if near is None:
         return
     digit, _ = near

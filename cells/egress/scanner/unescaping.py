@@ -6,20 +6,16 @@ import operator
 import re
 from collections.abc import Callable, Iterator, Sequence
 from html.entities import html5
-from typing import Any, TypeAlias
-
-import re2
+from typing import TypeAlias
 
 from cells.egress.scanner.escapes import UNDONE, Undone, characters
 from cells.egress.scanner.layers import COPIED, WHOLE, Layer, Pieces, Source
+from cells.egress.scanner.patterns import Pattern, options
 
-BLOCK_BYTES = 8 << 10
-"""Whole lines of so many bytes at least are looked at together."""
-_CONTROLS = bytes((*range(0x09), *range(0x0E, 0x1B), *range(0x1C, 0x20), 0x7F))
-SIGN_BYTES_MIN, ENTITY_BYTES_MIN = 16, 64
-"""To so many bytes of a block one sign that begins an escape: where there are more, one expression takes less time than one for each."""
-Line: TypeAlias = tuple[int, int, tuple[bytes, list[bytes]] | None]
-"""Where a line begins and ends; what it becomes and its parts, None where these are not made yet."""
+MEMORY_BYTES = 64 << 20
+_ENTITY = ord("&")
+Line: TypeAlias = tuple[int, int]
+"""Where a line begins and ends."""
 
 
 def _class(points: list[int]) -> str:
@@ -70,60 +66,26 @@ _ASCII = re.compile(
 
 
 @functools.cache
-def _finders() -> tuple[Any, Any]:
-    """A whole line with a trigger in it, and each run of an escape or of `characters` in such a line."""
-    return re2.compile(rf"[^\n]*(?:{trigger()})[^\n]*"), re2.compile(rf"{_ESCAPE}|[{_class(list(characters()))}]+")
-
-
-@functools.cache
-def _signs() -> tuple[tuple[bytes, re.Pattern[bytes]], ...]:
-    """What `trigger` is in ASCII without control characters, by the sign that it begins with: all else is passed over by that sign alone.
-    Entities last: what looks like one may be none."""
-    entity = rf"&(?:#|{_telling()}|amp;(?:amp;)*(?:#|[a-zA-Z]{{2,9}};))"
-    return (
-        (b"%", re.compile(rb"%[0-9A-Fa-f]{2}")),
-        (b"\\", re.compile(rb"\\(?:u[0-9A-Fa-f]{4}|x[0-9A-Fa-f]{2}|[nrtbfv0][0-9A-Za-z+(]|/)")),
-        (b"\x1b", re.compile(rb"\x1b\[[0-9;]{0,16}[A-Za-z]")),
-        (b"&", re.compile(entity.encode())),
-    )
+def _patterns() -> tuple[Pattern, Pattern]:
+    """A trigger, and each run of an escape or of `characters` in a line that has one."""
+    return Pattern(trigger(), options(MEMORY_BYTES)), Pattern(f"{_ESCAPE}|[{_class(list(characters()))}]+")
 
 
 def _lines(data: bytes) -> Iterator[Line]:
-    """Every line that an escape changes and in which one could hide a value; blocks of whole lines, each in the quickest way."""
-    at = 0
-    while at < len(data):
-        end = data.find(b"\n", at + BLOCK_BYTES) + 1 or len(data)
-        block = data[at:end]
-        if _is_plain(block):
-            yield from _by_signs(block, at)
-        else:
-            for line in _finders()[0].finditer(data, at, end):
-                text, parts, changed = _undone(line.group())
-                if changed:
-                    yield (*line.span(), (text, parts))
-        at = end
+    """Every line that an escape changes and in which one could hide a value. What looks like an entity may be none."""
+    first, at = _patterns()[0].first, 0
+    while (hit := first(data, at)[0]) >= 0:
+        start = max(at, data.rfind(b"\n", at, hit) + 1)
+        end = data.find(b"\n", hit)
+        at = len(data) if end < 0 else end
+        if data[hit] != _ENTITY or _is_escape(data, hit) or _undone(data[start:at])[2]:
+            yield start, at
 
 
-def _is_plain(block: bytes) -> bool:
-    """ASCII with few signs and no control characters."""
-    if not block.isascii():
-        return False
-    few = (block.count(b"%") + block.count(b"\\")) * SIGN_BYTES_MIN + block.count(b"&") * ENTITY_BYTES_MIN
-    return few <= len(block) == len(block.translate(None, _CONTROLS))
-
-
-def _by_signs(block: bytes, at: int) -> list[Line]:
-    """Those of a block that begins there."""
-    found: dict[int, Line] = {}
-    for sign, form in _signs():
-        low = 0 if sign in block else len(block)
-        while (hit := form.search(block, low)) is not None:
-            start = block.rfind(b"\n", 0, hit.start()) + 1
-            low = block.find(b"\n", hit.end())
-            low = len(block) if low < 0 else low
-            if sign != b"&" or (start not in found and _undone(block[start:low])[2]):
-                found[start] = (at + start, at + low, None)
-    return [line for _, line in sorted(found.items())]
+def _is_escape(data: bytes, at: int) -> bool:
+    """Whether what looks like an entity stands for anything else: mostly it does, and the line need not be undone to know."""
+    found = _ASCII.match(data, at)
+    return found is not None and UNDONE[found.group()][0] != found.group()
 
 
 def _parts(line: bytes) -> list[bytes]:
@@ -132,8 +94,7 @@ def _parts(line: bytes) -> list[bytes]:
         return _ASCII.split(line)
     parts: list[bytes] = []
     at = 0
-    for found in _finders()[1].finditer(line):
-        start, end = found.span()
+    for start, end in _patterns()[1].all(line):
         parts += (line[at:start], line[start:end])
         at = end
     return [*parts, line[at:]]
@@ -145,12 +106,10 @@ def unescape(data: bytes, layer: Layer) -> None:
     lines = list(_lines(data))
     if not lines:
         return
-    texts: list[bytes] = []
-    for together, run in itertools.groupby(lines, key=lambda line: line[2] is None):
-        if together:
-            texts.append(_undone(b"\n".join([data[start:end] for start, end, _ in run]))[0])
-        else:
-            texts += [made[0] for _, _, made in run if made is not None]
+    texts = [
+        _undone(b"\n".join(run))[0]
+        for _, run in itertools.groupby((data[start:end] for start, end in lines), key=bytes.isascii)
+    ]
     layer.put_later(b"\n" + b"\n".join(texts), lambda: _pieces(data, lines))
 
 
@@ -167,11 +126,11 @@ def _pieces(data: bytes, lines: Sequence[Line]) -> Pieces:
     """The lines' text as it is, their escapes undone."""
     texts: list[bytes] = []
     sources: list[Source] = []
-    for start, until, made in lines:
+    for start, until in lines:
         texts.append(b"\n")
         sources.append(((start, start), "", WHOLE))
         at = start
-        for number, part in enumerate(_parts(data[start:until]) if made is None else made[1]):
+        for number, part in enumerate(_parts(data[start:until])):
             end = at + len(part)
             if number % 2:
                 plain, name, ratio = UNDONE[part]

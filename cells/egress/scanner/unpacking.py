@@ -4,11 +4,12 @@ import re
 import zlib
 from binascii import a2b_base64, unhexlify
 from collections.abc import Callable, Iterator
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
-import re2
+import msgspec
 
 from cells.egress.scanner.layers import WHOLE, Layer, line_break
+from cells.egress.scanner.patterns import Pattern, of_bytes
 
 GZIP_BYTES_MAX = 512 << 10
 """What one member may become. One that would become more, ends too late, or is broken, counts as found."""
@@ -20,73 +21,92 @@ BASE64 = rf"(?:{_QUAD}){{3}}|H4sI[A-Za-z0-9+/_\-]{{12}}"
 """Three bytes of printable ASCII in base64, three times in a row, or gzip's first: hashes and identifiers of chance read so once in some
 hundreds."""
 HEX = r"(?:[2-7][0-9a-fA-F]){10}"
+SLICE_BYTES = 8 << 10
 BACK_BYTES = 512
 """How far a token is followed back, and forward until text shows in it."""
 _MAGIC = b"\x1f\x8b\x08"
 
 
-def _readable_run(least: int) -> Any:
+def _readable_run(least: int) -> Pattern:
     """So many bytes of ASCII's text, and what stands around them without a control character. In bytes: most of it may be chance."""
-    options = re2.Options()
-    options.encoding = re2.Options.Encoding.LATIN1
-    return re2.compile(rb"[\t\r\n -\xff]*[ -~\t\r\n]{%d}[\t\r\n -\xff]*" % least, options)
+    return Pattern(rb"[\t\r\n -\xff]*[ -~\t\r\n]{%d}[\t\r\n -\xff]*" % least, of_bytes())
 
 
-_BASE64_SIGNS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_"
-_BASE64_TOKEN = re.compile(rb"[A-Za-z0-9+/_\-]+(?:\r?\n[A-Za-z0-9+/_\-]{4,})*")
-_HEX_SIGNS = b"0123456789abcdefABCDEF"
-_HEX_TOKEN = re.compile(rb"[0-9a-fA-F]+")
 _LINE_END = re.compile(rb"[\r\n]+")
 _TO_STANDARD = bytes.maketrans(b"-_", b"+/")
 LONG_BYTES = 1024
 """From here a run of eight readable bytes comes by chance: it takes twelve to believe in an alignment."""
 _READABLE, _LONG_READABLE = _readable_run(8), _readable_run(12)
-_BASE64_TEXT = re2.compile(BASE64)
-_HEX_TEXT = re2.compile(HEX)
 
 
-Seen: TypeAlias = set[tuple[int, bytes]]
-"""Tokens that were decoded already, by their place in the original: undoing the escapes of a line copies them."""
+class Encoding(msgspec.Struct, frozen=True):
+    """`text` shows in it; a token is all of its `signs` around. `ratio`: how many bytes stand for how many there."""
+
+    name: str
+    text: Pattern
+    signs: bytes
+    token: re.Pattern[bytes]
+    plain: Callable[[bytes], bytes]
+    decode: Callable[[bytes], bytes]
+    ratio: tuple[int, int]
 
 
-def base64_tokens(data: bytes, low: int, high: int, layer: Layer, seen: Seen) -> int:
-    """Decodes the tokens in which text shows that begins from `low` to before `high`. Where the last of them ends."""
-    end = low
-    for start, end in _tokens(data, low, high, _BASE64_TEXT, _BASE64_SIGNS, _BASE64_TOKEN):
+_ENCODINGS = (
+    Encoding(
+        "base64",
+        Pattern(BASE64),
+        b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_",
+        re.compile(rb"[A-Za-z0-9+/_\-]+(?:\r?\n[A-Za-z0-9+/_\-]{4,})*"),
+        lambda token: _LINE_END.sub(b"", token).translate(_TO_STANDARD),
+        a2b_base64,
+        (3, 4),
+    ),
+    Encoding("hex", Pattern(HEX), b"0123456789abcdefABCDEF", re.compile(rb"[0-9a-fA-F]+"), bytes, unhexlify, (1, 2)),
+)
+_SHOWN = Pattern(f"{BASE64}|{HEX}")
+"""Where text shows in any of them."""
+
+
+Seen: TypeAlias = set[tuple[str, int, bytes]]
+"""Encodings and tokens that were decoded already, by their place in the original: undoing the escapes of a line copies them."""
+
+
+def tokens(data: bytes, layer: Layer, seen: Seen) -> None:
+    """Decodes the tokens in which text shows, slice by slice."""
+    at, ends = 0, [0] * len(_ENCODINGS)
+    while (shown := _SHOWN.first(data, at)[0]) >= 0:
+        at = (shown // SLICE_BYTES + 1) * SLICE_BYTES
+        for number, encoding in enumerate(_ENCODINGS):
+            low = max(at - SLICE_BYTES, ends[number])
+            ends[number] = _decoded(encoding, data, (low, max(low, shown), at), layer, seen)
+
+
+def _decoded(encoding: Encoding, data: bytes, slice_: tuple[int, int, int], layer: Layer, seen: Seen) -> int:
+    """Decodes the tokens in which text shows that begins in a slice. Where the last of them ends."""
+    end = slice_[0]
+    for start, end in _tokens(data, slice_, encoding):
         token = data[start:end]
-        if not _again(layer, start, token, seen):
-            signs = _LINE_END.sub(b"", token).translate(_TO_STANDARD)
-            ratio = (3, 4) if len(signs) == len(token) else WHOLE
-            _put(layer, _shifts(signs, 4, a2b_base64), (start, end), "base64", ratio)
+        key = (encoding.name, layer.came_from(start), token)
+        if key not in seen:
+            seen.add(key)
+            signs = encoding.plain(token)
+            ratio = encoding.ratio if len(signs) == len(token) else WHOLE
+            _put(layer, _shifts(signs, encoding.ratio[1], encoding.decode), (start, end), encoding.name, ratio)
     return end
 
 
-def hex_tokens(data: bytes, low: int, high: int, layer: Layer, seen: Seen) -> int:
-    """The same of hex."""
-    end = low
-    for start, end in _tokens(data, low, high, _HEX_TEXT, _HEX_SIGNS, _HEX_TOKEN):
-        token = data[start:end]
-        if not _again(layer, start, token, seen):
-            _put(layer, _shifts(token, 2, unhexlify), (start, end), "hex", (1, 2))
-    return end
-
-
-def _again(layer: Layer, start: int, token: bytes, seen: Seen) -> bool:
-    key = (layer.came_from(start), token)
-    again = key in seen
-    seen.add(key)
-    return again
-
-
-def _tokens(
-    data: bytes, low: int, high: int, text: Any, signs: bytes, token: re.Pattern[bytes]
-) -> Iterator[tuple[int, int]]:
-    """Whole tokens, with what of them lies before `low`. Each byte is looked at a bounded number of times."""
-    at, back = low, max(0, low - BACK_BYTES)
-    while (found := text.search(data, at, high + BACK_BYTES)) is not None and found.start() < high:
-        start = back + len(data[back : found.start()].rstrip(signs))
-        whole = token.match(data, start)
-        at = back = found.end() if whole is None else max(found.end(), whole.end())
+def _tokens(data: bytes, slice_: tuple[int, int, int], encoding: Encoding) -> Iterator[tuple[int, int]]:
+    """Whole tokens, with what of them lies before the slice. Each byte is looked at a bounded number of times. Of the slice: where it
+    begins, where first text may show, where it ends."""
+    low, at, high = slice_
+    back = max(0, low - BACK_BYTES)
+    while True:
+        shown, end = encoding.text.first(data, at, high + BACK_BYTES)
+        if not 0 <= shown < high:
+            return
+        start = back + len(data[back:shown].rstrip(encoding.signs))
+        whole = encoding.token.match(data, start)
+        at = back = end if whole is None else max(end, whole.end())
         yield start, at
 
 
@@ -113,8 +133,7 @@ def _put(
 
 
 def _readable(plain: bytes) -> Iterator[tuple[int, int]]:
-    for found in (_READABLE if len(plain) < LONG_BYTES else _LONG_READABLE).finditer(plain):
-        yield found.span()
+    return (_READABLE if len(plain) < LONG_BYTES else _LONG_READABLE).all(plain)
 
 
 def gzip_members(data: bytes, layer: Layer) -> Iterator[tuple[int, int]]:
