@@ -91,10 +91,14 @@ def came(data: bytes) -> Came | None:
         return None
     fields = b"\r".join((before[line.end() :], behind))
     if body:
-        stated, fields = _cut(fields, b"\r\nContent-Length: ", b"\r\ncontent-length: ")
-        if stated is None or not stated.isdigit() or len(stated) > LENGTH_DIGITS_MAX or int(stated) != len(body):
-            return None
+        before, _, rest = fields.partition(b"\r\nContent-Length: ")
+        if not rest:
+            before, _, rest = fields.partition(b"\r\ncontent-length: ")
+        stated, _, behind = rest.partition(b"\r")
         length = len(body)
+        if not stated.isdigit() or len(stated) > LENGTH_DIGITS_MAX or int(stated) != length or behind[:1] != b"\n":
+            return None
+        fields = b"\r".join((before, behind))
     spelt, sent, path, service, query = line.groups()
     method, verb = _METHODS[spelt]
     return Came(method, verb, sent, path, service, query or b"", fields, authorization, length, None, (), body)

@@ -58,7 +58,8 @@ class Outbound:
                 traced,
                 b"\r\n",
                 whence,
-                b"\r\n" if length is None else b"content-length: %d\r\n\r\n%b" % (length, one.body),
+                b"\r\n" if length is None else b"content-length: %d\r\n\r\n" % length,
+                one.body,
             )
         )
 

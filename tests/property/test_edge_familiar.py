@@ -33,6 +33,7 @@ ODD = (
     b"Connection: authorization, accept", b"Expect: 100-continue", b"Upgrade: websocket", b"Transfer-Encoding: chunked",
     b"Domicile-For: x", b"Domicile_Hop: x", b"X-HTTP-Method-Override: PUT", b" folded", b"Bad line", b"Bad : line",
     b"Accept: a\x00b", b"Accept: a\nb", b"Accept: a\rb", b"X-Empty:", b"Accept: \xff", b"Referer: /x", b"Date: a\rb",
+    b"Content-Length: 5\rb",
 )  # fmt: skip
 FIRST = (
     b"GET /orders/1 HTTP/1.1", b"POST /orders/2?a=%20 HTTP/1.1", b"PUT /orders HTTP/1.1", b"HEAD /records/x?y HTTP/1.1",
@@ -140,6 +141,16 @@ def test_what_is_each_requests_own_makes_it_no_other() -> None:
     assert (fields.authorization, fields.content_length, fields.traceparent) == (b"Bearer ben", 5, TRACE)
     assert (fields.forwarded_for, fields.host, fields.kept) == ([b"10.0.0.9"], b"shop", [b"accept: */*\r\n"])
     assert len(familiar) == 1
+
+
+@pytest.mark.parametrize("spelt", [b"Content-Length: ", b"content-length: "])
+@pytest.mark.parametrize(
+    "value", [b"", b"+5", b"5 ", b"5,5", b"5\r", b"5\n", b"5\rAccept: */*", b"5\nAccept: */*", b"\r\nAccept: 5"]
+)
+def test_a_length_that_is_not_one_line_of_digits_is_read_strictly(spelt: bytes, value: bytes) -> None:
+    first = b"POST /orders/1 HTTP/1.1"
+    assert came(request(spelt + b"5", first=first, body=b"hello")) is not None
+    assert came(request(spelt + value, first=first, body=b"hello")) is None
 
 
 @pytest.mark.parametrize(
