@@ -120,6 +120,11 @@ class ServerConnection(asyncio.Protocol):
         if not (self._parting.begun or self._transport.is_closing()):
             self._transport.write(data)
 
+    def write_both(self, head: bytes, body: bytes) -> None:
+        self._let_out()
+        if not (self._parting.begun or self._transport.is_closing()):
+            self._transport.writelines((head, body))
+
     def dated(self) -> bytes:
         lines = self._server.default_headers
         if lines is not self._dated_of:
@@ -181,6 +186,29 @@ class ServerConnection(asyncio.Protocol):
     def break_off(self) -> None:
         if self._flow.holds:
             self._transport.abort()
+
+    @property
+    def owed(self) -> int:
+        return self._cycle.owed if isinstance(self._cycle, Cycle) else 0
+
+    @property
+    def is_full(self) -> bool:
+        return self._flow.is_full
+
+    def pour(self, piece: memoryview) -> bool:
+        """What is behind something that waits is copied, so that one piece at most is in use for each connection."""
+        transport = self._transport
+        if self._parting.begun or transport.is_closing():
+            return False
+        if transport.get_write_buffer_size():
+            transport.write(bytes(piece))
+            return False
+        transport.write(piece)
+        return transport.get_write_buffer_size() > 0
+
+    def poured(self, count: int) -> None:
+        if isinstance(self._cycle, Cycle):
+            self._cycle.poured(count)
 
     # --- its end -----------------------------------------------------------------------------------------------------------------
 

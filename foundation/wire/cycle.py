@@ -10,6 +10,8 @@ from foundation.wire.line import Line
 
 BUFFER_BYTES_HIGH = 64 * 1024
 """Reading pauses while more of a body than this waits to be received."""
+APART_BYTES_MIN = 16 * 1024
+"""Of a piece of the body that goes out with its head: it is not copied for that."""
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -161,9 +163,11 @@ class Cycle:
         return head_of(status, fields, self._line.dated(), framing=framing, keep=self._keep)
 
     async def _piece(self, body: bytes, *, last: bool) -> None:
-        data = self._framed_piece(body, last=last)
-        if data:
-            self._line.write(data)
+        begun, data = self._framed_piece(body, last=last)
+        if begun and len(data) >= APART_BYTES_MIN:
+            self._line.write_both(begun, data)
+        elif begun or data:
+            self._line.write(begun + data)
         if last:
             self.done = True
             self._wake()
@@ -171,8 +175,8 @@ class Cycle:
         else:
             await self._line.drained()
 
-    def _framed_piece(self, body: bytes, *, last: bool) -> bytes:
-        """What goes out for a piece of the body; with the head, if that has not gone."""
+    def _framed_piece(self, body: bytes, *, last: bool) -> tuple[bytes, bytes]:
+        """What goes out for a piece of the body, behind the head, if that has not gone."""
         if self._method == "HEAD":
             body = b""
         elif self._left is not None:
@@ -181,17 +185,27 @@ class Cycle:
                 raise UnfitAnswer("the body has another length than was stated")
         head, self._head = self._head, None
         if head is not None and last:
-            return whole(*head, body, self._line.dated(), method=self._method, keep=self._keep)
+            return b"", whole(*head, body, self._line.dated(), method=self._method, keep=self._keep)
         begun = b"" if head is None else self._begun(*head)
         if self._chunked:
             body = (b"%x\r\n%b\r\n" % (len(body), body) if body else b"") + (b"0\r\n\r\n" if last else b"")
-        return begun + body
+        return begun, body
 
     def fail(self) -> None:
         """The application will say no more. An answer that is not whole ends its connection."""
         if not self.gone and not self.done:
             self.done = True
             self._line.give_up()
+
+    @property
+    def owed(self) -> int:
+        """How much of the body is to be sent yet, if its length is stated and the head has gone out; else 0."""
+        return 0 if self.gone or self.done or self._head is not None else self._left or 0
+
+    def poured(self, count: int) -> None:
+        """So much of it has gone out, past the application."""
+        if self._left is not None:
+            self._left -= count
 
     @property
     def head_only(self) -> bool:

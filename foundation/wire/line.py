@@ -8,6 +8,10 @@ class Line(Protocol):
 
     def write(self, data: bytes) -> None: ...
 
+    def write_both(self, head: bytes, body: bytes) -> None:
+        """In one go, without a copy of either."""
+        ...
+
     def dated(self) -> bytes:
         """Lines that every answer has."""
         ...

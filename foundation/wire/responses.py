@@ -63,6 +63,15 @@ class ResponseReader(MessageReader):
         self._held = held[length:]
         return held[:length]
 
+    @property
+    def owed(self) -> int:
+        """How much of a body of a stated length has not been fed yet, where all that was has been told; else 0."""
+        return self._left if self._at is LENGTH and not self._held else 0
+
+    def poured(self) -> None:
+        """All of that was read by somebody else: the answer is over, and no END is told."""
+        self._left, self._at = 0, OVER
+
     def rest(self) -> bytes:
         """What stands behind a 101."""
         held, self._held = self._held, b""

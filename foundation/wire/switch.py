@@ -41,6 +41,30 @@ class Line(Protocol):
         """The answer under way ends without its end, also towards a client that does not read."""
         ...
 
+    # What comes of a long body can go out without the application: as many bytes as are `owed`, each piece by `pour`, and then `poured`.
+
+    @property
+    def owed(self) -> int:
+        """How much of the answer's body is to be written yet, if its length is stated and its head has gone out; else 0."""
+        ...
+
+    @property
+    def is_full(self) -> bool:
+        """Nothing more is to be written until `drained`."""
+        ...
+
+    def pour(self, piece: memoryview) -> bool:
+        """Writes a piece of the body. True: its memory is in use from here on, and must stay as it is."""
+        ...
+
+    def poured(self, count: int) -> None:
+        """So many bytes of the body were."""
+        ...
+
+    async def drained(self) -> None:
+        """Until more may be written, or nobody is there."""
+        ...
+
 
 def switching(dated: bytes, fields: Iterable[tuple[bytes, bytes]]) -> bytes:
     """The head of a 101. Raises UnfitAnswer for a field that would be more than one."""

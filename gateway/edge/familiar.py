@@ -77,6 +77,8 @@ def came(data: bytes) -> Came | None:
         return None
     body, length = b"", None
     if data[-4:] != _END:
+        if len(data) > HEAD_BYTES_MAX + BUFFER_BYTES_HIGH:
+            return None  # one of both is too long; taken apart, it would be copied
         data, end, body = data.partition(_END)
         if not end or len(body) > BUFFER_BYTES_HIGH:
             return None

@@ -17,6 +17,8 @@ from gateway.edge.headers import read_response
 HEADS_MAX = 1_024
 HEAD_BYTES_MAX = 4_096
 LENGTHS_MAX = 4_096
+LONG_BYTES_MIN = 64 * 1024
+"""Of what came in one piece: its body is not copied before it is known to be whole."""
 KEPT_S = 300.0
 _DATE = re.compile(rb"[\x20-\x7e]*+")
 _KEPT = frozenset(
@@ -60,7 +62,8 @@ class Landing:
     def answer(self, data: bytes, told: bytes, dated: bytes, *, keep: bool, now_s: float) -> bytes | None:
         """The client's answer, if `data` is one that is whole, as long as it says, to be passed on as it is, and not the last of its
         connection; else None: then it is to be read as any other. `told` and `dated`: lines to add. Not for answers to HEAD."""
-        head, ended, body = data.partition(b"\r\n\r\n")
+        long = len(data) >= LONG_BYTES_MIN
+        head, ended, body = (data[: HEAD_BYTES_MAX + 4] if long else data).partition(b"\r\n\r\n")
         if not ended or len(head) > HEAD_BYTES_MAX:
             return None
         before, named, rest = head.partition(b"\r\ncontent-length: ")
@@ -70,7 +73,7 @@ class Landing:
         stated = self._lengths.get(length)
         if stated is None:
             stated = self._length(length)
-        if stated != len(body):
+        if stated != (len(data) - len(head) - 4 if long else len(body)):
             return None
         if over and behind[:1] != b"\n":
             return None
@@ -82,7 +85,8 @@ class Landing:
         if shown is None:
             return None
         last = b"\r\n" if keep else b"connection: close\r\n\r\n"
-        return b"".join((shown.line, dated, shown.before, length, shown.behind, told, last, body))
+        all_of_it = memoryview(data)[len(head) + 4 :] if long else body
+        return b"".join((shown.line, dated, shown.before, length, shown.behind, told, last, all_of_it))
 
     def _length(self, sent: bytes) -> int:
         """-1 for what is no length."""

@@ -23,6 +23,7 @@ from gateway.edge.observed import FAULTS
 from gateway.edge.request import Request
 from gateway.edge.upstream.fault import Fault, UpstreamFailed
 from gateway.edge.upstream.forwarder import Exchange
+from gateway.edge.upstream.pouring import poured
 from gateway.settings import Upstream
 
 log = logs.get(__name__)
@@ -166,6 +167,8 @@ async def relay(
         if done:
             return
         helper.lasts()
+        if not early and await poured(connection, request.line, exchange.pool.basin):
+            continue
         try:
             await connection.arrived()
         except UpstreamFailed as exc:

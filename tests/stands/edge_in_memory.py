@@ -139,7 +139,9 @@ BLINDER = Blinder((BlindingKey("b1", Secret(b"b" * 32)),))
 class Edge:
     """One gateway with one client. `http`: by which protocol it reads; `walked`: how many of its requests a task answered."""
 
-    def __init__(self, world: World, answers: Sequence[Answer], http: type[Door] = Door) -> None:
+    def __init__(
+        self, world: World, answers: Sequence[Answer], http: type[Door] = Door, pipe: type[Pipe] = Pipe
+    ) -> None:
         self.loop = Loop()
         self.walked = self.heads_read = 0
         self._service = Service(self.loop, answers)
@@ -166,7 +168,7 @@ class Edge:
         state = State()
         state.default_headers = [(b"date", b"today")]
         self._door = Counting(config, state, {}, self.loop)
-        self.client = Pipe(self._door, self.loop)
+        self.client = pipe(self._door, self.loop)
         self._door.connection_made(self.client)
 
     async def _assembled(self, world: World) -> Any:

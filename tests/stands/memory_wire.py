@@ -3,11 +3,16 @@ and how, and sees every byte that left."""
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from tests.stands.simulated_network import StillLoop
 
 PEER = ("192.0.2.7", 4000)
+
+
+def nothing() -> None:
+    """Nobody leaves, or is told of anything."""
 
 
 class Loop(StillLoop):
@@ -48,19 +53,36 @@ class Pipe(asyncio.Transport):
         self._loop = loop
         self._paused = False
         self._waiting: list[bytes] = []
+        self._leaves: Callable[[], None] = nothing
         self._lost = False
         self.sent = bytearray()
         self.ended: str | None = None
-        self.heard: Callable[[], None] = lambda: None
+        self.heard: Callable[[], None] = nothing
 
     def give(self, data: bytes) -> None:
         if self._paused:
             self._waiting.append(data)
         elif self.ended in (None, "half"):
+            self._arrives(data)
+
+    def _arrives(self, data: bytes) -> None:
+        """As much at once as the protocol has room for, if it says so."""
+        if not isinstance(self._protocol, asyncio.BufferedProtocol):
             self._protocol.data_received(data)
+            return
+        buffer = self._protocol.get_buffer(-1)
+        count = min(len(buffer), len(data))
+        buffer[:count] = data[:count]
+        self._protocol.buffer_updated(count)
+        if rest := data[count:]:
+            self._waiting.insert(0, rest)
+            self._go_on()
 
     def leave(self, exc: Exception | None = None) -> None:
-        if self.ended in (None, "half"):
+        """Behind what waits to be read."""
+        if self._waiting:
+            self._leaves = partial(self.leave, exc)
+        elif self.ended in (None, "half"):
             if exc is None:
                 self._protocol.eof_received()
             self._end("left", exc)
@@ -115,5 +137,61 @@ class Pipe(asyncio.Transport):
 
     def resume_reading(self) -> None:
         self._paused = False
+        self._loop.call_soon(self._go_on)
+
+    def _go_on(self) -> None:
         while self._waiting and not self._paused:
             self.give(self._waiting.pop(0))
+        if not self._waiting:
+            leaves, self._leaves = self._leaves, nothing
+            leaves()
+
+
+class Narrow(Pipe):
+    """Takes so much, and has the rest wait for `make_room`: what was written, not a copy of it, as transports do."""
+
+    BYTES_HIGH = 64 * 1024
+
+    def __init__(self, protocol: Any, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(protocol, loop)
+        self._room = 0
+        self._held: list[memoryview] = []
+        self._full = self._closes = False
+
+    def write(self, data: Any) -> None:
+        if not self.is_closing():
+            self._held.append(memoryview(data))
+            self._take()
+            if self.get_write_buffer_size() > self.BYTES_HIGH and not self._full:
+                self._full = True
+                self._protocol.pause_writing()
+
+    def make_room(self, count: int) -> None:
+        self._room += count
+        self._take()
+        if self._full and not self._held:
+            self._full = False
+            self._protocol.resume_writing()
+        if self._closes and not self._held:
+            super().close()
+
+    def close(self) -> None:
+        self._closes = True
+        self.make_room(0)
+
+    def is_closing(self) -> bool:
+        return self._closes or super().is_closing()
+
+    def _take(self) -> None:
+        while self._held and self._room:
+            first = self._held[0]
+            count = min(self._room, len(first))
+            super().write(first[:count])
+            self._room -= count
+            if count == len(first):
+                self._held.pop(0)
+            else:
+                self._held[0] = first[count:]
+
+    def get_write_buffer_size(self) -> int:
+        return sum(map(len, self._held))

@@ -144,3 +144,19 @@ def test_bytes_behind_an_answer_are_seen() -> None:
     assert Script().feed(OK + b"Content-Length: 1\r\n\r\na" + OK).reader.ahead
     assert Script().feed(OK + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\nx").reader.ahead
     assert not Script().feed(OK + b"Content-Length: 1\r\n\r\na").reader.ahead
+
+
+def test_the_rest_of_a_body_of_a_stated_length_may_be_read_elsewhere() -> None:
+    script = Script().feed(OK + b"Content-Length: 5\r\n\r\nab")
+    assert script.reader.owed == 3
+    script.reader.poured()
+    assert script.reader.owed == 0
+    assert not script.reader.ahead
+    assert script.feed(b"x").reader.ahead
+
+
+@pytest.mark.parametrize(
+    "data", [b"Content-Len", b"Content-Length: 2\r\n\r\nab", b"\r\nab", b"Transfer-Encoding: chunked\r\n\r\n3\r\na"]
+)
+def test_nothing_else_is_read_elsewhere(data: bytes) -> None:
+    assert Script().feed(OK + data).reader.owed == 0

@@ -15,7 +15,7 @@ from foundation.wire.responses import ResponseReader
 from gateway.edge.upstream.fault import Fault, UpstreamFailed
 from gateway.settings import Upstream
 
-BUFFER_BYTES_HIGH = 256 * 1024
+BUFFER_BYTES_HIGH = 64 * 1024
 """Reading pauses above this until the buffered part of the answer has been taken."""
 
 
@@ -154,6 +154,21 @@ class Connection(asyncio.Protocol):
             if self.transport is not None and not self.transport.is_closing():
                 self.transport.resume_reading()
         return data
+
+    @property
+    def owed(self) -> int:
+        """How much of the answer's body has not arrived, if its length is stated, all else has been taken, and the request is through; else
+        0. All of it may be read by another protocol of the transport, by which it is `poured`."""
+        through = self.request_done and not (self._body or self.complete or self._read_paused or self.failed)
+        return self._reader.owed if through else 0
+
+    def poured(self, *, more: bool) -> None:
+        """`more`: something came behind the answer."""
+        self._reader.poured()
+        self._finish()
+        if more:
+            self.close()
+        self._wake()
 
     def detach(self) -> tuple[asyncio.Transport, bytes]:
         """After a 101: the transport, whose reading is paused, and what has arrived behind the head. Raises UpstreamFailed."""

@@ -14,6 +14,7 @@ from gateway.edge.upstream.breaker import CLOSED
 from gateway.edge.upstream.connection import Connection
 from gateway.edge.upstream.fault import Fault, UpstreamFailed
 from gateway.edge.upstream.health import Health
+from gateway.edge.upstream.pouring import Basin
 from gateway.settings import Upstream
 
 log = logs.get(__name__)
@@ -31,10 +32,12 @@ class AddressPool:
         limits: Upstream,
         loop: asyncio.AbstractEventLoop,
         outbox: Outbox,
+        basin: Basin,
         tls: Tls | None = None,
     ) -> None:
         self.address = address
         self.outbox = outbox
+        self.basin = basin
         self.host_field = address.encode("ascii")
         self.behind_target = b" HTTP/1.1\r\nhost: %b\r\n" % self.host_field
         """What stands in a request for it between the target and the fields."""
@@ -215,6 +218,7 @@ class Pools:
         self._tls = tls
         self._pools: dict[str, AddressPool] = {}
         self._outbox: Outbox | None = None
+        self._basin = Basin()
 
     def of(self, address: str) -> AddressPool:
         """Addresses come from policy, so there are few."""
@@ -222,7 +226,7 @@ class Pools:
         if pool is None:
             loop = asyncio.get_running_loop()
             self._outbox = self._outbox or Outbox(loop)
-            pool = self._pools[address] = AddressPool(address, self._limits, loop, self._outbox, self._tls)
+            pool = self._pools[address] = AddressPool(address, self._limits, loop, self._outbox, self._basin, self._tls)
         return pool
 
     async def sweep(self) -> None:
