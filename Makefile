@@ -99,19 +99,22 @@ clean: ## Remove the virtual environment, caches and the stack's state
 	@if [ -d .domicile ] && [ -x $(BIN)/domicile ]; then $(BIN)/domicile reset --yes; fi
 	rm -rf $(VENV) .venv-peers .door-clients .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage .load dist
 
-# The first Python of 3.11 to 3.14 on PATH; PYTHON=/path/to/python chooses another.
+# The system's own Python of 3.11 to 3.14 where it has one with venv, else the first on PATH; PYTHON=/path/to/python chooses another. The system's is
+# built with profile-guided optimisation, what version managers build is often not, and that makes each request dearer (docs/benchmarks/edge.md).
+PYTHONS := $(or $(PYTHON),/usr/bin/python3 python3.13 python3.12 python3.11 python3.14 python3 python)
 define FIND_PYTHON
-for candidate in $(PYTHON) python3.13 python3.12 python3.11 python3.14 python3 python; do \
+for candidate in $(PYTHONS); do \
 	if "$$candidate" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' 2>/dev/null; then \
-		found="$$candidate"; break; fi; done; \
+		bare="$$candidate"; \
+		if "$$candidate" -c 'import ensurepip, venv' 2>/dev/null; then found="$$candidate"; break; fi; fi; done; \
+if [ -z "$$found" ] && [ -n "$$bare" ]; then \
+	echo "$$bare has no venv module; on Debian and Ubuntu it is in the package python3-venv" >&2; exit 1; fi; \
 if [ -z "$$found" ]; then \
-	echo "domicile needs Python 3.11, 3.12, 3.13 or 3.14; none is on PATH (PYTHON=/path/to/python names one)" >&2; exit 1; fi; \
-if ! "$$found" -c 'import ensurepip, venv' 2>/dev/null; then \
-	echo "$$found has no venv module; on Debian and Ubuntu it is in the package python3-venv" >&2; exit 1; fi
+	echo "domicile needs Python 3.11, 3.12, 3.13 or 3.14; none of these is one: $(PYTHONS) (PYTHON=/path/to/python names another)" >&2; exit 1; fi
 endef
 
 $(READY): requirements.lock pyproject.toml
-	@found=; $(FIND_PYTHON); \
+	@found=; bare=; $(FIND_PYTHON); \
 	if ! $(BIN)/python -c '' 2>/dev/null; then echo "making $(VENV) with $$found"; rm -rf $(VENV); "$$found" -m venv $(VENV); fi
 	@echo "installing what requirements.lock names"
 	@$(PIP) install --require-hashes -r requirements.lock

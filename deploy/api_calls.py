@@ -116,7 +116,7 @@ LEDGER_CALLS = {
     "GET /ledger/tile/{path:path}": (
         "the same",
         "a path of C2SP tlog-tiles: `0/000`, `entries/x001/234.p/56`",
-        "200 the file (`application/octet-stream`), of entries once it is recorded who reads them; 404",
+        "200 the file (`application/octet-stream`), of entries once it is recorded who reads them, with gzip where that is accepted; 404",
     ),
     "POST /ledger/reads": (
         "the same",

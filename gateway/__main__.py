@@ -1,6 +1,7 @@
 """`python -m gateway --settings FILE [--workers N --admin HOST:PORT]`: the gateway of one region, as one process or as N on one port."""
 
 import argparse
+import gc
 import signal
 import sys
 from pathlib import Path
@@ -29,6 +30,7 @@ async def main(path: Path, place: str | None = None) -> None:
     tls = None if settings.tls is None else Credentials(settings.tls, SystemClock())
     drain, stop = Drain(), signalled(signal.SIGTERM, signal.SIGINT)
     async with opened(settings, drain=drain) as gateway:
+        gc.freeze()  # as in the directory (`directory.__main__`)
         ours = None if place is None else await seat.taken(place, stop, gateway.ready)
         await serve(
             gateway.app,

@@ -10,7 +10,8 @@ from cells.egress.columns import Column, over
 from cells.egress.looks import Look, look_at
 from cells.egress.plan import Field, TablePlan
 from cells.egress.scan import Scan, redacted
-from cells.egress.treatments import Function, Means, Unmeant, made
+from cells.egress.tokens import Digests, digests
+from cells.egress.treatments import Function, Means, Unmeant, key_of, made
 from cells.egress.values import NULL, OF_JSON, QUICK, UNFIT, Kinds, Reader, Unfit
 from cells.egress.wording import KEEP, SCAN, WALK
 
@@ -48,13 +49,14 @@ class Counts:
 class Ready(msgspec.Struct, frozen=True):
     """A field that leaves. `values` treats and counts nothing: what does not fit is UNFIT; `treat` counts, and puts null for it;
     it does not read what it is told to be plain. `plain` is `values` for what is known to be as it would be read. `look`: what passes as
-    it is and the scanner has to see; None: it sees nothing of the field."""
+    it is and the scanner has to see; None: it sees nothing of the field. `digests`: where it leaves as tokens, what these are made of."""
 
     field: Field
     values: Column
     plain: Column
     treat: Callable[[Sequence[Any], bool], list[Any]]
     look: Look | None
+    digests: Digests | None
 
     @property
     def name(self) -> str:
@@ -119,7 +121,8 @@ class Workshop(msgspec.Struct, frozen=True):
                 watch.note(look, found)
             return found
 
-        return Ready(field, lambda given: typed(given, False)[0], plain, treat, look)
+        digested = digests(key_of(field.treatment, self.means)) if field.treatment.kind == "token" else None
+        return Ready(field, lambda given: typed(given, False)[0], plain, treat, look, digested)
 
     def _values(self, field: Field) -> tuple[Column, Typed]:
         """Of what was read, and of what was given. Raises Unmeant."""

@@ -1,53 +1,60 @@
 """Tokens: 32 hex digits that stand for a value under a key, and say nothing of it without: HMAC-SHA-256 (RFC 2104), cut to 128 bits. Pure.
 
-Texts and numbers are kept apart. The keyed states are made once and copied; `hmac.digest` takes twice the time.
+Texts and numbers are kept apart. The keyed state is made once and copied; `hmac.digest` takes thrice the time.
 """
 
-import hashlib
-from collections.abc import Callable, Iterable
-from typing import Any
+import collections
+import itertools
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeAlias
+
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.hmac import HMAC
 
 TOKEN_CHARS = 32
-_BLOCK_BYTES = 64
+DIGEST_BYTES, TOKEN_BYTES = 32, 16
+_AT_ONCE = 64
+"""States that are copied before the first of them is used: a step over many takes less time than all steps over one, until they are too
+many for the nearest memory."""
+Digests: TypeAlias = Callable[[Sequence[bytes]], list[bytes]]
+"""Of texts in UTF-8 the whole HMACs, DIGEST_BYTES each; the first TOKEN_BYTES of one in hex are the token."""
 
 
-def _keyed(key: bytes) -> tuple[Any, Any]:
-    """The states of the inner and the outer hash once they have taken the key in."""
-    padded = key.ljust(_BLOCK_BYTES, b"\0")
-    inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in padded))
-    return inner, hashlib.sha256(bytes(byte ^ 0x5C for byte in padded))
+def _keyed(key: bytes, what: bytes) -> HMAC:
+    made = HMAC(key, hashes.SHA256())
+    made.update(what)
+    return made
 
 
-def token(key: bytes) -> Callable[[Any], str]:
-    """Of a text or a whole number."""
-    texts = tokens(key)
-    of_number, outer = _keyed(key)
-    of_number.update(b"i")
+def digests(key: bytes) -> Digests:
+    of_text = _keyed(key, b"t")
 
-    def treat(value: Any) -> str:
-        if type(value) is str:
-            return texts((value,))[0]
-        begun, ended = of_number.copy(), outer.copy()
-        begun.update(b"%d" % value)
-        ended.update(begun.digest())
-        return str(ended.hexdigest()[:TOKEN_CHARS])
+    def treat(values: Sequence[bytes]) -> list[bytes]:
+        found: list[bytes] = []
+        for start in range(0, len(values), _AT_ONCE):
+            held = values[start : start + _AT_ONCE]
+            begun = list(map(HMAC.copy, itertools.repeat(of_text, len(held))))
+            collections.deque(map(HMAC.update, begun, held), maxlen=0)
+            found.extend(map(HMAC.finalize, begun))
+        return found
 
     return treat
 
 
 def tokens(key: bytes) -> Callable[[Iterable[str]], list[str]]:
     """Of texts."""
-    of_text, outer = _keyed(key)
-    of_text.update(b"t")
-    begin, end = of_text.copy, outer.copy
+    whole = digests(key)
+    return lambda values: [one[:TOKEN_BYTES].hex() for one in whole(list(map(str.encode, values)))]
 
-    def treat(values: Iterable[str]) -> list[str]:
-        found = []
-        for value in values:
-            begun, ended = begin(), end()
-            begun.update(value.encode())
-            ended.update(begun.digest())
-            found.append(ended.hexdigest()[:TOKEN_CHARS])
-        return found
+
+def token(key: bytes) -> Callable[[Any], str]:
+    """Of a text or a whole number."""
+    of_text, of_number = _keyed(key, b"t"), _keyed(key, b"i")
+
+    def treat(value: Any) -> str:
+        text = type(value) is str
+        begun = (of_text if text else of_number).copy()
+        begun.update(value.encode() if text else b"%d" % value)
+        return begun.finalize()[:TOKEN_BYTES].hex()
 
     return treat

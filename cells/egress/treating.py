@@ -183,16 +183,20 @@ class Treater:
                 self.counts.add(field.name, f"dropped:{field.why.value}", count)
 
     def scanned(self) -> tuple[Held, ...]:
-        """What the second detector found in what passed as it was."""
+        """What the second detector found in what passed as it was. It is shown each distinct string of a field once: what it finds in one
+        rests on that and the field's name alone."""
         taken = self.watch.take()
         if self._scan is None:
             return ()
         found: collections.Counter[tuple[str, str]] = collections.Counter()
         for (field, named), strings in taken.items():
-            looked = self._scan(strings, named)
-            if len(looked) != len(strings):
+            times = collections.Counter(strings)
+            looked = self._scan(list(times), named)
+            if len(looked) != len(times):
                 found[field, UNSCANNED] += len(strings)
-            found.update((field, str(one.kind)) for each in looked for one in each)
+            for each, count in zip(looked, times.values(), strict=False):
+                for one in each:
+                    found[field, str(one.kind)] += count
         return tuple(Held(field, kind, count) for (field, kind), count in sorted(found.items()))
 
 

@@ -19,6 +19,7 @@ from foundation import logs
 from foundation.decision_header import new_decision_id
 from foundation.http import Caller, body_json, json_response, query_int
 from foundation.ledger import handed
+from foundation.ledger.entries import AT_S_MAX
 from foundation.ledger.handed import Handed
 from foundation.ledger.port import Event, Kind
 from foundation.problems import Code, Problem, ProblemError, refuse
@@ -177,7 +178,7 @@ class CellCalls:
 def _check_event(event: Event) -> None:
     if event.kind not in GATEWAY_KINDS:
         raise refuse(Code.BAD_REQUEST, "a gateway hands over crossings, refusals and accesses", kind=event.kind.value)
-    if not 1 <= len(event.id) <= 200 or not 1 <= len(event.actor) <= 200 or not 0 < event.at < 1e11:
+    if not 1 <= len(event.id) <= 200 or not 1 <= len(event.actor) <= 200 or not 0 < event.at < AT_S_MAX:
         raise refuse(
             Code.BAD_REQUEST, "an event has an id and an actor of at most 200 characters and a time in unix seconds"
         )

@@ -54,7 +54,7 @@ def unbase64(text: str) -> bytes:
 
 
 def decimal(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or len(text) > 19 or text != str(int(text)):
+    if not text.isascii() or not text.isdigit() or len(text) > 19 or text != str(int(text)) or int(text) >> 63:
         raise Refused(f"{text[:60]!r} is no decimal number")
     return int(text)
 
@@ -76,7 +76,7 @@ def utf8(raw: bytes, what: str) -> str:
 def key_in(path: Path, kind: int = 1) -> Key:
     """<name>+<8 hex digits>+<base64 of one byte, 0x01 of a log and 0x04 of a witness, and 32 bytes>."""
     name, key_id, encoded = [*utf8(read(path), str(path)).strip().split("+", 2), "", ""][:3]
-    raw = unbase64(encoded)
+    raw = unbase64(encoded) if len(encoded) == 44 else b""  # a private key is longer here, and is not shown to say so
     expected = hashlib.sha256(name.encode() + b"\n" + raw).digest()[:4]
     if len(raw) != 33 or raw[0] != kind or not name or key_id != expected.hex():
         raise Refused(f"{path} holds no Ed25519 key of a {'log' if kind == 1 else 'witness'}, or one under another id")
@@ -85,7 +85,7 @@ def key_in(path: Path, kind: int = 1) -> Key:
 
 def lines_of(note: bytes, key: Key, what: str) -> tuple[str, list[bytes]]:
     """A note's text, and what lines of `key` hold."""
-    whole = utf8(note, what)
+    whole = utf8(note, what) if len(note) <= 1 << 17 else ""
     body, blank, signatures = whole.rpartition("\n\n")
     if not blank or not signatures.endswith("\n") or any(char < " " and char != "\n" for char in whole):
         raise Refused(f"{what} is no signed note")
@@ -270,7 +270,7 @@ class Rows:
 def cosigned_in(folder: Path, key: Key, witnesses: list[Key], needed: int) -> tuple[Checkpoint, list[str]]:
     """The largest checkpoint that lies there and so many witnesses have cosigned, and who."""
     files = [folder / name for name in ("checkpoint", "cosigned/near", "cosigned/wide")]
-    notes = [(read(path), str(path)) for path in files if path.exists()]
+    notes = [(read(path), str(path)) for path in files if path is files[0] or path.exists()]
     held = [(checkpoint_of(note, key, what), cosigners(note, witnesses, what)) for note, what in notes]
     enough = [one for one in held if len(one[1]) >= needed]
     if not enough:
@@ -379,8 +379,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         key, witnesses = key_in(asked.key), [key_in(path, 4) for path in asked.witness]
         needed = len(witnesses) if asked.cosigned is None else asked.cosigned
-        if len({one.public for one in witnesses}) < len(witnesses):
-            raise Refused("--witness names one key twice")
+        if needed < 0 or len({one.public for one in witnesses}) < len(witnesses):
+            raise Refused("--cosigned is below 0, or --witness names one key twice")
         if asked.command == "proof":
             print(verify_proof(asked.file, key, asked.payload, witnesses, needed))
             return 0
@@ -390,8 +390,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(verify_log(asked.folder, note, key, asked.since, seen) + told)
         if asked.save is not None:
             asked.save.write_bytes(note)
-    except Refused as exc:
-        print(f"does not hold: {exc}", file=sys.stderr)
+    except (Refused, OSError) as exc:
+        print(f"{'does not hold' if isinstance(exc, Refused) else 'cannot be read or written'}: {exc}", file=sys.stderr)
         return 1
     return 0
 

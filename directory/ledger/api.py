@@ -38,7 +38,8 @@ class LedgerCalls:
         return await serving.cosigned(self._kept(), request.path_params["quorum"])
 
     async def tile(self, request: Request, caller: Caller) -> Response:
-        return await serving.tile(self._kept(), request.path_params["path"], caller.actor)
+        accepts = request.headers.get("accept-encoding", "")
+        return await serving.tile(self._kept(), request.path_params["path"], caller.actor, accepts)
 
     async def state_read(self, request: Request, caller: Caller) -> Response:
         return await serving.state_read(self._kept(), await body_json(request, ReadStated), caller.actor)

@@ -19,6 +19,8 @@ RECORDS_FOLLOW = b"\x00"
 """Stands in an opening between the payload and a sheaf's records; JSON has no such byte."""
 _EXACT_MAX = 1 << 53
 """Whole numbers up to here are themselves as doubles, which is what canonical JSON has (RFC 8785, RFC 7493 section 2.2)."""
+AT_S_MAX = _EXACT_MAX // 1_000_000
+"""Seconds since 1970 below which every time can stand in an entry: into the year 2255. Whoever takes times from others asks for that."""
 
 Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
 

@@ -2,6 +2,8 @@
 cosigned last (no other file), readings that somebody states, and erasing by subject."""
 
 import asyncio
+import gzip
+import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -32,6 +34,9 @@ CHECKPOINT_TYPE = "text/plain; charset=utf-8"
 ERASE_S_MAX = 5.0
 """Longest wait of one call for an erasure to end; it goes on by itself."""
 _FOR_EVER = "private, max-age=604800, immutable"
+_NO_WEIGHT = re.compile(r"q=0(\.0{0,3})?")
+_PACKED_LEVEL = 1
+"""Hashes pack no better at a higher one."""
 
 
 class ReadStated(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -74,17 +79,34 @@ async def cosigned(kept: Keeping | None, quorum: str) -> Response:
     return _note(await _read(_of(kept).folder, Reach(quorum).file))
 
 
-async def tile(kept: Keeping | None, path: str, actor: str) -> Response:
-    """`path` is what comes after `tile/`. Entries are given out once it is recorded who reads them. Raises ProblemError."""
+async def tile(kept: Keeping | None, path: str, actor: str, accepts: str) -> Response:
+    """`path` is what comes after `tile/`, `accepts` an Accept-Encoding. Entries are given out once it is recorded who reads them, and
+    packed for whoever takes gzip. Raises ProblemError."""
     try:
         asked = parse(f"tile/{path}")
     except MalformedTile as exc:
         raise refuse(Code.NOT_FOUND, str(exc)) from exc
-    log = _of(kept)
-    raw = await _held(lambda: tile_in(log.folder, asked))
-    if asked.level == ENTRIES:
-        await log.reads.note(actor, asked.path)
-    return Response(raw, media_type=TILE_TYPE, headers={"cache-control": _FOR_EVER})
+    log, headers = _of(kept), {"cache-control": _FOR_EVER}
+    if asked.level != ENTRIES:
+        raw = await _held(lambda: tile_in(log.folder, asked))
+        return Response(raw, media_type=TILE_TYPE, headers=headers)
+    packed = takes_gzip(accepts)
+    raw = await _held(lambda: _as_asked(tile_in(log.folder, asked), packed=packed))
+    await log.reads.note(actor, asked.path)
+    headers |= {"vary": "accept-encoding", **({"content-encoding": "gzip"} if packed else {})}
+    return Response(raw, media_type=TILE_TYPE, headers=headers)
+
+
+def takes_gzip(accepts: str) -> bool:
+    """Whether an Accept-Encoding (RFC 9110 section 12.5.3) asks for it; one that is not there does not."""
+    codings = [one.partition(";") for one in accepts.lower().split(",")]
+    weights = {name.strip(): weight.replace(" ", "") for name, _, weight in codings}
+    weight = weights.get("gzip", weights.get("*"))
+    return weight is not None and _NO_WEIGHT.fullmatch(weight) is None
+
+
+def _as_asked(raw: bytes, *, packed: bool) -> bytes:
+    return gzip.compress(raw, _PACKED_LEVEL, mtime=0) if packed else raw
 
 
 async def state_read(kept: Keeping | None, stated: ReadStated, actor: str) -> Response:

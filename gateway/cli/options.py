@@ -1,5 +1,6 @@
 """Options that several commands share, and how they print: tables for people, JSON for scripts."""
 
+import contextlib
 import datetime
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -40,7 +41,8 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, title:
 
 
 def utc(at: Any) -> str:
-    """Unix seconds for people; what is none, as it is."""
+    """Unix seconds for people; what is none, and what no calendar has, as it is."""
     if isinstance(at, int | float):
-        return datetime.datetime.fromtimestamp(at, datetime.UTC).strftime("%Y-%m-%d %H:%M:%S")
+        with contextlib.suppress(ValueError, OverflowError, OSError):
+            return datetime.datetime.fromtimestamp(at, datetime.UTC).strftime("%Y-%m-%d %H:%M:%S")
     return str(at)

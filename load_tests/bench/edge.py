@@ -8,6 +8,7 @@ and system time of the gateway process, from /proc; docs/benchmarks/edge.md keep
 import argparse
 import asyncio
 import contextlib
+import gc
 import json
 import multiprocessing
 import os
@@ -133,6 +134,7 @@ def edge_process(port: int, rules: str, jwks: str, people: dict[str, str], limit
         pools = Pools(limits)
         with CountryDatabase() as countries:
             app = app_of(desk_of(rules, Path(jwks), people, others), pools, limits, countries)
+            gc.freeze()  # as a gateway does (`gateway.__main__`)
             await serve(app, host="127.0.0.1", port=port, workers={"upstream": pools.sweep}, http=Door)
 
     uvloop.run(main())

@@ -17,7 +17,7 @@ import uvloop
 
 from load_tests.bench import _kept
 from load_tests.bench._figures import Figure, percentile, row, table
-from load_tests.bench.peers import load
+from load_tests.bench.peers import load, paced
 from load_tests.bench.peers.cases import CASES
 from load_tests.bench.peers.proxies import PROXIES
 from load_tests.bench.peers.report import OURS
@@ -41,12 +41,16 @@ class Turn(msgspec.Struct, frozen=True):
         return percentile(self.through, share) - percentile(self.direct, share)
 
 
-async def turn(upstream: int, port: int, requests: Sequence[bytes], *, rate: float, seconds: float) -> Turn:
-    async def asked(where: int) -> list[float]:
-        took = await load.opened(where, requests, rate=rate, seconds=seconds, connections=OPEN_CONNECTIONS)
+def turn(upstream: int, port: int, requests: Sequence[bytes], *, rate: float, seconds: float) -> Turn:
+    """Blocks until both have been asked."""
+
+    def asked(where: int) -> list[float]:
+        took = paced.opened(
+            where, requests, rate=rate, seconds=seconds, connections=OPEN_CONNECTIONS, answer=CASE.answer
+        )
         return sorted(took)
 
-    return Turn(await asked(upstream), await asked(port))
+    return Turn(asked(upstream), asked(port))
 
 
 def figures(taken: Mapping[str, Sequence[Turn]], rates: Mapping[str, float]) -> tuple[Figure, ...]:
@@ -102,7 +106,7 @@ async def _measured(
     for _ in range(asked.rounds):
         for one in standing:
             taken[one.name].append(
-                await turn(upstream, one.running.port, requests, rate=rates[one.name], seconds=asked.seconds)
+                turn(upstream, one.running.port, requests, rate=rates[one.name], seconds=asked.seconds)
             )
     return taken, rates
 

@@ -21,6 +21,7 @@ from foundation.ledger import payloads as ledger_payloads
 from foundation.ledger import reads as ledger_reads
 from foundation.ledger.beside import payload
 from foundation.ledger.canonical import canonical
+from foundation.ledger.entries import AT_S_MAX
 from foundation.ledger.erasing import digest_of
 from foundation.ledger.export.forms import Format
 from foundation.ledger.export.settings import ExportSettings
@@ -196,6 +197,22 @@ async def test_what_a_cell_does_and_refuses_stands_in_its_log(live: Stand, folde
         forged = refused | {"id": prefix + "x" * 16}
         answer = await live.call("POST", "/cell/events", gateway(live), json={"events": [forged]})
         assert answer.status_code == 400
+
+
+async def test_an_event_of_a_time_that_no_entry_can_have_is_refused_and_the_log_goes_on(
+    live: Stand, folder: Path
+) -> None:
+    """What is in the outbox has to find its place in the log: one row that could not would hold up all behind it."""
+
+    async def hand_over(name: str, at: float) -> int:
+        event = {"id": name * 16, "at": at, "kind": "refusal", "actor": "gateway:eu", "details": {"name": name}}
+        return (await live.call("POST", "/cell/events", gateway(live), json={"events": [event]})).status_code
+
+    assert [await hand_over("a", at) for at in (0.0, -1.0, float(AT_S_MAX), 9e9 + 1e8, 9.9e10)] == [400] * 5
+    assert await hand_over("b", AT_S_MAX - 1e-5) == 204
+    assert await hand_over("c", SystemClock().unix_s()) == 204
+    await eventually_told(folder, Kind.REFUSAL, name="b")
+    await eventually_told(folder, Kind.REFUSAL, name="c")
 
 
 async def test_the_command_erases_a_subject_from_a_cells_log_and_every_proof_stays(live: Stand, folder: Path) -> None:

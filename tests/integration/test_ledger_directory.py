@@ -104,6 +104,7 @@ async def test_operators_read_the_files_and_nobody_else(database: Secret[str], f
             assert (answer.status_code, answer.headers["content-type"]) == (200, "application/octet-stream"), path
             assert answer.content == (folder / "log/tile" / path).read_bytes()
             assert "immutable" in answer.headers["cache-control"]
+            assert answer.headers.get("content-encoding") == ("gzip" if "entries" in path else None)
         for path in (
             "0/001",
             "0/00",

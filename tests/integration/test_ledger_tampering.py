@@ -1,4 +1,5 @@
-"""Whatever is done to a log is found by whoever holds one earlier checkpoint of it: by the product's verification and the stand-alone one.
+"""Whatever is done to a log is found by whoever holds one earlier cosigned checkpoint of it: by the product's verification and the
+stand-alone one.
 
 Who tampers may write every file and holds the log's own key. LEDGER_TRIALS=10000 for the deep form, LEDGER_SEED for other trials. What is
 not tampering: a payload that is gone or zeros, since that is how one is erased; it is counted.
@@ -21,8 +22,10 @@ from foundation.ledger.growing import Growing, write
 from foundation.ledger.log import Log
 from foundation.ledger.merkle import leaf_hash
 from foundation.ledger.tiles import bundle_of, entries_in, levels_of, tiles_of
+from foundation.ledger.witness import cosignatures
 from tests.stands.ledger import SIGNER, copied, rows
 from tests.stands.ledger_judges import Judge, alone, product
+from tests.stands.witnesses import cosigner, with_cosignatures
 
 TRIALS = int(os.environ.get("LEDGER_TRIALS", "210"))
 SEED = int(os.environ.get("LEDGER_SEED", "7"))
@@ -32,6 +35,8 @@ SIZE = 560
 """Entries now: two bundles and a part of one, so two levels of tiles."""
 UNDER = 20
 """Records under an entry that has some."""
+WITNESSES = ("eu", "us")
+"""Who has cosigned the checkpoint that the verifier holds."""
 JUDGES = (alone, product)
 
 
@@ -48,7 +53,7 @@ class Held:
                 log.append({"s1": [row for some in given[log.size : count] for row in some]})
                 assert log.publish().size == count
                 if count == HELD:
-                    self.earlier.write_bytes((self.folder / "checkpoint").read_bytes())
+                    self.earlier.write_bytes(with_cosignatures((self.folder / "checkpoint").read_bytes(), *WITNESSES))
         self.true = {path: path.read_bytes() for path in self.folder.rglob("*") if path.is_file()}
         self.entries = [one for path in sorted((self.folder / "tile/entries").glob("00?")) for one in bundle(path)]
         self.entries += bundle(next((self.folder / "tile/entries/002.p").glob("*")))
@@ -223,6 +228,8 @@ def missed(held: Held, tamperings: Sequence[Callable[[Held, random.Random], None
 
 @pytest.mark.timeout(7_200 if TRIALS > 210 else 120)
 def test_everything_that_is_done_to_a_log_is_found(held: Held) -> None:
+    by = cosignatures.verified(held.earlier.read_bytes(), [cosigner(name).verifier for name in WITNESSES])
+    assert len(by) == len(WITNESSES)
     assert [judge(held.folder, held.key, held.earlier) for judge in JUDGES] == [0, 0]
     assert missed(held, (*SPOILED, *WHOLE), TRIALS) == []
     assert [judge(held.folder, held.key, held.earlier) for judge in JUDGES] == [0, 0]

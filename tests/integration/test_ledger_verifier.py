@@ -1,5 +1,6 @@
 """The stand-alone verifier: a process of its own, proofs, keys. What is done to logs is in test_ledger_tampering.py."""
 
+import ast
 import json
 import random
 import shutil
@@ -24,7 +25,7 @@ from foundation.mute import Secret
 from gateway.cli.main import cli
 from tests.stands.ledger import SIGNER, copied, reader, written
 from tests.stands.ledger_judges import Judge, alone, product
-from tests.stands.witnesses import NAMES, cosigner
+from tests.stands.witnesses import NAMES, cosigner, with_cosignatures
 
 SIZE = 700
 """Entries: two bundles and a part of one, so two levels of tiles."""
@@ -84,9 +85,24 @@ def test_as_a_process_it_verifies_a_proof_and_its_payload_and_no_other(made: Pat
 
 def test_it_imports_nothing_of_the_product_and_can_be_read_in_a_sitting() -> None:
     text = VERIFY.read_text(encoding="utf-8")
-    imported = {line.split()[1].split(".")[0] for line in text.splitlines() if line.startswith(("import ", "from "))}
+    imported = imports_of(text)
     assert imported - set(sys.stdlib_module_names) == {"cryptography"}
+    assert not imported & {"importlib", "runpy", "subprocess"}
+    assert "__import__" not in text
     assert len(text.splitlines()) <= 400
+    assert "foundation" in imports_of(f"{text}\n\ndef late() -> None:\n    from foundation.ledger import merkle\n")
+
+
+def imports_of(text: str) -> set[str]:
+    """The packages that a module's text imports anywhere, relative ones as nothing."""
+    found = set[str]()
+    for node in ast.walk(ast.parse(text)):
+        match node:
+            case ast.Import(names=names):
+                found |= {one.name.partition(".")[0] for one in names}
+            case ast.ImportFrom(module=module, level=level):
+                found.add((module or "").partition(".")[0] if not level else "")
+    return found
 
 
 @pytest.mark.parametrize("index", [0, 1, 255, 256, 511, 512, SIZE - 1])
@@ -151,6 +167,59 @@ def test_a_log_of_another_key_or_name_is_refused(made: Path, tmp_path: Path, jud
         assert judge(tmp_path / str(number), made / "key", made / "earlier") == 1
 
 
+def garbled(path: Path) -> None:
+    path.write_bytes(b"\xff\x00garbage" * 40)
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+@pytest.mark.parametrize(
+    "name", ["checkpoint", "tile/0/001", "tile/0/002.p/188", "tile/1/000.p/2", "tile/entries/000", "payload/001"]
+)
+@pytest.mark.parametrize("fault", [Path.unlink, garbled, empty])
+def test_a_file_that_is_missing_or_garbage_is_named_in_one_line(
+    made: Path, tmp_path: Path, name: str, fault: Callable[[Path], None]
+) -> None:
+    log = copied(made / "log", tmp_path / "log")
+    fault(log / name)
+    ran = as_process("log", log, "--key", made / "key")
+    if name.startswith("payload/") and fault is not garbled:  # as payloads that were erased, or never copied
+        assert (ran.returncode, "256 are not here" in ran.stdout) == (0, True), ran
+        return
+    assert (ran.returncode, ran.stdout, len(ran.stderr.splitlines())) == (1, "", 1), ran
+    assert ran.stderr.startswith("does not hold: ")
+    assert any(part in ran.stderr for part in (name.partition(".p")[0], "bundle 0"))
+
+
+def test_what_a_stranger_gets_wrong_is_one_line_and_never_a_key(made: Path, tmp_path: Path) -> None:
+    (tmp_path / "private").write_text(SIGNER.text.reveal())
+    (tmp_path / "garbage").write_text("garbage+0123+no base64")
+    (tmp_path / "long").write_bytes((made / "log/checkpoint").read_bytes() + "— other.test AAAAAAA=\n".encode() * 8_000)
+    key = ("--key", made / "key")
+    for words, says in (
+        (("log", tmp_path / "nowhere", *key), "checkpoint cannot be read"),
+        (("log", tmp_path, *key), "checkpoint cannot be read"),
+        (("log", tmp_path / ("x" * 300), *key), "File name too long"),
+        (("log", made / "log", "--key", tmp_path / "private"), "holds no Ed25519 key of a log"),
+        (("log", made / "log", "--key", tmp_path / "nowhere"), "nowhere cannot be read"),
+        (("log", made / "log", "--key", tmp_path / "garbage"), "holds no Ed25519 key of a log"),
+        (("log", made / "log", *key, "--witness", made / "key"), "holds no Ed25519 key of a witness"),
+        (("log", made / "log", *key, "--cosigned", "-1"), "--cosigned is below 0"),
+        (("log", made / "log", *key, "--since", tmp_path / "long"), "is no signed note"),
+        (("log", made / "log", *key, "--since", made / "key"), "is no signed note"),
+        (("proof", made / "log/checkpoint", *key), "is no c2sp.org/tlog-proof@v1"),
+        (("proof", made / "log", *key), "cannot be read"),
+    ):
+        ran = as_process(*words)
+        assert (ran.returncode, ran.stdout, len(ran.stderr.splitlines())) == (1, "", 1), ran
+        assert says in ran.stderr
+        assert SIGNER.text.reveal()[-20:] not in ran.stderr
+    ran = as_process("log", made / "log", *key, "--save", tmp_path / "no" / "where")
+    assert (ran.returncode, ran.stderr.startswith("cannot be read or written: ")) == (1, True), ran
+
+
 # --- cosignatures ----------------------------------------------------------------------------------------------------------------
 
 
@@ -166,11 +235,6 @@ def cosigned(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "log/cosigned/wide").write_bytes(with_cosignatures(notes[1], "eu", "us"))
     (folder / "log/cosigned/near").write_bytes(with_cosignatures(notes[2], "eu"))
     return folder
-
-
-def with_cosignatures(note: bytes, *names: str) -> bytes:
-    text = note.decode().rpartition("\n\n")[0] + "\n"
-    return note + "".join(cosigner(name).cosign(text, 1_800_000_000) for name in names).encode()
 
 
 def alone_with(made: Path, target: Path, *words: str) -> tuple[int, str]:

@@ -41,6 +41,12 @@ def witness(
     return Witness(folder / name, cosigner(name), known, clock or ManualClock())
 
 
+def with_cosignatures(note: bytes, *names: str, at_s: int = 1_800_000_000) -> bytes:
+    """As these witnesses would have it, whatever they know of the log."""
+    text = note.decode().rpartition("\n\n")[0] + "\n"
+    return note + "".join(cosigner(name).cosign(text, at_s) for name in names).encode()
+
+
 def submission(folder: Path, old: int, signer: Signer = SIGNER, note: bytes | None = None) -> bytes:
     """What a log in `folder` submits of its newest checkpoint, or of an earlier one, to a witness that has cosigned `old` entries."""
     found = LogReader(reader(folder, signer)._fetch, signer.verifier, note)

@@ -1,6 +1,7 @@
 """The door's reading of Postgres' protocol: first packets, messages, names in texts."""
 
 import struct
+from collections.abc import Callable
 
 import pytest
 
@@ -123,6 +124,49 @@ def test_a_bind_tells_parameters_and_their_formats() -> None:
     assert frames.bind(frames.message(b"B", body)) == frames.Bind("p", "s", (1,), (b"ab", None))
 
 
+_HEAD = b"p\0s\0" + b"\0\1\0\1"
+_BINDS = [
+    _HEAD + b"\0\1\0\0\0\2ab\0\0",
+    _HEAD + b"\0\1\0\0\0\3abc\0\0",
+    _HEAD + b"\0\0\0\0",
+    _HEAD + b"\0\2\xff\xff\xff\xff\0\0\0\0\0\0",
+    _HEAD + b"\0\1\0\0\0\2ab\0\1\0\1",
+    _HEAD + b"\0\1\0\0\0\2ab\0\1",
+    _HEAD + b"\0\1\0\0\0\2ab\0\0more",
+    _HEAD + b"\0\1\0\0\0\5ab\0\0",
+    _HEAD + b"\0\1\xff\xff\xff\xfe\0\0",
+    _HEAD + b"\0",
+    _HEAD,
+    b"p\0s\0\0\0\0\2\0\0\0\1x\0\0\0\1y\0\0",
+    b"p\0s\0\0\2\0\1\0\0\0\2\0\0\0\1x\0\0\0\1y\0\0",
+    b"p\0s\0\0\2\0\1\0\0\0\1\0\0\0\1x\0\0",
+    b"p\0s\0\0\1\0\2\0\0\0\0",
+    b"p\0ss\0\0\1\0\1\0\0\0\0",
+    b"p: x\0s\0\0\0\0\0\0\0",
+    b"\0\0" + b"\1\1" + b"\0\1" * 257 + b"\1\1" + b"\0\0\0\1x" * 257 + b"\0\0",
+]
+
+
+@pytest.mark.parametrize("before", _BINDS)
+def test_a_bind_is_read_alike_whatever_was_bound_before(before: bytes) -> None:
+    for body in _BINDS:
+        reader = frames.BindReader()
+        for one in (before, body, before, body):
+            assert _read(reader.read, one) == _read(frames.bind, one)
+
+
+def _read(read: Callable[[bytes], frames.Bind], body: bytes) -> frames.Bind | frames.Error:
+    try:
+        return read(frames.message(b"B", body))
+    except Malformed as exc:
+        return exc.error
+
+
+def test_an_execute_names_its_portal_however_many_rows_it_asks_for() -> None:
+    for name, rows in (("", 0), ("", 5), ("p", 0)):
+        assert frames.executed(frames.message(b"E", frames.text(name) + struct.pack("!i", rows))) == name
+
+
 # --- texts -------------------------------------------------------------------------------------------------------------------
 
 
@@ -166,3 +210,4 @@ def test_what_may_change_names_is_not_taken_for_harmless(text: str) -> None:
 )
 def test_a_tag_says_which_names_are_gone(tag: str, text: str, dropped: str | None) -> None:
     assert naming.dropped_statements(tag, text) == dropped
+    assert dropped is None or tag.startswith(naming.CHANGING)

@@ -268,6 +268,23 @@ def test_a_finding_where_the_contract_says_clean_holds_the_whole_batch_back() ->
     assert treated(made, row()).rows == 1
 
 
+def test_the_scanner_is_shown_each_string_of_a_field_once_and_a_finding_counts_wherever_it_stands() -> None:
+    shown: dict[str, list[str]] = {}
+
+    def scan(strings: Any, name: str) -> list[list[Found]]:
+        shown[name] = list(strings)
+        return naive_scan(strings, name)
+
+    made = treater("uk-lake", scan=scan)
+    items = ("ann@leak.example", "x", "ann@leak.example", "", "x", "ann@leak.example")
+    found = made.treat(batch(*(row(number, item=item, note=None) for number, item in enumerate(items))))
+    assert shown["item"] == ["ann@leak.example", "x", ""]
+    assert [(one.field, one.kind, one.count) for one in found.held] == [("item", "email", 3)]
+    silent = treater("uk-lake", scan=lambda strings, _: [[]] * (len(strings) - 1))
+    held = silent.treat(batch(*(row(number, item="x", note=None) for number in range(3)))).held
+    assert ("item", "unscanned", 3) in [(one.field, one.kind, one.count) for one in held]
+
+
 def test_a_scanner_that_does_not_answer_for_every_string_holds_the_batch_back() -> None:
     found = treated(treater("uk-lake", scan=lambda strings, _: [[]] if len(strings) == 1 else []), row(), row(2))
     assert {one.kind for one in found.held} == {"unscanned"}

@@ -22,7 +22,7 @@ from foundation.settings import SettingsError, load
 from gateway.cli.ledger import which
 from gateway.cli.main import cli
 from tests.stands.ledger import SIGNER, rows, unsynced, written
-from tests.stands.witnesses import submission
+from tests.stands.witnesses import cosigner, submission, with_cosignatures
 
 
 @pytest.fixture
@@ -107,6 +107,33 @@ def test_what_does_not_hold_is_one_line_and_exit_status_1(state: Path) -> None:
     (folder / "checkpoint").unlink()
     gone = CliRunner().invoke(cli, ["ledger", "show", "directory", "--state", str(state)])
     assert (gone.exit_code, "has no checkpoint" in gone.output) == (1, True)
+
+
+@pytest.mark.parametrize("details", [b'{"n":"\xff"}', b"[" * 5_000 + b"]" * 5_000], ids=["no UTF-8", "nested"])
+def test_a_payload_that_no_reader_can_take_is_one_line_wherever_it_is_shown(
+    state: Path, tmp_path: Path, details: bytes
+) -> None:
+    with Log(Paths(state).ledger("directory"), SIGNER) as log:
+        log.append({"s1": [msgspec.structs.replace(row, details=msgspec.Raw(details)) for row in rows(301, 1)]})
+        log.publish()
+    proof, opening, key = tmp_path / "p", tmp_path / "opening", Paths(state).ledger_key("directory")
+    run("prove", "directory", "event:301", "--state", state, "--out", proof, "--payload", opening)
+    for words in (
+        ("show", "directory", "--state", state),
+        ("export", "directory", "--state", state, "--since", "300", "--out", tmp_path / "out", "--payloads"),
+        ("verify", proof, "--key", key, "--payload", opening),
+        ("verify", proof, "--key", key, "--payload", opening, "--json"),
+    ):
+        refused = CliRunner().invoke(cli, ["ledger", *map(str, words)])
+        assert (refused.exit_code, "does not hold: a payload is no JSON" in refused.output) == (1, True), refused
+    assert "301 payloads fit" in run("verify", "directory", "--state", state)
+
+
+def test_paths_that_no_file_can_have_are_one_line(state: Path) -> None:
+    for words in (("verify", "x" * 300), ("show", "x" * 300)):
+        refused = CliRunner().invoke(cli, ["ledger", *words, "--state", str(state)])
+        assert (refused.exit_code, "File name too long" in refused.output) == (1, True), refused
+        assert len(refused.output.splitlines()) == 1
 
 
 def test_a_log_is_given_out_into_a_file_once_and_goes_on_there(state: Path, tmp_path: Path) -> None:
@@ -332,6 +359,20 @@ def test_a_log_of_the_stack_is_verified_with_its_witnesses_and_asked_for_more_th
     ):
         refused = CliRunner().invoke(cli, ["ledger", "verify", "eu-de", "--state", str(witnessed), *words])
         assert (refused.exit_code, says in refused.output) == (1, True), refused.output
+
+
+def test_a_witness_whose_time_no_calendar_has_is_shown_with_it(state: Path, tmp_path: Path) -> None:
+    """Cosignatures may state any time below 2^63 (C2SP tlog-cosignature)."""
+    folder, beyond = Paths(state).ledger("directory"), (1 << 63) - 1
+    note = folder / "checkpoint"
+    note.write_bytes(with_cosignatures(note.read_bytes(), "eu", at_s=beyond))
+    (tmp_path / "eu.vkey").write_text(cosigner("eu").verifier.text)
+    words = ("--state", state, "--witness", tmp_path / "eu.vkey")
+    assert f"cosigned by witness.test/eu ({beyond} UTC)" in run("verify", "directory", *words)
+    proof = tmp_path / "p"
+    run("prove", "directory", "event:7", *words, "--out", proof)
+    key = Paths(state).ledger_key("directory")
+    assert str(beyond) in run("verify", proof, "--key", key, "--witness", tmp_path / "eu.vkey")
 
 
 def test_status_names_the_logs_and_what_is_overdue(witnessed: Path) -> None:

@@ -12,7 +12,7 @@ import httpx
 import pytest
 from msgspec.structs import replace
 
-from foundation.ledger import checkpoints, payloads
+from foundation.ledger import checkpoints, metrics, payloads
 from foundation.ledger.checkpoints import CHECKPOINT
 from foundation.ledger.draining import drain
 from foundation.ledger.log import Log
@@ -224,6 +224,24 @@ async def test_a_wide_quorum_that_is_missing_alarms_and_holds_the_near_one_up_by
             await eventually(lambda: [gauge("witness_up", witness=name) for name in NAMES] == [1, 1, 1])
     said = [record.message for record in caplog.records]
     assert said.count("ledger_quorum_overdue") == said.count("ledger_quorum_back") == 1
+
+
+async def test_what_waited_before_the_process_began_waits_since_then(tmp_path: Path) -> None:
+    """Else a process that is started again more often than a quorum may take would never alarm."""
+    with network(tmp_path) as net:
+        net.away |= {"us", "in"}
+        async with keeping(tmp_path / "log", net) as kept:
+            await kept.until(kept.grow(), Reach.NEAR)
+            net.clock.advance(40.0)  # type: ignore[attr-defined]
+        for left_s, then_s in ((25.0, 65.0), (5_000.0, 5_065.0)):
+            metrics.QUORUM_AGE.labels("wide").set(0.0)
+            async with keeping(tmp_path / "log", net):
+                await eventually(lambda: gauge("quorum_age_seconds", quorum="wide") > 39.0)
+                assert gauge("quorum_overdue", quorum="wide") == 0, "it has a moment to make up for it"
+                net.clock.advance(left_s)  # type: ignore[attr-defined]
+                await eventually(lambda: gauge("quorum_overdue", quorum="wide") == 1)
+                assert gauge("quorum_age_seconds", quorum="wide") <= then_s
+            assert (gauge("quorum_overdue", quorum="near"), gauge("quorum_age_seconds", quorum="near")) == (0, 0)
 
 
 async def test_a_near_witness_that_is_away_does_not_keep_the_wide_ones_from_their_quorum(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from cells.breakglass.door.ports import Column, Ending, NotRun, Outcome, Session, Statement
 from cells.breakglass.door.settings import RECORDED_BYTES_MAX
-from cells.breakglass.statements import entries
+from cells.breakglass.statements import entries, watching
 from cells.breakglass.statements.reading import DoorLog, Finding
 from cells.breakglass.statements.recorder import LEFT, Recorder
 from cells.breakglass.statements.spending import Spending
@@ -73,6 +73,22 @@ async def test_a_book_that_cannot_be_read_just_now_leaves_sessions_what_was_know
     with pytest.raises(NotRun) as refused:
         await watch.begin(msgspec.structs.replace(session, id="0f" * 16), lambda _: None)
     assert refused.value.ending is Ending.STALE
+
+
+async def test_what_was_seen_of_a_grant_holds_up_to_its_time_and_while_the_book_has_the_same(
+    stand: AccessStand,
+) -> None:
+    session = await certified_session(stand, "5e" * 16)
+    keeper = stand.access.recording.watch._keeper
+    book, at_us = await keeper.book()
+    watched = watching._Watched(msgspec.structs.replace(session, expires_at=session.expires_at + 3_600), print, 0, 0)
+    found = book.intended(session.certificate)
+    assert found is not None
+    until_us = found[1].until_us
+    told = [watching.judged(watched, book, at) for at in (at_us, at_us, until_us - 1, until_us, until_us - 1, until_us)]
+    assert told == [None, None, None, Ending.EXPIRED, None, Ending.EXPIRED]
+    await stand.post(f"grants/{session.grant}/revoke", stand.who("bob", "approver"), REVOKE)
+    assert watching.judged(watched, (await keeper.book())[0], at_us) is Ending.ENDED
 
 
 # --- on the record ---------------------------------------------------------------------------------------------------------------

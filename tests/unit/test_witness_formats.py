@@ -244,6 +244,19 @@ def test_what_waits_is_as_old_as_its_oldest_entry() -> None:
     assert waiting.age_s(50.0) == 0.0
 
 
+def test_what_waited_before_it_was_seen_is_as_old_as_it_is_said_to_be_and_never_younger() -> None:
+    waiting = Waiting()
+    waiting.since(3.0)
+    assert waiting.age_s(30.0) == 0.0
+    waiting.seen(5, 10.0)
+    waiting.seen(9, 20.0)
+    for since_s, age_s in ((4.0, 26.0), (12.0, 26.0)):
+        waiting.since(since_s)
+        assert waiting.age_s(30.0) == age_s
+    waiting.cover(5)
+    assert waiting.age_s(30.0) == 10.0
+
+
 def test_what_waits_for_long_takes_bounded_memory_and_is_never_called_younger() -> None:
     waiting, often = Waiting(), 3 * SEEN_MAX
     for number in range(1, often):

@@ -6,7 +6,7 @@ An answer that does not fit what waits for one is `Lost`, a COPY that began is `
 from collections.abc import Callable
 from typing import TypeAlias
 
-from cells.breakglass.door import frames, runs
+from cells.breakglass.door import frames, naming, runs
 from cells.breakglass.door.frames import Error, Malformed
 from cells.breakglass.door.ports import Column
 from cells.breakglass.door.refusing import COPY_REFUSED
@@ -74,16 +74,23 @@ class Answering:
         said = self._said.get(kind)
         if said is not None:
             return said(body)
+        pending = self._state.pending
+        if pending:
+            head = pending[0]
+            confirmed = self._confirms.get(kind + head.kind)
+            if confirmed is not None and head.instead is None:
+                confirmed(head, body)
+                return DROP if head.hidden else PASS
+        raise self._unfit(kind)
+
+    def _unfit(self, kind: bytes) -> Malformed | Lost:
+        """Why what waits for an answer does not get this one."""
         if kind in _COPY_BEGINS:
-            raise Malformed(COPY_REFUSED)
+            return Malformed(COPY_REFUSED)
         head = self._head()
         if head.instead is not None:
-            raise Lost("what was to be refused was not")
-        confirmed = self._confirms.get(kind + head.kind)
-        if confirmed is None:
-            raise Lost(f"{kind!r} answers no {head.kind!r}")
-        confirmed(head, body)
-        return DROP if head.hidden else PASS
+            return Lost("what was to be refused was not")
+        return Lost(f"{kind!r} answers no {head.kind!r}")
 
     # --- names ---------------------------------------------------------------------------------------------------------------
 
@@ -97,9 +104,11 @@ class Answering:
     def _bound(self, head: Op, _body: bytes) -> None:
         if head.portal is None:
             raise Lost("nothing was bound")
-        self._state.drop(self._state.portals.pop(head.name, None))
-        self._state.portals[head.name] = head.portal
-        self._state.pending.popleft()
+        state = self._state
+        if state.portals:
+            state.drop(state.portals.pop(head.name, None))
+        state.portals[head.name] = head.portal
+        state.pending.popleft()
 
     def _closed(self, head: Op, _body: bytes) -> None:
         if head.of == "S":
@@ -121,18 +130,19 @@ class Answering:
     def _completed(self, head: Op, body: bytes) -> None:
         run, tag = _run(head), runs.tag(body)
         run.tags.append(tag)
-        self._state.completed(tag, run.statement.text)
+        if tag.startswith(naming.CHANGING):
+            self._state.completed(tag, run.statement.text)
 
     def _ended(self, head: Op, body: bytes) -> None:
         self._completed(head, body)
         self._executed(head)
 
     def _executed(self, head: Op, tag: str = "") -> None:
-        run = _run(head)
-        if head.portal is not None and not run.columns:
+        run, state = _run(head), self._state
+        if not run.columns and head.portal is not None:
             run.shows(head.portal.described or ())
-        self._state.pending.popleft()
-        self._state.finish(run, tag=tag)
+        state.pending.popleft()
+        state.finish(run, tag=tag)
 
     def _failed(self, body: bytes) -> Answer:
         said = runs.fields(body)
@@ -161,17 +171,17 @@ class Answering:
         self._state.skipping = not pending
 
     def _ready(self, body: bytes) -> Answer:
-        head = self._head()
+        head, state = self._head(), self._state
         if head.kind not in BOUNDARIES or head.instead is not None:
             raise Lost("ready before its time")
-        self._state.pending.popleft()
-        self._state.finish(head.run)
+        state.pending.popleft()
         if head.kind == b"Q":
-            self._state.statements.pop("", None)
-            self._state.drop(self._state.portals.pop("", None))
-        self._state.status, self._state.recoded = body, False
-        if body == b"I":
-            self._state.drop_portals(with_unnamed=True)
+            state.finish(head.run)
+            state.statements.pop("", None)
+            state.drop(state.portals.pop("", None))
+        state.status, state.recoded = body, False
+        if body == b"I" and state.portals:
+            state.drop_portals(with_unnamed=True)
         return PASS
 
     def _head(self) -> Op:

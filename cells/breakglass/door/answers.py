@@ -63,36 +63,39 @@ class Answers:
             data = data[len(through) :]
         if self._kept:
             data, self._kept = self._kept + data, b""
-        start = at = 0
+        start, at, held, answered = 0, 0, len(data), self._answering.answered
         try:
-            while len(data) - at >= HEADER_BYTES:
-                if data[at] == _ROW:
-                    begun, at = at, self._rows(data, at)
+            while held - at >= HEADER_BYTES:
+                kind, size = _HEAD.unpack_from(data, at)
+                if kind == _ROW:
+                    begun, at = at, self._rows(data, at, size)
                     if at == begun:
                         break
                     continue
-                end = at + 1 + self._size(data, at)
-                if end > len(data):
+                if not 4 <= size <= MESSAGE_BYTES_MAX:
+                    raise Lost("an answer of a length that none has")
+                end = at + 1 + size
+                if end > held:
                     break
-                if data[at] in _WORDS:
+                if kind in _WORDS:
                     self._budget.spend(0, end - at)
                     self._answering.said(end - at)
-                answer = self._answering.answered(data[at : at + 1], data[at + HEADER_BYTES : end])
+                answer = answered(data[at : at + 1], data[at + HEADER_BYTES : end])
                 if answer is not None:
                     out += (data[start:at], answer)
                     start = end
                 at = end
         finally:
-            whole = min(at, len(data))
+            whole = min(at, held)
             out.append(data[start:whole])
         self._rest = at - whole
         self._kept = data[whole:]
 
-    def _rows(self, data: bytes, at: int) -> int:
-        """Where the whole rows that begin at `at` end; beyond the data for a long row that is let through as it comes. Raises Lost,
-        Malformed."""
+    def _rows(self, data: bytes, at: int, length: int) -> int:
+        """Where the whole rows that begin at `at` end; beyond the data for a long row that is let through as it comes. `length`: what the
+        first of them says of itself. Raises Lost, Malformed."""
         begun, most, count = at, self._budget.rows + 1, 0
-        window = found = ALIKE_MIN
+        window, found = ALIKE_MIN, ALIKE_MIN if len(data) - at > ALIKE_MIN * length else 0
         while found == window:
             window *= 4
             found, size = _alike(data, at, min(window, most - count))
@@ -104,13 +107,6 @@ class Answers:
             self._budget.spend(count, at - begun)
             self._answering.rows(count, at - begun)
         return at
-
-    def _size(self, data: bytes, at: int) -> int:
-        """Of a message that is no row, its own length included. Raises Lost."""
-        size = int(_LENGTH.unpack_from(data, at + 1)[0])
-        if not 4 <= size <= MESSAGE_BYTES_MAX:
-            raise Lost("an answer of a length that none has")
-        return size
 
 
 def _alike(data: bytes, at: int, most: int) -> tuple[int, int]:

@@ -13,7 +13,7 @@ Rules that it keeps, with `answering`:
 """
 
 from collections.abc import Callable
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 import msgspec
 
@@ -43,27 +43,27 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     pending_max: int = 1_024
 
 
-class Wait(NamedTuple):
+class Wait(msgspec.Struct, frozen=True):
     """Take the same message again after the next answer. `flush`: that answer has to be asked for."""
 
     flush: bool
 
 
-class Nothing(NamedTuple):
+class Nothing(msgspec.Struct, frozen=True):
     """Postgres would skip it."""
 
 
-class Send(NamedTuple):
+class Send(msgspec.Struct, frozen=True):
     data: bytes
 
 
-class Intend(NamedTuple):
+class Intend(msgspec.Struct, frozen=True):
     """To be recorded; then `recorded`, or `refused`."""
 
     statement: Statement
 
 
-class Leave(NamedTuple):
+class Leave(msgspec.Struct, frozen=True):
     """The client says goodbye."""
 
 
@@ -79,6 +79,7 @@ class Asking:
         self._state = state
         self._limits = limits
         self._nobody = nobody
+        self._binds = frames.BindReader()
         self._held: tuple[bytes, Op] | None = None
         self._number = 0
         self._handlers: dict[bytes, Callable[[bytes], Step]] = {
@@ -95,18 +96,20 @@ class Asking:
 
     def take(self, raw: bytes) -> Step:
         """What is to be done with the next message. Raises Malformed."""
-        kind, pending = raw[:1], self._state.pending
+        kind, state = raw[:1], self._state
         if kind == b"X":
-            return self._unsure() if pending else LEAVE
-        if self._state.skipping and kind != b"S":
+            return self._unsure() if state.pending else LEAVE
+        if state.skipping and kind != b"S":
             return NOTHING
-        if kind in _COPY_MESSAGES:
-            return NOTHING
-        if pending and pending[-1].kind in BOUNDARIES:
-            return WAIT
-        if len(pending) >= self._limits.pending_max:
-            return self._unsure()
         handler = self._handlers.get(kind)
+        if handler is None and kind in _COPY_MESSAGES:
+            return NOTHING
+        pending = state.pending
+        if pending:
+            if pending[-1].kind in BOUNDARIES:
+                return WAIT
+            if len(pending) >= self._limits.pending_max:
+                return self._unsure()
         if handler is None:
             raise violation("this message has no place here")
         return handler(raw)
@@ -131,12 +134,15 @@ class Asking:
         return held
 
     def _out(self, raw: bytes, op: Op) -> Send:
-        self._state.pending.append(op)
-        self._state.flushed = False
-        self._state.turns += op.kind not in _TELLING
-        if op.portal is not None and op.kind != b"D":
-            op.portal.at = self._state.turns
-            self._state.recoded = self._state.recoded or (op.kind == b"E" and op.portal.prepared.recodes)
+        state, kind = self._state, op.kind
+        state.pending.append(op)
+        state.flushed = False
+        if kind not in _TELLING:
+            state.turns += 1
+            if op.portal is not None:
+                op.portal.at = state.turns
+                if kind == b"E" and op.portal.prepared.recodes:
+                    state.recoded = True
         return Send(raw)
 
     def _unsure(self) -> Wait:
@@ -189,8 +195,8 @@ class Asking:
         return self._intend(raw, op, Run(stated))
 
     def _bind(self, raw: bytes) -> Step:
-        said = frames.bind(raw)
-        if self._misread(said.portal, said.statement, *said.parameters):
+        said = self._binds.read(raw)
+        if self._state.recoded and self._misread(said.portal, said.statement, *said.parameters):
             return self._poisoned(b"B", MISREAD)
         prepared = self._state.statement(said.statement)
         if isinstance(prepared, Unsure):
@@ -206,7 +212,7 @@ class Asking:
 
     def _execute(self, raw: bytes) -> Step:
         name = frames.executed(raw)
-        if self._misread(name):
+        if self._state.recoded and self._misread(name):
             return self._poisoned(b"E", MISREAD)
         portal = self._state.portal(name)
         if isinstance(portal, Unsure):

@@ -7,11 +7,15 @@ import struct
 from collections.abc import Iterable
 from typing import NamedTuple
 
+import msgspec
+
 HEADER = struct.Struct("!ci")
 _LENGTH = struct.Struct("!i")
 _SHORT = struct.Struct("!H")
 HEADER_BYTES = HEADER.size
 NAME_BYTES_MAX = 63
+KEPT_BYTES_MAX = 512
+"""Of a Bind, that a session keeps for the next one."""
 _FORMATS = frozenset((0, 1))
 """Text and binary."""
 _ENDS_EARLY = "a message ends before what it says to hold"
@@ -33,19 +37,19 @@ class Malformed(Exception):
         self.error = error
 
 
-class Parse(NamedTuple):
+class Parse(msgspec.Struct, frozen=True):
     name: str
     text: str
 
 
-class Bind(NamedTuple):
+class Bind(msgspec.Struct, frozen=True):
     portal: str
     statement: str
     formats: tuple[int, ...]
     parameters: tuple[bytes | None, ...]
 
 
-class Named(NamedTuple):
+class Named(msgspec.Struct, frozen=True):
     """Describe and Close. `of`: `S` (statement) or `P` (portal)."""
 
     of: str
@@ -88,28 +92,28 @@ class Splitter:
 class _Reader:
     """Fields of one body, in order. Raises Malformed."""
 
-    __slots__ = ("_at", "_raw")
+    __slots__ = ("_raw", "at")
 
     def __init__(self, raw: bytes) -> None:
         self._raw = raw
-        self._at = HEADER_BYTES
+        self.at = HEADER_BYTES
 
     def name(self) -> str:
         """Of a statement or portal. Postgres tells longer ones apart by their first 63 bytes alone, and its log ends a name by a colon
         and a blank."""
-        begun = self._at
+        begun = self.at
         found = self.text()
-        if self._at - begun - 1 > NAME_BYTES_MAX:
+        if self.at - begun - 1 > NAME_BYTES_MAX:
             raise Malformed(Error("42622", f"a name has at most {NAME_BYTES_MAX} bytes"))
         if ": " in found:
             raise Malformed(Error("42602", "a name holds no colon with a blank behind it"))
         return found
 
     def text(self) -> str:
-        end = self._raw.find(b"\0", self._at)
+        end = self._raw.find(b"\0", self.at)
         if end < 0:
             raise violation("a string does not end")
-        found, self._at = self._raw[self._at : end], end + 1
+        found, self.at = self._raw[self.at : end], end + 1
         try:
             return found.decode()
         except UnicodeDecodeError as exc:
@@ -128,37 +132,39 @@ class _Reader:
     def long(self) -> int:
         return self._number(_LENGTH)
 
-    def values(self) -> tuple[bytes | None, ...]:
-        """Of parameters, as many as it says first; None for NULL."""
-        raw, found, count = self._raw, list[bytes | None](), self.short()
-        at, held = self._at, len(raw)
-        for _ in range(count):
-            begin = at + _LENGTH.size
-            size: int = _LENGTH.unpack_from(raw, at)[0] if begin <= held else -2
-            at = begin + max(size, 0)
-            if size < -1 or at > held:
-                raise violation(_ENDS_EARLY)
-            found.append(None if size == -1 else raw[begin:at])
-        self._at = at
-        return tuple(found)
-
     def _number(self, form: struct.Struct) -> int:
-        at, self._at = self._at, self._at + form.size
-        if self._at > len(self._raw):
+        at, self.at = self.at, self.at + form.size
+        if self.at > len(self._raw):
             raise violation(_ENDS_EARLY)
         found: int = form.unpack_from(self._raw, at)[0]
         return found
 
     def take(self, size: int) -> bytes:
-        if size < 0 or len(self._raw) - self._at < size:
+        if size < 0 or len(self._raw) - self.at < size:
             raise violation(_ENDS_EARLY)
-        found = self._raw[self._at : self._at + size]
-        self._at += size
+        found = self._raw[self.at : self.at + size]
+        self.at += size
         return found
 
     def end(self) -> None:
-        if self._at != len(self._raw):
+        if self.at != len(self._raw):
             raise violation("a message goes on after what it says to hold")
+
+
+def _values(raw: bytes, at: int) -> tuple[tuple[bytes | None, ...], int]:
+    """Those of a Bind, from where it says how many, and where they end. Raises Malformed."""
+    held, at = len(raw), at + _SHORT.size
+    if at > held:
+        raise violation(_ENDS_EARLY)
+    found = list[bytes | None]()
+    for _ in range(_SHORT.unpack_from(raw, at - _SHORT.size)[0]):
+        begin = at + _LENGTH.size
+        size: int = _LENGTH.unpack_from(raw, at)[0] if begin <= held else -2
+        at = begin + size if size > 0 else begin
+        if size < -1 or at > held:
+            raise violation(_ENDS_EARLY)
+        found.append(None if size == -1 else raw[begin:at])
+    return tuple(found), at
 
 
 def query(raw: bytes) -> str:
@@ -177,16 +183,47 @@ def parse(raw: bytes) -> Parse:
     return found
 
 
+class BindReader:
+    """Binds of one session. Most clients send one after the other with other values alone: what stands before the values is read once, and
+    so is what stands behind them."""
+
+    __slots__ = ("_after", "_before", "_formats", "_portal", "_statement")
+
+    def __init__(self) -> None:
+        self._before = self._after = b""
+        self._portal = self._statement = ""
+        self._formats: tuple[int, ...] = ()
+
+    def read(self, raw: bytes) -> Bind:
+        """Raises Malformed."""
+        before = self._before
+        if not before or not raw.startswith(before, HEADER_BYTES):
+            return self._read(raw)
+        parameters, end = _values(raw, HEADER_BYTES + len(before))
+        formats = self._formats
+        if raw[end:] != self._after or len(formats) not in (0, 1, len(parameters)):
+            return self._read(raw)
+        return Bind(self._portal, self._statement, formats, parameters)
+
+    def _read(self, raw: bytes) -> Bind:
+        reader = _Reader(raw)
+        portal, statement = reader.name(), reader.name()
+        formats = reader.shorts()
+        begin = reader.at
+        parameters, end = _values(raw, begin)
+        reader.at = end
+        reader.take(2 * reader.short())
+        reader.end()
+        if len(formats) not in (0, 1, len(parameters)) or not _FORMATS.issuperset(formats):
+            raise violation("formats of parameters are none, one for all, or one for each, and text or binary")
+        kept = begin + len(raw) - end <= KEPT_BYTES_MAX
+        self._before, self._after = (raw[HEADER_BYTES:begin], raw[end:]) if kept else (b"", b"")
+        self._portal, self._statement, self._formats = portal, statement, formats
+        return Bind(portal, statement, formats, parameters)
+
+
 def bind(raw: bytes) -> Bind:
-    reader = _Reader(raw)
-    portal, statement = reader.name(), reader.name()
-    formats = reader.shorts()
-    parameters = reader.values()
-    reader.take(2 * reader.short())
-    reader.end()
-    if len(formats) not in (0, 1, len(parameters)) or not _FORMATS.issuperset(formats):
-        raise violation("formats of parameters are none, one for all, or one for each, and text or binary")
-    return Bind(portal, statement, formats, parameters)
+    return BindReader().read(raw)
 
 
 def named(raw: bytes) -> Named:
@@ -201,6 +238,8 @@ def named(raw: bytes) -> Named:
 
 def executed(raw: bytes) -> str:
     """The portal that an Execute names."""
+    if raw == _EXECUTE_ALL:
+        return ""
     reader = _Reader(raw)
     found = reader.name()
     reader.long()
@@ -233,4 +272,6 @@ def startup(parameters: Iterable[tuple[str, str]]) -> bytes:
 
 
 FLUSH = message(b"H")
+_EXECUTE_ALL = message(b"E", b"\0" * 5)
+"""What nearly all clients send: the portal without a name, all of its rows."""
 TERMINATE = message(b"X")

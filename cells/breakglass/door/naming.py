@@ -5,6 +5,7 @@ none of these, provided that it can reach no code of the session's own making: t
 """
 
 import re
+from functools import lru_cache
 
 from cells.breakglass.door.frames import NAME_BYTES_MAX
 
@@ -39,6 +40,8 @@ _DEALLOCATE_CHARS_MAX = 1_024
 _DROPPING = re.compile(r"deallocate|discard|execute|\bdo\b|\bcall\b", re.IGNORECASE)
 _DROPS_STATEMENTS = ("DEALLOCATE", "DISCARD ALL", "DO", "CALL")
 _DROPS_PORTALS = ("CLOSE CURSOR", "DECLARE CURSOR", "DISCARD ALL", "DO", "CALL")
+CHANGING = (*_DROPS_STATEMENTS, *_DROPS_PORTALS)
+"""How tags begin of commands that may change what names mean."""
 _FOLLOWS = frozenset({"EXECUTE", "FETCH", "MOVE", "CALL"})
 _KEEPS_ENCODING = frozenset(
     {
@@ -56,8 +59,10 @@ _AFTER_COMMENT = re.compile(r"(?:\*/\s*+|[\r\n][ \t\f\v]*+)hold\b", re.IGNORECAS
 _DECLARE = re.compile(r"\bdeclare\b", re.IGNORECASE | re.ASCII)
 
 
+@lru_cache(maxsize=1)
 def first_word(text: str) -> str:
-    """The first word of the first command, in capitals, after blanks, comments and brackets; "" where there is none."""
+    """The first word of the first command, in capitals, after blanks, comments and brackets; "" where there is none. Of one text it is
+    asked for several times in a row."""
     at = 0
     while True:
         found = _BLANK.match(text, at)

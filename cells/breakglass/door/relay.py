@@ -9,7 +9,6 @@ from collections import deque
 from collections.abc import Callable
 from functools import partial
 from time import perf_counter
-from typing import NamedTuple
 
 import msgspec
 
@@ -34,7 +33,7 @@ CLOSE_S_MAX = 0.5
 """How long a client that does not read keeps the last word waiting."""
 
 
-class _Asked(NamedTuple):
+class _Asked(msgspec.Struct, frozen=True):
     """A statement that waits for its record."""
 
     kind: str
@@ -73,7 +72,7 @@ class Relay:
         self._asked: _Asked | None = None
         self._unanswered = False
         self._full = False
-        self._over = asyncio.Event()
+        self._over, self._ended = asyncio.Event(), False
         self._last: Error | None = None
         self.why = ""
 
@@ -104,9 +103,10 @@ class Relay:
 
     def end(self, why: str, last: Error | None) -> None:
         """Now: nothing goes to the shard any more, and the client gets the last word, unless it is in the middle of a row."""
-        if self._over.is_set():
+        if self._ended:
             return
         self.why, self._last = why, last
+        self._ended = True
         self._over.set()
         if self._asked is not None:
             self._asked.intent.give_up()
@@ -132,15 +132,16 @@ class Relay:
     # --- from the client -----------------------------------------------------------------------------------------------------
 
     def _heard_client(self, data: bytes) -> None:
-        if self._over.is_set():
+        if self._ended:
             return
         try:
             messages = self._splitter.feed(data)
         except Malformed as exc:
             self.end("malformed", exc.error)
             return
-        self._inbox.extend(messages)
-        self._untaken += sum(map(len, messages))
+        self._inbox += messages
+        for raw in messages:
+            self._untaken += len(raw)
         self._go_on()
         if self._untaken > UNTAKEN_BYTES_MAX:
             self._client.pause()
@@ -151,8 +152,13 @@ class Relay:
         try:
             if first is not None:
                 self._do(first())
-            while self._inbox and not (self._asked or self._unanswered or self._full or self._over.is_set()):
-                self._take()
+            while self._inbox and self._asked is None and not (self._unanswered or self._full or self._ended):
+                step = self._asking.take(self._inbox[0])
+                if isinstance(step, Wait):
+                    self._wait(step)
+                    break
+                self._untaken -= len(self._inbox.popleft())
+                self._do(step)
             self._send()
         except Malformed as exc:
             self.end("malformed", exc.error)
@@ -164,16 +170,11 @@ class Relay:
         if self._untaken <= UNTAKEN_BYTES_MAX:
             self._client.resume()
 
-    def _take(self) -> None:
-        """Raises Malformed, Lost."""
-        step = self._asking.take(self._inbox[0])
-        if isinstance(step, Wait):
-            if step.flush:
-                self._out.append(FLUSH)
-            self._unanswered = True
-            return
-        self._untaken -= len(self._inbox.popleft())
-        self._do(step)
+    def _wait(self, step: Wait) -> None:
+        """For the next answer."""
+        if step.flush:
+            self._out.append(FLUSH)
+        self._unanswered = True
 
     def _do(self, step: Step) -> None:
         """Raises Malformed, Lost."""
@@ -216,7 +217,7 @@ class Relay:
         return NOTHING
 
     def _send(self) -> None:
-        if self._out and not self._over.is_set():
+        if self._out and not self._ended:
             out, self._out = self._out, []
             self._upstream.wire.send(out[0] if len(out) == 1 else b"".join(out))
 
@@ -230,7 +231,7 @@ class Relay:
         self._go_on()
 
     def _heard_shard(self, data: bytes) -> None:
-        if self._over.is_set():
+        if self._ended:
             return
         out: list[bytes] = []
         refused: Error | None = None
@@ -258,7 +259,9 @@ class Relay:
 
     def _tell(self) -> None:
         """What came of runs goes on the record."""
+        if not self._state.told:
+            return
         for outcome in self._state.outcomes():
             ROWS.inc(outcome.rows)
             known = self._wall.named(self._session, outcome.columns) if outcome.columns else ()
-            self._record.ended(msgspec.structs.replace(outcome, columns=known))
+            self._record.ended(outcome if known is outcome.columns else msgspec.structs.replace(outcome, columns=known))

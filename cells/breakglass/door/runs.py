@@ -1,7 +1,8 @@
 """One run of a statement, from the message that makes it run to what came of it; and the answers that speak of it. Pure."""
 
 import struct
-from dataclasses import dataclass, field
+
+import msgspec
 
 from cells.breakglass.door import naming
 from cells.breakglass.door.frames import Error, Malformed
@@ -19,8 +20,7 @@ _COLUMN = struct.Struct("!ihihih")
 _SHORT = struct.Struct("!h")
 
 
-@dataclass(slots=True)
-class Run:
+class Run(msgspec.Struct):
     """`number`: counts from 1 in its session. `columns`: of what it shows, each once; `more`: once that was described a second time,
     those of all. `keeps`: whether it leaves alone what names mean."""
 
@@ -29,9 +29,9 @@ class Run:
     bytes: int = 0
     error: str = ""
     withheld: str = ""
-    tags: list[str] = field(default_factory=list)
+    tags: list[str] = []
     columns: tuple[Column, ...] = ()
-    more: dict[Column, None] = field(default_factory=dict)
+    more: dict[Column, None] = {}
     told: bool = False
     keeps: bool = False
 
@@ -41,14 +41,15 @@ class Run:
             self.columns = columns
         elif columns is not self.columns:
             self.more.update(dict.fromkeys((*self.columns, *columns) if not self.more else columns))
-        if max(len(self.columns), len(self.more)) > COLUMNS_MAX:
+        if len(self.columns) > COLUMNS_MAX or len(self.more) > COLUMNS_MAX:
             raise Malformed(Error("54011", f"the results of one text have at most {COLUMNS_MAX} different columns"))
 
     def outcome(self) -> Outcome:
+        stated, tags = self.statement, self.tags
         return Outcome(
-            session=self.statement.session,
-            number=self.statement.number,
-            tag="" if self.error else "; ".join(self.tags[-TAGS_MAX:]),
+            session=stated.session,
+            number=stated.number,
+            tag="" if self.error else tags[0] if len(tags) == 1 else "; ".join(tags[-TAGS_MAX:]),
             error=self.error,
             withheld=self.withheld,
             rows=self.rows,
@@ -57,16 +58,15 @@ class Run:
         )
 
 
-@dataclass(slots=True)
-class Prepared:
+class Prepared(msgspec.Struct):
     """A statement by its name. `columns`: None until it was described. `keeps`: whether its runs leave alone what names mean; `recodes`:
     whether they may change how texts are read; `follows`: whether they run what a name in it means by then."""
 
     text: str
     columns: tuple[Column, ...] | None = None
-    keeps: bool = field(init=False)
-    recodes: bool = field(init=False)
-    follows: bool = field(init=False)
+    keeps: bool = False
+    recodes: bool = False
+    follows: bool = False
 
     def __post_init__(self) -> None:
         self.keeps = naming.keeps_names(self.text)
@@ -74,8 +74,7 @@ class Prepared:
         self.follows = naming.follows(self.text)
 
 
-@dataclass(slots=True)
-class Portal:
+class Portal(msgspec.Struct):
     """What a Bind made. `executed`: whether an Execute of it went out. `at`: the turn of its Bind, or of its last Execute."""
 
     run: Run

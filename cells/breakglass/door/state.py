@@ -3,6 +3,8 @@
 from collections import deque
 from dataclasses import dataclass, field
 
+import msgspec
+
 from cells.breakglass.door import naming
 from cells.breakglass.door.frames import Error
 from cells.breakglass.door.ports import Outcome
@@ -23,8 +25,7 @@ class Unsure:
 UNSURE = Unsure()
 
 
-@dataclass(slots=True)
-class Op:
+class Op(msgspec.Struct):
     """A message that went out and is not answered. `of`: `S` or `P`, as Describe and Close have it. `instead`: what the client is told of
     the error that it brings; `hidden`: it is the door's own, and the client hears nothing of its answer."""
 

@@ -101,9 +101,10 @@ class Elsewhere:
 
     def barred(self, engineer: str, *, needs_fresh: bool) -> Barred | None:
         """Why somebody is stopped by what was heard last or, where that has to be fresh, by nothing having been heard."""
-        if LockCode.LOCKED in self._codes(engineer):
+        codes = self._codes(engineer)
+        if codes and LockCode.LOCKED in codes:
             return Barred.LOCKED
-        return Barred.STALE if needs_fresh and not self.fresh else None
+        return Barred.STALE if needs_fresh and self.age_s() > self.stale_s_max else None
 
     def overdue(self, engineer: str) -> bool:
         """Whether a review of an emergency was overdue in another cell when that was heard last, or in a history that this one has lost."""
@@ -128,6 +129,8 @@ class Elsewhere:
         yield from ((told.cell, lock) for told in self.others for lock in told.locks)
 
     def _codes(self, engineer: str) -> frozenset[LockCode]:
+        if self.newest is None and not self._against:
+            return frozenset()
         lost, book = self._lost()
         if not (lost or self._against):
             return frozenset()

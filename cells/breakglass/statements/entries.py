@@ -235,11 +235,13 @@ def result_of(outcome: Outcome) -> Result:
 
 def values(statement: Statement) -> tuple[Value | None, ...]:
     """Raises ValueError."""
-    formats = statement.formats
-    if len(formats) not in (0, 1, len(statement.parameters)):
+    formats, given = statement.formats, statement.parameters
+    if len(formats) not in (0, 1, len(given)):
         raise ValueError("formats are none, one for all parameters, or one for each")
-    each = formats * len(statement.parameters) if len(formats) == 1 else formats or (0,) * len(statement.parameters)
-    return tuple(_value(raw, given) for raw, given in zip(statement.parameters, each, strict=True))
+    if len(formats) > 1:
+        return tuple(map(_value, given, formats))
+    alike = formats[0] if formats else 0
+    return tuple([_value(raw, alike) for raw in given])
 
 
 def _value(raw: bytes | None, given: int) -> Value | None:

@@ -7,8 +7,9 @@ the clock by itself; and before each statement everything that this process know
 
 import asyncio
 from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
-from cells.breakglass.book import Book
+from cells.breakglass.book import Book, Grant
 from cells.breakglass.door.ports import Ending, NotRun, Session
 from cells.breakglass.keeper import Keeper
 from cells.breakglass.locks.core import Barred
@@ -32,8 +33,15 @@ ASK_S_MAX = 2.0
 """For one question to the tracker of tickets."""
 
 
-def judged(session: Session, book: Book, at_us: int) -> Ending | None:
-    """Why a session may not go on by what the book says at a time; None while it may. Pure."""
+class Standing(NamedTuple):
+    """A grant that is certified or active, and until when that goes on by itself for a session under one of its certificates."""
+
+    grant: Grant
+    until_us: int
+
+
+def standing(session: Session, book: Book, at_us: int) -> Standing | Ending:
+    """What a session rests on by what the book says of its grant at a time, or why it may not go on. Pure."""
     grant = book.grants.get(GrantId(session.grant))
     found = book.intended(session.certificate)
     if grant is None or found is None or found[0].id != grant.id or found[1].digest is None:
@@ -43,7 +51,20 @@ def judged(session: Session, book: Book, at_us: int) -> Ending | None:
         return Ending.EXPIRED
     if phase not in (Phase.CERTIFIED, Phase.ACTIVE):
         return Ending.ENDED
-    return Ending.LOCKED if EngineerId(ActorId(session.engineer)) in book.locks else None
+    return Standing(grant, found[1].until_us if grant.until_us is None else min(found[1].until_us, grant.until_us))
+
+
+def judged(watched: "_Watched", book: Book, at_us: int) -> Ending | None:
+    """Why a session may not go on by what the book says at a time; None while it may. A grant is a value: as long as the book has the same
+    one it says the same, up to its time."""
+    held = watched.standing
+    if held is None or book.grants.get(watched.grant) is not held.grant or at_us >= held.until_us:
+        watched.standing = None
+        found = standing(watched.session, book, at_us)
+        if isinstance(found, Ending):
+            return found
+        watched.standing = found
+    return Ending.LOCKED if watched.engineer in book.locks else None
 
 
 _FAR = {Barred.LOCKED: Ending.LOCKED, Barred.STALE: Ending.STALE}
@@ -54,9 +75,13 @@ class _Watched:
         """`until_s`, `ticket_s`: on the clock that never goes back; when it expires, and when its ticket was seen open last. `emergency`:
         whether it goes on while nothing is heard of other cells' locks."""
         self.session = session
+        self.grant, self.engineer = GrantId(session.grant), EngineerId(ActorId(session.engineer))
+        self.expires_us = session.expires_at * SECOND_US
         self.end = end
         self.until_s = until_s
         self.ticket_s = ticket_s
+        self.standing: Standing | None = None
+        """By the book when it was looked at last."""
         self.emergency = False
         self.ending: Ending | None = None
         self.told = False
@@ -167,14 +192,14 @@ class Watch:
     def _found(self, watched: _Watched, book: Book | None) -> Ending | None:
         """`book`: None to look at everything else."""
         now_s, at_us = self._clock.monotonic_s(), int(self._clock.unix_s() * SECOND_US)
-        if now_s >= watched.until_s or at_us >= watched.session.expires_at * SECOND_US:
+        if now_s >= watched.until_s or at_us >= watched.expires_us:
             return Ending.EXPIRED
-        if now_s - min(self._book_s, watched.ticket_s) > STALE_S_MAX:
+        if now_s - self._book_s > STALE_S_MAX or now_s - watched.ticket_s > STALE_S_MAX:
             return Ending.STALE
-        far = self._elsewhere.barred(watched.session.engineer, needs_fresh=not watched.emergency)
+        far = self._elsewhere.barred(watched.engineer, needs_fresh=not watched.emergency)
         if far is not None:
             return _FAR[far]
-        return None if book is None else judged(watched.session, book, at_us)
+        return None if book is None else judged(watched, book, at_us)
 
     def _end(self, watched: _Watched, why: Ending | None) -> None:
         """Tells whoever has the session, once."""

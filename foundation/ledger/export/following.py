@@ -29,8 +29,17 @@ POLL_S = 0.5
 RETRY_S_MAX = 60.0
 
 _NOT_TAKEN = (SinkUnavailable, SinkRefused, OSError)
-_UNREADABLE = (Absent, LogDamaged, MalformedEntry, MalformedTile, NoteRefused, ProofRefused, ValueError)
-"""The last for bytes that no log of this release holds."""
+_UNREADABLE = (
+    Absent,
+    LogDamaged,
+    MalformedEntry,
+    MalformedTile,
+    NoteRefused,
+    ProofRefused,
+    ValueError,
+    RecursionError,
+)
+"""The last two for bytes that no log of this release holds."""
 
 Counted = Callable[[], bytes | None]
 """The checkpoint as of which a log is given out, as a note; None while there is none that counts."""

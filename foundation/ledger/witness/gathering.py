@@ -16,6 +16,7 @@ from foundation.clock import Clock
 from foundation.http import HttpClient
 from foundation.ledger import checkpoints, metrics, notes
 from foundation.ledger.checkpoints import Checkpoint
+from foundation.ledger.entries import MalformedEntry
 from foundation.ledger.files import Files
 from foundation.ledger.log import Log, LogBroken
 from foundation.ledger.notes import Line, NoteRefused, Verifier
@@ -24,6 +25,7 @@ from foundation.ledger.witness import rounds
 from foundation.ledger.witness.asking import Asking, Offered, WitnessAt
 from foundation.ledger.witness.cosignatures import lines_of, with_lines
 from foundation.ledger.witness.quorum import Quorum, Reach, Waiting
+from foundation.ledger.witness.standing import age_s
 from foundation.tasks import Backoff, Bell
 
 log = logs.get(__name__)
@@ -34,6 +36,8 @@ RETRY_FIRST_S, RETRY_S_MAX = 0.5, 5.0
 """After a round in which the quorum was not met."""
 LOOK_S = 1.0
 """Between two looks at what is overdue."""
+AT_START_S = 5.0
+"""A quorum that an entry has missed while no process kept the log is no alarm before so long."""
 _UNFIT = (*rounds.UNREADABLE, LogBroken)
 
 
@@ -116,6 +120,7 @@ class Gathering:
         self.signed(opened.checkpoint)
         try:
             await asyncio.to_thread(self._read_back, opened.checkpoint)
+            await self._count_what_waited()
             self._changed.ring()
             async with asyncio.TaskGroup() as group:
                 for reach in self._plan.quorums:
@@ -218,6 +223,23 @@ class Gathering:
             if size <= newest.size and quorum.met(lines):
                 self._met(reach, Cosigned(size, note))
         self._offered_near = self._cosigned.get(Reach.NEAR)
+
+    async def _count_what_waited(self) -> None:
+        """Counts from the time that an entry says it was made, whichever process kept the log then: one that is started again and again
+        is not patient for ever."""
+        try:
+            ages = await asyncio.to_thread(self._ages_s)
+        except (*_UNFIT, MalformedEntry) as exc:
+            log.fault("ledger_witnessing_down", exc)
+            return
+        for reach, found_s in ages.items():
+            waited_s = min(found_s, max(0.0, self._plan.quorums[reach].within_s - AT_START_S))
+            self._waiting[reach].since(self._clock.monotonic_s() - waited_s)
+
+    def _ages_s(self) -> dict[Reach, float]:
+        reader, now_s = LogReader(of_folder(self._folder), self._verifier), self._clock.unix_s()
+        ages = {reach: age_s(reader, waiting.covered, now_s) for reach, waiting in self._waiting.items()}
+        return {reach: found for reach, found in ages.items() if found is not None}
 
     async def _watch(self) -> None:
         while True:

@@ -63,6 +63,12 @@ class Waiting:
         while self._seen and self._seen[0][0] <= self.covered:
             self._seen.popleft()
 
+    def since(self, at_s: float) -> None:
+        """What waits the longest has done so since then, at least."""
+        if self._seen:
+            size, seen_s = self._seen[0]
+            self._seen[0] = (size, min(seen_s, at_s))
+
     def age_s(self, now_s: float) -> float:
         """0 where everything is covered."""
         return now_s - self._seen[0][1] if self._seen else 0.0

@@ -41,12 +41,13 @@ def standing(
     try:
         note = fetch(reach.file)
     except Absent:
-        return Standing(0, {}, _age_s(reader, 0, now_s))
+        return Standing(0, {}, age_s(reader, 0, now_s))
     size = checkpoints.opened(note, log).size
-    return Standing(size, verified(note, keys), _age_s(reader, size, now_s))
+    return Standing(size, verified(note, keys), age_s(reader, size, now_s))
 
 
-def _age_s(reader: LogReader, size: int, now_s: float) -> float | None:
+def age_s(reader: LogReader, size: int, now_s: float) -> float | None:
+    """How old the oldest entry beyond `size` is by its own time, None where there is none. Raises what reading a log raises."""
     if size >= reader.checkpoint.size:
         return None
     found = reader.bundle(size // WIDTH)[size % WIDTH]

@@ -52,7 +52,9 @@ def verify(
     shown. Exit status 1 where something does not hold.
     """
     proof_file = Path(target)
-    if proof_file.is_file():
+    with told():
+        is_proof = proof_file.is_file()
+    if is_proof:
         _verify_proof(proof_file, which, cosigned, payload_file, as_json)
         return
     chosen = which.log(target)
@@ -125,15 +127,15 @@ def _verify_proof(file: Path, which: Asked, cosigned: int | None, payload_file: 
             )
         entry = entries.parse(proof.entry)
         payload = None if payload_file is None else entries.opened(entry, payload_file.read_bytes())
-    told_of: dict[str, Any] = {
-        "origin": checkpoint.origin,
-        "size": checkpoint.size,
-        "index": proof.index,
-        "cosigned_by": {name: said.at_s for name, said in by.items()},
-        "entry": msgspec.to_builtins(entry),
-        "payload": _plain(payload),
-        "record": _plain(record),
-    }
+        told_of: dict[str, Any] = {
+            "origin": checkpoint.origin,
+            "size": checkpoint.size,
+            "index": proof.index,
+            "cosigned_by": {name: said.at_s for name, said in by.items()},
+            "entry": msgspec.to_builtins(entry),
+            "payload": _plain(payload),
+            "record": _plain(record),
+        }
     if as_json:
         print_json(told_of)
         return

@@ -73,7 +73,8 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
 
     def log(self, log: str) -> Which:
         """Raises SettingsError."""
-        chosen = choose(log, self.state, self.key, self.token_file)
+        with told():
+            chosen = choose(log, self.state, self.key, self.token_file)
         given = self.witness_keys()
         return msgspec.structs.replace(chosen, witnesses=given) if given else chosen
 
@@ -165,6 +166,8 @@ def told() -> Iterator[None]:
         raise SettingsError(f"the log has no {exc}") from exc
     except (NoteRefused, ProofRefused, LogDamaged, MalformedTile, MalformedEntry) as exc:
         raise SettingsError(f"does not hold: {exc}") from exc
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
+        raise SettingsError(f"does not hold: a payload is no JSON: {exc}") from exc
     except OSError as exc:
         raise SettingsError(f"the log cannot be read: {exc}") from exc
 

@@ -74,7 +74,7 @@ async def _measured(
         (undrawn if large else drawn).append(report.cpu(case, taken))
         (drawn if large else undrawn).append(report.speed(case, taken))
         if case is CASES[0] and not asked.no_latency:
-            added, ways = await _latency(asked, standing, upstream, requests, taken)
+            added, ways = _latency(asked, standing, upstream, requests, taken)
             drawn += added
             undrawn += ways
     return drawn, undrawn
@@ -106,7 +106,7 @@ async def _round(one: Standing, case: Case, requests: Sequence[bytes], count: in
     return report.Round((one.spent_s() - before) / count * 1e6, count / took)
 
 
-async def _latency(
+def _latency(
     asked: argparse.Namespace,
     standing: Sequence[Standing],
     upstream: int,
@@ -114,13 +114,16 @@ async def _latency(
     taken: Mapping[str, Sequence[report.Round]],
 ) -> tuple[Sequence[Figure], Sequence[Figure]]:
     rates = {one.proxy: latency.SHARE * one.per_s for one in report.rows(taken)}
-    answering = [one for one in standing if one.name in rates]
-    turns: dict[str, list[latency.Turn]] = {one.name: [] for one in answering}
+    turns: dict[str, list[latency.Turn]] = {one.name: [] for one in standing if one.name in rates}
     for _ in range(asked.latency_rounds):
-        for one in answering:
-            turns[one.name].append(
-                await latency.turn(upstream, one.running.port, requests, rate=rates[one.name], seconds=OPEN_S)
-            )
+        for one in [one for one in standing if one.name in turns]:
+            try:
+                turn = latency.turn(upstream, one.running.port, requests, rate=rates[one.name], seconds=OPEN_S)
+            except (load.Failed, OSError) as failure:
+                print(f"  left out of the open load: {one.name} {failure}", flush=True)
+                del turns[one.name]
+            else:
+                turns[one.name].append(turn)
     added = latency.figures(turns, rates)
     for figure in added:
         print(_figures.table(figure), flush=True)

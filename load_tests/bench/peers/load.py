@@ -1,4 +1,4 @@
-"""The load: closed (each connection asks again once it is answered) and open (requests come at a constant rate all the same)."""
+"""The closed load: each connection asks again once it is answered."""
 
 import asyncio
 import itertools
@@ -9,8 +9,6 @@ from typing import Any
 
 import httptools
 import msgspec
-
-OPEN_ENDS_S_MAX = 30
 
 
 class Failed(Exception):
@@ -99,52 +97,3 @@ async def closed(
         for _ in range(connections):
             group.create_task(one())
     return time.perf_counter() - started
-
-
-class Free(asyncio.Protocol):
-    """One connection of the open load: goes back among the free ones when its answer is whole."""
-
-    def __init__(self, free: "asyncio.Queue[Free]", took: list[float]) -> None:
-        self._free = free
-        self._took = took
-        self._due = 0.0
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport: Any = transport
-        self._parser = httptools.HttpResponseParser(self)
-        self._free.put_nowait(self)
-
-    def data_received(self, data: bytes) -> None:
-        self._parser.feed_data(data)
-
-    def on_message_complete(self) -> None:
-        self._took.append((time.perf_counter() - self._due) * 1e3)
-        self._free.put_nowait(self)
-
-    def ask(self, request: bytes, due: float) -> None:
-        self._due = due
-        self._transport.write(request)
-
-    def close(self) -> None:
-        self._transport.close()
-
-
-async def opened(port: int, requests: Sequence[bytes], *, rate: float, seconds: float, connections: int) -> list[float]:
-    """Milliseconds from when each request was due to its whole answer, at `rate` a second; waiting for a free connection counts."""
-    loop = asyncio.get_running_loop()
-    free: asyncio.Queue[Free] = asyncio.Queue()
-    took: list[float] = []
-    for _ in range(connections):
-        await loop.create_connection(partial(Free, free, took), "127.0.0.1", port)
-    cycle = itertools.cycle(requests)
-    began = time.perf_counter() + 0.05
-    for number in range(int(rate * seconds)):
-        due = began + number / rate
-        wait = due - time.perf_counter()
-        if wait > 0:
-            await asyncio.sleep(wait)
-        (await free.get()).ask(next(cycle), due)
-    async with asyncio.timeout(OPEN_ENDS_S_MAX):
-        for one in [await free.get() for _ in range(connections)]:
-            one.close()
-    return took
