@@ -295,11 +295,12 @@ async def test_a_failure_skips_a_query_behind_it_too_up_to_the_sync(stand: DoorS
 
 
 async def test_a_regular_expression_that_takes_for_ever_ends_by_a_cancel_and_by_its_time(stand: DoorStand) -> None:
-    slow = "SELECT repeat('a', 5000) ~ '(a?){200}(a{0,200}){200}b', count(*) FROM generate_series(1, 100000000)"
+    """An odd number of letters is never twice the same five words, and there are hundreds of millions of ways to try."""
+    slow = r"SELECT repeat('a', 301) ~ '^(a+)(a+)(a+)(a+)(a+)\1\2\3\4\5$'"
     async with stand.asyncpg() as connection:
         with pytest.raises(TimeoutError):
             await connection.fetch(slow, timeout=0.5)
         await connection.execute("SET statement_timeout = '300ms'")
-        with pytest.raises((asyncpg.QueryCanceledError, asyncpg.PostgresError)):
+        with pytest.raises(asyncpg.QueryCanceledError):
             await connection.fetch(slow)
         assert await connection.fetchval("SELECT 1") == 1
