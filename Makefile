@@ -1,7 +1,7 @@
 # Everything runs from .venv, which is made from the locks. `make help` lists what there is.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help run tour test oracle fuzz fuzz-wall leaktest door-clients check bench bench-figures bench-peers bench-egress bench-egress-memory bench-ledger bench-door load docs clean
+.PHONY: help run tour test oracle fuzz fuzz-access fuzz-wall leaktest door-clients check bench bench-figures bench-peers bench-egress bench-egress-memory bench-ledger bench-door load docs clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -39,6 +39,11 @@ leaktest: $(READY_DEV) ## Plant values of every kind in a million rows by each w
 	@$(BIN)/python -m tests.leaktest --rows $${LEAKTEST_ROWS:-1000000}
 	@EGRESS_DRIFTS=$${EGRESS_DRIFTS:-10000} $(BIN)/python -m pytest -q --timeout 3600 tests/property/test_egress_properties.py
 	@SCANNER_CUTS=$${SCANNER_CUTS:-100000} $(BIN)/python -m pytest -q tests/property/test_scanner_streams.py
+
+fuzz-access: $(READY_DEV) ## Take a million steps of break-glass, interleave the SQL door 10,000 times, kill its record 200 times (ten minutes or more; *_SEED=N makes others)
+	@ACCESS_STEPS=$${ACCESS_STEPS:-1000000} DOOR_INTERLEAVINGS=$${DOOR_INTERLEAVINGS:-10000} $(BIN)/python -m pytest -q -o timeout=0 \
+		tests/property/test_access_states.py tests/property/test_door_attribution.py
+	@STATEMENT_KILLS=$${STATEMENT_KILLS:-200} $(BIN)/python -m pytest -q -o timeout=0 tests/integration/test_statements_postgres.py
 
 fuzz-wall: $(READY_DEV) ## Try 100,000 generated statements on the SQL door's wall (ten minutes or more; WALL_SEED=N makes others)
 	@WALL_STATEMENTS=$${WALL_STATEMENTS:-100000} $(BIN)/python -m pytest -q -o timeout=0 tests/integration/test_breakglass_wall.py -k generated

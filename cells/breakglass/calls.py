@@ -170,6 +170,16 @@ class AccessCalls:
         digest = await asyncio.to_thread(lambda: replay.fold(history).digest())
         return json_response(State(steps=len(history), digest=digest), headers=_FRESH)
 
+    async def replayed(self, _request: Request, caller: Caller) -> Response:
+        await self._desk.allowed(person(caller), "report")
+        try:
+            logged = await self._door.steps()
+            recorded = await self._keeper.history()
+            told = await asyncio.to_thread(partial(replay.held_against, logged, recorded))
+        except replay.Unfit as exc:
+            raise refuse(Code.CONFLICT, f"the ledger cannot be replayed: {exc}") from exc
+        return json_response(told, headers=_FRESH)
+
     async def roles(self, _request: Request, caller: Caller) -> Response:
         await self._desk.allowed(person(caller), "audit_roles")
         return json_response(await audited(self._shards, self._logins), headers=_FRESH)

@@ -5,7 +5,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from cells.breakglass.calls import AccessCalls
-from cells.breakglass.replay import Report
+from cells.breakglass.replay import Replayed, Report
 from cells.breakglass.roles import Audit
 from cells.breakglass.shapes import (
     AccessRequest,
@@ -201,6 +201,15 @@ def _looking(calls: AccessCalls) -> tuple[Operation, ...]:
             *_READERS,
             handler=calls.state,
             answer=State,
+        ),
+        _get(
+            "/access/replay",
+            "replayAccess",
+            "What the steps in the cell's own log come to, held against what the cell says",
+            *_READERS,
+            handler=calls.replayed,
+            answer=Replayed,
+            refusals=(Code.CONFLICT,),
         ),
         _get(
             "/access/roles",

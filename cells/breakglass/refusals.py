@@ -3,6 +3,16 @@
 import enum
 from typing import NamedTuple
 
+from cells.breakglass.words import (
+    CERTIFICATES_MAX,
+    DAY_US,
+    EMERGENCY_MINUTES_MAX,
+    EXCEPTION_US_MAX,
+    LOCKED_MAX,
+    MINUTES_MAX,
+    OPEN_MAX,
+    SUBJECTS_MAX,
+)
 from foundation.problems import Code, Problem, ProblemError
 
 
@@ -38,10 +48,10 @@ class Why(enum.StrEnum):
 
 
 _TOLD: dict[Why, tuple[Code, str]] = {
-    Why.UNKNOWN: (Code.NOT_FOUND, "there is no such request, grant or exception"),
+    Why.UNKNOWN: (Code.NOT_FOUND, "there is no such request, grant or exception in this cell"),
     Why.KNOWN: (Code.CONFLICT, "that is recorded already"),
-    Why.EARLIER: (Code.NOT_READY, "the clock is behind what was recorded last"),
-    Why.LOCKED: (Code.FORBIDDEN, "this person is locked"),
+    Why.EARLIER: (Code.NOT_READY, "the clock is behind what was recorded last; try again"),
+    Why.LOCKED: (Code.FORBIDDEN, "this person is locked; whoever has the role security can lift that"),
     Why.LOCKED_ELSEWHERE: (
         Code.FORBIDDEN,
         "this person is locked in another cell, or was in this one before it was restored",
@@ -53,21 +63,39 @@ _TOLD: dict[Why, tuple[Code, str]] = {
     Why.NOT_LOCKED: (Code.CONFLICT, "this person is not locked here; a lock is lifted in the cell that made it"),
     Why.NOT_OWN: (Code.FORBIDDEN, "only its own engineer may do that"),
     Why.OWN: (Code.FORBIDDEN, "nobody decides about what is their own"),
-    Why.PHASE: (Code.CONFLICT, "where it stands now does not allow that"),
+    Why.PHASE: (
+        Code.CONFLICT,
+        "where it stands now does not allow that; look at its phase, and ask anew where it has ended",
+    ),
     Why.VERSION: (Code.PRECONDITION_FAILED, "it was edited meanwhile; look at the version that holds"),
-    Why.VOTED: (Code.CONFLICT, "this person has approved it already"),
-    Why.BOUNDS: (Code.BAD_REQUEST, "minutes, subjects, approvals or days are beyond their bounds"),
-    Why.TOO_MANY: (Code.CONFLICT, "there are too many of them"),
+    Why.VOTED: (Code.CONFLICT, "this person has approved it already; it takes somebody else"),
+    Why.BOUNDS: (
+        Code.BAD_REQUEST,
+        (
+            f"1 to {MINUTES_MAX} minutes, {EMERGENCY_MINUTES_MAX} in an emergency, and 1 to {SUBJECTS_MAX} subjects, each once; "
+            f"an exception ends later than now, at most {EXCEPTION_US_MAX // DAY_US} days after it began"
+        ),
+    ),
+    Why.TOO_MANY: (
+        Code.CONFLICT,
+        f"at most {OPEN_MAX} open requests of an engineer, {CERTIFICATES_MAX} certificates of a grant, {LOCKED_MAX} locked persons",
+    ),
     Why.EMERGENCY: (Code.CONFLICT, "an emergency is not approved or edited by hand; another one is no emergency"),
-    Why.NOT_ON_CALL: (Code.FORBIDDEN, "an emergency takes a valid proof of being on call"),
-    Why.REVIEW_OVERDUE: (Code.FORBIDDEN, "a review of this person's last emergency is overdue"),
+    Why.NOT_ON_CALL: (Code.FORBIDDEN, "an emergency takes a valid proof of being on call, of whoever asks"),
+    Why.REVIEW_OVERDUE: (
+        Code.FORBIDDEN,
+        "a review of this person's last emergency is overdue; let somebody review it first",
+    ),
     Why.REVIEWED: (Code.CONFLICT, "it was reviewed, or there is nothing to review"),
-    Why.OUTSIDE: (Code.FORBIDDEN, "from outside the data's jurisdiction it takes an approval from inside"),
+    Why.OUTSIDE: (
+        Code.FORBIDDEN,
+        "from outside the data's jurisdiction it takes an approval of somebody who is and lives inside",
+    ),
     Why.EXCEPTION: (Code.FORBIDDEN, "the exception does not hold here"),
     Why.SERIAL: (Code.CONFLICT, "no certificate of this serial number was intended, or it was signed already"),
-    Why.TIME_BOX: (Code.CONFLICT, "that lies outside the time box of the grant"),
-    Why.POLICY: (Code.FORBIDDEN, "policy does not allow that"),
-    Why.TICKET: (Code.CONFLICT, "the ticket is not open"),
+    Why.TIME_BOX: (Code.CONFLICT, "that lies outside the time box of the grant; ask anew"),
+    Why.POLICY: (Code.FORBIDDEN, "a rule of policy forbids that"),
+    Why.TICKET: (Code.CONFLICT, "the ticket is not open; name one that is"),
     Why.SUBJECTS: (Code.NOT_FOUND, "not all of these subjects have their home on that shard of this cell"),
     Why.NO_PROOF: (
         Code.NOT_READY,
@@ -76,8 +104,11 @@ _TOLD: dict[Why, tuple[Code, str]] = {
 }
 
 
+_PERMITTED_BY_NONE = "no rule of policy permits that: it takes another role, or is its own engineer's"
+
+
 class Refused(NamedTuple):
-    """`rules`: the rules of policy that refused, by their ids."""
+    """`rules`: the rules of policy that refused, by their ids; none where none permits it."""
 
     why: Why
     rules: tuple[str, ...] = ()
@@ -87,6 +118,8 @@ class Refused(NamedTuple):
         extra: dict[str, object] = {"reason": self.why.value}
         if self.rules:
             extra["rules"] = list(self.rules)
+        elif self.why is Why.POLICY:
+            text = _PERMITTED_BY_NONE
         retry = 1 if code is Code.NOT_READY else None
         return Problem(code=code, detail=text, extra=extra, retry_after_s=retry)
 

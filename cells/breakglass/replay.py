@@ -27,6 +27,24 @@ def fold(history: Iterable[Taken], book: Book | None = None) -> Book:
     return held
 
 
+class Replayed(msgspec.Struct, frozen=True, kw_only=True):
+    """What so many `steps` of the ledger come to, and what the cell's own say after as many (`cell`); `recorded`: how many these are.
+    `same`: both digests are one, and the cell has lost none of the ledger's steps. The log takes in what is recorded a moment later."""
+
+    steps: int
+    digest: str
+    recorded: int
+    cell: str
+    same: bool
+
+
+def held_against(logged: Sequence[Taken], recorded: Sequence[Taken]) -> Replayed:
+    """`logged`: the steps of the ledger; `recorded`: those of the cell. Raises Unfit."""
+    ledger, cell = fold(logged).digest(), fold(recorded[: len(logged)]).digest()
+    same = ledger == cell and len(logged) <= len(recorded)
+    return Replayed(steps=len(logged), digest=ledger, recorded=len(recorded), cell=cell, same=same)
+
+
 def event_id(taken: Taken, book: Book) -> str:
     """What a step will be called in the ledger: by the number it has in its grant's life, or among the locks, or by its exception."""
     match taken.step:

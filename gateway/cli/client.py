@@ -98,7 +98,14 @@ def refusal(status: int, document: Any) -> str:
         return f"refused with status {status}"
     line = f"{status} {document.get('code', '')}: {document.get('detail') or document.get('title', '')}"
     told = [f"{name}: {document[name]}" for name in ("ground", "home") if isinstance(document.get(name), str)]
+    told += [
+        f"{name}: {', '.join(map(str, document[name]))}" for name in ("rules", "shards") if _listed(document.get(name))
+    ]
     return f"{line} ({'; '.join(told)})" if told else line
+
+
+def _listed(value: Any) -> bool:
+    return isinstance(value, list) and bool(value)
 
 
 def believed(url: str) -> ssl.SSLContext:

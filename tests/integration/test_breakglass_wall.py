@@ -18,6 +18,7 @@ from tests.stands.wall_grammar import Grammar
 from tests.stands.wall_longer import Shape
 from tests.stands.wall_shapes import SHAPES
 from tests.stands.wall_telling import cleaned, leaves_nothing, told
+from tests.stands.wall_tricks import TRICKS
 
 pytestmark = pytest.mark.anyio
 
@@ -111,7 +112,7 @@ async def test_the_engineer_sees_rows_of_the_ticket_and_what_the_masks_leave(wor
 @pytest.mark.parametrize(("inside", "writing"), [(True, False), (False, True)], ids=["inside", "outside, writing"])
 async def test_no_shape_gets_a_value_or_a_row_through_the_wall(worlds: Worlds, inside: bool, writing: bool) -> None:
     before = [await counts(world) for world in worlds]
-    assert await holes(worlds, SHAPES, inside=inside, writing=writing) == {}
+    assert await holes(worlds, (*SHAPES, *TRICKS), inside=inside, writing=writing) == {}
     assert [await counts(world) for world in worlds] == before
 
 
@@ -165,6 +166,9 @@ PLANTED = {
     "subjects left out": (bodied(UNFILTERED), "foreign"),
     "the fence left out": (bodied(body(PEOPLE).replace("live.", "product.")), "foreign"),
     "rights of the table": (("GRANT USAGE ON SCHEMA product TO PUBLIC", "GRANT SELECT ON product.people TO PUBLIC"), "reading"),
+    "a mask left out, told by whole rows": (bodied(body(PEOPLE).replace(expression(PEOPLE, "name"), 't."name"')), "tricks of rows"),
+    "a mask left out, told by errors": (bodied(body(PEOPLE).replace(expression(PEOPLE, "name"), 't."name"')), "tricks of errors"),
+    "subjects left out, told by groups": (bodied(UNFILTERED), "tricks of groups"),
     "statistics": (("GRANT pg_read_all_data TO domicile_engineer WITH INHERIT TRUE",), "catalogue"),
     "a function of the product's": (
         ("GRANT USAGE ON SCHEMA product TO PUBLIC", "GRANT EXECUTE ON FUNCTION product.whole_name(uuid) TO PUBLIC"),
@@ -182,7 +186,9 @@ MENDED = (
 async def test_a_planted_hole_is_found_by_the_same_shapes(worlds: Worlds, name: str) -> None:
     planted, kind = PLANTED[name]
     try:
-        found = await holes(worlds, [one for one in SHAPES if one.name.startswith(kind)], inside=True, planted=planted)
+        found = await holes(
+            worlds, [one for one in (*SHAPES, *TRICKS) if one.name.startswith(kind)], inside=True, planted=planted
+        )
     finally:
         for world in worlds:
             await world.as_admin(*MENDED)

@@ -258,10 +258,29 @@ async def test_what_an_engineer_does_to_the_role_itself_is_put_back_at_the_next_
             f"ALTER ROLE {ENGINEER} IN DATABASE {await engineer.fetchval('SELECT current_database()')} SET timezone = 'UTC'"
         )
         await engineer.execute("DROP OWNED BY CURRENT_USER")
+        await engineer.execute("ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO PUBLIC")
         assert await engineer.fetchval(ROWS) == 12
     async with here.engineer() as engineer:
         assert await engineer.fetchval(ROWS) == 12
         assert await engineer.fetchval("SHOW default_transaction_read_only") == "on"
+
+
+@pytest.mark.parametrize("change", ["PASSWORD 'mine'", "SET timezone = 'UTC'"])
+async def test_whoever_keeps_a_change_of_the_role_open_is_ended_so_that_the_next_one_comes_in(
+    here: World, change: str
+) -> None:
+    async with here.engineer() as engineer, leased(here.shard.require().cell) as cell:
+        await engineer.execute("BEGIN")
+        await engineer.fetch("SELECT * FROM pg_roles, pg_db_role_setting")
+        assert await sessions.sweep(cell) == (0, 0)
+        await engineer.execute("ROLLBACK")
+        await engineer.execute("SET default_transaction_read_only = off")
+        await engineer.execute("BEGIN")
+        await engineer.execute(f"ALTER ROLE {ENGINEER} {change}")
+        assert (await sessions.sweep(cell))[1] == 1
+        await eventually(lambda: _ended(engineer))
+        async with here.engineer() as other:
+            assert await other.fetchval(ROWS) == 12
 
 
 async def test_what_postgres_logs_of_engineers_is_for_its_superuser_to_say(here: World) -> None:

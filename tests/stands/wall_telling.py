@@ -12,6 +12,7 @@ _WORK = re.compile(
     r"|\"((Shared|Local|Temp|WAL|Sort Space|Peak Memory)[A-Za-z /-]*|[A-Za-z ]+ Time)\": [\d.]+|shard_[0-9a-f]+"
 )
 """How long, how much, and in which database."""
+_PARAMETER = re.compile(r"\$\d")
 
 
 async def told(connection: "asyncpg.Connection[asyncpg.Record]", statements: Sequence[str]) -> str:
@@ -34,7 +35,7 @@ async def _one(connection: "asyncpg.Connection[asyncpg.Record]", statement: str)
     try:
         if ";" in statement.rstrip(";"):
             return await connection.execute(statement)
-        rows = await connection.fetch(statement)
+        rows = await connection.fetch(statement, *_unknown(statement))
     except asyncpg.PostgresError as exc:
         return " | ".join(
             f"{name}={value}" for name, value in sorted(exc.as_dict().items()) if name != "server_source_line"
@@ -43,6 +44,11 @@ async def _one(connection: "asyncpg.Connection[asyncpg.Record]", statement: str)
         return f"client: {type(exc).__name__}"
     keys = list(rows[0].keys()) if rows else []
     return "\n".join([str(keys), *sorted(_text(row) for row in rows)])
+
+
+def _unknown(statement: str) -> list[None]:
+    """Of a plan for whatever values, as many as it names; a client that gives none asks nothing."""
+    return [None] * len(set(_PARAMETER.findall(statement))) if statement.startswith("EXPLAIN (GENERIC_PLAN") else []
 
 
 def _text(value: Any) -> str:

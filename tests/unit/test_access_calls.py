@@ -15,10 +15,11 @@ from cells.breakglass.keeper import Keeper
 from cells.breakglass.metrics import observe
 from cells.breakglass.replay import fold
 from cells.breakglass.settings import Tickets
-from cells.breakglass.steps import Closed, Locked
+from cells.breakglass.steps import Closed, Locked, Terms
 from cells.breakglass.store import Row
 from cells.breakglass.words import GrantId, Purpose, Rule, engineer_of
 from cells.settings import CellSettings
+from foundation.ledger import payloads
 from foundation.ledger.beside import payload
 from foundation.ledger.notes import Signer
 from foundation.mute import Secret
@@ -390,6 +391,36 @@ async def test_the_state_is_what_a_replay_comes_to(stand: AccessStand) -> None:
     assert told == {"steps": len(stand.steps.kept), "digest": book.digest()}
 
 
+async def test_the_cells_own_log_is_replayed_over_http_and_held_against_what_the_cell_says(
+    stand: AccessStand, folder: Path
+) -> None:
+    auditor, grant = stand.who("ida", "auditor"), await stand.approved()
+    assert (await stand.get("replay", stand.who("alice"))).status_code == 403
+    told = (await stand.get("replay", auditor)).json()
+    digest = fold(row.taken for row in stand.steps.kept).digest()
+    assert told == {"steps": 2, "digest": digest, "recorded": 2, "cell": digest, "same": True}
+    stand.steps.flows = False  # what the log has not taken in yet is no difference
+    await stand.post(f"grants/{grant}/revoke", stand.who("bob", "approver"), {"reason": "found it"})
+    behind = (await stand.get("replay", auditor)).json()
+    assert behind == {**told, "recorded": 3}
+    lost = stand.steps.kept[1:]
+    del stand.steps.kept[1:]  # as in a database that was restored to before the approval
+    forgot = (await stand.get("replay", auditor)).json()
+    assert (forgot["steps"], forgot["recorded"], forgot["same"]) == (2, 1, False)
+    stand.steps.kept += lost
+    first = stand.steps.kept[0]
+    step = msgspec.structs.replace(first.taken.step, terms=Terms(**terms(minutes=60)))  # type: ignore[call-arg]
+    stand.steps.kept[0] = msgspec.structs.replace(first, taken=msgspec.structs.replace(first.taken, step=step))
+    stand.access.calls._keeper._forget()
+    changed = (await stand.get("replay", auditor)).json()
+    assert (changed["digest"], changed["same"], changed["cell"] == digest) == (digest, False, False)
+    found = reader(folder / "log").find(f"grant:{grant}:1")
+    assert found is not None
+    assert payloads.erase(folder / "log", [found.index])
+    erased = await stand.get("replay", auditor)
+    assert (erased.status_code, "was erased" in erased.json()["detail"]) == (409, True)
+
+
 async def test_metrics_say_what_stands_and_what_is_overdue(stand: AccessStand) -> None:
     await stand.asked()
     await stand.approved()
@@ -440,7 +471,7 @@ def test_settings_that_grant_what_is_not_on_the_record_are_refused(folder: Path)
 async def test_the_document_names_every_call(stand: AccessStand) -> None:
     document = (await stand.http.get("/access/openapi.json")).json()
     calls = {f"{method.upper()} {path}" for path, one in document["paths"].items() for method in one}
-    assert len(calls) == 21
+    assert len(calls) == 22
     assert {"POST /access/grants", "POST /access/grants/{grant}/certificate", "GET /access/report"} <= calls
     assert document["info"]["title"] == "domicile break-glass"
 

@@ -1,8 +1,11 @@
 """`domicile access`: a replay of the ledger alone, and what the command makes without a cell."""
 
 import asyncio
+import importlib
 import json
 import stat
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -13,6 +16,7 @@ from click.testing import CliRunner, Result
 from cells.breakglass.certificates.authority import FileAuthority
 from foundation.ledger import payloads
 from foundation.ledger.log import Log
+from gateway.cli.access import COMMANDS
 from gateway.cli.main import cli
 from tests.stands.access import SUBJECT
 from tests.stands.access_cell import AccessStand, access_stand, recorded
@@ -102,6 +106,23 @@ async def test_an_authority_is_made_once_with_a_key_that_is_closed_to_others(fol
     again = await command("authority", "eu-de", *files)
     assert (again.exit_code, "not written over" in again.output) == (1, True)
     assert (await command("authority", "EU", *files)).exit_code == 1
+
+
+def test_help_says_of_each_command_what_its_own_help_begins_with_and_imports_none() -> None:
+    for name, lazy in COMMANDS.items():
+        found = getattr(importlib.import_module(lazy.module), lazy.attribute)
+        assert (found.name, " ".join(found.help.split("\n\n")[0].split())) == (name, lazy.summary)
+    program = (
+        "import sys, gateway.cli.main as m\n"
+        "try: m.cli(['access', '--help'])\n"
+        "except SystemExit: pass\n"
+        "print(sorted({'httpx', 'asyncpg', 'cryptography', 'gateway.cli.access.psql'} & set(sys.modules)))"
+    )
+    shown = subprocess.run(
+        [sys.executable, "-P", "-c", program], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert shown.stdout.splitlines()[-1] == "[]"
+    assert all(name in shown.stdout for name in COMMANDS)
 
 
 async def test_what_the_command_cannot_ask_is_said_in_one_line(folder: Path) -> None:

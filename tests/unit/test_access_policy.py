@@ -72,34 +72,39 @@ def answer(action: str, case: dict[str, Any], further: str = "") -> Denied | Non
     return policy.about(asker, action, grant(case))
 
 
+def parts() -> dict[str, str]:
+    """The release's rules, by their ids."""
+    return {part.split('"', 2)[1]: part for part in re.split(r"(?=@id\()", RULES) if part.startswith("@id(")}
+
+
 def without(rule: str) -> str:
     """The release's rules but one."""
-    parts = re.split(r"(?=@id\()", RULES)
-    left = [part for part in parts if not part.startswith(f'@id("{rule}")')]
-    assert len(left) == len(parts) - 1
-    return "".join(left)
+    assert rule in parts()
+    return "".join(part for name, part in parts().items() if name != rule)
 
 
-def test_every_rule_has_its_cases_and_no_case_is_without_a_rule() -> None:
+def test_every_rule_has_a_case_of_each_of_its_actions_and_no_case_is_without_a_rule() -> None:
     assert sorted(CASES) == sorted(IDS)
     assert len(set(IDS)) == RULES.count("permit (") + RULES.count("forbid (")
+    for rule, part in parts().items():
+        assert set(CASES[rule]) == set(re.findall(r'Action::"(\w+)"', part)), rule
 
 
-@pytest.mark.parametrize("rule", IDS)
+@pytest.mark.parametrize(("rule", "action"), [(rule, action) for rule in IDS for action in CASES[rule]])
 def test_a_rule_lets_one_case_through_and_stops_the_other_and_matters(
-    rule: str, monkeypatch: pytest.MonkeyPatch
+    rule: str, action: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    case = CASES[rule]
+    case = CASES[rule][action]
     forbids = f'@id("{rule}")\nforbid' in RULES
-    assert answer(case["action"], case["allow"]) is None
-    stopped = answer(case["action"], case["deny"])
+    assert answer(action, case["allow"]) is None
+    stopped = answer(action, case["deny"])
     assert stopped is not None
     assert (rule in stopped.rules) is forbids
     monkeypatch.setattr(rules_of, "RULES", without(rule))
     if forbids:
-        assert answer(case["action"], case["deny"]) is None
+        assert answer(action, case["deny"]) is None
     else:
-        assert answer(case["action"], case["allow"]) == Denied(())
+        assert answer(action, case["allow"]) == Denied(())
 
 
 @pytest.mark.parametrize(("observed", "declared"), list(itertools.product(("DE", "US", ""), ("DE", "US"))))
@@ -110,7 +115,7 @@ def test_the_stricter_of_observed_and_declared_counts(observed: str, declared: s
 
 
 def test_further_rules_may_only_forbid() -> None:
-    case = CASES["engineers-request"]
+    case = CASES["engineers-request"]["request"]
     assert answer("request", case["allow"], '\n@id("mine") forbid (principal, action, resource);') == Denied(("mine",))
     with pytest.raises(SettingsError, match="only forbid"):
         AccessPolicy(CELL, "permit (principal, action, resource);")

@@ -6,10 +6,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
+from cells.breakglass import logged
 from cells.breakglass.statements import entries
 from cells.breakglass.statements.before import NOTHING, Before, before, beginning
 from cells.breakglass.statements.entries import KINDS, MalformedSaid
 from cells.breakglass.statements.history import History, Kept, Scope, history
+from cells.breakglass.steps import Taken
 from foundation import logs
 from foundation.ledger.beside import with_payloads
 from foundation.ledger.draining import Writer
@@ -63,6 +65,10 @@ class DoorLog:
         """Sessions among the first `size` entries (None: all that are signed for), and how many that were. Raises ProblemError."""
         return await self._read(lambda: self._told(size, until_us, scope))
 
+    async def steps(self) -> list[Taken]:
+        """Of break-glass, in what is signed for, oldest first. Raises ProblemError, Unfit."""
+        return await self._read(lambda: list(logged.steps(self._reader(), self._folder)))
+
     async def before(self, at_us: int) -> Before:
         """What others have left, in what is signed for. Raises ProblemError."""
         return await self._read(lambda: self._found(at_us))
@@ -74,13 +80,16 @@ class DoorLog:
             log.fault("access_log_unreadable", exc)
             raise refuse(Code.NOT_READY, "the cell's log cannot be read just now", retry_after_s=1) from exc
 
+    def _reader(self) -> LogReader:
+        return LogReader(of_folder(self._folder), self._verifier)
+
     def _found(self, at_us: int) -> Before:
-        reader = LogReader(of_folder(self._folder), self._verifier)
+        reader = self._reader()
         first = beginning(kept(reader, self._folder, kinds=_OF_SESSIONS), at_us)
         return NOTHING if first is None else before(kept(reader, self._folder, since=first), at_us)
 
     def _told(self, size: int | None, until_us: int, scope: Scope) -> tuple[History, int]:
-        reader = LogReader(of_folder(self._folder), self._verifier)
+        reader = self._reader()
         counted = reader.checkpoint.size if size is None else size
         if counted > reader.checkpoint.size:
             raise refuse(Code.BAD_REQUEST, f"the log has {reader.checkpoint.size} entries")

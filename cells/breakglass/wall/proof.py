@@ -37,7 +37,8 @@ UNION ALL
 SELECT 'it is a member of ' || m.roleid::regrole::text FROM pg_catalog.pg_auth_members AS m JOIN engineer AS e ON e.oid = m.member
 UNION ALL
 SELECT 'it owns ' || d.classid::regclass::text || ' ' || d.objid::text FROM pg_catalog.pg_shdepend AS d
-JOIN engineer AS e ON d.refclassid = 'pg_catalog.pg_authid'::regclass AND d.refobjid = e.oid WHERE d.deptype = 'o'
+JOIN engineer AS e ON d.refclassid = 'pg_catalog.pg_authid'::regclass AND d.refobjid = e.oid
+WHERE d.deptype = 'o' AND d.classid <> 'pg_catalog.pg_default_acl'::regclass -- of what it will make: nothing
 UNION ALL
 SELECT 'it may use the database for ' || p FROM unnest(ARRAY['TEMPORARY', 'CREATE']) AS p, engineer AS e
 WHERE has_database_privilege(e.oid, current_database(), p)

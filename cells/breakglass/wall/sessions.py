@@ -49,14 +49,17 @@ DELETE FROM domicile.engineer_session AS e WHERE e.expires_at <= clock_timestamp
 RETURNING e.id
 """
 
-# purpose: backends of engineers in this database that are nobody's session (any more), or hold one transaction for too long
+# purpose: backends of engineers in this database that are nobody's session (any more), hold one transaction for too long, or are changing
+# their own role in one, for which every other opening would wait
 STRAY = f"""
 SELECT a.pid, a.backend_start FROM pg_catalog.pg_stat_get_activity(NULL) AS a
 JOIN pg_catalog.pg_database AS d ON d.oid = a.datid AND d.datname = current_database()
 WHERE a.usesysid = '{ENGINEER}'::regrole
   AND ((a.backend_start < clock_timestamp() - make_interval(secs => $1) AND NOT EXISTS (
           SELECT FROM domicile.engineer_session AS e WHERE e.pid = a.pid AND e.backend_start = a.backend_start))
-       OR a.xact_start < clock_timestamp() - make_interval(secs => $2))
+       OR a.xact_start < clock_timestamp() - make_interval(secs => $2)
+       OR EXISTS (SELECT FROM pg_catalog.pg_locks AS l WHERE l.pid = a.pid AND l.mode <> 'AccessShareLock'
+                  AND l.relation IN ('pg_catalog.pg_authid'::regclass, 'pg_catalog.pg_db_role_setting'::regclass)))
 """  # noqa: S608 - a name of ours
 
 # purpose: of sessions ($1: of one) whose subjects are at home here, and which are in the middle of a transaction

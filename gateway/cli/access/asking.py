@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cells.breakglass.words import MINUTES_USUAL, Purpose
 from foundation.settings import SettingsError
 from gateway.cli.access.telling import tell
-from gateway.cli.access.which import CERTIFY_S_MAX, Asker, asker_option
+from gateway.cli.access.which import CERTIFY_S_MAX, Asker, asker_option, id_argument
 from gateway.cli.options import json_option, print_json, utc
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -52,7 +52,7 @@ def request(subjects: str, emergency: bool, on_call: Path | None, asker: Asker, 
 
 
 @click.command()
-@click.argument("grant")
+@id_argument("grant")
 @_terms
 @asker_option("engineer")
 @json_option
@@ -62,7 +62,7 @@ def edit(grant: str, subjects: str, asker: Asker, as_json: bool, **terms: Any) -
 
 
 @click.command()
-@click.argument("grant")
+@id_argument("grant")
 @click.option("--reason", required=True, help="Why.")
 @asker_option("engineer")
 @json_option
@@ -72,7 +72,7 @@ def close(grant: str, reason: str, asker: Asker, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("grant")
+@id_argument("grant")
 @click.option("--shard", help="Which shard; needed where the subjects live on several.")
 @click.option("--out", type=FILE, required=True, help="Where the certificate goes.")
 @click.option(
@@ -88,6 +88,8 @@ def certificate(grant: str, shard: str | None, out: Path, key_out: Path, asker: 
 
     It is signed once the approval stands in the cell's signed checkpoint. The key is made here and leaves this machine never.
     """
+    if out.exists() or out == key_out:
+        raise SettingsError(f"{out} is there already, or is where the key goes, and is not written over")
     key = ec.generate_private_key(ec.SECP256R1())
     asked = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).sign(key, hashes.SHA256())
     body: dict[str, Any] = {"request": asked.public_bytes(serialization.Encoding.PEM).decode()}

@@ -4,12 +4,12 @@ import click
 
 from cells.breakglass.words import Verdict
 from gateway.cli.access.telling import tell
-from gateway.cli.access.which import Asker, asker_option
+from gateway.cli.access.which import Asker, asker_option, id_argument
 from gateway.cli.options import json_option
 
 
 @click.command()
-@click.argument("grant")
+@id_argument("grant")
 @click.option("--version", type=int, required=True, help="The version that you looked at: another is not approved.")
 @asker_option("approver")
 @json_option
@@ -19,7 +19,7 @@ def approve(grant: str, version: int, asker: Asker, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("grant")
+@id_argument("grant")
 @click.option("--reason", required=True, help="Why.")
 @asker_option("approver")
 @json_option
@@ -29,7 +29,7 @@ def deny(grant: str, reason: str, asker: Asker, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("grant")
+@id_argument("grant")
 @click.option("--reason", required=True, help="Why.")
 @asker_option("approver")
 @json_option
@@ -39,7 +39,7 @@ def revoke(grant: str, reason: str, asker: Asker, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("grant")
+@id_argument("grant")
 @click.option("--verdict", required=True, type=click.Choice([one.value for one in Verdict]), help="What you find.")
 @click.option("--note", required=True, help="In a line.")
 @asker_option("approver")

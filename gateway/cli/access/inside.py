@@ -47,7 +47,8 @@ def context(address: DoorAddress, certificate: Path, key: Path) -> ssl.SSLContex
 
 @asynccontextmanager
 async def relayed(folder: Path, address: DoorAddress, shown: ssl.SSLContext) -> AsyncIterator[None]:
-    """Listens in `folder`, which must be this user's alone, until the block ends. Raises SettingsError where the door cannot be reached."""
+    """Listens in `folder`, which must be this user's alone, until the block ends. Raises SettingsError where the door cannot be reached, or
+    the folder takes no socket."""
     await _tried(address, shown)
     turns = asyncio.Semaphore(CONNECTIONS_MAX)
 
@@ -60,6 +61,10 @@ async def relayed(folder: Path, address: DoorAddress, shown: ssl.SSLContext) -> 
     mask = os.umask(0o177)
     try:
         server = await asyncio.start_unix_server(carry, folder / SOCKET)
+    except OSError as exc:
+        raise SettingsError(
+            f"{folder} takes no socket ({exc}); let TMPDIR name another folder, by a short path"
+        ) from exc
     finally:
         os.umask(mask)
     try:

@@ -18,7 +18,7 @@ from foundation.ledger.key_files import private_key_in
 from foundation.ledger.notes import Signer
 from foundation.settings import SettingsError
 from foundation.words import CellId, MalformedWord, parse_slug
-from gateway.cli.access.which import Asker, asker_option
+from gateway.cli.access.which import Asker, asker_option, id_argument
 from gateway.cli.options import json_option, print_json, print_table, utc
 
 FILE = click.Path(path_type=Path, dir_okay=False)
@@ -130,7 +130,7 @@ def exempt(
 
 
 @click.command()
-@click.argument("exception")
+@id_argument("exception")
 @click.option("--reason", required=True, help="Why.")
 @asker_option("security")
 @json_option

@@ -6,7 +6,7 @@ import click
 
 from cells.breakglass.words import Phase
 from gateway.cli.access.telling import table, tell
-from gateway.cli.access.which import Asker, asker_option
+from gateway.cli.access.which import Asker, asker_option, id_argument
 from gateway.cli.options import json_option, print_json, print_table, utc
 
 _US = 1_000_000
@@ -27,7 +27,7 @@ def list_(phase: str | None, limit: int, asker: Asker, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("grant")
+@id_argument("grant")
 @asker_option("auditor")
 @json_option
 def show(grant: str, asker: Asker, as_json: bool) -> None:
@@ -38,10 +38,12 @@ def show(grant: str, asker: Asker, as_json: bool) -> None:
 @click.command()
 @click.option("--subject", help="About this subject.")
 @click.option("--engineer", help="By this engineer: engineer:<sub>.")
-@click.option("--since-us", type=int, help="Asked for no earlier (microseconds since 1970).")
-@click.option("--until-us", type=int, help="Nothing later. Default: now.")
-@click.option("--size", type=int, help="Of the door's entries those below this one of the log. Default: all.")
-@click.option("--steps", type=int, help="So many first steps. Default: all up to then.")
+@click.option("--since-us", type=click.IntRange(min=0), help="Asked for no earlier (microseconds since 1970).")
+@click.option("--until-us", type=click.IntRange(min=0), help="Nothing later. Default: now.")
+@click.option(
+    "--size", type=click.IntRange(min=0), help="Of the door's entries those below this one of the log. Default: all."
+)
+@click.option("--steps", type=click.IntRange(min=0), help="So many first steps. Default: all up to then.")
 @click.option("--statements", is_flag=True, help="With each statement of the door.")
 @asker_option("auditor")
 @json_option

@@ -21,15 +21,16 @@ from foundation.settings import SettingsError
 from foundation.words import CellId, MalformedWord, parse_slug
 from gateway.cli.access import inside
 from gateway.cli.access.inside import DoorAddress
-from gateway.cli.access.which import CERTIFY_S_MAX, Asker, asker_option
+from gateway.cli.access.which import CERTIFY_S_MAX, Asker, asker_option, id_argument
 from gateway.cli.client import addresses
 
 FILE = click.Path(path_type=Path, dir_okay=False)
+PORT_MAX = 65_535
 _PROMPT = "%[%033[1m%]{shard}%[%033[0m%]%R%# "
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
-@click.argument("grant")
+@id_argument("grant")
 @click.option("--shard", help="Which shard; needed where the subjects live on several.")
 @click.option("--door", metavar="HOST:PORT", help="With --url: the cell's SQL door.")
 @click.option("--door-authorities", type=FILE, help="With --url: PEM, whom the door proves itself under.")
@@ -80,8 +81,8 @@ def _address(asker: Asker, door: str | None, authorities: Path | None) -> DoorAd
         if door is None or authorities is None:
             raise SettingsError("--url goes with --door HOST:PORT and --door-authorities FILE")
         host, _, port = door.rpartition(":")
-        if not host or not port.isdigit():
-            raise SettingsError("--door is HOST:PORT")
+        if not host or not port.isdecimal() or not 0 < int(port) <= PORT_MAX:
+            raise SettingsError(f"--door is HOST:PORT, with a port of 1 to {PORT_MAX}")
         return DoorAddress(host, int(port), authorities)
     known = addresses(asker.state).cells.get(CellId(asker.cell))
     if known is None or not known.door:

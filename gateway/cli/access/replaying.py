@@ -1,21 +1,20 @@
 """`domicile access replay`: everything that break-glass says, from the ledger's entries alone, held against what the cell says."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 import msgspec
 
+from cells.breakglass.logged import steps as logged_steps
 from cells.breakglass.replay import Asked, Unfit, fold, steps_until
 from cells.breakglass.replay import report as reported
 from cells.breakglass.statements.entries import MalformedSaid
 from cells.breakglass.statements.history import history as door_history
 from cells.breakglass.statements.reading import kept
-from cells.breakglass.steps import KINDS, MalformedStep, Taken, read
+from cells.breakglass.steps import Taken
 from cells.breakglass.words import parse_engineer
-from foundation.ledger.beside import payload
-from foundation.ledger.reading import Found, LogReader
+from foundation.ledger.reading import LogReader
 from foundation.settings import SettingsError
 from foundation.words import MalformedWord, parse_subject_id
 from gateway.cli.access.looking import print_report
@@ -23,7 +22,8 @@ from gateway.cli.access.which import Asker, asker_option
 from gateway.cli.ledger.which import Which, choose, told
 from gateway.cli.options import json_option, print_json
 
-_KINDS = frozenset(kind.value for kind in KINDS)
+AT = click.IntRange(0, 1 << 53)
+"""Microseconds since 1970, entries or steps."""
 
 
 @click.command()
@@ -34,10 +34,10 @@ _KINDS = frozenset(kind.value for kind in KINDS)
 @click.option("--report", "as_report", is_flag=True, help="Print the report that the ledger gives.")
 @click.option("--subject", help="With --report: about this subject.")
 @click.option("--engineer", help="With --report: by this engineer.")
-@click.option("--since-us", type=int, default=0, help="With --report: asked for no earlier.")
-@click.option("--until-us", type=int, help="With --report: nothing later; default: the last step.")
-@click.option("--size", type=int, help="With --report: of the door's entries those below; default: all.")
-@click.option("--steps", type=int, help="With --report: so many first steps; default: all up to then.")
+@click.option("--since-us", type=AT, default=0, help="With --report: asked for no earlier.")
+@click.option("--until-us", type=AT, help="With --report: nothing later; default: the last step.")
+@click.option("--size", type=AT, help="With --report: of the door's entries those below; default: all.")
+@click.option("--steps", type=AT, help="With --report: so many first steps; default: all up to then.")
 @click.option("--statements", is_flag=True, help="With --report: with each statement of the door.")
 @click.option("--offline", is_flag=True, help="Do not ask the cell.")
 @asker_option("auditor")
@@ -68,6 +68,8 @@ def replay(
         until_us = book.at_us if until_us is None else until_us
         if steps is not None and steps > len(history):
             raise SettingsError(f"the log has {len(history)} steps")
+        if size is not None and size > reader.checkpoint.size:
+            raise SettingsError(f"the log has {reader.checkpoint.size} entries")
         asked = Asked(
             until_us=until_us,
             size=reader.checkpoint.size if size is None else size,
@@ -105,21 +107,12 @@ def _history(chosen: Which) -> tuple[list[Taken], LogReader, Path]:
         reader.verify(None, chosen.folder)
         if chosen.folder is None:
             raise SettingsError("a replay needs the log's own folder: payloads are not served")
-        steps = list(_steps(list(reader.of_kinds(_KINDS)), chosen.folder))
+        try:
+            steps = list(logged_steps(reader, chosen.folder))
+        except Unfit as exc:
+            raise SettingsError(str(exc)) from exc
     chosen.state_reading("replay", 0, reader.checkpoint.size, payloads=True)
     return steps, reader, chosen.folder
-
-
-def _steps(found: list[Found], folder: Path) -> Iterator[Taken]:
-    """Raises SettingsError, what `payload` raises."""
-    for one in found:
-        held = payload(folder, one)
-        if held is None:
-            raise SettingsError(f"the payload of entry {one.index} is not here: it was erased, or lies elsewhere")
-        try:
-            yield read(one.entry.at_us, held.actor, bytes(held.details))
-        except MalformedStep as exc:
-            raise SettingsError(f"entry {one.index}: {exc}") from exc
 
 
 def _tell(report: dict[str, Any], as_json: bool) -> None:

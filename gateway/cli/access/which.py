@@ -8,13 +8,14 @@ from typing import Any, TypeVar
 import click
 import msgspec
 
+from cells.breakglass.words import parse_grant
 from deploy.local import access as stack_access
 from deploy.local.keys import ServiceIssuer
 from deploy.local.layout import Paths
 from foundation.clock import SystemClock
 from foundation.mute import Secret
 from foundation.settings import SettingsError
-from foundation.words import CellId
+from foundation.words import CellId, MalformedWord, parse_country
 from gateway.cli.client import addresses, call
 from gateway.cli.options import state_option
 from gateway.cli.reach import token_of
@@ -48,7 +49,7 @@ class Asker(msgspec.Struct, frozen=True, kw_only=True):
     def _call(self, method: str, path: str, **more: Any) -> Any:
         """Raises SettingsError."""
         url, token = self._reached()
-        declared = self.declared or (self.seen or self.home if self.url is None else None)
+        declared = _country(self.declared or (self.seen or self.home if self.url is None else None))
         headers = {"domicile-declared": declared} if declared else {}
         where = f"{url}/access{path}"
         return call(method, where, token=token.reveal(), headers=headers, hint="is it the cell's address?", **more)
@@ -71,12 +72,37 @@ class Asker(msgspec.Struct, frozen=True, kw_only=True):
             raise SettingsError(f"this stack has no cell {self.cell}")
         return known.service, self._minted(stack_access.audience(self.cell), self.roles, **self._places())
 
-    def _places(self) -> dict[str, str]:
-        return {"home_country": self.home, "observed_country": self.seen or self.home}
+    def _places(self) -> dict[str, str | None]:
+        """Raises SettingsError."""
+        home = _country(self.home)
+        return {"home_country": home, "observed_country": _country(self.seen) or home}
 
     def _minted(self, audience: str, roles: tuple[str, ...], **claims: Any) -> Secret[str]:
         issuer = ServiceIssuer.read(Paths(self.state.absolute()).service_issuer_key)
         return issuer.mint(self.name, roles, SystemClock().unix_s(), ttl_s=_TOKEN_S, audience=audience, **claims)
+
+
+def _country(text: str | None) -> str | None:
+    """Raises SettingsError."""
+    try:
+        return None if text is None else parse_country(text)
+    except MalformedWord as exc:
+        raise SettingsError(f"--from, --seen and --home are countries: {exc}") from exc
+
+
+def _hex(context: click.Context, parameter: click.Parameter, value: str) -> str:
+    """Raises SettingsError."""
+    try:
+        return parse_grant(value)
+    except MalformedWord as exc:
+        raise SettingsError(
+            f"{parameter.human_readable_name} is 32 hex digits, as `domicile access list` and `exempt` print them"
+        ) from exc
+
+
+def id_argument(name: str) -> Callable[[F], F]:
+    """The id of a grant or exception, looked at before it becomes a part of an address."""
+    return click.argument(name, callback=_hex)
 
 
 def asker_option(*roles: str) -> Callable[[F], F]:
