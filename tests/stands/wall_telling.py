@@ -7,8 +7,10 @@ from typing import Any
 
 import asyncpg
 
+_PAGES = re.compile(r"^\(? *(?:Buffers|I/O Timings|Planning|WAL):.*\n?", re.MULTILINE)
+"""Lines of a plan that are there only where pages were read at all: to plan, after caches were emptied."""
 _WORK = re.compile(
-    r"actual time=[\d.]+|\b[\d.]+ ?ms\b|\d+kB|(Buffers|I/O Timings|Planning|WAL):.*"
+    r"actual time=[\d.]+|\b[\d.]+ ?ms\b|\d+kB"
     r"|\"((Shared|Local|Temp|WAL|Sort Space|Peak Memory)[A-Za-z /-]*|[A-Za-z ]+ Time)\": [\d.]+|shard_[0-9a-f]+"
 )
 """How long, how much, and in which database."""
@@ -28,7 +30,11 @@ async def told(connection: "asyncpg.Connection[asyncpg.Record]", statements: Seq
             heard += [await _one(connection, statement)]
     finally:
         connection.remove_log_listener(notice)
-    return _WORK.sub("", "\n".join(heard))
+    return without_work("\n".join(heard))
+
+
+def without_work(heard: str) -> str:
+    return _WORK.sub("", _PAGES.sub("", heard))
 
 
 async def _one(connection: "asyncpg.Connection[asyncpg.Record]", statement: str) -> str:

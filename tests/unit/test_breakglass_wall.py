@@ -19,6 +19,7 @@ from cells.records.contracts import Class, Column, Contract
 from foundation.mute import Secret
 from foundation.words import ShardId
 from gateway.cli.access import access
+from tests.stands.wall_telling import without_work
 
 
 def contract(**columns: Column) -> Contract:
@@ -120,3 +121,14 @@ def test_the_doors_login_stands_apart_while_it_is_closed_and_has_no_rights_besid
 def test_the_command_prints_what_the_stack_runs() -> None:
     told = CliRunner().invoke(access, ["prepare"])
     assert (told.exit_code, told.output) == (0, preparation())
+
+
+def test_two_plans_that_differ_by_what_was_read_alone_are_told_alike() -> None:
+    """A plan that was made after a cache was emptied tells of its pages; one that was made before says nothing of any."""
+    warm = "['QUERY PLAN']\n(  ->  Sort  (cost=1.00..2.00 rows=5) (actual time=0.1..0.2 rows=12 loops=1))\n(Execution Time: 0.3 ms)"
+    cold = (
+        "['QUERY PLAN']\n(        Buffers: shared hit=3)\n(  ->  Sort  (cost=1.00..2.00 rows=5) (actual time=0.4..0.6 rows=12 loops=1))\n"
+        "(  Buffers: shared hit=21)\n(Execution Time: 1.3 ms)\n(Planning:)"
+    )
+    assert without_work(warm) == without_work(cold).rstrip("\n")
+    assert without_work(warm) != without_work(cold.replace("rows=12", "rows=13")).rstrip("\n")
