@@ -51,10 +51,16 @@ def load(port: int, *, rate: float = 500.0, seconds: float = 0.2, connections: i
     return opened(port, (REQUEST,), rate=rate, seconds=seconds, connections=connections, answer=answer)
 
 
-def test_every_request_is_asked_and_timed() -> None:
-    with server(lambda one, _: one.sendall(OK)) as port:
+def test_every_request_is_asked_and_timed_over_the_connections_that_there_are() -> None:
+    numbers = list[int]()
+
+    def answering(one: socket.socket, number: int) -> None:
+        numbers.append(number)
+        one.sendall(OK)
+
+    with server(answering) as port:
         took = load(port)
-    assert len(took) == 100
+    assert (len(took), len(numbers), numbers.count(0)) == (100, 100, 4)
     assert min(took) > 0
 
 
