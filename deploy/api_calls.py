@@ -70,8 +70,8 @@ STREAMS = egress_streams.STREAMS_MAX
 EGRESS_CALLS = {
     "POST /cell/egress/events": (
         "a product service that the contract lets read",
-        f"`EgressRequest` (≤ {egress_streams.EVENTS_MAX} events)",
-        "200 `EgressAnswer`, once the batch is recorded; 451 for a destination or purpose that policy does not declare",
+        f"`EgressRequest` (≤ {egress_streams.EVENTS_MAX} events), or `?contract=&to=&purpose=` and `{egress_calls.ARROW}`",
+        "200 `EgressAnswer`, once the batch is recorded (Arrow: the same, `EgressSaid` in its metadata); 451 for an aim not in policy",
     ),
     "POST /cell/egress/stream": (
         "the same",

@@ -64,11 +64,13 @@ def _operation(one: Operation, refs: dict[Any, dict[str, Any]]) -> dict[str, Any
         "parameters": [*_path_parameters(one.path), *_parameters(one)],
         "responses": _responses(one, refs),
     }
+    content: dict[str, Any] = {}
     if one.body is not None:
         content = {"application/json": {"schema": refs[one.body]}} | _forms(one, refs)
-        described["requestBody"] = {"required": True, "content": content}
     if one.takes is not None:
-        described["requestBody"] = {"required": True, "content": {one.takes: {}}}
+        content[one.takes] = {}
+    if content:
+        described["requestBody"] = {"required": True, "content": content}
     return described
 
 
@@ -98,7 +100,7 @@ def _responses(one: Operation, refs: dict[Any, dict[str, Any]]) -> dict[str, Any
         schema = schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
         responses[str(status)] = {"description": "done", "content": {"application/json": {"schema": schema}}}
     if one.file is not None:
-        responses["200"] = {"description": "the file", "content": {one.file: {}}}
+        responses.setdefault("200", {"description": "the file", "content": {}})["content"][one.file] = {}
     if one.forms and one.body is None:
         responses["200"]["content"] |= _forms(one, refs)
     for code in (*_EVERYWHERE, *one.refusals):

@@ -38,9 +38,9 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     """`roles`: any of them opens the door; `cell:*` stands for every `cell:<id>`, and the handler narrows it.
 
     `answers`: status → shape; `alternatives`: other shapes of an answer. `refusals`: codes beyond those of every call. `file`: the media
-    type of what a 200 carries where that is no JSON; `takes`: that of a body that is none. `forms`: MessagePack of a shape by its media
-    type, which the body may be instead of JSON (`Content-Type`), or where there is no body the 200 (`Accept`). `deep`: the last part of
-    the path may have slashes.
+    type of what a 200 carries that is no JSON, instead of an answer or besides; `takes`: that of such a body. `forms`: MessagePack of a
+    shape by its media type, which the body may be instead of JSON (`Content-Type`), or where there is no body the 200 (`Accept`). `deep`:
+    the last part of the path may have slashes.
     """
 
     method: str

@@ -7,7 +7,7 @@ import datetime
 import hashlib
 import secrets
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 
@@ -17,9 +17,9 @@ from cells.egress.manifest import EVENT_PREFIX
 from cells.egress.owners import Owners
 from cells.egress.plan import Release, TablePlan
 from cells.egress.settings import EgressSettings
-from cells.egress.treating import Batch, Held, Person, Treated, Treater
+from cells.egress.treating import Batch, Held, Person, Treated, Treater, Whose
 from cells.egress.treatments import Means
-from cells.egress.values import OF_JSON
+from cells.egress.values import OF_DATABASE, OF_JSON, Reader
 from cells.records.contracts import Contract
 from cells.service.context import Context
 from foundation.ledger.port import Event, Kind
@@ -40,17 +40,36 @@ class Aim(msgspec.Struct, frozen=True, kw_only=True):
     purpose: str
 
 
-class EgressAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """`events`: those that may leave, treated, in no promised order; none where the batch is `held` by a finding. `stayed`: events that may
-    not, by ground. `duties`: what the law asks of whoever sends these on. `counts`: field → what became of its values → how many.
+class EgressSaid(msgspec.Struct, frozen=True, kw_only=True):
+    """What is said of a batch beside its events, of which none leaves where it is `held` by a finding. `stayed`: events that may not leave,
+    by ground. `duties`: what the law asks of whoever sends the others on. `counts`: field → what became of its values → how many.
     `release`: the id of the batch in the ledger."""
 
     release: str
-    events: list[dict[str, Any]]
     stayed: dict[str, int]
     duties: tuple[str, ...]
     counts: dict[str, dict[str, int]]
     held: tuple[Held, ...]
+
+
+class EgressAnswer(EgressSaid, frozen=True, kw_only=True):
+    """`events`: those that may leave, treated, in no promised order."""
+
+    events: list[dict[str, Any]]
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """Who asks for what, under which contract and rules."""
+
+    service: ServiceId
+    aim: Aim
+    contract: Contract
+    rules: Rules
+
+
+Form: TypeAlias = Literal["json", "arrow"]
+"""What events come as."""
+_READERS: Mapping[Form, Mapping[str, Reader]] = {"json": OF_JSON, "arrow": OF_DATABASE}
 
 
 class Asking:
@@ -64,38 +83,46 @@ class Asking:
         self._root: Secret[bytes] | None = None if settings is None else settings.root()
         self._joins = {} if settings is None else settings.joins()
         self._scan = None if settings is None else settings.scanner()
-        self._treaters: dict[tuple[str, str, str, RulesDigest, datetime.date], Treater] = {}
+        self._treaters: dict[tuple[str, str, str, RulesDigest, datetime.date, Form], Treater] = {}
 
     async def answer(self, service: ServiceId, aim: Aim, events: Sequence[Given]) -> EgressAnswer:
         """What of a batch may leave; recorded when it returns. Raises ProblemError."""
-        context = self._context
-        contract, rules = self.checked(service, aim)
-        made = self._treater(contract, aim, rules)
-        columns = columns_of(contract, events)
-        people = await self._owners.of(contract, columns.values, aim.purpose)
+        asked = self.asked(service, aim)
+        made = self.treater(asked, "json")
+        columns = columns_of(asked.contract, events)
+        people = await self.people(asked, columns.values)
         treated = made.treat(Batch(people, columns.values, unnamed=columns.unnamed, plain=columns.plain))
-        kinds = {id(one): one for one in people if isinstance(one, Person)}.values()
-        went = [plan for one in kinds if (plan := made.plan_of(one)).goes]
-        answer = _answer(treated, tuple(dict.fromkeys(owed for plan in went for owed in plan.owed)))
-        await context.event_shard().record([_event(answer, aim, service, rules.digest, context.clock.unix_s())])
+        answer = answer_of(treated, duties_of(made, people))
+        await self.record(asked, answer, len(answer.events), msgspec.json.encode(answer.events))
         return answer
 
     def reader(self, service: ServiceId, aim: Aim) -> Read:
         """Of the events of a stream. Raises ProblemError for what the service may not read, or nobody declared."""
-        contract, _ = self.checked(service, aim)
-        return RowReader(contract)
+        return RowReader(self.asked(service, aim).contract)
 
-    def checked(self, service: ServiceId, aim: Aim) -> tuple[Contract, Rules]:
+    def asked(self, service: ServiceId, aim: Aim) -> Asked:
         """Raises ProblemError for what the service may not read, or nobody declared."""
         contract = self._contract(aim.contract, service)
-        return contract, self._aimed(aim)
+        return Asked(service, aim, contract, self._aimed(aim))
+
+    async def people(self, asked: Asked, columns: Mapping[str, Sequence[Any]]) -> list[Whose]:
+        """Whose each event is, by the contract's columns of people. Raises ProblemError."""
+        return await self._owners.of(asked.contract, columns, asked.aim.purpose)
+
+    async def record(self, asked: Asked, what: EgressSaid, events: int, payload: bytes) -> None:
+        """`payload`: what is given back, of which the ledger keeps the digest. Raises ProblemError."""
+        event = _event(asked, what, events, payload, self._context.clock.unix_s())
+        await self._context.event_shard().record([event])
+
+    def treater(self, asked: Asked, form: Form) -> Treater:
+        return self._treater(asked.contract, asked.aim, asked.rules, form)
 
     def planned(self, aim: Aim, person: Person) -> tuple[TablePlan, dict[str, str]]:
         """What each field would become for somebody, and those that cannot be made. Raises ProblemError."""
         contract = self._contracts.get(aim.contract)
         if contract is None:
             raise refuse(Code.NOT_FOUND, "no contract has that name")
-        made = self._treater(contract, aim, self._aimed(aim))
+        made = self._treater(contract, aim, self._aimed(aim), "json")
         return made.plan_of(person), made.unmade(person)
 
     def _aimed(self, aim: Aim) -> Rules:
@@ -117,10 +144,10 @@ class Asking:
             raise refuse(Code.NOT_READY, "this cell's settings have no [egress]: nothing leaves it")
         return contract
 
-    def _treater(self, contract: Contract, aim: Aim, rules: Rules) -> Treater:
+    def _treater(self, contract: Contract, aim: Aim, rules: Rules, form: Form) -> Treater:
         context, root = self._context, self._root
         day = datetime.datetime.fromtimestamp(context.clock.unix_s(), datetime.UTC).date()
-        key = (contract.table, aim.to, aim.purpose, rules.digest, day)
+        key = (contract.table, aim.to, aim.purpose, rules.digest, day, form)
         held = self._treaters.get(key)
         if held is None:
             if root is None:
@@ -129,17 +156,21 @@ class Asking:
                 self._treaters.clear()
             means = Means(day, keys_for(root, context.cell, aim.purpose, self._joins), contract.hierarchies)
             release = Release(cell=context.cell, destination=DestinationId(aim.to), purpose=aim.purpose)
-            held = Treater(contract, release, rules, day, means=means, readers=OF_JSON, scan=self._scan)
+            held = Treater(contract, release, rules, day, means=means, readers=_READERS[form], scan=self._scan)
             self._treaters[key] = held
         return held
 
 
-def _answer(treated: Treated, duties: tuple[str, ...]) -> EgressAnswer:
-    names = list(treated.columns)
-    rows = zip(*treated.columns.values(), strict=True) if treated.rows else ()
-    return EgressAnswer(
+def duties_of(made: Treater, people: Sequence[Whose]) -> tuple[str, ...]:
+    """What is owed for those of these people of whom something goes, each duty once."""
+    kinds = {id(one): one for one in people if isinstance(one, Person)}.values()
+    went = [plan for one in kinds if (plan := made.plan_of(one)).goes]
+    return tuple(dict.fromkeys(owed for plan in went for owed in plan.owed))
+
+
+def said(treated: Treated, duties: tuple[str, ...]) -> EgressSaid:
+    return EgressSaid(
         release=EVENT_PREFIX + secrets.token_hex(16),
-        events=[dict(zip(names, row, strict=True)) for row in rows],
         stayed=treated.stayed,
         duties=duties if treated.rows else (),
         counts=treated.counts,
@@ -147,15 +178,23 @@ def _answer(treated: Treated, duties: tuple[str, ...]) -> EgressAnswer:
     )
 
 
-def _event(answer: EgressAnswer, aim: Aim, service: ServiceId, rules: RulesDigest, at: float) -> Event:
+def answer_of(treated: Treated, duties: tuple[str, ...]) -> EgressAnswer:
+    names = list(treated.columns)
+    rows = zip(*treated.columns.values(), strict=True) if treated.rows else ()
+    events = [dict(zip(names, row, strict=True)) for row in rows]
+    return EgressAnswer(events=events, **msgspec.structs.asdict(said(treated, duties)))
+
+
+def _event(asked: Asked, what: EgressSaid, events: int, payload: bytes, at: float) -> Event:
+    aim = asked.aim
     details = {
         "contract": aim.contract,
         "destination": aim.to,
         "purpose": aim.purpose,
-        "events": len(answer.events),
-        "stayed": sum(answer.stayed.values()),
-        "held": len(answer.held),
-        "payload": f"sha256:{hashlib.sha256(msgspec.json.encode(answer.events)).hexdigest()}",
-        "rules": rules,
+        "events": events,
+        "stayed": sum(what.stayed.values()),
+        "held": len(what.held),
+        "payload": f"sha256:{hashlib.sha256(payload).hexdigest()}",
+        "rules": asked.rules.digest,
     }
-    return Event(id=answer.release, at=at, kind=Kind.RELEASE, actor=f"service:{service}", details=details)
+    return Event(id=what.release, at=at, kind=Kind.RELEASE, actor=f"service:{asked.service}", details=details)

@@ -1,7 +1,7 @@
 """Handlers of `/cell/egress`: events of product services, and what operators of the cell ask about releases."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -19,16 +19,18 @@ from cells.egress.telling import newest, one_run
 from cells.egress.timely import ANSWER_S_MAX, Timely, end_of_time
 from cells.egress.treating import Person
 from cells.service.context import Context
-from foundation.http import Caller, body_json, json_response, query_int
+from foundation.http import Caller, body_bytes, body_json, json_response, query_int
 from foundation.problems import Code, refuse
 from foundation.settings import SettingsError
-from foundation.words import parse_country
+from foundation.words import ServiceId, parse_country
 from routing_rules.facts import SubjectFacts
 from routing_rules.release import Consent
 
 T = TypeVar("T")
 BODY_BYTES_MAX = 4 << 20
 WORD_CHARS_MAX = 63
+ARROW = "application/vnd.apache.arrow.stream"
+"""RFC 6838, as IANA has it: the stream format of Arrow's IPC."""
 PAGE_MAX, PAGE_USUAL = 200, 50
 _UNCACHED = {"cache-control": "no-store"}
 _AIM = ("contract", "to", "purpose")
@@ -68,16 +70,21 @@ class EgressCalls:
     async def events(self, request: Request, _: Caller) -> Response:
         service = await self._context.product_service(request)
         self._context.rules.require()
+        if request.headers.get("content-type", "").partition(";")[0].strip().lower() == ARROW:
+            return await self._batches(request, service)
         asked = await body_json(request, EgressRequest, bytes_max=BODY_BYTES_MAX)
         aim = Aim(contract=asked.contract, to=asked.to, purpose=asked.purpose)
         end = end_of_time()
-        try:
-            async with asyncio.timeout_at(end):
-                answer = await self._asking.answer(service, aim, asked.events)
-        except TimeoutError as exc:
-            what = f"these events could not be treated and recorded within {ANSWER_S_MAX:.0f} s; send them again"
-            raise refuse(Code.NOT_READY, what, retry_after_s=1) from exc
+        answer = await _before(end, self._asking.answer(service, aim, asked.events))
         return Timely(json_response(answer, headers=_UNCACHED), end)
+
+    async def _batches(self, request: Request, service: ServiceId) -> Response:
+        """Events as record batches, both ways."""
+        aim, answer = _aim(request, _AIM), await asyncio.to_thread(_of_batches)
+        raw = await body_bytes(request, bytes_max=BODY_BYTES_MAX)
+        end = end_of_time()
+        given = await _before(end, answer(self._asking, service, aim, raw))
+        return Timely(Response(given, media_type=ARROW, headers=_UNCACHED), end)
 
     async def stream(self, request: Request, _: Caller) -> Response:
         service, aim = await self._context.product_service(request), _aim(request, _AIM)
@@ -120,6 +127,25 @@ class EgressCalls:
             return await asyncio.to_thread(read, Path(self._settings.folder))
         except (SettingsError, OSError) as exc:
             raise refuse(Code.NOT_READY, "a journal of this cell cannot be read just now", retry_after_s=1) from exc
+
+
+async def _before(end: float, answer: Awaitable[T]) -> T:
+    """By that time of the loop's clock. Raises ProblemError."""
+    try:
+        async with asyncio.timeout_at(end):
+            return await answer
+    except TimeoutError as exc:
+        what = f"these events could not be treated and recorded within {ANSWER_S_MAX:.0f} s; send them again"
+        raise refuse(Code.NOT_READY, what, retry_after_s=1) from exc
+
+
+def _of_batches() -> Callable[[Asking, ServiceId, Aim, bytes], Awaitable[bytes]]:
+    """What answers record batches. Whoever sends none needs no pyarrow, nor the memory that it takes. Raises ProblemError."""
+    try:
+        from cells.egress.batches import answer
+    except ModuleNotFoundError as exc:
+        raise refuse(Code.BAD_REQUEST, "this cell has no pyarrow and reads no Arrow; send JSON") from exc
+    return answer
 
 
 def _aim(request: Request, wanted: tuple[str, ...], more: tuple[str, ...] = ()) -> Aim:

@@ -1,7 +1,9 @@
 """The calls of `/cell/egress` as values: routes and their OpenAPI document are made from them."""
 
+import msgspec
+
 from cells.egress.asking import EgressAnswer
-from cells.egress.calls import PAGE_MAX, PAGE_USUAL, WORD_CHARS_MAX, EgressCalls, EgressRequest, PlanTold
+from cells.egress.calls import ARROW, PAGE_MAX, PAGE_USUAL, WORD_CHARS_MAX, EgressCalls, EgressRequest, PlanTold
 from cells.egress.telling import RunList, RunTold
 from directory.operations import Operation, Parameter
 from foundation.problems import Code
@@ -12,14 +14,17 @@ SERVICE, OPERATOR = "service:*", "operator"
 _WORD = {"type": "string", "minLength": 1, "maxLength": WORD_CHARS_MAX}
 
 
-def _asked(name: str, description: str) -> Parameter:
-    return Parameter(name=name, schema=_WORD, description=description, required=True)
-
-
-_AIM = (
-    _asked("contract", "the table or event, by its contract"),
-    _asked("to", "an entry of policy's destinations"),
-    _asked("purpose", "one of the destination's purposes"),
+_AIM = tuple(
+    Parameter(name=name, schema=_WORD, description=description, required=True)
+    for name, description in (
+        ("contract", "the table or event, by its contract"),
+        ("to", "an entry of policy's destinations"),
+        ("purpose", "one of the destination's purposes"),
+    )
+)
+_AIM_OF_ARROW = tuple(
+    msgspec.structs.replace(one, required=False, description=f"{one.description}; with a body of Arrow, which has none")
+    for one in _AIM
 )
 
 
@@ -30,11 +35,15 @@ def of_services(calls: EgressCalls) -> tuple[Operation, ...]:
             method="POST",
             path="/cell/egress/events",
             name="treatEvents",
-            summary="Give events for a destination and purpose; the answer has those that may leave, treated, once the batch is recorded",
+            summary="Give events for a destination and purpose; the answer has those that may leave, treated, once the batch is recorded. "
+            "Record batches of Arrow are answered by such, their aim in the query; the schema's metadata `domicile` has `EgressSaid`",
             roles=(SERVICE,),
             handler=calls.events,
             body=EgressRequest,
+            takes=ARROW,
             answers={200: EgressAnswer},
+            file=ARROW,
+            parameters=_AIM_OF_ARROW,
             refusals=(Code.RESIDENCY_REFUSED, Code.TOO_LARGE),
         ),
         Operation(

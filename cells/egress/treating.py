@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from cells.egress.compiled import Compiled, Counts, Watch, Workshop
+from cells.egress.compiled import UNNAMED, Compiled, Counts, Watch, Workshop
 from cells.egress.plan import Release, TablePlan, plan, schema
 from cells.egress.scan import Scan
 from cells.egress.treatments import Means, kind_of
@@ -123,15 +123,13 @@ class Treater:
         columns: dict[str, list[Any]] = {name: [] for name, _ in self.schema}
         stayed: collections.Counter[str] = collections.Counter()
         rows = 0
-        for person, own in _by_person(batch):
+        for person, indexes in kinds_of(batch.people):
+            own = batch if indexes is None else _taken(batch, indexes)
             count = len(own.people)
-            if not isinstance(person, Person):
-                stayed[UNPLACED if person is None else person.value] += count
+            if not isinstance(person, Person) or not self.plan_of(person).goes:
+                stayed[self.why_none_goes(person)] += count
                 continue
             stated, made, convert = self.ready(person)
-            if not stated.goes:
-                stayed[why_none_goes(stated)] += count
-                continue
             self.count_staying(stated, made, count, batch.drifted)
             found = {
                 one.name: one.treat(own.columns[one.name], one.name in batch.plain)
@@ -149,12 +147,27 @@ class Treater:
                 else:
                     columns[name] = values
             rows += count
-        self.counts.add("", "unnamed", batch.unnamed)
-        held = self.scanned()
+        return self.ended(rows, columns, stayed, batch.unnamed)
+
+    def ended(self, rows: int, columns: dict[str, list[Any]], stayed: Mapping[str, int], unnamed: int) -> Treated:
+        """What is told of a batch of which so many rows were treated: nothing of it leaves where the second detector found something."""
+        self.counts.add("", UNNAMED, unnamed)
+        held, counts = self.scanned(), self.counts.take()
         if held:
-            self.counts.take()
             return Treated(rows=0, columns={}, stayed=dict(stayed), counts={}, held=held)
-        return Treated(rows=rows, columns=columns, stayed=dict(stayed), counts=self.counts.take())
+        return Treated(rows=rows, columns=columns, stayed=dict(stayed), counts=counts)
+
+    def forget(self) -> None:
+        """What was counted and noted of a batch whose treatment broke off is none of the next one's."""
+        self.counts.take()
+        self.watch.take()
+
+    def why_none_goes(self, whose: Whose) -> str:
+        """The ground on which rows stay of somebody of whom none goes."""
+        if not isinstance(whose, Person):
+            return UNPLACED if whose is None else whose.value
+        stated = self.plan_of(whose)
+        return "no field of it leaves" if stated.answer.allows else stated.ground
 
     def ready(self, person: Person) -> tuple[TablePlan, Compiled, Mapping[str, Callable[[Any], Any]]]:
         """The plan, its functions, and what else becomes of fields that hold something else for other people."""
@@ -200,27 +213,23 @@ class Treater:
         return tuple(Held(field, kind, count) for (field, kind), count in sorted(found.items()))
 
 
-def _by_person(batch: Batch) -> list[tuple[Whose, Batch]]:
-    """The rows of people of whom the same is known, together; in the order in which these come first."""
-    if batch.people and all(map(operator.is_, batch.people, itertools.repeat(batch.people[0]))):
-        return [(batch.people[0], batch)]
-    known = {id(person): person for person in batch.people}  # to compare facts takes longer
+def kinds_of(people: Sequence[Whose]) -> list[tuple[Whose, list[int] | None]]:
+    """Where the rows are of people of whom the same is known, in the order in which these come first; None: all rows are."""
+    if people and all(map(operator.is_, people, itertools.repeat(people[0]))):
+        return [(people[0], None)]
+    known = {id(person): person for person in people}  # to compare facts takes longer
     places: dict[Whose, list[int]] = {}
     rows = {key: places.setdefault(person, []) for key, person in known.items()}
     if len(places) == 1:
-        return [(batch.people[0], batch)]
-    for index, person in enumerate(batch.people):
+        return [(people[0], None)]
+    for index, person in enumerate(people):
         rows[id(person)].append(index)
-    return [(person, _taken(batch, indexes)) for person, indexes in places.items()]
+    return list(places.items())
 
 
 def _taken(batch: Batch, indexes: Sequence[int]) -> Batch:
     columns = {name: [values[index] for index in indexes] for name, values in batch.columns.items()}
     return Batch([batch.people[index] for index in indexes], columns, batch.drifted)
-
-
-def why_none_goes(stated: TablePlan) -> str:
-    return "no field of it leaves" if stated.answer.allows else stated.ground
 
 
 def as_text(value: Any) -> str:

@@ -3,9 +3,10 @@
 By the functions that rows are treated by (`compiled`), so a value becomes the same on either way. Needs pyarrow.
 """
 
+import collections
 import datetime
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -15,13 +16,14 @@ import pyarrow.compute as pc
 from cells.egress.arrow import TYPES, arrow_schema, record_batch
 from cells.egress.buffers import all_differ, all_true, alone, of_their_domains, plain_uuids, written
 from cells.egress.compiled import Ready
-from cells.egress.treating import Person, Treated, Treater, why_none_goes
+from cells.egress.treating import Person, Treated, Treater, Whose
 from cells.egress.values import TEXT_CHARS_MAX, UNFIT, Kind
-from cells.egress.wording import KEEP
+from cells.egress.wording import KEEP, WALK
 
 _EPOCH = datetime.date(1970, 1, 1).toordinal()
 _DAYS = (1 - _EPOCH, datetime.date.max.toordinal() - _EPOCH)
-"""Days that a calendar has; Arrow has more."""
+_MOMENTS = (_DAYS[0] * 86_400_000_000, (_DAYS[1] + 1) * 86_400_000_000 - 1)
+"""Days and microseconds that a calendar has; Arrow has more."""
 BLOCK_DAYS, BLOCKS_MAX, DAYS_EACH_MAX = 1 << 13, 16, 4
 """Days are treated by blocks of twenty-two years, once for a plan, where a batch has so many rows that it is not much more than its own."""
 TABLES_MAX = 64
@@ -30,31 +32,44 @@ _AS_READ = ("text", "uuid")
 _WHOLE = {"smallint": pa.int16(), "int": pa.int32(), "integer": pa.int32(), "bigint": pa.int64()}
 
 
-class TreatedBatch(msgspec.Struct, frozen=True):
-    """What may leave (None: nothing), and what became of the rest, as of rows."""
+class TreatedBatches(msgspec.Struct, frozen=True):
+    """What may leave, a batch for each kind of people of whom rows do, and what became of the rest, as of rows."""
 
-    batch: Any
+    batches: list[Any]
     said: Treated
 
+    @property
+    def batch(self) -> Any:
+        """What may leave of people of one kind; None: nothing."""
+        return self.batches[0] if self.batches else None
 
-def treat(made: Treater, person: Person, batch: Any) -> TreatedBatch:
+
+def treat(made: Treater, person: Person, batch: Any) -> TreatedBatches:
     """A record batch of people of one kind. Columns that no contract names are counted and left; the treater reads as of a database."""
+    unnamed = batch.num_rows * sum(name not in made.contract.columns for name in batch.schema.names)
+    return treat_parts(made, [(person, batch)], unnamed)
+
+
+def treat_parts(made: Treater, parts: Sequence[tuple[Whose, Any]], unnamed: int) -> TreatedBatches:
+    """One batch in parts, each of people of one kind. `unnamed`: values in it that no contract names. A finding holds all parts back."""
+    stayed: collections.Counter[str] = collections.Counter()
+    left = []
+    for person, part in parts:
+        if isinstance(person, Person) and made.plan_of(person).goes:
+            left.append(_rows(made, person, part))
+        else:
+            stayed[made.why_none_goes(person)] += part.num_rows
+    said = made.ended(sum(one.num_rows for one in left), {}, stayed, unnamed)
+    return TreatedBatches([] if said.held else left, said)
+
+
+def _rows(made: Treater, person: Person, batch: Any) -> Any:
     stated, ready, convert = made.ready(person)
-    rows = batch.num_rows
-    if not stated.goes:
-        return TreatedBatch(None, Treated(rows=0, columns={}, stayed={why_none_goes(stated): rows}, counts={}))
-    names = batch.schema.names
-    absent = tuple(name for name in made.contract.columns if name not in names)
-    made.count_staying(stated, ready, rows, absent)
+    absent = tuple(name for name in made.contract.columns if name not in batch.schema.names)
+    made.count_staying(stated, ready, batch.num_rows, absent)
     fields = {one.name: one for one in ready.fields if one.name not in absent}
     arrays = [_column(made, fields.get(name), kind, convert, batch) for name, kind in made.schema]
-    made.counts.add("", "unnamed", rows * sum(name not in made.contract.columns for name in names))
-    held = made.scanned()
-    counts = made.counts.take()
-    if held:
-        return TreatedBatch(None, Treated(rows=0, columns={}, stayed={}, counts={}, held=held))
-    treated = pa.record_batch(arrays, schema=arrow_schema(made.schema))
-    return TreatedBatch(treated, Treated(rows=rows, columns={}, stayed={}, counts=counts))
+    return pa.record_batch(arrays, schema=arrow_schema(made.schema))
 
 
 def _column(made: Treater, ready: Ready | None, kind: Kind, convert: Mapping[str, Any], batch: Any) -> Any:
@@ -67,7 +82,7 @@ def _column(made: Treater, ready: Ready | None, kind: Kind, convert: Mapping[str
     made.counts.of_column(ready.name, rows=len(found), nulls=nulls, unfit=nulls - given.null_count)
     if ready.look is not None:
         converted = ready.name in convert  # a number that becomes a text is looked at as a number
-        made.watch.note(ready.look, ready.values(given.to_pylist()) if converted else found.to_pylist())
+        made.watch.note(ready.look, ready.values(_listed(given)) if converted else found.to_pylist())
     return found
 
 
@@ -78,9 +93,9 @@ def _undisguised(given: Any) -> Any:
 
 
 def _distinctly(ready: Ready, kind: Kind, change: Any, given: Any) -> Any:
-    """Each distinct value treated once. Lists and whatever else has no dictionary: each value."""
-    if pa.types.is_nested(given.type):
-        return _array(ready, kind, change, given.to_pylist())
+    """Each distinct value treated once. Lists and whatever else has no dictionary, and JSON, of which members are counted: each value."""
+    if pa.types.is_nested(given.type) or ready.field.treatment.kind == WALK:
+        return _array(ready, kind, change, _listed(given))
     if ready.field.treatment.kind == "mask_domain" and ready.field.type == "text" and given.type == pa.string():
         given = of_their_domains(given)
     if given.type == pa.date32() and (found := _by_day(ready, kind, change, given)) is not None:
@@ -123,14 +138,26 @@ def _table(ready: Ready, kind: Kind, change: Any, first: int, last: int) -> Any:
 
 
 def _listed(distinct: Any) -> list[Any]:
-    """Days by their numbers: what pyarrow makes of each by itself takes thrice as long."""
-    if distinct.type != pa.date32():
+    """Days by their numbers: what pyarrow makes of each by itself takes thrice as long. None for what Python has no value for."""
+    if not pa.types.is_temporal(distinct.type):
         return distinct.to_pylist()  # type: ignore[no-any-return]
+    if distinct.type != pa.date32():
+        try:
+            return distinct.to_pylist()  # type: ignore[no-any-return]
+        except (ValueError, OverflowError):
+            return [_one(each) for each in distinct]
     day = datetime.date.fromordinal
     return [
         None if one is None or not _DAYS[0] <= one <= _DAYS[1] else day(_EPOCH + one)
         for one in distinct.cast(pa.int32()).to_pylist()
     ]
+
+
+def _one(scalar: Any) -> Any:
+    try:
+        return scalar.as_py()
+    except (ValueError, OverflowError):
+        return None
 
 
 def _array(ready: Ready, kind: Kind, change: Any, values: list[Any], *, read: bool = False) -> Any:
@@ -156,8 +183,13 @@ def _as_stated(of_type: str, given: Any) -> bool:
         case "real" | "double precision":
             return bool(pa.types.is_floating(given.type)) and all_true(pc.is_finite(given))
         case "date":
-            return bool(given.type == pa.date32())
+            return bool(given.type == pa.date32()) and _within(given.cast(pa.int32()), _DAYS)
         case "timestamptz":
-            return bool(given.type == pa.timestamp("us", tz="UTC"))
+            return bool(given.type == pa.timestamp("us", tz="UTC")) and _within(given.cast(pa.int64()), _MOMENTS)
         case _:
             return False
+
+
+def _within(numbers: Any, bounds: tuple[int, int]) -> bool:
+    low, high = (one.as_py() for one in pc.min_max(numbers).values())
+    return low is None or (bounds[0] <= low and high <= bounds[1])

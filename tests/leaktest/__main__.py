@@ -1,6 +1,7 @@
 """`python -m tests.leaktest [--rows N] [--seed S]` (`make leaktest`): no planted value escapes by any way, a planted leak is caught.
 
-Exits by it. N rows by each way (releases as NDJSON, CSV, Arrow and Parquet, batches of events), in two processes. Rows are made as they
+Exits by it. N rows by each way (releases as NDJSON, CSV, Arrow and Parquet, batches of events
+in JSON and in Arrow), in two processes. Rows are made as they
 are read, and parts are looked into as they become durable, so memory does not grow with N; the disk holds a release for each process.
 """
 

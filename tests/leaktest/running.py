@@ -1,4 +1,4 @@
-"""Rows through the real contract path with its rescan: as releases of every format, and as batches of events."""
+"""Rows through the real contract path with its rescan: as releases of every format, and as batches of events, in JSON and in Arrow."""
 
 import enum
 from collections.abc import Mapping, Sequence
@@ -25,8 +25,8 @@ from tests.leaktest.looking import Looked, look, rows_of
 from tests.leaktest.rows import Rows, Source, contract
 from tests.stands.egress import EU, ROOT, SIGNER, TODAY, MemoryWorld, journal_of, person, rules, run_of
 
-EVENTS = "events"
-WAYS: tuple[str, ...] = (*Format, EVENTS)
+EVENTS, BATCHES = "events", "batches"
+WAYS: tuple[str, ...] = (*Format, EVENTS, BATCHES)
 PURPOSE, TO = "analytics", "us-lake"
 
 
@@ -105,15 +105,52 @@ def answered(rows: Rows, leak: Leak) -> Came:
     for page in rows.pages():
         asked = msgspec.json.decode(msgspec.json.encode(page), type=list[dict[str, Any]])
         treated = made.treat(batch_of(made.contract, asked, [person()] * len(asked)))
-        answer = msgspec.json.encode(asking._answer(treated, ()))
+        answer = msgspec.json.encode(asking.answer_of(treated, ()))
         held += bool(treated.held)
         look(msgspec.json.decode(answer)["events"], rows, scan_each, looked)
     return Came(way=EVENTS, read=rows.count, held=held, looked=looked)
 
 
+def batched(rows: Rows, leak: Leak) -> Came:
+    """The same as record batches of Arrow, in and out."""
+    import pyarrow as pa
+
+    from cells.egress.arriving import arrived
+    from cells.egress.batches import treated_of, written
+
+    made, looked, held = treater(OF_DATABASE, leak), Looked(), 0
+    for page in rows.pages():
+        asked = msgspec.json.decode(msgspec.json.encode(page), type=list[dict[str, Any]])
+        batch = pa.RecordBatch.from_pylist(
+            [one | {"extra": msgspec.json.encode(one["extra"]).decode()} for one in asked]
+        )
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, batch.schema) as writer:
+            writer.write_batch(batch)
+        treated = treated_of(made, [person()] * len(asked), arrived(made.contract, bytes(sink.getvalue())))
+        left = treated.batches
+        if left and leak is Leak.TREATMENT:
+            left = [_with_an_address(left[0], asked[-1]["email"])]
+        answer = written(made, asking.said(treated.said, ()), left)
+        held += bool(treated.said.held)
+        look(pa.ipc.open_stream(answer).read_all().to_pylist(), rows, scan_each, looked)
+    return Came(way=BATCHES, read=rows.count, held=held, looked=looked)
+
+
+def _with_an_address(batch: Any, address: str) -> Any:
+    """Its last row takes the address along, in another field."""
+    import pyarrow as pa
+
+    place = batch.schema.names.index("item")
+    items = [*batch.column(place).to_pylist()[:-1], address]
+    return batch.set_column(place, batch.schema.field(place), pa.array(items, pa.string()))
+
+
 async def through(way: str, rows: Rows, folder: Path, leak: Leak = Leak.NONE, part_rows: int = 20_000) -> Came:
     if way == EVENTS:
         return answered(rows, leak)
+    if way == BATCHES:
+        return batched(rows, leak)
     return await released(rows, Format(way), folder, leak, part_rows)
 
 

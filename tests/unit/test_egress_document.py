@@ -49,3 +49,12 @@ async def test_a_stream_is_lines_both_ways_and_says_what_has_to_be_asked_for() -
         set(stream["requestBody"]["content"]) == set(stream["responses"]["200"]["content"]) == {"application/x-ndjson"}
     )
     assert {one["name"] for one in stream["parameters"] if one["required"]} == {"contract", "to", "purpose"}
+
+
+async def test_events_are_json_or_arrow_both_ways_and_only_arrow_has_its_aim_beside_it() -> None:
+    events = (await document())["paths"]["/cell/egress/events"]["post"]
+    forms = {"application/json", "application/vnd.apache.arrow.stream"}
+    assert set(events["requestBody"]["content"]) == set(events["responses"]["200"]["content"]) == forms
+    assert {one["name"]: one["required"] for one in events["parameters"]} == dict.fromkeys(
+        ("contract", "to", "purpose"), False
+    )

@@ -35,7 +35,7 @@ def test_the_short_form_plants_every_kind_in_every_encoding() -> None:
 
 
 @pytest.mark.parametrize("leak", [Leak.TREATMENT, Leak.SCANNER])
-@pytest.mark.parametrize("way", ["parquet", "events"])
+@pytest.mark.parametrize("way", ["parquet", "events", "batches"])
 async def test_a_planted_leak_is_caught(way: str, leak: Leak, folder: Path) -> None:
     stated = rows(way, 400)
     came = await through(way, stated, folder, leak, part_rows=1_000)

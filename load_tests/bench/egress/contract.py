@@ -38,8 +38,8 @@ from routing_rules.rules import Rules, load
 
 ROOT = Path(__file__).parents[3]
 DAY = datetime.date(2026, 11, 21)
-BATCH = 1_000
-"""As many as a batch of a stream, or a page of a table, has at most."""
+BATCH, STREAM_ROWS = 1_000, 16_000
+"""Events of a batch of a stream, or rows of a page of a table; rows of a stream of Arrow, which then has less than 4 MiB."""
 CONTRACT = """
 table: clicks
 placed_by: subject_id
@@ -165,6 +165,9 @@ def arrow(given: list[dict[str, Any]], rounds: int) -> None:
     try:
         import pyarrow as pa
 
+        from cells.egress.arriving import arrived
+        from cells.egress.asking import said
+        from cells.egress.batches import treated_of, written
         from cells.egress.vectors import treat
     except ModuleNotFoundError:
         print("Arrow is left out: pyarrow is not installed")
@@ -184,6 +187,25 @@ def arrow(given: list[dict[str, Any]], rounds: int) -> None:
     told("Arrow batches by contract", lambda: [treat(made, PERSON, batch) for batch in batches], **sizes)
     scanned = treater(OF_DATABASE, scan_each)
     told("Arrow batches, what is kept scanned", lambda: [treat(scanned, PERSON, batch) for batch in batches], **sizes)
+    streams = [_stream(batch) for batch in table.to_batches(max_chunksize=STREAM_ROWS)]
+
+    def answered(made: Treater) -> None:
+        for raw in streams:
+            came = arrived(made.contract, raw)
+            found = treated_of(made, [PERSON] * came.batch.num_rows, came)
+            written(made, said(found.said, ()), found.batches)
+
+    told("streams of Arrow read, treated and written", lambda: answered(made), **sizes)
+    told("the same, what is kept scanned", lambda: answered(scanned), **sizes)
+
+
+def _stream(batch: Any) -> bytes:
+    import pyarrow as pa
+
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, batch.schema) as writer:
+        writer.write_batch(batch)
+    return bytes(sink.getvalue())
 
 
 if __name__ == "__main__":
