@@ -16,14 +16,26 @@ BASIN_BYTES = 128 * 1024
 class Basin:
     """What all connections of one loop are read into, one after the other: what is in `memory` is gone with the next read of any."""
 
-    __slots__ = ("memory",)
+    __slots__ = ("_memory",)
 
     def __init__(self) -> None:
-        self.renew()
+        self._memory: memoryview | None = None
 
-    def renew(self) -> None:
-        """What is in it is still to be written."""
-        self.memory = memoryview(bytearray(BASIN_BYTES))
+    @property
+    def memory(self) -> memoryview:
+        """Other memory, where what was there is still to be written."""
+        if self._memory is None:
+            self._memory = memoryview(bytearray(BASIN_BYTES))
+        return self._memory
+
+    def taken(self) -> memoryview:
+        """Nobody reads into it any more but who gives it `back`: so none of it is, whatever goes wrong before it is known to be free."""
+        memory, self._memory = self.memory, None
+        return memory
+
+    def back(self, memory: memoryview) -> None:
+        """All that was in it has been written, or copied."""
+        self._memory = memory
 
 
 class Pouring(asyncio.BufferedProtocol):
@@ -90,8 +102,9 @@ class Pouring(asyncio.BufferedProtocol):
         connection.quiet_since = self._loop.time()
         count = min(nbytes, self._left)
         self._left -= count
-        if line.pour(basin.memory[:count]):
-            basin.renew()
+        memory = basin.taken()
+        if not line.pour(memory[:count]):
+            basin.back(memory)
         if not self._left:
             self._end()
             connection.poured(more=nbytes > count)
