@@ -16,6 +16,7 @@ from directory.placement.core import Placement, PlacementEvent
 from foundation.words import Epoch, FeedSeq
 from gateway.edge import lasting
 from gateway.edge.door import Door
+from gateway.edge.upstream import pouring
 from gateway.settings import Upstream
 from tests.stands.edge import Stand, edge, placement, tcp
 from tests.stands.product_loop import anyio_backend
@@ -196,6 +197,38 @@ async def test_what_goes_wrong_while_a_client_keeps_a_piece_shows_it_nothing_of_
         pool = stand.pools.of(f"127.0.0.1:{port}")
         await eventually(lambda: pool.open == pool.idle)
         assert Narrow.poured_bytes > 0
+
+
+async def test_everything_else_has_a_turn_while_an_answer_goes_out(folder: Path) -> None:
+    in_turn, most, over = 0, 0, False
+
+    class Counting(Narrow):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            Door.connection_made(self, transport)
+
+        def pour(self, piece: memoryview) -> bool:
+            nonlocal in_turn, most
+            in_turn += len(piece)
+            most = max(most, in_turn)
+            return super().pour(piece)
+
+    def turn() -> None:
+        nonlocal in_turn
+        in_turn = 0
+        if not over:
+            asyncio.get_running_loop().call_soon(turn)
+
+    async with facing(folder, http=Counting) as (stand, _, _):
+        asyncio.get_running_loop().call_soon(turn)
+        reader, writer = await asyncio.open_connection("127.0.0.1", stand.port, limit=SIZE)
+        for number in range(4):
+            writer.write(asked(stand, f"whole-{number}"))
+            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
+            assert await reader.readexactly(SIZE) == body_of(f"whole-{number}")
+        writer.transport.abort()
+        over = True
+        assert Narrow.poured_bytes > 3 * SIZE
+        assert most < pouring.TURN_BYTES + pouring.BASIN_BYTES
 
 
 async def test_what_nobody_takes_ends_when_the_home_changes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

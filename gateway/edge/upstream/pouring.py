@@ -12,6 +12,10 @@ POURED_BYTES_MIN = 64 * 1024
 BASIN_BYTES = 128 * 1024
 """Read at once, at most: few enough to be in the processor's caches still when they are written."""
 
+TURN_BYTES = 4 * BASIN_BYTES
+"""After so much of an answer everything else has a turn: as long as its service's connection holds enough to fill what is read into, the
+loop reads from it up to 32 times in a row."""
+
 
 class Basin:
     """What all connections of one loop are read into, one after the other: what is in `memory` is gone with the next read of any."""
@@ -48,6 +52,7 @@ class Pouring(asyncio.BufferedProtocol):
         self._line = line
         self._basin = basin
         self._owed = self._left = connection.owed
+        self._in_a_row = 0
         self._paused = self._over = False
         self._waiter: asyncio.Future[None] | None = None
 
@@ -71,6 +76,11 @@ class Pouring(asyncio.BufferedProtocol):
         self._paused = False
         self._connection.quiet_since = self._loop.time()
         if not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def _has_turn(self) -> None:
+        self._in_a_row = 0
+        if not (self._over or self._transport.is_closing()):
             self._transport.resume_reading()
 
     def _end(self) -> None:
@@ -113,6 +123,11 @@ class Pouring(asyncio.BufferedProtocol):
             self._paused = True
             self._transport.pause_reading()
             self.heard()
+        else:
+            self._in_a_row += count
+            if self._in_a_row >= TURN_BYTES:
+                self._transport.pause_reading()
+                self._loop.call_soon(self._has_turn)
 
     def eof_received(self) -> bool:
         return self._connection.eof_received()
