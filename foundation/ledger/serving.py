@@ -100,7 +100,7 @@ async def tile(kept: Keeping | None, path: str, actor: str, accepts: str) -> Res
 def takes_gzip(accepts: str) -> bool:
     """Whether an Accept-Encoding (RFC 9110 section 12.5.3) asks for it; one that is not there does not."""
     codings = [one.partition(";") for one in accepts.lower().split(",")]
-    weights = {name.strip(): weight.replace(" ", "") for name, _, weight in codings}
+    weights = {name.strip(): "".join(weight.split()) for name, _, weight in codings}
     weight = weights.get("gzip", weights.get("*"))
     return weight is not None and _NO_WEIGHT.fullmatch(weight) is None
 

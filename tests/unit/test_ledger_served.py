@@ -94,7 +94,8 @@ async def test_a_packed_bundle_is_not_given_out_before_its_reader_is_on_record(s
     ("accepts", "takes"),
     [
         ("gzip", True), ("GZIP", True), ("br;q=1.0, gzip;q=0.8, *;q=0.1", True), ("*", True), ("deflate, gzip; q=0.001", True),
-        ("", False), ("identity", False), ("br", False), ("gzip;q=0", False), ("gzip; q=0.000", False), ("*;q=0", False),
+        ("", False), ("identity", False), ("br", False), ("gzip;q=0", False), ("gzip; q=0.000", False), ("gzip;\tq=0", False),
+        ("*;q=0", False),
         ("*, gzip;q=0", False), ("gzipped", False),
     ],
 )  # fmt: skip

@@ -12,18 +12,34 @@ POURED_BYTES_MIN = 64 * 1024
 BASIN_BYTES = 128 * 1024
 """Read at once, at most: few enough to be in the processor's caches still when they are written."""
 
+TURN_BYTES = 4 * BASIN_BYTES
+"""After so much of an answer everything else has a turn: as long as its service's connection holds enough to fill what is read into, the
+loop reads from it up to 32 times in a row."""
+
 
 class Basin:
     """What all connections of one loop are read into, one after the other: what is in `memory` is gone with the next read of any."""
 
-    __slots__ = ("memory",)
+    __slots__ = ("_memory",)
 
     def __init__(self) -> None:
-        self.renew()
+        self._memory: memoryview | None = None
 
-    def renew(self) -> None:
-        """What is in it is still to be written."""
-        self.memory = memoryview(bytearray(BASIN_BYTES))
+    @property
+    def memory(self) -> memoryview:
+        """Other memory, where what was there is still to be written."""
+        if self._memory is None:
+            self._memory = memoryview(bytearray(BASIN_BYTES))
+        return self._memory
+
+    def taken(self) -> memoryview:
+        """Nobody reads into it any more but who gives it `back`: so none of it is, whatever goes wrong before it is known to be free."""
+        memory, self._memory = self.memory, None
+        return memory
+
+    def back(self, memory: memoryview) -> None:
+        """All that was in it has been written, or copied."""
+        self._memory = memory
 
 
 class Pouring(asyncio.BufferedProtocol):
@@ -36,6 +52,7 @@ class Pouring(asyncio.BufferedProtocol):
         self._line = line
         self._basin = basin
         self._owed = self._left = connection.owed
+        self._in_a_row = 0
         self._paused = self._over = False
         self._waiter: asyncio.Future[None] | None = None
 
@@ -59,6 +76,11 @@ class Pouring(asyncio.BufferedProtocol):
         self._paused = False
         self._connection.quiet_since = self._loop.time()
         if not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def _has_turn(self) -> None:
+        self._in_a_row = 0
+        if not (self._over or self._transport.is_closing()):
             self._transport.resume_reading()
 
     def _end(self) -> None:
@@ -90,8 +112,9 @@ class Pouring(asyncio.BufferedProtocol):
         connection.quiet_since = self._loop.time()
         count = min(nbytes, self._left)
         self._left -= count
-        if line.pour(basin.memory[:count]):
-            basin.renew()
+        memory = basin.taken()
+        if not line.pour(memory[:count]):
+            basin.back(memory)
         if not self._left:
             self._end()
             connection.poured(more=nbytes > count)
@@ -100,6 +123,11 @@ class Pouring(asyncio.BufferedProtocol):
             self._paused = True
             self._transport.pause_reading()
             self.heard()
+        else:
+            self._in_a_row += count
+            if self._in_a_row >= TURN_BYTES:
+                self._transport.pause_reading()
+                self._loop.call_soon(self._has_turn)
 
     def eof_received(self) -> bool:
         return self._connection.eof_received()
