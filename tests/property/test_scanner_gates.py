@@ -78,7 +78,7 @@ TRIES = 400
 def everywhere(data: bytes) -> Iterator[Hit]:
     """As without gates, stretches and what is remembered: each pattern over the whole text."""
     for one in (*(one for one, _ in core.ADDRESSES), *core.ANNOUNCED, *core.NUMBERS):
-        for found in PATTERNS[one.pattern].finditer(data):
+        for found in PATTERNS[one.pattern].finditer(core.in_utf8(data)):
             yield from one.confirm(data, *found.span())
 
 

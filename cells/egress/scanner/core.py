@@ -157,7 +157,7 @@ def scan_window(data: bytes) -> Iterator[Finding]:
     seen: unpacking.Seen = set()
     decoded = 0
     for depth in range(DEPTH_MAX + 1):
-        for hit in _hits(_in_utf8(data)):
+        for hit in _hits(data):
             yield _finding(hit, layer)
         below = Layer(layer)
         for start, end in _decode(data, below, seen):
@@ -176,8 +176,9 @@ _SPACES = "domicile.spaces"
 codecs.register_error(_SPACES, lambda wrong: (" " * (wrong.end - wrong.start), wrong.end))
 
 
-def _in_utf8(data: bytes) -> bytes:
-    """A space for each byte that is no UTF-8: patterns cannot speak of such a byte, so no edge of a value would be seen beside it."""
+def in_utf8(data: bytes) -> bytes:
+    """A space for each byte that is no UTF-8: patterns cannot speak of such a byte, so no edge of a value would be seen beside it.
+    What confirms is given the bytes as they are."""
     if data.isascii():
         return data
     try:
@@ -190,19 +191,20 @@ def _in_utf8(data: bytes) -> bytes:
 def _hits(data: bytes) -> Iterator[Hit]:
     """Each gate leads from sign to sign; between them nothing of its begins. Patterns that may occur are searched for from there to the end
     of the line, of more and more lines where signs stand close together: none has a line's end in it, but for the one in front of it."""
+    text = in_utf8(data)
     for gate in gates():
         ends = [0] * len(gate.group)
         at = wide = 0
-        while (sign := gate.sign(data, at)) is not None:
+        while (sign := gate.sign(text, at)) is not None:
             begin, stands = sign
             wide = min(max(2 * wide, NEAR_BYTES), WIDE_BYTES_MAX) if begin - at < NEAR_BYTES else 0
             high = stands + wide + STRETCH_BYTES
-            line = data.find(b"\n", stands + wide + 1, high)
-            at, edge = (line, line + 1) if line >= 0 else (high, high + (FAR_BYTES if _RUN.match(data, high) else REACH_BYTES))
-            for which in gate.occurring(data[max(0, begin - 1) : edge]) or ():
+            line = text.find(b"\n", stands + wide + 1, high)
+            at, edge = (line, line + 1) if line >= 0 else (high, high + (FAR_BYTES if _RUN.match(text, high) else REACH_BYTES))
+            for which in gate.occurring(text[max(0, begin - 1) : edge]) or ():
                 detector = gate.group[which]
                 far = edge if line >= 0 else max(edge, at + detector.reach)
-                for start, end in _found(_finder(detector.pattern), data, max(begin, ends[which]), at, far):
+                for start, end in _found(_finder(detector.pattern), text, max(begin, ends[which]), at, far):
                     ends[which] = end
                     yield from detector.confirm(data, start, end)
 
