@@ -187,7 +187,9 @@ def test_what_is_no_utf8_counts_as_found_where_it_stands() -> None:
 @pytest.mark.parametrize("before", ["%FF", "a%ff", "%E9%", "%e2%82"])
 def test_a_value_right_behind_a_byte_that_is_no_utf8_is_found_in_what_is_decoded(value: str, before: str) -> None:
     text = f"x={before}{value}%E2%80%8B".encode()
-    assert any(one.kind is not Kind.OPAQUE and text[one.start : one.end].startswith(value.encode()) for one in scan(text))
+    assert any(
+        one.kind is not Kind.OPAQUE and text[one.start : one.end].startswith(value.encode()) for one in scan(text)
+    )
 
 
 def test_nothing_is_lost_by_a_byte_that_is_no_utf8_within_a_date() -> None:

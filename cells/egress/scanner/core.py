@@ -84,7 +84,8 @@ Sign: TypeAlias = Callable[[bytes, int], tuple[int, int] | None]
 
 class Gate(msgspec.Struct, frozen=True):
     """`sign`: from an offset on, where the next stretch begins in which one of its patterns may begin, and what says so stands or, where it
-    may be long, ends; None where there is no more. `occurring` tells in one pass which of them may occur in a stretch; it knows no positions."""
+    may be long, ends; None where there is no more. `occurring` tells in one pass which of them may occur in a stretch; it knows no
+    positions."""
 
     sign: Sign
     occurring: Callable[[bytes], Sequence[int] | None]
@@ -200,7 +201,9 @@ def _hits(data: bytes) -> Iterator[Hit]:
             wide = min(max(2 * wide, NEAR_BYTES), WIDE_BYTES_MAX) if begin - at < NEAR_BYTES else 0
             high = stands + wide + STRETCH_BYTES
             line = text.find(b"\n", stands + wide + 1, high)
-            at, edge = (line, line + 1) if line >= 0 else (high, high + (FAR_BYTES if _RUN.match(text, high) else REACH_BYTES))
+            at, edge = (
+                (line, line + 1) if line >= 0 else (high, high + (FAR_BYTES if _RUN.match(text, high) else REACH_BYTES))
+            )
             for which in gate.occurring(text[max(0, begin - 1) : edge]) or ():
                 detector = gate.group[which]
                 far = edge if line >= 0 else max(edge, at + detector.reach)
