@@ -174,7 +174,15 @@ def scan_window(data: bytes) -> Iterator[Finding]:
 
 
 _SPACES = "domicile.spaces"
-codecs.register_error(_SPACES, lambda wrong: (" " * (wrong.end - wrong.start), wrong.end))
+
+
+def _spaces(wrong: UnicodeError) -> tuple[str, int]:
+    if not isinstance(wrong, UnicodeDecodeError):
+        raise wrong
+    return " " * (wrong.end - wrong.start), wrong.end
+
+
+codecs.register_error(_SPACES, _spaces)
 
 
 def in_utf8(data: bytes) -> bytes:
