@@ -78,7 +78,7 @@ TRIES = 400
 def everywhere(data: bytes) -> Iterator[Hit]:
     """As without gates, stretches and what is remembered: each pattern over the whole text."""
     for one in (*(one for one, _ in core.ADDRESSES), *core.ANNOUNCED, *core.NUMBERS):
-        for found in PATTERNS[one.pattern].finditer(data):
+        for found in PATTERNS[one.pattern].finditer(core.in_utf8(data)):
             yield from one.confirm(data, *found.span())
 
 
@@ -194,6 +194,36 @@ def test_a_word_that_may_go_on_with_a_digit_is_named_as_one() -> None:
         for head in {one for pair in heads for many in pair if many for one in many.split("|")}:
             assert re.search(context.IDENTIFIER_BEFORE_DIGIT.replace(r"\z", r"\Z"), f"{head}7"), head
         assert not re.search(r"\\[dDwWsS]|\[[^]]*[0-9]", words)
+
+
+LONG = {
+    "jwt": (b"eyJ", b"hbGciOi1", b".eyJzdWIiOiIx.c2ln"),
+    "url_credentials": (b"https://user:", b"s3cret-", b"@db.example.org/"),
+    "email": (b"a", b"long.name", b"@example.org"),
+    "ip": (b"/", b"0a1b2c", b"/10.0.0.5"),
+}
+"""Values by what they begin with, what may go on for long in them, and what they are recognised by."""
+
+
+@pytest.mark.parametrize("size", [400, 600, 1_100, 1_600, 3_000, 7_000])
+@pytest.mark.parametrize("kind", LONG)
+@pytest.mark.parametrize("before", [b"", b"Authorization: Bearer ", b"from 10.0.0.1 to=", b"key: " + b"x" * 300 + b" "])
+def test_nor_of_values_longer_than_a_stretch(kind: str, size: int, before: bytes) -> None:
+    begin, part, end = LONG[kind]
+    value = begin + part * (size // len(part)) + end
+    data = before + value + b" and more"
+    found = {(one, start, stop) for one, start, stop, _ in core._hits(data)}
+    assert found >= {(one, start, stop) for one, start, stop, _ in everywhere(data)}
+    assert any(one == kind and stop > len(before) + len(value) - len(end) for one, _, stop in found)
+
+
+@pytest.mark.parametrize("kind", ["jwt", "url_credentials", "email"])
+@pytest.mark.parametrize("gap", [990, 1_000, 1_010, 1_020, 1_023, 1_024, 1_025, 1_270, 1_280, 1_535, 1_536])
+def test_nor_of_a_long_value_across_the_end_of_a_stretch(kind: str, gap: int) -> None:
+    begin, part, end = LONG[kind]
+    sign = {"jwt": b"authorization", "url_credentials": b"a://b:c@d.ee", "email": b"a@d.ee"}[kind]
+    data = sign + b" " + b"x" * gap + b" " + begin + part * 300 + end
+    assert sorted(core._hits(data)) == sorted(everywhere(data))
 
 
 @settings(max_examples=80, deadline=None)

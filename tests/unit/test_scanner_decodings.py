@@ -183,6 +183,19 @@ def test_what_is_no_utf8_counts_as_found_where_it_stands() -> None:
     assert not found_in("für Ä € 😀", Kind.OPAQUE)
 
 
+@pytest.mark.parametrize("value", ["4111111111111111", "10.0.0.5", "529.982.247-25", "030 90182012"])
+@pytest.mark.parametrize("before", ["%FF", "a%ff", "%E9%", "%e2%82"])
+def test_a_value_right_behind_a_byte_that_is_no_utf8_is_found_in_what_is_decoded(value: str, before: str) -> None:
+    text = f"x={before}{value}%E2%80%8B".encode()
+    assert any(
+        one.kind is not Kind.OPAQUE and text[one.start : one.end].startswith(value.encode()) for one in scan(text)
+    )
+
+
+def test_nothing_is_lost_by_a_byte_that_is_no_utf8_within_a_date() -> None:
+    assert Kind.BIRTH_DATE in {one.kind for one in scan("geboren am 3. März 1980".encode("latin-1"))}
+
+
 def test_utf16_of_ascii_is_read() -> None:
     assert found_in("anna@example.org".encode("utf-16-le"), Kind.EMAIL)
 

@@ -1,7 +1,9 @@
 """One window of text, scanned: gates say which patterns occur at all, confirming looks at those places alone, and what is encoded is
 decoded and scanned again. Pure."""
 
+import codecs
 import functools
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeAlias
 
@@ -25,24 +27,30 @@ NEAR_BYTES, WIDE_BYTES_MAX = 256, 8 << 10
 """A sign so near behind the stretch before it makes its own twice as wide: to ask of each line by itself takes longer where each has
 one."""
 REACH_BYTES = 512
-"""What is seen beyond a stretch: no value needs more to be recognised; its end may lie beyond."""
+"""What is seen beyond a stretch: hardly a value needs more to be recognised; its end may lie beyond."""
+FAR_BYTES = 8 << 10
+"""The same of a value that has a part of any length before what it is recognised by."""
+_RUN = re.compile(rb"[0-9a-z_\-]{%d}" % REACH_BYTES)
+"""A part of a path that may go on for so long before an IPv4 address: what stands before it says whether it is one."""
 
 
 class Detector(msgspec.Struct, frozen=True):
-    """A pattern and what confirms its matches. `opens`: how each match begins, where a gate looks for less than that."""
+    """A pattern and what confirms its matches. `opens`: how each match begins, where a gate looks for less than that. `reach`: what is seen
+    of it beyond a stretch, in bytes."""
 
     pattern: str
     confirm: Confirm
     opens: str = ""
+    reach: int = REACH_BYTES
 
 
 ADDRESSES: tuple[tuple[Detector, bytes], ...] = (
-    (Detector(texts.EMAIL, texts.emails), texts.EMAIL_SIGN),
-    (Detector(texts.URL_CREDENTIALS, texts.url_credentials), texts.URL_CREDENTIALS_SIGN),
+    (Detector(texts.EMAIL, texts.emails, reach=FAR_BYTES), texts.EMAIL_SIGN),
+    (Detector(texts.URL_CREDENTIALS, texts.url_credentials, reach=FAR_BYTES), texts.URL_CREDENTIALS_SIGN),
 )
 """What has an at sign, and what stands there then at least, in bytes: what does not begin like that is passed over without a look."""
 UNSPOKEN: tuple[Detector, ...] = (
-    Detector(texts.JWT, texts.jwts, texts.JWT_BEGIN),
+    Detector(texts.JWT, texts.jwts, texts.JWT_BEGIN, FAR_BYTES),
     Detector(texts.API_KEY, texts.keys, texts.API_KEY_BEGIN),
     Detector(texts.PRIVATE_KEY, texts.private_keys, texts.PRIVATE_KEY_BEGIN),
     Detector(identifiers.ANNOUNCED, identifiers.announced, identifiers.WORDS),
@@ -75,8 +83,9 @@ Sign: TypeAlias = Callable[[bytes, int], tuple[int, int] | None]
 
 
 class Gate(msgspec.Struct, frozen=True):
-    """`sign`: from an offset on, where the next stretch begins in which one of its patterns may begin, and what says so stands; None where
-    there is no more. `occurring` tells in one pass which of them may occur in a stretch; it knows no positions."""
+    """`sign`: from an offset on, where the next stretch begins in which one of its patterns may begin, and what says so stands or, where it
+    may be long, ends; None where there is no more. `occurring` tells in one pass which of them may occur in a stretch; it knows no
+    positions."""
 
     sign: Sign
     occurring: Callable[[bytes], Sequence[int] | None]
@@ -126,8 +135,8 @@ def _begun(group: Iterable[Detector]) -> Sign:
     first = _any_of(group).first
 
     def sign(data: bytes, at: int) -> tuple[int, int] | None:
-        start, _ = first(data, at)
-        return None if start < 0 else (start, start)
+        start, end = first(data, at)
+        return None if start < 0 else (start, end - 1)
 
     return sign
 
@@ -164,21 +173,49 @@ def scan_window(data: bytes) -> Iterator[Finding]:
         layer, data = below, below.text()
 
 
+_SPACES = "domicile.spaces"
+
+
+def _spaces(wrong: UnicodeError) -> tuple[str, int]:
+    if not isinstance(wrong, UnicodeDecodeError):
+        raise wrong
+    return " " * (wrong.end - wrong.start), wrong.end
+
+
+codecs.register_error(_SPACES, _spaces)
+
+
+def in_utf8(data: bytes) -> bytes:
+    """A space for each byte that is no UTF-8: patterns cannot speak of such a byte, so no edge of a value would be seen beside it.
+    What confirms is given the bytes as they are."""
+    if data.isascii():
+        return data
+    try:
+        str(data, "utf-8")
+    except UnicodeDecodeError:
+        return str(data, "utf-8", _SPACES).encode()
+    return data
+
+
 def _hits(data: bytes) -> Iterator[Hit]:
     """Each gate leads from sign to sign; between them nothing of its begins. Patterns that may occur are searched for from there to the end
     of the line, of more and more lines where signs stand close together: none has a line's end in it, but for the one in front of it."""
+    text = in_utf8(data)
     for gate in gates():
         ends = [0] * len(gate.group)
         at = wide = 0
-        while (sign := gate.sign(data, at)) is not None:
+        while (sign := gate.sign(text, at)) is not None:
             begin, stands = sign
             wide = min(max(2 * wide, NEAR_BYTES), WIDE_BYTES_MAX) if begin - at < NEAR_BYTES else 0
             high = stands + wide + STRETCH_BYTES
-            line = data.find(b"\n", stands + wide + 1, high)
-            at, edge = (line, line + 1) if line >= 0 else (high, high + REACH_BYTES)
-            for which in gate.occurring(data[max(0, begin - 1) : edge]) or ():
+            line = text.find(b"\n", stands + wide + 1, high)
+            at, edge = (
+                (line, line + 1) if line >= 0 else (high, high + (FAR_BYTES if _RUN.match(text, high) else REACH_BYTES))
+            )
+            for which in gate.occurring(text[max(0, begin - 1) : edge]) or ():
                 detector = gate.group[which]
-                for start, end in _found(_finder(detector.pattern), data, max(begin, ends[which]), at, edge):
+                far = edge if line >= 0 else max(edge, at + detector.reach)
+                for start, end in _found(_finder(detector.pattern), text, max(begin, ends[which]), at, far):
                     ends[which] = end
                     yield from detector.confirm(data, start, end)
 
