@@ -188,8 +188,10 @@ async def test_a_plan_shows_what_each_field_would_become_before_anything_moves(l
     asked = ("notes", "--to", "near", "--for", "analytics", "--settings", live.folder / "cell.toml")
     shown = await command("plan", *asked, "--sample", "1")
     assert shown.exit_code == 0, shown.output
-    assert "1234" in shown.output
-    assert "1200" in shown.output
+    (total,) = (line.split() for line in shown.output.partition("sample")[2].splitlines() if " total " in line)
+    assert total[-2:] == ["1234", "1200"]
+    unseen = await command("plan", *asked, "--sample", "1", "--json")
+    assert (unseen.exit_code, "leave --json away" in unseen.output) == (2, True)
     planned = json.loads((await command("plan", *asked, "--residence", "DE", "--json")).stdout)
     becomes = {one["name"]: (one["treatment"]["kind"], one["why"]) for one in planned[0]["plan"]["fields"]}
     assert becomes["total"] == ("bin", "stated")
