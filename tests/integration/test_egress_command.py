@@ -14,6 +14,7 @@ from directory.placement.core import State
 from foundation.ledger.entries import event_digest
 from foundation.postgres import connect
 from gateway.cli.egress import running
+from gateway.cli.egress.means import contract_digest
 from gateway.cli.main import cli
 from tests.stands.cell import Stand
 from tests.stands.egress_cell import PLANTED, answers, command, freeze, person
@@ -121,6 +122,8 @@ async def test_a_release_verifies_offline_against_its_key_and_the_cells_log(live
     verified = await command("verify", path, *key, *shown, "--json")
     assert verified.exit_code == 0, verified.output
     assert json.loads(verified.stdout)["logged"] >= 0
+    document = json.loads((path / "manifest.json").read_bytes())
+    assert document["contract"] == contract_digest(live.cell.contracts["notes"])
     explained = await command("explain", path)
     assert "1 rows released" in explained.output
     part = next(path.glob("part-*"))

@@ -11,10 +11,11 @@ from cells.egress.manifest import MANIFEST, SIGNATURE
 from cells.egress.runs import PARTS, PUT
 from cells.egress.treating import Batch
 from foundation.settings import SettingsError
+from gateway.cli.egress.means import contract_digest
 from gateway.cli.egress.plan import side_by_side
 from gateway.cli.main import cli
 from routing_rules.release import Consent
-from tests.stands.egress import SIGNER, Found, journal_of, person, row, rules, run_of, treater
+from tests.stands.egress import PEOPLE, SIGNER, Found, journal_of, people, person, row, rules, run_of, treater
 
 RULES = rules()
 FILES: dict[str, Callable[[Path], object]] = {
@@ -78,6 +79,12 @@ def test_a_journal_whose_lines_are_others_is_told_by_its_file(folder: Path, name
     (journal.folder / name).write_bytes(line)
     with pytest.raises(SettingsError, match=f"{name} is no journal of a release"):
         journal.parts() if name == PARTS else journal.put()
+
+
+def test_a_digest_of_a_contract_is_of_what_it_says_however_it_is_written() -> None:
+    said = contract_digest(people())
+    assert contract_digest(people(f"# In other words.\n{PEOPLE}\n")) == said
+    assert contract_digest(people(PEOPLE.replace("leaving: {default: month}", "leaving: {default: year}"))) != said
 
 
 def naive_scan(strings: Any, _name: str) -> list[list[Found]]:
