@@ -88,7 +88,7 @@ def verified(raw: bytes, note: bytes, verifier: Verifier) -> dict[str, Any]:
     try:
         document = msgspec.json.decode(raw, type=dict[str, Any])
         said = opened(note, verifier)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
         raise ManifestRefused("the manifest is not JSON") from exc
     except NoteRefused as exc:
         raise ManifestRefused(f"the signature: {exc}") from exc

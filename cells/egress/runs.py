@@ -26,7 +26,6 @@ T = TypeVar("T")
 
 RUN, PARTS, SEALED, RELEASED, REPORT = "run.json", "parts.ndjson", "sealed.json", "released.json", "report.json"
 PUT, PEOPLE, STAGING = "put.ndjson", "people", "staging"
-RUNS_MAX = 10_000
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
@@ -142,7 +141,7 @@ class Journal:
 
     def parts(self) -> list[Part]:
         """By number; of a part that was made anew, as it is now."""
-        found = [msgspec.json.decode(line, type=Part) for line in self._lines(PARTS)]
+        found = self._lines(PARTS, Part)
         return [part for _, part in sorted({part.number: part for part in found}.items())]
 
     def add(self, part: Part) -> None:
@@ -152,8 +151,7 @@ class Journal:
     def put(self) -> dict[str, bool]:
         """Files at the sink by name: True where they lie there whole, False where something of them may."""
         found: dict[str, bool] = {}
-        for line in self._lines(PUT):
-            name, there = msgspec.json.decode(line, type=tuple[str, bool | None])
+        for name, there in self._lines(PUT, tuple[str, bool | None]):
             found.pop(name, None)
             if there is not None:
                 found[name] = there
@@ -163,10 +161,11 @@ class Journal:
         """False before a file is put, True after, None after it was removed. Durable when it returns. Raises OSError."""
         self._append(PUT, msgspec.json.encode((name, there)))
 
-    def _lines(self, name: str) -> list[bytes]:
-        """Those that are whole; a line cut short was never acknowledged."""
+    def _lines(self, name: str, shape: type[T]) -> list[T]:
+        """Those that are whole; a line cut short was never acknowledged. Raises SettingsError."""
         path = self.folder / name
-        return path.read_bytes().split(b"\n")[:-1] if path.exists() else []
+        lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
+        return [_decoded(line, shape, path) for line in lines]
 
     def _append(self, name: str, line: bytes) -> None:
         path = self.folder / name
@@ -218,7 +217,7 @@ def journals(folder: Path) -> list[Journal]:
     """Every run of a cell's folder, by id."""
     if not folder.is_dir():
         return []
-    return [Journal(one) for one in sorted(folder.iterdir()) if (one / RUN).is_file()][:RUNS_MAX]
+    return [Journal(one) for one in sorted(folder.iterdir()) if (one / RUN).is_file()]
 
 
 async def discard(journal: Journal, sink: Sink) -> None:
@@ -237,6 +236,14 @@ def measured(path: Path) -> tuple[int, str]:
 
 def _read(path: Path, shape: type[T]) -> T:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=shape)
-    except (OSError, msgspec.MsgspecError) as exc:
-        raise SettingsError(f"{path} is no journal of a release") from exc
+        raw = path.read_bytes()
+    except OSError as exc:
+        raise SettingsError(f"{path} cannot be read ({exc.strerror})") from exc
+    return _decoded(raw, shape, path)
+
+
+def _decoded(raw: bytes, shape: type[T], path: Path) -> T:
+    try:
+        return msgspec.json.decode(raw, type=shape)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
+        raise SettingsError(f"{path} is no journal of a release: {exc}; mend it, or move its folder away") from exc

@@ -14,6 +14,7 @@ from directory.placement.core import State
 from foundation.ledger.entries import event_digest
 from foundation.postgres import connect
 from gateway.cli.egress import running
+from gateway.cli.egress.means import contract_digest
 from gateway.cli.main import cli
 from tests.stands.cell import Stand
 from tests.stands.egress_cell import PLANTED, answers, command, freeze, person
@@ -121,6 +122,8 @@ async def test_a_release_verifies_offline_against_its_key_and_the_cells_log(live
     verified = await command("verify", path, *key, *shown, "--json")
     assert verified.exit_code == 0, verified.output
     assert json.loads(verified.stdout)["logged"] >= 0
+    document = json.loads((path / "manifest.json").read_bytes())
+    assert document["contract"] == contract_digest(live.cell.contracts["notes"])
     explained = await command("explain", path)
     assert "1 rows released" in explained.output
     part = next(path.glob("part-*"))
@@ -188,8 +191,10 @@ async def test_a_plan_shows_what_each_field_would_become_before_anything_moves(l
     asked = ("notes", "--to", "near", "--for", "analytics", "--settings", live.folder / "cell.toml")
     shown = await command("plan", *asked, "--sample", "1")
     assert shown.exit_code == 0, shown.output
-    assert "1234" in shown.output
-    assert "1200" in shown.output
+    (total,) = (line.split() for line in shown.output.partition("sample")[2].splitlines() if " total " in line)
+    assert total[-2:] == ["1234", "1200"]
+    unseen = await command("plan", *asked, "--sample", "1", "--json")
+    assert (unseen.exit_code, "leave --json away" in unseen.output) == (2, True)
     planned = json.loads((await command("plan", *asked, "--residence", "DE", "--json")).stdout)
     becomes = {one["name"]: (one["treatment"]["kind"], one["why"]) for one in planned[0]["plan"]["fields"]}
     assert becomes["total"] == ("bin", "stated")

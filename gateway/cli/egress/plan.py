@@ -38,6 +38,8 @@ def plan(
     stated = None if residence is None else Person(_subject(residence), Consent(consent))
     if stated is not None and sample:
         raise click.UsageError("--sample treats rows of real persons; leave --residence away")
+    if as_json and sample:
+        raise click.UsageError("--sample is shown side by side on a terminal; leave --json away")
     plans, rows = asyncio.run(_planned(which, table, DestinationId(to), purpose, stated, sample))
     if as_json:
         print_json([{"residence": person.subject.residence, "plan": made, "unmade": un} for person, made, un in plans])
@@ -91,14 +93,19 @@ async def _looked(world: Any, made: Treater, sample: int) -> tuple[list[Person],
             if shown < sample:
                 shown += 1
                 row = {name: [values[index]] for name, values in page.columns.items()}
-                rows += _side_by_side(made, person, row, f"{shown} ({person.subject.residence})")
+                batch = Batch([person], row, page.drifted)
+                rows += side_by_side(made, batch, f"{shown} ({person.subject.residence})")
     return list(people), rows
 
 
-def _side_by_side(made: Treater, person: Person, row: dict[str, list[Any]], name: str) -> list[tuple[Any, ...]]:
-    columns = made.treat(Batch([person], row)).columns
-    after = {field: values[0] for field, values in columns.items() if values}
-    return [(name, field, _short(value), _short(after.get(field))) for field, (value,) in row.items()]
+def side_by_side(made: Treater, batch: Batch, name: str) -> list[tuple[str, str, str, str]]:
+    """Of a batch of one row, each field before and after; first why the row stays or would be held, if it does not leave."""
+    treated = made.treat(batch)
+    after = {field: values[0] for field, values in treated.columns.items() if values}
+    why = [f"stays: {ground}" for ground in treated.stayed]
+    why += [f"in quarantine: {one.kind} in {one.field}" for one in treated.held]
+    fields = [(name, field, _short(value), _short(after.get(field))) for field, (value,) in batch.columns.items()]
+    return [*((name, "", "", line) for line in why), *fields]
 
 
 def _short(value: Any) -> str:

@@ -46,4 +46,11 @@ def _shown(proof: Path | None, payload: Path | None, log_key: Path | None) -> Sh
         return None
     if proof is None or payload is None or log_key is None:
         raise click.UsageError("--proof, --payload and --log-key go together")
-    return Shown(proof.read_bytes(), payload.read_bytes(), verifier_in(log_key))
+    return Shown(_bytes_in(proof), _bytes_in(payload), verifier_in(log_key))
+
+
+def _bytes_in(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as exc:
+        raise SettingsError(f"{file} cannot be read ({exc.strerror}); `domicile ledger prove` writes it") from exc
