@@ -95,6 +95,13 @@ def test_the_same_token_twice_is_found_twice() -> None:
     assert len(found_in(f"{token} and {token} and %20{token}", Kind.EMAIL)) == 3
 
 
+def test_a_value_of_which_a_part_alone_stands_there_unencoded_is_told_whole() -> None:
+    """That part is found, too, and is not all of it."""
+    text = b"write to john&#46;doe@example.org or call"
+    (found,) = scan(text)
+    assert (text[found.start : found.end], found.kind, found.path) == (b"john&#46;doe@example.org", Kind.EMAIL, ())
+
+
 def test_hex_in_which_text_shows_as_in_base64_is_read_as_hex_too() -> None:
     text = b"m n o m n anna@example.org".hex()
     (found,) = found_in(f"see {text} there", Kind.EMAIL)

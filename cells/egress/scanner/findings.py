@@ -49,8 +49,9 @@ Confirm: TypeAlias = Callable[[bytes, int, int], Iterable[Hit]]
 
 
 def settled(found: Iterable[Finding]) -> Iterator[Finding]:
-    """Each thing once, by start. Two of a kind that overlap are one, told by the shorter path; within a wider finding another kind is not
-    told, at exactly its place it is: a number may be two things."""
+    """Each thing once, by start. Two of a kind that overlap are one, told by the shorter path; what the other one covers, it covers, too:
+    a part of a value may stand there unencoded. Within a wider finding another kind is not told, at exactly its place it is: a number may
+    be two things."""
     active: list[Finding] = []
     kept: list[Finding] = []
     for one in sorted(found, key=lambda it: (it.start, -it.end, len(it.path), RANKS[it.kind])):
@@ -63,9 +64,10 @@ def settled(found: Iterable[Finding]) -> Iterator[Finding]:
             active.remove(again)
         elif one.kind is not Kind.OPAQUE and any(_explains(other, one) for other in active):
             continue
-        active.append(one)
-        kept.append(one)
-    yield from kept
+        told = one if again is None else msgspec.structs.replace(one, start=again.start, end=max(again.end, one.end))
+        active.append(told)
+        kept.append(told)
+    yield from sorted(kept)
 
 
 def _explains(wider: Finding, one: Finding) -> bool:
