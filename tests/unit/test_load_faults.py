@@ -217,4 +217,4 @@ async def test_what_stands_still_goes_on_when_the_run_that_holds_it_is_killed(sh
         await run.wait()
         await eventually(lambda: all(map(gone, holders)), s_max=10)
         assert len(holders) == 1
-        assert held.status() == GOING
+        await eventually(lambda: held.status() == GOING)  # a process that was let go runs for a moment before it sleeps
