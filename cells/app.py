@@ -38,7 +38,8 @@ from directory.rules.client import HeldRules, RulesFollower
 from foundation import logs
 from foundation.blinding_keys import Blinding
 from foundation.clock import Clock, SystemClock
-from foundation.decision_header import CellVerifier, Minter, RootKey
+from foundation.decision import RootKey
+from foundation.decision_header import CellVerifier, Minter
 from foundation.http import HttpClient, ServiceAuth, application, client, token_verifier
 from foundation.ledger.keeping import Keeping, keeping
 from foundation.ledger.sign_ins import SignIns

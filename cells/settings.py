@@ -8,7 +8,7 @@ from cells.breakglass.settings import AccessSettings
 from cells.egress.settings import EgressSettings
 from cells.records.limits import Limits
 from cells.shards.shard import Dsns
-from foundation.decision_header import RootKey
+from foundation.decision import RootKey
 from foundation.ledger.settings import LedgerSettings
 from foundation.settings import SettingsError, read_keyring, secret_from_env
 from foundation.tokens import Issuer

@@ -12,57 +12,24 @@ Rules that `ServiceVerifier` and `CellVerifier` enforce, in this order: shape, k
 import binascii
 import hmac
 import struct
+from typing import Final
 
 import msgspec
 
 from foundation.clock import SKEW_S_MAX
+from foundation.decision import Decision, RootKey
 from foundation.drawn import URL_SAFE, Names, base64_digits, url_safe
 from foundation.mac import Mac, Macs
 from foundation.mute import Secret
-from foundation.words import ActorId, CellId, Country, Epoch, LookupKey, RulesDigest, ServiceId, SubjectId, Verb
+from foundation.words import CellId, ServiceId
 
-HEADER = "domicile-decision"
-LIFETIME_S_MAX = 30.0
-HEADER_BYTES_MAX = 4096
-ID_DIGITS = 16
-_VERSION = "v1"
-_VERSION_SENT = _VERSION.encode("ascii")
-_STANDARD = bytes.maketrans(b"-_", b"+/")
-
-
-class ProvenKey(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A lookup key that a person's token proves control of, of which kind it is (`foundation.blinding.LOGIN`, `EMAIL`), and the name of
-    the blinding key that it was made under."""
-
-    kind: str
-    key: LookupKey
-    kid: str | None = None
-
-
-class Decision(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
-    """What was decided for one request. Sent inside the deciding region only; holds no personal data.
-
-    `subject` is None on sign-up, and then `keys` are what the token proves (the login under each live blinding key, then verified aliases)
-    and `residence`, `subdivision` and `citizenships` (None: not stated) are what the person declared, `observed` the country that the
-    address points at. What is not stated takes no room in the header. `expires` is unix seconds. `id` is unique, for the record; a
-    decision is not single-use.
-    """
-
-    cell: CellId
-    service: ServiceId
-    subject: SubjectId | None
-    actor: ActorId | None
-    epoch: Epoch | None
-    verb: Verb
-    purpose: str
-    rules: RulesDigest
-    expires: float
-    id: str
-    keys: tuple[ProvenKey, ...] = ()
-    residence: Country | None = None
-    subdivision: str | None = None
-    citizenships: tuple[Country, ...] | None = None
-    observed: Country | None = None
+HEADER: Final = "domicile-decision"
+LIFETIME_S_MAX: Final = 30.0
+HEADER_BYTES_MAX: Final = 4096
+ID_DIGITS: Final = 16
+_VERSION: Final = "v1"
+_VERSION_SENT: Final = _VERSION.encode("ascii")
+_STANDARD: Final = bytes.maketrans(b"-_", b"+/")
 
 
 class DecisionRefused(Exception):
@@ -71,13 +38,6 @@ class DecisionRefused(Exception):
     def __init__(self, reason: str) -> None:
         super().__init__(f"decision refused: {reason}")
         self.reason = reason
-
-
-class RootKey(msgspec.Struct, frozen=True):
-    """A parent key of one generation: the region's (gateways) or a cell's (cell service)."""
-
-    kid: str
-    key: Secret[bytes]
 
 
 _encoder = msgspec.json.Encoder()
@@ -102,11 +62,11 @@ def cell_key(cell_root_key: bytes) -> bytes:
 
 
 def new_decision_id() -> str:
-    return base64_digits(ID_DIGITS).decode("ascii")
+    return base64_digits(ID_DIGITS)
 
 
-_VARYING = b',"expires":0.0,"id":""}'
-_ID = b'  ,"id":"%b"}'
+_VARYING: Final = b',"expires":0.0,"id":""}'
+_ID: Final = b'  ,"id":"%b"}'
 """With a whole number of groups."""
 
 
@@ -133,9 +93,9 @@ def _ids(raw: bytes) -> tuple[bytes, ...]:
     return struct.unpack(f"{_LAST_PART_CHARS}s" * count, written)
 
 
-_LAST_PART_CHARS = 36
-_last_part = Names(_ids).take
-_MAC_CHARS = 43
+_LAST_PART_CHARS: Final = 36
+_LAST_PARTS: Final = Names(_ids)
+_MAC_CHARS: Final = 43
 
 
 class Minter:
@@ -164,7 +124,7 @@ class Minter:
         if tenths != self._expires_tenths:
             self._expires_tenths = tenths
             self._expires = _apart(b',"expires":%.1f' % (tenths / 10))
-        signed = b"".join((self._prefix, claims, self._expires, _last_part()))
+        signed = b"".join((self._prefix, claims, self._expires, _LAST_PARTS.take()))
         return self._signed(service, signed)
 
     def _signed(self, service: ServiceId, signed: bytes) -> bytes:

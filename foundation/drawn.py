@@ -6,31 +6,30 @@ Not for keys and tokens: those are `secrets`' own, which keeps nothing ahead.
 import binascii
 import os
 from collections.abc import Callable, Sequence
-from typing import AnyStr, Generic
+from typing import Final
 
-AHEAD_BYTES = 3072
+AHEAD_BYTES: Final = 3072
 """A multiple of 3, so that each base64 digit has all its bits, and of 24: of so many bytes a name of `Names` is made at most, and none may
 be left over."""
 
 
-class Drawn(Generic[AnyStr]):
+class Drawn:
     """What is drawn is written out ahead, too, and given out once. A child of `fork` draws anew, so that no two processes give out the
     same."""
 
-    __slots__ = ("_ahead", "_at", "_nothing", "_written")
+    __slots__ = ("_ahead", "_at", "_written")
 
-    def __init__(self, written: Callable[[bytes], AnyStr]) -> None:
+    def __init__(self, written: Callable[[bytes], str]) -> None:
         """`written`: how bytes are written; of each character nothing but its own bytes is known from the others."""
-        self._written: Callable[[bytes], AnyStr] = written
-        self._nothing: AnyStr = written(b"")
+        self._written = written
         self.clear()
         os.register_at_fork(after_in_child=self.clear)
 
     def clear(self) -> None:
-        self._ahead: AnyStr = self._nothing
+        self._ahead = ""
         self._at = 0
 
-    def take(self, size: int) -> AnyStr:
+    def take(self, size: int) -> str:
         """`size` characters, at most AHEAD_BYTES."""
         at = self._at
         self._at = end = at + size
@@ -64,8 +63,8 @@ def url_safe(raw: bytes) -> bytes:
     return binascii.b2a_base64(raw, newline=False).translate(URL_SAFE, b"=")
 
 
-URL_SAFE = bytes.maketrans(b"+/", b"-_")
+URL_SAFE: Final = bytes.maketrans(b"+/", b"-_")
 hex_digits = Drawn(bytes.hex).take
 """Of 4 random bits each."""
-base64_digits = Drawn(url_safe).take
+base64_digits = Drawn(lambda raw: url_safe(raw).decode("ascii")).take
 """Of 6 random bits each."""

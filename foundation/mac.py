@@ -2,11 +2,11 @@
 (section 4)."""
 
 import hashlib
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
-_BLOCK_BYTES = 64
-_INNER = bytes(byte ^ 0x36 for byte in range(256))
-_OUTER = bytes(byte ^ 0x5C for byte in range(256))
+_BLOCK_BYTES: Final = 64
+_INNER: Final = bytes(byte ^ 0x36 for byte in range(256))
+_OUTER: Final = bytes(byte ^ 0x5C for byte in range(256))
 _States: TypeAlias = "tuple[hashlib._Hash, hashlib._Hash]"  # noqa: SLF001 - typeshed's name of what sha256 gives
 
 

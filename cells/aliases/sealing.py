@@ -10,7 +10,8 @@ import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from foundation.decision_header import RootKey, derive
+from foundation.decision import RootKey
+from foundation.decision_header import derive
 from foundation.identifiers import Identifier, IdentifierKind
 from foundation.mute import Personal
 

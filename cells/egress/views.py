@@ -44,7 +44,8 @@ from cells.service.context import Context
 from cells.shards.core import Refused, check
 from directory.client.remote import DirectoryUnavailable
 from directory.placement.core import Placement, State, refusal
-from foundation.decision_header import HEADER, Decision, new_decision_id
+from foundation.decision import Decision
+from foundation.decision_header import HEADER, new_decision_id
 from foundation.http import json_response, trace_of
 from foundation.problems import Code, Problem, ProblemError, refuse
 from foundation.words import (

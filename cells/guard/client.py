@@ -18,7 +18,8 @@ from cells.guard.core import Change, Known
 from directory.placement.core import State
 from foundation import trace
 from foundation.clock import Clock
-from foundation.decision_header import HEADER, Decision, DecisionRefused, ServiceVerifier
+from foundation.decision import Decision
+from foundation.decision_header import HEADER, DecisionRefused, ServiceVerifier
 from foundation.http import HttpClient, problem_response
 from foundation.problems import Code, Problem, ProblemError, refuse
 from foundation.words import Epoch, ServiceId, SubjectId, Verb

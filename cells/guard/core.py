@@ -15,7 +15,7 @@ from typing import assert_never
 import msgspec
 
 from directory.placement.core import State, refusal
-from foundation.decision_header import Decision
+from foundation.decision import Decision
 from foundation.problems import Code, Problem
 from foundation.words import Epoch, SubjectId, Verb, verb_of_method
 

@@ -9,7 +9,8 @@ from cells.records import errors
 from cells.records.limits import Limiter
 from cells.service.context import Context
 from cells.shards.core import Home, Refused, check
-from foundation.decision_header import HEADER, Decision
+from foundation.decision import Decision
+from foundation.decision_header import HEADER
 from foundation.problems import Code, refuse
 from foundation.words import RECORDS, Epoch, ServiceId, SubjectId, Verb, verb_of_method
 

@@ -7,7 +7,8 @@ from cells.records.familiar import Came, Familiar, apart, arguments
 from cells.records.statements import Statement
 from cells.service.context import Context
 from directory.placement.core import State
-from foundation.decision_header import Decision, DecisionRefused
+from foundation.decision import Decision
+from foundation.decision_header import DecisionRefused
 from foundation.words import RECORDS, ActorId, Verb
 
 ACTIVE, SIGNUP, READ = (

@@ -18,7 +18,7 @@ from cells.records.ranges import Page, page
 from cells.records.texts import KnownAs
 from cells.service.context import Context
 from cells.shards.shard import Shard
-from foundation.decision_header import Decision
+from foundation.decision import Decision
 from foundation.problems import Code, Problem, ProblemError
 from foundation.wire.head import Fields
 from foundation.words import Epoch, SubjectId, Verb

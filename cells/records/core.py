@@ -5,7 +5,7 @@ from typing import assert_never
 import msgspec
 
 from cells.records.contracts import Columns, Contract
-from foundation.decision_header import Decision
+from foundation.decision import Decision
 from foundation.problems import Code, Problem
 from foundation.words import RECORDS, ActorId, Epoch, MalformedWord, ServiceId, SubjectId, parse_subject_id
 

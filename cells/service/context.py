@@ -10,7 +10,8 @@ from cells.shards.homes import Homes
 from cells.shards.shard import Shard, unreachable
 from directory.rules.client import HeldRules
 from foundation.clock import Clock
-from foundation.decision_header import CellVerifier, Decision, DecisionRefused, Minter
+from foundation.decision import Decision
+from foundation.decision_header import CellVerifier, DecisionRefused, Minter
 from foundation.http import ServiceAuth
 from foundation.problems import Code, Problem, ProblemError, refuse
 from foundation.words import CellId, ServiceId, ShardId, SubjectId

@@ -2,7 +2,7 @@
 
 from cells.shards.core import Home
 from directory.placement.core import refusal
-from foundation.decision_header import Decision
+from foundation.decision import Decision
 from foundation.http import Caller
 from foundation.problems import Code, Problem
 from foundation.words import ActorId, CellId, Epoch, RulesDigest, ServiceId, SubjectId, Verb

@@ -18,7 +18,8 @@ from directory.client.remote import DirectoryUnavailable
 from directory.placement.answers import TAGS_MAX, ClaimedKey, CountryCode, PlacedAnswer, PlaceRequest, Slug, Tag, Terms
 from directory.placement.core import Placement, State
 from foundation import logs
-from foundation.decision_header import HEADER, Decision, new_decision_id
+from foundation.decision import Decision
+from foundation.decision_header import HEADER, new_decision_id
 from foundation.http import body_json, json_response
 from foundation.ledger.port import Event, Kind
 from foundation.problems import Code, Problem, ProblemError, refuse

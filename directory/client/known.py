@@ -10,24 +10,24 @@ docs/benchmarks/resolve.md has what was tried.
 
 import struct
 from array import array
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from directory.placement.core import Facts, Placement, State
 from foundation.words import CellId, LookupKey, ServiceId, ShardId, SubjectId
 
-_ROW = struct.Struct("<36sQIB")
-_WRITTEN = struct.Struct("<36sQI")  # all but the last byte
-_ROW_BYTES = _ROW.size
-_ID_BYTES = 36
-_SEEN = 48  # the row's last byte: used since the clock's hand passed (beside the rest: one cache line)
-SHAPES_MAX = 65_536
+_ROW: Final = struct.Struct("<36sQIB")
+_WRITTEN: Final = struct.Struct("<36sQI")  # all but the last byte
+_ROW_BYTES: Final = _ROW.size
+_ID_BYTES: Final = 36
+_SEEN: Final = 48  # the row's last byte: used since the clock's hand passed (beside the rest: one cache line)
+SHAPES_MAX: Final = 65_536
 """Distinct shapes held; they are low in cardinality, so more means that something is wrong: everything is dropped and learnt anew."""
-KEYS_OF_ONE_MAX = 64
-MADE_MAX = 8_192
+KEYS_OF_ONE_MAX: Final = 64
+MADE_MAX: Final = 8_192
 """Placements kept as they were given out, of some 300 bytes, of those who were asked for before; beyond that all are made anew."""
 
 _Shape: TypeAlias = tuple[CellId, ShardId, State, tuple[ServiceId, ...], Facts]
-_VOID = 0
+_VOID: Final = 0
 """The shape of a row that says nothing any more: its subject and keys are as if they were not held, until it is written again."""
 
 

@@ -5,7 +5,7 @@ Give it to `uvicorn.Config(http=...)`.
 """
 
 from collections.abc import Awaitable, Coroutine
-from typing import Any
+from typing import Any, Final
 
 from starlette.types import Scope
 
@@ -22,9 +22,14 @@ from foundation.wire.targets import Asked, asked_of
 
 log = logs.get(__name__)
 
-_CODES = {400: Code.BAD_REQUEST, 414: Code.TARGET_TOO_LONG, 431: Code.HEAD_TOO_LARGE, 505: Code.VERSION_NOT_SUPPORTED}
+_CODES: Final = {
+    400: Code.BAD_REQUEST,
+    414: Code.TARGET_TOO_LONG,
+    431: Code.HEAD_TOO_LARGE,
+    505: Code.VERSION_NOT_SUPPORTED,
+}
 
-UNREAD_BYTES_MAX = 1 << 20
+UNREAD_BYTES_MAX: Final = 1 << 20
 """How much of a body is read and dropped once its request has been answered; beyond it the connection ends."""
 
 

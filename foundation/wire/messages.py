@@ -1,6 +1,7 @@
 """What reading requests and reading answers have in common: where a message stands, and how its body is framed. Bytes in, pieces out."""
 
 import enum
+from typing import Final
 
 from foundation.wire.chunks import Chunks
 from foundation.wire.head import Malformed
@@ -27,8 +28,16 @@ class At(enum.Enum):
     BROKEN = "broken"
 
 
-MORE, END = Told.MORE, Told.END  # a member of an enum is looked up anew each time that it is named
-HEAD, FRAMING, LENGTH, CHUNKS, CLOSE, OVER, BROKEN = At
+# A member of an enum is looked up anew each time that it is named.
+MORE: Final = Told.MORE
+END: Final = Told.END
+HEAD: Final = At.HEAD
+FRAMING: Final = At.FRAMING
+LENGTH: Final = At.LENGTH
+CHUNKS: Final = At.CHUNKS
+CLOSE: Final = At.CLOSE
+OVER: Final = At.OVER
+BROKEN: Final = At.BROKEN
 
 
 class MessageReader:

@@ -1,8 +1,9 @@
 """What goes out in one turn of the loop, together at its end."""
 
 import asyncio
+from typing import Final
 
-HELD_MAX = 64
+HELD_MAX: Final = 64
 """Beyond it nothing waits for the end of the turn."""
 
 

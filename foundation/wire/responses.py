@@ -4,16 +4,18 @@ Interim answers are passed over (RFC 9110 section 15.2), a bounded number of the
 that was asked for ends HTTP on the connection: `rest` is what stands behind its head.
 """
 
+from typing import Final
+
 from foundation.wire.chunks import Chunks
 from foundation.wire.head import HEAD_BYTES_MAX, Fields, Malformed, StatusHead, bare, status_head
 from foundation.wire.messages import CHUNKS, CLOSE, HEAD, LENGTH, MORE, OVER, MessageReader, Told
 
-INTERIM_MAX = 16
-LENGTH_DIGITS_MAX = 15
-_TOO_LARGE = Malformed("the head is too large")
-_BARE = Malformed("a bare CR or LF in the head")
-_INTERIM = Malformed("too many interim answers, or an upgrade nobody asked for")
-_FRAMING = Malformed("the answer's framing is ambiguous")
+INTERIM_MAX: Final = 16
+LENGTH_DIGITS_MAX: Final = 15
+_TOO_LARGE: Final = Malformed("the head is too large")
+_BARE: Final = Malformed("a bare CR or LF in the head")
+_INTERIM: Final = Malformed("too many interim answers, or an upgrade nobody asked for")
+_FRAMING: Final = Malformed("the answer's framing is ambiguous")
 
 Event = StatusHead | bytes | Told | Malformed
 

@@ -3,7 +3,7 @@
 import msgspec
 
 from gateway.edge.bulkhead import Bulkhead
-from gateway.edge.upstream.forwarder import Exchange
+from gateway.edge.upstream.exchange import Exchange
 
 
 class Begun(msgspec.Struct):

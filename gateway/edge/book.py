@@ -2,6 +2,7 @@
 cells."""
 
 import datetime
+from typing import Final
 
 import msgspec
 
@@ -9,7 +10,8 @@ from directory.placement.core import Placement
 from directory.registry.client import HeldRegistry
 from directory.registry.core import addresses, takes
 from foundation.clock import Clock
-from foundation.decision_header import Decision, Minter, RootKey, cell_root, claims_of, new_decision_id
+from foundation.decision import Decision, RootKey
+from foundation.decision_header import Minter, cell_root, claims_of, new_decision_id
 from foundation.mute import Secret
 from foundation.words import VIEWS, ActorId, CellId, FeedSeq, RegionId, ServiceId, SubjectId, Verb
 from gateway.edge.answers import stated
@@ -22,13 +24,13 @@ from routing_rules.rules import Rules
 from routing_rules.verdicts import Allowed, NoCell, Verdict
 from routing_rules.views import view
 
-VERDICTS_MAX = 16_384
-KEPT_MAX = 32_768
+VERDICTS_MAX: Final = 16_384
+KEPT_MAX: Final = 32_768
 """Admissions kept, of some 900 bytes each."""
-CUT_FROM_S = 1.0
+CUT_FROM_S: Final = 1.0
 """Decisions that live as long may expire a tenth of a second earlier, which is what writing their expiry out for many takes."""
-_SECONDS_A_DAY = 86_400
-_EPOCH_DAY = datetime.date(1970, 1, 1).toordinal()
+_SECONDS_A_DAY: Final = 86_400
+_EPOCH_DAY: Final = datetime.date(1970, 1, 1).toordinal()
 
 
 class Book:

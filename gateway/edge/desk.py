@@ -1,6 +1,7 @@
 """Gathers the facts of a request, without waiting where everything is known, and asks the core for the verdict."""
 
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from directory.placement.core import Placement
 from foundation.blinding import Blinder
@@ -16,15 +17,16 @@ from gateway.edge.request import Request
 from gateway.edge.target import ORDINARY, Route, Target, query_value
 from gateway.edge.upgraded import judge_upgrade
 from gateway.identity.actors import NOT_HERE, Actor, Actors, NamedKey, NamedSubject, named_in
-from gateway.identity.tokens import Identities, Identity, Unidentified
+from gateway.identity.identity import Identity
+from gateway.identity.tokens import Identities, Unidentified
 
-NO_EPOCH = Epoch(0)
+NO_EPOCH: Final = Epoch(0)
 """Below every epoch: what is held of a person who has no home."""
-_NO_RULES = Problem(code=Code.NOT_READY, detail="no rules have been received yet", retry_after_s=1)
-_IDENTITY_HIT = CACHED.labels("identity", "hit")
-_IDENTITY_MISS = CACHED.labels("identity", "miss")
-_HOME_HIT = CACHED.labels("home", "hit")
-_HOME_MISS = CACHED.labels("home", "miss")
+_NO_RULES: Final = Problem(code=Code.NOT_READY, detail="no rules have been received yet", retry_after_s=1)
+_IDENTITY_HIT: Final = CACHED.labels("identity", "hit")
+_IDENTITY_MISS: Final = CACHED.labels("identity", "miss")
+_HOME_HIT: Final = CACHED.labels("home", "hit")
+_HOME_MISS: Final = CACHED.labels("home", "miss")
 
 
 class Desk:

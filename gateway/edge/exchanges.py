@@ -19,8 +19,9 @@ from gateway.edge.outbound import Outbound, request_line
 from gateway.edge.outcome import Admitted
 from gateway.edge.request import Request
 from gateway.edge.upstream.connection import Connection
+from gateway.edge.upstream.exchange import Exchange, Sending
 from gateway.edge.upstream.fault import Fault
-from gateway.edge.upstream.forwarder import Exchange, Forwarder, Sending
+from gateway.edge.upstream.forwarder import Forwarder
 from gateway.edge.upstream.pool import AddressPool
 
 Aloft = tuple[AddressPool, int, Connection, Bulkhead]

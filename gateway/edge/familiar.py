@@ -9,8 +9,7 @@ is read anew each time.
 import re
 from collections.abc import Sequence
 from copy import copy
-
-import msgspec
+from typing import Final
 
 from foundation.wire.cycle import BUFFER_BYTES_HIGH
 from foundation.wire.framing import LENGTH_DIGITS_MAX
@@ -18,52 +17,70 @@ from foundation.wire.head import FIELDS_MAX, RequestHead
 from foundation.words import Verb, verb_of_method
 from gateway.edge.headers import RequestFields, Written
 
-HEADS_MAX = 1_024
-HEAD_BYTES_MAX = 4_096
+HEADS_MAX: Final = 1_024
+HEAD_BYTES_MAX: Final = 4_096
 """Longer ones are read anew, and so are those whose body has more than `BUFFER_BYTES_HIGH`."""
-KEPT_S = 300.0
+KEPT_S: Final = 300.0
 """Then all are forgotten, whether or not they are asked for."""
 
-_LINE = re.compile(
+_LINE: Final = re.compile(
     rb"(GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS) "
     rb"((/([a-z0-9-]++)(?:/(?!\.)[!\"$&-.0->@-\[\]-~]*+)*+)(?:\?([!\"$-~]*+))?) HTTP/1\.1(?=\r\n)"
 )
 """A path without `%`, a backslash or a fragment, no segment of which begins with a dot."""
-_METHODS = {
+_METHODS: Final = {
     method.encode("ascii"): (method, verb_of_method(method))
     for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 }
-_END = b"\r\n\r\n"
-_ADDRESS = re.compile(rb"[0-9A-Za-z.:,\[\]-](?:[0-9A-Za-z.:, \[\]-]*[0-9A-Za-z.:,\[\]-])?")
-_TRACE = re.compile(rb"[0-9a-f-]{55}")
-_KEPT = frozenset(
+_END: Final = b"\r\n\r\n"
+_ADDRESS: Final = re.compile(rb"[0-9A-Za-z.:,\[\]-](?:[0-9A-Za-z.:, \[\]-]*[0-9A-Za-z.:,\[\]-])?")
+_TRACE: Final = re.compile(rb"[0-9a-f-]{55}")
+_KEPT: Final = frozenset(
     {b"accept", b"accept-charset", b"accept-encoding", b"accept-language", b"accept-profile", b"cache-control", b"connection",
      b"content-encoding", b"content-language", b"content-profile", b"content-type", b"dnt", b"host", b"origin", b"pragma",
      b"prefer", b"priority", b"sec-ch-ua", b"sec-ch-ua-mobile", b"sec-ch-ua-platform", b"sec-fetch-dest", b"sec-fetch-mode",
      b"sec-fetch-site", b"sec-fetch-user", b"sec-gpc", b"upgrade-insecure-requests", b"user-agent", b"via", b"x-forwarded-host",
      b"x-forwarded-proto", b"x-requested-with"}
 )  # fmt: skip
-_OWN = frozenset({b"authorization", b"content-length", b"traceparent", b"x-forwarded-for"})
+_OWN: Final = frozenset({b"authorization", b"content-length", b"traceparent", b"x-forwarded-for"})
 
 
-class Came(msgspec.Struct, gc=False):
+class Came:
     """A request that came whole, taken apart. `fields`: the bytes of all fields but its own, where they may be like others. `counted` and
     `over_ms`: as `RequestFields` have them."""
 
-    method: str
-    verb: Verb
-    sent: bytes
-    path: bytes
-    service: bytes
-    query: bytes
-    fields: bytes
-    authorization: bytes | None
-    length: int | None
-    traceparent: bytes | None
-    forwarded_for: Sequence[bytes]
-    body: bytes
-    counted: int = 0
-    over_ms: float = 0.0
+    __slots__ = ("authorization", "body", "counted", "fields", "forwarded_for", "length", "method", "over_ms", "path", "query",
+                 "sent", "service", "traceparent", "verb")  # fmt: skip
+
+    def __init__(
+        self,
+        method: str,
+        verb: Verb,
+        sent: bytes,
+        path: bytes,
+        service: bytes,
+        query: bytes,
+        fields: bytes,
+        authorization: bytes | None,
+        length: int | None,
+        traceparent: bytes | None,
+        forwarded_for: Sequence[bytes],
+        body: bytes,
+    ) -> None:
+        self.method = method
+        self.verb = verb
+        self.sent = sent
+        self.path = path
+        self.service = service
+        self.query = query
+        self.fields = fields
+        self.authorization = authorization
+        self.length = length
+        self.traceparent = traceparent
+        self.forwarded_for = forwarded_for
+        self.body = body
+        self.counted = 0
+        self.over_ms = 0.0
 
 
 def came(data: bytes) -> Came | None:

@@ -3,9 +3,8 @@ answer is there. Whatever is not plain about that answer is handed over, exchang
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
-import msgspec
 from starlette.types import Receive, Send
 
 from directory.placement.core import Placement
@@ -28,9 +27,9 @@ from gateway.edge.target import Target
 from gateway.edge.upstream.connection import Connection
 from gateway.edge.upstream.fault import Fault
 from gateway.edge.upstream.pool import AddressPool
-from gateway.identity.tokens import Identity
+from gateway.identity.identity import Identity
 
-LANDS_BYTES_MAX = 64 * 1024
+LANDS_BYTES_MAX: Final = 64 * 1024
 """Longer bodies are sent on while they arrive."""
 
 
@@ -55,37 +54,60 @@ class Tower(Protocol):
         ...
 
 
-class Flight(msgspec.Struct):
+class Flight:
     """One exchange under way since `at`, whose connection's listener it is. `fields` are the request's own, or what it has in common with
     others (`gateway.edge.familiar`); `traced`: its trace, as the service was told."""
 
-    buffered = 0
-    until_closed = False
+    __slots__ = ("_bulkhead", "_entry", "_keep", "_line", "_loop", "_made", "_minor", "_pool", "_ticket", "_tower", "admitted",
+                 "at", "buffered", "connection", "done", "ended", "fields", "home", "one", "peer", "scheme", "started", "target",
+                 "traced", "until_closed", "who")  # fmt: skip
 
-    _tower: Tower
-    _line: Runway
-    _loop: asyncio.AbstractEventLoop
-    one: Came
-    fields: RequestFields
-    target: Target
-    traced: bytes
-    peer: str
-    scheme: str
-    who: Identity
-    home: Placement
-    admitted: Admitted
-    _pool: AddressPool
-    _ticket: int
-    connection: Connection
-    _bulkhead: Bulkhead
-    at: float
-    _minor: int
-    _keep: bool
-    started: bool = False
-    done: bool = False
-    ended: bool = True
-    _entry: Entry | None = None
-    _made: Begun | None = None
+    def __init__(
+        self,
+        tower: Tower,
+        line: Runway,
+        loop: asyncio.AbstractEventLoop,
+        one: Came,
+        fields: RequestFields,
+        target: Target,
+        traced: bytes,
+        peer: str,
+        scheme: str,
+        who: Identity,
+        home: Placement,
+        admitted: Admitted,
+        pool: AddressPool,
+        ticket: int,
+        connection: Connection,
+        bulkhead: Bulkhead,
+        at: float,
+        minor: int,
+        keep: bool,
+    ) -> None:
+        self._tower = tower
+        self._line = line
+        self._loop = loop
+        self.one = one
+        self.fields = fields
+        self.target = target
+        self.traced = traced
+        self.peer = peer
+        self.scheme = scheme
+        self.who = who
+        self.home = home
+        self.admitted = admitted
+        self._pool = pool
+        self._ticket = ticket
+        self.connection = connection
+        self._bulkhead = bulkhead
+        self.at = at
+        self._minor = minor
+        self._keep = keep
+        self.buffered = 0
+        self.started = self.done = self.until_closed = False
+        self.ended = True
+        self._entry: Entry | None = None
+        self._made: Begun | None = None
 
     # --- from the client's connection ------------------------------------------------------------------------------------------
 

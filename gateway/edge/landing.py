@@ -5,8 +5,7 @@ date, and given again; kept is only what says nothing of anybody (`_KEPT`), and 
 """
 
 import re
-
-import msgspec
+from typing import Final
 
 from foundation.wire.answer import BODILESS, status_line
 from foundation.wire.head import FIELDS_MAX, Malformed, StatusHead, status_head
@@ -14,14 +13,14 @@ from foundation.wire.responses import LENGTH_DIGITS_MAX, framing_of
 from gateway.edge.answers import refusal_of
 from gateway.edge.headers import read_response
 
-HEADS_MAX = 1_024
-HEAD_BYTES_MAX = 4_096
-LENGTHS_MAX = 4_096
-LONG_BYTES_MIN = 64 * 1024
+HEADS_MAX: Final = 1_024
+HEAD_BYTES_MAX: Final = 4_096
+LENGTHS_MAX: Final = 4_096
+LONG_BYTES_MIN: Final = 64 * 1024
 """Of what came in one piece: its body is not copied before it is known to be whole."""
-KEPT_S = 300.0
-_DATE = re.compile(rb"[\x20-\x7e]*+")
-_KEPT = frozenset(
+KEPT_S: Final = 300.0
+_DATE: Final = re.compile(rb"[\x20-\x7e]*+")
+_KEPT: Final = frozenset(
     {b"accept-ranges", b"access-control-allow-credentials", b"access-control-allow-headers", b"access-control-allow-methods",
      b"access-control-allow-origin", b"access-control-expose-headers", b"access-control-max-age", b"allow", b"cache-control",
      b"connection", b"content-encoding", b"content-language", b"content-length", b"content-profile", b"content-range",
@@ -32,13 +31,16 @@ _KEPT = frozenset(
 )  # fmt: skip
 
 
-class Shown(msgspec.Struct, frozen=True, gc=False):
+class Shown:
     """What clients get of a head: its first line, what stands before the length, the name of that included, and what stands behind it, from
     the end of its line on."""
 
-    line: bytes
-    before: bytes
-    behind: bytes
+    __slots__ = ("before", "behind", "line")
+
+    def __init__(self, line: bytes, before: bytes, behind: bytes) -> None:
+        self.line = line
+        self.before = before
+        self.behind = behind
 
 
 class Landing:

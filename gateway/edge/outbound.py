@@ -1,6 +1,7 @@
 """The head of a request as its service gets it: what the client sent and may say, the decision, and who asked from where."""
 
 from collections.abc import Sequence
+from typing import Final
 
 from gateway.edge.book import Book
 from gateway.edge.familiar import Came
@@ -10,9 +11,9 @@ from gateway.edge.outcome import Admitted
 from gateway.edge.request import Request
 from gateway.identity.address import Network, trusted
 
-VIA = (b"1.0 domicile", b"1.1 domicile")
+VIA: Final = (b"1.0 domicile", b"1.1 domicile")
 """By the protocol that a request came by (RFC 9110 section 7.6.3)."""
-PEERS_MAX = 4096
+PEERS_MAX: Final = 4096
 
 
 class Outbound:

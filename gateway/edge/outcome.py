@@ -2,13 +2,14 @@
 
 import msgspec
 
-from foundation.decision_header import ProvenKey
+from foundation.decision import ProvenKey
 from foundation.problems import Code, Problem
 from foundation.words import ActorId, CellId, Country, Epoch, RegionId, RulesDigest, ServiceId, SubjectId, Verb
 from gateway.edge.ports import Home
 from gateway.edge.target import Target
 from gateway.identity.actors import Actor
-from gateway.identity.tokens import Identity, Unidentified
+from gateway.identity.identity import Identity
+from gateway.identity.tokens import Unidentified
 from routing_rules.facts import SubjectFacts
 from routing_rules.verdicts import Elsewhere, Hairpin, Refuse
 

@@ -21,8 +21,8 @@ from gateway.edge.body import Body
 from gateway.edge.lasting import Entry, Lasting, Why
 from gateway.edge.observed import FAULTS
 from gateway.edge.request import Request
+from gateway.edge.upstream.exchange import Exchange
 from gateway.edge.upstream.fault import Fault, UpstreamFailed
-from gateway.edge.upstream.forwarder import Exchange
 from gateway.edge.upstream.pouring import poured
 from gateway.settings import Upstream
 

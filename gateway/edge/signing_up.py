@@ -1,13 +1,13 @@
 """The verdict on a sign-up: residence first, then a cell that the rules allow for it. Pure, total."""
 
 from foundation.blinding import EMAIL, LOGIN
-from foundation.decision_header import ProvenKey
+from foundation.decision import ProvenKey
 from foundation.problems import Code, Problem
 from foundation.words import CellId, RegionId, Verb
 from gateway.edge.declared import subject_of
 from gateway.edge.outcome import Admitted, Gathered, Outcome, Refused, denied, elsewhere
 from gateway.edge.ports import Ruling
-from gateway.identity.tokens import Identity
+from gateway.identity.identity import Identity
 from routing_rules.facts import PlaceFacts, RequestFacts, SubjectFacts
 from routing_rules.verdicts import NoCell, Serve
 

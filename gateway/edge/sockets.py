@@ -14,8 +14,8 @@ from gateway.edge.outcome import RETRY_AFTER_S, Admitted
 from gateway.edge.relay import ClientLeft, Stay
 from gateway.edge.request import Request
 from gateway.edge.tunnel import Tunnel
+from gateway.edge.upstream.exchange import Exchange
 from gateway.edge.upstream.fault import Fault, UpstreamFailed
-from gateway.edge.upstream.forwarder import Exchange
 from gateway.settings import Websockets
 
 log = logs.get(__name__)

@@ -6,33 +6,21 @@ An `Identity` holds lookup keys, never the claims that they were made from.
 import enum
 import hashlib
 from collections.abc import Callable
-from typing import Any, Protocol, TypeVar
-
-import msgspec
+from typing import Any, Final, Protocol, TypeVar
 
 from foundation.blinding import Blinder
 from foundation.clock import Clock
 from foundation.identifiers import MalformedIdentifier
 from foundation.tokens import JwksUnavailable, TokenRefused
 from foundation.words import LookupKey
+from gateway.identity.identity import Identity
 
 Remembered = TypeVar("Remembered")
-IDENTITIES_MAX = 65_536
-REFUSALS_MAX = 8_192
-REFUSAL_S = 1.0
-REMEMBERED_S_MAX = 300.0
+IDENTITIES_MAX: Final = 65_536
+REFUSALS_MAX: Final = 8_192
+REFUSAL_S: Final = 1.0
+REMEMBERED_S_MAX: Final = 300.0
 """A withdrawn signing key stops counting after this, as it does in the key set."""
-
-
-class Identity(msgspec.Struct, frozen=True, kw_only=True):
-    """`login` keys under every live blinding key, newest first; `email` keys only where the issuer verified the address."""
-
-    login: tuple[LookupKey, ...]
-    email: tuple[LookupKey, ...]
-    kids: tuple[str, ...]
-    """Names of those blinding keys, in the same order."""
-    until: float
-    """Unix seconds at which this must be established anew."""
 
 
 class Unidentified(enum.Enum):

@@ -14,7 +14,7 @@ from foundation import logs
 from foundation.tasks import Backoff
 from foundation.words import LookupKey
 from gateway.edge.ports import Home, Homeless
-from gateway.identity.tokens import Identity
+from gateway.identity.identity import Identity
 
 log = logs.get(__name__)
 

@@ -23,8 +23,9 @@ from gateway.edge.outbound import framed, request_line, via
 from gateway.edge.outcome import RETRY_AFTER_S, Carried
 from gateway.edge.relay import STALLED, TOO_LARGE, ClientLeft, Helper, read_small, relay
 from gateway.edge.request import Request
+from gateway.edge.upstream.exchange import Sending
 from gateway.edge.upstream.fault import Fault, UpstreamFailed
-from gateway.edge.upstream.forwarder import Forwarder, Sending, may_repeat
+from gateway.edge.upstream.forwarder import Forwarder, may_repeat
 from gateway.edge.upstream.pool import Pools
 from gateway.identity.address import Address
 from gateway.settings import Upstream

@@ -24,7 +24,8 @@ from cells.shards.shard import Dsns, Shard
 from directory.placement.core import State
 from directory.rules.client import HeldRules
 from foundation.clock import SystemClock
-from foundation.decision_header import CellVerifier, Decision, Minter, RootKey, new_decision_id
+from foundation.decision import Decision, RootKey
+from foundation.decision_header import CellVerifier, Minter, new_decision_id
 from foundation.http import ServiceAuth, client, token_verifier
 from foundation.mute import Secret
 from foundation.postgres import connect

@@ -30,7 +30,8 @@ from cells.records.statements import Builder, Statement
 from deploy.local.layout import Paths
 from foundation import http
 from foundation.clock import SystemClock
-from foundation.decision_header import HEADER, Decision, Minter, RootKey, new_decision_id
+from foundation.decision import Decision, RootKey
+from foundation.decision_header import HEADER, Minter, new_decision_id
 from foundation.mute import Secret
 from foundation.postgres import connect
 from foundation.settings import read_keyring

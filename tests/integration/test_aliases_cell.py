@@ -19,7 +19,7 @@ from cells.settings import CellSettings
 from cells.shards.core import Home
 from deploy.local.postgres import PostgresServer
 from foundation.blinding import Blinder, BlindingKey
-from foundation.decision_header import RootKey
+from foundation.decision import RootKey
 from foundation.identifiers import IdentifierKind, parse
 from foundation.mute import Secret
 from foundation.postgres import connect

@@ -16,7 +16,7 @@ from cells.aliases.store import Alias, State
 from cells.shards.shard import Shard
 from deploy.local.postgres import PostgresServer
 from directory.aliases.answers import LEASE_S, ClaimAnswer
-from foundation.decision_header import Decision
+from foundation.decision import Decision
 from foundation.identifiers import Identifier
 from foundation.words import CellId, SubjectId, mint_subject_id
 from tests.stands.two_cells import TwoCells, Written, two_cells, written

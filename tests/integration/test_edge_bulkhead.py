@@ -15,8 +15,9 @@ from starlette.types import Receive, Scope, Send
 
 from foundation.http import HttpClient
 from gateway.edge.upstream.breaker import State
+from gateway.edge.upstream.exchange import Sending
 from gateway.edge.upstream.fault import Fault
-from gateway.edge.upstream.forwarder import Forwarder, Sending
+from gateway.edge.upstream.forwarder import Forwarder
 from gateway.edge.upstream.health import Health
 from gateway.edge.upstream.pool import Pools
 from gateway.settings import Upstream

@@ -8,7 +8,8 @@ import pytest
 from starlette.types import Receive, Scope, Send
 
 from foundation.http import HttpClient
-from gateway.edge.upstream.forwarder import Forwarder, Sending
+from gateway.edge.upstream.exchange import Sending
+from gateway.edge.upstream.forwarder import Forwarder
 from gateway.edge.upstream.pool import Pools
 from gateway.settings import Upstream
 from tests.stands.edge import edge, placement, tcp

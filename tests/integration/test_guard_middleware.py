@@ -17,7 +17,8 @@ from cells.guard.middleware import Guard, decided
 from cells.guard.worker import EpochKeeper
 from directory.placement.core import State
 from foundation.clock import ManualClock
-from foundation.decision_header import RootKey, ServiceVerifier
+from foundation.decision import RootKey
+from foundation.decision_header import ServiceVerifier
 from foundation.http import application, json_response
 from foundation.mute import Secret
 from foundation.words import CellId, ServiceId, Verb

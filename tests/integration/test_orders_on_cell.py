@@ -15,7 +15,8 @@ from deploy.local.orders.app import orders_app
 from deploy.local.postgres import PostgresServer
 from foundation.blinding import LOGIN
 from foundation.clock import SystemClock
-from foundation.decision_header import ProvenKey, ServiceVerifier, service_key
+from foundation.decision import ProvenKey
+from foundation.decision_header import ServiceVerifier, service_key
 from foundation.http import HttpClient
 from foundation.mute import Secret
 from foundation.postgres import migrate, migrations_in

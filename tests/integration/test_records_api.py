@@ -8,7 +8,8 @@ import pytest
 
 from cells.records.contracts import parse
 from deploy.local.postgres import PostgresServer
-from foundation.decision_header import Minter, RootKey
+from foundation.decision import RootKey
+from foundation.decision_header import Minter
 from foundation.mute import Secret
 from foundation.words import RECORDS, Verb, mint_subject_id
 from tests.stands.records import RecordsStand, fill, records_stand

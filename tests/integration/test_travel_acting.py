@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from foundation.decision_header import Decision
+from foundation.decision import Decision
 from foundation.http import HttpClient
 from foundation.ledger.entries import Single
 from foundation.ledger.port import Event, Kind

@@ -21,7 +21,7 @@ from gateway.edge.core import judge
 from gateway.edge.desk import Desk
 from gateway.edge.outcome import Admitted, Gathered, Outcome
 from gateway.edge.target import Route, Target
-from gateway.identity.tokens import Identity
+from gateway.identity.identity import Identity
 from routing_rules.rules import Rules, load
 from tests.stands.edge import REGION_ROOT, cell_verifier, placement, policy_text, service_verifier
 

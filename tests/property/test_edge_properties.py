@@ -28,7 +28,8 @@ from gateway.edge.ports import Homeless
 from gateway.edge.target import Route, Target, target_of
 from gateway.identity.actors import NOT_HERE, Actor, Narrowed
 from gateway.identity.address import client_address, networks
-from gateway.identity.tokens import Identity, Unidentified
+from gateway.identity.identity import Identity
+from gateway.identity.tokens import Unidentified
 from routing_rules.policy import Actor as Entry
 from routing_rules.rules import load
 from tests.stands.edge import CLOCK, REGION_ROOT, policy_text

@@ -21,7 +21,8 @@ from deploy.local.postgres import PostgresServer
 from directory.app import opened as opened_directory
 from foundation.blinding import LOGIN
 from foundation.clock import SystemClock
-from foundation.decision_header import Decision, Minter, ProvenKey, RootKey, new_decision_id
+from foundation.decision import Decision, ProvenKey, RootKey
+from foundation.decision_header import Minter, new_decision_id
 from foundation.http import HttpClient
 from foundation.ledger.settings import LedgerSettings
 from foundation.mute import Secret

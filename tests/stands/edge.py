@@ -19,7 +19,8 @@ from starlette.types import ASGIApp
 from directory.placement.core import Facts, Placement, State
 from foundation.blinding import Blinder, BlindingKey
 from foundation.clock import SystemClock
-from foundation.decision_header import CellVerifier, RootKey, ServiceVerifier, cell_root, service_key
+from foundation.decision import RootKey
+from foundation.decision_header import CellVerifier, ServiceVerifier, cell_root, service_key
 from foundation.mute import Secret
 from foundation.server import Drain
 from foundation.tls import Credentials

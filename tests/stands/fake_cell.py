@@ -18,7 +18,8 @@ from starlette.routing import Route
 from cells.guard.client import CellSilent, ChangesPage
 from cells.guard.core import Change, Known
 from directory.placement.core import State
-from foundation.decision_header import HEADER, CellVerifier, Decision, Minter, RootKey, new_decision_id, service_key
+from foundation.decision import Decision, RootKey
+from foundation.decision_header import HEADER, CellVerifier, Minter, new_decision_id, service_key
 from foundation.http import application, body_bytes, json_response, problem_response
 from foundation.mute import Secret
 from foundation.problems import Code, Problem

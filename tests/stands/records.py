@@ -19,7 +19,8 @@ from cells.shards.shard import Shard
 from deploy.local.postgres import PostgresServer
 from directory.rules.client import HeldRules
 from foundation.clock import SystemClock
-from foundation.decision_header import CellVerifier, Decision, Minter, new_decision_id
+from foundation.decision import Decision
+from foundation.decision_header import CellVerifier, Minter, new_decision_id
 from foundation.http import HttpClient, ServiceAuth, application, client, token_verifier
 from foundation.words import RECORDS, ActorId, Epoch, FeedSeq, ServiceId, SubjectId, Verb, mint_subject_id
 from routing_rules.rules import load

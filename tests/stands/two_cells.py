@@ -19,7 +19,7 @@ import pytest
 from cells.settings import CellSettings
 from deploy.local.postgres import PostgresServer
 from foundation.blinding import LOGIN
-from foundation.decision_header import ProvenKey
+from foundation.decision import ProvenKey
 from foundation.http import HttpClient
 from foundation.mute import Secret
 from foundation.postgres import connect

@@ -16,7 +16,8 @@ from starlette.types import Receive, Scope, Send
 from cells.egress.settings import EgressSettings
 from deploy.local.postgres import PostgresServer
 from directory.placement.core import Placement
-from foundation.decision_header import RootKey, cell_root
+from foundation.decision import RootKey
+from foundation.decision_header import cell_root
 from foundation.http import HttpClient
 from foundation.ledger.notes import Signer
 from foundation.mute import Secret

@@ -6,7 +6,7 @@ import pytest
 
 from directory.placement.core import Placement, State
 from foundation.blinding import EMAIL, LOGIN
-from foundation.decision_header import ProvenKey
+from foundation.decision import ProvenKey
 from foundation.mute import Secret
 from foundation.problems import Code
 from foundation.words import Country, Epoch, FeedSeq, LookupKey, RegionId, ServiceId, Verb
@@ -18,7 +18,8 @@ from gateway.edge.ports import Homeless
 from gateway.edge.target import Route, Target
 from gateway.edge.unidentified import challenge, unidentified
 from gateway.identity.actors import NOT_HERE
-from gateway.identity.tokens import Identity, Unidentified
+from gateway.identity.identity import Identity
+from gateway.identity.tokens import Unidentified
 from routing_rules.facts import SubjectFacts
 from routing_rules.rules import load
 from tests.stands.edge import CLOCK, REGION_ROOT, placement, policy_text, service_verifier

@@ -16,7 +16,8 @@ from gateway.edge.outcome import Admitted, Carried, Gathered, Outcome, Refused
 from gateway.edge.ports import Home, Homeless
 from gateway.edge.target import Route, Target, target_of
 from gateway.edge.upgraded import judge_upgrade
-from gateway.identity.tokens import Identity, Unidentified
+from gateway.identity.identity import Identity
+from gateway.identity.tokens import Unidentified
 from routing_rules.policy import Service
 from routing_rules.rules import load
 from tests.stands.edge import CLOCK, REGION_ROOT, cell_verifier, placement

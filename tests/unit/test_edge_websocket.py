@@ -16,7 +16,8 @@ from gateway.edge.outcome import Admitted, Carried, Gathered, Outcome, Refused
 from gateway.edge.target import Route, Target
 from gateway.edge.upgraded import judge_upgrade
 from gateway.identity.actors import Actor, Narrowed
-from gateway.identity.tokens import Identity, Unidentified
+from gateway.identity.identity import Identity
+from gateway.identity.tokens import Unidentified
 from routing_rules.rules import load
 from tests.stands.edge import CLOCK, REGION_ROOT, placement, policy_text
 

@@ -75,9 +75,9 @@ def test_what_is_drawn_is_given_out_once() -> None:
 def test_two_processes_of_one_fork_draw_apart() -> None:
     script = (
         "import os\nfrom foundation import drawn, trace\ndrawn.base64_digits(1)\ntrace.new_header()\nread, write = os.pipe()\n"
-        "if os.fork() == 0:\n    os.write(write, drawn.base64_digits(16) + trace.new_header())\n    os._exit(0)\n"
+        "if os.fork() == 0:\n    os.write(write, drawn.base64_digits(16).encode() + trace.new_header())\n    os._exit(0)\n"
         "os.wait()\ntheirs = os.read(read, 71)\n"
-        "print(theirs[:16] != drawn.base64_digits(16) and theirs[16:] != trace.new_header())\n"
+        "print(theirs[:16].decode() != drawn.base64_digits(16) and theirs[16:] != trace.new_header())\n"
     )
     found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=30)
     assert found.stdout == "True\n"

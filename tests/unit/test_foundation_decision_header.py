@@ -8,14 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from foundation.decision import Decision, RootKey
 from foundation.decision_header import (
     HEADER_BYTES_MAX,
     LIFETIME_S_MAX,
     CellVerifier,
-    Decision,
     DecisionRefused,
     Minter,
-    RootKey,
     ServiceVerifier,
     cell_key,
     cell_root,

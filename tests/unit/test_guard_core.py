@@ -17,7 +17,7 @@ from cells.guard.core import (
     verdict,
 )
 from directory.placement.core import State
-from foundation.decision_header import Decision
+from foundation.decision import Decision
 from foundation.problems import Code
 from foundation.words import Epoch, SubjectId, Verb
 from tests.stands.fake_cell import a_subject, decision

@@ -13,7 +13,8 @@ from foundation.tokens import JwksUnavailable, TokenRefused
 from gateway.identity import tokens
 from gateway.identity.address import parse
 from gateway.identity.country import CountryDatabase
-from gateway.identity.tokens import Identities, Identity, Unidentified, bearer
+from gateway.identity.identity import Identity
+from gateway.identity.tokens import Identities, Unidentified, bearer
 
 pytestmark = pytest.mark.anyio
 BLINDER = Blinder((BlindingKey("b2", Secret(b"2" * 32)), BlindingKey("b1", Secret(b"1" * 32))))

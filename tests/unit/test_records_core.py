@@ -15,7 +15,7 @@ from cells.records.preferences import Returned, parse_preferences
 from cells.records.query import Condition, Operator, Path, Query
 from cells.records.ranges import page
 from cells.records.statements import Builder
-from foundation.decision_header import Decision
+from foundation.decision import Decision
 from foundation.problems import Problem, ProblemError
 from foundation.settings import SettingsError
 from foundation.words import RECORDS, ActorId, CellId, Epoch, RulesDigest, ServiceId, SubjectId, Verb, mint_subject_id

@@ -12,7 +12,7 @@ from gateway.edge.core import judge
 from gateway.edge.outcome import Admitted, Gathered, Refused
 from gateway.edge.ports import Homeless
 from gateway.edge.target import Route, Target
-from gateway.identity.tokens import Identity
+from gateway.identity.identity import Identity
 from routing_rules.rules import load
 from tests.stands.edge import CLOCK, REGION_ROOT, placement, policy_text
 

@@ -12,15 +12,8 @@ from deploy.local import access, files, keys, render
 from deploy.local.layout import Layout, Paths, fixed_ports, ledger_origin, ledgers, witnesses
 from directory.settings import Settings as DirectorySettings
 from foundation.clock import ManualClock
-from foundation.decision_header import (
-    CellVerifier,
-    Decision,
-    Minter,
-    RootKey,
-    ServiceVerifier,
-    cell_root,
-    new_decision_id,
-)
+from foundation.decision import Decision, RootKey
+from foundation.decision_header import CellVerifier, Minter, ServiceVerifier, cell_root, new_decision_id
 from foundation.ledger.witness.settings import WitnessSettings
 from foundation.settings import KeyringFile, SettingsError, convert, read_keyring
 from foundation.tls import Watched, serving

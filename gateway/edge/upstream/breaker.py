@@ -7,12 +7,12 @@ closes it.
 
 import enum
 import random
-
-import msgspec
+from dataclasses import dataclass
+from typing import Final
 
 from foundation.tasks import Backoff, Chance
 
-_AT_ONCE = float("-inf")
+_AT_ONCE: Final = float("-inf")
 
 
 class State(enum.Enum):
@@ -21,10 +21,14 @@ class State(enum.Enum):
     OPEN = "open"
 
 
-CLOSED, HALF_OPEN, OPEN = State  # a member of an enum is looked up anew each time that it is named
+# A member of an enum is looked up anew each time that it is named.
+CLOSED: Final = State.CLOSED
+HALF_OPEN: Final = State.HALF_OPEN
+OPEN: Final = State.OPEN
 
 
-class Bounds(msgspec.Struct, frozen=True, kw_only=True):
+@dataclass(frozen=True, kw_only=True)
+class Bounds:
     """`failures`: broken exchanges in a row that open it. Seconds: the first wait, the longest, and how long a probe keeps others out."""
 
     failures: int

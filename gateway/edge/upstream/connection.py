@@ -6,7 +6,7 @@ bytes nobody asked for: each breaks the exchange, and the connection with it. A 
 
 import asyncio
 from collections.abc import Callable
-from typing import Protocol, cast
+from typing import Final, Protocol, cast
 
 from foundation.wire.head import Malformed, StatusHead
 from foundation.wire.messages import MORE
@@ -15,7 +15,7 @@ from foundation.wire.responses import ResponseReader
 from gateway.edge.upstream.fault import Fault, UpstreamFailed
 from gateway.settings import Upstream
 
-BUFFER_BYTES_HIGH = 64 * 1024
+BUFFER_BYTES_HIGH: Final = 64 * 1024
 """Reading pauses above this until the buffered part of the answer has been taken."""
 
 

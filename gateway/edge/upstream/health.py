@@ -1,6 +1,7 @@
 """What exchanges say of an address: which faults count, the breaker on the loop's clock, and its changes in log and metrics."""
 
 import asyncio
+from typing import Final
 
 from foundation import logs
 from gateway.edge.observed import BREAKER, BREAKER_OPENED
@@ -10,10 +11,10 @@ from gateway.settings import Upstream
 
 log = logs.get(__name__)
 
-PROBE_SPARE_S = 1.0
+PROBE_SPARE_S: Final = 1.0
 """Beyond the bounds on a probe's connecting and silence: what the sweeper may be late."""
-_DOWN = frozenset({Fault.CONNECT, Fault.TIMEOUT, Fault.RESET})
-_SHOWN = {State.CLOSED: 0, State.HALF_OPEN: 1, State.OPEN: 2}
+_DOWN: Final = frozenset({Fault.CONNECT, Fault.TIMEOUT, Fault.RESET})
+_SHOWN: Final = {State.CLOSED: 0, State.HALF_OPEN: 1, State.OPEN: 2}
 
 
 class Health:
