@@ -24,7 +24,7 @@ from foundation.mute import Secret
 from foundation.words import CellId, ServiceId
 
 HEADER: Final = "domicile-decision"
-LIFETIME_S_MAX: Final = 30.0
+LIFETIME_S_MAX = 30.0
 HEADER_BYTES_MAX: Final = 4096
 ID_DIGITS: Final = 16
 _VERSION: Final = "v1"

@@ -15,7 +15,7 @@ from foundation.server import Drain, run, serve, signalled
 from foundation.settings import SettingsError, load
 from foundation.tls import Credentials
 from gateway.app import opened
-from gateway.edge.door import Door
+from gateway.edge.door import EdgeDoor
 from gateway.settings import Settings
 
 _ISOLATED = ("-I",) if sys.flags.isolated else ("-P",) if sys.flags.safe_path else ()
@@ -39,7 +39,7 @@ async def main(path: Path, place: str | None = None) -> None:
             workers=gateway.workers if ours is None else {**gateway.workers, "crew": ours.heed},
             drain=drain,
             drain_s=settings.drain_s,
-            http=Door,
+            http=EdgeDoor,
             tls=tls,
             stop=stop,
             shared=ours,

@@ -20,10 +20,10 @@ _WRITTEN: Final = struct.Struct("<36sQI")  # all but the last byte
 _ROW_BYTES: Final = _ROW.size
 _ID_BYTES: Final = 36
 _SEEN: Final = 48  # the row's last byte: used since the clock's hand passed (beside the rest: one cache line)
-SHAPES_MAX: Final = 65_536
+SHAPES_MAX = 65_536
 """Distinct shapes held; they are low in cardinality, so more means that something is wrong: everything is dropped and learnt anew."""
-KEYS_OF_ONE_MAX: Final = 64
-MADE_MAX: Final = 8_192
+KEYS_OF_ONE_MAX = 64
+MADE_MAX = 8_192
 """Placements kept as they were given out, of some 300 bytes, of those who were asked for before; beyond that all are made anew."""
 
 _Shape: TypeAlias = tuple[CellId, ShardId, State, tuple[ServiceId, ...], Facts]

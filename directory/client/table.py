@@ -21,15 +21,15 @@ from directory.client.known import KnownPlacements
 from directory.placement.core import BulkEvent, FeedEvent, KeysEvent, Placement, PlacementEvent, State
 from foundation.words import FeedSeq, LookupKey, SubjectId
 
-RING_EVENTS_MAX: Final = 65_536
-RING_S_MAX: Final = 60.0
+RING_EVENTS_MAX = 65_536
+RING_S_MAX = 60.0
 """How long what an event touched is known for answers from before it: far longer than any is under way, and an older one is asked for
 again. So a table that hears little does not grow for hours until the ring is full."""
-RING_IDS_OF_ONE_MAX: Final = 256
-_MARKS_PRUNED_AT: Final = 4096
-RESERVED_MAX: Final = 65_536
+RING_IDS_OF_ONE_MAX = 256
+_MARKS_PRUNED_AT = 4096
+RESERVED_MAX = 65_536
 """Reservations held at a time; they settle within moments, so more means that something is wrong: all is dropped and learnt anew."""
-MARKS_MAX: Final = 262_144
+MARKS_MAX = 262_144
 """Answers from ahead of the feed that are kept; while the feed stands still, further ones are passed on and not kept."""
 
 

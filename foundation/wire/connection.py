@@ -6,6 +6,7 @@ from collections.abc import Coroutine, Iterable
 from functools import partial
 from typing import Any, Final, cast
 
+from mypy_extensions import mypyc_attr
 from uvicorn.config import Config
 from uvicorn.protocols.utils import get_local_addr, get_remote_addr, is_ssl
 
@@ -21,14 +22,15 @@ from foundation.wire.serving import State, rendered_once
 from foundation.wire.switch import Successor, switching
 from foundation.wire.taking import Taking
 
-HEAD_S_MAX: Final = 15.0
+HEAD_S_MAX = 15.0
 """From the connection, or the first byte of a head, to its end."""
-BODY_SILENT_S_MAX: Final = 60.0
+BODY_SILENT_S_MAX = 60.0
 """Between two pieces of a body that the application waits for. Services' bodies have the edge's own, shorter bound."""
 _LATE: Final = Problem(code=Code.REQUEST_TIMEOUT, detail="the request did not arrive in time")
 _FULL: Final = Problem(code=Code.NOT_READY, detail="too many connections are open here", retry_after_s=1)
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class ServerConnection(asyncio.Protocol):
     """Implements all of `line.Line` and `switch.Line` but `answered`."""
 

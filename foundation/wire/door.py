@@ -7,6 +7,7 @@ Give it to `uvicorn.Config(http=...)`.
 from collections.abc import Awaitable, Coroutine
 from typing import Any, Final
 
+from mypy_extensions import mypyc_attr
 from starlette.types import Scope
 
 from foundation import logs
@@ -33,6 +34,7 @@ UNREAD_BYTES_MAX: Final = 1 << 20
 """How much of a body is read and dropped once its request has been answered; beyond it the connection ends."""
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Door(ServerConnection):
     """One connection: its requests, one after the other."""
 

@@ -4,9 +4,9 @@ import asyncio
 import select
 from typing import Final
 
-LOOK_S: Final = 0.02
+LOOK_S = 0.02
 """After how long it is looked whether the system takes more of what lies below TLS; twice as long each time that it does not."""
-LOOK_S_MAX: Final = 1.28
+LOOK_S_MAX = 1.28
 """And no longer than this, where the connection is to be closed; whoever waits to go on looks as often as at first."""
 LOOKS: Final = 3
 """So often in a row it has to take more: at once, after a turn of the loop, and LOOK_S after that."""

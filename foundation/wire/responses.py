@@ -10,8 +10,8 @@ from foundation.wire.chunks import Chunks
 from foundation.wire.head import HEAD_BYTES_MAX, Fields, Malformed, StatusHead, bare, status_head
 from foundation.wire.messages import CHUNKS, CLOSE, HEAD, LENGTH, MORE, OVER, MessageReader, Told
 
-INTERIM_MAX: Final = 16
-LENGTH_DIGITS_MAX: Final = 15
+INTERIM_MAX = 16
+LENGTH_DIGITS_MAX = 15
 _TOO_LARGE: Final = Malformed("the head is too large")
 _BARE: Final = Malformed("a bare CR or LF in the head")
 _INTERIM: Final = Malformed("too many interim answers, or an upgrade nobody asked for")

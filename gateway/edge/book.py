@@ -24,10 +24,10 @@ from routing_rules.rules import Rules
 from routing_rules.verdicts import Allowed, NoCell, Verdict
 from routing_rules.views import view
 
-VERDICTS_MAX: Final = 16_384
-KEPT_MAX: Final = 32_768
+VERDICTS_MAX = 16_384
+KEPT_MAX = 32_768
 """Admissions kept, of some 900 bytes each."""
-CUT_FROM_S: Final = 1.0
+CUT_FROM_S = 1.0
 """Decisions that live as long may expire a tenth of a second earlier, which is what writing their expiry out for many takes."""
 _SECONDS_A_DAY: Final = 86_400
 _EPOCH_DAY: Final = datetime.date(1970, 1, 1).toordinal()

@@ -4,11 +4,12 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+from mypy_extensions import mypyc_attr
 from uvicorn.config import Config
 
 from foundation import logs
 from foundation.problems import Problem
-from foundation.wire import door
+from foundation.wire.door import Door
 from foundation.wire.framing import Framed
 from foundation.wire.head import RequestHead
 from foundation.wire.serving import State
@@ -24,7 +25,8 @@ from gateway.edge.problems import rendered
 log = logs.get(__name__)
 
 
-class Door(door.Door):
+@mypyc_attr(allow_interpreted_subclasses=True)
+class EdgeDoor(Door):
     """Give it to `uvicorn.Config(http=...)`. The sorted fields (`RequestFields`) stand in the scope under `extensions[FIELDS]` of
     `foundation.wire.scope`."""
 

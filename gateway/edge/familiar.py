@@ -17,10 +17,10 @@ from foundation.wire.head import FIELDS_MAX, RequestHead
 from foundation.words import Verb, verb_of_method
 from gateway.edge.headers import RequestFields, Written
 
-HEADS_MAX: Final = 1_024
+HEADS_MAX = 1_024
 HEAD_BYTES_MAX: Final = 4_096
 """Longer ones are read anew, and so are those whose body has more than `BUFFER_BYTES_HIGH`."""
-KEPT_S: Final = 300.0
+KEPT_S = 300.0
 """Then all are forgotten, whether or not they are asked for."""
 
 _LINE: Final = re.compile(

@@ -62,7 +62,7 @@ class Flight:
                  "at", "buffered", "connection", "done", "ended", "fields", "home", "one", "peer", "scheme", "started", "target",
                  "traced", "until_closed", "who")  # fmt: skip
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - one for each request: by place costs least
         self,
         tower: Tower,
         line: Runway,

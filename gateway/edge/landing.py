@@ -13,12 +13,12 @@ from foundation.wire.responses import LENGTH_DIGITS_MAX, framing_of
 from gateway.edge.answers import refusal_of
 from gateway.edge.headers import read_response
 
-HEADS_MAX: Final = 1_024
+HEADS_MAX = 1_024
 HEAD_BYTES_MAX: Final = 4_096
-LENGTHS_MAX: Final = 4_096
+LENGTHS_MAX = 4_096
 LONG_BYTES_MIN: Final = 64 * 1024
 """Of what came in one piece: its body is not copied before it is known to be whole."""
-KEPT_S: Final = 300.0
+KEPT_S = 300.0
 _DATE: Final = re.compile(rb"[\x20-\x7e]*+")
 _KEPT: Final = frozenset(
     {b"accept-ranges", b"access-control-allow-credentials", b"access-control-allow-headers", b"access-control-allow-methods",

@@ -13,7 +13,7 @@ from gateway.identity.address import Network, trusted
 
 VIA: Final = (b"1.0 domicile", b"1.1 domicile")
 """By the protocol that a request came by (RFC 9110 section 7.6.3)."""
-PEERS_MAX: Final = 4096
+PEERS_MAX = 4096
 
 
 class Outbound:

@@ -6,7 +6,7 @@ An `Identity` holds lookup keys, never the claims that they were made from.
 import enum
 import hashlib
 from collections.abc import Callable
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from foundation.blinding import Blinder
 from foundation.clock import Clock
@@ -16,10 +16,10 @@ from foundation.words import LookupKey
 from gateway.identity.identity import Identity
 
 Remembered = TypeVar("Remembered")
-IDENTITIES_MAX: Final = 65_536
-REFUSALS_MAX: Final = 8_192
-REFUSAL_S: Final = 1.0
-REMEMBERED_S_MAX: Final = 300.0
+IDENTITIES_MAX = 65_536
+REFUSALS_MAX = 8_192
+REFUSAL_S = 1.0
+REMEMBERED_S_MAX = 300.0
 """A withdrawn signing key stops counting after this, as it does in the key set."""
 
 

@@ -45,7 +45,7 @@ from foundation.words import (
 from gateway.edge.assembly import lane
 from gateway.edge.book import Book
 from gateway.edge.desk import Desk
-from gateway.edge.door import Door
+from gateway.edge.door import EdgeDoor
 from gateway.edge.events import Recorder
 from gateway.edge.lane import Lane
 from gateway.edge.ports import Home, Homeless
@@ -135,7 +135,7 @@ def edge_process(port: int, rules: str, jwks: str, people: dict[str, str], limit
         with CountryDatabase() as countries:
             app = app_of(desk_of(rules, Path(jwks), people, others), pools, limits, countries)
             gc.freeze()  # as a gateway does (`gateway.__main__`)
-            await serve(app, host="127.0.0.1", port=port, workers={"upstream": pools.sweep}, http=Door)
+            await serve(app, host="127.0.0.1", port=port, workers={"upstream": pools.sweep}, http=EdgeDoor)
 
     uvloop.run(main())
 

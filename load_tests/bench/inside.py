@@ -27,7 +27,7 @@ from foundation.wire.serving import State
 from foundation.wire.targets import Asked, asked_of
 from gateway.edge.answers import client_fields, stated
 from gateway.edge.desk import Desk
-from gateway.edge.door import Door
+from gateway.edge.door import EdgeDoor
 from gateway.edge.headers import RequestFields, read_request
 from gateway.edge.lane import Lane
 from gateway.edge.outbound import Outbound
@@ -82,7 +82,7 @@ def nothing_comes_again(_: bytes) -> None:
     """Every head is read."""
 
 
-class Walking(Door):
+class Walking(EdgeDoor):
     """Every request is a task's."""
 
     def answer_now(self, *_: Any, **__: Any) -> None:
@@ -91,19 +91,21 @@ class Walking(Door):
     comes_again = staticmethod(nothing_comes_again)
 
 
-class Anew(Door):
+class Anew(EdgeDoor):
     """Each request's head is read, whatever came before."""
 
     comes_again = staticmethod(nothing_comes_again)
 
 
-WAYS: dict[str, type[Door]] = {"without a task": Door, "each head read": Anew, "by a task": Walking}
+WAYS: dict[str, type[EdgeDoor]] = {"without a task": EdgeDoor, "each head read": Anew, "by a task": Walking}
 
 
 class Rig:
     """A gateway's protocol between pipes: to `CONNECTIONS` clients, and as many to each of the services."""
 
-    def __init__(self, app: Lane, pools: Sequence[AddressPool], http: type[Door], requests: Sequence[bytes]) -> None:
+    def __init__(
+        self, app: Lane, pools: Sequence[AddressPool], http: type[EdgeDoor], requests: Sequence[bytes]
+    ) -> None:
         loop = asyncio.get_running_loop()
         self._requests = requests
         self._answered: list[Any] = []

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from gateway.edge.door import Door
+from gateway.edge.door import EdgeDoor
 from gateway.settings import Upstream
 from tests.stands.edge import Stand, edge, placement, tcp
 from tests.stands.product_loop import anyio_backend
@@ -102,7 +102,7 @@ class Met:
 
 
 @contextlib.asynccontextmanager
-async def met(folder: Path, limits: Upstream | None = None, http: type[Door] = Door) -> AsyncIterator[Met]:
+async def met(folder: Path, limits: Upstream | None = None, http: type[EdgeDoor] = EdgeDoor) -> AsyncIterator[Met]:
     service = Service()
     async with tcp(service.handle) as port, edge(folder, port, limits=limits, http=http) as stand:
         stand.settle("ann", placement(epoch=7))
@@ -225,7 +225,7 @@ async def test_a_write_that_has_not_come_whole_is_read_by_a_task(tmp_path: Path)
         assert (await one.client.head()).startswith(b"HTTP/1.1 200")
 
 
-async def landed(door: Door) -> None:
+async def landed(door: EdgeDoor) -> None:
     """Until its request is answered, and the turn in which it was has ended."""
     async with asyncio.timeout(20):
         while door._cycle is not None:  # noqa: ASYNC110 - a level that nobody announces
@@ -235,9 +235,9 @@ async def landed(door: Door) -> None:
 
 async def test_a_client_that_reads_none_of_its_answers_is_asked_for_nothing_more(tmp_path: Path) -> None:
     """Its requests came before, so each answer goes out at the end of a turn, when the next request may be read already."""
-    doors: list[Door] = []
+    doors: list[EdgeDoor] = []
 
-    class Watched(Door):
+    class Watched(EdgeDoor):
         def connection_made(self, transport: asyncio.BaseTransport) -> None:
             super().connection_made(transport)
             doors.append(self)
@@ -413,7 +413,7 @@ async def test_what_is_refused_or_the_gateways_own_reaches_no_service(
 # --- the same either way -----------------------------------------------------------------------------------------------------
 
 
-class Walking(Door):
+class Walking(EdgeDoor):
     """Every request is a task's."""
 
     def answer_now(self, *_: Any, **__: Any) -> None:

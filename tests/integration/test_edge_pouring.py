@@ -12,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from foundation.clock import SystemClock
 from foundation.tls import Credentials, Tls
-from gateway.edge.door import Door
+from gateway.edge.door import EdgeDoor
 from tests.stands.certificates import Authority
 from tests.stands.edge import Stand, edge, placement
 from tests.stands.servers import serving
@@ -72,7 +72,7 @@ async def asked_slowly(stand: Stand, numbers: list[int], tls: ssl.SSLContext | N
 async def test_each_gets_its_own_answer_while_all_of_them_take_theirs_slowly(tmp_path: Path, secure: bool) -> None:
     kept: list[bool] = []
 
-    class Narrow(Door):
+    class Narrow(EdgeDoor):
         def connection_made(self, transport: asyncio.BaseTransport) -> None:
             narrowed(transport.get_extra_info("socket"))
             super().connection_made(transport)

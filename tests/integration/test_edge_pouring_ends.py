@@ -15,7 +15,7 @@ import pytest
 from directory.placement.core import Placement, PlacementEvent
 from foundation.words import Epoch, FeedSeq
 from gateway.edge import lasting
-from gateway.edge.door import Door
+from gateway.edge.door import EdgeDoor
 from gateway.edge.upstream import pouring
 from gateway.settings import Upstream
 from tests.stands.edge import Stand, edge, placement, tcp
@@ -43,7 +43,7 @@ def narrowed(connection: socket.socket) -> None:
         connection.setsockopt(socket.SOL_SOCKET, which, SOCKET_BYTES)
 
 
-class Narrow(Door):
+class Narrow(EdgeDoor):
     """Whose clients' connections hold little, and which counts what is passed on without a copy."""
 
     poured_bytes = 0
@@ -204,7 +204,7 @@ async def test_everything_else_has_a_turn_while_an_answer_goes_out(folder: Path)
 
     class Counting(Narrow):
         def connection_made(self, transport: asyncio.BaseTransport) -> None:
-            Door.connection_made(self, transport)
+            EdgeDoor.connection_made(self, transport)
 
         def pour(self, piece: memoryview) -> bool:
             nonlocal in_turn, most

@@ -24,7 +24,7 @@ from foundation.tls import Credentials, Tls
 from foundation.wire import taking
 from foundation.words import FeedSeq, RegionId
 from gateway.edge.book import Book
-from gateway.edge.door import Door
+from gateway.edge.door import EdgeDoor
 from routing_rules.rules import load
 from tests.stands.certificates import Authority, serial_of
 from tests.stands.edge import CLOCK, REGION_ROOT, Stand, edge, placement, policy_text, tcp
@@ -160,7 +160,7 @@ async def test_an_answer_that_only_its_connection_would_end_is_reset_over_tls_to
         writer.transport.abort()
 
 
-class NarrowDoor(Door):
+class NarrowDoor(EdgeDoor):
     """The system takes little of what it writes."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -241,7 +241,7 @@ async def test_who_takes_an_answer_slowly_is_not_cut_off_while_what_tls_holds_of
 ) -> None:
     """Whoever watches looks when the test says so."""
     monkeypatch.setattr(taking, "TAKEN_S_MAX", 1e6)
-    doors: list[Door] = []
+    doors: list[EdgeDoor] = []
 
     class Watched(NarrowDoor):
         def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -406,7 +406,7 @@ class Gateway:
         async with asyncio.TaskGroup() as group:
             group.create_task(
                 serve(
-                    self._stand.app, host="127.0.0.1", port=self.port, drain=self._drain, drain_s=self._drain_s, http=Door,
+                    self._stand.app, host="127.0.0.1", port=self.port, drain=self._drain, drain_s=self._drain_s, http=EdgeDoor,
                     tls=self._ours.credentials, stop=stop,
                 )
             )  # fmt: skip

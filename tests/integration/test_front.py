@@ -16,7 +16,7 @@ from foundation.clock import SystemClock
 from foundation.http import HttpClient
 from foundation.server import Drain, serve
 from foundation.tls import Credentials, Tls
-from gateway.edge.door import Door
+from gateway.edge.door import EdgeDoor
 from tests.stands.certificates import Authority, serial_of
 from tests.stands.edge import CLOCK, Stand, edge, placement, service_verifier, tcp
 from tests.stands.front import Front, fronting, needs_caddy
@@ -290,7 +290,9 @@ async def up(stand: Stand, drain: Drain, port: int) -> AsyncIterator[None]:
     """A gateway on `port` until the block ends; then it drains as it should behind this proxy: for some health checks."""
     stop, drain.begun = asyncio.Event(), False
     async with asyncio.TaskGroup() as group:
-        group.create_task(serve(stand.app, host="127.0.0.1", port=port, drain=drain, drain_s=1.5, http=Door, stop=stop))
+        group.create_task(
+            serve(stand.app, host="127.0.0.1", port=port, drain=drain, drain_s=1.5, http=EdgeDoor, stop=stop)
+        )
         try:
             yield
         finally:

@@ -11,7 +11,7 @@ import pytest
 from foundation.clock import SystemClock
 from foundation.http import HttpClient
 from foundation.tls import Credentials, Tls, Watched
-from gateway.edge.door import Door
+from gateway.edge.door import EdgeDoor
 from gateway.edge.upstream.forwarder import Forwarder
 from gateway.edge.upstream.pool import Pools
 from gateway.settings import HopTls
@@ -54,7 +54,7 @@ async def behind_tls(folder: Path, mine: HopTls, ours: Path, shown: tuple[Path, 
     async with world(folder, eu_orders=Mirror("eu-de"), nonces_max=100_000) as stand:
         home = Credentials(Tls(certificate=shown[0], key=shown[1], authorities=ours), SystemClock())
         away = hop_context(mine, SystemClock())
-        async with serving(stand.eu.app, http=Door, tls=home) as port:
+        async with serving(stand.eu.app, http=EdgeDoor, tls=home) as port:
             secure = Pools(HOP_LIMITS, tls=contexts(away))
             routes = Routes({EU: (f"https://127.0.0.1:{port}",)})
             stand.us.travel.carrier._forwarders[True] = Forwarder(secure)

@@ -13,6 +13,7 @@ from directory.registry.client import HeldRegistry
 from directory.registry.core import Stated, service_name
 from foundation.clock import ManualClock
 from foundation.mute import Secret
+from foundation.tokens import TokenVerifier
 from foundation.words import CellId, Epoch, FeedSeq, LookupKey, RegionId, ServiceId, Verb
 from gateway.edge import book as books
 from gateway.edge.answers import stated
@@ -22,8 +23,10 @@ from gateway.edge.desk import Desk
 from gateway.edge.outcome import Admitted, Gathered, Outcome
 from gateway.edge.target import Route, Target
 from gateway.identity.identity import Identity
+from gateway.identity.tokens import Identities
 from routing_rules.rules import Rules, load
 from tests.stands.edge import REGION_ROOT, cell_verifier, placement, policy_text, service_verifier
+from tests.stands.edge_in_memory import BLINDER
 
 ADDRESSES = {"eu-de": "127.0.0.1:1", "us-va": "127.0.0.1:2"}
 RULES = load(policy_text(ADDRESSES, ADDRESSES).replace('"127.0.0.1:1"', '"127.0.0.1:1", "127.0.0.1:11"'))
@@ -57,7 +60,7 @@ class Turn:
         self.held = HeldRegistry()
         self._rules = rules
         self.book = self._book()
-        self.desk = Desk(EU, cast("Any", None), cast("Any", _Nobody()))
+        self.desk = Desk(EU, Identities(TokenVerifier({}, self.clock), BLINDER, self.clock), cast("Any", _Nobody()))
         self._version = 0
 
     def _book(self) -> Book:

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.edge.door import Door
+from gateway.edge.door import EdgeDoor
 from gateway.edge.upstream import pouring
 from routing_rules.rules import load
 from tests.stands.edge import People, placement, policy_text
@@ -29,7 +29,7 @@ RULES = load(policy_text(ADDRESSES, ADDRESSES))
 ANN = placement(epoch=7)
 
 
-class Copying(Door):
+class Copying(EdgeDoor):
     """Passes nothing on in that way."""
 
     owed = 0
@@ -69,7 +69,7 @@ def scripts(draw: st.DrawFn) -> Script:
     )
 
 
-def run(people: People, script: Script, http: type[Door]) -> Seen:
+def run(people: People, script: Script, http: type[EdgeDoor]) -> Seen:
     world = World(rules=RULES, people=people, cached={"ann": ANN}, truth={"ann": ANN})
     edge = Edge(world, [Answer((OK,)), Answer(script.pieces(), script.then)], http, Narrow)
     client: Any = edge.client
@@ -93,7 +93,7 @@ def run(people: People, script: Script, http: type[Door]) -> Seen:
 @settings(max_examples=50, deadline=None)
 @given(script=scripts())
 def test_what_is_passed_on_is_what_was_sent(people: People, script: Script) -> None:
-    poured, copied = run(people, script, Door), run(people, script, Copying)
+    poured, copied = run(people, script, EdgeDoor), run(people, script, Copying)
     assert poured == copied
     _, _, rest = poured.client.partition(b"content-length: %d\r\n" % LENGTH)
     body = rest.partition(b"\r\n\r\n")[2][:LENGTH]
@@ -105,7 +105,7 @@ def test_a_long_answer_is_passed_on_so_and_none_of_it_twice(people: People) -> N
     """Else the two above would be one."""
     poured: list[int] = []
 
-    class Counting(Door):
+    class Counting(EdgeDoor):
         def pour(self, piece: memoryview) -> bool:
             poured.append(len(piece))
             return super().pour(piece)

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from directory.placement.core import State
-from gateway.edge.door import Door
+from gateway.edge.door import EdgeDoor
 from gateway.edge.limits.table import Table
 from gateway.edge.ports import Home, Homeless
 from gateway.settings import Budget, Limits
@@ -55,7 +55,7 @@ def nothing_comes_again(_: bytes) -> None:
     """Every head is read."""
 
 
-class Walking(Door):
+class Walking(EdgeDoor):
     """Every request is a task's."""
 
     def answer_now(self, *_: Any, **__: Any) -> None:
@@ -64,7 +64,7 @@ class Walking(Door):
     comes_again = staticmethod(nothing_comes_again)
 
 
-class Anew(Door):
+class Anew(EdgeDoor):
     """Every head is read, whatever came before; so is every answer's."""
 
     comes_again = staticmethod(nothing_comes_again)
@@ -76,7 +76,7 @@ class Anew(Door):
         return flight
 
 
-WAYS = (Door, Anew, Walking)
+WAYS = (EdgeDoor, Anew, Walking)
 
 
 @pytest.fixture(scope="module")
@@ -191,7 +191,7 @@ def scripts(draw: st.DrawFn, people: People) -> Script:
     return Script(world, replies, asked, draw(st.integers(0, 9)) == 0)
 
 
-def run(script: Script, http: type[Door]) -> tuple[Seen, Any, Edge]:
+def run(script: Script, http: type[EdgeDoor]) -> tuple[Seen, Any, Edge]:
     before = counted()
     edge = Edge(script.world, script.answers, http)
     try:
@@ -212,7 +212,7 @@ def run(script: Script, http: type[Door]) -> tuple[Seen, Any, Edge]:
 def test_all_ways_leave_the_same_behind(people: People, data: st.DataObject) -> None:
     script = data.draw(scripts(people))
     walked, by_walk, _ = run(script, Walking)
-    for http in (Door, Anew):
+    for http in (EdgeDoor, Anew):
         flown, by_flight, _ = run(script, http)
         if script.leaves:
             # It may be gone a turn of the loop before or after something goes out, so what it has missed may differ.
@@ -241,7 +241,7 @@ def test_what_is_plain_goes_without_a_task_and_by_one_where_it_has_to(people: Pe
 
 
 def test_a_persons_own_requests_are_on_record_once_by_either_way_and_only_where_settings_say_so(people: People) -> None:
-    for http in (Door, Walking):
+    for http in (EdgeDoor, Walking):
         assert run(plainly(people, 4), http)[0].accesses == []
         records = run(plainly(people, 4, own=True), http)[0].accesses
         subject = ANN.subject_id
@@ -255,7 +255,7 @@ def test_one_that_came_before_and_finds_no_idle_connection_counts_once_against_l
     plain = plainly(people, 10)
     world = msgspec.structs.replace(plain.world, limits=Limits(subject=Budget(per_s=1, burst=8), parts=1))
     script = Script(world, [Answer((OK,))] * 2 + [Answer((OK,), "leave")] * 8, plain.asked)
-    seen, _, edge = run(script, Door)
+    seen, _, edge = run(script, EdgeDoor)
     assert (edge.walked, edge.heads_read) == (8, 9)
     assert seen == run(script, Walking)[0]
     assert (seen.client.count(b"HTTP/1.1 200"), seen.client.count(b"HTTP/1.1 429")) == (8, 2)
@@ -381,4 +381,4 @@ def test_a_difference_in_one_byte_is_seen(people: People) -> None:
             super().write(data.replace(b"domicile-epoch: 7", b"domicile-epoch: 8"))
 
     script = plainly(people, 2)
-    assert run(script, Door)[0] != run(script, Astray)[0]
+    assert run(script, EdgeDoor)[0] != run(script, Astray)[0]

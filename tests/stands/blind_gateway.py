@@ -18,7 +18,7 @@ from foundation.mute import Secret
 from foundation.server import Drain
 from foundation.words import RegionId
 from gateway.app import opened
-from gateway.edge.door import Door
+from gateway.edge.door import EdgeDoor
 from gateway.settings import HintSettings, Settings
 from tests.stands.directory import Callers, running_directory
 from tests.stands.edge import REGION_ROOT, People, policy_text
@@ -123,7 +123,7 @@ async def gateway(database: Secret[str], folder: Path, valkey: ValkeyServer, **h
         )
         async with opened(settings, drain=Drain()) as one, asyncio.TaskGroup() as group:
             work = [group.create_task(worker()) for name, worker in one.workers.items() if name != "skew"]
-            async with serving(one.app, http=Door) as port, HttpClient(base_url=f"http://127.0.0.1:{port}") as http:
+            async with serving(one.app, http=EdgeDoor) as port, HttpClient(base_url=f"http://127.0.0.1:{port}") as http:
                 stand = Stand(running.callers, people, folder, http, wire)
 
                 async def hinting() -> bool:

@@ -41,7 +41,7 @@ from foundation.words import (
 from gateway.edge.assembly import lane
 from gateway.edge.book import Book
 from gateway.edge.desk import Desk
-from gateway.edge.door import Door
+from gateway.edge.door import EdgeDoor
 from gateway.edge.events import Recorder
 from gateway.edge.limits.gate import Gate
 from gateway.edge.ports import Home, Homeless
@@ -255,7 +255,7 @@ async def edge(
     limits: Upstream | None = None,
     proxies: tuple[str, ...] = (),
     pending_max: int = 100,
-    http: type[Door] = Door,
+    http: type[EdgeDoor] = EdgeDoor,
     tls: Credentials | None = None,
     drain: Drain | None = None,
     beside: Stand | None = None,

@@ -22,7 +22,7 @@ from foundation.words import FeedSeq, LookupKey, RegionId
 from gateway.edge.assembly import lane
 from gateway.edge.book import Book
 from gateway.edge.desk import Desk
-from gateway.edge.door import Door
+from gateway.edge.door import EdgeDoor
 from gateway.edge.events import Recorder
 from gateway.edge.limits.assembly import gate_of, unlimited
 from gateway.edge.limits.table import Wanting
@@ -140,7 +140,7 @@ class Edge:
     """One gateway with one client. `http`: by which protocol it reads; `walked`: how many of its requests a task answered."""
 
     def __init__(
-        self, world: World, answers: Sequence[Answer], http: type[Door] = Door, pipe: type[Pipe] = Pipe
+        self, world: World, answers: Sequence[Answer], http: type[EdgeDoor] = EdgeDoor, pipe: type[Pipe] = Pipe
     ) -> None:
         self.loop = Loop()
         self.walked = self.heads_read = 0

@@ -22,7 +22,7 @@ from foundation.words import FeedSeq, RegionId, SubjectId
 from gateway.edge.assembly import lane
 from gateway.edge.book import Book
 from gateway.edge.desk import Desk
-from gateway.edge.door import Door
+from gateway.edge.door import EdgeDoor
 from gateway.edge.events import Recorder
 from gateway.edge.limits.gate import Gate
 from gateway.edge.upstream.pool import Pools
@@ -131,7 +131,7 @@ class Side:
         return f"http://127.0.0.1:{self.port}"
 
     async def start(self) -> None:
-        await self.serving.enter_async_context(serving(self.app, port=self.port, http=Door))
+        await self.serving.enter_async_context(serving(self.app, port=self.port, http=EdgeDoor))
 
     async def stop(self) -> None:
         """As a process that dies: every connection breaks off."""

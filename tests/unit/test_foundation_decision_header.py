@@ -1,6 +1,7 @@
 """What a decision header's verifiers let through: nothing but what was minted for them, now."""
 
 import base64
+import hmac
 import json
 
 import msgspec
@@ -154,19 +155,13 @@ def test_a_life_longer_than_allowed_is_refused() -> None:
 
 
 def test_a_payload_that_is_no_decision_is_refused_even_with_a_good_mac() -> None:
-    class Forger(Minter):
-        def sign(self, payload: bytes) -> str:
-            import hmac
+    def forged(payload: bytes) -> str:
+        signed = b"v1.k1." + base64.urlsafe_b64encode(payload).rstrip(b"=")
+        keys = (key_of(ORDERS)["k1"].reveal(), cell_key(ROOT.key.reveal()))
+        macs = (hmac.digest(key, signed, "sha256") for key in keys)
+        return ".".join([signed.decode(), *(base64.urlsafe_b64encode(mac).rstrip(b"=").decode() for mac in macs)])
 
-            signed = b"v1.k1." + base64.urlsafe_b64encode(payload).rstrip(b"=")
-            macs = (
-                hmac.digest(key, signed, "sha256")
-                for key in (key_of(ORDERS)["k1"].reveal(), cell_key(ROOT.key.reveal()))
-            )
-            return ".".join([signed.decode(), *(base64.urlsafe_b64encode(mac).rstrip(b"=").decode() for mac in macs)])
-
-    forger = Forger(CELL, ROOT)
-    assert GUARD.verify(forger.sign(msgspec.json.encode(MADE)), NOW) == MADE
+    assert GUARD.verify(forged(msgspec.json.encode(MADE)), NOW) == MADE
     wrong_verb = msgspec.json.encode(MADE).replace(b'"write"', b'"admin"')
     for payload in (b"", b"null", b"{}", b"\xff", wrong_verb, b"[" * 2000):
-        assert refusal(GUARD.verify, forger.sign(payload), NOW) == "shape"
+        assert refusal(GUARD.verify, forged(payload), NOW) == "shape"

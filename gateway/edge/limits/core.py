@@ -11,15 +11,15 @@ for: at most A each a process, however long it goes on. While the region's bucke
 """
 
 import math
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from foundation.rates import SLACK_MS, Rate
 
-LEASE_MS: Final = 1_000.0
+LEASE_MS = 1_000.0
 """How long leased grants may be spent; counted from before they were asked for."""
-AHEAD_MS: Final = 500.0
+AHEAD_MS = 500.0
 """A lease is for what the name will be asked for in this time, at its pace of late."""
-AGAIN_MS: Final = 50.0
+AGAIN_MS = 50.0
 """Least time before the next lease of a name that got less than it wanted."""
 
 

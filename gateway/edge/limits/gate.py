@@ -5,7 +5,6 @@ somebody counts for itself, not for the subject: nobody uses up what is another'
 """
 
 import math
-from typing import Final
 
 from directory.placement.core import Placement
 from foundation import logs
@@ -23,7 +22,7 @@ from gateway.identity.identity import Identity
 
 log = logs.get(__name__)
 
-QUIET_MS: Final = 60_000.0
+QUIET_MS = 60_000.0
 """At most one log line a name in this time."""
 SUBJECT, ADDRESS, ACTOR = "subject", "address", "actor"
 ADDRESS_PASSED, ALL_PASSED = 1, 2

@@ -2,13 +2,12 @@
 
 import asyncio
 from collections import deque
-from typing import Final
 
 from gateway.edge.limits.core import Share, Terms
 
-NAMES_MAX: Final = 65_536
+NAMES_MAX = 65_536
 """Names remembered a limit; the one asked for longest ago is forgotten first, and begins anew. Each takes some 300 bytes."""
-WANTING_MAX: Final = 8_192
+WANTING_MAX = 8_192
 """Names that wait for a lease, of all limits; one beyond that waits for its next request."""
 
 

@@ -9,7 +9,7 @@ from gateway.edge.upstream.exchange import Exchange, Sending
 from gateway.edge.upstream.fault import Fault, UpstreamFailed
 from gateway.edge.upstream.pool import AddressPool, Pools
 
-ADDRESSES_TRIED_MAX: Final = 3
+ADDRESSES_TRIED_MAX = 3
 IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"})
 """RFC 9110 section 9.2.2: these alone may be sent again when nobody knows whether they were acted on."""
 

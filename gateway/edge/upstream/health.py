@@ -11,7 +11,7 @@ from gateway.settings import Upstream
 
 log = logs.get(__name__)
 
-PROBE_SPARE_S: Final = 1.0
+PROBE_SPARE_S = 1.0
 """Beyond the bounds on a probe's connecting and silence: what the sweeper may be late."""
 _DOWN: Final = frozenset({Fault.CONNECT, Fault.TIMEOUT, Fault.RESET})
 _SHOWN: Final = {State.CLOSED: 0, State.HALF_OPEN: 1, State.OPEN: 2}

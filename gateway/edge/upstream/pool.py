@@ -7,7 +7,6 @@ import asyncio
 import ssl
 from collections import deque
 from collections.abc import Callable
-from typing import Final
 
 from foundation import logs
 from foundation.wire.outbox import Outbox
@@ -20,7 +19,7 @@ from gateway.settings import Upstream
 
 log = logs.get(__name__)
 
-SWEEP_S: Final = 0.25
+SWEEP_S = 0.25
 Tls = Callable[[], ssl.SSLContext]
 
 
