@@ -49,7 +49,7 @@ class ServerConnection(asyncio.Protocol):
         self._app: Any = config.loaded_app
         self._loop = _loop or asyncio.get_running_loop()
         self._server = server_state
-        self._idle_s = config.timeout_keep_alive
+        self._idle_s = float(config.timeout_keep_alive)
         self._reader = RequestReader()
         self._cycle: Answering | None = None
         self._leaving = False

@@ -30,10 +30,7 @@ class EdgeDoor(Door):
     """Give it to `uvicorn.Config(http=...)`. The sorted fields (`RequestFields`) stand in the scope under `extensions[FIELDS]` of
     `foundation.wire.scope`."""
 
-    __slots__ = ("_came", "_departures", "_looks", "_peer")
-
-    comes_again: Callable[[bytes], Came | None] = staticmethod(came)
-    """How to look for what may be like what came before."""
+    __slots__ = ("_came", "_departures", "_peer", "looks")
 
     def __init__(
         self,
@@ -46,7 +43,8 @@ class EdgeDoor(Door):
         self._departures = self._app.departures if isinstance(self._app, Lane) else None
         self._peer = ""
         self._came: Came | None = None  # what is being read, where it may be like what came before
-        self._looks = self.comes_again
+        self.looks: Callable[[bytes], Came | None] = came
+        """How to look for what may be like what came before."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -70,7 +68,7 @@ class EdgeDoor(Door):
         # Also between two requests something may be held: what came behind the one before, and waits for its turn.
         between = self._idle or (self._cycle is None and not self._parting.begun)
         if between and departures is not None and self._reader.fresh():
-            looks = self._looks  # a callable that is an attribute is found slowly where it is called
+            looks = self.looks  # a callable that is an attribute is found slowly where it is called
             came = looks(data)
             if came is not None and self._departs_again(departures, came):
                 return

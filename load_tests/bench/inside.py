@@ -88,13 +88,17 @@ class Walking(EdgeDoor):
     def answer_now(self, *_: Any, **__: Any) -> None:
         return None
 
-    comes_again = staticmethod(nothing_comes_again)
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.looks = nothing_comes_again
 
 
 class Anew(EdgeDoor):
     """Each request's head is read, whatever came before."""
 
-    comes_again = staticmethod(nothing_comes_again)
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.looks = nothing_comes_again
 
 
 WAYS: dict[str, type[EdgeDoor]] = {"without a task": EdgeDoor, "each head read": Anew, "by a task": Walking}

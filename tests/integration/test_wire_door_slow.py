@@ -273,10 +273,10 @@ async def test_an_idle_connection_ends_in_time_also_after_somebody_watched_it() 
             await send(start(200, (b"content-length", b"0")))
             await send(body())
 
-    async with serving(app, timeout_keep_alive=0.2) as port:
+    async with serving(app, timeout_keep_alive=1) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(GET)
-        with anyio.fail_after(5):
+        with anyio.fail_after(10):
             assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
             assert await reader.read() == b""
         writer.close()

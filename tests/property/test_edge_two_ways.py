@@ -61,13 +61,17 @@ class Walking(EdgeDoor):
     def answer_now(self, *_: Any, **__: Any) -> None:
         return None
 
-    comes_again = staticmethod(nothing_comes_again)
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.looks = nothing_comes_again
 
 
 class Anew(EdgeDoor):
     """Every head is read, whatever came before; so is every answer's."""
 
-    comes_again = staticmethod(nothing_comes_again)
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.looks = nothing_comes_again
 
     def answer_now(self, *arguments: Any, **named: Any) -> Any:
         flight = super().answer_now(*arguments, **named)

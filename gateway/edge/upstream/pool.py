@@ -124,7 +124,6 @@ class AddressPool:
 
     async def _connect(self) -> Connection:
         """Makes a connection in the slot that the caller has reserved."""
-        made: Connection | None = None
         try:
             async with asyncio.timeout(self._limits.connect_s):
                 _, made = await self._loop.create_connection(
@@ -134,14 +133,18 @@ class AddressPool:
                     ssl=self._tls and self._tls(),
                 )
         except (OSError, TimeoutError) as exc:
+            self._not_made()
             raise UpstreamFailed(Fault.CONNECT) from exc
-        finally:
-            self._reserved -= 1
-            if made is None:
-                self._free_slot()
-            else:
-                self._open.add(made)
+        except BaseException:
+            self._not_made()
+            raise
+        self._reserved -= 1
+        self._open.add(made)
         return made
+
+    def _not_made(self) -> None:
+        self._reserved -= 1
+        self._free_slot()
 
     def release(self, connection: Connection) -> None:
         """Takes a connection back after its exchange, whole or broken."""
