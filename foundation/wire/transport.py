@@ -144,13 +144,10 @@ class _Connection(asyncio.Protocol):
         if self._transport is None or self._transport.is_closing():
             raise _Failed(httpx.ReadError, "the connection has ended")
         self._reader.begin(head_only=head_only)
-        self._head, self._body, self._body_bytes, self._answered = None, [], 0, False
-        self._silent_s = silent_s
-        self._waiter = self._loop.create_future()
-        self._alarm.within(silent_s)
+        waiter = self._waits(silent_s)
         self._transport.write(data)
         try:
-            await self._waiter
+            await waiter
         except BaseException:
             self.abort()
             raise
@@ -164,6 +161,14 @@ class _Connection(asyncio.Protocol):
         if self._head is None:
             raise _Failed(httpx.RemoteProtocolError, "an answer without a head", answered=True)
         return self._head, b"".join(self._body)
+
+    def _waits(self, silent_s: float | None) -> asyncio.Future[None]:
+        """For an answer, of which nothing has come."""
+        self._head, self._body, self._body_bytes, self._answered = None, [], 0, False
+        self._silent_s = silent_s
+        self._waiter = self._loop.create_future()
+        self._alarm.within(silent_s)
+        return self._waiter
 
     def abort(self) -> None:
         self._alarm.cancel()
