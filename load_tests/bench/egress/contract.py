@@ -2,8 +2,8 @@
 Subjects have one event, or ten: ten thousand events apart, or one after the other, as a table is read and as people use a product.
 
 NDJSON: lines in, decoded, treated, lines out. Arrow: a record batch in, treated, a record batch out. Bytes are those of the input: NDJSON's
-for the lines, the record batch's own for Arrow. No database, and but for the rows
-that say so no scanner: there what is kept is scanned. Beside them what decoding and encoding alone cost.
+for the lines, the record batch's own for Arrow and Parquet. No database, and but for the rows that say so no scanner: there what is kept
+is scanned. Beside them what decoding and encoding alone cost.
 
 Run: python -m load_tests.bench.egress.contract [--events N] [--rounds N]
 """
@@ -166,6 +166,7 @@ def arrow(given: list[dict[str, Any]], rounds: int) -> None:
         import pyarrow as pa
 
         from cells.egress.arriving import arrived
+        from cells.egress.arrow import arrow_schema
         from cells.egress.asking import said
         from cells.egress.batches import treated_of, written
         from cells.egress.vectors import treat
@@ -185,6 +186,9 @@ def arrow(given: list[dict[str, Any]], rounds: int) -> None:
     size = table.nbytes
     sizes = {"events": len(given), "size": size, "rounds": rounds}
     told("Arrow batches by contract", lambda: [treat(made, PERSON, batch) for batch in batches], **sizes)
+    told("Parquet read and written, nothing else", _through_parquet(table, table.schema, lambda batch: batch), **sizes)
+    leaves = arrow_schema(made.schema)
+    told("Parquet by contract", _through_parquet(table, leaves, lambda one: treat(made, PERSON, one).batch), **sizes)
     scanned = treater(OF_DATABASE, scan_each)
     told("Arrow batches, what is kept scanned", lambda: [treat(scanned, PERSON, batch) for batch in batches], **sizes)
     streams = [_stream(batch) for batch in table.to_batches(max_chunksize=STREAM_ROWS)]
@@ -197,6 +201,23 @@ def arrow(given: list[dict[str, Any]], rounds: int) -> None:
 
     told("streams of Arrow read, treated and written", lambda: answered(made), **sizes)
     told("the same, what is kept scanned", lambda: answered(scanned), **sizes)
+
+
+def _through_parquet(table: Any, leaves: Any, treated: Callable[[Any], Any]) -> Callable[[], object]:
+    """Row groups of 20,000 read, treated, and written with the schema `leaves` as a release writes them (zstd)."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    held = pa.BufferOutputStream()
+    pq.write_table(table, held, row_group_size=20_000, compression="zstd")
+    given = held.getvalue()
+
+    def work() -> None:
+        with pq.ParquetWriter(pa.BufferOutputStream(), leaves, compression="zstd") as writer:
+            for batch in pq.ParquetFile(pa.BufferReader(given)).iter_batches(batch_size=20_000, use_threads=False):
+                writer.write_batch(treated(batch))
+
+    return work
 
 
 def _stream(batch: Any) -> bytes:
