@@ -148,7 +148,7 @@ $(READY_DEV): requirements-dev.lock $(READY)
 	@$(PIP) install --require-hashes -r requirements-dev.lock
 	@touch $@
 
-$(WHEEL): $(WHEEL_OF) requirements-dev.lock | $(READY_DEV)
+$(WHEEL): $(WHEEL_OF) $(READY_DEV)
 	@$(BIN)/python hatch_build.py
 	@echo "compiling what pyproject.toml lists"
 	@rm -rf .compiled && mkdir .compiled
