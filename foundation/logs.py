@@ -22,7 +22,7 @@ FIELDS = frozenset(
         # how much and how long
         "count", "events", "pending", "attempt", "bytes", "duration_ms", "age_s", "wait_s", "lag", "limit", "generation",
         # where it listens or calls; configured addresses, never a client's
-        "address", "port", "upstream", "pid", "version", "file",
+        "address", "port", "upstream", "pid", "version", "compiled", "file",
     }
 )  # fmt: skip
 

@@ -15,6 +15,7 @@ import uvloop
 from starlette.types import ASGIApp
 
 from foundation import logs
+from foundation.compiled import compiled
 from foundation.problems import Code, Problem
 from foundation.settings import SettingsError
 from foundation.tasks import Worker, first_of, run_together
@@ -210,7 +211,7 @@ async def serve(
             await first_of(shared.may_listen(), told.wait())
             if told.is_set():
                 return
-        log.info("serving", address=host, port=listener.getsockname()[1])
+        log.info("serving", address=host, port=listener.getsockname()[1], compiled=len(compiled()))
         await server.serve(sockets=[listener])
         log.info("served")
 

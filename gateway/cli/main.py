@@ -1,7 +1,11 @@
 """The `domicile` command."""
 
+import importlib
+import importlib.metadata
+
 import click
 
+from foundation.compiled import form
 from gateway.cli.lazy import Lazy, LazyGroup
 
 COMMANDS = {
@@ -25,10 +29,21 @@ COMMANDS = {
 }
 
 
+def _version(ctx: click.Context, _: click.Parameter, asked: bool) -> None:
+    """Prints it, and whether the proxied path of this installation is compiled: that is known once it is imported."""
+    if not asked or ctx.resilient_parsing:
+        return
+    importlib.import_module("gateway.app")
+    click.echo(f"domicile, version {importlib.metadata.version('domicile')} ({form()})")
+    ctx.exit()
+
+
 @click.group(
     cls=LazyGroup, table=COMMANDS, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
 )
-@click.version_option(package_name="domicile", prog_name="domicile")
+@click.option(
+    "--version", is_flag=True, expose_value=False, is_eager=True, callback=_version, help="Show the version and exit."
+)
 def cli() -> None:
     """The data-residency gateway: requests are served, and rows stored, where a person's legal home is."""
 

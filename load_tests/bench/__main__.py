@@ -11,7 +11,6 @@ from pathlib import Path
 
 import msgspec
 
-ROOT = Path(__file__).parents[2]
 BENCH_S_MAX = 900
 
 
@@ -148,11 +147,11 @@ def main(arguments: list[str] | None = None) -> int:
     failed = []
     for name in asked.names or BENCHES:
         print(f"\n== {BENCHES[name].headline}", flush=True)
-        if BENCHES[name].stack and not stack_runs(ROOT / ".domicile"):
+        if BENCHES[name].stack and not stack_runs(Path(".domicile")):
             print("left out: it measures a running stack, and none runs on .domicile (`make run`)", flush=True)
             continue
         try:
-            ended = subprocess.run(command(name, full=asked.full), cwd=ROOT, check=False, timeout=BENCH_S_MAX)
+            ended = subprocess.run(command(name, full=asked.full), check=False, timeout=BENCH_S_MAX)
         except subprocess.TimeoutExpired:
             print(f"gave up after {BENCH_S_MAX} s", flush=True)
             failed.append(name)

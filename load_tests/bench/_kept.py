@@ -10,13 +10,15 @@ from pathlib import Path
 import msgspec
 
 from foundation.clock import SystemClock
+from foundation.compiled import form
 from load_tests.bench import _figures
 from load_tests.bench._figures import Figure
 from load_tests.report.pictures import NotDrawn, draw
 
 
 class Conditions(msgspec.Struct, frozen=True, kw_only=True):
-    """Under which a run's figures came about. `load_average`: of the minute before it; `remark`: what its runner says of it."""
+    """Under which a run's figures came about. `load_average`: of the minute before it; `form`: of our modules,
+    interpreted or compiled; `remark`: what its runner says of it."""
 
     bench: str
     began: str
@@ -24,13 +26,14 @@ class Conditions(msgspec.Struct, frozen=True, kw_only=True):
     python: str
     load_average: float
     sizes: str
+    form: str
     remark: str = ""
 
     def notes(self) -> list[str]:
         """The same in words, below a plot."""
         told = (
             f"{self.bench}, {self.began}: {self.sizes}; {self.cores} cores, load average {self.load_average:.1f} before it,"
-            f" Python {self.python}."
+            f" Python {self.python}, {self.form}."
         )
         return [told, self.remark] if self.remark else [told]
 
@@ -60,6 +63,7 @@ def conditions(bench: str, sizes: str, remark: str = "") -> Conditions:
         python=platform.python_version(),
         load_average=round(os.getloadavg()[0], 2),
         sizes=sizes,
+        form=form(),
         remark=remark,
     )
 

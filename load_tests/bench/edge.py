@@ -218,6 +218,7 @@ def main() -> None:
     met = conditions(
         "edge", f"{given.rounds} rounds of {given.requests:,} GETs, {given.connections} connections", given.remark
     )
+    print("\n".join(met.notes()), flush=True)
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     with tempfile.TemporaryDirectory() as folder:

@@ -8,8 +8,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from load_tests.bench import __main__ as runner
 from load_tests.bench._kept import Kept
+from tests.stands.compiled import COMPILED, ROOT
 
 BENCHES: dict[str, tuple[tuple[str, ...], dict[str, list[str] | None]]] = {
     "idle": (("--connections", "64", "128", "--proxy", "domicile"), {"connections": ["domicile, 64", "domicile, 128"]}),
@@ -38,12 +38,13 @@ def test_a_bench_keeps_figures_of_what_it_measured(name: str, tmp_path: Path) ->
         capture_output=True,
         text=True,
         timeout=100,
-        cwd=runner.ROOT,
-        env={**os.environ, "PYTHONPATH": str(runner.ROOT), "PATH": str(tmp_path / "bin")},  # where no browser draws
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PATH": str(tmp_path / "bin")},  # where no browser draws
     )
     assert done.returncode == 0, done.stdout + done.stderr
     kept = msgspec.json.decode((tmp_path / "kept" / f"{name}.json").read_bytes(), type=Kept)
     assert kept.conditions.bench == name
+    assert kept.conditions.form == (f"{len(COMPILED)} modules compiled" if COMPILED else "interpreted")
     found = {figure.name: [row.name for row in figure.rows] for figure in kept.figures}
     assert list(found) == list(awaited)
     assert all(rows is None or found[figure] == rows for figure, rows in awaited.items())

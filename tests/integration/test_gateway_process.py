@@ -25,6 +25,7 @@ from foundation.blinding import Blinder, BlindingKey
 from foundation.http import HttpClient
 from foundation.mute import Secret
 from tests.stands.certificates import Authority, serial_of
+from tests.stands.compiled import COMPILED
 from tests.stands.crew import Load, led
 from tests.stands.directory import Caller, running_directory
 from tests.stands.edge import CLOCK, REGION_ROOT, People, policy_text, service_verifier
@@ -190,7 +191,9 @@ async def test_a_gateway_from_its_start_to_its_drain(
                     await _drains(http, service, bearer("ann"), process, url)
                     log = (folder / "gateway.log").read_text()
                     assert "ann" not in log
-                    assert {json.loads(line)["process"] for line in log.splitlines()} == {"gateway-eu"}
+                    lines = [json.loads(line) for line in log.splitlines()]
+                    assert {line["process"] for line in lines} == {"gateway-eu"}
+                    assert [line["compiled"] for line in lines if line["event"] == "serving"] == [len(COMPILED)]
 
 
 async def test_the_known_are_served_when_the_directory_is_gone(

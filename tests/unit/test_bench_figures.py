@@ -28,6 +28,7 @@ MET = _kept.Conditions(
     python="3.11.7",
     load_average=0.1,
     sizes="3 rounds",
+    form="interpreted",
     remark="a short run",
 )
 
@@ -113,6 +114,7 @@ def test_a_run_is_kept_as_it_was(
     drawn = (tmp_path / "some-cpu.svg").read_text()
     assert "a short run" in drawn
     assert "load average 0.1" in drawn
+    assert "Python 3.11.7, interpreted." in drawn
     assert "120 µs (1.10)" in drawn
     assert "no PNG: none of chromium" in capsys.readouterr().out
 

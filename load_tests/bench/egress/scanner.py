@@ -8,6 +8,7 @@ import argparse
 import os
 import platform
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -23,8 +24,9 @@ from load_tests.bench.egress.hostile import HOSTILE
 
 HOSTILE_BYTES = 100_000
 ROUNDS = 3
-ROOT = Path(__file__).parents[3]
-PEERS_PYTHON = ROOT / ".venv-peers" / "bin" / "python"
+PEERS_PYTHON = Path(sys.prefix).parent / ".venv-peers" / "bin" / "python"
+"""Beside the virtual environment that this runs in."""
+
 PEER_S_MAX = 300
 WARM_BYTES = 1_000_000
 PEER_CLEAN_BYTES = 200_000
@@ -125,7 +127,7 @@ def beside() -> None:
     )
     for name in ("scanner", *peers.PEERS):
         if name != "scanner" and not PEERS_PYTHON.exists():
-            print(f"left out: {name}: no {PEERS_PYTHON.relative_to(ROOT)} (`make bench-egress` makes it where it can)")
+            print(f"left out: {name}: no {PEERS_PYTHON} (`make bench-egress` makes it where it can)")
             continue
         quiet, loud = (scanned(logs), scanned(text)) if name == "scanner" else (peer(name, logs), peer(name, text))
         if quiet is None or loud is None:

@@ -21,7 +21,9 @@ from load_tests.bench.edge import AUDIENCE, ISSUER
 READY_S_MAX = 30.0
 LOOK_S = 0.05
 ROOT = Path(__file__).parents[3]
-PEERS_VENV = ROOT / ".venv-peers"
+PEERS_VENV = Path(sys.prefix).parent / ".venv-peers"
+"""Beside the virtual environment that this runs in."""
+
 CELL = "eu-de"
 
 

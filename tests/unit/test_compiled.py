@@ -1,0 +1,70 @@
+"""The form of a run's modules, and the build that compiles them (docs/decisions/0022-compiled.md)."""
+
+import importlib
+import sysconfig
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from click.testing import CliRunner
+from hatchling.builders.wheel import WheelBuilder
+
+import hatch_build
+from foundation.compiled import compiled
+from gateway.cli.main import cli
+from tests.stands.compiled import COMPILED, HOOK, LISTED, ROOT
+
+
+@pytest.mark.parametrize("module", LISTED)
+def test_a_listed_module_has_the_form_that_this_run_is_about(module: str) -> None:
+    importlib.import_module(module)
+    assert (module in compiled()) == (module in COMPILED)
+
+
+def test_nothing_but_what_is_listed_is_compiled() -> None:
+    importlib.import_module("gateway.app")
+    assert compiled() == COMPILED
+
+
+def test_the_version_says_which_form_it_is() -> None:
+    said = CliRunner().invoke(cli, ["--version"]).output
+    assert said.endswith(f" ({len(COMPILED)} modules compiled)\n" if COMPILED else " (interpreted)\n")
+
+
+# --- the build ---------------------------------------------------------------------------------------------------------------
+
+
+def hooks() -> dict[str, Any]:
+    return WheelBuilder(str(ROOT)).get_build_hooks("")
+
+
+def test_a_wheel_is_compiled_only_where_somebody_asks_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HATCH_BUILD_HOOK_ENABLE_CUSTOM", raising=False)
+    assert hooks() == {}
+    monkeypatch.setenv("HATCH_BUILD_HOOK_ENABLE_CUSTOM", "1")
+    assert hooks()["custom"].config["modules"] == HOOK["modules"]
+
+
+def test_no_listed_module_defines_a_struct() -> None:
+    """mypyc drops a class statement's keywords and annotations, of which msgspec makes a struct."""
+    found = [value for module in LISTED for value in vars(importlib.import_module(module)).values()]
+    structs = [value for value in found if isinstance(value, type) and issubclass(value, msgspec.Struct)]
+    assert [one.__qualname__ for one in structs if one.__module__ in LISTED] == []
+
+
+def test_an_install_of_the_checkout_itself_is_not_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HATCH_BUILD_HOOK_ENABLE_CUSTOM", "1")
+    with pytest.raises(Exception, match="build a wheel"):
+        hooks()["custom"].initialize("editable", {})
+
+
+def test_what_lacks_to_compile_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("CC", "no-such-compiler -pthread")
+    assert "no C compiler (no-such-compiler): install gcc" in (hatch_build.lacking() or "")
+    (tmp_path / "cc").touch(mode=0o755)
+    monkeypatch.setenv("CC", str(tmp_path / "cc"))
+    monkeypatch.setattr(sysconfig, "get_paths", lambda: {"include": str(tmp_path)})
+    assert f"no {tmp_path}/Python.h: install" in (hatch_build.lacking() or "")
+    (tmp_path / "Python.h").touch()
+    assert hatch_build.lacking() is None
