@@ -1,5 +1,6 @@
 """The form of a run's modules, and the build that compiles them (docs/decisions/0022-compiled.md)."""
 
+import ast
 import importlib
 import sysconfig
 from pathlib import Path
@@ -68,3 +69,19 @@ def test_what_lacks_to_compile_is_named(monkeypatch: pytest.MonkeyPatch, tmp_pat
     assert f"no {tmp_path}/Python.h: install" in (hatch_build.lacking() or "")
     (tmp_path / "Python.h").touch()
     assert hatch_build.lacking() is None
+
+
+@pytest.mark.parametrize("module", LISTED)
+def test_no_finally_of_a_listed_module_asks_whether_something_is_none(module: str) -> None:
+    """mypyc believes there what mypy knows of the end of the `try`, also where it raised."""
+    tree = ast.parse((ROOT / f"{module.replace('.', '/')}.py").read_text())
+    ends = [statement for one in ast.walk(tree) if isinstance(one, ast.Try) for statement in one.finalbody]
+    asks = [one for end in ends for one in ast.walk(end) if isinstance(one, ast.Compare) and "None" in ast.unparse(one)]
+    assert [ast.unparse(one) for one in asks] == []
+
+
+@pytest.mark.parametrize("module", LISTED)
+def test_no_class_of_a_listed_module_has_the_name_of_one_that_it_builds_on(module: str) -> None:
+    """mypyc gives both the same names in C."""
+    found = [one for one in vars(importlib.import_module(module)).values() if isinstance(one, type)]
+    assert [one.__qualname__ for one in found if one.__name__ in {base.__name__ for base in one.__mro__[1:]}] == []
