@@ -38,7 +38,7 @@ tour: $(READY) ## Install, start the stack, play the tour, end; exits with the t
 test: $(READY_DEV) ## Run the tests on real Postgres and Valkey
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-compiled: $(READY_COMPILED) ## Make .venv-compiled, where the gateway's hot modules are compiled (two minutes; needs a C compiler and Python's headers)
+compiled: $(READY_COMPILED) ## Make .venv-compiled, where the gateway's hot modules are compiled (some minutes; needs a C compiler and Python's headers)
 	@$(COMPILED_VENV)/bin/domicile --version
 
 test-compiled: $(WHEEL) ## Run the edge's tests over the compiled modules
