@@ -16,7 +16,8 @@ READY_COMPILED := $(COMPILED_VENV)/.ready
 WHEEL := .compiled/.ready
 WHEEL_OF := pyproject.toml hatch_build.py $(shell find cells deploy directory foundation gateway load_tests routing_rules -type f -not -name '*.py[co]')
 TREE := .compiled/tree
-TREE_TESTS := bench_edge client compiled crew directory_port edge foundation gateway_process identity limits travel wire
+TREE_TESTS := $(filter-out %_herd.py %_client_directory.py,$(wildcard $(addprefix tests/*/test_,$(addsuffix *.py,\
+	bench_edge client compiled directory_port edge foundation gateway_process identity limits travel wire))))
 # COMPILED=1 measures what .venv-compiled holds.
 MEASURED := $(if $(COMPILED),$(READY_COMPILED),$(READY_DEV))
 BENCH := $(if $(COMPILED),$(COMPILED_VENV),$(VENV))/bin/python -P -m load_tests.bench
@@ -47,7 +48,7 @@ test-compiled: $(WHEEL) ## Run the edge's tests over the compiled modules
 	@cp -R docs tests hatch_build.py pyproject.toml Makefile *.md $(TREE)
 	@cd $(TREE) && export PYTHONPATH=$(CURDIR)/$(TREE) TESTED_FORM=compiled && \
 		$(CURDIR)/$(BIN)/python -m pytest -q tests/unit/test_compiled.py && \
-		$(CURDIR)/$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder $(TREE_TESTS:%=tests/*/test_%*.py)
+		$(CURDIR)/$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder $(TREE_TESTS)
 
 oracle: $(READY_DEV) ## Hold the law's engine to the tests' second implementation on 200,000 questions (a minute or two)
 	@$(BIN)/python -m tests.oracle
