@@ -14,6 +14,7 @@ from gateway.identity.address import Network, trusted
 VIA: Final = (b"1.0 domicile", b"1.1 domicile")
 """By the protocol that a request came by (RFC 9110 section 7.6.3)."""
 PEERS_MAX = 4096
+LENGTHS_MAX = 4_096
 
 
 class Outbound:
@@ -22,6 +23,7 @@ class Outbound:
     def __init__(self, proxies: tuple[Network, ...]) -> None:
         self._proxies = proxies
         self._trusted: dict[str, bool] = {}
+        self._framed: dict[int, bytes] = {}
 
     def whole(
         self,
@@ -59,10 +61,17 @@ class Outbound:
                 traced,
                 b"\r\n",
                 whence,
-                b"\r\n" if length is None else b"content-length: %d\r\n\r\n" % length,
+                b"\r\n" if length is None else self._framed.get(length) or self._framing(length),
                 one.body,
             )
         )
+
+    def _framing(self, length: int) -> bytes:
+        """The field that frames a body, and the empty line; kept for the next of that length."""
+        if len(self._framed) >= LENGTHS_MAX:
+            self._framed.clear()
+        framing = self._framed[length] = b"content-length: %d\r\n\r\n" % length
+        return framing
 
     def rest(self, request: Request, admitted: Admitted, whole: bytes | None, book: Book) -> bytes:
         """What stands behind request line and Host: fields, empty line, and the body where it is `whole`. Signs a decision, whose life is

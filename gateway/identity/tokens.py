@@ -4,8 +4,8 @@ An `Identity` holds lookup keys, never the claims that they were made from.
 """
 
 import enum
-import hashlib
 from collections.abc import Callable
+from hashlib import blake2b
 from typing import Any, Protocol, TypeVar
 
 from foundation.blinding import Blinder
@@ -53,7 +53,7 @@ class Identities:
         """What is known without waiting; None means: ask `establish`."""
         if authorization is None:
             return Unidentified.NO_TOKEN
-        digest = hashlib.blake2b(authorization, digest_size=16).digest()
+        digest = blake2b(authorization, digest_size=16).digest()
         identity = self._known.get(digest)
         if identity is not None:
             unix_s = self._unix_s
@@ -128,7 +128,7 @@ def bearer(authorization: bytes) -> str | None:
 
 
 def _digest(authorization: bytes) -> bytes:
-    return hashlib.blake2b(authorization, digest_size=16).digest()
+    return blake2b(authorization, digest_size=16).digest()
 
 
 def _remember(
