@@ -2,8 +2,10 @@
 
 First how much it carries at most (closed load, the median of three). Then, at 60 % of that, requests at a constant rate: to the service
 directly and through the gateway in turn, so that both meet the same machine; each time counts from when the request was due, waiting for
-a free connection included. Printed: p50 and p99 directly, through, and what was added, in the median of turns and with their spread.
-`python -m load_tests.bench.peers` does the same with other proxies.
+a free connection included. Where there are two cores the gateway has one for itself, load and service share the rest, both ways: else each
+waits for the others' turns on its core, milliseconds at a time, which says nothing of the gateway. Printed: p50 and p99 directly, through,
+and what was added, in the median of turns and with their spread. `python -m load_tests.bench.peers` does the same with other proxies, all
+on the same cores.
 """
 
 import argparse
@@ -21,7 +23,7 @@ from load_tests.bench.peers import load, paced
 from load_tests.bench.peers.cases import CASES
 from load_tests.bench.peers.proxies import PROXIES
 from load_tests.bench.peers.report import OURS
-from load_tests.bench.peers.stand import Standing, files_open, service, started
+from load_tests.bench.peers.stand import Standing, apart, files_open, service, started
 
 SHARE = 0.6
 CASE = CASES[0]
@@ -130,6 +132,7 @@ def main() -> int:
     with contextlib.ExitStack() as held:
         stand = held.enter_context(service(asked.people))
         standing = started(stand.given, asked.proxy or (OURS,), held)
+        print(held.enter_context(apart(stand, standing)), flush=True)
         taken, rates = uvloop.run(_measured(asked, standing, stand.given.upstream, CASE.requests(stand.tokens)))
     added, ways = figures(taken, rates), beside(taken)
     for figure in (*ways, *added):

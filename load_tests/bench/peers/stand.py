@@ -1,6 +1,7 @@
 """What stands while proxies are measured: the service, the people's tokens, and those proxies that are installed."""
 
 import contextlib
+import os
 import resource
 import sys
 import tempfile
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import jwt
 import msgspec
+import psutil
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from load_tests.bench.edge import cpu_s, people
@@ -21,6 +23,7 @@ class Stand(msgspec.Struct, frozen=True):
 
     given: Given
     tokens: Sequence[str]
+    service_pid: int
 
 
 class Standing(msgspec.Struct, frozen=True):
@@ -38,6 +41,34 @@ class Standing(msgspec.Struct, frozen=True):
         return sum(sum(cpu_s(pid)) for pid in self.running.pids)
 
 
+@contextlib.contextmanager
+def apart(stand: Stand, standing: Collection[Standing]) -> Iterator[str]:
+    """Until the end of the block the proxies have the last core for themselves, the service and this process the others. In words; where
+    there is one core, or they cannot be placed, nothing is."""
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+    if len(cores) < 2:
+        yield "all on the same cores"
+        return
+    own, others = cores[-1:], cores[:-1]
+    here = (os.getpid(), stand.service_pid)
+    for pid in here:
+        _place(pid, others)
+    for one in standing:
+        for pid in one.running.pids:
+            _place(pid, own)
+    try:
+        yield f"the proxy alone on a core, load and service on {len(others)} more"
+    finally:
+        for pid in here:
+            with contextlib.suppress(psutil.Error, ProcessLookupError):
+                _place(pid, cores)
+
+
+def _place(pid: int, cores: Collection[int]) -> None:
+    for thread in psutil.Process(pid).threads():
+        os.sched_setaffinity(thread.id, cores)
+
+
 def files_open() -> int:
     """Takes as many open files as this process may have, for itself and those that it starts; how many that are."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
@@ -53,8 +84,8 @@ def service(people_count: int) -> Iterator[Stand]:
         upstream = port_free()
         given = Given(folder=Path(folder), upstream=upstream, jwks=jwks, subs=subs, public=_public(jwks))
         words = [sys.executable, "-P", "-m", "load_tests.bench.peers.upstream", str(upstream)]
-        with command(given, "service", words, upstream):
-            yield Stand(given, tokens)
+        with command(given, "service", words, upstream) as pid:
+            yield Stand(given, tokens, pid)
 
 
 def started(given: Given, names: Collection[str], held: contextlib.ExitStack) -> list[Standing]:
