@@ -6,6 +6,7 @@ import io
 import json
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import urlsplit
 from typing import Any
 
 import msgspec
@@ -102,6 +103,20 @@ async def test_the_lineage_facet_says_for_each_column_what_it_comes_from_and_whe
     ]
     assert fields["item"]["inputFields"][0]["transformations"][0]["masking"] is False
     assert "illness" not in fields
+
+
+async def test_the_lineage_facet_has_what_openlineages_schema_requires(folder: Path) -> None:
+    """https://openlineage.io/spec/facets/1-2-0/ColumnLineageDatasetFacet.json, and of every facet a producer and its schema."""
+    await released_by(folder, world())()
+    facet = json.loads((folder / "out" / "rel-1" / MANIFEST).read_bytes())["lineage"]
+    assert all(urlsplit(facet[name]).scheme == "https" for name in ("_producer", "_schemaURL"))
+    assert facet["fields"]
+    for field in facet["fields"].values():
+        for source in field["inputFields"]:
+            assert all(isinstance(source[name], str) for name in ("namespace", "name", "field"))
+            for one in source["transformations"]:
+                assert one["type"] in {"DIRECT", "INDIRECT"}
+                assert (type(one["subtype"]), type(one["description"]), type(one["masking"])) == (str, str, bool)
 
 
 @pytest.mark.parametrize("format_", list(Format))
