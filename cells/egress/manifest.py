@@ -17,7 +17,7 @@ MANIFEST, SIGNATURE = "manifest.json", "manifest.json.sig"
 MANIFEST_BYTES_MAX = 64 << 20
 EVENT_PREFIX = "release:"
 _LINEAGE = "https://openlineage.io/spec/facets/1-2-0/ColumnLineageDatasetFacet.json#/$defs/ColumnLineageDatasetFacet"
-_PRODUCER = "domicile/egress"
+_PRODUCER = "urn:domicile:egress"
 _HEADER = "domicile release"
 
 
