@@ -1,7 +1,8 @@
 """What the gateway adds to the time of a request: `python -m load_tests.bench.latency [--rounds N] [--seconds S] [--proxy NAME …]`.
 
-First how much it carries at most (closed load, the median of three). Then, at 60 % of that, requests at a constant rate: to the service
-directly and through the gateway in turn, so that both meet the same machine; each time counts from when the request was due, waiting for
+First how much it carries at most of requests that come one by one: what a second of its processor time is enough for. (Of a closed load,
+whose requests come many at a time, it carries more; that is printed beside it.) Then, at 60 % of that, requests at a constant rate: to the
+service directly and through the gateway in turn, so that both meet the same machine; each time counts from when the request was due, waiting for
 a free connection included. Where there are two cores the gateway has one for itself, load and service share the rest, both ways: else each
 waits for the others' turns on its core, milliseconds at a time, which says nothing of the gateway. Printed: p50 and p99 directly, through,
 and what was added, in the median of turns and with their spread. `python -m load_tests.bench.peers` does the same with other proxies, all
@@ -30,6 +31,7 @@ CASE = CASES[0]
 WARM = 2_000
 CLOSED_ROUNDS = 3
 OPEN_CONNECTIONS = 64
+MOST_S = 3.0
 SHARES = {"p50": 0.5, "p99": 0.99}
 
 
@@ -53,6 +55,19 @@ def turn(upstream: int, port: int, requests: Sequence[bytes], *, rate: float, se
         return sorted(took)
 
     return Turn(asked(upstream), asked(port))
+
+
+def most(one: Standing, requests: Sequence[bytes], *, closed: float, seconds: float) -> float:
+    """Requests a second that take all of a core's time where they come one by one; `closed`: of a closed load. Blocks."""
+    carried, rate = closed, SHARE * closed
+    for _ in range(2):  # the second at a rate near that which is asked at
+        before, count = one.spent_s(), int(rate * seconds)
+        paced.opened(
+            one.running.port, requests, rate=rate, seconds=seconds, connections=OPEN_CONNECTIONS, answer=CASE.answer
+        )
+        carried = min(closed, count / (one.spent_s() - before))
+        rate = SHARE * carried
+    return carried
 
 
 def figures(taken: Mapping[str, Sequence[Turn]], rates: Mapping[str, float]) -> tuple[Figure, ...]:
@@ -99,9 +114,11 @@ async def _measured(
             / await load.closed(one.running.port, requests, asked.requests, asked.connections, answer=CASE.answer)
             for _ in range(CLOSED_ROUNDS)
         ]
-        rates[one.name] = SHARE * statistics.median(per_s)
+        closed = statistics.median(per_s)
+        carried = most(one, requests, closed=closed, seconds=MOST_S)
+        rates[one.name] = SHARE * carried
         print(
-            f"{one.name} carries {statistics.median(per_s):,.0f}/s at most; asked at {rates[one.name]:,.0f}/s",
+            f"{one.name} carries {carried:,.0f}/s one by one, {closed:,.0f}/s of a closed load; asked at {rates[one.name]:,.0f}/s",
             flush=True,
         )
     taken: dict[str, list[Turn]] = {one.name: [] for one in standing}

@@ -113,7 +113,12 @@ def _latency(
     requests: Sequence[bytes],
     taken: Mapping[str, Sequence[report.Round]],
 ) -> tuple[Sequence[Figure], Sequence[Figure]]:
-    rates = {one.proxy: latency.SHARE * one.per_s for one in report.rows(taken)}
+    closed = {one.proxy: one.per_s for one in report.rows(taken)}
+    rates = {
+        one.name: latency.SHARE * latency.most(one, requests, closed=closed[one.name], seconds=latency.MOST_S)
+        for one in standing
+        if one.name in closed
+    }
     turns: dict[str, list[latency.Turn]] = {one.name: [] for one in standing if one.name in rates}
     for _ in range(asked.latency_rounds):
         for one in [one for one in standing if one.name in turns]:
