@@ -1,12 +1,12 @@
 """What the gateway adds to the time of a request: `python -m load_tests.bench.latency [--rounds N] [--seconds S] [--proxy NAME …]`.
 
 First how much it carries at most of requests that come one by one: what a second of its processor time is enough for. (Of a closed load,
-whose requests come many at a time, it carries more; that is printed beside it.) Then, at 60 % of that, requests at a constant rate: to the
-service directly and through the gateway in turn, so that both meet the same machine; each time counts from when the request was due, waiting for
-a free connection included. Where there are two cores the gateway has one for itself, load and service share the rest, both ways: else each
-waits for the others' turns on its core, milliseconds at a time, which says nothing of the gateway. Printed: p50 and p99 directly, through,
-and what was added, in the median of turns and with their spread. `python -m load_tests.bench.peers` does the same with other proxies, all
-on the same cores.
+whose requests come many at a time, it carries more; that is printed beside it.) Then, at 60 % of that, requests at a constant rate: to
+the service directly and through the gateway in turn, so that both meet the same machine; each time counts from when the request was due,
+waiting for a free connection included. Where there are two cores the gateway has one for itself, load and service share the rest, both
+ways: else each waits for the others' turns on its core, milliseconds at a time, which says nothing of the gateway. Printed: p50 and p99
+directly, through, and what was added, in the median of turns and with their spread. `python -m load_tests.bench.peers` does the same with
+other proxies, all on the same cores.
 """
 
 import argparse
