@@ -1,7 +1,7 @@
 # Everything runs from .venv, which is made from the locks. `make help` lists what there is.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help run tour test compiled test-compiled oracle fuzz fuzz-access fuzz-wall leaktest door-clients check bench bench-figures bench-peers bench-egress bench-egress-memory bench-ledger bench-door load docs clean
+.PHONY: help run tour test compiled test-compiled gone oracle fuzz fuzz-access fuzz-wall leaktest door-clients check bench bench-figures bench-peers bench-egress bench-egress-memory bench-ledger bench-door load docs clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -15,6 +15,8 @@ COMPILED_VENV := .venv-compiled
 READY_COMPILED := $(COMPILED_VENV)/.ready
 WHEEL := .compiled/.ready
 WHEEL_OF := pyproject.toml hatch_build.py $(shell find cells deploy directory foundation gateway load_tests routing_rules -type f -not -name '*.py[co]')
+# Of what the wheel was made of, what is there no more: then it is made anew as well.
+WHEEL_GONE := $(filter-out $(WHEEL_OF),$(shell cat $(WHEEL) 2>/dev/null))
 TREE := .compiled/tree
 TREE_TESTS := $(filter-out %_herd.py %_client_directory.py,$(wildcard $(addprefix tests/*/test_,$(addsuffix *.py,\
 	bench_edge client compiled directory_port edge foundation gateway_process identity limits travel wire))))
@@ -149,12 +151,12 @@ $(READY_DEV): requirements-dev.lock $(READY)
 	@$(PIP) install --require-hashes -r requirements-dev.lock
 	@touch $@
 
-$(WHEEL): $(WHEEL_OF) $(READY_DEV)
+$(WHEEL): $(WHEEL_OF) $(READY_DEV) $(if $(WHEEL_GONE),gone)
 	@$(BIN)/python hatch_build.py
 	@echo "compiling what pyproject.toml lists"
 	@rm -rf .compiled && mkdir .compiled
 	@HATCH_BUILD_HOOK_ENABLE_CUSTOM=1 $(PIP) wheel --no-build-isolation --no-deps --wheel-dir .compiled .
-	@touch $@
+	@printf '%s\n' $(WHEEL_OF) > $@
 
 $(READY_COMPILED): requirements.lock $(WHEEL)
 	@if [ "$$($(COMPILED_VENV)/bin/python -VV 2>&1)" != "$$($(BIN)/python -VV)" ]; then \

@@ -131,9 +131,8 @@ class Minter:
         macs = self._macs.get(service)
         if macs is None:
             macs = self._macs[service] = Macs(service_key(self._root, service), cell_key(self._root))
-        both = binascii.b2a_base64(macs.digests(signed)).translate(
-            URL_SAFE
-        )  # with a line's end: to say that it has none takes longer
+        # With a line's end: to say that it has none takes longer.
+        both = binascii.b2a_base64(macs.digests(signed)).translate(URL_SAFE)
         return b".".join((signed, both[:_MAC_CHARS], both[_MAC_CHARS + 1 : -2]))
 
 

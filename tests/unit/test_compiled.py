@@ -3,6 +3,7 @@
 import ast
 import importlib
 import sysconfig
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -71,13 +72,21 @@ def test_what_lacks_to_compile_is_named(monkeypatch: pytest.MonkeyPatch, tmp_pat
     assert hatch_build.lacking() is None
 
 
+def names(statements: Sequence[ast.AST], *, stored: bool) -> set[str]:
+    """Of variables and attributes, as they are written."""
+    found = [one for each in statements for one in ast.walk(each) if isinstance(one, ast.Name | ast.Attribute)]
+    return {ast.unparse(one) for one in found if isinstance(one.ctx, ast.Store) == stored}
+
+
 @pytest.mark.parametrize("module", LISTED)
-def test_no_finally_of_a_listed_module_asks_whether_something_is_none(module: str) -> None:
+def test_no_finally_of_a_listed_module_uses_what_its_try_assigns_or_asks_whether_something_is_none(module: str) -> None:
     """mypyc believes there what mypy knows of the end of the `try`, also where it raised."""
     tree = ast.parse((ROOT / f"{module.replace('.', '/')}.py").read_text())
-    ends = [statement for one in ast.walk(tree) if isinstance(one, ast.Try) for statement in one.finalbody]
-    asks = [one for end in ends for one in ast.walk(end) if isinstance(one, ast.Compare) and "None" in ast.unparse(one)]
-    assert [ast.unparse(one) for one in asks] == []
+    for one in [one for one in ast.walk(tree) if isinstance(one, ast.Try)]:
+        asks = [each for end in one.finalbody for each in ast.walk(end) if isinstance(each, ast.Compare)]
+        assert [ast.unparse(each) for each in asks if "None" in ast.unparse(each)] == []
+        tried = [*one.body, *one.handlers, *one.orelse]
+        assert names(tried, stored=True) & names(one.finalbody, stored=False) == set()
 
 
 @pytest.mark.parametrize("module", LISTED)
