@@ -19,7 +19,8 @@ WHEEL_OF := pyproject.toml hatch_build.py $(shell find cells deploy directory fo
 WHEEL_GONE := $(filter-out $(WHEEL_OF),$(shell cat $(WHEEL) 2>/dev/null))
 TREE := .compiled/tree
 TREE_TESTS := $(filter-out %_herd.py %_client_directory.py,$(wildcard $(addprefix tests/*/test_,$(addsuffix *.py,\
-	bench_edge client compiled directory_port edge foundation gateway_process identity limits travel wire))))
+	bench_edge client compiled directory_port edge egress_timely foundation gateway_process guard_middleware identity limits records_api records_streams \
+	travel wire))))
 # COMPILED=1 measures what .venv-compiled holds.
 MEASURED := $(if $(COMPILED),$(READY_COMPILED),$(READY_DEV))
 BENCH := $(if $(COMPILED),$(COMPILED_VENV),$(VENV))/bin/python -P -m load_tests.bench
