@@ -33,7 +33,7 @@ def _version(ctx: click.Context, _: click.Parameter, asked: bool) -> None:
     """Prints it, and whether the proxied path of this installation is compiled: that is known once it is imported."""
     if not asked or ctx.resilient_parsing:
         return
-    importlib.import_module("gateway.app")
+    importlib.import_module("gateway.__main__")
     click.echo(f"domicile, version {importlib.metadata.version('domicile')} ({form()})")
     ctx.exit()
 
