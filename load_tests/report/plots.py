@@ -10,6 +10,8 @@ WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 1080, 220, 56, 24, 30
 CHAR, ROW = 7, 16
 """As wide as a character may be, and as far as rows of a legend or of notes lie apart."""
 BARS_WIDTH, BAR, BAR_STEP, BAR_LONG_MIN = 860, 20, 30, 120
+BARS_HEIGHT_MIN = 160
+"""Of a picture of less than some 150 a browser without a window draws the upper part alone (Chromium 156)."""
 OURS, OTHERS, _SPREAD = "#2e9a63", "#8aa0b4", "#33404f"
 
 
@@ -64,7 +66,7 @@ def bars(title: str, found: Sequence[Bar], *, notes: Sequence[str] = ()) -> str:
     below = [row for note in notes for row in textwrap.wrap(note, (BARS_WIDTH - 32) // CHAR)]
     width = max(BARS_WIDTH, left + BAR_LONG_MIN + right)
     foot = 44 + BAR_STEP * len(found)
-    height = foot + ROW * len(below) + 8
+    height = max(foot + ROW * len(below) + 8, BARS_HEIGHT_MIN)
     longest = max((max(one.value, one.high) for one in found), default=0.0) or 1.0
     room = width - left - right
     parts = [

@@ -101,6 +101,11 @@ def plot(folder: Path) -> tuple[Path, tuple[int, int]]:
     return path, (width, height)
 
 
+def test_a_plot_of_one_figure_is_as_tall_as_a_browser_draws() -> None:
+    one = Figure(name="one", title="One", unit="ms", rows=(row("alone", [1.0]),))
+    assert 'height="160" font-family' in _figures.svg(one)
+
+
 def test_a_run_is_kept_as_it_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
