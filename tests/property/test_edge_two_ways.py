@@ -266,7 +266,6 @@ def test_one_that_came_before_and_finds_no_idle_connection_counts_once_against_l
     assert (seen.client.count(b"HTTP/1.1 200"), seen.client.count(b"HTTP/1.1 429")) == (8, 2)
 
 
-@pytest.mark.skipif(bool(COMPILED), reason="what asks the table is compiled, and sees no other method in its place")
 @pytest.mark.parametrize("kind", ["address", "subject"])
 def test_one_that_is_beyond_a_limit_asks_its_table_once(
     people: People, monkeypatch: pytest.MonkeyPatch, kind: str
@@ -288,7 +287,8 @@ def test_one_that_is_beyond_a_limit_asks_its_table_once(
         looked.clear()
         seen, _, _ = run(msgspec.structs.replace(plain, world=world), http)
         assert (seen.client.count(b"HTTP/1.1 200"), seen.client.count(b"HTTP/1.1 429")) == (8, 2)
-        assert looked == [kind] * 10
+        if not COMPILED:  # else what asks the table sees no other method in its place; who asked twice would have had half as many answers
+            assert looked == [kind] * 10
 
 
 # --- what comes between ------------------------------------------------------------------------------------------------------
